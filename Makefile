@@ -1,0 +1,46 @@
+# make run: the app on http://localhost:7860.  make test: lint, format check and all tests.
+# Both set up .venv first, and skip that when the requirements have not changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint format browser
+
+run: $(VENV)/.run-ready
+	@echo "Starting ReDistill Studio on http://localhost:7860 (stop with Ctrl-C)"
+	$(BIN)/python app.py
+
+test: $(VENV)/.test-ready browser
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.test-ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), f"Python 3.11 or newer is needed, {sys.version.split()[0]} was found; set PYTHON=/path/to/python3.11"'
+	@echo "Creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.run-ready: requirements.txt | $(VENV)/bin/python
+	@echo "Installing the app's packages, about 5 GB with torch (a few minutes, once)"
+	$(BIN)/pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.test-ready: requirements-dev.txt requirements.txt | $(VENV)/.run-ready
+	@echo "Installing what the tests need"
+	$(BIN)/pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# The browser tests drive Debian's Chromium.
+browser:
+	@command -v chromium >/dev/null || { echo "Installing Chromium for the browser tests"; \
+	  SUDO=$$(test "$$(id -u)" = 0 || echo sudo); \
+	  $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq chromium >/dev/null; }

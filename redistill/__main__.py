@@ -1,0 +1,238 @@
+"""`python -m redistill`: train, distil, evaluate, sample and count memory from the shell."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import signal
+import sys
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+# Settings of DistillConfig that options of their own set.
+_NO_OPTION = ("student",)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it worked, 1 after one sentence on stderr when the input or the disk did not allow it."""
+    options = _parser().parse_args(arguments)
+    # A stop by the system or another program ends a run as Ctrl-C does: with its state saved.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        options.run(options)
+    except (ValueError, OSError) as error:
+        print(f"redistill: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("redistill: stopped; the same command continues the run.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m redistill", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a teacher, or a student without distillation")
+    train.add_argument("--preset", default="teacher", help="settings to start from (default: %(default)s)")
+    train.set_defaults(run=_train)
+    distill = commands.add_parser("distill", help="distil a student from a trained teacher")
+    distill.add_argument("--preset", default="default", help="settings to start from (default: %(default)s)")
+    distill.set_defaults(run=_train)
+    for command in (train, distill):
+        command.add_argument("--config", type=Path, help="all settings from a run's config.json instead of a preset")
+        command.add_argument("--run-dir", type=Path, help="folder of the run (default: runs/PRESET-SEED)")
+        _add_setting_options(command)
+
+    evaluate = commands.add_parser("evaluate", help="figures of a checkpoint on its test split, and its memory")
+    evaluate.add_argument("checkpoint", help="folder, or name of a shipped checkpoint")
+    evaluate.set_defaults(run=_evaluate)
+
+    sample = commands.add_parser("sample", help="draw images with a diffusion checkpoint")
+    sample.add_argument("checkpoint", help="folder, or name of a shipped checkpoint")
+    sample.add_argument("--seeds", default="0-15", help="such as 0-15 or 3,7,9 (default: %(default)s)")
+    sample.add_argument("--scheduler", default="ddim", help="ddim, ddpm or dpm-solver++ (default: %(default)s)")
+    sample.add_argument("--steps", type=int, default=50, help="denoising steps (default: %(default)s)")
+    sample.add_argument("--out", type=Path, default=Path("samples.png"), help="PNG to write (default: %(default)s)")
+    sample.set_defaults(run=_sample)
+
+    memory = commands.add_parser("memory", help="activation memory of a network at other pooling strides")
+    memory.add_argument("network", help="name of a network, such as resnet18")
+    memory.add_argument("--strides", default="", help="such as conv1=8,maxpool=1,layer4.0=1")
+    memory.add_argument("--image-size", type=int, help="pixels a side (default: the network's usual)")
+    memory.add_argument("--accounting", default="fused", help="fused or eager (default: %(default)s)")
+    memory.add_argument("--no-red", action="store_true", help="leave RED blocks out")
+    memory.set_defaults(run=_memory)
+    return parser
+
+
+def _add_setting_options(command: argparse.ArgumentParser) -> None:
+    """An option for every setting of a run, and for those of its student."""
+    from .distill import DistillConfig
+
+    hints = typing.get_type_hints(DistillConfig)
+    group = command.add_argument_group("settings (default: the preset's)")
+    for item in dataclasses.fields(DistillConfig):
+        if item.name not in _NO_OPTION:
+            # "int | None" is an int on the command line.
+            kind = next(iter(typing.get_args(hints[item.name])), hints[item.name])
+            group.add_argument(f"--{item.name.replace('_', '-')}", type=kind, dest=f"set_{item.name}")
+    group = command.add_argument_group("the student")
+    group.add_argument("--teacher", dest="student_teacher", help="network of the teacher, such as resnet18")
+    group.add_argument("--architecture", dest="student_architecture", help="the student's network, if another")
+    group.add_argument("--strides", dest="student_strides", help="such as conv1=4,maxpool=1,layer4.0=1")
+    group.add_argument("--image-size", dest="student_image_size", type=int, help="pixels a side")
+    group.add_argument("--no-red", action="store_true", help="leave RED blocks out")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from .distill import distill
+
+    config = _run_config(options)
+    run_dir = options.run_dir or Path("runs") / f"{options.preset}-{config.seed}"
+    print(f"Run folder: {run_dir}")
+    last: dict[str, Any] = {}
+    with tqdm(total=config.steps, unit="step", dynamic_ncols=True) as bar:
+        for record in distill(config, run_dir):
+            last = record
+            if record["kind"] == "step":
+                bar.update(record["step"] - bar.n)
+                parts = {name: f"{value:.4f}" for name, value in record.items() if name.endswith("loss")}
+                bar.set_postfix(parts, refresh=False)
+            else:
+                tqdm.write(json.dumps(record))
+    if last.get("kind") == "final":
+        print(f"Finished: {run_dir / 'student'} holds the checkpoint.")
+    elif last:
+        print(f"Stopped at step {last['step']} of {config.steps}; the same command continues the run.")
+    else:
+        print("This run had finished before; give another --run-dir to run it again.")
+
+
+def _run_config(options: argparse.Namespace):
+    from .distill import DistillConfig
+    from .presets import find_preset
+    from .run import read_json
+
+    values = read_json(options.config) if options.config else find_preset(options.preset).config.to_dict()
+    settings = {name[4:]: value for name, value in vars(options).items() if name.startswith("set_")}
+    values |= {name: value for name, value in settings.items() if value is not None}
+    student = dict(values.get("student") or {})
+    given = {name[8:]: value for name, value in vars(options).items() if name.startswith("student_")}
+    student |= {name: value for name, value in given.items() if value is not None and name != "strides"}
+    if options.student_strides is not None:
+        student["strides"] = parse_strides(options.student_strides)
+    if options.no_red:
+        student["red"] = None
+    return DistillConfig.from_dict(values | {"student": student})
+
+
+def parse_strides(text: str) -> dict[str, int]:
+    """ "conv1=4,maxpool=1" as a mapping; ValueError for anything else."""
+    strides = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = part.partition("=")
+        if not name or not value.strip().lstrip("-").isdigit():
+            raise ValueError(f"Strides hold {part!r}; expected layer=stride pairs such as conv1=4,maxpool=1.")
+        strides[name.strip()] = int(value)
+    return strides
+
+
+def parse_seeds(text: str) -> list[int]:
+    """ "0-3,7" as [0, 1, 2, 3, 7]; ValueError for anything else."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        low, dash, high = part.strip().partition("-")
+        if not low.isdigit() or (dash and not high.isdigit()):
+            raise ValueError(f"Seeds hold {part!r}; expected whole numbers and ranges such as 0-15 or 3,7,9.")
+        seeds += range(int(low), int(high or low) + 1)
+    return seeds
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from . import checkpoint
+    from .evaluate import count_parameters
+
+    model = checkpoint.load(options.checkpoint)
+    metadata = checkpoint.read_metadata(options.checkpoint)
+    figures = {"checkpoint": options.checkpoint, "dataset": metadata.dataset}
+    figures |= _test_figures(model, metadata)
+    size = metadata.student.image_size
+    profile = _profile(model, size)
+    figures |= {
+        "parameters": count_parameters(model),
+        "peak_bytes": profile.peak_bytes,
+        "peak_layer": profile.peak_layer,
+    }
+    print(json.dumps(figures, indent=2))
+
+
+def _test_figures(model, metadata) -> dict[str, float]:
+    import torch
+
+    from .distill import TASKS, DistillConfig
+
+    config = DistillConfig(
+        student=metadata.student,
+        dataset=metadata.dataset,
+        prediction_type=metadata.prediction_type,
+        train_limit=6,  # judging needs no training pictures
+    )
+    task = TASKS[metadata.student.task]
+    return task.test(task.prepare(config, model, None, torch.device("cpu")), model)
+
+
+def _sample(options: argparse.Namespace) -> None:
+    from PIL import Image
+    from tqdm import tqdm
+
+    from . import checkpoint
+    from .pipeline import load_scheduler
+    from .sampling import sample, to_grid
+
+    model = checkpoint.load(options.checkpoint)
+    if checkpoint.read_metadata(options.checkpoint).student.task != "diffusion":
+        raise ValueError(f"Checkpoint {options.checkpoint!r} is a classifier; expected a diffusion network.")
+    steps = sample(
+        model,
+        parse_seeds(options.seeds),
+        scheduler=options.scheduler,
+        steps=options.steps,
+        noise_scheduler=load_scheduler(checkpoint.find(options.checkpoint)),
+    )
+    with tqdm(total=options.steps, unit="step", dynamic_ncols=True) as bar:
+        for record in steps:
+            bar.update(record.step - bar.n)
+    Image.fromarray(to_grid(record.images).permute(1, 2, 0).numpy()).save(options.out)
+    print(f"{len(record.images)} images in {record.seconds:.1f} s: {options.out}")
+
+
+def _memory(options: argparse.Namespace) -> None:
+    from .red import REDConfig
+    from .student import StudentConfig, build_reference, build_student
+    from .teachers import find_teacher
+
+    size = options.image_size or find_teacher(options.network).image_size
+    red = None if options.no_red else REDConfig()
+    config = StudentConfig(options.network, size, strides=parse_strides(options.strides), red=red)
+    before = _profile(build_reference(config), size, options.accounting)
+    after = _profile(build_student(config), size, options.accounting)
+    for title, profile in (("teacher", before), ("student", after)):
+        print(f"{title}: {profile.peak_bytes:,} bytes ({profile.peak_bytes / 2**20:.3f} MiB) at {profile.peak_layer}")
+    print(f"ratio: {before.peak_bytes / after.peak_bytes:.2f}")
+
+
+def _profile(model, size: int, accounting: str = "fused"):
+    from .memory import capture
+    from .strides import input_channels
+
+    return capture(model, (1, input_channels(model), size, size)).profile(accounting=accounting)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

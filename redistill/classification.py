@@ -1,0 +1,95 @@
+"""Classifiers: batches, losses and figures for the loop in `distill.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .datasets import Split, augment, load_split, normalize
+from .evaluate import accuracy
+from .losses import kd_loss
+from .objective import FeaturePairs, aligned_features, forward_both
+
+if TYPE_CHECKING:
+    from .distill import DistillConfig
+
+
+@dataclass
+class Problem:
+    """What a run learns from: networks and data, all on one device; the images as uint8."""
+
+    config: DistillConfig
+    model: nn.Module
+    teacher: nn.Module | None
+    features: FeaturePairs
+    train: Split
+    validation: Split
+    device: torch.device
+
+
+def prepare(config: DistillConfig, model: nn.Module, teacher: nn.Module | None, device: torch.device) -> Problem:
+    """Load the data and align the networks; the test split is not touched before `test`."""
+    size = config.student.image_size
+    train = load_split(config.dataset, "train", size, limit=config.train_limit)
+    limit = None if config.train_limit is None else max(1, config.train_limit // 6)
+    validation = load_split(config.dataset, "validation", size, limit=limit)
+    features = aligned_features(config.student, model, teacher) if teacher is not None and config.red_weight else []
+    return Problem(config, model, teacher, features, _to(train, device), _to(validation, device), device)
+
+
+def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Named loss parts of training step `step`, unweighted scalars."""
+    config = problem.config
+    rows = batch_rows(len(problem.train.labels), config.batch_size, step, config.seed).to(problem.device)
+    images = normalize(augment(problem.train.images[rows], generator, kind="flip-shift"))
+    with_kd = problem.teacher is not None and config.kd_weight > 0
+    logits, targets, red = forward_both(
+        problem.model, problem.teacher, (images,), problem.features, config.distance, with_output=with_kd
+    )
+    parts = {"task_loss": F.cross_entropy(logits, problem.train.labels[rows])}
+    if red is not None:
+        parts["red_loss"] = red
+    if with_kd:
+        parts["kd_loss"] = kd_loss(logits, targets, config.temperature)
+    return parts
+
+
+def validate(problem: Problem, model: nn.Module) -> dict[str, float]:
+    """Accuracy on the validation split."""
+    return {"accuracy": accuracy(model, problem.validation)}
+
+
+def score(figures: Mapping[str, float]) -> float:
+    """What the best model is chosen by; higher is better."""
+    return figures["accuracy"]
+
+
+def test(problem: Problem, model: nn.Module) -> dict[str, float]:
+    """Accuracy on the test split, and on the validation split that chose the model."""
+    split = load_split(problem.config.dataset, "test", problem.config.student.image_size)
+    return {
+        "test_accuracy": accuracy(model, _to(split, problem.device)),
+        "validation_accuracy": accuracy(model, problem.validation),
+    }
+
+
+def draw(problem: Problem, model: nn.Module, folder: Path, step: int) -> None:
+    """A classifier draws nothing."""
+
+
+def batch_rows(count: int, batch_size: int, step: int, seed: int) -> Tensor:
+    """Indices of the images of training step `step`: every epoch is its own shuffle, without a smaller last batch."""
+    batch_size = min(batch_size, count)
+    epoch, place = divmod(step, count // batch_size)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 7919 + epoch))
+    return order[place * batch_size : (place + 1) * batch_size]
+
+
+def _to(split: Split, device: torch.device) -> Split:
+    return Split(images=split.images.to(device), labels=split.labels.to(device))

@@ -1,0 +1,196 @@
+"""The embedded picture data sets: their table, their splits, and augmentation by the batch.
+
+Images are uint8 (N, 3, height, width) in RGB until `normalize`; everything random takes an explicit generator.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import emoji
+
+SPLITS = ("train", "validation", "test")
+AUGMENTATIONS = ("flip-shift", "affine")
+
+FACE_MARGIN = 3  # units cut off a face's frame of 72: a plain smiley then fills 73 % of the picture
+FACE_SPLIT_SEED = 2024
+
+SHIFT = 1 / 16  # "flip-shift": furthest shift, as a part of the side (4 pixels of 64)
+ROTATION = 15.0  # "affine": largest rotation, in degrees
+SCALE = (0.85, 1.05)  # "affine": size of the drawing
+TRANSLATION = 0.05  # "affine": furthest shift, as a part of the side
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What a data set holds. `class_names[label]` says what a label means."""
+
+    name: str
+    task: str  # "classification" or "generation"
+    class_names: tuple[str, ...]
+    image_sizes: tuple[int, ...]  # sides that load_split gives, in pixels
+    default_size: int
+    split_sizes: dict[str, int]  # images in "train", "validation" and "test"
+    render_scale: int  # side of the images in a Split, over the image size: 2 where augmentation rotates them
+    augmentation: str  # the kind of `augment` that training uses
+    description: str
+    attribution: str = emoji.ATTRIBUTION
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of one split at render size: a data set's `render_scale` times the image size asked for."""
+
+    images: Tensor  # uint8 (N, 3, S, S) on the CPU; `augment` or `shrink` brings them to the image size
+    labels: Tensor  # int64 (N,), an index into the data set's class_names
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+DATASETS: dict[str, DatasetSpec] = {
+    spec.name: spec
+    for spec in (
+        DatasetSpec(
+            name="emoji-faces",
+            task="generation",
+            class_names=tuple(emoji.parse_table(emoji.FACES).values()),
+            image_sizes=(32, 64),
+            default_size=32,
+            split_sizes={"train": 105, "validation": 12, "test": 12},
+            render_scale=2,
+            augmentation="affine",
+            description="129 smileys on white, for diffusion. Each face is one drawing and stands in one split only, so "
+            "validation and test hold faces that training never saw; affine augmentation makes the variety.",
+        ),
+    )
+}
+
+
+def load_split(name: str, split: str, image_size: int | None = None, limit: int | None = None) -> Split:
+    """The images of one split of a data set, or its first `limit`, on the CPU.
+
+    `image_size` is one of the data set's sides (default: its default size). A limited split is the beginning of the
+    whole one, and costs no more than it holds. Raises ValueError for a name, split, size or limit that does not exist.
+    """
+    spec = find_dataset(name)
+    if split not in SPLITS:
+        raise ValueError(f"Data set split is {split!r}; expected one of: {', '.join(SPLITS)}.")
+    size = spec.default_size if image_size is None else image_size
+    if size not in spec.image_sizes:
+        raise ValueError(
+            f"{name} has no images of size {image_size!r}; expected one of: {', '.join(map(str, spec.image_sizes))}."
+        )
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise ValueError(f"Limit is {limit!r}; expected a whole number of images from 1 up, or None for all.")
+    count = spec.split_sizes[split] if limit is None else min(limit, spec.split_sizes[split])
+    return _load_faces(split, size, count)
+
+
+def find_dataset(name: str) -> DatasetSpec:
+    """The data set of that name; ValueError names the choices."""
+    if name not in DATASETS:
+        raise ValueError(f"Unknown data set {name!r}; expected one of: {', '.join(DATASETS)}.")
+    return DATASETS[name]
+
+
+def _load_faces(split: str, size: int, count: int) -> Split:
+    labels = torch.from_numpy(_face_order()[split][:count])
+    return Split(_draw_faces(2 * size)[labels], labels)
+
+
+@lru_cache(maxsize=2)
+def _draw_faces(size: int) -> Tensor:
+    """All faces on white: uint8 (129, 3, size, size)."""
+    faces = emoji.parse_table(emoji.FACES)
+    return torch.from_numpy(np.stack([emoji.render_on_white(code, size, FACE_MARGIN) for code in faces]))
+
+
+def _face_order() -> dict[str, np.ndarray]:
+    """Which faces stand in which split, shuffled once with a fixed seed."""
+    spec = DATASETS["emoji-faces"]
+    order = np.random.default_rng(FACE_SPLIT_SEED).permutation(spec.num_classes)
+    ends = np.cumsum([spec.split_sizes[split] for split in SPLITS])
+    return dict(zip(SPLITS, np.split(order, ends[:-1]), strict=True))
+
+
+def shrink(images: Tensor, image_size: int) -> Tensor:
+    """uint8 images of a Split averaged down to `image_size`, a divisor of their side, without augmentation."""
+    side = images.shape[-1]
+    if image_size < 1 or side % image_size:
+        raise ValueError(f"Image size is {image_size!r} for images of side {side}; expected a divisor of it.")
+    if side == image_size:
+        return images
+    return F.avg_pool2d(images.float(), side // image_size).round().to(torch.uint8)
+
+
+def normalize(images: Tensor) -> Tensor:
+    """uint8 images as float32 from -1 to 1: what every model of this project takes."""
+    if images.dtype != torch.uint8:
+        raise ValueError(f"Images to normalize are {images.dtype}; expected torch.uint8 values from 0 to 255.")
+    return images.to(torch.float32) / 127.5 - 1
+
+
+def augment(images: Tensor, generator: torch.Generator, kind: str, image_size: int | None = None) -> Tensor:
+    """Each image of a batch changed at random, on the images' own device; dtype stays.
+
+    images: (B, 3, S, S), uint8 from 0 to 255, or floating point from -1 to 1. Such as `Split.images`.
+    generator: all randomness, drawn on the generator's device: one on the CPU gives the same changes on any device.
+    kind: "flip-shift" mirrors every second image and shifts by up to a sixteenth of the side, reflecting the border;
+        "affine" mirrors, rotates, scales and shifts a little, on a white background.
+    image_size: side of the result (default: S). "affine" may shrink: S a multiple of it; "flip-shift" keeps S.
+    """
+    if images.ndim != 4 or images.shape[2] != images.shape[3]:
+        raise ValueError(f"Images to augment have shape {tuple(images.shape)}; expected (batch, 3, size, size).")
+    if kind not in AUGMENTATIONS:
+        raise ValueError(f"Augmentation is {kind!r}; expected one of: {', '.join(AUGMENTATIONS)}.")
+    side = images.shape[-1]
+    size = side if image_size is None else image_size
+    if size < 1 or side % size or (kind == "flip-shift" and size != side):
+        expected = "a divisor" if kind == "affine" else "exactly that: flip-shift keeps the size"
+        raise ValueError(f"Augmented size is {size} for images of side {side}; expected {expected}.")
+    random = torch.rand(len(images), 5, generator=generator, device=generator.device).to(images.device)
+    return _flip_shift(images, random) if kind == "flip-shift" else _affine(images, random, size)
+
+
+def _flip_shift(images: Tensor, random: Tensor) -> Tensor:
+    side = images.shape[-1]
+    reach = round(side * SHIFT)
+    shifts = (random[:, :2] * (2 * reach + 1)).long().clamp_(max=2 * reach) - reach  # (B, 2)
+    line = torch.arange(side, device=images.device)
+    places = _reflect(line + shifts[:, :, None], side)  # (B, 2, side): rows and columns to take
+    columns = torch.where(random[:, 2, None] < 0.5, places[:, 1].flip(-1), places[:, 1])
+    rows = places[:, 0, None, :, None].expand(-1, images.shape[1], -1, side)
+    return images.gather(2, rows).gather(3, columns[:, None, None, :].expand(images.shape))
+
+
+def _reflect(places: Tensor, side: int) -> Tensor:
+    """Places outside 0 .. side - 1 mirrored back into it at the border pixels."""
+    return (side - 1) - ((side - 1) - places.abs()).abs()
+
+
+def _affine(images: Tensor, random: Tensor, size: int) -> Tensor:
+    flip = torch.where(random[:, 0] < 0.5, -1.0, 1.0)
+    angle = (2 * random[:, 1] - 1) * math.radians(ROTATION)
+    scale = SCALE[0] + (SCALE[1] - SCALE[0]) * random[:, 2]
+    shift = (2 * random[:, 3:] - 1) * 2 * TRANSLATION  # grid coordinates run from -1 to 1
+    cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+    # For each pixel of the result, the place it comes from: shift back, rotate and scale back, mirror.
+    matrix = torch.stack([flip * cos, flip * sin, -sin, cos], dim=1).view(-1, 2, 2)
+    theta = torch.cat([matrix, -matrix @ shift[:, :, None]], dim=2)
+    white = 255.0 if images.dtype == torch.uint8 else 1.0
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    ink = F.grid_sample(white - images.float(), grid, padding_mode="zeros", align_corners=False)  # outside: no ink
+    result = white - F.avg_pool2d(ink, images.shape[-1] // size)
+    return result.round().clamp(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else result.to(images.dtype)

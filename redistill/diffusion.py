@@ -1,0 +1,136 @@
+"""Diffusion U-Nets: batches, losses and figures for the loop in `distill.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from diffusers import DDPMScheduler
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .datasets import Split, augment, load_split, normalize
+from .objective import FeaturePairs, aligned_features, forward_both
+from .sampling import sample, to_grid
+from .strides import eval_mode
+
+if TYPE_CHECKING:
+    from .distill import DistillConfig
+
+PREVIEW_SEEDS = range(8)
+PREVIEW_STEPS = 20
+JUDGING_ROUNDS = 8  # noises and times drawn for each image when a network is judged
+
+
+@dataclass
+class Problem:
+    """What a run learns from: networks, pictures (uint8) and the noise schedule, all on one device."""
+
+    config: DistillConfig
+    model: nn.Module
+    teacher: nn.Module | None
+    features: FeaturePairs
+    train: Split
+    validation: Split
+    scheduler: DDPMScheduler
+    device: torch.device
+
+
+def noise_scheduler(prediction_type: str) -> DDPMScheduler:
+    """The forward process of every network trained here: 1,000 steps, cosine schedule (Nichol and Dhariwal, 2021)."""
+    return DDPMScheduler(
+        num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type=prediction_type, clip_sample=True
+    )
+
+
+def prepare(config: DistillConfig, model: nn.Module, teacher: nn.Module | None, device: torch.device) -> Problem:
+    """Load the pictures and align the networks."""
+    size = config.student.image_size
+    train = _to(load_split(config.dataset, "train", size, limit=config.train_limit), device)
+    validation = _to(load_split(config.dataset, "validation", size), device)
+    features = aligned_features(config.student, model, teacher) if teacher is not None and config.red_weight else []
+    scheduler = noise_scheduler(config.prediction_type)
+    return Problem(config, model, teacher, features, train, validation, scheduler, device)
+
+
+def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Named loss parts of one training step, unweighted scalars."""
+    config = problem.config
+    rows = torch.randint(len(problem.train.images), (config.batch_size,), generator=generator, device=problem.device)
+    images = _augmented(problem, problem.train.images[rows], generator)
+    noisy, times, target = _noised(problem, images, generator)
+    with_kd = problem.teacher is not None and config.kd_weight > 0
+    output, teacher_output, red = forward_both(
+        problem.model, problem.teacher, (noisy, times), problem.features, config.distance, with_output=with_kd
+    )
+    parts = {"task_loss": F.mse_loss(output.sample, target)}
+    if red is not None:
+        parts["red_loss"] = red
+    if with_kd:
+        parts["kd_loss"] = F.mse_loss(output.sample, teacher_output.sample)
+    return parts
+
+
+def validate(problem: Problem, model: nn.Module) -> dict[str, float]:
+    """Mean squared error of the prediction on validation pictures, at noises and times that never change."""
+    return {"prediction_loss": _prediction_loss(problem, model, problem.validation)}
+
+
+def score(figures: Mapping[str, float]) -> float:
+    """What the best model is chosen by; higher is better."""
+    return -figures["prediction_loss"]
+
+
+def test(problem: Problem, model: nn.Module) -> dict[str, float]:
+    """The validation figure on the test pictures, and on the validation pictures that chose the model."""
+    split = _to(load_split(problem.config.dataset, "test", problem.config.student.image_size), problem.device)
+    return {
+        "test_prediction_loss": _prediction_loss(problem, model, split),
+        "validation_prediction_loss": _prediction_loss(problem, model, problem.validation),
+    }
+
+
+def draw(problem: Problem, model: nn.Module, folder: Path, step: int) -> None:
+    """Write `step-000123.png`: images of the same seeds at every step, so that one can watch them come."""
+    drawn = sample(model, PREVIEW_SEEDS, noise_scheduler=problem.scheduler, steps=PREVIEW_STEPS, preview_every=0)
+    *_, last = drawn
+    folder.mkdir(exist_ok=True)
+    temporary = folder / f".step-{step:06d}.png"
+    Image.fromarray(to_grid(last.images, columns=4).permute(1, 2, 0).numpy()).save(temporary)
+    temporary.rename(folder / f"step-{step:06d}.png")
+
+
+@torch.no_grad()
+def _prediction_loss(problem: Problem, model: nn.Module, split: Split) -> float:
+    errors = []
+    with eval_mode(model):
+        for number in range(JUDGING_ROUNDS):
+            generator = torch.Generator(problem.device).manual_seed(number)
+            images = _augmented(problem, split.images, generator)
+            noisy, times, target = _noised(problem, images, generator)
+            errors.append(F.mse_loss(model(noisy, times).sample, target).item())
+    return sum(errors) / len(errors)
+
+
+def _augmented(problem: Problem, images: Tensor, generator: torch.Generator) -> Tensor:
+    return normalize(augment(images, generator, kind="affine", image_size=problem.config.student.image_size))
+
+
+def _noised(problem: Problem, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Noisy images, their times, and what the network is to predict from them."""
+    scheduler = problem.scheduler
+    noise = torch.randn(images.shape, generator=generator, device=problem.device)
+    steps = scheduler.config.num_train_timesteps
+    times = torch.randint(steps, (len(images),), generator=generator, device=problem.device)
+    noisy = scheduler.add_noise(images, noise, times)
+    if problem.config.prediction_type == "v_prediction":
+        return noisy, times, scheduler.get_velocity(images, noise, times)
+    return noisy, times, noise
+
+
+def _to(split: Split, device: torch.device) -> Split:
+    return Split(images=split.images.to(device), labels=split.labels.to(device))

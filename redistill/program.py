@@ -1,0 +1,427 @@
+"""From a recording to memory: which buffers are alive at each step, under the two ways of counting.
+
+A `Program` is a recording made ready to count: views resolved, operators of one call joined to a step, pools that
+became identities taken out and RED blocks put in. It knows no sizes; `eager` and `fused` take those of one evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+
+from .red import REDBlock, REDConfig
+from .shape_rules import Shape, ShapeRuleError
+from .tape import ENTER, FREE, OP, WEIGHTS, Node, Recording, Weight, record, weights_of
+
+Sites = Mapping[str, Mapping[str, int]]  # layer path → side → channels, as insert_red takes it
+
+
+class Step(NamedTuple):
+    """One call from Python that does more than look at a buffer."""
+
+    title: str
+    layer: str
+    is_red: bool
+    in_place_able: bool
+    is_conv: bool
+    is_add: bool
+    reads: tuple[int, ...]  # buffers
+    operands: tuple[tuple[int, int], ...]  # (value, buffer) that may be overwritten
+    result: int  # value made last
+    writes: tuple[int, ...]  # buffers that the model itself writes in place
+    births: tuple[int, ...]
+    deaths: list[int]  # buffers that Python lets go of after this step
+    touched: tuple[int, ...]  # reads, writes and births
+
+
+class Fusion(NamedTuple):
+    """A convolution that can do the addition after it, and where it would accumulate."""
+
+    add: int  # step of the addition
+    other: int  # buffer of the operand that is there first
+    is_written: bool  # the addition is in place, into that buffer
+    norm: int  # step of the batch norm between the two, or -1
+
+
+@dataclass(slots=True)
+class Program:
+    """Steps over numbered buffers. `sources` names, for each value past the recorded ones, a value of its shape."""
+
+    steps: list[Step]
+    buffer_values: list[int]
+    itemsizes: list[int]
+    floats: list[bool]
+    sources: list[int]
+    inputs: list[int]  # buffers
+    outputs: list[int]
+    output_values: list[int]
+    last: list[int]  # per buffer: the last step that touches it; len(steps) for outputs, -1 for never
+    red_weights: list[Weight]  # of the RED blocks put in
+    red_steps: list[int]
+    fusions: dict[int, Fusion]  # by step of the convolution
+
+    def shapes(self, recorded: list[Shape]) -> list[Shape]:
+        """Shapes of all values from those of the recorded ones."""
+        shapes = list(recorded)
+        for source in self.sources:
+            shapes.append(shapes[source])
+        return shapes
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Live bytes at every step, and each buffer's life in steps; `first` is -1 for what never was a buffer."""
+
+    live: list[int]
+    sizes: list[int]  # bytes
+    home: list[int]  # the buffer that each one is written into, itself unless in place
+    first: list[int]
+    last: list[int]
+
+
+class _Draft:
+    """A step while its operators are still being added."""
+
+    def __init__(self, node: Node, layer: str, is_red: bool) -> None:
+        self.title, self.layer, self.is_red = node.title, layer, is_red
+        self.in_place_able = True
+        self.is_conv = self.is_add = False
+        self.reads: list[int] = []
+        self.operands: list[tuple[int, int]] = []
+        self.result = -1
+        self.writes: list[int] = []
+        self.births: list[int] = []
+        self.deaths: list[int] = []
+
+    def finish(self) -> Step:
+        touched = tuple(dict.fromkeys((*self.reads, *self.writes, *self.births)))
+        return Step(
+            self.title,
+            self.layer,
+            self.is_red,
+            self.in_place_able and len(self.births) == 1,
+            self.is_conv,
+            self.is_add,
+            tuple(dict.fromkeys(self.reads)),
+            tuple(pair for pair in dict.fromkeys(self.operands) if pair[1] not in self.births),
+            self.result,
+            tuple(dict.fromkeys(self.writes)),
+            tuple(self.births),
+            self.deaths,
+            touched,
+        )
+
+
+class _Compiler:
+    def __init__(self, recording: Recording, identities: frozenset[int], sites: Sites, config: REDConfig | None):
+        self.recording, self.identities, self.sites, self.config = recording, identities, sites, config
+        self.buffer_of = list(recording.buffer_of)  # per value
+        self.alias: dict[int, int] = {}  # value → value that stands in for it
+        self.moved: dict[int, int] = {}  # buffer → buffer that lives its life
+        self.held = [1] * len(recording.buffers)
+        self.buffer_values = [buffer.value for buffer in recording.buffers]
+        self.itemsizes = [buffer.itemsize for buffer in recording.buffers]
+        self.floats = [buffer.is_float for buffer in recording.buffers]
+        self.inner = [buffer.inner for buffer in recording.buffers]
+        self.sources: list[int] = []
+        self.drafts: list[_Draft] = []
+        self.call: object = None
+        self.scopes: dict[str, tuple[int, int | None, int]] = {}  # path → (value, earlier alias, buffer of red_in)
+        self.used: set[tuple[str, str]] = set()
+        self.red_weights: list[Weight] = []
+
+    def compile(self) -> Program:
+        recording = self.recording
+        nodes = recording.nodes
+        for event in recording.events:
+            kind = event[0]
+            if kind == OP:
+                if event[1] in self.identities:
+                    self.drop(nodes[event[1]])
+                else:
+                    self.node(nodes[event[1]], "", 0, 0, None)
+            elif kind == FREE:
+                self.free(event[1])
+            elif event[1] in self.sites:
+                (self.enter if kind == ENTER else self.leave)(event[1], event[2])
+        wanted = {(path, side) for path, sides in self.sites.items() for side in sides}
+        if self.used != wanted:
+            path, side = min(wanted - self.used)
+            raise ShapeRuleError(f"{path!r} has no {side}put on the tape to put a RED block at.")
+        return self.finish()
+
+    def node(self, node: Node, prefix: str, values: int, buffers: int, ports: dict[int, int] | None) -> None:
+        """Add an operator. In a RED block, numbers are offset by `values` and `buffers`; `ports` maps its input."""
+        buffer_of, alias = self.buffer_of, self.alias
+        if ports is None:
+            ins = [alias.get(value, value) for value in node.ins] if alias else node.ins
+            outs, new = node.outs, node.new
+        else:
+            ins = [ports.get(value, value + values) for value in node.ins]
+            outs = [value + values for value in node.outs]
+            new = [buffer + buffers for buffer in node.new]
+        for out, source in zip(outs, node.sources, strict=True):
+            if source >= 0:
+                buffer_of[out] = buffer_of[ins[source]]
+        if node.is_view:
+            return
+        call = (prefix, node.call)
+        if call != self.call:
+            self.call = call
+            layer = ".".join(filter(None, (prefix, node.layer))) if prefix else node.layer
+            self.drafts.append(_Draft(node, layer, node.is_red or bool(prefix)))
+        draft = self.drafts[-1]
+        inner = self.inner
+        draft.in_place_able &= node.in_place_able
+        draft.is_conv |= node.op == "convolution"
+        draft.is_add = node.op in ("add", "add_")
+        for value in ins:
+            buffer = buffer_of[value]
+            if buffer != WEIGHTS and not inner[buffer]:
+                draft.reads.append(buffer)
+                draft.operands.append((value, buffer))
+        born = [buffer for buffer in new if not inner[buffer]]
+        draft.births += born
+        if not new:
+            draft.writes += [buffer_of[out] for out in outs if buffer_of[out] != WEIGHTS and not inner[buffer_of[out]]]
+        draft.result = outs[0] if outs else -1
+
+    def drop(self, node: Node) -> None:
+        """Take out a pool that became the identity: its output is its input."""
+        source, out = self.alias.get(node.ins[0], node.ins[0]), node.outs[0]
+        self.alias[out] = source
+        kept, gone = self.buffer_of[source], self.buffer_of[out]
+        if kept != WEIGHTS:
+            self.moved[gone] = kept
+            self.held[kept] += 1
+
+    def free(self, buffer: int) -> None:
+        while buffer in self.moved:
+            buffer = self.moved[buffer]
+        self.held[buffer] -= 1
+        if not self.held[buffer] and self.drafts:
+            self.drafts[-1].deaths.append(buffer)
+
+    def enter(self, path: str, value: int | None) -> None:
+        if "in" not in self.sites[path] or (path, "in") in self.used:
+            return
+        before = self.alias.get(value)
+        result = self.splice(path, "in", value)
+        self.alias[value] = result
+        self.scopes[path] = (value, before, self.buffer_of[result])
+
+    def leave(self, path: str, value: int | None) -> None:
+        scope = self.scopes.pop(path, None)
+        if "out" in self.sites[path] and (path, "out") not in self.used:
+            result = self.splice(path, "out", value)
+            old = self.buffer_of[self.alias.get(value, value)]
+            new = self.buffer_of[result]
+            self.drafts[-1].deaths.append(old)  # held until REDLayer returns
+            self.moved[old] = new  # whoever held the layer's output now holds the block's
+            self.alias[value] = result
+        if scope:
+            value, before, buffer = scope
+            self.drafts[-1].deaths.append(buffer)
+            self.alias.pop(value)
+            if before is not None:
+                self.alias[value] = before
+
+    def splice(self, path: str, side: str, value: int | None) -> int:
+        """Put a RED block behind `value`; returns the value that it makes."""
+        if value is None:
+            raise ShapeRuleError(f"{path!r} takes or gives no single tensor, so no RED block can be put there.")
+        self.used.add((path, side))
+        value = self.alias.get(value, value)
+        block, weights = red_recording(self.sites[path][side], self.config)
+        self.red_weights += weights
+        values, buffers = len(self.buffer_of), len(self.buffer_values)
+        self.sources += [value] * len(block.shapes)
+        self.buffer_of += [buffer + buffers if buffer >= 0 else WEIGHTS for buffer in block.buffer_of]
+        for buffer in block.buffers:
+            self.buffer_values.append(buffer.value + values)
+            self.itemsizes.append(self.itemsizes[self.buffer_of[value]])
+            self.floats.append(buffer.is_float)
+            self.inner.append(buffer.inner)
+            self.held.append(1)
+        ports = {block.inputs[0]: value}
+        prefix = f"{path}.red_{side}"
+        for event in block.events:
+            if event[0] == OP:
+                self.node(block.nodes[event[1]], prefix, values, buffers, ports)
+            elif event[0] == FREE:
+                self.free(event[1] + buffers)
+        return block.outputs[0] + values
+
+    def finish(self) -> Program:
+        recording, home = self.recording, self.buffer_of
+        steps = [draft.finish() for draft in self.drafts]
+        last = [-1] * len(self.buffer_values)
+        for i, step in enumerate(steps):
+            for buffer in step.touched:
+                last[buffer] = i
+        output_values = [self.alias.get(value, value) for value in recording.outputs]
+        outputs = [buffer for buffer in dict.fromkeys(home[value] for value in output_values) if buffer != WEIGHTS]
+        for buffer in outputs:
+            last[buffer] = len(steps)
+        return Program(
+            steps=steps,
+            buffer_values=self.buffer_values,
+            itemsizes=self.itemsizes,
+            floats=self.floats,
+            sources=self.sources,
+            inputs=list(dict.fromkeys(home[value] for value in recording.inputs)),
+            outputs=outputs,
+            output_values=output_values,
+            last=last,
+            red_weights=self.red_weights,
+            red_steps=[i for i, step in enumerate(steps) if step.is_red],
+            fusions=_fusions(steps),
+        )
+
+
+def compile_program(
+    recording: Recording,
+    identities: frozenset[int] = frozenset(),
+    sites: Sites | None = None,
+    config: REDConfig | None = None,
+) -> Program:
+    """Make a recording ready to count: without the nodes in `identities`, with RED blocks at `sites`."""
+    return _Compiler(recording, identities, sites or {}, config).compile()
+
+
+@lru_cache(maxsize=256)
+def red_recording(channels: int, config: REDConfig) -> tuple[Recording, list[Weight]]:
+    """A RED block of `channels` on its own, recorded once, and its weights."""
+    with torch.device("meta"):
+        block = REDBlock(channels, config)
+    return record(block, (torch.empty(1, channels, 4, 4, device="meta"),)), weights_of(block)
+
+
+def _fusions(steps: Sequence[Step]) -> dict[int, Fusion]:
+    """Additions that the convolution before them can do itself, accumulating into the other operand's buffer.
+
+    The convolution, with the batch norm folded into it, must be the later of the two operands and used by nothing
+    else, and nobody may touch the other operand in between.
+    """
+    touching: dict[int, list[int]] = {}
+    born: dict[int, int] = {}
+    for i, step in enumerate(steps):
+        for buffer in step.touched:
+            touching.setdefault(buffer, []).append(i)
+        for buffer in step.births:
+            born[buffer] = i
+
+    def maker(buffer: int, end: int) -> int | None:
+        """The step that makes `buffer`, if only that step and `end` touch it until then."""
+        start = born.get(buffer)
+        return start if start is not None and touching[buffer][:2] == [start, end] else None
+
+    found = {}
+    for i, step in enumerate(steps):
+        if not step.is_add or len(step.reads) != 2:
+            continue
+        late, other = sorted(step.reads, key=lambda buffer: born.get(buffer, -1), reverse=True)
+        conv, norm = maker(late, i), -1
+        if conv is not None and steps[conv].title == "batch_norm" and len(steps[conv].reads) == 1:
+            conv, norm = maker(steps[conv].reads[0], conv), conv
+        if conv is not None and steps[conv].is_conv and not any(conv <= j < i for j in touching[other]):
+            found[conv] = Fusion(i, other, other in step.writes, norm)
+    return found
+
+
+def buffer_sizes(program: Program, shapes: list[Shape], itemsize: int | None) -> list[int]:
+    """Bytes of every buffer; `itemsize` replaces that of floating-point buffers."""
+    sizes = []
+    for value, own, is_float in zip(program.buffer_values, program.itemsizes, program.floats, strict=True):
+        size = itemsize if itemsize is not None and is_float else own
+        for side in shapes[value]:
+            size *= side
+        sizes.append(size)
+    return sizes
+
+
+def eager(program: Program, sizes: list[int]) -> Timeline:
+    """What PyTorch allocates: buffers live from their operator until Python lets go; inputs throughout."""
+    count, end = len(sizes), len(program.steps)
+    first, last = [-1] * count, [end] * count
+    now = 0
+    for buffer in program.inputs:
+        now += sizes[buffer]
+        first[buffer] = 0
+    live = []
+    for i, step in enumerate(program.steps):
+        for buffer in step.births:
+            now += sizes[buffer]
+            first[buffer] = i
+        live.append(now)
+        for buffer in step.deaths:
+            now -= sizes[buffer]
+            last[buffer] = i
+    return Timeline(live, sizes, list(range(count)), first, last)
+
+
+def fused(program: Program, shapes: list[Shape], sizes: list[int], fuse_add: bool) -> Timeline:
+    """What a deployment runtime holds: buffers die after their last use, and a step writes in place where it may.
+
+    In place may write what is computed element by element (folded batch norms, activations, sums, products), into
+    an operand of the same shape that nobody needs afterwards.
+    """
+    last = list(program.last)
+    home = list(range(len(last)))
+    first = [-1] * len(last)
+    freed = bytearray(len(last))
+    fusions = dict(program.fusions) if fuse_add else {}
+    norms: dict[int, int] = {}  # batch norms folded into a fused convolution → its buffer
+    now = 0
+    for buffer in program.inputs:
+        if last[buffer] >= 0:
+            now += sizes[buffer]
+            first[buffer] = 0
+    live = []
+    for i, step in enumerate(program.steps):
+        if step.births:
+            target = -1
+            if i in norms:
+                target = norms[i]
+            elif step.in_place_able:
+                target = _dying_operand(step, i, shapes, sizes, home, last)
+            elif i in fusions:
+                fusion = fusions[i]
+                target = _accumulator(fusion, sizes[step.births[0]], sizes, home, last)
+                if target >= 0:
+                    norms[fusion.norm] = target
+            if target >= 0:
+                born = step.births[0]
+                home[born] = target
+                last[target] = max(last[target], last[born])
+            else:
+                for buffer in step.births:
+                    now += sizes[buffer]
+                    first[buffer] = i
+        live.append(now)
+        for buffer in step.touched:
+            root = home[buffer]
+            if last[root] == i and not freed[root]:
+                freed[root] = 1
+                now -= sizes[root]
+    return Timeline(live, sizes, home, first, last)
+
+
+def _dying_operand(step: Step, i: int, shapes: list, sizes: list, home: list, last: list) -> int:
+    """A buffer that step `i` may write its result into, or -1."""
+    result, size = shapes[step.result], sizes[step.births[0]]
+    for value, buffer in step.operands:
+        root = home[buffer]
+        if last[root] == i and sizes[root] == size and shapes[value] == result:
+            return root
+    return -1
+
+
+def _accumulator(fusion: Fusion, size: int, sizes: list, home: list, last: list) -> int:
+    """The buffer that a convolution fused with the addition after it accumulates into, or -1."""
+    root = home[fusion.other]
+    return root if sizes[root] == size and (last[root] == fusion.add or fusion.is_written) else -1

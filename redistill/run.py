@@ -1,0 +1,144 @@
+"""The run folder: what a training run writes, and how others read it while it runs.
+
+`config.json` all settings, `metrics.jsonl` one JSON record a line (of two lines for the same step and kind the later
+one counts), `status.json` state and heartbeat, `last.pt` the resume point, `student/` the checkpoint, `samples/`.
+Files are written under a temporary name and renamed, so a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+STATES = ("running", "finished", "stopped", "failed")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON in one step: readers see the old file or the new one."""
+    _replace(path, lambda temporary: temporary.write_text(json.dumps(value, indent=2, allow_nan=True) + "\n"))
+
+
+def _replace(path: Path, write) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; ValueError, naming the file, where there is none or it is broken."""
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"No file {path}; expected a JSON file written by redistill.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not readable JSON ({error}); restore it or start a new folder.") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds {type(value).__name__}; expected a JSON object.")
+    return value
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """Records of a run in the order of their steps; unreadable lines (a cut last one, say) are left out.
+
+    A run that was resumed repeats some steps; the last record of a step and kind is the one returned.
+    """
+    try:
+        lines = (run_dir / "metrics.jsonl").read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    records: dict[tuple[int, str], dict[str, Any]] = {}
+    for line in lines:
+        try:
+            record = json.loads(line)
+            records[int(record["step"]), str(record["kind"])] = record
+        except (ValueError, KeyError, TypeError):
+            continue
+    return [records[key] for key in sorted(records, key=lambda key: key[0])]
+
+
+class RunFolder:
+    """One run's folder, held by this process alone from `__init__` to `close`.
+
+    Raises ValueError when another process is training in it, when it holds a run with other settings, and when it
+    cannot be written.
+    """
+
+    def __init__(self, path: str | Path, config: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "w")  # noqa: SIM115 (held until close)
+        except OSError as error:
+            raise ValueError(f"Run folder {self.path} cannot be written ({error.strerror}); choose another.") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise ValueError(f"Run folder {self.path} is in use by another process; choose another folder.") from None
+        try:
+            self._adopt(json.loads(json.dumps(config)))
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _adopt(self, config: dict[str, Any]) -> None:
+        file = self.path / "config.json"
+        if not file.exists():
+            write_json(file, config)
+            return
+        stored = read_json(file)
+        changed = sorted(key for key in {*stored, *config} if stored.get(key) != config.get(key))
+        if changed:
+            raise ValueError(
+                f"Run folder {self.path} holds a run with another {changed[0]!r} "
+                f"({stored.get(changed[0])!r}, not {config.get(changed[0])!r}); choose another folder."
+            )
+
+    def finished(self) -> bool:
+        """Whether the run came to its end; a run that was stopped or failed did not."""
+        path = self.path / "status.json"
+        return path.exists() and read_json(path).get("state") == "finished"
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add one record to metrics.jsonl. A last line that a crash cut short is ended first."""
+        path = self.path / "metrics.jsonl"
+        line = json.dumps(record) + "\n"
+        with open(path, "ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    line = "\n" + line
+            file.write(line.encode())
+
+    def write_status(self, state: str, step: int, steps: int, error: str | None = None) -> None:
+        """Note the state (see STATES), the step reached of `steps`, this process and the time (a heartbeat)."""
+        status = {"state": state, "step": step, "steps": steps, "pid": os.getpid(), "heartbeat": time.time()}
+        write_json(self.path / "status.json", status | {"error": error})
+
+    def save_resume_point(self, state: Mapping[str, Any]) -> None:
+        """Write `last.pt`; tensors and plain values only, so that it loads without unpickling code."""
+        _replace(self.path / "last.pt", lambda temporary: torch.save(dict(state), temporary))
+
+    def load_resume_point(self) -> dict[str, Any] | None:
+        """What `save_resume_point` wrote last, or None; ValueError for a damaged file."""
+        path = self.path / "last.pt"
+        if not path.exists():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ValueError(f"Resume point {path} is damaged; delete it to start the run again.") from error
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._lock.close()
