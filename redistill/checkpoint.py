@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ from .run import read_json, write_json
 from .student import StudentConfig, build_student
 
 FORMAT = 1
-SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
+# Checkpoints that ship with the project; $REDISTILL_CHECKPOINTS names another folder of them.
+SHIPPED = Path(os.environ.get("REDISTILL_CHECKPOINTS") or Path(__file__).resolve().parent.parent / "checkpoints")
 WEIGHTS = "model.safetensors"
 
 

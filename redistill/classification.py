@@ -36,6 +36,8 @@ class Problem:
 def prepare(config: DistillConfig, model: nn.Module, teacher: nn.Module | None, device: torch.device) -> Problem:
     """Load the data and align the networks; the test split is not touched before `test`."""
     size = config.student.image_size
+    for network in filter(None, (model, teacher)):
+        network.to(memory_format=torch.channels_last)  # nearly halves the CPU time of a step of the narrow ResNet
     train = load_split(config.dataset, "train", size, limit=config.train_limit)
     limit = None if config.train_limit is None else max(1, config.train_limit // 6)
     validation = load_split(config.dataset, "validation", size, limit=limit)
@@ -48,6 +50,7 @@ def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str,
     config = problem.config
     rows = batch_rows(len(problem.train.labels), config.batch_size, step, config.seed).to(problem.device)
     images = normalize(augment(problem.train.images[rows], generator, kind="flip-shift"))
+    images = images.contiguous(memory_format=torch.channels_last)
     with_kd = problem.teacher is not None and config.kd_weight > 0
     logits, targets, red = forward_both(
         problem.model, problem.teacher, (images,), problem.features, config.distance, with_output=with_kd

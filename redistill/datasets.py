@@ -6,19 +6,22 @@ Images are uint8 (N, 3, height, width) in RGB until `normalize`; everything rand
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import emoji
+from . import emoji, scenes
+from .cache import cache_dir, cached_array, fingerprint
 
 SPLITS = ("train", "validation", "test")
 AUGMENTATIONS = ("flip-shift", "affine")
 
+CHUNK = 500  # scenes of emoji-clutter in one cached file
+FACES_DRAWING = "1"  # version of the code that draws faces: change it when their pictures change
 FACE_MARGIN = 3  # units cut off a face's frame of 72: a plain smiley then fills 73 % of the picture
 FACE_SPLIT_SEED = 2024
 
@@ -63,6 +66,18 @@ DATASETS: dict[str, DatasetSpec] = {
     spec.name: spec
     for spec in (
         DatasetSpec(
+            name="emoji-clutter",
+            task="classification",
+            class_names=tuple(emoji.parse_table(scenes.CLASSES).values()),
+            image_sizes=(32, 64),
+            default_size=64,
+            split_sizes={"train": 12_000, "validation": 2_000, "test": 2_000},
+            render_scale=1,
+            augmentation="flip-shift",
+            description="Which of 50 emoji stands in the scene, over a cluttered background and other emoji? Every "
+            "scene is drawn from the seed of its split and number; classes are equally frequent.",
+        ),
+        DatasetSpec(
             name="emoji-faces",
             task="generation",
             class_names=tuple(emoji.parse_table(emoji.FACES).values()),
@@ -71,8 +86,8 @@ DATASETS: dict[str, DatasetSpec] = {
             split_sizes={"train": 105, "validation": 12, "test": 12},
             render_scale=2,
             augmentation="affine",
-            description="129 smileys on white, for diffusion. Each face is one drawing and stands in one split only, so "
-            "validation and test hold faces that training never saw; affine augmentation makes the variety.",
+            description="129 smileys on white, for diffusion. Each face is one drawing and stands in one split only, "
+            "so validation and test hold faces that training never saw; affine augmentation makes the variety.",
         ),
     )
 }
@@ -88,14 +103,14 @@ def load_split(name: str, split: str, image_size: int | None = None, limit: int 
     if split not in SPLITS:
         raise ValueError(f"Data set split is {split!r}; expected one of: {', '.join(SPLITS)}.")
     size = spec.default_size if image_size is None else image_size
-    if size not in spec.image_sizes:
+    if not isinstance(size, int) or size not in spec.image_sizes:
         raise ValueError(
             f"{name} has no images of size {image_size!r}; expected one of: {', '.join(map(str, spec.image_sizes))}."
         )
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ValueError(f"Limit is {limit!r}; expected a whole number of images from 1 up, or None for all.")
     count = spec.split_sizes[split] if limit is None else min(limit, spec.split_sizes[split])
-    return _load_faces(split, size, count)
+    return _load_faces(split, size, count) if name == "emoji-faces" else _load_clutter(split, size, count)
 
 
 def find_dataset(name: str) -> DatasetSpec:
@@ -105,16 +120,39 @@ def find_dataset(name: str) -> DatasetSpec:
     return DATASETS[name]
 
 
+def _load_clutter(split: str, size: int, count: int) -> Split:
+    images = np.empty((count, 3, size, size), np.uint8)
+    for start in range(0, count, CHUNK):
+        stop = min(start + CHUNK, count)
+        images[start:stop] = shrink(torch.from_numpy(_clutter_chunk(split, start, stop)), size).numpy()
+    return Split(torch.from_numpy(images), torch.from_numpy(scenes.scene_labels(split, count)))
+
+
+def _clutter_chunk(split: str, start: int, stop: int) -> np.ndarray:
+    """Scenes start .. stop - 1 at 64 pixels, of which `start` begins a cached chunk; a short chunk is not stored."""
+    file = cache_dir() / "emoji-clutter" / scenes.cache_key() / f"{split}-{start:05d}.npz"
+    if stop - start < CHUNK and not os.path.exists(file):
+        return scenes.draw_scenes(split, start, stop)
+    shape = (CHUNK, 3, scenes.SIDE, scenes.SIDE)
+    chunk = cached_array(file, shape, lambda: scenes.draw_scenes(split, start, start + CHUNK))
+    return chunk[: stop - start]
+
+
 def _load_faces(split: str, size: int, count: int) -> Split:
     labels = torch.from_numpy(_face_order()[split][:count])
     return Split(_draw_faces(2 * size)[labels], labels)
 
 
-@lru_cache(maxsize=2)
 def _draw_faces(size: int) -> Tensor:
-    """All faces on white: uint8 (129, 3, size, size)."""
+    """All faces on white, kept in the cache: uint8 (129, 3, size, size)."""
     faces = emoji.parse_table(emoji.FACES)
-    return torch.from_numpy(np.stack([emoji.render_on_white(code, size, FACE_MARGIN) for code in faces]))
+    key = fingerprint(FACES_DRAWING, size, FACE_MARGIN, emoji.FACES)
+    pictures = cached_array(
+        cache_dir() / "emoji-faces" / f"{size}-{key}.npz",
+        (len(faces), 3, size, size),
+        lambda: np.stack([emoji.render_on_white(code, size, FACE_MARGIN) for code in faces]),
+    )
+    return torch.from_numpy(pictures)
 
 
 def _face_order() -> dict[str, np.ndarray]:

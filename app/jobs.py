@@ -1,0 +1,293 @@
+"""Training runs as processes of their own: start, queue, watch, stop, resume, delete, all through files.
+
+A run is a folder (see redistill/run.py) under the runs folder; the app keeps nothing in memory. Whether a run's
+process lives is told by a lock on its `.process` file, never by a process id that may have been given to another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from redistill.cache import cache_dir
+from redistill.run import read_json, read_metrics, write_json
+
+from .worker import PROCESS_FILE
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+JOB_FILE = "job.json"
+LOG_FILE = "log.txt"
+MAX_WAITING = 20
+ALIVE = ("queued", "starting", "running", "stopping")
+RESUMABLE = ("stopped", "failed", "interrupted")
+
+_children: list[subprocess.Popen] = []  # only to collect their exit codes; their state is read from files
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the files of one run say at this moment."""
+
+    name: str  # of its folder
+    path: Path
+    title: str
+    state: str  # one of ALIVE or RESUMABLE, or "finished", or "broken" (its files are unreadable)
+    step: int = 0
+    steps: int = 0
+    error: str | None = None
+    created: float = 0.0  # seconds since 1970
+    config: Mapping[str, Any] = field(default_factory=dict)  # of DistillConfig.to_dict()
+
+
+def runs_dir() -> Path:
+    """Folder of all runs: $REDISTILL_RUNS, or `runs` in the user's cache folder."""
+    chosen = os.environ.get("REDISTILL_RUNS")
+    return Path(chosen).expanduser() if chosen else cache_dir() / "runs"
+
+
+def start(config: Mapping[str, Any], title: str) -> Run:
+    """Start a run with these settings (`DistillConfig.to_dict()`), or queue it behind the one that is running.
+
+    Raises ValueError when too many wait already and when the runs folder cannot be written.
+    """
+    waiting = sum(run.state == "queued" for run in list_runs())
+    if waiting >= MAX_WAITING:
+        raise ValueError(f"{waiting} runs are waiting already; delete some or wait before starting another.")
+    with _written(runs_dir()):
+        path = _new_folder(title)
+        write_json(path / "config.json", dict(config))
+        write_json(path / JOB_FILE, {"title": title, "created": time.time()})
+        _launch(path, str(config.get("device", "cpu")))
+    return read_run(path.name)
+
+
+def stop(name: str) -> None:
+    """Ask a run to stop with its state saved; one that has not begun to train ends at once.
+
+    Raises ValueError for a run that does not exist or is not going.
+    """
+    run = read_run(name)
+    if run.state not in ALIVE:
+        raise ValueError(f"Run “{run.title}” is {run.state}; there is nothing to stop.")
+    with _written(run.path):
+        if run.step:
+            (run.path / "stop").touch()
+        else:
+            _end(run.path)
+
+
+def resume(name: str) -> Run:
+    """Go on with a run that was stopped, failed or was interrupted, from its last saved step."""
+    run = read_run(name)
+    if run.state not in RESUMABLE:
+        raise ValueError(f"Run “{run.title}” is {run.state}; only a stopped, failed or interrupted run goes on.")
+    with _written(run.path):
+        (run.path / "stop").unlink(missing_ok=True)
+        _launch(run.path, str(run.config.get("device", "cpu")))
+    return read_run(name)
+
+
+def delete(name: str) -> None:
+    """Remove a run and all it made. Raises ValueError while it is going."""
+    run = read_run(name)
+    if run.state in ALIVE:
+        raise ValueError(f"Run “{run.title}” is {run.state}; stop it before deleting it.")
+    with _written(run.path):
+        shutil.rmtree(run.path)
+
+
+def list_runs() -> list[Run]:
+    """All runs, the newest first."""
+    _children[:] = [child for child in _children if child.poll() is None]
+    folders = sorted(_folders(), reverse=True)
+    return sorted((_read(folder) for folder in folders), key=lambda run: -run.created)
+
+
+def read_run(name: str) -> Run:
+    """The run of that name; ValueError when there is none."""
+    for folder in _folders():
+        if folder.name == name:
+            return _read(folder)
+    raise ValueError(f"No run {str(name)[:80]!r} here; it may have been deleted.")
+
+
+def records(run: Run) -> list[dict[str, Any]]:
+    """The run's metrics so far, see `redistill.run.read_metrics`; read again only when the file has changed."""
+    try:
+        stat = (run.path / "metrics.jsonl").stat()
+    except OSError:
+        return []
+    return _records(run.path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=8)
+def _records(path: Path, changed: int, size: int) -> list[dict[str, Any]]:
+    return read_metrics(path)
+
+
+def _folders() -> list[Path]:
+    try:
+        return [path for path in runs_dir().iterdir() if path.is_dir() and not path.name.startswith(".")]
+    except OSError:
+        return []
+
+
+def _new_folder(title: str) -> Path:
+    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:48]
+    root = runs_dir()
+    root.mkdir(parents=True, exist_ok=True)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(1000):
+        path = root / "-".join(filter(None, (stamp, slug, str(number) if number else "")))
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise OSError(errno.EEXIST, "too many runs were started in this second", str(root))
+
+
+def _launch(path: Path, device: str) -> None:
+    """Start the waiting process of a run, see worker.py, and return once it holds the run's lock."""
+    queue = runs_dir() / f".queue-{re.sub(r'[^a-z0-9]+', '-', device.lower())}"
+    command = [sys.executable, "-m", "app.worker", str(path.resolve()), str(queue.resolve())]
+    (path / PROCESS_FILE).unlink(missing_ok=True)
+    with open(path / LOG_FILE, "ab") as log:
+        child = subprocess.Popen(
+            command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    _children.append(child)
+    deadline = time.monotonic() + 10
+    while child.poll() is None and not _process(path)[1].get("phase") and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _end(path: Path) -> None:
+    """End a process that has nothing to save, and note that it was stopped."""
+    alive, process = _process(path)
+    deadline = time.monotonic() + 10
+    if alive and isinstance(process.get("pid"), int):
+        os.kill(process["pid"], signal.SIGTERM)
+    while _process(path)[0] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    status = _read_or_empty(path / "status.json")
+    if status.get("state") != "stopped" or status.get("pid") != process.get("pid"):
+        kept = {"step": status.get("step", 0), "steps": status.get("steps", 0), "error": None}
+        write_json(path / "status.json", {"state": "stopped", "pid": process.get("pid"), "heartbeat": time.time(), **kept})
+
+
+def _process(path: Path) -> tuple[bool, dict[str, Any]]:
+    """Whether the run's process lives, and what it noted about itself (`pid`, `phase`)."""
+    try:
+        with open(path / PROCESS_FILE) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                alive = False
+            except BlockingIOError:
+                alive = True
+            return alive, _object(file.read())
+    except OSError:
+        return False, {}
+
+
+def _read(path: Path) -> Run:
+    job = _read_or_empty(path / JOB_FILE)
+    title, created = job.get("title"), job.get("created")
+    known = {
+        "name": path.name,
+        "path": path,
+        "title": title if isinstance(title, str) else path.name,
+        "created": float(created) if isinstance(created, (int, float)) else 0.0,
+    }
+    try:
+        config = read_json(path / "config.json")
+    except (ValueError, OSError) as error:
+        return Run(**known, state="broken", error=str(error))
+    status = _read_or_empty(path / "status.json")
+    state, error = _state(path, status)
+    steps = status.get("steps") or config.get("steps")
+    step = status.get("step")
+    return Run(
+        **known,
+        state=state,
+        error=error,
+        step=step if isinstance(step, int) else 0,
+        steps=steps if isinstance(steps, int) else 0,
+        config=config,
+    )
+
+
+def _state(path: Path, status: Mapping[str, Any]) -> tuple[str, str | None]:
+    alive, process = _process(path)
+    own = bool(status) and (not process or status.get("pid") == process.get("pid"))
+    state, error = status.get("state"), status.get("error")
+    if alive and process.get("phase") != "started":
+        return "queued", None
+    if alive and not own:
+        return "starting", None
+    if state == "running" and own and (alive or _locked(path)):
+        return ("stopping" if (path / "stop").exists() else "running"), None
+    if own and state in ("finished", "stopped", "failed"):
+        return state, str(error) if error else None
+    message = _last_words(path)
+    return ("failed", message) if message else ("interrupted", None)
+
+
+def _locked(path: Path) -> bool:
+    """Whether a process that was not started here, from the shell say, trains in the folder."""
+    if (path / PROCESS_FILE).exists():
+        return False
+    try:
+        with open(path / ".lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def _last_words(path: Path) -> str | None:
+    """The sentence that `python -m redistill` ended with, where it could not even write a status."""
+    try:
+        lines = (path / LOG_FILE).read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return None
+    prefix = "redistill: "
+    return lines[-1].removeprefix(prefix) if lines and lines[-1].startswith(prefix) else None
+
+
+def _read_or_empty(path: Path) -> dict[str, Any]:
+    try:
+        return _object(path.read_text())
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+def _object(text: str) -> dict[str, Any]:
+    with contextlib.suppress(json.JSONDecodeError):
+        value = json.loads(text)
+        return value if isinstance(value, dict) else {}
+    return {}
+
+
+@contextlib.contextmanager
+def _written(path: Path):
+    """Turn a disk's refusal into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(f"{path} cannot be written ({reason}); free some space or set REDISTILL_RUNS.") from error

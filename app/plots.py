@@ -1,0 +1,266 @@
+"""Figures as Plotly dicts, and numbers as text. No gradio, no torch: bytes and records in, plain values out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+STUDENT = "#0d9488"
+TEACHER = "#94a3b8"
+RED = "#e5484d"
+GOLD = "#d97706"
+_GREY = "#8a94a3"
+_GRID = "rgba(138, 148, 163, 0.22)"
+_KIB, _MIB, _GIB = 2**10, 2**20, 2**30
+
+
+def format_bytes(count: int) -> str:
+    """1,048,576 → "1.00 MiB": MiB with two decimals from half a MiB on; below that KiB with three digits, and B."""
+    for unit, name in ((_GIB, "GiB"), (_MIB, "MiB")):
+        if count >= unit // 2:
+            return f"{count / unit:,.0f} {name}" if count >= 100 * unit else f"{count / unit:.2f} {name}"
+    if count < _KIB:
+        return f"{count} B"
+    kib = count / _KIB
+    return f"{kib:.0f} KiB" if kib >= 99.95 else f"{kib:.1f} KiB" if kib >= 9.995 else f"{kib:.2f} KiB"
+
+
+def format_ratio(before: float, after: float) -> str:
+    """How many times smaller `after` is: 4.98 → "5.0×", 0.834 → "0.83×", 128.4 → "128×"."""
+    ratio = before / after if after else math.inf
+    if ratio >= 100:
+        return f"{ratio:.0f}×"
+    return f"{ratio:.1f}×" if ratio >= 0.995 else f"{ratio:.2f}×"
+
+
+def format_percent(share: float) -> str:
+    """0.9123 → "91.2 %"."""
+    return f"{100 * share:.1f} %"
+
+
+def format_count(count: int) -> str:
+    """11,689,512 → "11.7 M"."""
+    for unit, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= unit:
+            return f"{count / unit:.3g} {name}" if count < 1000 * unit else f"{count / unit:,.0f} {name}"
+    return str(count)
+
+
+def format_duration(seconds: float) -> str:
+    """75 → "1 min 15 s"; hours carry minutes, minutes carry seconds."""
+    whole = max(0, round(seconds))
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def format_number(value: float) -> str:
+    """Three significant digits, for losses and rates: 0.034567 → "0.0346"."""
+    return f"{value:.3g}"
+
+
+def format_size(size: Sequence[int]) -> str:
+    """(16, 16) → "16×16"."""
+    return "×".join(str(side) for side in size)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Memory while one layer runs; all operators of a RED block make one bar."""
+
+    name: str
+    bytes: int
+    is_red: bool = False
+
+
+def memory_figure(teacher: Sequence[Bar], student: Sequence[Bar], ticks: Mapping[str, str]) -> dict[str, Any]:
+    """Memory per layer of teacher and student on one axis: index along the network, names on hover.
+
+    `ticks` maps layer names to their short labels under the axis.
+    """
+    order = merged_order([bar.name for bar in teacher], [bar.name for bar in student])
+    place = {name: index for index, name in enumerate(order)}
+    peaks = [max((bar.bytes for bar in bars), default=0) for bars in (teacher, student)]
+    unit, suffix = (_MIB, "MiB") if max(peaks) >= _MIB // 2 else (_KIB, "KiB")
+    plain = [bar for bar in student if not bar.is_red]
+    red = [bar for bar in student if bar.is_red]
+    data = [
+        _bars("Teacher", teacher, place, unit, TEACHER, 1.0, 0.55),
+        _bars("Student", plain, place, unit, STUDENT, 0.7, 1.0),
+        _bars("RED blocks", red, place, unit, RED, 0.7, 1.0),
+    ]
+    top = max(peaks) / unit * 1.16 or 1
+    layout = _layout(
+        barmode="overlay",
+        bargap=0,
+        hovermode="closest",
+        uirevision=order[0] + str(len(order)) if order else "",
+        xaxis={
+            **_AXIS,
+            "range": [-0.8, len(order) - 0.2],
+            "tickvals": [place[name] for name in ticks if name in place],
+            "ticktext": [label for name, label in ticks.items() if name in place],
+            "showgrid": False,
+            "tickangle": 0,
+        },
+        yaxis={**_AXIS, "range": [0, top], "ticksuffix": f" {suffix}", "rangemode": "tozero", "nticks": 6},
+        shapes=[_level(peaks[0] / unit, _GREY), _level(peaks[1] / unit, STUDENT)],
+        annotations=[
+            _peak_label("teacher", peaks[0], unit, _GREY, "bottom"),
+            _peak_label("student", peaks[1], unit, STUDENT, "top" if _crowded(peaks) else "bottom"),
+        ],
+    )
+    return {"data": data, "layout": layout}
+
+
+def merged_order(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """All names once, in an order that keeps that of `first`, and that of `second` where the two agree."""
+    known = set(first)
+    order: list[str] = []
+    rest = iter(first)
+    passed: set[str] = set()
+    for name in second:
+        if name in known and name not in passed:
+            for other in rest:
+                passed.add(other)
+                order.append(other)
+                if other == name:
+                    break
+        elif name not in known:
+            order.append(name)
+    order += [name for name in rest]
+    return order
+
+
+def _bars(name: str, bars: Sequence[Bar], place: Mapping[str, int], unit: int, colour: str, width: float, opacity: float):
+    return {
+        "type": "bar",
+        "name": name,
+        "x": [place[bar.name] for bar in bars],
+        "y": [bar.bytes / unit for bar in bars],
+        "customdata": [[bar.name, format_bytes(bar.bytes)] for bar in bars],
+        "hovertemplate": f"<b>%{{customdata[0]}}</b><br>{name.lower()}: %{{customdata[1]}}<extra></extra>",
+        "marker": {"color": colour, "opacity": opacity, "line": {"width": 0}},
+        "width": width,
+    }
+
+
+_AXIS = {
+    "zeroline": False,
+    "gridcolor": _GRID,
+    "linecolor": _GRID,
+    "tickcolor": _GRID,
+    "fixedrange": False,
+    "automargin": False,
+}
+
+
+def _layout(**settings: Any) -> dict[str, Any]:
+    return {
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": _GREY, "size": 12},
+        "margin": {"l": 62, "r": 8, "t": 8, "b": 52},
+        "legend": {"orientation": "h", "x": 0, "y": -0.1, "yanchor": "top"},
+        "dragmode": False,
+        **settings,
+    }
+
+
+def _level(y: float, colour: str) -> dict[str, Any]:
+    line = {"color": colour, "width": 1.2, "dash": "dot"}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": line}
+
+
+def _peak_label(who: str, count: int, unit: int, colour: str, anchor: str) -> dict[str, Any]:
+    return {
+        "xref": "paper",
+        "x": 1,
+        "xanchor": "right",
+        "y": count / unit,
+        "yanchor": anchor,
+        "text": f"{who} peak <b>{format_bytes(count)}</b>",
+        "showarrow": False,
+        "font": {"color": colour, "size": 12},
+    }
+
+
+def _crowded(peaks: Sequence[int]) -> bool:
+    """Whether two peak labels would lie on each other, with the student's below the teacher's."""
+    return peaks[1] <= peaks[0] and peaks[0] - peaks[1] < 0.09 * max(peaks)
+
+
+LOSS_NAMES = {"loss": "total", "task_loss": "task", "red_loss": "RED", "kd_loss": "KD"}
+_LOSS_COLOURS = {"loss": _GREY, "task_loss": STUDENT, "red_loss": RED, "kd_loss": GOLD}
+SCORE_NAMES = {"accuracy": "Validation accuracy", "prediction_loss": "Validation loss of the prediction"}
+_POINTS = 400  # a curve's most points; neighbours are averaged beyond that
+
+
+def loss_figure(records: Sequence[Mapping[str, Any]], steps: int) -> dict[str, Any]:
+    """Every loss term against the step, from a run's records of kind "step"."""
+    rows = [record for record in records if record.get("kind") == "step"]
+    data = []
+    for name, title in LOSS_NAMES.items():
+        pairs = [(row["step"], row[name]) for row in rows if _finite(row.get(name))]
+        if pairs:
+            x, y = thin(pairs)
+            data.append(_line(title, x, y, _LOSS_COLOURS[name], "%{y:.4g}"))
+    return {"data": data, "layout": _curves_layout(steps, {"rangemode": "tozero"})}
+
+
+def score_figure(records: Sequence[Mapping[str, Any]], steps: int, teacher: float | None = None) -> dict[str, Any]:
+    """The validation score against the step, and the teacher's as a line, from a run's records."""
+    rows = [record for record in records if record.get("kind") == "validation"]
+    name = "prediction_loss" if any("prediction_loss" in row for row in rows) else "accuracy"
+    pairs = [(row["step"], row[name]) for row in rows if _finite(row.get(name))]
+    share = name == "accuracy"
+    line = _line("student", [x for x, _ in pairs], [y for _, y in pairs], STUDENT, "%{y:.1%}" if share else "%{y:.4g}")
+    line |= {"mode": "lines+markers", "marker": {"size": 6, "color": STUDENT}}
+    data = [line]
+    if teacher is not None:
+        mark = {"mode": "lines", "line": {"color": TEACHER, "width": 2, "dash": "dot"}}
+        data.append(_line("teacher (test)", [0, steps], [teacher, teacher], TEACHER, "%{y:.1%}" if share else "%{y:.4g}") | mark)
+    y = {"range": [0, 1.02], "tickformat": ".0%"} if share else {"rangemode": "tozero"}
+    return {"data": data, "layout": _curves_layout(steps, y)}
+
+
+def thin(pairs: Sequence[tuple[float, float]], most: int = _POINTS) -> tuple[list[float], list[float]]:
+    """At most `most` points of a curve: neighbours averaged, the last step kept as it is."""
+    if len(pairs) <= most:
+        return [x for x, _ in pairs], [y for _, y in pairs]
+    width = math.ceil(len(pairs) / most)
+    groups = [pairs[i : i + width] for i in range(0, len(pairs), width)]
+    return [group[-1][0] for group in groups], [sum(y for _, y in group) / len(group) for group in groups]
+
+
+def _line(name: str, x: list, y: list, colour: str, value: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": x,
+        "y": y,
+        "line": {"color": colour, "width": 2},
+        "hovertemplate": f"step %{{x}}<br>{name}: {value}<extra></extra>",
+    }
+
+
+def _curves_layout(steps: int, yaxis: Mapping[str, Any]) -> dict[str, Any]:
+    return _layout(
+        uirevision=steps,
+        showlegend=True,
+        margin={"l": 46, "r": 10, "t": 8, "b": 48},
+        legend={"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top"},
+        xaxis={**_AXIS, "range": [0, max(1, steps)], "showgrid": False, "nticks": 6},
+        yaxis={**_AXIS, "nticks": 6, **yaxis},
+    )
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

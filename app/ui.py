@@ -1,0 +1,118 @@
+"""The page: theme, tabs, and how it is served."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: nothing calls home
+
+import gradio as gr  # noqa: E402
+
+from . import distill, explore, generate  # noqa: E402
+
+STYLE = Path(__file__).with_name("style.css")
+TITLE = "ReDistill Studio"
+HEADER = """
+<header class="masthead">
+  <svg viewBox="0 0 32 32" width="30" height="30" aria-hidden="true">
+    <rect x="2" y="3" width="6" height="26" rx="2" class="mark-teacher"/>
+    <rect x="10" y="13" width="6" height="16" rx="2" class="mark-student"/>
+    <rect x="18" y="19" width="5" height="10" rx="2" class="mark-student"/>
+    <rect x="25" y="22" width="5" height="7" rx="2" class="mark-red"/>
+  </svg>
+  <div><h1>ReDistill Studio</h1>
+  <p>Pool earlier, need a fraction of the memory, and distil the accuracy back.</p></div>
+</header>
+"""
+
+
+def build() -> gr.Blocks:
+    """The whole page, ready to be launched."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.HTML(HEADER)
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Explore", id="explore"):
+                explored = explore.build()
+            with gr.Tab("Distill", id="distill") as distilling:
+                distilled = distill.build(distilling)
+            with gr.Tab("Generate", id="generate") as generating:
+                generate.build(generating, page)
+        quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        explored.distil.click(distill.take_student, explored.student, distilled.shown, **quiet).then(
+            lambda: gr.Tabs(selected="distill"), None, tabs, **quiet
+        )
+        distilled.change.click(lambda: gr.Tabs(selected="explore"), None, tabs, **quiet)
+        distilled.panel.attach(page)
+    return page
+
+
+def theme() -> gr.themes.Base:
+    """One accent, quiet greys, and the fonts that gradio serves itself: nothing is fetched from elsewhere."""
+    accent = gr.themes.Color(
+        name="accent",
+        c50="#f0fdfa", c100="#d5f5f0", c200="#a9e9e0", c300="#6fd6ca", c400="#34b9ac",
+        c500="#0d9488", c600="#0b7d73", c700="#0c655e", c800="#0f514c", c900="#11433f", c950="#042825",
+    )  # fmt: skip
+    # Of the weights that gradio ships, only these two have all letters.
+    sans = gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700))
+    mono = gr.themes.LocalFont("IBM Plex Mono", weights=(400, 700))
+    look = gr.themes.Base(
+        primary_hue=accent,
+        secondary_hue=accent,
+        neutral_hue="slate",
+        radius_size="lg",
+        font=(sans, "ui-sans-serif", "system-ui", "sans-serif"),
+        font_mono=(mono, "ui-monospace", "Consolas", "monospace"),
+    )
+    return look.set(
+        block_background_fill="transparent",
+        block_background_fill_dark="transparent",
+        block_label_background_fill_dark="transparent",
+        block_border_width="0px",
+        block_shadow="none",
+        block_label_background_fill="transparent",
+        block_title_text_weight="500",
+        body_background_fill="#fbfcfd",
+        body_background_fill_dark="#0d1117",
+        background_fill_secondary="#f1f4f7",
+        background_fill_secondary_dark="#161c26",
+        input_background_fill="#f1f4f7",
+        input_background_fill_dark="#1c2430",
+        input_border_width="0px",
+        button_secondary_background_fill="#eaeff3",
+        button_secondary_background_fill_dark="#222c3a",
+        checkbox_label_background_fill="transparent",
+        checkbox_label_background_fill_dark="transparent",
+        checkbox_label_background_fill_hover="#f1f4f7",
+        checkbox_label_background_fill_hover_dark="#1c2430",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve the page until it is interrupted."""
+    parser = argparse.ArgumentParser(prog="app.py", description="Serve ReDistill Studio in the browser.")
+    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
+    options = parser.parse_args(arguments)
+    launch(build(), options.host, options.port)
+
+
+def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **settings: object) -> None:
+    """Serve `page` with the studio's look; `settings` go to gradio's launch."""
+    page.queue(max_size=64, default_concurrency_limit=4)
+    page.launch(
+        server_name=host,
+        server_port=port,
+        theme=theme(),
+        css_paths=[STYLE],
+        footer_links=["api"],
+        run_history=False,
+        show_error=False,
+        **settings,
+    )

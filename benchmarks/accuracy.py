@@ -1,0 +1,128 @@
+"""What distillation gives back: test accuracy on emoji-clutter against peak activation memory.
+
+    python -m benchmarks.accuracy [--quick] [--seeds 0,1,2] [--methods none,red] [--runs DIR] [--json FILE]
+
+Every student has the same strides, data, schedule and number of training images; only what it learns from differs.
+Finished runs in DIR are read, not trained again, so the study can be stopped and continued.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from redistill import checkpoint
+from redistill.distill import DistillConfig, distill
+from redistill.memory import capture
+from redistill.presets import find_preset
+from redistill.red import REDConfig
+from redistill.run import read_metrics
+from redistill.student import build_student
+
+# Method → whether the student has RED blocks, and the weights of the RED and the KD loss.
+METHODS: dict[str, tuple[bool, float, float]] = {
+    "none": (False, 0.0, 0.0),
+    "red-blocks": (True, 0.0, 0.0),
+    "red": (True, 1.0, 0.0),
+    "kd": (False, 0.0, 1.0),
+    "red+kd": (True, 1.0, 1.0),
+}
+TITLES = {
+    "teacher": "teacher",
+    "none": "student, no distillation",
+    "red-blocks": "student, RED blocks without their loss",
+    "red": "student, RED",
+    "kd": "student, KD",
+    "red+kd": "student, RED + KD",
+}
+QUICK = {"steps": 8, "train_limit": 256, "validate_every": 8, "batch_size": 32}
+
+
+def main() -> None:
+    """Train what is missing, then print the table and a last line of `accuracy key=value ...`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a few steps of each: shows that it works, nothing more")
+    parser.add_argument("--seeds", default="0", help="such as 0,1,2 (default: %(default)s)")
+    parser.add_argument("--methods", default=",".join(METHODS), help="default: %(default)s")
+    parser.add_argument("--runs", type=Path, default=Path("runs/accuracy"), help="folder of the runs")
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    options = parser.parse_args()
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    methods = options.methods.split(",")
+    unknown = sorted(set(methods) - set(METHODS))
+    if unknown:
+        parser.error(f"no method {unknown[0]!r}; expected some of {list(METHODS)}")
+    runs = options.runs / "quick" if options.quick else options.runs
+
+    teacher = _run(_teacher(options.quick), runs / "teacher-0")
+    rows = [_row("teacher", [teacher], seeds=[0])]
+    for method in methods:
+        configs = [_student(method, seed, teacher, options.quick) for seed in seeds]
+        folders = [_run(config, runs / f"{method}-{config.seed}") for config in configs]
+        rows.append(_row(method, folders, seeds))
+    print(_table(rows))
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+    figures = " ".join(f"{row['method']}={100 * row['accuracy']:.2f}" for row in rows)
+    print(f"accuracy seeds={options.seeds} {figures}")
+
+
+def _teacher(quick: bool) -> DistillConfig:
+    config = find_preset("teacher").config
+    return dataclasses.replace(config, **QUICK) if quick else config
+
+
+def _student(method: str, seed: int, teacher: Path, quick: bool) -> DistillConfig:
+    blocks, red_weight, kd_weight = METHODS[method]
+    config = find_preset("undistilled").config
+    student = dataclasses.replace(config.student, red=REDConfig() if blocks else None)
+    settings: dict[str, Any] = {"red_weight": red_weight, "kd_weight": kd_weight, "seed": seed}
+    if red_weight or kd_weight:
+        settings["teacher_checkpoint"] = str(teacher / "student")
+    return dataclasses.replace(config, student=student, **settings, **(QUICK if quick else {}))
+
+
+def _run(config: DistillConfig, folder: Path) -> Path:
+    with tqdm(total=config.steps, desc=folder.name, unit="step", dynamic_ncols=True) as bar:
+        for record in distill(config, folder):
+            bar.update(record["step"] - bar.n)
+    return folder
+
+
+def _row(method: str, folders: list[Path], seeds: list[int]) -> dict[str, Any]:
+    """Mean and spread (half the range, 0 for one seed) of the test accuracy, with memory, size and time."""
+    finals = [read_metrics(folder)[-1] for folder in folders]
+    student = checkpoint.read_metadata(folders[0] / "student").student
+    side = student.image_size
+    accuracies = [final["test_accuracy"] for final in finals]
+    return {
+        "method": method,
+        "seeds": seeds,
+        "accuracy": statistics.mean(accuracies),
+        "spread": (max(accuracies) - min(accuracies)) / 2,
+        "peak_bytes": capture(build_student(student), (1, 3, side, side)).profile().peak_bytes,
+        "parameters": finals[0]["parameters"],
+        "seconds": statistics.mean(final["seconds"] for final in finals),
+        "device": finals[0]["device"],
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    lines = ["| network | test accuracy | seeds | peak activations | parameters | training |", "| --- " * 6 + "|"]
+    for row in rows:
+        spread = f" ± {100 * row['spread']:.1f}" if len(row["seeds"]) > 1 else ""
+        lines.append(
+            f"| {TITLES[row['method']]} | {100 * row['accuracy']:.1f} %{spread} | {', '.join(map(str, row['seeds']))} "
+            f"| {row['peak_bytes'] / 1024:.0f} KiB | {row['parameters']:,} | {row['seconds']:.0f} s |"
+        )
+    return "\n".join([*lines, f"Device: {rows[0]['device']}."])
+
+
+if __name__ == "__main__":
+    main()

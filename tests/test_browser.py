@@ -1,0 +1,236 @@
+"""The whole way once, in a real browser: explore, distil, reload, generate. No error, no request to anywhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import torch
+from playwright.sync_api import Page, expect, sync_playwright
+
+from redistill import checkpoint
+from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
+from redistill.student import build_student
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM_OPTIONS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+PATIENCE = 90_000  # milliseconds that a slow machine may need for a step
+STUDENT = "emoji-faces-student"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Address of a studio of its own, with untrained checkpoints and an empty runs folder."""
+    home = tmp_path_factory.mktemp("studio")
+    for name, preset in ((CLUTTER_TEACHER, "teacher"), (FACES_TEACHER, "faces-teacher"), (STUDENT, "faces")):
+        save_untrained(home / "checkpoints" / name, preset)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    places = {
+        "REDISTILL_CACHE": str(tmp_path_factory.getbasetemp() / "pictures"),
+        "REDISTILL_RUNS": str(home / "runs"),
+        "REDISTILL_CHECKPOINTS": str(home / "checkpoints"),
+        "GRADIO_TEMP_DIR": str(home / "gradio"),
+        "OMP_NUM_THREADS": "1",
+    }
+    with open(home / "log.txt", "wb") as log:
+        command = [sys.executable, "app.py", "--port", str(port)]
+        server = subprocess.Popen(command, cwd=ROOT, env=os.environ | places, stdout=log, stderr=log)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_until_served(address, server, home / "log.txt")
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+    assert "Traceback" not in (home / "log.txt").read_text()
+
+
+def save_untrained(folder: Path, preset: str) -> None:
+    config = PRESETS[preset].config
+    metrics = {"test_accuracy": 0.02} if config.student.task == "classification" else {"test_prediction_loss": 1.0}
+    torch.manual_seed(0)
+    metadata = checkpoint.Metadata(config.student, config.dataset, metrics, dataclasses.asdict(config))
+    checkpoint.save(build_student(config.student), metadata, folder)
+
+
+def wait_until_served(address: str, server: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"the studio did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert path, "These tests need a Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser, site):
+    """Opens pages of the studio; the test fails on any console error, failed answer or request to elsewhere."""
+    troubles: list[str] = []
+    contexts = []
+
+    def check_request(request) -> None:
+        if not request.url.startswith((site, "data:", "blob:")):
+            troubles.append(f"request to {request.url}")
+
+    def open_one(**settings) -> Page:
+        contexts.append(browser.new_context(**settings))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", check_request)
+        page.on("response", lambda r: troubles.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.goto(site)
+        drawn(page, "#memory")
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def drawn(page: Page, plot: str) -> None:
+    page.wait_for_selector(f"{plot} .liveplot[data-revision]", state="attached")
+
+
+def bars(page: Page) -> list[list[float]]:
+    return page.evaluate("document.querySelector('#memory .liveplot').data.map(trace => Array.from(trace.y))")
+
+
+def choose_stride(page: Page, layer: str, stride: int) -> None:
+    page.locator(f"[data-layer='{layer}'] input[value='{stride}']").check()
+
+
+def fill(page: Page, label: str, value: int) -> None:
+    field = page.get_by_label(label, exact=True)
+    field.fill(str(value))
+    field.press("Tab")
+
+
+def test_explore_distil_reload_generate(open_page):
+    page = open_page(viewport={"width": 1280, "height": 900})
+    summary = page.locator("#summary")
+    expect(summary).to_contain_text("Peak falls from 320 KiB (maxpool) to 64.0 KiB (conv1): 5.0×")
+    before = bars(page)
+    choose_stride(page, "conv1", 2)
+    expect(summary).not_to_contain_text("5.0×")
+    expect(summary).to_contain_text("Without RED blocks")
+    page.wait_for_function("before => JSON.stringify(document.querySelector('#memory .liveplot').data.map(t => Array.from(t.y))) !== before",
+                           arg=page.evaluate("value => JSON.stringify(value)", before))  # fmt: skip
+    assert bars(page)[0] == before[0], "the teacher stays as it was"
+    choose_stride(page, "conv1", 4)
+    expect(summary).to_contain_text("5.0×")
+
+    page.locator("#to-distil").click()
+    expect(page.locator("#student")).to_contain_text("strides 4·1·2·2·1, RED blocks, 64 px")
+    fill(page, "Steps", 6)
+    fill(page, "Batch", 16)
+    page.get_by_role("button", name="More settings").click()
+    fill(page, "Training images (empty: all)", 48)
+    fill(page, "Validate every", 3)
+    page.locator("#start").click()
+    progress = page.locator("#progress")
+    expect(progress).to_contain_text("RED + KD")
+    expect(progress).to_contain_text("test accuracy", timeout=2 * PATIENCE)
+    expect(progress).to_contain_text("the teacher has 2.0 %")
+    scores = "document.querySelector('#scores .liveplot').data[0].x.map(Number)"
+    assert page.evaluate(scores) == [3, 6]
+
+    page.reload()
+    drawn(page, "#memory")
+    page.get_by_role("tab", name="Distill").click()
+    expect(progress).to_contain_text("finished")
+    expect(page.locator("#runs")).to_contain_text("RED + KD · seed 0 · finished")
+    drawn(page, "#scores")
+    assert page.evaluate(scores) == [3, 6]
+
+    page.get_by_role("tab", name="Generate").click()
+    page.get_by_label("number input for Images").fill("4")
+    page.get_by_label("number input for Denoising steps").fill("2")
+    page.keyboard.press("Tab")
+    page.locator("#generate").click()
+    expect(page.locator("#generate-said")).to_contain_text("Done")
+    grids = page.evaluate(
+        "[...document.querySelectorAll('#grids figure')].map(grid => [...grid.querySelectorAll('img')]"
+        ".map(image => [image.naturalWidth, image.naturalHeight]))"
+    )
+    assert grids == [[[32, 32]] * 4] * 2
+    expect(page.locator("#grids")).to_contain_text("4.0× less")
+    expect(page.locator("#grids")).to_contain_text("OpenMoji")
+
+
+def test_strides_that_do_not_fit_are_said_and_the_chart_stays(open_page):
+    page = open_page()
+    before = bars(page)
+    choose_stride(page, "layer4.0", 8)
+    expect(page.locator("#summary")).to_contain_text("reduce the image 128 times, but it has 64 pixels a side")
+    expect(page.locator("#to-distil")).to_be_disabled()
+    assert bars(page) == before
+    choose_stride(page, "layer4.0", 2)
+    expect(page.locator("#summary")).to_contain_text("Peak falls")
+    expect(page.locator("#to-distil")).to_be_enabled()
+
+
+def test_a_second_page_follows_a_run_and_stops_it(open_page):
+    first, second = open_page(), open_page(viewport={"width": 390, "height": 844})
+    for page in (first, second):
+        page.get_by_role("tab", name="Distill").click()
+    first.get_by_label("Student without distillation").check()
+    expect(first.locator("#student")).to_contain_text("strides 4·1·2·2·1, 64 px")
+    fill(first, "Batch", 8)
+    first.get_by_role("button", name="More settings").click()
+    fill(first, "Training images (empty: all)", 48)
+    first.locator("#start").click()
+    expect(first.locator("#progress")).to_contain_text("images/s")
+    row = second.get_by_label("on its own · seed 0 · running")
+    row.check()
+    expect(second.locator("#progress")).to_contain_text("images/s")
+    assert second.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    second.locator("#stop").click()
+    for page in (first, second):
+        expect(page.locator("#progress")).to_contain_text("stopped · step")
+    second.locator("#delete").click()
+    expect(first.locator("#runs")).not_to_contain_text("on its own")
+
+
+def test_generation_stops_midway_and_draws_again(open_page):
+    page = open_page()
+    page.get_by_role("tab", name="Generate").click()
+    page.get_by_label("number input for Denoising steps").fill("250")
+    page.keyboard.press("Tab")
+    page.locator("#generate").click()
+    expect(page.locator("#generate-said")).to_contain_text("of 250")
+    page.locator("#generate-stop").click()
+    expect(page.locator("#generate-said")).to_contain_text("Stopped")
+    page.get_by_label("number input for Denoising steps").fill("2")
+    page.get_by_label("number input for Images").fill("5")
+    page.keyboard.press("Tab")
+    page.locator("#generate").click()
+    expect(page.locator("#generate-said")).to_contain_text("Done")
+    assert page.locator("#grids img").count() == 10

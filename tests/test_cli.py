@@ -1,0 +1,90 @@
+"""The command line, run as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from redistill import checkpoint
+from redistill.__main__ import main, parse_seeds, parse_strides
+from redistill.student import StudentConfig, build_student
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*arguments, **environment):
+    command = [sys.executable, "-m", "redistill", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300)
+
+
+def test_train_distil_and_evaluate(tmp_path):
+    cache = {"REDISTILL_CACHE": str(tmp_path / "cache")}
+    small = ["--steps", "2", "--batch-size", "8", "--train-limit", "16", "--image-size", "32"]
+    result = run("train", "--run-dir", str(tmp_path / "teacher"), *small, **cache)
+    assert result.returncode == 0, result.stderr
+    teacher = tmp_path / "teacher" / "student"
+    result = run("distill", "--run-dir", str(tmp_path / "run"), "--teacher-checkpoint", str(teacher), *small, **cache)
+    assert result.returncode == 0, result.stderr
+    assert "2/2" in result.stderr and "red_loss" in result.stderr
+    result = run("evaluate", str(tmp_path / "run" / "student"), **cache)
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(result.stdout)
+    assert figures["test_accuracy"] == checkpoint.read_metadata(tmp_path / "run" / "student").metrics["test_accuracy"]
+    assert figures["peak_bytes"] > 0 and figures["parameters"] > 100_000
+
+
+def test_sample_writes_a_grid(tmp_path, capsys):
+    config = StudentConfig("unet_small", 32, red=None)
+    torch.manual_seed(0)
+    folder = checkpoint.save(build_student(config), checkpoint.Metadata(config, "emoji-faces"), tmp_path / "unet")
+    out = tmp_path / "grid.png"
+    assert main(["sample", str(folder), "--seeds", "0-3", "--steps", "2", "--out", str(out)]) == 0
+    assert out.read_bytes().startswith(b"\x89PNG") and "4 images" in capsys.readouterr().out
+
+
+def test_memory_prints_the_published_ratio(capsys):
+    assert main(["memory", "resnet18", "--strides", "conv1=8,maxpool=1,layer4.0=1", "--no-red"]) == 0
+    printed = capsys.readouterr().out
+    assert "3.828 MiB" in printed and "0.766 MiB" in printed and "ratio: 5.00" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["memory", "resnet19"], "No network 'resnet19'"),
+        (["memory", "resnet18", "--strides", "conv1:8"], "expected layer=stride pairs"),
+        (["memory", "resnet18", "--strides", "conv1=64"], "choose smaller strides"),
+        (["memory", "resnet18", "--strides", "conv9=2"], "No pooling point 'conv9'"),
+        (["distill", "--preset", "best"], "No preset 'best'"),
+        (["distill", "--config", "/nowhere.json"], "No file /nowhere.json"),
+        (["distill", "--teacher-checkpoint", "/nowhere"], "No checkpoint '/nowhere'"),
+        (["distill", "--strides", "conv1=64"], "choose smaller strides"),
+        (["distill", "--steps", "0"], "steps is 0"),
+        (["evaluate", "/nowhere"], "No checkpoint '/nowhere'"),
+        (["sample", "/nowhere"], "No checkpoint '/nowhere'"),
+        (["distill", "--run-dir", "/proc/run"], "cannot be written"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert words in error and "Traceback" not in error
+
+
+def test_broken_config_file_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"student": ')
+    assert main(["distill", "--config", str(tmp_path / "config.json")]) == 1
+    assert "not readable JSON" in capsys.readouterr().err
+
+
+def test_lists_are_parsed():
+    assert parse_strides("conv1=4, maxpool=1") == {"conv1": 4, "maxpool": 1}
+    assert parse_seeds("0-3,7") == [0, 1, 2, 3, 7]
+    for text in ("a", "1-", "1,,2"):
+        with pytest.raises(ValueError, match="Seeds hold"):
+            parse_seeds(text)

@@ -1,0 +1,283 @@
+"""The training loop on small pieces of the real data sets."""
+
+import copy
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from redistill import checkpoint
+from redistill.distill import DistillConfig, distill, learning_rate, update_average
+from redistill.objective import aligned_features, forward_both
+from redistill.red import REDConfig, red_modules
+from redistill.run import read_json, read_metrics
+from redistill.student import StudentConfig, build_reference, build_student
+
+ROOT = Path(__file__).resolve().parent.parent
+STRIDES = {"conv1": 4, "maxpool": 1, "layer4.0": 1}
+
+
+def student(red=None, strides=None):
+    return StudentConfig("narrow_resnet", 32, 50, strides or {}, red=red)
+
+
+def small(**settings):
+    """A run of six steps on 48 scenes."""
+    values = {"student": student(), "steps": 6, "batch_size": 16, "train_limit": 48, "validate_every": 3}
+    return DistillConfig(**({"dataset": "emoji-clutter", "save_every": 2, "seed": 1} | values | settings))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """All runs here share one cache folder of their own, so the few scenes are drawn once."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("REDISTILL_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("teacher")
+    list(distill(small(), folder))
+    return folder / "student"
+
+
+def weights(run):
+    return checkpoint.load(run / "student").state_dict()
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_yields_writes_and_ends_with_a_checkpoint(tmp_path, teacher):
+    config = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), kd_weight=0.5)
+    records = list(distill(config, tmp_path))
+    steps = [record for record in records if record["kind"] == "step"]
+    assert [record["step"] for record in steps] == [1, 2, 3, 4, 5, 6]
+    for record in steps:
+        total = record["task_loss"] + record["red_loss"] + 0.5 * record["kd_loss"]
+        assert record["loss"] == pytest.approx(total, rel=1e-5)
+        assert 0 < record["red_loss"] <= 2
+    assert [record["step"] for record in records if record["kind"] == "validation"] == [3, 6]
+    final = records[-1]
+    assert final["kind"] == "final" and 0 <= final["test_accuracy"] <= 1
+    assert [r for r in read_metrics(tmp_path) if r["kind"] == "step"] == steps
+    assert read_json(tmp_path / "status.json")["state"] == "finished"
+    assert DistillConfig.from_dict(read_json(tmp_path / "config.json")) == config
+    model = checkpoint.load(tmp_path / "student")
+    assert len(red_modules(model)) == 5 and not model.training
+    metadata = checkpoint.read_metadata(tmp_path / "student")
+    assert metadata.student == config.student and metadata.metrics["test_accuracy"] == final["test_accuracy"]
+    assert list(distill(config, tmp_path)) == []
+
+
+def test_a_run_that_is_stopped_and_continued_ends_with_the_same_weights(tmp_path, teacher):
+    config = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), ema_decay=0.9)
+    list(distill(config, tmp_path / "whole"))
+    run = distill(config, tmp_path / "parts")
+    next(run)
+    run.close()
+    assert read_json(tmp_path / "parts" / "status.json")["state"] == "stopped"
+    for record in distill(config, tmp_path / "parts"):
+        if record["step"] == 4:
+            (tmp_path / "parts" / "stop").touch()
+    assert not (tmp_path / "parts" / "student").exists()
+    rest = list(distill(config, tmp_path / "parts"))
+    assert rest[0]["step"] == 5
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    for name in ("whole", "parts"):
+        assert [r["step"] for r in read_metrics(tmp_path / name) if r["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_killed_run_continues_to_the_same_weights(tmp_path):
+    config = small(steps=40, save_every=5)
+    list(distill(config, tmp_path / "whole"))
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    command = [sys.executable, "-m", "redistill", "train", "--config", str(tmp_path / "config.json")]
+    command += ["--run-dir", str(tmp_path / "killed")]
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and len(read_metrics(tmp_path / "killed")) < 7:
+            pass
+        process.send_signal(signal.SIGKILL)
+    before = len(read_metrics(tmp_path / "killed"))
+    assert before >= 7 and not (tmp_path / "killed" / "student").exists()
+    list(distill(config, tmp_path / "killed"))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+
+
+def test_the_teacher_is_not_changed_and_gets_no_gradients(teacher):
+    config = StudentConfig("narrow_resnet", 32, 50, STRIDES)
+    reference = checkpoint.load(teacher)
+    state = copy.deepcopy(reference.state_dict())
+    model = build_student(config).train()
+    features = aligned_features(config, model, reference)
+    images = torch.randn(4, 3, 32, 32)
+    for with_output in (False, True):
+        output, targets, red = forward_both(model, reference, (images,), features, "cosine", with_output)
+        assert (targets is not None) == with_output
+        (output.sum() + red).backward()
+    assert all(parameter.grad is None for parameter in reference.parameters())
+    assert same(state, reference.state_dict())
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_red_blocks_without_loss_and_loss_without_blocks(tmp_path, teacher):
+    silent = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), red_weight=0.0, steps=2)
+    assert "red_loss" not in next(distill(silent, tmp_path / "silent"))
+    bare = small(student=student(None, STRIDES), teacher_checkpoint=str(teacher), steps=2)
+    assert next(distill(bare, tmp_path / "bare"))["red_loss"] > 0
+
+
+def test_students_may_start_from_the_teacher(tmp_path, teacher):
+    config = small(student=student(None, STRIDES), teacher_checkpoint=str(teacher), init="teacher", learning_rate=1e-12)
+    list(distill(replace(config, steps=1, grad_clip=0.0), tmp_path))
+    kept, origin = weights(tmp_path), checkpoint.load(teacher).state_dict()
+    assert torch.allclose(kept["fc.weight"], origin["fc.weight"], atol=1e-6)
+
+
+def test_diffusion_run(tmp_path):
+    settings = {"dataset": "emoji-faces", "batch_size": 2, "distance": "mse", "ema_decay": 0.9}
+    settings |= {"steps": 2, "validate_every": 2, "train_limit": 8}
+    unet = StudentConfig("unet_small", 32, red=None)
+    list(distill(small(student=unet, **settings), tmp_path / "teacher"))
+    strides = {"conv_in": 2, "down_blocks.2.downsamplers.0": 1}
+    config = small(
+        student=replace(unet, strides=strides, red=REDConfig()),
+        teacher_checkpoint=str(tmp_path / "teacher" / "student"),
+        kd_weight=0.5,
+        **settings,
+    )
+    records = list(distill(config, tmp_path / "student"))
+    first = records[0]
+    assert first["loss"] == pytest.approx(first["task_loss"] + first["red_loss"] + 0.5 * first["kd_loss"], rel=1e-5)
+    assert records[-1]["test_prediction_loss"] > 0
+    assert (tmp_path / "student" / "samples" / "step-000002.png").stat().st_size > 1000
+    model = checkpoint.load(tmp_path / "student" / "student")
+    assert len(red_modules(model)) == 10 and tuple(model.config.pooling_strides) == (2, 2, 2, 1)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path):
+    config = small(learning_rate=1e30, optimizer="sgd", grad_clip=0.0, schedule="constant", save_every=1, steps=30)
+    with pytest.raises(ValueError, match="lower the learning rate"):
+        list(distill(config, tmp_path))
+    status = read_json(tmp_path / "status.json")
+    assert status["state"] == "failed" and "lower the learning rate" in status["error"]
+    step = torch.load(tmp_path / "last.pt", weights_only=True)["step"]
+    assert step == len([r for r in read_metrics(tmp_path) if r["kind"] == "step"])
+
+
+def _hold(path, config, ready, leave):
+    run = distill(config, path)
+    next(run)
+    ready.set()
+    leave.wait()
+    run.close()
+
+
+def test_two_runs_never_share_a_folder(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    ready, leave = context.Event(), context.Event()
+    process = context.Process(target=_hold, args=(tmp_path, small(), ready, leave))
+    process.start()
+    try:
+        assert ready.wait(120)
+        with pytest.raises(ValueError, match="in use by another process"):
+            next(distill(small(), tmp_path))
+    finally:
+        leave.set()
+        process.join(60)
+    with pytest.raises(ValueError, match="another 'seed'"):
+        next(distill(small(seed=2), tmp_path))
+
+
+def test_an_unwritable_folder_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be written"):
+        next(distill(small(), tmp_path / "file" / "run"))
+
+
+def test_a_full_disk_is_reported_and_nothing_half_written_stays(tmp_path, monkeypatch):
+    def full(state, path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        list(distill(small(), tmp_path))
+    assert not list(tmp_path.glob("*.tmp")) and not list(tmp_path.glob(".*.tmp"))
+    assert read_json(tmp_path / "status.json")["state"] == "failed"
+
+
+def test_a_damaged_resume_point_is_one_sentence(tmp_path):
+    run = distill(small(), tmp_path)
+    next(run)
+    run.close()
+    (tmp_path / "last.pt").write_bytes(b"broken")
+    with pytest.raises(ValueError, match=r"last\.pt is damaged"):
+        next(distill(small(), tmp_path))
+
+
+def test_metrics_survive_a_cut_line(tmp_path):
+    run = distill(small(), tmp_path)
+    next(run)
+    run.close()
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"kind": "step", "st')
+    list(distill(small(), tmp_path))
+    assert [r["step"] for r in read_metrics(tmp_path) if r["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"steps": 0},
+        {"steps": 2.5},
+        {"batch_size": True},
+        {"learning_rate": 0},
+        {"learning_rate": float("nan")},
+        {"red_weight": -1},
+        {"temperature": 0},
+        {"distance": "l1"},
+        {"schedule": "linear"},
+        {"ema_decay": 1.0},
+        {"kd_weight": 1.0},
+        {"init": "teacher"},
+        {"dataset": "cifar"},
+        {"dataset": "emoji-faces"},
+        {"epochs": 3},
+        {"device": "cuda:99"},
+        {"teacher_checkpoint": "nowhere"},
+    ],
+)
+def test_settings_are_checked(values, tmp_path):
+    with pytest.raises(ValueError):
+        next(distill(DistillConfig.from_dict(small().to_dict() | values), tmp_path))
+
+
+def test_learning_rate_follows_its_schedule():
+    config = small(steps=100, learning_rate=1.0)
+    rates = [learning_rate(config, step) for step in range(100)]
+    assert max(rates) == rates[24] == 1.0 and rates[0] == 1 / 25 and rates[-1] < 0.001
+    constant = replace(config, schedule="constant", warmup_steps=10)
+    assert [learning_rate(constant, step) for step in (0, 9, 99)] == [0.1, 1.0, 1.0]
+
+
+def test_average_moves_parameters_and_copies_statistics():
+    torch.manual_seed(0)
+    config = student()
+    averaged, model = build_reference(config), build_reference(config)
+    before = averaged.fc.weight.clone()
+    model.bn1.running_mean.fill_(3)
+    update_average(averaged, model, decay=0.9, step=10**6)
+    torch.testing.assert_close(averaged.fc.weight, 0.9 * before + 0.1 * model.fc.weight)
+    assert torch.equal(averaged.bn1.running_mean, model.bn1.running_mean)

@@ -1,0 +1,171 @@
+"""Runs as processes of their own: started, queued, stopped, continued and read again through files alone."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from app import jobs
+from redistill.distill import DistillConfig
+from redistill.student import StudentConfig
+
+
+@pytest.fixture
+def runs(tmp_path, tmp_path_factory, monkeypatch):
+    """An empty runs folder; pictures are drawn once for all tests, processes that a failed test leaves are ended."""
+    monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path_factory.getbasetemp() / "pictures"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield tmp_path / "runs"
+    for child in jobs._children:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def settings(**changes) -> dict:
+    student = StudentConfig("narrow_resnet", 32, num_classes=50, red=None)
+    values = {"steps": 3, "batch_size": 4, "train_limit": 24, "validate_every": 2, "save_every": 1, "schedule": "constant"}
+    return DistillConfig(student=student, dataset="emoji-clutter", **(values | changes)).to_dict()
+
+
+def wait(name: str, *states: str, step: int = 0, seconds: float = 150) -> jobs.Run:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        run = jobs.read_run(name)
+        if run.state in states and run.step >= step:
+            return run
+        time.sleep(0.1)
+    log = (run.path / jobs.LOG_FILE).read_text()
+    raise AssertionError(f"run is {run.state} at step {run.step}, not {states}; its log:\n{log}")
+
+
+def write_run(root, name: str, status: dict | None = None, **files: str):
+    folder = root / name
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"steps": 10}))
+    if status is not None:
+        (folder / "status.json").write_text(json.dumps(status))
+    for file, text in files.items():
+        (folder / file.replace("_", ".")).write_text(text)
+    return folder
+
+
+def test_a_run_finishes_and_is_read_again_and_the_next_one_waits_for_it(runs):
+    first = jobs.start(settings(), "First run")
+    second = jobs.start(settings(steps=100_000), "Second")
+    assert second.state == "queued"
+    assert jobs.read_run(first.name).state in ("starting", "running")
+    finished = wait(first.name, "finished")
+    assert (finished.step, finished.steps, finished.title) == (3, 3, "First run")
+    records = jobs.records(finished)
+    assert [record["step"] for record in records if record["kind"] == "step"] == [1, 2, 3]
+    assert 0 <= records[-1]["test_accuracy"] <= 1
+    assert (finished.path / "student" / "model.safetensors").is_file()
+    with pytest.raises(ValueError, match="only a stopped, failed or interrupted run goes on"):
+        jobs.resume(first.name)
+
+    running = wait(second.name, "running", step=2)  # its turn came when the first one ended
+    with pytest.raises(ValueError, match="stop it before deleting it"):
+        jobs.delete(second.name)
+    jobs.stop(second.name)
+    stopped = wait(second.name, "stopped")
+    assert 2 <= running.step <= stopped.step < 100_000
+    jobs.resume(second.name)
+    resumed = wait(second.name, "running", step=stopped.step + 1)
+    jobs.stop(second.name)
+    assert wait(second.name, "stopped").step >= resumed.step
+    assert [run.name for run in jobs.list_runs()] == [second.name, first.name]
+    jobs.delete(second.name)
+    assert [run.name for run in jobs.list_runs()] == [first.name]
+
+
+def test_a_waiting_run_stops_at_once_and_a_killed_one_blocks_nobody(runs):
+    first = jobs.start(settings(steps=100_000), "First")
+    second = jobs.start(settings(), "Second")
+    jobs.stop(second.name)
+    assert jobs.read_run(second.name).state == "stopped"
+    assert not (second.path / "metrics.jsonl").exists()
+    process = json.loads((first.path / ".process").read_text())
+    os.kill(process["pid"], signal.SIGKILL)
+    assert wait(first.name, "interrupted", seconds=10).step == 0
+    jobs.resume(second.name)
+    assert wait(second.name, "starting", "running", seconds=10)
+    jobs.stop(second.name)
+    assert wait(second.name, "stopped", seconds=60)
+
+
+def test_settings_that_the_process_refuses_end_in_its_sentence(runs):
+    run = jobs.start(settings() | {"teacher_checkpoint": str(runs / "nowhere")}, "No teacher")
+    failed = wait(run.name, "failed")
+    assert "No checkpoint" in failed.error and "nowhere" in failed.error
+
+
+def test_states_are_told_by_locks_and_not_by_process_ids(runs):
+    status = {"state": "running", "step": 4, "steps": 10, "pid": os.getpid()}  # a pid that lives, but not as a run
+    folder = write_run(runs, "a", status)
+    assert jobs.read_run("a").state == "interrupted"
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert jobs.read_run("a").state == "running"
+        (folder / "stop").touch()
+        assert jobs.read_run("a").state == "stopping"
+    assert jobs.read_run("a").step == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "state", "error"),
+    [
+        ({"state": "failed", "step": 1, "error": "The loss is nan."}, {}, "failed", "The loss is nan."),
+        ({"state": "finished", "step": 10}, {}, "finished", None),
+        (None, {"log_txt": "Run folder: x\nredistill: no such teacher.\n"}, "failed", "no such teacher."),
+        (None, {"log_txt": "Killed\n"}, "interrupted", None),
+        (None, {"status_json": "{broken"}, "interrupted", None),
+        ({"state": "running", "step": "many"}, {}, "interrupted", None),
+        (None, {"config_json": "[]"}, "broken", "expected a JSON object"),
+    ],
+)
+def test_states_of_folders_that_were_left_behind(runs, status, text, state, error):
+    write_run(runs, "left", status, **text)
+    run = jobs.read_run("left")
+    assert run.state == state
+    assert error is None and run.error is None or error in run.error
+
+
+def test_metrics_with_a_cut_last_line_are_read_and_read_again_when_they_grow(runs):
+    folder = write_run(runs, "cut", {"state": "stopped", "step": 1, "steps": 10})
+    metrics = folder / "metrics.jsonl"
+    metrics.write_text('{"kind": "step", "step": 1, "loss": 2.0}\n{"kind": "st')
+    assert [record["loss"] for record in jobs.records(jobs.read_run("cut"))] == [2.0]
+    metrics.write_text('{"kind": "step", "step": 1, "loss": 2.0}\n{"kind": "step", "step": 2, "loss": 1.0}\n')
+    assert [record["loss"] for record in jobs.records(jobs.read_run("cut"))] == [2.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["../outside", "", ".", "nothing", "a\x00b", 7, None])
+def test_only_names_of_runs_are_taken(runs, name, tmp_path):
+    write_run(tmp_path, "outside", {"state": "finished"})
+    write_run(runs, "inside", {"state": "finished"})
+    for action in (jobs.read_run, jobs.stop, jobs.resume, jobs.delete):
+        with pytest.raises(ValueError, match="No run"):
+            action(name)
+    assert (tmp_path / "outside" / "config.json").exists()
+
+
+def test_a_runs_folder_that_cannot_be_made_is_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "file" / "runs"))
+    assert jobs.list_runs() == []
+    with pytest.raises(ValueError, match="cannot be written .*REDISTILL_RUNS"):
+        jobs.start(settings(), "Nowhere")
+
+
+def test_too_many_waiting_runs_are_refused(runs, monkeypatch):
+    monkeypatch.setattr(jobs, "MAX_WAITING", 0)
+    with pytest.raises(ValueError, match="waiting already"):
+        jobs.start(settings(), "One too many")
+    assert jobs.list_runs() == []
