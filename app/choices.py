@@ -85,7 +85,7 @@ def teaches(student: StudentConfig, dataset: str) -> Callable[[checkpoint.Metada
 
 
 def describe_student(student: StudentConfig) -> str:
-    """"Narrow ResNet · strides 4·1·2·2·1 · RED" in words short enough for a list."""
+    """ "Narrow ResNet · strides 4·1·2·2·1 · RED" in words short enough for a list."""
     title = find_teacher(student.student_architecture).title
     strides = "·".join(str(stride) for stride in student.strides.values())
     parts = [title, f"strides {strides}" if strides else "own strides", "RED blocks" if student.red else ""]

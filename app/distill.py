@@ -82,7 +82,9 @@ def _fields(config: DistillConfig) -> dict[str, gr.components.Component]:
 
     found["dataset"] = gr.Radio(_datasets(config.student), value=config.dataset, label="Pictures")
     offered = _teachers(config.student, config.dataset)
-    found["teacher_checkpoint"] = gr.Radio(offered, value=values["teacher_checkpoint"], label="Teacher", elem_classes="list")
+    found["teacher_checkpoint"] = gr.Radio(
+        offered, value=values["teacher_checkpoint"], label="Teacher", elem_classes="list"
+    )
     with gr.Row():
         number("red_weight", "RED weight", minimum=0)
         number("kd_weight", "KD weight", minimum=0)
@@ -150,7 +152,14 @@ def take_student(values: Any) -> list[Any]:
     except ValueError as error:
         return [gr.skip(), gr.skip(), notice("", str(error)), gr.skip(), *_nothing()]
     said = notice("", note, kind="hint") if note else ""
-    return ["<p class='subline'>Chosen in Explore.</p>", _student_card(student), said, None, student.to_dict(), *_filled(config)]
+    return [
+        "<p class='subline'>Chosen in Explore.</p>",
+        _student_card(student),
+        said,
+        None,
+        student.to_dict(),
+        *_filled(config),
+    ]
 
 
 def adapt(student: StudentConfig) -> tuple[StudentConfig, str]:
@@ -186,7 +195,9 @@ def read_form(student: Any, values: Sequence[Any]) -> DistillConfig:
     dataset = settings["dataset"] if isinstance(settings["dataset"], str) else str(settings["dataset"])[:80]
     spec = find_dataset(dataset)
     if chosen.image_size not in spec.image_sizes:
-        raise ValueError(f"{dataset} has no pictures of {chosen.image_size} px; expected one of {list(spec.image_sizes)}.")
+        raise ValueError(
+            f"{dataset} has no pictures of {chosen.image_size} px; expected one of {list(spec.image_sizes)}."
+        )
     if teacher in (None, "", NO_TEACHER):
         if settings["kd_weight"] or settings["init"] == "teacher":
             raise ValueError("KD and the teacher's weights need a trained teacher; choose one, or set KD weight to 0.")
@@ -242,7 +253,9 @@ def _datasets(student: StudentConfig) -> list[str]:
 def _teachers(student: StudentConfig, dataset: str) -> list[tuple[str, str]]:
     """Trained teachers of a student as (title, value), and none."""
     found = choices.checkpoints(choices.teaches(student, dataset))
-    titles = [(f"{choice.title}, {choices.score_text(choice.metadata) or 'not tested'}", choice.value) for choice in found]
+    titles = [
+        (f"{choice.title}, {choices.score_text(choice.metadata) or 'not tested'}", choice.value) for choice in found
+    ]
     return [*titles, ("None: the pictures alone", NO_TEACHER)]
 
 

@@ -63,7 +63,9 @@ def build() -> ExploreTab:
                 )
                 image_size = gr.Slider(16, 512, value=entry.image_size, step=16, label="Image side, pixels")
             with gr.Column(elem_classes="card"):
-                gr.HTML('<div class="card-title">Pooling strides of the student <span>teacher’s underlined</span></div>')
+                gr.HTML(
+                    '<div class="card-title">Pooling strides of the student <span>teacher’s underlined</span></div>'
+                )
                 picker = StridePicker(strides, points=_points(found), sizes=_sizes(found), elem_id="strides")
                 with gr.Row(elem_classes="quiet-buttons"):
                     early = gr.Button("Pool early", size="sm", min_width=80)
@@ -85,7 +87,9 @@ def build() -> ExploreTab:
             summary = gr.HTML(_summary(found), elem_id="summary")
             with gr.Column(elem_classes="card chart"):
                 gr.HTML('<div class="card-title">Memory alive while each layer runs</div>')
-                chart = LivePlot(_figure(found), height=360, label="Memory per layer of teacher and student", elem_id="memory")
+                chart = LivePlot(
+                    _figure(found), height=360, label="Memory per layer of teacher and student", elem_id="memory"
+                )
         with gr.Column(min_width=320, elem_classes="more"):
             distil = gr.Button("Distil this student", variant="primary", elem_id="to-distil")
             pairs = gr.HTML(_pairs_table(found), elem_id="pairs")
@@ -139,7 +143,9 @@ def pool_as_teacher(teacher: Any, image_size: Any, strides: Any, *others: Any) -
     return _show_strides(teacher_strides, teacher, image_size, others)
 
 
-def memory(teacher: str, strides: dict[str, int], image_size: int = 0, red: bool = True, accounting: str = "fused") -> dict:
+def memory(
+    teacher: str, strides: dict[str, int], image_size: int = 0, red: bool = True, accounting: str = "fused"
+) -> dict:
     """Peak activation memory of a teacher and its student, in bytes, at batch 1 in fp32.
 
     `strides` are keyed by layer path, such as {"conv1": 4, "maxpool": 1}; layers not named keep theirs. `image_size`
@@ -198,7 +204,14 @@ def _drawn(found: Study) -> list[Any]:
 
 def _refused(error: ValueError) -> list[Any]:
     """What `show` returns for settings that do not fit: the sentence; chart and table stay as they were."""
-    return [gr.skip(), None, gr.Button(interactive=False), notice("This does not fit.", str(error)), gr.skip(), gr.skip()]
+    return [
+        gr.skip(),
+        None,
+        gr.Button(interactive=False),
+        notice("This does not fit.", str(error)),
+        gr.skip(),
+        gr.skip(),
+    ]
 
 
 def _figure(found: Study) -> dict[str, Any]:
@@ -242,7 +255,9 @@ def _summary(found: Study) -> str:
 
 def _peak(profile: MemoryProfile) -> str:
     layer = escape(layer_label(profile.peak_layer))
-    return f'<span class="nowrap"><strong>{plots.format_bytes(profile.peak_bytes)}</strong> <code>({layer})</code></span>'
+    return (
+        f'<span class="nowrap"><strong>{plots.format_bytes(profile.peak_bytes)}</strong> <code>({layer})</code></span>'
+    )
 
 
 def _pairs_table(found: Study) -> str:

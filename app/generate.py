@@ -50,7 +50,9 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
                 count = gr.Slider(MIN_COUNT, MAX_COUNT, value=8, step=1, label="Images")
                 steps = gr.Slider(2, MAX_STEPS, value=40, step=1, label="Denoising steps")
                 seed = gr.Number(0, label="First seed", precision=0, minimum=0)
-                scheduler = gr.Radio([(SCHEDULER_TITLES[n], n) for n in SCHEDULERS], value=SCHEDULERS[0], label="Sampler")
+                scheduler = gr.Radio(
+                    [(SCHEDULER_TITLES[n], n) for n in SCHEDULERS], value=SCHEDULERS[0], label="Sampler"
+                )
             with gr.Row():
                 go = gr.Button("Generate", variant="primary", elem_id="generate")
                 stop = gr.Button("Stop", elem_id="generate-stop", interactive=False)
@@ -81,7 +83,9 @@ def offer(teacher: Any, students: Any) -> list[Any]:
     names, other_names = [choice.value for choice in teachers], [choice.value for choice in others]
     kept = [value for value in students if value in other_names] if isinstance(students, list) else []
     return [
-        gr.Radio([(c.title, c.value) for c in teachers], value=teacher if teacher in names else next(iter(names), None)),
+        gr.Radio(
+            [(c.title, c.value) for c in teachers], value=teacher if teacher in names else next(iter(names), None)
+        ),
         gr.CheckboxGroup([(c.title, c.value) for c in others], value=kept or other_names[:1]),
     ]
 
@@ -123,7 +127,9 @@ def check_numbers(seed: Any, count: Any, steps: Any) -> tuple[list[int], int]:
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> int:
-    whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value and value in (int(value),)
+    whole = (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and value == value and value in (int(value),)
+    )
     if not whole or not low <= value <= high:
         raise ValueError(f"{name} is {str(value)[:40]}; expected a whole number from {low} to {high}.")
     return int(value)

@@ -185,7 +185,9 @@ def _end(path: Path) -> None:
     status = _read_or_empty(path / "status.json")
     if status.get("state") != "stopped" or status.get("pid") != process.get("pid"):
         kept = {"step": status.get("step", 0), "steps": status.get("steps", 0), "error": None}
-        write_json(path / "status.json", {"state": "stopped", "pid": process.get("pid"), "heartbeat": time.time(), **kept})
+        write_json(
+            path / "status.json", {"state": "stopped", "pid": process.get("pid"), "heartbeat": time.time(), **kept}
+        )
 
 
 def _process(path: Path) -> tuple[bool, dict[str, Any]]:

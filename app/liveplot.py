@@ -64,7 +64,9 @@ class LivePlot(gr.HTML):
     `height` is in CSS pixels. Clicking a mark triggers `layer_click` with its trace and index.
     """
 
-    def __init__(self, value: dict[str, Any] | None = None, *, height: int = 320, label: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, value: dict[str, Any] | None = None, *, height: int = 320, label: str = "", **kwargs: Any
+    ) -> None:
         super().__init__(
             value,
             html_template='<div class="liveplot" role="img" aria-label="{{plot_label}}" style="height:{{plot_height}}px"></div>',

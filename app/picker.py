@@ -98,5 +98,7 @@ def check_strides_form(value: Any) -> dict[str, int]:
         raise ValueError("Strides must map layer paths to whole numbers, such as {'conv1': 4}.")
     for name, stride in value.items():
         if not isinstance(name, str) or isinstance(stride, bool) or not isinstance(stride, int):
-            raise ValueError(f"Stride of {str(name)[:80]!r} is {str(stride)[:80]!r}; expected a whole number such as 1 or 2.")
+            raise ValueError(
+                f"Stride of {str(name)[:80]!r} is {str(stride)[:80]!r}; expected a whole number such as 1 or 2."
+            )
     return dict(value)

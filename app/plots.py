@@ -138,7 +138,9 @@ def merged_order(first: Sequence[str], second: Sequence[str]) -> list[str]:
     return order
 
 
-def _bars(name: str, bars: Sequence[Bar], place: Mapping[str, int], unit: int, colour: str, width: float, opacity: float):
+def _bars(
+    name: str, bars: Sequence[Bar], place: Mapping[str, int], unit: int, colour: str, width: float, opacity: float
+):
     return {
         "type": "bar",
         "name": name,
@@ -225,7 +227,9 @@ def score_figure(records: Sequence[Mapping[str, Any]], steps: int, teacher: floa
     data = [line]
     if teacher is not None:
         mark = {"mode": "lines", "line": {"color": TEACHER, "width": 2, "dash": "dot"}}
-        data.append(_line("teacher (test)", [0, steps], [teacher, teacher], TEACHER, "%{y:.1%}" if share else "%{y:.4g}") | mark)
+        data.append(
+            _line("teacher (test)", [0, steps], [teacher, teacher], TEACHER, "%{y:.1%}" if share else "%{y:.4g}") | mark
+        )
     y = {"range": [0, 1.02], "tickformat": ".0%"} if share else {"rangemode": "tozero"}
     return {"data": data, "layout": _curves_layout(steps, y)}
 

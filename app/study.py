@@ -7,7 +7,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 
@@ -67,7 +67,7 @@ def check_size(size: object) -> int:
     return check_image_size(size)[0]
 
 
-@lru_cache(maxsize=None)
+@cache
 def teacher_tape(name: str) -> Tape:
     """The recorded teacher at its own strides and usual size; kept, since every change is evaluated on it."""
     entry = find_teacher(name)
@@ -76,7 +76,9 @@ def teacher_tape(name: str) -> Tape:
     return capture(model, (1, input_channels(model), entry.image_size, entry.image_size))
 
 
-def _profile(tape: Tape, config: StudentConfig, settings: Mapping[str, str]) -> tuple[MemoryProfile, list[PoolingPoint]]:
+def _profile(
+    tape: Tape, config: StudentConfig, settings: Mapping[str, str]
+) -> tuple[MemoryProfile, list[PoolingPoint]]:
     size = config.image_size
     try:
         profile = tape.profile(config.strides, image_size=size, red=config.red, **settings)
@@ -180,7 +182,7 @@ def _input_bytes_at_peak(profile: MemoryProfile) -> int:
 
 
 def size_text(point: PoolingPoint) -> str:
-    """"64 → 16 px" for square maps."""
+    """ "64 → 16 px" for square maps."""
     before, after = point.in_size, point.out_size
     if before[0] == before[1] and after[0] == after[1]:
         return f"{before[0]} → {after[0]} px"

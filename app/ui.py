@@ -9,9 +9,9 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: nothing calls home
 
-import gradio as gr  # noqa: E402
+import gradio as gr
 
-from . import distill, explore, generate  # noqa: E402
+from . import distill, explore, generate
 
 STYLE = Path(__file__).with_name("style.css")
 TITLE = "ReDistill Studio"

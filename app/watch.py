@@ -64,7 +64,9 @@ class WatchPanel:
 
     def attach(self, page: gr.Blocks) -> None:
         """Show what there is as soon as the page opens."""
-        page.load(open_page, None, [self.runs, *self.shown], queue=False, show_progress="hidden", api_visibility="private")
+        page.load(
+            open_page, None, [self.runs, *self.shown], queue=False, show_progress="hidden", api_visibility="private"
+        )
 
     @staticmethod
     def nothing() -> list[Any]:
@@ -180,7 +182,9 @@ def teacher_score(run: jobs.Run) -> float | None:
 def _progress(run: jobs.Run, records: Sequence[Mapping[str, Any]], teacher: float | None) -> str:
     share = run.step / run.steps if run.steps else 0.0
     words = [STATE_WORDS[run.state], f"step {run.step:,} of {run.steps:,}" if run.step else ""]
-    rates = [row["images_per_second"] for row in records[-30:] if row.get("kind") == "step" and row.get("images_per_second")]
+    rates = [
+        row["images_per_second"] for row in records[-30:] if row.get("kind") == "step" and row.get("images_per_second")
+    ]
     if run.state == "running" and not run.step:
         words[1] = "preparing the pictures; the first time takes about a minute"
     if run.state == "running" and rates:
@@ -201,9 +205,13 @@ def _result(final: Mapping[str, Any], teacher: float | None) -> str:
         text = f"<strong>{plots.format_percent(final['test_accuracy'])}</strong> test accuracy"
         text += f", the teacher has {plots.format_percent(teacher)}" if teacher is not None else ""
     else:
-        text = f"Test loss of the prediction <strong>{plots.format_number(final.get('test_prediction_loss', 0))}</strong>"
+        text = (
+            f"Test loss of the prediction <strong>{plots.format_number(final.get('test_prediction_loss', 0))}</strong>"
+        )
         text += f", the teacher has {plots.format_number(teacher)}" if teacher is not None else ""
-    return f'<p class="result">{text}. <span>{seconds} on {escape(str(final.get("device", "this machine")))}.</span></p>'
+    return (
+        f'<p class="result">{text}. <span>{seconds} on {escape(str(final.get("device", "this machine")))}.</span></p>'
+    )
 
 
 def _latest_samples(run: jobs.Run) -> str:

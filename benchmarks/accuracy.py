@@ -2,7 +2,8 @@
 
     python -m benchmarks.accuracy [--quick] [--seeds 0,1,2] [--methods none,red] [--runs DIR] [--json FILE]
 
-Every student has the same strides, data, schedule and number of training images; only what it learns from differs.
+The teacher is the shipped one. Every student has the same strides, data, schedule and number of training images;
+only what it learns from differs.
 Finished runs in DIR are read, not trained again, so the study can be stopped and continued.
 """
 
@@ -20,9 +21,8 @@ from tqdm import tqdm
 from redistill import checkpoint
 from redistill.distill import DistillConfig, distill
 from redistill.memory import capture
-from redistill.presets import find_preset
+from redistill.presets import CLUTTER_TEACHER, find_preset
 from redistill.red import REDConfig
-from redistill.run import read_metrics
 from redistill.student import build_student
 
 # Method → whether the student has RED blocks, and the weights of the RED and the KD loss.
@@ -60,12 +60,10 @@ def main() -> None:
         parser.error(f"no method {unknown[0]!r}; expected some of {list(METHODS)}")
     runs = options.runs / "quick" if options.quick else options.runs
 
-    teacher = _run(_teacher(options.quick), runs / "teacher-0")
-    rows = [_row("teacher", [teacher], seeds=[0])]
+    rows = [_row("teacher", [checkpoint.read_metadata(CLUTTER_TEACHER)])]
     for method in methods:
-        configs = [_student(method, seed, teacher, options.quick) for seed in seeds]
-        folders = [_run(config, runs / f"{method}-{config.seed}") for config in configs]
-        rows.append(_row(method, folders, seeds))
+        configs = [_student(method, seed, options.quick) for seed in seeds]
+        rows.append(_row(method, [_run(config, runs / f"{method}-{config.seed}") for config in configs]))
     print(_table(rows))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
@@ -73,43 +71,37 @@ def main() -> None:
     print(f"accuracy seeds={options.seeds} {figures}")
 
 
-def _teacher(quick: bool) -> DistillConfig:
-    config = find_preset("teacher").config
-    return dataclasses.replace(config, **QUICK) if quick else config
-
-
-def _student(method: str, seed: int, teacher: Path, quick: bool) -> DistillConfig:
+def _student(method: str, seed: int, quick: bool) -> DistillConfig:
     blocks, red_weight, kd_weight = METHODS[method]
-    config = find_preset("undistilled").config
+    config = find_preset("default").config
     student = dataclasses.replace(config.student, red=REDConfig() if blocks else None)
     settings: dict[str, Any] = {"red_weight": red_weight, "kd_weight": kd_weight, "seed": seed}
-    if red_weight or kd_weight:
-        settings["teacher_checkpoint"] = str(teacher / "student")
+    if not (red_weight or kd_weight):
+        settings["teacher_checkpoint"] = None
     return dataclasses.replace(config, student=student, **settings, **(QUICK if quick else {}))
 
 
-def _run(config: DistillConfig, folder: Path) -> Path:
+def _run(config: DistillConfig, folder: Path) -> checkpoint.Metadata:
     with tqdm(total=config.steps, desc=folder.name, unit="step", dynamic_ncols=True) as bar:
         for record in distill(config, folder):
             bar.update(record["step"] - bar.n)
-    return folder
+    return checkpoint.read_metadata(folder / "student")
 
 
-def _row(method: str, folders: list[Path], seeds: list[int]) -> dict[str, Any]:
+def _row(method: str, trained: list[checkpoint.Metadata]) -> dict[str, Any]:
     """Mean and spread (half the range, 0 for one seed) of the test accuracy, with memory, size and time."""
-    finals = [read_metrics(folder)[-1] for folder in folders]
-    student = checkpoint.read_metadata(folders[0] / "student").student
-    side = student.image_size
-    accuracies = [final["test_accuracy"] for final in finals]
+    first = trained[0]
+    side = first.student.image_size
+    accuracies = [metadata.metrics["test_accuracy"] for metadata in trained]
     return {
         "method": method,
-        "seeds": seeds,
+        "seeds": [metadata.training["seed"] for metadata in trained],
         "accuracy": statistics.mean(accuracies),
         "spread": (max(accuracies) - min(accuracies)) / 2,
-        "peak_bytes": capture(build_student(student), (1, 3, side, side)).profile().peak_bytes,
-        "parameters": finals[0]["parameters"],
-        "seconds": statistics.mean(final["seconds"] for final in finals),
-        "device": finals[0]["device"],
+        "peak_bytes": capture(build_student(first.student), (1, 3, side, side)).profile().peak_bytes,
+        "parameters": first.metrics["parameters"],
+        "seconds": statistics.mean(metadata.metrics["seconds"] for metadata in trained),
+        "device": first.metrics["device"],
     }
 
 

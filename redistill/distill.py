@@ -342,7 +342,16 @@ def describe_device(device: torch.device) -> str:
     """What a figure was made on, in words."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} threads of a {platform.machine()} CPU"
+    threads = torch.get_num_threads()
+    return f"{threads} thread{'s' if threads > 1 else ''} of {_processor()}"
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):  # Linux alone has this file
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _step_seed(seed: int, step: int) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .alignment import align_points, red_sites
 from .measure import measure_peak
 from .memory_profile import LayerMemory, LiveTensor, MemoryProfile, OpMemory
-from .program import Program, Sites, compile_program
+from .program import Blueprint, Program, Sites, compile_program
 from .recorder import example_inputs, record
 from .red import REDConfig
 from .shape_rules import Shape, ShapeRuleError
@@ -82,6 +82,7 @@ class Tape:
         self._ops = [(event[1], recording.nodes[event[1]]) for event in recording.events if event[0] == OP]
         self._places = _module_values(recording)
         self._weights = weights_of(recording.model)
+        self._blueprint = Blueprint(recording)
         self._programs: dict[Any, Program] = {}
         self._teacher_points: dict[tuple[int, int], list[PoolingPoint]] = {}
 
@@ -264,7 +265,7 @@ class Tape:
         if key not in self._programs:
             if len(self._programs) >= PROGRAMS_KEPT:
                 self._programs.pop(next(iter(self._programs)))
-            self._programs[key] = compile_program(self.recording, identities, sites, red)
+            self._programs[key] = compile_program(self._blueprint, identities, sites, red)
         return self._programs[key]
 
     def _summary(

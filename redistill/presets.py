@@ -81,7 +81,9 @@ _PRESETS = (
         "faces",
         "Diffusion student of the smileys",
         "A U-Net with a quarter of the activation memory learns to draw from its full-resolution teacher.",
-        _faces(FACES_STRIDES, REDConfig(), teacher_checkpoint=FACES_TEACHER, red_weight=1.0, steps=3000),
+        _faces(
+            FACES_STRIDES, REDConfig(), teacher_checkpoint=FACES_TEACHER, init="teacher", red_weight=1.0, steps=2000
+        ),
     ),
     Preset(
         "faces-teacher",

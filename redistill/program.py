@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import torch
 
+from .recorder import record
 from .red import REDBlock, REDConfig
 from .shape_rules import Shape, ShapeRuleError
-from .tape import ENTER, FREE, OP, WEIGHTS, Node, Recording, Weight, record, weights_of
+from .tape import ENTER, FREE, OP, WEIGHTS, Event, Node, Recording, Weight, weights_of
 
 Sites = Mapping[str, Mapping[str, int]]  # layer path → side → channels, as insert_red takes it
 
@@ -33,7 +34,6 @@ class Step(NamedTuple):
     result: int  # value made last
     writes: tuple[int, ...]  # buffers that the model itself writes in place
     births: tuple[int, ...]
-    deaths: list[int]  # buffers that Python lets go of after this step
     touched: tuple[int, ...]  # reads, writes and births
 
 
@@ -46,11 +46,12 @@ class Fusion(NamedTuple):
     norm: int  # step of the batch norm between the two, or -1
 
 
-@dataclass(slots=True)
+@dataclass
 class Program:
     """Steps over numbered buffers. `sources` names, for each value past the recorded ones, a value of its shape."""
 
     steps: list[Step]
+    deaths: list[list[int]]  # per step: buffers that Python lets go of after it
     buffer_values: list[int]
     itemsizes: list[int]
     floats: list[bool]
@@ -61,7 +62,11 @@ class Program:
     last: list[int]  # per buffer: the last step that touches it; len(steps) for outputs, -1 for never
     red_weights: list[Weight]  # of the RED blocks put in
     red_steps: list[int]
-    fusions: dict[int, Fusion]  # by step of the convolution
+
+    @cached_property
+    def fusions(self) -> dict[int, Fusion]:
+        """Additions that the convolution before them can do, by step of the convolution."""
+        return _fusions(self.steps)
 
     def shapes(self, recorded: list[Shape]) -> list[Shape]:
         """Shapes of all values from those of the recorded ones."""
@@ -83,7 +88,6 @@ class _Draft:
         self.result = -1
         self.writes: list[int] = []
         self.births: list[int] = []
-        self.deaths: list[int] = []
 
     def finish(self) -> Step:
         touched = tuple(dict.fromkeys((*self.reads, *self.writes, *self.births)))
@@ -99,14 +103,49 @@ class _Draft:
             self.result,
             tuple(dict.fromkeys(self.writes)),
             tuple(self.births),
-            self.deaths,
             touched,
         )
 
 
+class Call(NamedTuple):
+    """The operators of one call and the step that they make while nothing before them changes (None: a view)."""
+
+    nodes: list[int]
+    values: set[int]  # that they read
+    step: Step | None
+
+
+class Blueprint:
+    """A recording with its steps made once, so that a program of it only makes those anew that change."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.items: list[Call | Event] = []
+        for event in recording.events:
+            if event[0] != OP:
+                self.items.append(event)
+                continue
+            node, last = recording.nodes[event[1]], self.items[-1] if self.items else None
+            if isinstance(last, Call) and recording.nodes[last.nodes[0]].call == node.call:
+                last.nodes.append(event[1])
+                last.values.update(node.ins)
+            else:
+                self.items.append(Call([event[1]], set(node.ins), None))
+        compiler = _Compiler(self, frozenset(), {}, None)
+        for i, item in enumerate(self.items):
+            if isinstance(item, Call):
+                before = len(compiler.steps)
+                compiler.nodes(item)
+                if len(compiler.steps) > before:
+                    self.items[i] = item._replace(step=compiler.steps[-1].finish())
+
+
 class _Compiler:
-    def __init__(self, recording: Recording, identities: frozenset[int], sites: Sites, config: REDConfig | None):
-        self.recording, self.identities, self.sites, self.config = recording, identities, sites, config
+    def __init__(self, blueprint: Blueprint, identities: frozenset[int], sites: Sites, config: REDConfig | None):
+        recording = blueprint.recording
+        self.blueprint, self.recording = blueprint, recording
+        self.identities, self.sites, self.config = identities, sites, config
+        self.changed: set[int] = set()  # values that have another buffer or are replaced by another value
         self.buffer_of = list(recording.buffer_of)  # per value
         self.alias: dict[int, int] = {}  # value → value that stands in for it
         self.moved: dict[int, int] = {}  # buffer → buffer that lives its life
@@ -116,31 +155,40 @@ class _Compiler:
         self.floats = [buffer.is_float for buffer in recording.buffers]
         self.inner = [buffer.inner for buffer in recording.buffers]
         self.sources: list[int] = []
-        self.drafts: list[_Draft] = []
+        self.steps: list[Step | _Draft] = []
+        self.deaths: list[list[int]] = []
         self.call: object = None
         self.scopes: dict[str, tuple[int, int | None, int]] = {}  # path → (value, earlier alias, buffer of red_in)
         self.used: set[tuple[str, str]] = set()
         self.red_weights: list[Weight] = []
 
     def compile(self) -> Program:
-        recording = self.recording
-        nodes = recording.nodes
-        for event in recording.events:
-            kind = event[0]
-            if kind == OP:
-                if event[1] in self.identities:
-                    self.drop(nodes[event[1]])
+        identities, changed = self.identities, self.changed
+        for item in self.blueprint.items:
+            if isinstance(item, Call):
+                if changed.isdisjoint(item.values) and identities.isdisjoint(item.nodes):
+                    if item.step is not None:
+                        self.steps.append(item.step)
+                        self.deaths.append([])
                 else:
-                    self.node(nodes[event[1]], "", 0, 0, None)
-            elif kind == FREE:
-                self.free(event[1])
-            elif event[1] in self.sites:
-                (self.enter if kind == ENTER else self.leave)(event[1], event[2])
+                    self.nodes(item)
+            elif item[0] == FREE:
+                self.free(item[1])
+            elif item[1] in self.sites:
+                (self.enter if item[0] == ENTER else self.leave)(item[1], item[2])
         wanted = {(path, side) for path, sides in self.sites.items() for side in sides}
         if self.used != wanted:
             path, side = min(wanted - self.used)
             raise ShapeRuleError(f"{path!r} has no {side}put on the tape to put a RED block at.")
         return self.finish()
+
+    def nodes(self, call: Call) -> None:
+        for index in call.nodes:
+            node = self.recording.nodes[index]
+            if index in self.identities:
+                self.drop(node)
+            else:
+                self.node(node, "", 0, 0, None)
 
     def node(self, node: Node, prefix: str, values: int, buffers: int, ports: dict[int, int] | None) -> None:
         """Add an operator. In a RED block, numbers are offset by `values` and `buffers`; `ports` maps its input."""
@@ -154,15 +202,19 @@ class _Compiler:
             new = [buffer + buffers for buffer in node.new]
         for out, source in zip(outs, node.sources, strict=True):
             if source >= 0:
-                buffer_of[out] = buffer_of[ins[source]]
+                buffer = buffer_of[ins[source]]
+                if buffer != buffer_of[out]:
+                    buffer_of[out] = buffer
+                    self.changed.add(out)
         if node.is_view:
             return
         call = (prefix, node.call)
         if call != self.call:
             self.call = call
             layer = ".".join(filter(None, (prefix, node.layer))) if prefix else node.layer
-            self.drafts.append(_Draft(node, layer, node.is_red or bool(prefix)))
-        draft = self.drafts[-1]
+            self.steps.append(_Draft(node, layer, node.is_red or bool(prefix)))
+            self.deaths.append([])
+        draft = self.steps[-1]
         inner = self.inner
         draft.in_place_able &= node.in_place_able
         draft.is_conv |= node.op == "convolution"
@@ -182,6 +234,7 @@ class _Compiler:
         """Take out a pool that became the identity: its output is its input."""
         source, out = self.alias.get(node.ins[0], node.ins[0]), node.outs[0]
         self.alias[out] = source
+        self.changed.add(out)
         kept, gone = self.buffer_of[source], self.buffer_of[out]
         if kept != WEIGHTS:
             self.moved[gone] = kept
@@ -191,8 +244,8 @@ class _Compiler:
         while buffer in self.moved:
             buffer = self.moved[buffer]
         self.held[buffer] -= 1
-        if not self.held[buffer] and self.drafts:
-            self.drafts[-1].deaths.append(buffer)
+        if not self.held[buffer] and self.deaths:
+            self.deaths[-1].append(buffer)
 
     def enter(self, path: str, value: int | None) -> None:
         if "in" not in self.sites[path] or (path, "in") in self.used:
@@ -200,6 +253,7 @@ class _Compiler:
         before = self.alias.get(value)
         result = self.splice(path, "in", value)
         self.alias[value] = result
+        self.changed.add(value)
         self.scopes[path] = (value, before, self.buffer_of[result])
 
     def leave(self, path: str, value: int | None) -> None:
@@ -208,12 +262,13 @@ class _Compiler:
             result = self.splice(path, "out", value)
             old = self.buffer_of[self.alias.get(value, value)]
             new = self.buffer_of[result]
-            self.drafts[-1].deaths.append(old)  # held until REDLayer returns
+            self.deaths[-1].append(old)  # held until REDLayer returns
             self.moved[old] = new  # whoever held the layer's output now holds the block's
             self.alias[value] = result
+            self.changed.add(value)
         if scope:
             value, before, buffer = scope
-            self.drafts[-1].deaths.append(buffer)
+            self.deaths[-1].append(buffer)
             self.alias.pop(value)
             if before is not None:
                 self.alias[value] = before
@@ -246,7 +301,7 @@ class _Compiler:
 
     def finish(self) -> Program:
         recording, home = self.recording, self.buffer_of
-        steps = [draft.finish() for draft in self.drafts]
+        steps = [step.finish() if isinstance(step, _Draft) else step for step in self.steps]
         last = [-1] * len(self.buffer_values)
         for i, step in enumerate(steps):
             for buffer in step.touched:
@@ -257,6 +312,7 @@ class _Compiler:
             last[buffer] = len(steps)
         return Program(
             steps=steps,
+            deaths=self.deaths,
             buffer_values=self.buffer_values,
             itemsizes=self.itemsizes,
             floats=self.floats,
@@ -267,18 +323,17 @@ class _Compiler:
             last=last,
             red_weights=self.red_weights,
             red_steps=[i for i, step in enumerate(steps) if step.is_red],
-            fusions=_fusions(steps),
         )
 
 
 def compile_program(
-    recording: Recording,
+    blueprint: Blueprint,
     identities: frozenset[int] = frozenset(),
     sites: Sites | None = None,
     config: REDConfig | None = None,
 ) -> Program:
     """Make a recording ready to count: without the nodes in `identities`, with RED blocks at `sites`."""
-    return _Compiler(recording, identities, sites or {}, config).compile()
+    return _Compiler(blueprint, identities, sites or {}, config).compile()
 
 
 @lru_cache(maxsize=256)

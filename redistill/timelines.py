@@ -44,7 +44,7 @@ def eager(program: Program, sizes: list[int]) -> Timeline:
             now += sizes[buffer]
             first[buffer] = i
         live.append(now)
-        for buffer in step.deaths:
+        for buffer in program.deaths[i]:
             now -= sizes[buffer]
             last[buffer] = i
     return Timeline(live, sizes, list(range(count)), first, last)

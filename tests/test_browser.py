@@ -21,12 +21,20 @@ from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 from redistill.student import build_student
 
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM_OPTIONS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+CHROMIUM_OPTIONS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PATIENCE = 90_000  # milliseconds that a slow machine may need for a step
 STUDENT = "emoji-faces-student"
+BARS = "document.querySelector('#memory .liveplot').data.map(trace => Array.from(trace.y))"
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +128,7 @@ def drawn(page: Page, plot: str) -> None:
 
 
 def bars(page: Page) -> list[list[float]]:
-    return page.evaluate("document.querySelector('#memory .liveplot').data.map(trace => Array.from(trace.y))")
+    return page.evaluate(BARS)
 
 
 def choose_stride(page: Page, layer: str, stride: int) -> None:
@@ -141,8 +149,7 @@ def test_explore_distil_reload_generate(open_page):
     choose_stride(page, "conv1", 2)
     expect(summary).not_to_contain_text("5.0×")
     expect(summary).to_contain_text("Without RED blocks")
-    page.wait_for_function("before => JSON.stringify(document.querySelector('#memory .liveplot').data.map(t => Array.from(t.y))) !== before",
-                           arg=page.evaluate("value => JSON.stringify(value)", before))  # fmt: skip
+    page.wait_for_function("before => JSON.stringify(%s) !== JSON.stringify(before)" % BARS, arg=before)
     assert bars(page)[0] == before[0], "the teacher stays as it was"
     choose_stride(page, "conv1", 4)
     expect(summary).to_contain_text("5.0×")

@@ -30,7 +30,14 @@ def runs(tmp_path, tmp_path_factory, monkeypatch):
 
 def settings(**changes) -> dict:
     student = StudentConfig("narrow_resnet", 32, num_classes=50, red=None)
-    values = {"steps": 3, "batch_size": 4, "train_limit": 24, "validate_every": 2, "save_every": 1, "schedule": "constant"}
+    values = {
+        "steps": 3,
+        "batch_size": 4,
+        "train_limit": 24,
+        "validate_every": 2,
+        "save_every": 1,
+        "schedule": "constant",
+    }
     return DistillConfig(student=student, dataset="emoji-clutter", **(values | changes)).to_dict()
 
 
@@ -134,7 +141,7 @@ def test_states_of_folders_that_were_left_behind(runs, status, text, state, erro
     write_run(runs, "left", status, **text)
     run = jobs.read_run("left")
     assert run.state == state
-    assert error is None and run.error is None or error in run.error
+    assert (error is None and run.error is None) or error in run.error
 
 
 def test_metrics_with_a_cut_last_line_are_read_and_read_again_when_they_grow(runs):

