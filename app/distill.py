@@ -146,7 +146,7 @@ def take_preset(name: Any) -> list[Any]:
 def take_student(values: Any) -> list[Any]:
     """Fill the form for a student that was chosen in Explore, with the preset of its task; the rest stays the preset's."""
     try:
-        student, note = adapt(StudentConfig.from_dict(values or {}))
+        student, note = adapt(StudentConfig.from_dict(values if isinstance(values, Mapping) else {}))
         base = find_preset("faces" if student.task == "diffusion" else "default").config
         config = dataclasses.replace(base, student=student, red_weight=base.red_weight if student.red else 0.0)
     except ValueError as error:

@@ -60,7 +60,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
             said = gr.HTML(_INTRODUCTION, elem_id="generate-said")
             grids = gr.HTML(elem_id="grids")
     settings = [teacher, students, seed, count, steps, scheduler]
-    event = go.click(
+    go.click(
         generate,
         settings,
         [said, grids, go, stop],
@@ -70,7 +70,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
         api_visibility="private",
     )
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    stop.click(_stopped, None, [said, go, stop], cancels=[event], **quiet)
+    stop.click(stop_drawing, None, said, **quiet)
     for opened in (tab.select, page.load):
         opened(offer, [teacher, students], [teacher, students], **quiet)
 
@@ -90,21 +90,48 @@ def offer(teacher: Any, students: Any) -> list[Any]:
     ]
 
 
-def generate(teacher: Any, students: Any, seed: Any, count: Any, steps: Any, scheduler: Any) -> Iterator[list[Any]]:
+def generate(
+    teacher: Any, students: Any, seed: Any, count: Any, steps: Any, scheduler: Any, request: gr.Request | None = None
+) -> Iterator[list[Any]]:
     """Draw with all chosen networks, step by step together, and show the images as they come."""
     on, off = gr.Button(interactive=True), gr.Button(interactive=False)
-    yield ["<p class='subline' role='status'>Loading…</p>", gr.skip(), off, on]
+    session = _session(request)
+    _stopping.discard(session)
+    yield [_words("Loading…"), gr.skip(), off, on]
     try:
         seeds, steps = check_numbers(seed, count, steps)
         painters = [load_painter(value) for value in check_names(teacher, students)]
+        words = "Done."
         for painters in paint(painters, seeds, steps, scheduler):
-            drawn = painters[0].drawn
-            words = "Done." if drawn.done else f"Step {drawn.step} of {drawn.total}"
-            yield [f"<p class='subline' role='status'>{words}</p>", panels(painters, seeds), gr.skip(), gr.skip()]
+            step = painters[0].drawn.step
+            if session in _stopping and step < steps:
+                words = f"Stopped at step {step} of {steps}."
+                break
+            if step % max(1, steps // PREVIEWS) == 0 and step < steps:
+                yield [_words(f"Step {step} of {steps}"), panels(painters, seeds), gr.skip(), gr.skip()]
     except (ValueError, OSError) as error:
         yield [notice("Nothing drawn.", str(error)), gr.skip(), on, off]
         return
-    yield [gr.skip(), gr.skip(), on, off]
+    yield [_words(words), panels(painters, seeds), on, off]
+
+
+# Pages that asked to stop. Gradio's `cancels` leaves a cancelled event pending on the page, which then ignores the
+# next click; so the drawing itself looks here between steps.
+_stopping: set[str] = set()
+
+
+def stop_drawing(request: gr.Request | None = None) -> str:
+    """Let the page's drawing end after the step that it is at."""
+    _stopping.add(_session(request))
+    return _words("Stopping…")
+
+
+def _session(request: gr.Request | None) -> str:
+    return getattr(request, "session_hash", None) or ""
+
+
+def _words(text: str) -> str:
+    return f"<p class='subline' role='status'>{escape(text)}</p>"
 
 
 def check_names(teacher: Any, students: Any) -> list[str]:
@@ -127,9 +154,8 @@ def check_numbers(seed: Any, count: Any, steps: Any) -> tuple[list[int], int]:
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> int:
-    whole = (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and value == value and value in (int(value),)
-    )
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    whole = number and (isinstance(value, int) or value.is_integer())
     if not whole or not low <= value <= high:
         raise ValueError(f"{name} is {str(value)[:40]}; expected a whole number from {low} to {high}.")
     return int(value)
@@ -153,10 +179,9 @@ def _load(folder: Path, changed: int) -> tuple[nn.Module, Any, int]:
 
 def paint(painters: Sequence[Painter], seeds: Sequence[int], steps: int, scheduler: Any) -> Iterator[list[Painter]]:
     """All networks through the same steps at the same time; each record holds what every one has drawn so far."""
-    every = max(1, steps // PREVIEWS)
     runs = [
-        sample(p.model, seeds, scheduler=scheduler, steps=steps, noise_scheduler=p.scheduler, preview_every=every)
-        for p in painters
+        sample(painter.model, seeds, scheduler=scheduler, steps=steps, noise_scheduler=painter.scheduler)
+        for painter in painters
     ]
     for drawn in zip(*runs, strict=True):
         yield [replace(painter, drawn=step) for painter, step in zip(painters, drawn, strict=True)]
@@ -185,10 +210,6 @@ def panels(painters: Sequence[Painter], seeds: Sequence[int]) -> str:
         f'<div class="painted-row">{"".join(figures)}</div><p class="subline">Peak: activations for one image in fp32, '
         f"counted as deployed. Time: all {len(seeds)} images on this machine. Learnt from: {escape(thanks)}.</p>"
     )
-
-
-def _stopped() -> list[Any]:
-    return ["<p class='subline' role='status'>Stopped.</p>", gr.Button(interactive=True), gr.Button(interactive=False)]
 
 
 _INTRODUCTION = (

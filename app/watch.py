@@ -89,8 +89,7 @@ def open_page() -> list[Any]:
 def look(name: Any, seen: Any) -> list[Any]:
     """What a tick of the clock changes: nothing, unless the files did."""
     runs = jobs.list_runs()
-    known = {run.name for run in runs}
-    chosen = name if name in known else None
+    chosen = name if name in [run.name for run in runs] else None
     signature = _signature(runs, chosen)
     if seen == signature:
         return [gr.skip(), *WatchPanel.nothing()]

@@ -84,9 +84,12 @@ class DistillConfig:
                 raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1.")
         for name in ("task_weight", "red_weight", "kd_weight", "weight_decay", "grad_clip", "warmup_steps"):
             _check_number(name, getattr(self, name), low=0)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed is {self.seed!r}; expected a whole number from 0 to {2**31 - 1}.")
         for name in ("learning_rate", "temperature"):
             _check_number(name, getattr(self, name), low=0, exclusive=True)
-        if not 0 <= self.ema_decay < 1:
+        _check_number("ema_decay", self.ema_decay, low=0)
+        if not self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay!r}; expected a number from 0 up to, not including, 1.")
         if self.teacher_checkpoint is None and (self.init == "teacher" or self.kd_weight > 0):
             raise ValueError("Starting from the teacher and KD need a teacher; give its checkpoint folder.")
