@@ -144,7 +144,7 @@ def take_preset(name: Any) -> list[Any]:
 
 
 def take_student(values: Any) -> list[Any]:
-    """Fill the form for a student that was chosen in Explore, with the preset of its task; the rest stays the preset's."""
+    """Fill the form for a student that was chosen in Explore; all other settings are those of its task's preset."""
     try:
         student, note = adapt(StudentConfig.from_dict(values if isinstance(values, Mapping) else {}))
         base = find_preset("faces" if student.task == "diffusion" else "default").config
@@ -163,7 +163,7 @@ def take_student(values: Any) -> list[Any]:
 
 
 def adapt(student: StudentConfig) -> tuple[StudentConfig, str]:
-    """The student on the pictures there are: their classes and a side they come in; and a sentence where that differs."""
+    """The student on the pictures there are (their classes, a side they come in), and a sentence where that differs."""
     spec = _specs(student)[0]
     size = student.image_size if student.image_size in spec.image_sizes else spec.default_size
     classes = None if student.task == "diffusion" else spec.num_classes
@@ -268,7 +268,8 @@ def _student_card(student: StudentConfig) -> str:
     try:
         found = study(dataclasses.replace(student, num_classes=None))
         before, after = found.teacher.peak_bytes, found.student.peak_bytes
-        memory = f"Peak {format_bytes(after)}, teacher {format_bytes(before)}: <strong>{format_ratio(before, after)}</strong>"
+        ratio = format_ratio(before, after)
+        memory = f"Peak {format_bytes(after)}, teacher {format_bytes(before)}: <strong>{ratio}</strong>"
     except ValueError as error:
         memory = escape(str(error))
     return (

@@ -273,7 +273,8 @@ def _pairs_table(found: Study) -> str:
         for pair in found.pairs
     )
     return (
-        '<details class="card pairs" open><summary>Aligned layers</summary><div class="scroll"><table class="facts"><thead><tr>'
+        '<details class="card pairs" open><summary>Aligned layers</summary><div class="scroll">'
+        '<table class="facts"><thead><tr>'
         "<th>Student</th><th>learns from teacher’s</th><th>aligned</th><th>because</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div></details>"
     )

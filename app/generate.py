@@ -102,17 +102,17 @@ def generate(
         seeds, steps = check_numbers(seed, count, steps)
         painters = [load_painter(value) for value in check_names(teacher, students)]
         words = "Done."
-        for painters in paint(painters, seeds, steps, scheduler):
-            step = painters[0].drawn.step
+        for drawn in paint(painters, seeds, steps, scheduler):
+            step = drawn[0].drawn.step
             if session in _stopping and step < steps:
                 words = f"Stopped at step {step} of {steps}."
                 break
             if step % max(1, steps // PREVIEWS) == 0 and step < steps:
-                yield [_words(f"Step {step} of {steps}"), panels(painters, seeds), gr.skip(), gr.skip()]
+                yield [_words(f"Step {step} of {steps}"), panels(drawn, seeds), gr.skip(), gr.skip()]
     except (ValueError, OSError) as error:
         yield [notice("Nothing drawn.", str(error)), gr.skip(), on, off]
         return
-    yield [_words(words), panels(painters, seeds), on, off]
+    yield [_words(words), panels(drawn, seeds), on, off]
 
 
 # Pages that asked to stop. Gradio's `cancels` leaves a cancelled event pending on the page, which then ignores the
@@ -201,7 +201,8 @@ def panels(painters: Sequence[Painter], seeds: Sequence[int]) -> str:
         time = plots.format_duration(painter.drawn.seconds)
         figures.append(
             f'<figure class="card painted" data-checkpoint="{escape(painter.choice.value)}"><figcaption>'
-            f'<span class="card-title">{escape(painter.choice.title)}</span><span class="painted-facts">{facts} · {time}'
+            f'<span class="card-title">{escape(painter.choice.title)}</span>'
+            f'<span class="painted-facts">{facts} · {time}'
             f'</span></figcaption><div class="painted-images">{images}</div></figure>'
         )
     sources = {painter.choice.metadata.dataset for painter in painters}
@@ -213,6 +214,7 @@ def panels(painters: Sequence[Painter], seeds: Sequence[int]) -> str:
 
 
 _INTRODUCTION = (
-    '<p class="headline">Same seeds, a fraction of the memory.</p><p class="subline">Every network starts from the same '
+    '<p class="headline">Same seeds, a fraction of the memory.</p>'
+    '<p class="subline">Every network starts from the same '
     "noise, so the images differ only by what the student has kept.</p>"
 )

@@ -32,7 +32,8 @@ function spread(axis, width) {
     if (fits) free = value * scale + half;
     return fits;
   });
-  return {...axis, tickvals: axis.tickvals.filter((_, i) => kept[i]), ticktext: axis.ticktext.filter((_, i) => kept[i])};
+  const pick = list => list.filter((_, i) => kept[i]);
+  return {...axis, tickvals: pick(axis.tickvals), ticktext: pick(axis.ticktext)};
 }
 let drawn = false;
 async function draw() {
@@ -69,7 +70,8 @@ class LivePlot(gr.HTML):
     ) -> None:
         super().__init__(
             value,
-            html_template='<div class="liveplot" role="img" aria-label="{{plot_label}}" style="height:{{plot_height}}px"></div>',
+            html_template='<div class="liveplot" role="img" aria-label="{{plot_label}}" '
+            'style="height:{{plot_height}}px"></div>',
             js_on_load=_DRAW,
             library=f"/gradio_api/file={PLOTLY_JS}",
             plot_label=label,

@@ -26,7 +26,8 @@ function build() {
     const choices = make('span', 'stride-choices');
     for (const stride of point.choices) {
       const label = make('label', stride === point.teacher ? 'stride-choice teacher' : 'stride-choice');
-      const input = Object.assign(document.createElement('input'), {type: 'radio', name: `${group}-${row}`, value: stride});
+      const input = make('input', '');
+      Object.assign(input, {type: 'radio', name: `${group}-${row}`, value: stride});
       input.addEventListener('change', () => {
         props.value = {...props.value, [point.name]: stride};
         trigger('pick');

@@ -215,7 +215,7 @@ def tick_labels(found: Study) -> dict[str, str]:
 
 
 def short_label(name: str) -> str:
-    """A layer's name for narrow places: "down_blocks.0.downsamplers.0" → "down 0", "features.4.conv.1.0" → "features.4"."""
+    """A layer's name for narrow places: "down_blocks.0.downsamplers.0" → "down 0", "layer2.0" → "layer2"."""
     parts = name.split(".")
     for kind in ("down", "up"):
         if parts[0] == f"{kind}_blocks":

@@ -93,7 +93,7 @@ def look(name: Any, seen: Any) -> list[Any]:
     signature = _signature(runs, chosen)
     if seen == signature:
         return [gr.skip(), *WatchPanel.nothing()]
-    if isinstance(seen, list) and seen[0] == signature[0] and chosen == name:
+    if isinstance(seen, list) and seen[:1] == signature[:1] and chosen == name:
         return [gr.skip(), *_drawn(runs, chosen)]
     if chosen is None and runs:
         chosen = runs[0].name

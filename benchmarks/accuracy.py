@@ -3,7 +3,7 @@
     python -m benchmarks.accuracy [--quick] [--seeds 0,1,2] [--methods none,red] [--runs DIR] [--json FILE]
 
 The teacher is the shipped one. Every student has the same strides, data, schedule and number of training images;
-only what it learns from differs.
+only what it learns from differs, and for "scratch" what it starts from: the others start from the teacher's weights.
 Finished runs in DIR are read, not trained again, so the study can be stopped and continued.
 """
 
@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import json
 import statistics
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +26,25 @@ from redistill.presets import CLUTTER_TEACHER, find_preset
 from redistill.red import REDConfig
 from redistill.student import build_student
 
-# Method → whether the student has RED blocks, and the weights of the RED and the KD loss.
-METHODS: dict[str, tuple[bool, float, float]] = {
-    "none": (False, 0.0, 0.0),
-    "red-blocks": (True, 0.0, 0.0),
-    "red": (True, 1.0, 0.0),
-    "kd": (False, 0.0, 1.0),
-    "red+kd": (True, 1.0, 1.0),
-}
-TITLES = {
-    "teacher": "teacher",
-    "none": "student, no distillation",
-    "red-blocks": "student, RED blocks without their loss",
-    "red": "student, RED",
-    "kd": "student, KD",
-    "red+kd": "student, RED + KD",
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the study; the RED and KD losses have the default preset's weights where they are on."""
+
+    title: str
+    blocks: bool = False  # the student has RED blocks
+    red: bool = False
+    kd: bool = False
+    init: str = "teacher"  # what the student starts from
+
+
+METHODS = {
+    "scratch": Method("student, no distillation, from scratch", init="scratch"),
+    "none": Method("student, no distillation"),
+    "red-blocks": Method("student, RED blocks without their loss", blocks=True),
+    "red": Method("student, RED", blocks=True, red=True),
+    "kd": Method("student, KD", kd=True),
+    "red+kd": Method("student, RED + KD", blocks=True, red=True, kd=True),
 }
 QUICK = {"steps": 8, "train_limit": 256, "validate_every": 8, "batch_size": 32}
 
@@ -72,13 +77,19 @@ def main() -> None:
 
 
 def _student(method: str, seed: int, quick: bool) -> DistillConfig:
-    blocks, red_weight, kd_weight = METHODS[method]
+    chosen = METHODS[method]
     config = find_preset("default").config
-    student = dataclasses.replace(config.student, red=REDConfig() if blocks else None)
-    settings: dict[str, Any] = {"red_weight": red_weight, "kd_weight": kd_weight, "seed": seed}
-    if not (red_weight or kd_weight):
-        settings["teacher_checkpoint"] = None
-    return dataclasses.replace(config, student=student, **settings, **(QUICK if quick else {}))
+    settings: dict[str, Any] = QUICK if quick else {}
+    return dataclasses.replace(
+        config,
+        student=dataclasses.replace(config.student, red=REDConfig() if chosen.blocks else None),
+        teacher_checkpoint=CLUTTER_TEACHER if chosen.init == "teacher" or chosen.red or chosen.kd else None,
+        red_weight=config.red_weight if chosen.red else 0.0,
+        kd_weight=config.kd_weight if chosen.kd else 0.0,
+        init=chosen.init,
+        seed=seed,
+        **settings,
+    )
 
 
 def _run(config: DistillConfig, folder: Path) -> checkpoint.Metadata:
@@ -110,10 +121,14 @@ def _table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         spread = f" ± {100 * row['spread']:.1f}" if len(row["seeds"]) > 1 else ""
         lines.append(
-            f"| {TITLES[row['method']]} | {100 * row['accuracy']:.1f} %{spread} | {', '.join(map(str, row['seeds']))} "
+            f"| {_title(row['method'])} | {100 * row['accuracy']:.1f} %{spread} | {', '.join(map(str, row['seeds']))} "
             f"| {row['peak_bytes'] / 1024:.0f} KiB | {row['parameters']:,} | {row['seconds']:.0f} s |"
         )
     return "\n".join([*lines, f"Device: {rows[0]['device']}."])
+
+
+def _title(method: str) -> str:
+    return "teacher" if method == "teacher" else METHODS[method].title
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ def test_explore_distil_reload_generate(open_page):
     choose_stride(page, "conv1", 2)
     expect(summary).not_to_contain_text("5.0×")
     expect(summary).to_contain_text("Without RED blocks")
-    page.wait_for_function("before => JSON.stringify(%s) !== JSON.stringify(before)" % BARS, arg=before)
+    page.wait_for_function(f"before => JSON.stringify({BARS}) !== JSON.stringify(before)", arg=before)
     assert bars(page)[0] == before[0], "the teacher stays as it was"
     choose_stride(page, "conv1", 4)
     expect(summary).to_contain_text("5.0×")

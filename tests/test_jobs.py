@@ -167,7 +167,7 @@ def test_a_runs_folder_that_cannot_be_made_is_a_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "file" / "runs"))
     assert jobs.list_runs() == []
-    with pytest.raises(ValueError, match="cannot be written .*REDISTILL_RUNS"):
+    with pytest.raises(ValueError, match=r"cannot be written .*REDISTILL_RUNS"):
         jobs.start(settings(), "Nowhere")
 
 

@@ -143,11 +143,21 @@ def test_block_is_gate_times_input_plus_residual():
     def conv_bn(branch, padding):
         y = F.conv2d(x, branch[0].weight, padding=padding)
         mean, var = y.mean((0, 2, 3), keepdim=True), y.var((0, 2, 3), unbiased=False, keepdim=True)
-        return (y - mean) / (var + branch[1].eps).sqrt()
+        scale, shift = (value.view(1, -1, 1, 1) for value in (branch[1].weight, branch[1].bias))
+        return scale * (y - mean) / (var + branch[1].eps).sqrt() + shift
 
     gate = 1 / (1 + torch.exp(-conv_bn(block.gate, 0)))
     residual = conv_bn(block.residual_encoder, 1).clamp(0, 6)
     torch.testing.assert_close(block(x), gate * x + residual)
+
+
+def test_a_fresh_block_changes_little():
+    torch.manual_seed(0)
+    x = torch.randn(8, 16, 12, 12)
+    for config in (REDConfig(), REDConfig(gate=False), REDConfig(residual_encoder=False)):
+        y = REDBlock(16, config).train()(x)
+        assert F.cosine_similarity(x.flatten(1), y.flatten(1)).min() > 0.98
+        assert 0.8 < y.std() / x.std() < 1.05
 
 
 @pytest.mark.parametrize(
