@@ -75,6 +75,8 @@ def theme() -> gr.themes.Base:
         block_shadow="none",
         block_label_background_fill="transparent",
         block_title_text_weight="500",
+        body_text_color_subdued="*neutral_500",  # 4.7:1 on white
+        body_text_color_subdued_dark="*neutral_400",
         body_background_fill="#fbfcfd",
         body_background_fill_dark="#0d1117",
         background_fill_secondary="#f1f4f7",

@@ -236,6 +236,7 @@ _SHAPE_KEEPING = _IN_PLACE | {torch.ops.aten.relu, torch.ops.aten.hardtanh, torc
 _SHAPE_KEEPING |= {torch.ops.aten.silu, torch.ops.aten.gelu, torch.ops.aten.sigmoid, torch.ops.aten.hardsigmoid}
 _SHAPE_KEEPING |= {torch.ops.aten.add, torch.ops.aten.mul}
 _NORMS = {torch.ops.aten.native_batch_norm, torch.ops.aten._native_batch_norm_legit_no_training}
+_NORMS |= {torch.ops.aten.native_group_norm, torch.ops.aten.native_layer_norm}
 
 
 def _reduces(func, args: tuple) -> bool:
