@@ -29,6 +29,20 @@ STATE_WORDS = {
 }
 
 
+class RunList(gr.Radio):
+    """A radio whose value the handlers check themselves.
+
+    gradio checks it against the choices that its server remembers. Those lag behind the page's when the clock's look
+    at the files and a start overlap, and the next look would fail for a run that is there.
+    """
+
+    is_template = True  # the browser draws it as a plain radio
+
+    def preprocess(self, payload: Any) -> Any:
+        """The value as the page sent it, whatever it is."""
+        return payload
+
+
 class WatchPanel:
     """The panel's components and events; build it inside the Blocks context where it should stand."""
 
@@ -51,7 +65,7 @@ class WatchPanel:
             self.samples = gr.HTML()
         with gr.Column(min_width=320, elem_classes="more"):
             with gr.Column(elem_classes="card"):
-                self.runs = gr.Radio([], label="Runs", elem_id="runs", elem_classes="list")
+                self.runs = RunList([], label="Runs", elem_id="runs", elem_classes="list")
             self.pictures = gr.HTML(elem_id="pictures")
         self.buttons = [stop, resume, delete]
         self.seen = gr.State(None)
@@ -77,7 +91,7 @@ class WatchPanel:
     def select(name: str | None) -> list[Any]:
         """Values of `runs` and `shown` with this run chosen."""
         runs = jobs.list_runs()
-        return [gr.Radio(choices=_labels(runs), value=name), *_drawn(runs, name)]
+        return [RunList(choices=_labels(runs), value=name), *_drawn(runs, name)]
 
 
 def open_page() -> list[Any]:

@@ -42,7 +42,7 @@ def prepare(config: DistillConfig, model: nn.Module, teacher: nn.Module | None, 
     limit = None if config.train_limit is None else max(1, config.train_limit // 6)
     validation = load_split(config.dataset, "validation", size, limit=limit)
     features = aligned_features(config.student, model, teacher) if teacher is not None and config.red_weight else []
-    return Problem(config, model, teacher, features, _to(train, device), _to(validation, device), device)
+    return Problem(config, model, teacher, features, train.to(device), validation.to(device), device)
 
 
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -77,7 +77,7 @@ def test(problem: Problem, model: nn.Module) -> dict[str, float]:
     """Accuracy on the test split, and on the validation split that chose the model."""
     split = load_split(problem.config.dataset, "test", problem.config.student.image_size)
     return {
-        "test_accuracy": accuracy(model, _to(split, problem.device)),
+        "test_accuracy": accuracy(model, split.to(problem.device)),
         "validation_accuracy": accuracy(model, problem.validation),
     }
 
@@ -92,7 +92,3 @@ def batch_rows(count: int, batch_size: int, step: int, seed: int) -> Tensor:
     epoch, place = divmod(step, count // batch_size)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 7919 + epoch))
     return order[place * batch_size : (place + 1) * batch_size]
-
-
-def _to(split: Split, device: torch.device) -> Split:
-    return Split(images=split.images.to(device), labels=split.labels.to(device))

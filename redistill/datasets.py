@@ -61,6 +61,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def to(self, device: torch.device) -> Split:
+        """The same images and labels on another device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
 
 DATASETS: dict[str, DatasetSpec] = {
     spec.name: spec

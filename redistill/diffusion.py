@@ -50,8 +50,8 @@ def noise_scheduler(prediction_type: str) -> DDPMScheduler:
 def prepare(config: DistillConfig, model: nn.Module, teacher: nn.Module | None, device: torch.device) -> Problem:
     """Load the pictures and align the networks."""
     size = config.student.image_size
-    train = _to(load_split(config.dataset, "train", size, limit=config.train_limit), device)
-    validation = _to(load_split(config.dataset, "validation", size), device)
+    train = load_split(config.dataset, "train", size, limit=config.train_limit).to(device)
+    validation = load_split(config.dataset, "validation", size).to(device)
     features = aligned_features(config.student, model, teacher) if teacher is not None and config.red_weight else []
     scheduler = noise_scheduler(config.prediction_type)
     return Problem(config, model, teacher, features, train, validation, scheduler, device)
@@ -87,7 +87,7 @@ def score(figures: Mapping[str, float]) -> float:
 
 def test(problem: Problem, model: nn.Module) -> dict[str, float]:
     """The validation figure on the test pictures, and on the validation pictures that chose the model."""
-    split = _to(load_split(problem.config.dataset, "test", problem.config.student.image_size), problem.device)
+    split = load_split(problem.config.dataset, "test", problem.config.student.image_size).to(problem.device)
     return {
         "test_prediction_loss": _prediction_loss(problem, model, split),
         "validation_prediction_loss": _prediction_loss(problem, model, problem.validation),
@@ -130,7 +130,3 @@ def _noised(problem: Problem, images: Tensor, generator: torch.Generator) -> tup
     if problem.config.prediction_type == "v_prediction":
         return noisy, times, scheduler.get_velocity(images, noise, times)
     return noisy, times, noise
-
-
-def _to(split: Split, device: torch.device) -> Split:
-    return Split(images=split.images.to(device), labels=split.labels.to(device))

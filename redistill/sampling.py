@@ -6,7 +6,6 @@ work can be stopped after every step by closing the iterator.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,8 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor, nn
+
+from .strides import eval_mode
 
 SCHEDULERS = ("ddim", "ddpm", "dpm-solver++")
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
@@ -99,7 +100,7 @@ def _denoise(
     seconds = 0.0
     for index, t in enumerate(timesteps):
         start = time.perf_counter()
-        with _evaluating(model), torch.no_grad():
+        with eval_mode(model), torch.no_grad():
             batches = x.to(parameter.dtype).split(batch_size)
             output = torch.cat([model(batch, t, return_dict=False)[0] for batch in batches]).float()
             x0 = predict_original(base, output, t, x)
@@ -197,18 +198,6 @@ _UPDATES: dict[str, Callable[[DDPMScheduler, list[int], list[torch.Generator]], 
     "ddpm": _ddpm,
     "dpm-solver++": _dpm_solver,
 }
-
-
-@contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode; afterwards every module is in the mode it was in."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _alpha_sigma(base: DDPMScheduler, t: int) -> tuple[float, float]:

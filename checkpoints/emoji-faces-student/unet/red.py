@@ -18,6 +18,9 @@ SIDES = ("in", "out")
 ALIGNMENTS = ("all", "outermost", "outputs")
 KERNELS = (1, 3, 5)
 
+# Scales and shift of the batch norms in a fresh block, which then returns about 0.9·x.
+GATE_SPREAD, GATE_START, RESIDUAL_START = 0.5, 2.0, 0.1
+
 
 @dataclass(frozen=True)
 class REDConfig:
@@ -75,6 +78,17 @@ class REDBlock(nn.Module):
         config = config or REDConfig()
         self.gate = _conv_bn(channels, config.gate_kernel) if config.gate else None
         self.residual_encoder = _conv_bn(channels, config.residual_kernel) if config.residual_encoder else None
+        self._start_near_identity()
+
+    def _start_near_identity(self) -> None:
+        # Batch norm's default would halve x and bury it under the residual: the student around the block, which may
+        # start from the teacher's weights, would have to learn everything anew. Not zero: relu6 would stay dead.
+        with torch.no_grad():
+            if self.gate is not None:
+                self.gate[1].weight.fill_(GATE_SPREAD)
+                self.gate[1].bias.fill_(GATE_START)
+            if self.residual_encoder is not None:
+                self.residual_encoder[1].weight.fill_(RESIDUAL_START)
 
     def forward(self, x: Tensor) -> Tensor:
         y = torch.sigmoid(self.gate(x)) * x if self.gate is not None else x

@@ -1,0 +1,61 @@
+"""The checkpoints that ship are what their cards say."""
+
+from pathlib import Path
+
+import pytest
+
+from redistill import checkpoint
+from redistill.datasets import load_split
+from redistill.evaluate import accuracy
+from redistill.memory import capture
+from redistill.presets import PRESETS
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = ["emoji-clutter-student", "emoji-clutter-teacher", "emoji-faces-student", "emoji-faces-teacher"]
+SCENES = 500
+
+
+def peak(name):
+    size = checkpoint.read_metadata(name).student.image_size
+    return capture(checkpoint.load(name), (1, 3, size, size)).profile().peak_bytes
+
+
+def test_all_are_there_and_small():
+    assert checkpoint.list_shipped() == NAMES
+    sizes = [file.stat().st_size for file in (ROOT / "checkpoints").rglob("*") if file.is_file()]
+    assert max(sizes) < 10e6 and sum(sizes) < 60e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cards_tell_how_they_were_made(name):
+    card = (ROOT / "checkpoints" / name / "README.md").read_text()
+    metadata = checkpoint.read_metadata(name)
+    for word in ("python -m redistill", "| seed |", "| steps |", "| seconds |", "| device |", "CC BY-SA 4.0"):
+        assert word in card
+    for figure in ("test_accuracy", "test_prediction_loss"):
+        assert figure not in metadata.metrics or f"| {figure} | {metadata.metrics[figure]} |" in card
+
+
+@pytest.mark.parametrize("name", ["emoji-clutter-student", "emoji-clutter-teacher"])
+def test_classifiers_are_as_accurate_as_they_say(name):
+    """On the first 500 test scenes; three standard deviations of such a sample are allowed."""
+    claimed = checkpoint.read_metadata(name).metrics["test_accuracy"]
+    found = accuracy(checkpoint.load(name), load_split("emoji-clutter", "test", 64, limit=SCENES))
+    assert abs(found - claimed) < 3 * (claimed * (1 - claimed) / SCENES) ** 0.5
+
+
+def test_students_need_the_memory_they_promise():
+    assert peak("emoji-clutter-teacher") / peak("emoji-clutter-student") == 5.0
+    assert peak("emoji-faces-teacher") / peak("emoji-faces-student") > 3.9
+
+
+def test_diffusion_folders_carry_the_present_code():
+    for name in ("emoji-faces-teacher", "emoji-faces-student"):
+        for file in ("unet.py", "red.py"):
+            shipped = ROOT / "checkpoints" / name / "unet" / file
+            assert shipped.read_text() == (ROOT / "redistill" / file).read_text()
+
+
+def test_presets_name_teachers_that_ship():
+    named = {preset.config.teacher_checkpoint for preset in PRESETS.values()} - {None}
+    assert named and named <= set(NAMES)
