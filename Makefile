@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
+APT_INSTALL := $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 
 .PHONY: run test lint format browser
 
@@ -27,7 +29,8 @@ format: $(VENV)/.test-ready
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), f"Python 3.11 or newer is needed, {sys.version.split()[0]} was found; set PYTHON=/path/to/python3.11"'
 	@echo "Creating $(VENV)"
-	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Installing python3-venv"; $(APT_INSTALL) python3-venv >/dev/null; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) -m venv failed" >&2; exit 1; }
 
 $(VENV)/.run-ready: requirements.txt | $(VENV)/bin/python
 	@echo "Installing the app's packages, about 5 GB with torch (a few minutes, once)"
@@ -41,6 +44,4 @@ $(VENV)/.test-ready: requirements-dev.txt requirements.txt | $(VENV)/.run-ready
 
 # The browser tests drive Debian's Chromium.
 browser:
-	@command -v chromium >/dev/null || { echo "Installing Chromium for the browser tests"; \
-	  SUDO=$$(test "$$(id -u)" = 0 || echo sudo); \
-	  $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq chromium >/dev/null; }
+	@command -v chromium >/dev/null || { echo "Installing Chromium for the browser tests"; $(APT_INSTALL) chromium >/dev/null; }
