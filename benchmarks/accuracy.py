@@ -29,7 +29,7 @@ from redistill.student import build_student
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the study; the RED and KD losses have the default preset's weights where they are on."""
+    """One row of the study; the RED and KD losses have the weights of the preset "long" where they are on."""
 
     title: str
     blocks: bool = False  # the student has RED blocks
@@ -78,7 +78,7 @@ def main() -> None:
 
 def _student(method: str, seed: int, quick: bool) -> DistillConfig:
     chosen = METHODS[method]
-    config = find_preset("default").config
+    config = find_preset("long").config
     settings: dict[str, Any] = QUICK if quick else {}
     return dataclasses.replace(
         config,

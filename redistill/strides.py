@@ -60,9 +60,9 @@ def find_pooling_points(model: nn.Module, image_size: int | Size) -> list[Poolin
     call instead of a module (named), since such a pool has no stride to change.
     """
     size = check_image_size(image_size)
-    shapes, order = _trace(model, size)
     if hasattr(model, "pooling_modules"):
-        return _declared_points(model, shapes, size)
+        return _declared_points(model, size)
+    shapes, order = _trace(model, size)
     modules = dict(model.named_modules())
     groups = _group_strided(modules, shapes, order)
     points = []
@@ -188,12 +188,9 @@ def _trace(model: nn.Module, size: Size) -> tuple[Shapes, list[str]]:
         for name, value in (*model.named_parameters(), *model.named_buffers())
     }
     image = torch.empty(1, input_channels(model), *size, device="meta")
-    inputs: tuple[Tensor, ...] = (image,)
-    if hasattr(model, "pooling_modules"):  # a denoiser is called with a timestep as well
-        inputs += (torch.zeros((), dtype=torch.long, device="meta"),)
     try:
         with torch.no_grad(), eval_mode(model), _FunctionalPools(stack):
-            torch.func.functional_call(model, state, inputs)
+            torch.func.functional_call(model, state, (image,))
     except (RuntimeError, IndexError) as error:
         raise ValueError(
             f"{type(model).__name__} cannot run on {size[0]}×{size[1]} images with these strides: "
@@ -318,20 +315,24 @@ def _even_kernel(pool: nn.Module) -> bool:
     return any(side % 2 == 0 for side in ((kernel,) if isinstance(kernel, int) else kernel))
 
 
-def _declared_points(model: nn.Module, shapes: Shapes, size: Size) -> list[PoolingPoint]:
-    """Points of a network that names them itself (`redistill.unet.UNet`), with the sizes that the trace saw."""
+def _declared_points(model: nn.Module, size: Size) -> list[PoolingPoint]:
+    """Points of a network that names them itself (`redistill.unet.UNet`).
+
+    It takes only images that its strides divide, so every size follows from the one before it without a trace.
+    """
+    model.check_image_size(size)
     points = []
     reduction = 1
     for point in model.pooling_modules():
+        in_size = tuple(side // reduction for side in size)
         reduction = reduction * point.stride if point.direction == "down" else reduction // point.stride
-        in_shape, out_shape = shapes[point.name]
         points.append(
             PoolingPoint(
                 name=point.name,
                 stride=point.stride,
                 reduction=reduction,
-                in_size=in_shape[2:],
-                out_size=out_shape[2:] if "out" in point.sides else size,  # the tail ends at the image
+                in_size=in_size,
+                out_size=tuple(side // reduction for side in size),
                 modules=point.modules,
                 in_channels=point.in_channels,
                 out_channels=point.out_channels,
