@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from . import checkpoint, classification, diffusion
 from .datasets import find_dataset
+from .evaluate import count_parameters
 from .losses import DISTANCES
 from .run import RunFolder
 from .student import StudentConfig, build_student
@@ -286,7 +287,7 @@ def _finish(config: DistillConfig, run: RunFolder, task, problem, state: Trainin
     model.load_state_dict(state.best)
     figures = task.test(problem, model)
     record = {"kind": "final", "step": state.step, **figures, "seconds": round(state.seconds, 1)}
-    record["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+    record["parameters"] = count_parameters(model)
     record["device"] = describe_device(problem.device)
     metadata = checkpoint.Metadata(
         student=config.student, dataset=config.dataset, metrics=record, training=config.to_dict()

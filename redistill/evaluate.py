@@ -1,8 +1,6 @@
-"""Measures of a trained network: accuracy, parameters, latency."""
+"""Measures of a trained network: accuracy and parameters."""
 
 from __future__ import annotations
-
-import time
 
 import torch
 from torch import Tensor, nn
@@ -27,18 +25,3 @@ def accuracy(model: nn.Module, split: Split, batch_size: int = 256) -> float:
 def count_parameters(model: nn.Module) -> int:
     """Number of parameters, RED blocks included."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-@torch.no_grad()
-def latency(model: nn.Module, inputs: tuple, repeats: int = 10) -> float:
-    """Median seconds of one forward pass of `model(*inputs)`, after two passes to warm up."""
-    times = []
-    with eval_mode(model):
-        for index in range(repeats + 2):
-            start = time.perf_counter()
-            model(*inputs)
-            if next(model.parameters()).is_cuda:
-                torch.cuda.synchronize()
-            if index >= 2:
-                times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
