@@ -16,8 +16,10 @@ from redistill.teachers import TEACHERS, find_teacher
 
 from . import plots
 from .fragments import notice
+from .link import DEFAULT_TEACHER, DTYPES, MAX_SIDE, MIN_SIDE, Settings, to_query
+from .linkbutton import LinkButton, SettingsLink
 from .liveplot import LivePlot
-from .picker import CHOICES, StridePicker, check_strides_form
+from .picker import StridePicker, check_strides_form, stride_choices
 from .study import (
     Study,
     check_size,
@@ -33,8 +35,6 @@ from .study import (
     warnings,
 )
 
-DEFAULT_TEACHER = "narrow_resnet"
-DTYPES = ("fp32", "fp16", "int8")
 ACCOUNTING_LABELS = {"fused": "Deployed (fused)", "eager": "PyTorch (eager)"}
 
 
@@ -44,6 +44,7 @@ class ExploreTab:
 
     student: gr.State  # StudentConfig.to_dict() of what is shown, or None
     distil: gr.Button
+    link: SettingsLink
 
 
 def build() -> ExploreTab:
@@ -61,7 +62,7 @@ def build() -> ExploreTab:
                     label="Teacher",
                     filterable=False,
                 )
-                image_size = gr.Slider(16, 512, value=entry.image_size, step=16, label="Image side, pixels")
+                image_size = gr.Slider(MIN_SIDE, MAX_SIDE, value=entry.image_size, step=16, label="Image side, pixels")
             with gr.Column(elem_classes="card"):
                 gr.HTML(
                     '<div class="card-title">Pooling strides of the student <span>teacher’s underlined</span></div>'
@@ -84,6 +85,7 @@ def build() -> ExploreTab:
                 )
                 dtype = gr.Radio(list(DTYPES), value="fp32", label="Numbers")
         with gr.Column(min_width=320, elem_classes="results"):
+            link_said = gr.HTML(elem_id="link-said")
             summary = gr.HTML(_summary(found), elem_id="summary")
             with gr.Column(elem_classes="card chart"):
                 gr.HTML('<div class="card-title">Memory alive while each layer runs</div>')
@@ -91,7 +93,9 @@ def build() -> ExploreTab:
                     _figure(found), height=360, label="Memory per layer of teacher and student", elem_id="memory"
                 )
         with gr.Column(min_width=320, elem_classes="more"):
-            distil = gr.Button("Distil this student", variant="primary", elem_id="to-distil")
+            with gr.Row(elem_classes="actions"):
+                distil = gr.Button("Distil this student", variant="primary", elem_id="to-distil")
+                copy = LinkButton(to_query(Settings(found.config)), elem_id="link")
             pairs = gr.HTML(_pairs_table(found), elem_id="pairs")
 
     red = [with_red, gate, gate_kernel, residual, residual_kernel, points]
@@ -106,7 +110,8 @@ def build() -> ExploreTab:
     early.click(pool_early, settings, shown, **live)
     original.click(pool_as_teacher, settings, shown, **live)
     gr.api(memory, api_name="memory", api_description="Peak activation memory of a teacher and its student, in bytes.")
-    return ExploreTab(student, distil)
+    link = SettingsLink(copy, link_said, settings, shown[1:], _settings, _restored)
+    return ExploreTab(student, distil, link)
 
 
 def show(teacher: Any, image_size: Any, strides: Any, *others: Any) -> list[Any]:
@@ -170,7 +175,21 @@ def _show_strides(choose: Callable[[Tape], dict[str, int]], teacher: Any, image_
     return [_picker(found), *_drawn(found)]
 
 
-def _study(
+def _study(teacher: Any, image_size: Any, strides: Any, *others: Any) -> Study:
+    """Values as they come from the page, whatever they are, to a study; ValueError for what does not fit."""
+    *red, accounting, dtype = others
+    config = _config(teacher, image_size, strides, *red)
+    return study(config, _text("accounting", accounting), _text("dtype", dtype))
+
+
+def _settings(teacher: Any, image_size: Any, strides: Any, *others: Any) -> Settings:
+    """The same values to what a link restores."""
+    *red, accounting, dtype = others
+    config = _config(teacher, image_size, strides, *red)
+    return Settings(config, _text("accounting", accounting), _text("dtype", dtype))
+
+
+def _config(
     teacher: Any,
     image_size: Any,
     strides: Any,
@@ -180,16 +199,29 @@ def _study(
     residual: Any,
     residual_kernel: Any,
     points: Any,
-    accounting: Any,
-    dtype: Any,
-) -> Study:
-    """Values as they come from the page, whatever they are, to a study; ValueError for what does not fit."""
+) -> StudentConfig:
     red = None
     if with_red is not False:
         red = REDConfig(gate, residual, gate_kernel, residual_kernel, _text("points", points))
     size = int(image_size) if isinstance(image_size, float) and image_size.is_integer() else image_size
-    config = StudentConfig(_text("teacher", teacher), check_size(size), strides=check_strides_form(strides), red=red)
-    return study(config, _text("accounting", accounting), _text("dtype", dtype))
+    return StudentConfig(_text("teacher", teacher), check_size(size), strides=check_strides_form(strides), red=red)
+
+
+def _restored(settings: Settings) -> list[Any]:
+    """Values of all controls, and everything drawn for them."""
+    student, red = settings.student, settings.student.red or REDConfig()
+    found = study(student, settings.accounting, settings.dtype)
+    inside = [red.gate, red.gate_kernel, red.residual_encoder, red.residual_kernel, red.points]
+    counted = [settings.accounting, settings.dtype]
+    return [
+        student.teacher,
+        student.image_size,
+        _picker(found),
+        student.red is not None,
+        *inside,
+        *counted,
+        *_drawn(found),
+    ]
 
 
 def _text(name: str, value: Any) -> str:
@@ -225,7 +257,7 @@ def _picker(found: Study) -> StridePicker:
 
 def _points(found: Study) -> list[dict[str, Any]]:
     own = {point.name: point.stride for point in found.teacher_points if point.direction == "down"}
-    choices = sorted({*CHOICES, *own.values()})
+    choices = stride_choices(own)
     return [{"name": n, "label": short_label(n), "choices": choices, "teacher": own[n]} for n in own]
 
 

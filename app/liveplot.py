@@ -37,10 +37,10 @@ function spread(axis, width) {
 }
 let drawn = false;
 async function draw() {
-  const figure = props.value;
-  if (!figure || !figure.data) return;
+  if (!props.value?.data) return;
   const Plotly = await library;
-  if (figure !== props.value || !host.isConnected || !host.offsetWidth) return;
+  const figure = props.value;  // what is there by now; an event that skips the plot may have wrapped it anew
+  if (!figure?.data || !host.isConnected || !host.offsetWidth) return;
   const font = {...figure.layout.font, family: getComputedStyle(host).fontFamily};
   const layout = {...figure.layout, font, width: host.offsetWidth, height: host.offsetHeight};
   layout.xaxis = spread(layout.xaxis, host.offsetWidth);

@@ -93,6 +93,11 @@ class StridePicker(gr.HTML):
         return {"type": "object", "description": "strides by layer path", "additionalProperties": {"type": "integer"}}
 
 
+def stride_choices(own: Mapping[str, int]) -> list[int]:
+    """The strides that the picker offers, given the teacher's own by layer path: the usual ones and the teacher's."""
+    return sorted({*CHOICES, *own.values()})
+
+
 def check_strides_form(value: Any) -> dict[str, int]:
     """`value` as a mapping of layer paths to whole numbers; ValueError for anything else."""
     if not isinstance(value, Mapping) or len(value) > MAX_POINTS:

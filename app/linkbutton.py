@@ -1,0 +1,144 @@
+"""The link to what Explore shows: a button that copies it, an address bar that follows, a page that opens with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from .fragments import notice
+from .link import KEYS, Settings, clip, from_query, to_query, unknown_keys
+
+# The link is that of this very document, which inside a Hugging Face Space is a frame on *.hf.space: it opens the app
+# without the frame around it. The clipboard may be out of reach (plain http, a frame without the permission); then
+# the old command copies, and where that fails too the link is shown, ready to be copied by hand.
+_COPY = """
+const button = element.querySelector('button');
+const field = element.querySelector('input');
+const said = element.querySelector('[role=status]');
+const words = button.textContent;
+const link = () => `${location.origin}${location.pathname}?${props.value}`;
+let back, follow;
+function say(text) {
+  said.textContent = text;
+  button.textContent = text || words;
+  clearTimeout(back);
+  if (text) back = setTimeout(() => say(''), 2000);
+}
+function copyField() {
+  field.value = link();
+  field.hidden = false;
+  field.select();
+  const copied = document.execCommand('copy');
+  field.hidden = copied;
+  if (copied) button.focus();
+  return copied;
+}
+button.addEventListener('click', async () => {
+  let copied = true;
+  try {
+    await navigator.clipboard.writeText(link());
+    field.hidden = true;
+  } catch {
+    copied = copyField();
+  }
+  if (copied) say('Copied');
+});
+// Only once the hand rests: browsers allow a limited number of changes of the address. Gradio's own keys, such as
+// the theme's, stay in it.
+watch('value', () => {
+  field.hidden = true;
+  clearTimeout(follow);
+  follow = setTimeout(() => {
+    const kept = [...new URLSearchParams(location.search)].filter(([key]) => key.startsWith('__'));
+    const query = [...kept.map(pair => new URLSearchParams([pair]).toString()), props.value].join('&');
+    history.replaceState(history.state, '', `?${query}${location.hash}`);
+  }, 400);
+});
+"""
+
+
+class LinkButton(gr.HTML):
+    """A gradio component whose value is the query string of the settings that the page shows."""
+
+    def __init__(self, value: str = "", **kwargs: Any) -> None:
+        super().__init__(
+            value,
+            html_template='<button type="button" class="plain-button">Copy link</button>'
+            '<input class="link-field" aria-label="Link to these settings" readonly hidden>'
+            '<span class="sr-only" role="status"></span>',
+            js_on_load=_COPY,
+            **kwargs,
+        )
+
+    def preprocess(self, payload: Any) -> str:
+        """The query string as the page sends it, whatever it is: only ever compared with another."""
+        return payload if isinstance(payload, str) else ""
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+@dataclass(frozen=True)
+class SettingsLink:
+    """Fills Explore from a link, and keeps the link up to date with Explore's controls."""
+
+    button: LinkButton
+    said: gr.HTML  # what was wrong with the link that the page was opened with
+    controls: Sequence[gr.components.Component]  # all settings, as `read` takes them
+    drawn: Sequence[gr.components.Component]  # what else `draw` fills
+    read: Callable[..., Settings]  # values of the controls, whatever they are; ValueError where they do not fit
+    draw: Callable[[Settings], list[Any]]  # values of controls and drawn
+
+    @property
+    def outputs(self) -> list[gr.components.Component]:
+        """What `open` fills."""
+        return [self.said, self.button, *self.controls, *self.drawn]
+
+    def attach(self, page: gr.Blocks) -> None:
+        """Open the page's own link when it is loaded, and follow the controls from then on."""
+        quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        page.load(self.open_page, None, self.outputs, **quiet)
+        gr.on(
+            [control.change for control in self.controls],
+            self.follow,
+            [self.button, *self.controls],
+            [self.button, self.said],
+            trigger_mode="always_last",
+            **quiet,
+        )
+
+    def open_page(self, request: gr.Request) -> list[Any]:
+        """What `open` gives for the address of the page; nothing changes where it has no query string."""
+        given = request.query_params
+        query: dict[str, list[str]] = {}
+        for key, value in getattr(given, "multi_items", given.items)():
+            query.setdefault(key, []).append(value)
+        return self.open(query)
+
+    def open(self, query: Mapping[str, Sequence[str]]) -> list[Any]:
+        """Values of `outputs` for a query string; a sentence, and all else as it is, where that does not fit."""
+        unknown = unknown_keys(query)
+        if not unknown and not any(key in KEYS for key in query):
+            return [gr.skip() for _ in self.outputs]
+        try:
+            settings = from_query(query)
+            drawn = self.draw(settings)
+        except ValueError as error:
+            unchanged = [gr.skip() for _ in self.outputs[1:]]
+            return [
+                notice("This link does not fit.", f"{error} The page shows its usual settings instead."),
+                *unchanged,
+            ]
+        words = f"Left out of the link: {', '.join(map(clip, unknown))}, no setting of this page." if unknown else ""
+        return [notice("", words, kind="hint") if words else "", to_query(settings), *drawn]
+
+    def follow(self, query: str, *values: Any) -> list[Any]:
+        """The link to these values of the controls; what was said of the one before goes when they differ from it."""
+        try:
+            now = to_query(self.read(*values))
+        except ValueError:  # said above the chart; the link stays that of the last settings that fitted
+            return [gr.skip(), gr.skip()]
+        return [gr.skip(), gr.skip()] if now == query else [now, ""]
