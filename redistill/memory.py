@@ -6,9 +6,11 @@ network would need with other pooling strides, image sizes, batches, number form
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from torch import Tensor, nn
@@ -86,6 +88,7 @@ class Tape:
         self._blueprint = Blueprint(recording)
         self._programs: dict[Any, Program] = {}
         self._teacher_points: dict[tuple[int, int], list[PoolingPoint]] = {}
+        self._evaluated: tuple[Shape, Mapping[int, tuple], list[Shape]] = self.input_shape, {}, recording.shapes
 
     @cached_property
     def points(self) -> list[PoolingPoint]:
@@ -197,9 +200,8 @@ class Tape:
         if first[0] != self.input_shape[0] and len(recording.inputs) > 1:
             raise ShapeRuleError("The network has further inputs of unknown batch; capture it with this batch.")
         overrides, identities = self._overrides(changed)
-        shapes = list(recorded)
-        shapes[recording.inputs[0]] = first
-        for index, node in self._ops:
+        start, shapes = self._resume(first, overrides)
+        for index, node in self._ops[start:]:
             args = overrides.get(index, node.args) if overrides else node.args
             outs = node.outs
             try:
@@ -225,7 +227,20 @@ class Tape:
                     f"A slice to {recorded[value][dim]} took all of a map that is now {shapes[value]}; capture the "
                     "network at this size."
                 )
+        self._evaluated = first, overrides, shapes
         return shapes, identities
+
+    def _resume(self, first: Shape, overrides: Mapping[int, tuple]) -> tuple[int, list[Shape]]:
+        """Where in the operators to start, and shapes that hold up to there: recorded ones or those found last."""
+        best = 0, self.recording.shapes
+        for known_first, known, shapes in ((self.input_shape, {}, self.recording.shapes), self._evaluated):
+            if known_first == first:
+                differing = [index for index in known.keys() | overrides if known.get(index) != overrides.get(index)]
+                found = bisect_left(self._ops, min(differing), key=itemgetter(0)) if differing else len(self._ops)
+                best = max(best, (found, shapes), key=itemgetter(0))
+        start, shapes = best[0], list(best[1])
+        shapes[self.recording.inputs[0]] = first
+        return start, shapes
 
     def _input_at(self, size: tuple[int, int], batch: int | None) -> Shape:
         shape = self.input_shape
