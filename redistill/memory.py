@@ -6,36 +6,39 @@ network would need with other pooling strides, image sizes, batches, number form
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from torch import Tensor, nn
 
 from .alignment import align_points, red_sites
 from .measure import measure_peak
-from .memory_profile import LayerMemory, LiveTensor, MemoryProfile, OpMemory
+from .memory_profile import LayerMemory, LiveTensor, MemoryProfile, OpMemory, Peak
 from .program import Blueprint, Program, Sites, compile_program
 from .recorder import example_inputs, record
 from .red import REDConfig
 from .shape_rules import Shape, ShapeRuleError
 from .strides import PoolingPoint, check_image_size, check_strides, find_pooling_points
 from .tape import ENTER, LEAVE, OP, POOLS, Recording, weights_of
-from .timelines import buffer_sizes, eager, fused
+from .timelines import Timeline, buffer_sizes, eager, fused
 
 __all__ = [
     "LayerMemory",
     "LiveTensor",
     "MemoryProfile",
     "OpMemory",
+    "Peak",
     "ShapeRuleError",
     "Tape",
     "capture",
     "measure_peak",
 ]
 
-PROGRAMS_KEPT = 64  # compiled programs a tape remembers; each belongs to one set of RED sites and identity pools
+PROGRAMS_KEPT = 256  # compiled programs a tape remembers; each belongs to one set of RED sites and identity pools
 ITEMSIZES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}  # bytes a number
 ACCOUNTINGS = ("fused", "eager")
 
@@ -85,6 +88,7 @@ class Tape:
         self._blueprint = Blueprint(recording)
         self._programs: dict[Any, Program] = {}
         self._teacher_points: dict[tuple[int, int], list[PoolingPoint]] = {}
+        self._evaluated: tuple[Shape, Mapping[int, tuple], list[Shape]] = self.input_shape, {}, recording.shapes
 
     @cached_property
     def points(self) -> list[PoolingPoint]:
@@ -121,13 +125,52 @@ class Tape:
         say what would happen; build the model that way and capture it then.
         """
         itemsize = _check_choices(dtype, accounting, fuse_add, batch)
+        [(program, shapes)] = self._prepare(strides, image_size, batch, (red,))
+        return self._summary(program, shapes, itemsize, accounting, fuse_add)
+
+    def peaks(
+        self,
+        strides: Mapping[str, int] | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        batch: int | None = None,
+        dtype: str | None = None,
+        accounting: str = "fused",
+        fuse_add: bool = False,
+        reds: Sequence[REDConfig | None] = (None,),
+    ) -> list[Peak]:
+        """Peak, its layer and MACs as `profile` gives them, for each of `reds`, in less time: for many settings.
+
+        Raises ValueError and `ShapeRuleError` as `profile` does.
+        """
+        itemsize = _check_choices(dtype, accounting, fuse_add, batch)
+        result: list[Peak] = []
+        counted = macs = None
+        for program, shapes in self._prepare(strides, image_size, batch, reds):
+            if macs is None:
+                macs = self._blueprint.macs(shapes)
+            if program is counted:  # settings that put in no block share a program
+                result.append(result[-1])
+                continue
+            counted = program
+            _, peak, _, layer = _count(program, shapes, itemsize, accounting, fuse_add)
+            result.append(Peak(peak, layer, macs + program.red_macs(shapes)))
+        return result
+
+    def _prepare(
+        self,
+        strides: Mapping[str, int] | None,
+        image_size: int | tuple[int, int] | None,
+        batch: int | None,
+        reds: Sequence[REDConfig | None],
+    ) -> Iterator[tuple[Program, list[Shape]]]:
+        """For each of `reds`, the program to count and the shapes of its values."""
         size = self._image_size if image_size is None else check_image_size(image_size)
         changed = self._changed_strides(strides, size) if strides else {}
         recorded, identities = self._evaluate(changed, size, batch)
-        sites = self._red_sites(changed, size, recorded, red) if red is not None else {}
-        program = self._program(identities, sites, red)
-        shapes = program.shapes(recorded) if program.sources else recorded
-        return self._summary(program, shapes, itemsize, accounting, fuse_add)
+        for red in reds:
+            sites = self._red_sites(changed, size, recorded, red) if red is not None else {}
+            program = self._program(identities, sites, red)
+            yield program, program.shapes(recorded) if program.sources else recorded
 
     def points_at(
         self, strides: Mapping[str, int] | None = None, image_size: int | tuple[int, int] | None = None
@@ -157,9 +200,8 @@ class Tape:
         if first[0] != self.input_shape[0] and len(recording.inputs) > 1:
             raise ShapeRuleError("The network has further inputs of unknown batch; capture it with this batch.")
         overrides, identities = self._overrides(changed)
-        shapes = list(recorded)
-        shapes[recording.inputs[0]] = first
-        for index, node in self._ops:
+        start, shapes = self._resume(first, overrides)
+        for index, node in self._ops[start:]:
             args = overrides.get(index, node.args) if overrides else node.args
             outs = node.outs
             try:
@@ -185,7 +227,20 @@ class Tape:
                     f"A slice to {recorded[value][dim]} took all of a map that is now {shapes[value]}; capture the "
                     "network at this size."
                 )
+        self._evaluated = first, overrides, shapes
         return shapes, identities
+
+    def _resume(self, first: Shape, overrides: Mapping[int, tuple]) -> tuple[int, list[Shape]]:
+        """Where in the operators to start, and shapes that hold up to there: recorded ones or those found last."""
+        best = 0, self.recording.shapes
+        for known_first, known, shapes in ((self.input_shape, {}, self.recording.shapes), self._evaluated):
+            if known_first == first:
+                differing = [index for index in known.keys() | overrides if known.get(index) != overrides.get(index)]
+                found = bisect_left(self._ops, min(differing), key=itemgetter(0)) if differing else len(self._ops)
+                best = max(best, (found, shapes), key=itemgetter(0))
+        start, shapes = best[0], list(best[1])
+        shapes[self.recording.inputs[0]] = first
+        return start, shapes
 
     def _input_at(self, size: tuple[int, int], batch: int | None) -> Shape:
         shape = self.input_shape
@@ -271,15 +326,13 @@ class Tape:
     def _summary(
         self, program: Program, shapes: list[Shape], itemsize: int | None, accounting: str, fuse_add: bool
     ) -> MemoryProfile:
-        sizes = buffer_sizes(program, shapes, itemsize)
-        line = eager(program, sizes) if accounting == "eager" else fused(program, shapes, sizes, fuse_add)
-        peak = max(line.live, default=0)
-        index = line.live.index(peak) if line.live else 0
+        line, peak, index, layer = _count(program, shapes, itemsize, accounting, fuse_add)
+        sizes = line.sizes
         spliced = sum(weight.bytes(itemsize) for weight in program.red_weights)
         own_red = sum(weight.bytes(itemsize) for weight in self._weights if weight.is_red)
         return MemoryProfile(
             peak_bytes=peak,
-            peak_layer=program.steps[index].layer if line.live else "",
+            peak_layer=layer,
             peak_index=index,
             red_peak_bytes=max((line.live[i] for i in program.red_steps), default=0),
             weight_bytes=sum(weight.bytes(itemsize) for weight in self._weights) + spliced,
@@ -291,6 +344,19 @@ class Tape:
             _shapes=shapes,
             _timeline=line,
         )
+
+
+def _count(
+    program: Program, shapes: list[Shape], itemsize: int | None, accounting: str, fuse_add: bool
+) -> tuple[Timeline, int, int, str]:
+    """The timeline, its peak, and the operator and layer of the peak."""
+    sizes = buffer_sizes(program, shapes, itemsize)
+    line = eager(program, sizes) if accounting == "eager" else fused(program, shapes, sizes, fuse_add)
+    if not line.live:
+        return line, 0, 0, ""
+    peak = max(line.live)
+    index = line.live.index(peak)
+    return line, peak, index, program.steps[index].layer
 
 
 def _check_choices(dtype: str | None, accounting: str, fuse_add: bool, batch: int | None) -> int | None:
