@@ -19,7 +19,9 @@ from .fragments import notice
 from .link import DEFAULT_TEACHER, DTYPES, MAX_SIDE, MIN_SIDE, Settings, to_query
 from .linkbutton import LinkButton, SettingsLink
 from .liveplot import LivePlot
+from .measure_panel import MeasurePanel
 from .picker import StridePicker, check_strides_form, stride_choices
+from .search_panel import SearchPanel
 from .study import (
     Study,
     check_size,
@@ -96,7 +98,9 @@ def build() -> ExploreTab:
             with gr.Row(elem_classes="actions"):
                 distil = gr.Button("Distil this student", variant="primary", elem_id="to-distil")
                 copy = LinkButton(to_query(Settings(found.config)), elem_id="link")
+            searching = SearchPanel(_settings)
             pairs = gr.HTML(_pairs_table(found), elem_id="pairs")
+            measuring = MeasurePanel(_settings)
 
     red = [with_red, gate, gate_kernel, residual, residual_kernel, points]
     counting = [accounting, dtype]
@@ -111,6 +115,8 @@ def build() -> ExploreTab:
     original.click(pool_as_teacher, settings, shown, **live)
     gr.api(memory, api_name="memory", api_description="Peak activation memory of a teacher and its student, in bytes.")
     link = SettingsLink(copy, link_said, settings, shown[1:], _settings, _restored)
+    searching.attach(settings, link)
+    measuring.attach(settings)
     return ExploreTab(student, distil, link)
 
 

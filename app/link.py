@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 from redistill.memory import ACCOUNTINGS
 from redistill.red import ALIGNMENTS, KERNELS, REDConfig
@@ -73,8 +73,13 @@ def to_query(settings: Settings) -> str:
     return urlencode(values, safe=",")
 
 
+def parse_query(text: str) -> dict[str, list[str]]:
+    """A query string to all values of each key, as `from_query` takes them. Never raises."""
+    return parse_qs(text[: 10 * MAX_LENGTH], keep_blank_values=True)
+
+
 def from_query(query: Mapping[str, Sequence[str]]) -> Settings:
-    """The settings of a query string, as `urllib.parse.parse_qs` reads it: all values of each key, in a list.
+    """The settings of a query string, as `parse_query` reads it: all values of each key, in a list.
 
     What is not given is what the page opens with, for the teacher that is given. Keys that are no setting are left to
     `unknown_keys`. Raises ValueError, in one sentence, for a value that does not fit or a key that is repeated.

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from .fragments import notice
-from .link import KEYS, Settings, clip, from_query, to_query, unknown_keys
+from .link import KEYS, Settings, clip, from_query, parse_query, to_query, unknown_keys
 
 # The link is that of this very document, which inside a Hugging Face Space is a frame on *.hf.space: it opens the app
 # without the frame around it. The clipboard may be out of reach (plain http, a frame without the permission); then
@@ -117,6 +117,11 @@ class SettingsLink:
         for key, value in getattr(given, "multi_items", given.items)():
             query.setdefault(key, []).append(value)
         return self.open(query)
+
+    def open_row(self, event: gr.EventData) -> list[Any]:
+        """What `open` gives for the query string of a table's row that was clicked."""
+        query = getattr(event, "query", "")
+        return self.open(parse_query(query if isinstance(query, str) else ""))
 
     def open(self, query: Mapping[str, Sequence[str]]) -> list[Any]:
         """Values of `outputs` for a query string; a sentence, and all else as it is, where that does not fit."""

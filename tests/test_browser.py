@@ -268,6 +268,36 @@ def test_a_link_that_does_not_fit_opens_the_usual_page_with_a_sentence(open_page
     page.wait_for_url(f"{site}/?teacher=narrow_resnet&size=64&strides=2,1,2,2,1&red=on&count=fused&dtype=fp32")
 
 
+def test_a_row_of_the_search_fills_the_controls(open_page, site):
+    page = open_page("?teacher=narrow_resnet&size=96&red=off")
+    page.get_by_role("button", name="Find strides that fit").click()
+    page.get_by_label("Memory budget, KiB").fill("128")
+    page.locator("#search-start").click()
+    expect(page.locator("#front")).to_contain_text("of 65 stride settings fit 128 KiB; the best keeps")
+    expect(page.locator("#search-start")).to_be_enabled()
+    row = page.locator("#front tr.best")
+    strides, peak = row.locator("td").nth(0).inner_text().split("·"), row.locator("td").nth(1).inner_text()
+    row.locator("td").nth(2).click()
+    expect(page.locator("#summary")).to_contain_text(f"to {peak}")
+    expect(page.get_by_label("RED blocks at the aligned layers")).to_be_checked()  # the search had them
+    chosen = "e => [...e.querySelectorAll('input:checked')].map(input => input.value)"
+    assert page.locator("#strides").evaluate(chosen) == strides
+    page.wait_for_url(
+        f"{site}/?teacher=narrow_resnet&size=96&strides={','.join(strides)}&red=on&count=fused&dtype=fp32"
+    )
+
+
+def test_a_real_pass_allocates_what_the_page_computes(open_page):
+    page = open_page("?teacher=unet_small", viewport={"width": 390, "height": 844})
+    page.get_by_role("button", name="Measure on this machine").click()
+    measured = page.locator("#measured")
+    expect(measured).to_contain_text("Exact to the byte.")
+    rows = [row.split() for row in measured.locator("tbody tr").all_inner_texts()]
+    assert [row[0] for row in rows] == ["computed", "measured", "difference"]
+    assert rows[0][1:] == rows[1][1:] and rows[2][1:] == ["0", "0"]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_second_page_follows_a_run_and_stops_it(open_page):
     first, second = open_page(), open_page(viewport={"width": 390, "height": 844})
     for page in (first, second):
