@@ -317,11 +317,14 @@ class Tape:
 
     def _program(self, identities: frozenset[int], sites: Sites, red: REDConfig | None) -> Program:
         key = (identities, tuple((path, *sides) for path, sides in sites.items()), red if sites else None)
-        if key not in self._programs:
-            if len(self._programs) >= PROGRAMS_KEPT:
-                self._programs.pop(next(iter(self._programs)))
-            self._programs[key] = compile_program(self._blueprint, identities, sites, red)
-        return self._programs[key]
+        program = self._programs.get(key)
+        if program is None:
+            program = compile_program(self._blueprint, identities, sites, red)
+            self._programs[key] = program
+            # In steps that hold while other threads do the same: a page evaluates one tape for all its visitors.
+            for oldest in list(self._programs)[:-PROGRAMS_KEPT]:
+                self._programs.pop(oldest, None)
+        return program
 
     def _summary(
         self, program: Program, shapes: list[Shape], itemsize: int | None, accounting: str, fuse_add: bool
