@@ -11,16 +11,40 @@ import gradio as gr
 from .fragments import notice
 from .link import KEYS, Settings, clip, from_query, parse_query, to_query, unknown_keys
 
+CHANGED = "studio-settings"  # DOM event: a control has changed
+
 # The link is that of this very document, which inside a Hugging Face Space is a frame on *.hf.space: it opens the app
-# without the frame around it. The clipboard may be out of reach (plain http, a frame without the permission); then
-# the old command copies, and where that fails too the link is shown, ready to be copied by hand.
+# without the frame around it. It is brought up to date once the hand rests, so that no click waits for it and browsers,
+# which allow a limited number of changes of the address, let it through. A copy in between asks for it at once.
+# The clipboard may be out of reach (plain http, a frame without the permission); then the old command copies, and where
+# that fails too the link is shown, ready to be copied by hand.
 _COPY = """
 const button = element.querySelector('button');
 const field = element.querySelector('input');
 const said = element.querySelector('[role=status]');
 const words = button.textContent;
 const link = () => `${location.origin}${location.pathname}?${props.value}`;
-let back, follow;
+let back, rest, arrived = () => {}, fresh = Promise.resolve();
+function refresh() {
+  clearTimeout(rest);
+  rest = undefined;
+  fresh = new Promise(done => {
+    arrived = done;
+    setTimeout(done, 1000);  // nothing arrives for settings that do not fit
+  });
+  trigger('stale');
+}
+document.addEventListener(props.changed, () => {
+  clearTimeout(rest);
+  rest = setTimeout(refresh, 300);
+});
+watch('value', () => {
+  arrived();
+  field.hidden = true;
+  const kept = [...new URLSearchParams(location.search)].filter(([key]) => key.startsWith('__'));  // Gradio's own
+  const query = [...kept.map(pair => new URLSearchParams([pair]).toString()), props.value].join('&');
+  history.replaceState(history.state, '', `?${query}${location.hash}`);
+});
 function say(text) {
   said.textContent = text;
   button.textContent = text || words;
@@ -37,6 +61,8 @@ function copyField() {
   return copied;
 }
 button.addEventListener('click', async () => {
+  if (rest) refresh();
+  await fresh;
   let copied = true;
   try {
     await navigator.clipboard.writeText(link());
@@ -46,22 +72,14 @@ button.addEventListener('click', async () => {
   }
   if (copied) say('Copied');
 });
-// Only once the hand rests: browsers allow a limited number of changes of the address. Gradio's own keys, such as
-// the theme's, stay in it.
-watch('value', () => {
-  field.hidden = true;
-  clearTimeout(follow);
-  follow = setTimeout(() => {
-    const kept = [...new URLSearchParams(location.search)].filter(([key]) => key.startsWith('__'));
-    const query = [...kept.map(pair => new URLSearchParams([pair]).toString()), props.value].join('&');
-    history.replaceState(history.state, '', `?${query}${location.hash}`);
-  }, 400);
-});
 """
 
 
 class LinkButton(gr.HTML):
-    """A gradio component whose value is the query string of the settings that the page shows."""
+    """A gradio component whose value is the query string of the settings that the page shows.
+
+    It triggers `stale` a moment after the last DOM event `CHANGED`, for the value to be brought up to date.
+    """
 
     def __init__(self, value: str = "", **kwargs: Any) -> None:
         super().__init__(
@@ -70,6 +88,7 @@ class LinkButton(gr.HTML):
             '<input class="link-field" aria-label="Link to these settings" readonly hidden>'
             '<span class="sr-only" role="status"></span>',
             js_on_load=_COPY,
+            changed=CHANGED,
             **kwargs,
         )
 
@@ -101,14 +120,9 @@ class SettingsLink:
         """Open the page's own link when it is loaded, and follow the controls from then on."""
         quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         page.load(self.open_page, None, self.outputs, **quiet)
-        gr.on(
-            [control.change for control in self.controls],
-            self.follow,
-            [self.button, *self.controls],
-            [self.button, self.said],
-            trigger_mode="always_last",
-            **quiet,
-        )
+        notify = f"() => {{ document.dispatchEvent(new Event('{CHANGED}')); }}"
+        gr.on([control.change for control in self.controls], None, js=notify, **quiet)
+        self.button.stale(self.follow, [self.button, *self.controls], [self.button, self.said], **quiet)
 
     def open_page(self, request: gr.Request) -> list[Any]:
         """What `open` gives for the address of the page; nothing changes where it has no query string."""
@@ -134,7 +148,7 @@ class SettingsLink:
         except ValueError as error:
             unchanged = [gr.skip() for _ in self.outputs[1:]]
             return [
-                notice("This link does not fit.", f"{error} The page shows its usual settings instead."),
+                notice("This link does not fit:", f"{error} The page shows its usual settings instead."),
                 *unchanged,
             ]
         words = f"Left out of the link: {', '.join(map(clip, unknown))}, no setting of this page." if unknown else ""

@@ -242,8 +242,11 @@ def test_a_link_restores_every_setting_and_the_copied_one_says_the_same(open_pag
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate(READ_CLIPBOARD) == f"{site}/{LINK}"
     choose_stride(page, "conv_in", 1)
+    page.get_by_role("button", name="Cop").click()  # at once: the link waits for the change
+    changed = f"{site}/{LINK.replace('2,2,2,1', '1,2,2,1')}"
+    page.wait_for_function(f"async link => await {READ_CLIPBOARD} === link", arg=changed)
+    page.wait_for_url(changed)
     expect(page.locator("#summary")).not_to_contain_text("4.0×")
-    page.wait_for_url(f"{site}/{LINK.replace('2,2,2,1', '1,2,2,1')}")
 
 
 def test_without_the_clipboard_the_link_is_copied_the_old_way(open_page, site):
