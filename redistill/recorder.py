@@ -35,10 +35,10 @@ def record(model: nn.Module, inputs: Sequence[Any]) -> Recording:
     Tensors among `inputs` only lend their shape and dtype. `model` may be on any device and stays as it was.
     """
     ghost = _without_weights(model).eval()
-    recorder = _Recorder(ghost)
-    example = [_ghost(value) if isinstance(value, Tensor) else value for value in inputs]
+    example = tuple(_ghost(value) if isinstance(value, Tensor) else value for value in inputs)
+    recorder = _Recorder(ghost, example)
     with torch.no_grad():
-        recorder.run(example)
+        recorder.run()
     return recorder.recording
 
 
@@ -59,8 +59,8 @@ def _without_weights(model: nn.Module) -> nn.Module:
 
 
 class _Recorder:
-    def __init__(self, model: nn.Module) -> None:
-        self.recording = Recording(model, shown_paths(model))
+    def __init__(self, model: nn.Module, arguments: tuple[Any, ...]) -> None:
+        self.recording = Recording(model, shown_paths(model), arguments)
         self.stack: list[tuple[str, bool]] = [("", False)]  # modules that are running: (path, inside a RED block)
         self.storages: dict[int, int] = {}  # address of a storage → its buffer
         self.deaths: dict[int, weakref.ref] = {}
@@ -70,14 +70,15 @@ class _Recorder:
         self.paused = False
         self.done = False
 
-    def run(self, inputs: list[Any]) -> None:
-        tensors = [value for value in inputs if isinstance(value, Tensor)]
+    def run(self) -> None:
+        arguments = self.recording.arguments
+        tensors = [value for value in arguments if isinstance(value, Tensor)]
         self.recording.inputs = tuple(self.value(tensor, made_from=()) for tensor in tensors)
         model = self.recording.model
         handles = [handle for path, module in model.named_modules() for handle in self._watch(path, module)]
         try:
             with _Calls(self), _Operators(self):
-                output = model(*inputs)
+                output = model(*arguments)
         finally:
             self.done = True
             for handle in handles:

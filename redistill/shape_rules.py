@@ -45,6 +45,11 @@ def find_rule(func: torch._ops.OpOverload) -> Rule | None:
     return rule
 
 
+def keeps_shape(rule: Rule, inputs: int, outputs: int) -> bool:
+    """Whether an operator with this rule gives its only tensor's shape, whatever that is."""
+    return rule in (_pointwise, _pointwise_, _same) and inputs == outputs == 1
+
+
 def is_pointwise(func: torch._ops.OpOverload) -> bool:
     """Whether each output element depends on the same element of the inputs alone."""
     return torch.Tag.pointwise in func.tags or func.overloadpacket.__name__.rstrip("_") in UNTAGGED_POINTWISE

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -60,8 +60,8 @@ def find_pooling_points(model: nn.Module, image_size: int | Size) -> list[Poolin
     call instead of a module (named), since such a pool has no stride to change.
     """
     size = check_image_size(image_size)
-    if hasattr(model, "pooling_modules"):
-        return _declared_points(model, size)
+    if declares_points(model):
+        return declared_points(model, size)
     shapes, order = _trace(model, size)
     modules = dict(model.named_modules())
     groups = _group_strided(modules, shapes, order)
@@ -98,7 +98,7 @@ def set_strides(model: nn.Module, strides: Mapping[str, int], image_size: int | 
     """
     points = find_pooling_points(model, image_size)
     check_strides(strides, points, image_size)
-    if hasattr(model, "set_pooling_strides"):
+    if declares_points(model):
         model.set_pooling_strides([strides.get(p.name, p.stride) for p in points if p.direction == "down"], image_size)
         return model
     before = {point.name: point.stride for point in points}
@@ -315,29 +315,44 @@ def _even_kernel(pool: nn.Module) -> bool:
     return any(side % 2 == 0 for side in ((kernel,) if isinstance(kernel, int) else kernel))
 
 
-def _declared_points(model: nn.Module, size: Size) -> list[PoolingPoint]:
-    """Points of a network that names them itself (`redistill.unet.UNet`).
+def declares_points(model: nn.Module) -> bool:
+    """Whether a network names its pooling points itself, as `redistill.unet.UNet` does."""
+    return hasattr(model, "pooling_modules")
 
-    It takes only images that its strides divide, so every size follows from the one before it without a trace.
-    """
+
+def declared_points(model: nn.Module, size: Size) -> list[PoolingPoint]:
+    """Points of a network that names them itself, for images of `size`; its own ValueError for sizes it refuses."""
     model.check_image_size(size)
-    points = []
-    reduction = 1
-    for point in model.pooling_modules():
-        in_size = tuple(side // reduction for side in size)
-        reduction = reduction * point.stride if point.direction == "down" else reduction // point.stride
-        points.append(
-            PoolingPoint(
-                name=point.name,
-                stride=point.stride,
-                reduction=reduction,
-                in_size=in_size,
-                out_size=tuple(side // reduction for side in size),
-                modules=point.modules,
-                in_channels=point.in_channels,
-                out_channels=point.out_channels,
-                direction=point.direction,
-                sides=point.sides,
-            )
+    unsized = [
+        PoolingPoint(
+            name=row.name,
+            stride=row.stride,
+            reduction=1,
+            in_size=size,
+            out_size=size,
+            modules=row.modules,
+            in_channels=row.in_channels,
+            out_channels=row.out_channels,
+            direction=row.direction,
+            sides=row.sides,
         )
-    return points
+        for row in model.pooling_modules()
+    ]
+    return restride_points(unsized, {}, size)
+
+
+def restride_points(points: Sequence[PoolingPoint], strides: Mapping[str, int], size: Size) -> list[PoolingPoint]:
+    """Points of an encoder and its mirrored decoder with other strides (of "down" points), for images of `size`.
+
+    Such a network takes only images that its strides divide, so every size follows from the one before it.
+    """
+    down = [strides.get(point.name, point.stride) for point in points if point.direction == "down"]
+    chosen = iter([*down, *reversed(down[1:]), down[0]])  # the tail has the head's stride
+    result = []
+    reduction = 1
+    for point, stride in zip(points, chosen, strict=True):
+        before = reduction
+        reduction = before * stride if point.direction == "down" else before // stride
+        sizes = [tuple(side // times for side in size) for times in (before, reduction)]
+        result.append(replace(point, stride=stride, reduction=reduction, in_size=sizes[0], out_size=sizes[1]))
+    return result

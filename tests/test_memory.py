@@ -429,14 +429,10 @@ class Refuses(nn.Module):
             return y + self.positions
         if self.how == "view":
             return self.fc(y.view(len(x), -1))
-        if self.how == "fixed size":
-            return F.interpolate(y, size=(16, 16))
-        if self.how == "new tensor":
-            return y + torch.ones(y.shape[2:], device=y.device)
         return y[:, :, :8].contiguous()  # slice
 
 
-@pytest.mark.parametrize("how", ["sum", "view", "fixed size", "new tensor", "slice"])
+@pytest.mark.parametrize("how", ["sum", "view", "slice"])
 def test_what_the_tape_cannot_know_is_refused(how):
     tape = capture(Refuses(how), (1, 3, 16, 16))
     assert tape.profile().peak_bytes > 0
