@@ -14,6 +14,7 @@ import torch
 
 from redistill.datasets import DATASETS, find_dataset, load_split, shrink
 from redistill.distill import CHOICES, DistillConfig
+from redistill.ghost import weightless
 from redistill.presets import PRESETS, find_preset
 from redistill.student import StudentConfig, build_student
 
@@ -170,7 +171,7 @@ def adapt(student: StudentConfig) -> tuple[StudentConfig, str]:
     adapted = dataclasses.replace(student, image_size=size, num_classes=classes)
     if size == student.image_size:
         return adapted, ""
-    with torch.device("meta"):
+    with weightless():
         build_student(adapted)  # the strides must fit the smaller picture too
     return adapted, f"{spec.name} has no pictures of {student.image_size} px, so the student is distilled at {size} px."
 
@@ -210,7 +211,7 @@ def read_form(student: Any, values: Sequence[Any]) -> DistillConfig:
     if settings["device"] not in ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))):
         raise ValueError(f"Device {str(settings['device'])[:80]!r} is not on this machine.")
     config = DistillConfig(student=chosen, teacher_checkpoint=folder, **settings)
-    with torch.device("meta"):
+    with weightless():
         build_student(chosen)  # strides that do not fit are said here, not in the run's log
     return config
 

@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 import torch
 
 from redistill.alignment import AlignedPair, align_points, red_sites
+from redistill.ghost import weightless
 from redistill.memory import MemoryProfile, ShapeRuleError, Tape, capture
 from redistill.red import REDConfig
 from redistill.strides import PoolingPoint, check_image_size, check_strides, input_channels, set_strides
@@ -71,7 +72,7 @@ def check_size(size: object) -> int:
 def teacher_tape(name: str) -> Tape:
     """The recorded teacher at its own strides and usual size; kept, since every change is evaluated on it."""
     entry = find_teacher(name)
-    with torch.device("meta"):
+    with weightless():
         model = build_teacher(name)
     return capture(model, (1, input_channels(model), entry.image_size, entry.image_size))
 
@@ -92,7 +93,7 @@ def _profile(
 @lru_cache(maxsize=64)
 def _captured(teacher: str, image_size: int, strides: tuple[tuple[str, int], ...]) -> tuple[Tape, list[PoolingPoint]]:
     """A student without RED blocks that the teacher's tape cannot tell, recorded on its own; its pooling points."""
-    with torch.device("meta"):
+    with weightless():
         model = build_teacher(teacher)
         if hasattr(model, "set_pooling_strides"):  # checked by `study`; set_strides would trace the network once more
             own = {point.name: point.stride for point in teacher_tape(teacher).points if point.direction == "down"}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .meta_ops import elementwise
 from .red import REDLayer
 
 Size = tuple[int, int]
@@ -217,21 +218,15 @@ class _FunctionalPools(TorchDispatchMode):
                 f"({func.overloadpacket.__name__}), not with a module, so its stride cannot be changed; "
                 "use a network whose strided convolutions and pools are modules."
             )
-        if func.overloadpacket in _SHAPE_KEEPING and all(
-            value.shape == args[0].shape for value in args[1:] if isinstance(value, Tensor)
-        ):
-            return args[0] if func.overloadpacket in _IN_PLACE else torch.empty_like(args[0])
+        result = elementwise(func, args, kwargs or {})
+        if result is not None:
+            return result
         if func.overloadpacket in _NORMS:
             return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
         return func(*args, **(kwargs or {}))
 
 
 # The meta device works these out in Python, slowly; only shapes matter here, and theirs are plain.
-_IN_PLACE = {torch.ops.aten.relu_, torch.ops.aten.hardtanh_, torch.ops.aten.hardswish_, torch.ops.aten.silu_}
-_IN_PLACE |= {torch.ops.aten.add_, torch.ops.aten.mul_, torch.ops.aten.hardsigmoid_}
-_SHAPE_KEEPING = _IN_PLACE | {torch.ops.aten.relu, torch.ops.aten.hardtanh, torch.ops.aten.hardswish}
-_SHAPE_KEEPING |= {torch.ops.aten.silu, torch.ops.aten.gelu, torch.ops.aten.sigmoid, torch.ops.aten.hardsigmoid}
-_SHAPE_KEEPING |= {torch.ops.aten.add, torch.ops.aten.mul}
 _NORMS = {torch.ops.aten.native_batch_norm, torch.ops.aten._native_batch_norm_legit_no_training}
 _NORMS |= {torch.ops.aten.native_group_norm, torch.ops.aten.native_layer_norm}
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 
 from .alignment import AlignedPair, align, red_sites
+from .ghost import weightless
 from .red import REDConfig, insert_red
 from .strides import check_image_size, set_strides
 from .teachers import build_teacher, find_teacher
@@ -102,7 +102,7 @@ def build_reference(config: StudentConfig) -> nn.Module:
 
 def aligned_pairs(config: StudentConfig, student: nn.Module | None = None) -> list[AlignedPair]:
     """How the student of `config` aligns with its teacher; builds both without weights where none is given."""
-    with torch.device("meta"):
+    with weightless():
         student = student or build_student(dataclasses.replace(config, red=None))
         return align(student, build_reference(config), config.image_size)
 
