@@ -266,9 +266,7 @@ def _group_strided(modules: Mapping[str, nn.Module], shapes: Shapes, order: Sequ
     return list(groups.values())
 
 
-def _point_name(
-    paths: Sequence[str], modules: Mapping[str, nn.Module], shapes: Shapes, others: Sequence[str]
-) -> str:
+def _point_name(paths: Sequence[str], modules: Mapping[str, nn.Module], shapes: Shapes, others: Sequence[str]) -> str:
     """The smallest module that holds all of `paths` and none of the other points; failing that, the first path.
 
     A container that is never called, such as a ModuleList, holds no step. A layer inside its RED blocks goes by the
