@@ -69,7 +69,7 @@ def find_pooling_points(model: nn.Module, image_size: int | Size) -> list[Poolin
     points = []
     reduction = 1
     for paths in groups:
-        name = _point_name(paths, modules, [path for other in groups if other is not paths for path in other])
+        name = _point_name(paths, modules, shapes, [path for other in groups if other is not paths for path in other])
         stride = max(_stride(path, modules[path]) for path in paths)
         reduction *= stride
         (_, in_channels, *in_size), (_, out_channels, *out_size) = shapes[name]
@@ -261,17 +261,18 @@ def _group_strided(modules: Mapping[str, nn.Module], shapes: Shapes, order: Sequ
     return list(groups.values())
 
 
-def _point_name(paths: Sequence[str], modules: Mapping[str, nn.Module], others: Sequence[str]) -> str:
+def _point_name(paths: Sequence[str], modules: Mapping[str, nn.Module], shapes: Shapes, others: Sequence[str]) -> str:
     """The smallest module that holds all of `paths` and none of the other points; failing that, the first path.
 
-    A layer inside its RED blocks goes by the path of the `REDLayer`, which is the path it had before them.
+    A container that is never called, such as a ModuleList, holds no step. A layer inside its RED blocks goes by the
+    path of the `REDLayer`, which is the path it had before them.
     """
     parts = [path.split(".") for path in paths]
     common = 0
     while all(len(part) > common for part in parts) and len({part[common] for part in parts}) == 1:
         common += 1
     name = ".".join(parts[0][:common])
-    if not name or any(other.startswith(name + ".") for other in others):
+    if not name or name not in shapes or any(other.startswith(name + ".") for other in others):
         name = paths[0]
     parent, _, leaf = name.rpartition(".")
     return parent if leaf == "layer" and isinstance(modules.get(parent), REDLayer) else name
