@@ -15,7 +15,8 @@ import torch
 
 from redistill import checkpoint
 from redistill.distill import DistillConfig, distill, learning_rate, update_average
-from redistill.objective import aligned_features, forward_both
+from redistill.feature_losses import FEATURE_LOSSES
+from redistill.objective import build_objective, forward_both
 from redistill.red import REDConfig, red_modules
 from redistill.run import read_json, read_metrics
 from redistill.student import StudentConfig, build_reference, build_student
@@ -115,17 +116,18 @@ def test_a_killed_run_continues_to_the_same_weights(tmp_path):
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
 
 
-def test_the_teacher_is_not_changed_and_gets_no_gradients(teacher):
-    config = StudentConfig("narrow_resnet", 32, 50, STRIDES)
+@pytest.mark.parametrize("feature_loss", FEATURE_LOSSES)
+def test_the_teacher_is_not_changed_and_gets_no_gradients(teacher, feature_loss):
+    config = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), feature_loss=feature_loss)
     reference = checkpoint.load(teacher)
     state = copy.deepcopy(reference.state_dict())
-    model = build_student(config).train()
-    features = aligned_features(config, model, reference)
+    model = build_student(config.student).train()
     images = torch.randn(4, 3, 32, 32)
+    objective = build_objective(config, model, reference, (images,))
     for with_output in (False, True):
-        output, targets, red = forward_both(model, reference, (images,), features, "cosine", with_output)
-        assert (targets is not None) == with_output
-        (output.sum() + red).backward()
+        output, targets, losses = forward_both(model, reference, (images,), objective.comparisons, with_output)
+        assert (targets is not None) == with_output and list(losses) == ["red_loss", "feature_loss"]
+        (output.sum() + sum(losses.values())).backward()
     assert all(parameter.grad is None for parameter in reference.parameters())
     assert same(state, reference.state_dict())
     assert all(parameter.grad is not None for parameter in model.parameters())
