@@ -115,6 +115,6 @@ FEATURE_LOSSES: dict[str, FeatureLoss] = {
 
 def find_feature_loss(name: str) -> FeatureLoss:
     """The table's entry; ValueError, naming the entries, for a name that is not in it."""
-    if name not in FEATURE_LOSSES:
+    if not isinstance(name, str) or name not in FEATURE_LOSSES:
         raise ValueError(f"feature_loss is {name!r}; expected one of {list(FEATURE_LOSSES)}, or none.")
     return FEATURE_LOSSES[name]
