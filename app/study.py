@@ -56,7 +56,7 @@ def study(config: StudentConfig, accounting: str = "fused", dtype: str = "fp32")
         bare=bare,
         teacher_points=tuple(teacher_points),
         points=tuple(points),
-        pairs=tuple(align_points(points, teacher_points)),
+        pairs=tuple(align_points(points, teacher_points, config.alignment)),
         kernels=_kernels(tape),
     )
 
@@ -82,12 +82,13 @@ def _profile(
 ) -> tuple[MemoryProfile, list[PoolingPoint]]:
     size = config.image_size
     try:
-        profile = tape.profile(config.strides, image_size=size, red=config.red, **settings)
+        profile = tape.profile(config.strides, image_size=size, red=config.red, alignment=config.alignment, **settings)
         return profile, tape.points_at(config.strides, size)
     except ShapeRuleError:
         strides = tuple(sorted(config.strides.items()))
         _, points = _captured(config.teacher, size, strides)
-        return _captured_red(config.teacher, size, strides, config.red).profile(**settings), points
+        tape = _captured_red(config.teacher, size, strides, config.red, config.alignment)
+        return tape.profile(**settings), points
 
 
 @lru_cache(maxsize=64)
@@ -105,12 +106,14 @@ def _captured(teacher: str, image_size: int, strides: tuple[tuple[str, int], ...
 
 
 @lru_cache(maxsize=128)
-def _captured_red(teacher: str, image_size: int, strides: tuple[tuple[str, int], ...], red: REDConfig | None) -> Tape:
+def _captured_red(
+    teacher: str, image_size: int, strides: tuple[tuple[str, int], ...], red: REDConfig | None, alignment: str
+) -> Tape:
     """The same with RED blocks, put where `build_student` puts them."""
     bare, points = _captured(teacher, image_size, strides)
     if red is None:
         return bare
-    sites = red_sites(align_points(points, _points(teacher, image_size)), red)
+    sites = red_sites(align_points(points, _points(teacher, image_size), alignment), red)
     model = add_red(copy.deepcopy(bare.recording.model), sites, red)
     return capture(model, (1, input_channels(model), image_size, image_size))
 

@@ -121,13 +121,14 @@ class Tape:
         accounting: str = "fused",
         fuse_add: bool = False,
         red: REDConfig | None = None,
+        alignment: str = "asynchronous",
     ) -> MemoryProfile:
         """Memory with other settings; what is not given stays as recorded.
 
         `strides` are keyed by pooling point. `dtype` ("fp32", "fp16", "bf16", "int8") is that of every floating-point
         tensor. `accounting` "eager" is what PyTorch allocates, "fused" what a deployment runtime holds; `fuse_add`
         lets its convolutions accumulate into the operand that is added to their result. With `red`, RED blocks stand
-        where a student of these strides has them when it is aligned with the network as recorded.
+        where a student of these strides has them when it is aligned (`alignment`) with the network as recorded.
 
         Raises ValueError for unknown names and values, and `ShapeRuleError`, a ValueError, where the tape does not
         say what would happen; build the model that way and capture it then.
@@ -136,7 +137,7 @@ class Tape:
         size = self._image_size if image_size is None else check_image_size(image_size)
         changed = self._changed_strides(strides, size) if strides else {}
         recorded, edits = self._evaluate(changed, size, batch)
-        sites = self._red_sites(changed, size, recorded, red) if red is not None else {}
+        sites = self._red_sites(changed, size, recorded, red, alignment) if red is not None else {}
         program = self._program(edits.identities, sites, red)
         shapes = program.shapes(recorded) if program.sources else recorded
         spliced = (*edits.added_weights, *program.red_weights)
@@ -197,7 +198,7 @@ class Tape:
         return StrideEditor(self.recording, self.points)
 
     def _red_sites(
-        self, changed: Mapping[str, int], size: tuple[int, int], shapes: list[Shape], red: REDConfig
+        self, changed: Mapping[str, int], size: tuple[int, int], shapes: list[Shape], red: REDConfig, alignment: str
     ) -> Sites:
         """Where a student of these strides gets RED blocks when it is aligned with the network as recorded."""
         if any(node.is_red for _, node in self._evaluator.ops):
@@ -205,7 +206,7 @@ class Tape:
         if size not in self._teacher_points:
             self._teacher_points[size] = self._points_at({}, self._evaluate({}, size, None)[0])
         student = self._points_at(changed, shapes)
-        return red_sites(align_points(student, self._teacher_points[size]), red)
+        return red_sites(align_points(student, self._teacher_points[size], alignment), red)
 
     def _points_at(self, changed: Mapping[str, int], shapes: list[Shape]) -> list[PoolingPoint]:
         if not changed and shapes is self.recording.shapes:

@@ -127,6 +127,22 @@ def test_eager_equals_the_allocator_on_unets(strides):
         assert capture(student, inputs).profile(accounting="eager").peak_bytes == measure_peak(student, inputs)
 
 
+def test_blocks_of_stage_wise_alignment_are_counted():
+    """They stand at layers whose stride became 1, too."""
+    red = REDConfig()
+    student = set_strides(build("resnet18"), AGGRESSIVE, 64)
+    sites = red_sites(align(student, build("resnet18"), 64, "stage-wise"), red)
+    assert list(sites) == list(AGGRESSIVE)
+    insert_red(student, sites, red)
+    for settings in ({}, {"accounting": "eager"}):
+        computed = capture(build("resnet18"), (1, 3, 64, 64)).profile(
+            AGGRESSIVE, red=red, alignment="stage-wise", **settings
+        )
+        assert same(computed, capture(student, (1, 3, 64, 64)).profile(**settings))
+    with pytest.raises(ValueError, match="alignment is 'none'"):
+        capture(build("resnet18"), (1, 3, 64, 64)).profile(AGGRESSIVE, red=red, alignment="none")
+
+
 @pytest.mark.parametrize("name", [*MODELS, "convnext_tiny"])
 def test_reevaluation_equals_a_fresh_capture(name):
     tape = capture(build(name), (1, 3, 128, 128))
