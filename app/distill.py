@@ -106,19 +106,18 @@ def _fields(config: DistillConfig) -> dict[str, gr.components.Component]:
     with gr.Accordion("More settings", open=False):
         radio("distance", "Distance of the RED loss", CHOICES["distance"])
         radio("alignment", "Learns from the teacher’s layer", [(ALIGNMENT_LABELS[rule], rule) for rule in RULES])
+        losses = [("nothing more", NO_LOSS), *((item.title, name) for name, item in FEATURE_LOSSES.items())]
+        found["feature_loss"] = gr.Dropdown(
+            losses, value=values["feature_loss"], label="Also learn from", filterable=False
+        )
         with gr.Row():
-            losses = [("nothing more", NO_LOSS), *((item.title, name) for name, item in FEATURE_LOSSES.items())]
-            found["feature_loss"] = gr.Dropdown(
-                losses, value=values["feature_loss"], label="Also learn from", filterable=False, min_width=120
-            )
             number("feature_weight", "Its weight", minimum=0)
+            number("task_weight", "Task weight", minimum=0)
         radio("kd", "KD compares", [(KD_LABELS[kind], kind) for kind in CHOICES["kd"]])
         with gr.Row():
             number("dkd_alpha", "DKD: true class", minimum=0)
             number("dkd_beta", "DKD: others", minimum=0)
-        with gr.Row():
-            number("task_weight", "Task weight", minimum=0)
-            number("temperature", "KD temperature", minimum=0)
+        number("temperature", "KD temperature", minimum=0)
         radio("prediction_type", "Diffusion predicts", CHOICES["prediction_type"])
         radio("optimizer", "Optimizer", CHOICES["optimizer"])
         radio("schedule", "Learning-rate schedule", CHOICES["schedule"])
@@ -150,7 +149,7 @@ def _values(config: DistillConfig) -> dict[str, Any]:
 
 FIELDS = (
     "dataset", "teacher_checkpoint", "red_weight", "kd_weight", "steps", "batch_size", "learning_rate", "seed", "init",
-    "distance", "alignment", "feature_loss", "feature_weight", "kd", "dkd_alpha", "dkd_beta", "task_weight",
+    "distance", "alignment", "feature_loss", "feature_weight", "task_weight", "kd", "dkd_alpha", "dkd_beta",
     "temperature", "prediction_type", "optimizer", "schedule", "warmup_steps", "weight_decay", "grad_clip",
     "ema_decay", "validate_every", "save_every", "train_limit", "device",
 )  # fmt: skip
