@@ -28,6 +28,7 @@ from .strides import (
     check_strides,
     declares_points,
     find_pooling_points,
+    pads_itself,
     restride_points,
 )
 from .tape import ENTER, LEAVE, Recording, Weight, weights_of
@@ -165,11 +166,13 @@ class Tape:
         """Shapes of all recorded values at other settings, and what the strides changed."""
         first = self._input_at(size, batch)
         key = (tuple(changed.items()), first)
-        if key not in self._evaluated:
+        found = self._evaluated.get(key)
+        if found is None:
+            found = self._evaluate_anew(changed, size, first)
             if len(self._evaluated) >= EVALUATIONS_KEPT:
                 self._evaluated.pop(next(iter(self._evaluated)), None)
-            self._evaluated[key] = self._evaluate_anew(changed, size, first)
-        return self._evaluated[key]
+            self._evaluated[key] = found
+        return found
 
     def _evaluate_anew(
         self, changed: Mapping[str, int], size: tuple[int, int], first: Shape
@@ -179,11 +182,19 @@ class Tape:
             return recording.shapes, Edits()
         if first[0] != self.input_shape[0] and len(recording.inputs) > 1:
             raise ShapeRuleError("The network has further inputs of unknown batch; capture it with this batch.")
+        if (changed or first[2:] != self.input_shape[2:]) and self._self_padding is not None:
+            raise ShapeRuleError(
+                f"Layer {self._self_padding!r} may pad by its stride and its input's size; capture the network anew."
+            )
         if declares_points(recording.model):  # refuse what the network would refuse
             down = [changed.get(point.name, point.stride) for point in self.points if point.direction == "down"]
             recording.model.check_image_size(size, down)
         edits = self._editor.edits(changed) if changed else Edits()
         return self._evaluator.shapes(first, edits), edits
+
+    @cached_property
+    def _self_padding(self) -> str | None:
+        return next((path for path, module in self.recording.model.named_modules() if pads_itself(module)), None)
 
     def _input_at(self, size: tuple[int, int], batch: int | None) -> Shape:
         shape = self.input_shape

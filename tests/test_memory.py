@@ -365,6 +365,23 @@ def test_what_the_tape_cannot_know_is_refused(how):
             tape.profile({"conv": stride})
 
 
+def test_padding_that_follows_from_stride_and_size_is_refused():
+    class SameConv(nn.Conv2d):
+        """TensorFlow's "same" padding: as much as it takes to make ceil(size / stride)."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            wanted = -(-x.shape[-1] // self.stride[0])
+            pad = max((wanted - 1) * self.stride[0] + self.kernel_size[0] - x.shape[-1], 0)
+            return super().forward(F.pad(x, (pad // 2, pad - pad // 2) * 2))
+
+    model = nn.Sequential(SameConv(3, 4, 3, stride=2), nn.ReLU(), nn.Conv2d(4, 4, 1))
+    tape = capture(model, (1, 3, 16, 16))
+    assert tape.profile(batch=2).peak_bytes == 2 * tape.profile().peak_bytes
+    for settings in ({"strides": {"0": 1}}, {"image_size": 15}):
+        with pytest.raises(ShapeRuleError, match=r"'0' may pad"):
+            tape.profile(**settings)
+
+
 def test_a_map_that_vanishes_is_refused():
     model = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
     tape = capture(model, (1, 3, 16, 16))
