@@ -68,6 +68,18 @@ def test_memory_prints_the_published_ratio(capsys):
     assert "3.828 MiB" in printed and "0.766 MiB" in printed and "ratio: 5.00" in printed
 
 
+def test_search_prints_what_fits(capsys):
+    assert main(["search", "narrow_resnet", "--budget", "64KiB", "--dtype", "int8"]) == 0
+    printed = capsys.readouterr().out
+    assert "65 choices of strides" in printed and "fit 65,536 bytes" in printed
+    rows = [line.split() for line in printed.splitlines()[3:]]
+    assert rows[0][:3] == ["teacher", "1,2,2,2,2", "81,920"] and len(rows) > 2
+    assert all(int(row[1].replace(",", "")) <= 65_536 for row in rows[1:])
+    assert main(["search", "narrow_resnet", "--budget", "1KB", "--no-red"]) == 0
+    printed = capsys.readouterr().out
+    assert "0 fit 1,000 bytes" in printed and "Nothing fits" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -75,6 +87,10 @@ def test_memory_prints_the_published_ratio(capsys):
         (["memory", "resnet18", "--strides", "conv1:8"], "expected layer=stride pairs"),
         (["memory", "resnet18", "--strides", "conv1=64"], "choose smaller strides"),
         (["memory", "resnet18", "--strides", "conv9=2"], "No pooling point 'conv9'"),
+        (["search", "resnet19"], "No network 'resnet19'"),
+        (["search", "resnet18", "--budget", "5KX"], "Amount of memory is '5KX'"),
+        (["search", "resnet18", "--reduction", "less"], "reduction is 'less'"),
+        (["search", "resnet18", "--image-size", "0"], "Image size is 0"),
         (["distill", "--preset", "best"], "No preset 'best'"),
         (["distill", "--config", "/nowhere.json"], "No file /nowhere.json"),
         (["distill", "--teacher-checkpoint", "/nowhere"], "No checkpoint '/nowhere'"),
