@@ -130,9 +130,12 @@ def test_every_feature_loss_trains_the_student_and_leaves_nothing_in_its_checkpo
     config = replace(config, red_weight=0.0, feature_weight=2.0, steps=1)
     first, *_ = distill(config, tmp_path)
     assert first["loss"] == pytest.approx(first["task_loss"] + 2 * first["feature_loss"], rel=1e-5)
-    assert weights(tmp_path).keys() == build_student(config.student).state_dict().keys()
-    adapters = torch.load(tmp_path / "last.pt", weights_only=True)["adapters"]
-    assert bool(adapters) == (feature_loss in ("fitnet", "vid"))
+    model = build_student(config.student)
+    assert weights(tmp_path).keys() == model.state_dict().keys()
+    point = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert bool(point["adapters"]) == (feature_loss in ("fitnet", "vid"))
+    trained = len(list(model.parameters())) + len(point["adapters"])
+    assert [value["step"] for value in point["optimizer"]["state"].values()] == [1] * trained
 
 
 def test_decoupled_kd_has_its_own_weights(tmp_path, teacher):
