@@ -1,6 +1,5 @@
 """The training loop on small pieces of the real data sets."""
 
-import copy
 import json
 import multiprocessing
 import os
@@ -12,12 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from redistill import checkpoint
 from redistill.distill import DistillConfig, distill, learning_rate, update_average
 from redistill.feature_losses import FEATURE_LOSSES
-from redistill.objective import build_objective, forward_both
 from redistill.red import REDConfig, red_modules
 from redistill.run import read_json, read_metrics
 from redistill.student import StudentConfig, build_reference, build_student
@@ -120,23 +117,6 @@ def test_a_killed_run_continues_to_the_same_weights(tmp_path, teacher):
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
 
 
-@pytest.mark.parametrize("feature_loss", FEATURE_LOSSES)
-def test_the_teacher_is_not_changed_and_gets_no_gradients(teacher, feature_loss):
-    config = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), feature_loss=feature_loss)
-    reference = checkpoint.load(teacher)
-    state = copy.deepcopy(reference.state_dict())
-    model = build_student(config.student).train()
-    images = torch.randn(4, 3, 32, 32)
-    objective = build_objective(config, model, reference, (images,))
-    for with_output in (False, True):
-        output, targets, losses = forward_both(model, reference, (images,), objective.comparisons, with_output)
-        assert (targets is not None) == with_output and list(losses) == ["red_loss", "feature_loss"]
-        (output.sum() + sum(losses.values())).backward()
-    assert all(parameter.grad is None for parameter in reference.parameters())
-    assert same(state, reference.state_dict())
-    assert all(parameter.grad is not None for parameter in model.parameters())
-
-
 def test_red_blocks_without_loss_and_loss_without_blocks(tmp_path, teacher):
     silent = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), red_weight=0.0, steps=2)
     assert "red_loss" not in next(distill(silent, tmp_path / "silent"))
@@ -150,9 +130,12 @@ def test_every_feature_loss_trains_the_student_and_leaves_nothing_in_its_checkpo
     config = replace(config, red_weight=0.0, feature_weight=2.0, steps=1)
     first, *_ = distill(config, tmp_path)
     assert first["loss"] == pytest.approx(first["task_loss"] + 2 * first["feature_loss"], rel=1e-5)
-    assert weights(tmp_path).keys() == build_student(config.student).state_dict().keys()
-    adapters = torch.load(tmp_path / "last.pt", weights_only=True)["adapters"]
-    assert bool(adapters) == (feature_loss in ("fitnet", "vid"))
+    model = build_student(config.student)
+    assert weights(tmp_path).keys() == model.state_dict().keys()
+    point = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert bool(point["adapters"]) == (feature_loss in ("fitnet", "vid"))
+    trained = len(list(model.parameters())) + len(point["adapters"])
+    assert [value["step"] for value in point["optimizer"]["state"].values()] == [1] * trained
 
 
 def test_decoupled_kd_has_its_own_weights(tmp_path, teacher):
@@ -187,27 +170,6 @@ def test_teacher_and_student_of_different_architectures(tmp_path):
     assert type(model).__name__ == "MobileNetV2" and len(red_modules(model)) == 5
     with pytest.raises(ValueError, match="shares no weights"):
         next(distill(replace(config, init="teacher"), tmp_path / "other"))
-
-
-def test_maps_are_compared_as_they_were_before_in_place_operations():
-    def network(inplace):
-        torch.manual_seed(0)
-        layers = [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace), nn.Conv2d(4, 6, 3, 2, padding=1), nn.ReLU(inplace)]
-        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 50))
-
-    found = []
-    for name, inplace in ((name, inplace) for name in FEATURE_LOSSES for inplace in (False, True)):
-        model, reference = network(inplace), network(inplace)
-        images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-        with torch.no_grad():
-            model[0].weight.mul_(-1)
-        config = small(teacher_checkpoint="teacher", feature_loss=name, student=replace(student(), red=None))
-        objective = build_objective(replace(config, red_weight=0.0), model, reference, (images,))
-        _, _, losses = forward_both(model, reference, (images,), objective.comparisons, with_output=True)
-        losses["feature_loss"].backward()
-        found.append((losses["feature_loss"].item(), model[0].weight.grad))
-    for (plain, gradient), (overwritten, same_gradient) in zip(found[::2], found[1::2], strict=True):
-        assert plain > 0 and plain == overwritten and torch.equal(gradient, same_gradient) and gradient.any()
 
 
 def test_a_run_from_before_a_setting_existed_goes_on(tmp_path):
