@@ -351,15 +351,16 @@ def learning_rate(config: DistillConfig, step: int) -> float:
 
 @torch.no_grad()
 def update_average(averaged: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move `averaged` towards `model` in place: parameters by EMA, buffers (batch-norm statistics) by copy.
+    """Move `averaged` towards `model` in place: parameters and batch-norm statistics by EMA, counters by copy.
 
     Early steps use a smaller decay, (1 + step) / (10 + step), so that the random start is soon forgotten.
     """
     decay = min(decay, (1 + step) / (10 + step))
-    for target, source in zip(averaged.parameters(), model.parameters(), strict=True):
-        target.lerp_(source, 1 - decay)
-    for target, source in zip(averaged.buffers(), model.buffers(), strict=True):
-        target.copy_(source)
+    for target, source in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
+        if target.is_floating_point():
+            target.lerp_(source, 1 - decay)
+        else:
+            target.copy_(source)
 
 
 def check_device(name: str) -> torch.device:

@@ -330,12 +330,14 @@ def test_learning_rate_follows_its_schedule():
     assert [learning_rate(constant, step) for step in (0, 9, 99)] == [0.1, 1.0, 1.0]
 
 
-def test_average_moves_parameters_and_copies_statistics():
+def test_average_moves_parameters_and_statistics_and_copies_counters():
     torch.manual_seed(0)
     config = student()
     averaged, model = build_reference(config), build_reference(config)
     before = averaged.fc.weight.clone()
     model.bn1.running_mean.fill_(3)
+    model.bn1.num_batches_tracked.fill_(7)
     update_average(averaged, model, decay=0.9, step=10**6)
     torch.testing.assert_close(averaged.fc.weight, 0.9 * before + 0.1 * model.fc.weight)
-    assert torch.equal(averaged.bn1.running_mean, model.bn1.running_mean)
+    torch.testing.assert_close(averaged.bn1.running_mean, torch.full_like(model.bn1.running_mean, 0.3))
+    assert averaged.bn1.num_batches_tracked == 7
