@@ -9,6 +9,7 @@ import torchvision
 from torch import nn
 
 from redistill.alignment import align, red_sites
+from redistill.ghost import weightless
 from redistill.memory import Tape
 from redistill.red import REDConfig
 from redistill.strides import set_strides
@@ -33,7 +34,8 @@ CNNS = (
     "squeezenet1_1",
 )
 UNET = "ddpm-cifar10-32"  # the shape of google/ddpm-cifar10-32, the U-Net of the paper
-NETWORKS = (*CNNS, "vit_b_16", UNET)
+TIMM = ("mobilenetv4_conv_small", "convnextv2_atto", "res2net50_26w_4s", "ghostnet_100")
+NETWORKS = (*CNNS, *TIMM, "vit_b_16", UNET)
 RED_STUDENTS = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "densenet121")
 STRIDES = (1, 2, 4, 8)
 
@@ -43,22 +45,27 @@ def build(name: str, image_size: int = 224) -> nn.Module:
 
     `image_size`, in pixels a side, matters to the ViT alone, whose position embedding is made for one size.
     """
-    with torch.device("meta"):
+    with weightless():
         if name == UNET:
             return UNet(**PAPER_UNET)
-        if name == "regnet_y_400mf":  # needs numbers while it is built
+        if name == "regnet_y_400mf" or name in TIMM:  # need numbers while they are built
             with torch.device("cpu"):
-                return torchvision.models.get_model(name).to("meta")
+                return (_timm if name in TIMM else torchvision.models.get_model)(name).to("meta")
         settings = {"googlenet": {"init_weights": False}, "vit_b_16": {"image_size": image_size}}
         return torchvision.models.get_model(name, **settings.get(name, {}))
 
 
+def _timm(name: str) -> nn.Module:
+    import timm  # seconds, which most uses of this file can do without
+
+    return timm.create_model(name)
+
+
 def allocate(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """`model` with memory for its weights on the CPU, all zero: no figure of memory looks at their values."""
-    model = model.to(dtype).to_empty(device="cpu")
-    with torch.no_grad():
-        for tensor in (*model.parameters(), *model.buffers()):
-            tensor.zero_()
+    model.to_empty(device="cpu")
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = torch.zeros(tensor.shape, dtype=dtype if tensor.is_floating_point() else tensor.dtype)
     return model.eval()
 
 
