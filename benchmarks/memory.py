@@ -1,9 +1,12 @@
-"""Activation memory: our figures beside the allocator's, and how long they take.
+"""Activation memory: our figures beside the allocator's and other tools', and how long each takes.
 
     python -m benchmarks.memory [--quick] [--json FILE]
 
-Each network is recorded once, evaluated again at random strides, and run for real on the CPU with the allocator's
-events added up. All sizes are bytes, all times medians in milliseconds. `--quick` takes small networks and images.
+Three tables, one row a network. The first is one forward pass at batch 1 in fp32: our eager and fused peak, the real
+allocator's, and what torchinfo, fvcore and torch's MemTracker say. The second is time, in milliseconds: medians of
+ours, one call of theirs. The third counts the settings at which our figures are the real ones to the byte: own
+strides at batch 1 and 8 in fp32 and bf16, and random strides, where fused is held against a real run that frees after
+last use. `--quick` takes few networks and small images.
 """
 
 from __future__ import annotations
@@ -15,47 +18,18 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-import torchvision
-from torch import nn
 
 from redistill.memory import Tape, capture, measure_peak
 from redistill.red import REDConfig
-from redistill.unet import PAPER_UNET, UNet
 
-NETWORKS = (
-    "resnet18",
-    "resnet50",
-    "resnet152",
-    "resnext50_32x4d",
-    "mobilenet_v2",
-    "mobilenet_v3_small",
-    "mobilenet_v3_large",
-    "efficientnet_b0",
-    "vgg16",
-    "densenet121",
-    "googlenet",
-    "regnet_y_400mf",
-    "convnext_tiny",
-    "shufflenet_v2_x1_0",
-    "squeezenet1_1",
-    "vit_b_16",
-    "unet",
-)
-QUICK = ("resnet18", "resnet50", "mobilenet_v2", "unet")
-RED = REDConfig()
+from .exactness import RED, own_strides, random_settings
+from .networks import CNNS, NETWORKS, RED_STUDENTS, TIMM, UNET, allocate, build, example, random_strides
+from .other_tools import TOOLS
 
-
-def build(name: str) -> nn.Module:
-    """A network on the meta device: no weights, no time spent drawing them."""
-    with torch.device("meta"):
-        if name == "unet":
-            return UNet(**PAPER_UNET)
-        if name == "regnet_y_400mf":  # needs numbers while it is built
-            with torch.device("cpu"):
-                return torchvision.models.get_model(name).to("meta")
-        return torchvision.models.get_model(name, **({"init_weights": False} if name == "googlenet" else {}))
+QUICK = ("resnet50", "mobilenet_v2", UNET)
 
 
 def median_ms(run: Callable[[], object], repeats: int) -> float:
@@ -71,10 +45,9 @@ def median_ms(run: Callable[[], object], repeats: int) -> float:
 def reevaluation_ms(tape: Tape, red: REDConfig | None, settings: int) -> float | None:
     """Median time of one evaluation with both timelines at random strides; None where no strides can be changed."""
     chosen = random.Random(0)
-    points = [point for point in tape.points if point.direction == "down"]
     times = []
     for _ in range(settings):
-        strides = {point.name: chosen.choice((1, 2, 4)) for point in points}
+        strides = random_strides(tape, chosen)
         start = time.perf_counter()
         try:
             tape.profile(strides, red=red)
@@ -85,20 +58,16 @@ def reevaluation_ms(tape: Tape, red: REDConfig | None, settings: int) -> float |
     return 1000 * statistics.median(times) if times else None
 
 
-def measure(name: str, size: int, repeats: int) -> dict[str, object]:
-    """One row of the table."""
-    image_size = 32 if name == "unet" else 224 if name == "vit_b_16" else size
+def measure(name: str, image_size: int, repeats: int) -> dict[str, Any]:
+    """Bytes and times of one network at batch 1 in fp32."""
     shape = (1, 3, image_size, image_size)
     start = time.perf_counter()
-    tape = capture(build(name), shape)
+    tape = capture(build(name, image_size), shape)
     first = 1000 * (time.perf_counter() - start)
-    eager = tape.profile(accounting="eager")
-    fused = tape.profile()
-    model = build(name).to_empty(device="cpu")
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data.zero_()
-    images = torch.zeros(shape)
-    measured = measure_peak(model, (images, 10) if name == "unet" else images)
+    eager, fused = tape.profile(accounting="eager"), tape.profile()
+    images = example(name, image_size, 1)
+    model = allocate(build(name, image_size))
+    measured = measure_peak(model, images)
     return {
         "network": name,
         "image_size": image_size,
@@ -108,45 +77,119 @@ def measure(name: str, size: int, repeats: int) -> dict[str, object]:
         "fused_bytes": fused.peak_bytes,
         "peak_layer": fused.peak_layer,
         "capture_first_ms": first,
-        "capture_ms": median_ms(lambda: capture(build(name), shape), repeats),
+        "capture_ms": median_ms(lambda: capture(build(name, image_size), shape), repeats),
         "reevaluation_ms": reevaluation_ms(tape, None, 10 * repeats),
         "reevaluation_red_ms": reevaluation_ms(tape, RED, 10 * repeats),
+        "tools": {
+            tool: ask(build(name, image_size).eval() if tool == "torchinfo" else model, images)._asdict()
+            for tool, ask in TOOLS.items()
+        },
     }
 
 
-def _ms(value: object) -> str:
-    return f"{value:9.2f}" if isinstance(value, float) else f"{'-':>9}"
+def exactness(name: str, own_size: int, random_size: int, count: int) -> dict[str, Any]:
+    """The settings of one network at which our figures are the real ones."""
+    row: dict[str, Any] = {"network": name, "own_differences": own_strides(name, own_size)}
+    if name in (*CNNS, *TIMM):
+        row["random"] = random_settings(name, random_size, count, None)._asdict()
+    if name in RED_STUDENTS:
+        row["red_students"] = random_settings(name, random_size, count, RED)._asdict()
+    return row
+
+
+def print_bytes(rows: list[dict[str, Any]]) -> None:
+    """The first table, and the reasons of the tools that failed."""
+    print("\nBytes at batch 1 in fp32; theirs also as a multiple of the real eager peak")
+    print(f"{'network':<20}{'px':>4}{'fused':>13}{'eager':>13}{'allocator':>13}{'difference':>12}", end="")
+    print("".join(f"{tool:>21}" for tool in TOOLS))
+    reasons = []
+    for row in rows:
+        ours = (row["fused_bytes"], row["eager_bytes"], row["measured_bytes"])
+        line = f"{row['network']:<20}{row['image_size']:>4}" + "".join(f"{size:>13,}" for size in ours)
+        line += f"{row['difference_bytes']:>12,}"
+        for tool, said in row["tools"].items():
+            if said["bytes"] is None:
+                reasons.append(f"{tool} fails on {row['network']}: {said['reason']}")
+                line += f"{'fails':>21}"
+            else:
+                line += f"{said['bytes']:>13,} ({said['bytes'] / row['measured_bytes']:4.1f}×)"
+        print(line)
+    print(*reasons, sep="\n")
+
+
+def print_times(rows: list[dict[str, Any]]) -> None:
+    """The second table."""
+    print("Milliseconds; capture includes building the network, re-evaluation is at strides not seen before")
+    names = ("capture", "again", "with RED", *TOOLS)
+    print(f"{'network':<20}" + "".join(f"{name:>12}" for name in names))
+    for row in rows:
+        times = [row["capture_ms"], row["reevaluation_ms"], row["reevaluation_red_ms"]]
+        times += [said["ms"] for said in row["tools"].values()]
+        print(f"{row['network']:<20}" + "".join(f"{'–' if ms is None else format(ms, '.2f'):>12}" for ms in times))
+
+
+def print_exactness(row: dict[str, Any]) -> None:
+    """One row of the third table."""
+    differences = "".join(f"{difference:>14,}" for difference in row["own_differences"].values())
+    counts = ""
+    for kind in ("random", "red_students"):
+        found = row.get(kind)
+        for accounting in ("eager", "fused"):
+            share = f"{found[accounting]}/{found['tried']}" if found else "–"
+            counts += f"{share:>12}"
+    print(f"{row['network']:<20}{differences}{counts}", flush=True)
+
+
+def summary(rows: list[dict[str, Any]], exact: list[dict[str, Any]]) -> str:
+    """The last line, for machines."""
+    differences = [row["difference_bytes"] for row in rows]
+    differences += [difference for row in exact for difference in row["own_differences"].values()]
+    counts = [row[kind] for row in exact for kind in ("random", "red_students") if kind in row]
+    tried = sum(count["tried"] for count in counts)
+    values = {
+        "own_strides_exact": f"{differences.count(0)}/{len(differences)}",
+        "random_eager_exact": f"{sum(count['eager'] for count in counts)}/{tried}",
+        "random_fused_exact": f"{sum(count['fused'] for count in counts)}/{tried}",
+        "max_difference_bytes": max(*map(abs, differences), *(count["worst_bytes"] for count in counts)),
+    }
+    for tool in TOOLS:
+        times = [r["tools"][tool]["bytes"] / r["measured_bytes"] for r in rows if r["tools"][tool]["bytes"] is not None]
+        values[f"{tool.lower()}_times_real"] = f"{min(times):.2f}-{max(times):.2f}"
+    fifty = next(row for row in rows if row["network"] == "resnet50")
+    again = [row[key] for row in rows for key in ("reevaluation_ms", "reevaluation_red_ms") if row[key] is not None]
+    values |= {
+        "resnet50_capture_ms": f"{fifty['capture_ms']:.0f}",
+        "slowest_capture_ms": f"{max(row['capture_ms'] for row in rows):.0f}",
+        "resnet50_reevaluation_ms": f"{fifty['reevaluation_ms']:.2f}",
+        "resnet50_red_reevaluation_ms": f"{fifty['reevaluation_red_ms']:.2f}",
+        "slowest_reevaluation_ms": f"{max(again):.2f}",
+    }
+    return "memory " + " ".join(f"{key}={value}" for key, value in values.items())
 
 
 def main() -> None:
-    """Print the table, and write the rows to a file when asked to."""
+    """Print the tables, and write the rows to a file when asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small networks and images; ends within 45 s")
+    parser.add_argument("--quick", action="store_true", help="few networks and small images; ends within 45 s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     options = parser.parse_args()
-    names, size, repeats = (QUICK, 96, 2) if options.quick else (NETWORKS, 224, 5)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch 1, float32")
-    print(f"{'network':<20}{'eager':>12}{'measured':>12}{'difference':>12}{'fused':>12}", end="")
-    print(f"{'capture':>9}{'again':>9}{'RED':>9}  (ms; capture includes building)")
-    rows = []
+    names, size, repeats = (QUICK, 64, 1) if options.quick else (NETWORKS, 224, 5)
+    random_size, count = (48, 2) if options.quick else (64, 20)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, CPU")
+    sizes = {name: 32 if name == UNET else size for name in names}
+    rows = [measure(name, sizes[name], repeats) for name in names]
+    print_bytes(rows)
+    print_times(rows)
+    print("\nExact: bytes of difference at own strides; settings without a difference at random strides")
+    print(f"{'network':<20}{'b1 fp32':>14}{'b1 bf16':>14}{'b8 fp32':>14}{'b8 bf16':>14}", end="")
+    print(f"{'eager':>12}{'fused':>12}{'RED eager':>12}{'RED fused':>12}")
+    exact = []
     for name in names:
-        row = measure(name, size, repeats)
-        rows.append(row)
-        sizes = (row["eager_bytes"], row["measured_bytes"], row["difference_bytes"], row["fused_bytes"])
-        print(f"{name:<20}{''.join(f'{value:>12,}' for value in sizes)}", end="")
-        print(_ms(row["capture_ms"]) + _ms(row["reevaluation_ms"]) + _ms(row["reevaluation_red_ms"]), flush=True)
+        exact.append(exactness(name, sizes[name], random_size, count))
+        print_exactness(exact[-1])
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
-    exact = sum(row["difference_bytes"] == 0 for row in rows)
-    times = {row["network"]: row for row in rows}
-    fifty = times["resnet50"]
-    slowest = max(row["capture_ms"] for row in rows)
-    print(
-        f"memory exact={exact}/{len(rows)} max_difference_bytes={max(abs(row['difference_bytes']) for row in rows)} "
-        f"resnet50_capture_ms={fifty['capture_ms']:.0f} slowest_capture_ms={slowest:.0f} "
-        f"resnet50_reevaluation_ms={fifty['reevaluation_ms']:.2f} "
-        f"resnet50_red_reevaluation_ms={fifty['reevaluation_red_ms']:.2f}"
-    )
+        options.json.write_text(json.dumps({"figures": rows, "exactness": exact}, indent=1) + "\n")
+    print(summary(rows, exact))
 
 
 if __name__ == "__main__":

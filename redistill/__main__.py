@@ -82,8 +82,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_setting_options(command: argparse.ArgumentParser) -> None:
-    """An option for every setting of a run, and for those of its student."""
+    """An option for every setting of a run, and for those of its student and of its RED blocks."""
     from .distill import DistillConfig
+    from .red import REDConfig
 
     hints = typing.get_type_hints(DistillConfig)
     group = command.add_argument_group("settings (default: the preset's)")
@@ -97,7 +98,13 @@ def _add_setting_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--architecture", dest="student_architecture", help="the student's network, if another")
     group.add_argument("--strides", dest="student_strides", help="such as conv1=4,maxpool=1,layer4.0=1")
     group.add_argument("--image-size", dest="student_image_size", type=int, help="pixels a side")
-    group.add_argument("--no-red", action="store_true", help="leave RED blocks out")
+    group.add_argument("--alignment", dest="student_alignment", help="asynchronous or stage-wise")
+    group = command.add_argument_group("RED blocks of the student")
+    group.add_argument("--no-red", action="store_true", help="leave them out")
+    hints = typing.get_type_hints(REDConfig)
+    for item in dataclasses.fields(REDConfig):
+        kind = {"action": argparse.BooleanOptionalAction} if hints[item.name] is bool else {"type": hints[item.name]}
+        group.add_argument(f"--red-{item.name.replace('_', '-')}", dest=f"red_{item.name}", default=None, **kind)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -139,8 +146,13 @@ def _run_config(options: argparse.Namespace):
     student |= {name: value for name, value in given.items() if value is not None and name != "strides"}
     if options.student_strides is not None:
         student["strides"] = parse_strides(options.student_strides)
+    red = {name[4:]: value for name, value in vars(options).items() if name.startswith("red_") and value is not None}
+    if options.no_red and red:
+        raise ValueError(f"--no-red leaves no RED block whose {next(iter(red))} could be set; drop one of the two.")
     if options.no_red:
         student["red"] = None
+    elif red:
+        student["red"] = (student.get("red") or {}) | red
     return DistillConfig.from_dict(values | {"student": student})
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 
+from .ghost import weightless
 from .macs import block_macs, products, total_macs
 from .recorder import record
 from .red import REDBlock, REDConfig
@@ -359,7 +360,7 @@ def compile_program(
 @lru_cache(maxsize=256)
 def red_recording(channels: int, config: REDConfig) -> tuple[Recording, list[Weight]]:
     """A RED block of `channels` on its own, recorded once, and its weights."""
-    with torch.device("meta"):
+    with weightless():
         block = REDBlock(channels, config)
     return record(block, (torch.empty(1, channels, 4, 4, device="meta"),)), weights_of(block)
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from redistill import checkpoint
-from redistill.__main__ import main, parse_seeds, parse_strides
+from redistill.__main__ import _parser, _run_config, main, parse_seeds, parse_strides
+from redistill.red import REDConfig
 from redistill.student import StudentConfig, build_student
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,6 +36,21 @@ def test_train_distil_and_evaluate(tmp_path):
     figures = json.loads(result.stdout)
     assert figures["test_accuracy"] == checkpoint.read_metadata(tmp_path / "run" / "student").metrics["test_accuracy"]
     assert figures["peak_bytes"] > 0 and figures["parameters"] > 100_000
+
+
+def test_every_ablation_is_an_option():
+    words = "distill --kd dkd --dkd-beta 2 --feature-loss rkd --feature-weight 3 --init scratch --distance mse"
+    words += " --alignment stage-wise --no-red-gate --red-residual-kernel 5 --red-points outputs --teacher resnet18"
+    config = _run_config(_parser().parse_args([*words.split(), "--architecture", "mobilenet_v2", "--strides", ""]))
+    assert (config.kd, config.dkd_beta, config.feature_loss, config.feature_weight) == ("dkd", 2.0, "rkd", 3.0)
+    assert (config.init, config.distance) == ("scratch", "mse")
+    student = config.student
+    assert student.red == REDConfig(gate=False, residual_kernel=5, points="outputs")
+    assert (student.alignment, student.teacher, student.architecture) == ("stage-wise", "resnet18", "mobilenet_v2")
+    # A preset without RED blocks gets them with the first setting of theirs.
+    assert _run_config(_parser().parse_args(["distill", "--preset", "undistilled"])).student.red is None
+    words = ["distill", "--preset", "undistilled", "--red-gate"]
+    assert _run_config(_parser().parse_args(words)).student.red == REDConfig()
 
 
 def test_sample_writes_a_grid(tmp_path, capsys):
@@ -80,6 +96,10 @@ def test_search_prints_what_fits(capsys):
         (["distill", "--teacher-checkpoint", "/nowhere"], "No checkpoint '/nowhere'"),
         (["distill", "--strides", "conv1=64"], "choose smaller strides"),
         (["distill", "--steps", "0"], "steps is 0"),
+        (["distill", "--feature-loss", "crd"], "feature_loss is 'crd'; expected one of ['fitnet'"),
+        (["distill", "--alignment", "none"], "alignment is 'none'; expected one of ['asynchronous'"),
+        (["distill", "--red-points", "some"], "RED points is 'some'"),
+        (["distill", "--no-red", "--red-gate-kernel", "3"], "no RED block whose gate_kernel"),
         (["evaluate", "/nowhere"], "No checkpoint '/nowhere'"),
         (["sample", "/nowhere"], "No checkpoint '/nowhere'"),
         (["distill", "--run-dir", "/proc/run"], "cannot be written"),

@@ -1,0 +1,187 @@
+"""The page in a real browser: how long from a click on a stride to the redrawn chart, RED blocks on.
+
+    python -m benchmarks.page [--quick] [--json FILE]
+
+Starts the app on a free port of this machine, opens it in headless Chromium and walks through stride vectors of
+several teachers, one click at a time. Every vector is new on the way there and seen before on the way back. Times are
+milliseconds in the page, from the click to Plotly's redraw. Needs playwright and a Chromium (`apt-get install
+chromium`). `--quick` takes two teachers and fewer clicks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from redistill.teachers import TEACHERS
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM_OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+# Teachers, and the largest total reduction that the walk gives them: what their image has pixels for.
+WALKS = {"narrow_resnet": 32, "resnet50": 64, "mobilenet_v2": 64, "unet_small": 8}
+QUICK = ("narrow_resnet", "resnet50")
+PATIENCE_MS = 120_000
+SETTLE_MS = 150  # between clicks, so that no redraw of one is taken for that of the next
+
+CLICK = """([layer, stride]) => new Promise(resolve => {
+  const host = document.querySelector('#memory .liveplot');
+  const start = performance.now();
+  const done = time => { watcher.disconnect(); resolve(time); };
+  const watcher = new MutationObserver(() => done(performance.now() - start));
+  watcher.observe(host, {attributeFilter: ['data-revision']});
+  setTimeout(() => done(null), 10000);
+  document.querySelector(`#strides [data-layer='${layer}'] input[value='${stride}']`).click();
+})"""
+ROWS = """() => [...document.querySelectorAll('#strides [data-layer]')].map(row => [row.dataset.layer,
+  Number(row.querySelector('input:checked').value), [...row.querySelectorAll('input')].map(i => Number(i.value))])"""
+REVISION = "document.querySelector('#memory .liveplot').dataset.revision"
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Address of an app of its own, with an empty folder of runs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory() as home:
+        places = {"REDISTILL_RUNS": f"{home}/runs", "GRADIO_TEMP_DIR": f"{home}/gradio"}
+        with open(f"{home}/log.txt", "w+b") as log:
+            command = [sys.executable, "app.py", "--port", str(port)]
+            server = subprocess.Popen(command, cwd=ROOT, env=os.environ | places, stdout=log, stderr=log)
+            try:
+                _wait_for(address, server, log)
+                yield address
+            finally:
+                server.terminate()
+                server.wait(timeout=30)
+
+
+def _wait_for(address: str, server: subprocess.Popen, log: Any) -> None:
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    log.seek(0)
+    raise RuntimeError(f"The app did not start:\n{log.read().decode()}")
+
+
+def opened(browser: Browser, address: str) -> tuple[Page, float]:
+    """A page of a visitor who was never here, and the milliseconds until its chart is drawn."""
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    start = time.perf_counter()
+    page.goto(address)
+    page.wait_for_selector("#memory .liveplot[data-revision]", state="attached")
+    return page, 1000 * (time.perf_counter() - start)
+
+
+def choose_teacher(page: Page, name: str) -> None:
+    """Pick a teacher in the list, and wait until its chart is drawn."""
+    control = page.get_by_label("Teacher", exact=True).first
+    if control.input_value() == TEACHERS[name].title:
+        return
+    before = page.evaluate(REVISION)
+    control.click()
+    page.get_by_role("option", name=TEACHERS[name].title, exact=True).click()
+    page.wait_for_function(f"before => {REVISION} !== before", arg=before)
+    page.wait_for_timeout(1000)
+
+
+def walk(page: Page, clicks: int, reduction: int) -> tuple[list[float], list[float], int]:
+    """Click through `clicks` new stride vectors and back.
+
+    Returns the times at new vectors, those at vectors seen before, both in milliseconds, and the clicks that the
+    chart did not answer.
+    """
+    rows = page.evaluate(ROWS)
+    strides = {layer: stride for layer, stride, _ in rows}
+    chosen = random.Random(0)
+    seen = {tuple(strides.values())}
+    path: list[tuple[str, int, int]] = []  # (layer, stride before, stride after)
+    for _ in range(10_000):
+        layer, _, choices = chosen.choice(rows)
+        step = strides | {layer: chosen.choice(choices)}
+        if len(path) < clicks and tuple(step.values()) not in seen and math.prod(step.values()) <= reduction:
+            path.append((layer, strides[layer], step[layer]))
+            strides = step
+            seen.add(tuple(strides.values()))
+    there = [_clicked(page, layer, after) for layer, _, after in path]
+    back = [_clicked(page, layer, before) for layer, before, _ in reversed(path)]
+    answered = [[time for time in times if time is not None] for times in (there, back)]
+    return *answered, 2 * len(path) - sum(map(len, answered))
+
+
+def _clicked(page: Page, layer: str, stride: int) -> float | None:
+    found = page.evaluate(CLICK, [layer, stride])
+    page.wait_for_timeout(SETTLE_MS)
+    return found
+
+
+def percentile(times: list[float], share: float) -> float:
+    """The smallest time that `share` of all do not exceed."""
+    return sorted(times)[math.ceil(share * len(times)) - 1]
+
+
+def main() -> None:
+    """Print a row a teacher, and write the times to a file when asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="two teachers and fewer clicks; ends within 45 s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the times there")
+    options = parser.parse_args()
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not chromium:
+        parser.error("no Chromium found: apt-get install chromium")
+    teachers, clicks, loads = (QUICK, 10, 1) if options.quick else (tuple(WALKS), 30, 5)
+    rows = []
+    with served() as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        pages = [opened(browser, address) for _ in range(loads)]
+        for page, _ in pages[:-1]:
+            page.context.close()
+        load = statistics.median(ms for _, ms in pages)
+        print(f"page load {load:.0f} ms, median of {loads}\n")
+        print(
+            f"{'teacher':<16}{'new: median':>14}{'p95':>8}{'seen: median':>16}{'p95':>8}{'clicks':>9}{'unanswered':>13}"
+        )
+        page = pages[-1][0]
+        for name in teachers:
+            choose_teacher(page, name)
+            new, again, unanswered = walk(page, clicks, WALKS[name])
+            rows.append({"teacher": name, "new_ms": new, "again_ms": again, "unanswered": unanswered})
+            print(f"{name:<16}{statistics.median(new):>14.0f}{percentile(new, 0.95):>8.0f}", end="")
+            print(f"{statistics.median(again):>16.0f}{percentile(again, 0.95):>8.0f}", end="")
+            print(f"{len(new) + len(again):>9}{unanswered:>13}", flush=True)
+        browser.close()
+    if options.json:
+        options.json.write_text(json.dumps({"load_ms": load, "teachers": rows}, indent=1) + "\n")
+    medians = " ".join(
+        f"{row['teacher']}_new_ms={statistics.median(row['new_ms']):.0f} "
+        f"{row['teacher']}_again_ms={statistics.median(row['again_ms']):.0f}"
+        for row in rows
+    )
+    print(f"page load_ms={load:.0f} {medians} unanswered={sum(row['unanswered'] for row in rows)}")
+
+
+if __name__ == "__main__":
+    main()
