@@ -12,8 +12,11 @@ from typing import Any
 import gradio as gr
 import torch
 
+from redistill.alignment import RULES
 from redistill.datasets import DATASETS, find_dataset, load_split, shrink
 from redistill.distill import CHOICES, DistillConfig
+from redistill.feature_losses import FEATURE_LOSSES, find_feature_loss
+from redistill.ghost import weightless
 from redistill.presets import PRESETS, find_preset
 from redistill.student import StudentConfig, build_student
 
@@ -24,6 +27,9 @@ from .study import study
 from .watch import WatchPanel
 
 NO_TEACHER = "none"
+NO_LOSS = "none"
+ALIGNMENT_LABELS = {"asynchronous": "of the same map size", "stage-wise": "in the same place"}
+KD_LABELS = {"kl": "all classes at once", "dkd": "true class apart (DKD)"}
 FIRST_PRESET = "quick"
 SAMPLES = 8  # pictures shown of a data set
 
@@ -64,6 +70,8 @@ def build(tab: gr.Tab) -> DistillTab:
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     presets.input(take_preset, presets, [about, card, refusal, *form], **quiet)
     start.click(start_run, form, [refusal, panel.runs, *panel.shown], **quiet)
+    fields["alignment"].input(show_alignment, [student, fields["alignment"]], card, **quiet)
+    fields["feature_loss"].input(published_weight, fields["feature_loss"], fields["feature_weight"], **quiet)
     for event in (tab.select, fields["dataset"].change):
         event(show_pictures, fields["dataset"], panel.pictures, show_progress="hidden", api_visibility="private")
     return DistillTab(shown=[about, card, refusal, presets, *form], change=change, panel=panel)
@@ -97,9 +105,19 @@ def _fields(config: DistillConfig) -> dict[str, gr.components.Component]:
     radio("init", "Weights to start from", CHOICES["init"])
     with gr.Accordion("More settings", open=False):
         radio("distance", "Distance of the RED loss", CHOICES["distance"])
+        radio("alignment", "Learns from the teacher’s layer", [(ALIGNMENT_LABELS[rule], rule) for rule in RULES])
+        losses = [("nothing more", NO_LOSS), *((item.title, name) for name, item in FEATURE_LOSSES.items())]
+        found["feature_loss"] = gr.Dropdown(
+            losses, value=values["feature_loss"], label="Also learn from", filterable=False
+        )
         with gr.Row():
+            number("feature_weight", "Its weight", minimum=0)
             number("task_weight", "Task weight", minimum=0)
-            number("temperature", "KD temperature", minimum=0)
+        radio("kd", "KD compares", [(KD_LABELS[kind], kind) for kind in CHOICES["kd"]])
+        with gr.Row():
+            number("dkd_alpha", "DKD: true class", minimum=0)
+            number("dkd_beta", "DKD: others", minimum=0)
+        number("temperature", "KD temperature", minimum=0)
         radio("prediction_type", "Diffusion predicts", CHOICES["prediction_type"])
         radio("optimizer", "Optimizer", CHOICES["optimizer"])
         radio("schedule", "Learning-rate schedule", CHOICES["schedule"])
@@ -124,13 +142,16 @@ def _values(config: DistillConfig) -> dict[str, Any]:
     offered = [value for _, value in _teachers(config.student, config.dataset)]
     if values["teacher_checkpoint"] not in offered:
         values["teacher_checkpoint"] = offered[-1] if values["teacher_checkpoint"] is None else offered[0]
-    return values
+    weight = config.weights["feature_loss"] if config.feature_loss else None
+    values |= {"feature_loss": config.feature_loss or NO_LOSS, "feature_weight": weight}
+    return values | {"alignment": config.student.alignment}
 
 
 FIELDS = (
     "dataset", "teacher_checkpoint", "red_weight", "kd_weight", "steps", "batch_size", "learning_rate", "seed", "init",
-    "distance", "task_weight", "temperature", "prediction_type", "optimizer", "schedule", "warmup_steps",
-    "weight_decay", "grad_clip", "ema_decay", "validate_every", "save_every", "train_limit", "device",
+    "distance", "alignment", "feature_loss", "feature_weight", "task_weight", "kd", "dkd_alpha", "dkd_beta",
+    "temperature", "prediction_type", "optimizer", "schedule", "warmup_steps", "weight_decay", "grad_clip",
+    "ema_decay", "validate_every", "save_every", "train_limit", "device",
 )  # fmt: skip
 
 
@@ -162,6 +183,21 @@ def take_student(values: Any) -> list[Any]:
     ]
 
 
+def show_alignment(student: Any, rule: Any) -> str:
+    """The student's card with another alignment, which puts RED blocks elsewhere."""
+    try:
+        values = student if isinstance(student, Mapping) else {}
+        return _student_card(StudentConfig.from_dict({**values, "alignment": rule}))
+    except ValueError as error:
+        return notice("", str(error))
+
+
+def published_weight(feature_loss: Any) -> float | None:
+    """The weight that a feature loss is published with; empty for none."""
+    known = isinstance(feature_loss, str) and feature_loss in FEATURE_LOSSES
+    return FEATURE_LOSSES[feature_loss].weight if known else None
+
+
 def adapt(student: StudentConfig) -> tuple[StudentConfig, str]:
     """The student on the pictures there are (their classes, a side they come in), and a sentence where that differs."""
     spec = _specs(student)[0]
@@ -170,7 +206,7 @@ def adapt(student: StudentConfig) -> tuple[StudentConfig, str]:
     adapted = dataclasses.replace(student, image_size=size, num_classes=classes)
     if size == student.image_size:
         return adapted, ""
-    with torch.device("meta"):
+    with weightless():
         build_student(adapted)  # the strides must fit the smaller picture too
     return adapted, f"{spec.name} has no pictures of {student.image_size} px, so the student is distilled at {size} px."
 
@@ -190,7 +226,9 @@ def read_form(student: Any, values: Sequence[Any]) -> DistillConfig:
     if not isinstance(student, Mapping):
         raise ValueError("There is no student yet; choose a preset, or one in Explore.")
     settings = dict(zip(FIELDS, values, strict=True))
-    chosen = StudentConfig.from_dict(student)
+    chosen = StudentConfig.from_dict({**student, "alignment": settings.pop("alignment")})
+    if settings["feature_loss"] == NO_LOSS:
+        settings |= {"feature_loss": None, "feature_weight": None}
     teacher = settings.pop("teacher_checkpoint")
     dataset = settings["dataset"] if isinstance(settings["dataset"], str) else str(settings["dataset"])[:80]
     spec = find_dataset(dataset)
@@ -199,8 +237,11 @@ def read_form(student: Any, values: Sequence[Any]) -> DistillConfig:
             f"{dataset} has no pictures of {chosen.image_size} px; expected one of {list(spec.image_sizes)}."
         )
     if teacher in (None, "", NO_TEACHER):
-        if settings["kd_weight"] or settings["init"] == "teacher":
-            raise ValueError("KD and the teacher's weights need a trained teacher; choose one, or set KD weight to 0.")
+        if settings["kd_weight"] or settings["init"] == "teacher" or settings["feature_loss"]:
+            raise ValueError(
+                "KD, the teacher's weights and losses of its maps need a trained teacher; "
+                "choose one, or do without all three."
+            )
         folder = None
         settings["red_weight"] = 0.0
     else:
@@ -210,7 +251,7 @@ def read_form(student: Any, values: Sequence[Any]) -> DistillConfig:
     if settings["device"] not in ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))):
         raise ValueError(f"Device {str(settings['device'])[:80]!r} is not on this machine.")
     config = DistillConfig(student=chosen, teacher_checkpoint=folder, **settings)
-    with torch.device("meta"):
+    with weightless():
         build_student(chosen)  # strides that do not fit are said here, not in the run's log
     return config
 
@@ -220,7 +261,11 @@ def _title(config: DistillConfig) -> str:
     student = config.student
     sources = []
     if config.teacher_checkpoint:
-        sources = [name for name, weight in (("RED", config.red_weight), ("KD", config.kd_weight)) if weight]
+        red = "RED" if student.alignment == "asynchronous" else f"RED {student.alignment}"
+        names = {"red_loss": red, "kd_loss": "DKD" if config.kd == "dkd" else "KD"}
+        if config.feature_loss:
+            names["feature_loss"] = find_feature_loss(config.feature_loss).title
+        sources = [name for part, name in names.items() if config.weights[part]]
     learning = " + ".join(sources) if sources else "on its own"
     return f"{choices.describe_student(student)} · {learning} · seed {config.seed}"
 

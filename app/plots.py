@@ -10,6 +10,7 @@ STUDENT = "#0d9488"
 TEACHER = "#94a3b8"
 RED = "#e5484d"
 GOLD = "#d97706"
+VIOLET = "#8b5cf6"
 GREY = "#8a94a3"
 _GRID = "rgba(138, 148, 163, 0.22)"
 _KIB, _MIB, _GIB = 2**10, 2**20, 2**30
@@ -93,8 +94,8 @@ def base_layout(**settings: Any) -> dict[str, Any]:
     }
 
 
-LOSS_NAMES = {"loss": "total", "task_loss": "task", "red_loss": "RED", "kd_loss": "KD"}
-_LOSS_COLOURS = {"loss": GREY, "task_loss": STUDENT, "red_loss": RED, "kd_loss": GOLD}
+LOSS_NAMES = {"loss": "total", "task_loss": "task", "red_loss": "RED", "feature_loss": "features", "kd_loss": "KD"}
+_LOSS_COLOURS = {"loss": GREY, "task_loss": STUDENT, "red_loss": RED, "feature_loss": VIOLET, "kd_loss": GOLD}
 SCORE_NAMES = {"accuracy": "Validation accuracy", "prediction_loss": "Validation loss of the prediction"}
 _POINTS = 400  # a curve's most points; neighbours are averaged beyond that
 

@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 import torch
 
 from redistill.alignment import AlignedPair, align_points, red_sites
+from redistill.ghost import weightless
 from redistill.memory import MemoryProfile, ShapeRuleError, Tape, capture
 from redistill.red import REDConfig
 from redistill.strides import PoolingPoint, check_image_size, check_strides, input_channels, set_strides
@@ -55,7 +56,7 @@ def study(config: StudentConfig, accounting: str = "fused", dtype: str = "fp32")
         bare=bare,
         teacher_points=tuple(teacher_points),
         points=tuple(points),
-        pairs=tuple(align_points(points, teacher_points)),
+        pairs=tuple(align_points(points, teacher_points, config.alignment)),
         kernels=_kernels(tape),
         dtype=dtype,
     )
@@ -72,7 +73,7 @@ def check_size(size: object) -> int:
 def teacher_tape(name: str) -> Tape:
     """The recorded teacher at its own strides and usual size; kept, since every change is evaluated on it."""
     entry = find_teacher(name)
-    with torch.device("meta"):
+    with weightless():
         model = build_teacher(name)
     return capture(model, (1, input_channels(model), entry.image_size, entry.image_size))
 
@@ -82,18 +83,19 @@ def _profile(
 ) -> tuple[MemoryProfile, list[PoolingPoint]]:
     size = config.image_size
     try:
-        profile = tape.profile(config.strides, image_size=size, red=config.red, **settings)
+        profile = tape.profile(config.strides, image_size=size, red=config.red, alignment=config.alignment, **settings)
         return profile, tape.points_at(config.strides, size)
     except ShapeRuleError:
         strides = tuple(sorted(config.strides.items()))
         _, points = _captured(config.teacher, size, strides)
-        return _captured_red(config.teacher, size, strides, config.red).profile(**settings), points
+        tape = _captured_red(config.teacher, size, strides, config.red, config.alignment)
+        return tape.profile(**settings), points
 
 
 @lru_cache(maxsize=64)
 def _captured(teacher: str, image_size: int, strides: tuple[tuple[str, int], ...]) -> tuple[Tape, list[PoolingPoint]]:
     """A student without RED blocks that the teacher's tape cannot tell, recorded on its own; its pooling points."""
-    with torch.device("meta"):
+    with weightless():
         model = build_teacher(teacher)
         if hasattr(model, "set_pooling_strides"):  # checked by `study`; set_strides would trace the network once more
             own = {point.name: point.stride for point in teacher_tape(teacher).points if point.direction == "down"}
@@ -105,12 +107,14 @@ def _captured(teacher: str, image_size: int, strides: tuple[tuple[str, int], ...
 
 
 @lru_cache(maxsize=128)
-def _captured_red(teacher: str, image_size: int, strides: tuple[tuple[str, int], ...], red: REDConfig | None) -> Tape:
+def _captured_red(
+    teacher: str, image_size: int, strides: tuple[tuple[str, int], ...], red: REDConfig | None, alignment: str
+) -> Tape:
     """The same with RED blocks, put where `build_student` puts them."""
     bare, points = _captured(teacher, image_size, strides)
     if red is None:
         return bare
-    sites = red_sites(align_points(points, _points(teacher, image_size)), red)
+    sites = red_sites(align_points(points, _points(teacher, image_size), alignment), red)
     model = add_red(copy.deepcopy(bare.recording.model), sites, red)
     return capture(model, (1, input_channels(model), image_size, image_size))
 

@@ -1,10 +1,12 @@
 """What distillation gives back: test accuracy on emoji-clutter against peak activation memory.
 
-    python -m benchmarks.accuracy [--quick] [--seeds 0,1,2] [--methods none,red] [--runs DIR] [--json FILE]
+    python -m benchmarks.accuracy [--quick] [--seeds 0,1,2] [--methods none,red] [--device cuda] [--runs DIR]
 
 The teacher is the shipped one. Every student has the same strides, data, schedule and number of training images;
-only what it learns from differs, and for "scratch" what it starts from: the others start from the teacher's weights.
-Finished runs in DIR are read, not trained again, so the study can be stopped and continued.
+only what it learns from differs, and for the rows "from scratch" what it starts from: the others start from the
+teacher's weights. On a CPU the main rows have all seeds and the others the first one. Other losses have the weights
+that they are published with (redistill.feature_losses), RED and KD those of the preset "long". Finished runs in DIR
+are read, not trained again, so the study can be stopped and continued.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import argparse
 import dataclasses
 import json
 import statistics
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from tqdm import tqdm
 
 from redistill import checkpoint
 from redistill.distill import DistillConfig, distill
+from redistill.feature_losses import FEATURE_LOSSES
 from redistill.memory import capture
 from redistill.presets import CLUTTER_TEACHER, find_preset
 from redistill.red import REDConfig
@@ -29,23 +33,41 @@ from redistill.student import build_student
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the study; the RED and KD losses have the weights of the preset "long" where they are on."""
+    """One row of the study: what makes it differ from a student that starts from the teacher and learns alone."""
 
     title: str
-    blocks: bool = False  # the student has RED blocks
-    red: bool = False
-    kd: bool = False
-    init: str = "teacher"  # what the student starts from
+    blocks: REDConfig | None = None
+    alignment: str = "asynchronous"
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of DistillConfig
 
 
-METHODS = {
-    "scratch": Method("student, no distillation, from scratch", init="scratch"),
-    "none": Method("student, no distillation"),
-    "red-blocks": Method("student, RED blocks without their loss", blocks=True),
-    "red": Method("student, RED", blocks=True, red=True),
-    "kd": Method("student, KD", kd=True),
-    "red+kd": Method("student, RED + KD", blocks=True, red=True, kd=True),
+LONG = find_preset("long").config
+RED, KD = {"red_weight": LONG.red_weight}, {"kd_weight": LONG.kd_weight}
+# Zhao et al. (CVPR 2022), for networks of one family on CIFAR-100: 1 and 8 beside a cross entropy of weight 1.
+DKD = {"kd": "dkd", "kd_weight": 1.0, "dkd_alpha": 1.0, "dkd_beta": 8.0, "temperature": 4.0}
+MAIN = {
+    "scratch": Method("no distillation, from scratch", settings={"init": "scratch", "teacher_checkpoint": None}),
+    "none": Method("no distillation"),
+    "red-blocks": Method("RED blocks without their loss", REDConfig()),
+    "red": Method("RED", REDConfig(), settings=RED),
+    "kd": Method("KD", settings=KD),
+    "red+kd": Method("RED + KD", REDConfig(), settings=RED | KD),
 }
+OTHERS = {"dkd": Method("DKD", settings=DKD)}
+OTHERS |= {name: Method(loss.title, settings={"feature_loss": name}) for name, loss in FEATURE_LOSSES.items()}
+ABLATIONS = {
+    "red-mse": Method("RED, mean squared error", REDConfig(), settings=RED | {"distance": "mse"}),
+    "red-no-blocks": Method("RED loss without blocks", settings=RED),
+    "red-no-gate": Method("RED without gate", REDConfig(gate=False), settings=RED),
+    "red-no-encoder": Method("RED without residual encoder", REDConfig(residual_encoder=False), settings=RED),
+    "red-kernel-1": Method("RED, residual kernel 1", REDConfig(residual_kernel=1), settings=RED),
+    "red-kernel-5": Method("RED, residual kernel 5", REDConfig(residual_kernel=5), settings=RED),
+    "red-outermost": Method("RED, outermost layers", REDConfig(points="outermost"), settings=RED),
+    "red-outputs": Method("RED, outputs only", REDConfig(points="outputs"), settings=RED),
+    "red-stage-wise": Method("RED, stage-wise alignment", REDConfig(), alignment="stage-wise", settings=RED),
+    "red-scratch": Method("RED, from scratch", REDConfig(), settings=RED | {"init": "scratch"}),
+}
+METHODS = MAIN | OTHERS | ABLATIONS
 QUICK = {"steps": 8, "train_limit": 256, "validate_every": 8, "batch_size": 32}
 
 
@@ -54,12 +76,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few steps of each: shows that it works, nothing more")
     parser.add_argument("--seeds", default="0", help="such as 0,1,2 (default: %(default)s)")
-    parser.add_argument("--methods", default=",".join(METHODS), help="default: %(default)s")
+    parser.add_argument("--methods", help=f"default: all of {','.join(METHODS)}; with --quick the first {len(MAIN)}")
+    parser.add_argument("--device", default="cpu", help="such as cuda (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs/accuracy"), help="folder of the runs")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    methods = options.methods.split(",")
+    methods = options.methods.split(",") if options.methods else list(MAIN if options.quick else METHODS)
     unknown = sorted(set(methods) - set(METHODS))
     if unknown:
         parser.error(f"no method {unknown[0]!r}; expected some of {list(METHODS)}")
@@ -67,7 +90,8 @@ def main() -> None:
 
     rows = [_row("teacher", [checkpoint.read_metadata(CLUTTER_TEACHER)])]
     for method in methods:
-        configs = [_student(method, seed, options.quick) for seed in seeds]
+        trained = seeds if method in MAIN or options.device != "cpu" else seeds[:1]
+        configs = [_student(METHODS[method], seed, options.quick, options.device) for seed in trained]
         rows.append(_row(method, [_run(config, runs / f"{method}-{config.seed}") for config in configs]))
     print(_table(rows))
     if options.json:
@@ -76,20 +100,10 @@ def main() -> None:
     print(f"accuracy seeds={options.seeds} {figures}")
 
 
-def _student(method: str, seed: int, quick: bool) -> DistillConfig:
-    chosen = METHODS[method]
-    config = find_preset("long").config
-    settings: dict[str, Any] = QUICK if quick else {}
-    return dataclasses.replace(
-        config,
-        student=dataclasses.replace(config.student, red=REDConfig() if chosen.blocks else None),
-        teacher_checkpoint=CLUTTER_TEACHER if chosen.init == "teacher" or chosen.red or chosen.kd else None,
-        red_weight=config.red_weight if chosen.red else 0.0,
-        kd_weight=config.kd_weight if chosen.kd else 0.0,
-        init=chosen.init,
-        seed=seed,
-        **settings,
-    )
+def _student(method: Method, seed: int, quick: bool, device: str) -> DistillConfig:
+    alone = {"red_weight": 0.0, "kd_weight": 0.0, "seed": seed, "device": device}
+    student = dataclasses.replace(LONG.student, red=method.blocks, alignment=method.alignment)
+    return dataclasses.replace(LONG, student=student, **(alone | dict(method.settings) | (QUICK if quick else {})))
 
 
 def _run(config: DistillConfig, folder: Path) -> checkpoint.Metadata:
@@ -128,7 +142,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _title(method: str) -> str:
-    return "teacher" if method == "teacher" else METHODS[method].title
+    return "teacher" if method == "teacher" else f"student, {METHODS[method].title}"
 
 
 if __name__ == "__main__":

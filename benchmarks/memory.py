@@ -20,6 +20,7 @@ import torch
 import torchvision
 from torch import nn
 
+from redistill.ghost import weightless
 from redistill.memory import Tape, capture, measure_peak
 from redistill.red import REDConfig
 from redistill.unet import PAPER_UNET, UNet
@@ -49,7 +50,7 @@ RED = REDConfig()
 
 def build(name: str) -> nn.Module:
     """A network on the meta device: no weights, no time spent drawing them."""
-    with torch.device("meta"):
+    with weightless():
         if name == "unet":
             return UNet(**PAPER_UNET)
         if name == "regnet_y_400mf":  # needs numbers while it is built

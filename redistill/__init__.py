@@ -17,6 +17,7 @@ _PUBLIC = {
     "build_student": "student",
     "capture": "memory",
     "measure_peak": "memory",
+    "search_strides": "search",
     "red_loss": "losses",
     "DistillConfig": "distill",
     "load": "checkpoint",

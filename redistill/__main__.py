@@ -66,12 +66,25 @@ def _parser() -> argparse.ArgumentParser:
     memory.add_argument("--accounting", default="fused", help="fused or eager (default: %(default)s)")
     memory.add_argument("--no-red", action="store_true", help="leave RED blocks out")
     memory.set_defaults(run=_memory)
+
+    search = commands.add_parser("search", help="every choice of pooling strides of a network, and what fits a budget")
+    search.add_argument("teacher", help="name of a network, such as resnet50")
+    search.add_argument("--image-size", type=int, help="pixels a side (default: the network's usual)")
+    search.add_argument(
+        "--budget", help="such as 512KiB; 1 KiB is 1,024 bytes, 1 KB 1,000 (default: the teacher's peak)"
+    )
+    search.add_argument("--reduction", default="same", help="total reduction: same or any (default: %(default)s)")
+    search.add_argument("--no-red", action="store_true", help="leave RED blocks out")
+    search.add_argument("--accounting", default="fused", help="fused or eager (default: %(default)s)")
+    search.add_argument("--dtype", default="fp32", help="fp32, fp16, bf16 or int8 (default: %(default)s)")
+    search.set_defaults(run=_search)
     return parser
 
 
 def _add_setting_options(command: argparse.ArgumentParser) -> None:
-    """An option for every setting of a run, and for those of its student."""
+    """An option for every setting of a run, and for those of its student and of its RED blocks."""
     from .distill import DistillConfig
+    from .red import REDConfig
 
     hints = typing.get_type_hints(DistillConfig)
     group = command.add_argument_group("settings (default: the preset's)")
@@ -85,7 +98,13 @@ def _add_setting_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--architecture", dest="student_architecture", help="the student's network, if another")
     group.add_argument("--strides", dest="student_strides", help="such as conv1=4,maxpool=1,layer4.0=1")
     group.add_argument("--image-size", dest="student_image_size", type=int, help="pixels a side")
-    group.add_argument("--no-red", action="store_true", help="leave RED blocks out")
+    group.add_argument("--alignment", dest="student_alignment", help="asynchronous or stage-wise")
+    group = command.add_argument_group("RED blocks of the student")
+    group.add_argument("--no-red", action="store_true", help="leave them out")
+    hints = typing.get_type_hints(REDConfig)
+    for item in dataclasses.fields(REDConfig):
+        kind = {"action": argparse.BooleanOptionalAction} if hints[item.name] is bool else {"type": hints[item.name]}
+        group.add_argument(f"--red-{item.name.replace('_', '-')}", dest=f"red_{item.name}", default=None, **kind)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -127,8 +146,13 @@ def _run_config(options: argparse.Namespace):
     student |= {name: value for name, value in given.items() if value is not None and name != "strides"}
     if options.student_strides is not None:
         student["strides"] = parse_strides(options.student_strides)
+    red = {name[4:]: value for name, value in vars(options).items() if name.startswith("red_") and value is not None}
+    if options.no_red and red:
+        raise ValueError(f"--no-red leaves no RED block whose {next(iter(red))} could be set; drop one of the two.")
     if options.no_red:
         student["red"] = None
+    elif red:
+        student["red"] = (student.get("red") or {}) | red
     return DistillConfig.from_dict(values | {"student": student})
 
 
@@ -225,6 +249,47 @@ def _memory(options: argparse.Namespace) -> None:
     for title, profile in (("teacher", before), ("student", after)):
         print(f"{title}: {profile.peak_bytes:,} bytes ({profile.peak_bytes / 2**20:.3f} MiB) at {profile.peak_layer}")
     print(f"ratio: {before.peak_bytes / after.peak_bytes:.2f}")
+
+
+def _search(options: argparse.Namespace) -> None:
+    import torch
+
+    from .red import REDConfig
+    from .search import search_strides
+    from .teachers import build_teacher, find_teacher
+    from .units import parse_bytes
+
+    budget = None if options.budget is None else parse_bytes(options.budget)
+    size = find_teacher(options.teacher).image_size if options.image_size is None else options.image_size
+    with torch.device("meta"):
+        model = build_teacher(options.teacher)
+    result = search_strides(
+        model,
+        size,
+        reduction=options.reduction,
+        red=None if options.no_red else REDConfig(),
+        accounting=options.accounting,
+        dtype=options.dtype,
+    )
+    budget = result.teacher.peak_bytes if budget is None else budget
+    fitting = sum(candidate.peak_bytes <= budget for candidate in result.candidates)
+    print(f"{result.tried} choices of strides in {result.seconds:.1f} s: {result.refused} refused, ", end="")
+    print(f"{fitting} fit {budget:,} bytes ({budget / 2**20:.3f} MiB).")
+    print(f"The most computation kept in each amount of memory, by strides of {', '.join(result.teacher.strides)}:")
+    print(f"{'':<10}{'strides':<14}{'peak bytes':>13}{'without RED':>13}{'GMACs':>9}{'without RED':>13}  peak at")
+    print(_search_row("teacher", result.teacher))
+    for candidate in result.front:
+        if candidate.peak_bytes <= budget:
+            print(_search_row("", candidate))
+    if not fitting:
+        print(f"Nothing fits; the least memory is:\n{_search_row('', result.candidates[0])}")
+
+
+def _search_row(title: str, candidate) -> str:
+    strides = ",".join(map(str, candidate.strides.values()))
+    peaks = f"{candidate.peak_bytes:>13,}{candidate.bare_peak_bytes:>13,}"
+    macs = f"{candidate.macs / 1e9:>9.3f}{candidate.bare_macs / 1e9:>13.3f}"
+    return f"{title:<10}{strides:<14}{peaks}{macs}  {candidate.peak_layer}"
 
 
 def _profile(model, size: int, accounting: str = "fused"):

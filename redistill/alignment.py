@@ -1,7 +1,8 @@
-"""Asynchronous alignment: which layer of the teacher each resolution-changing layer of the student learns from.
+"""Alignment: which layer of the teacher each resolution-changing layer of the student learns from.
 
-ReDistill, arXiv 2406.03744, section 3.1. Layers are paired by the size of the maps they make, wherever they stand
-in their networks, because an aggressive-pooling student reaches a size earlier than its teacher does.
+ReDistill, arXiv 2406.03744, section 3.1. "asynchronous", the paper's rule, pairs layers by the size of the maps they
+make, wherever they stand in their networks, because an aggressive-pooling student reaches a size earlier than its
+teacher does. "stage-wise", the paper's ablation, pairs layers by their place; their maps then differ in size.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from torch import nn
 from .hooks import Feature
 from .red import REDConfig, select_sides
 from .strides import PoolingPoint, Size, find_pooling_points
+
+RULES = ("asynchronous", "stage-wise")
 
 
 @dataclass(frozen=True)
@@ -33,22 +36,40 @@ class AlignedPair:
     out_channels: int
 
 
-def align(student: nn.Module, teacher: nn.Module, image_size: int | Size) -> list[AlignedPair]:
+def align(
+    student: nn.Module, teacher: nn.Module, image_size: int | Size, rule: str = "asynchronous"
+) -> list[AlignedPair]:
     """Pair every pooling point of `student` with one of `teacher`, for images of `image_size` pixels.
 
     One entry a pooling point of the student, in order; points without a partner are in the list too, with the
-    reason. Neither model is changed.
+    reason. Neither model is changed. Raises ValueError for a rule that is not one of RULES.
     """
-    return align_points(find_pooling_points(student, image_size), find_pooling_points(teacher, image_size))
+    return align_points(find_pooling_points(student, image_size), find_pooling_points(teacher, image_size), rule)
 
 
-def align_points(student: Sequence[PoolingPoint], teacher: Sequence[PoolingPoint]) -> list[AlignedPair]:
-    """The rule itself, on points: same output size in an encoder, same input size in a decoder.
+def align_points(
+    student: Sequence[PoolingPoint], teacher: Sequence[PoolingPoint], rule: str = "asynchronous"
+) -> list[AlignedPair]:
+    """The rule itself, on points.
 
-    Of several partners the one whose other side agrees too comes first. The other side is aligned as well where it
-    agrees, except that the first layer aligns its output only and a U-Net's tail its input only.
+    "asynchronous": same output size in an encoder, same input size in a decoder. Of several partners the one whose
+    other side agrees too comes first. The other side is aligned as well where it agrees, except that the first layer
+    aligns its output only and a U-Net's tail its input only.
+
+    "stage-wise": the first with the first, the second with the second, encoder and decoder apart; that is the layer of
+    the same name in a teacher of the same architecture. Layers whose stride became 1 take part, and sizes may differ.
     """
+    check_rule(rule)
+    if rule == "stage-wise":
+        return _align_places(student, teacher)
     return [_align_point(point, teacher) for point in student]
+
+
+def check_rule(rule: str) -> str:
+    """The rule itself; ValueError, with the choices, where there is no such rule."""
+    if rule not in RULES:
+        raise ValueError(f"alignment is {rule!r}; expected one of {list(RULES)}.")
+    return rule
 
 
 def red_sites(pairs: Sequence[AlignedPair], config: REDConfig) -> dict[str, dict[str, int]]:
@@ -72,6 +93,19 @@ def feature_pairs(pairs: Sequence[AlignedPair], points: str = "all") -> list[tup
         for pair, sides in zip(aligned, kept, strict=True)
         for side in sides
     ]
+
+
+def _align_places(student: Sequence[PoolingPoint], teacher: Sequence[PoolingPoint]) -> list[AlignedPair]:
+    waiting = {way: [other for other in teacher if other.direction == way] for way in ("down", "up")}
+    pairs = []
+    for point in student:
+        if not waiting[point.direction]:
+            pairs.append(_pair(point, None, (), "the teacher has fewer resolution-changing layers"))
+            continue
+        partner = waiting[point.direction].pop(0)
+        sides = tuple(side for side in point.sides if side in partner.sides)
+        pairs.append(_pair(point, partner.name, sides, "both stand in the same place of their networks"))
+    return pairs
 
 
 def _align_point(point: PoolingPoint, teacher: Sequence[PoolingPoint]) -> AlignedPair:

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from .datasets import Split, augment, load_split, normalize
 from .evaluate import accuracy
-from .losses import kd_loss
-from .objective import FeaturePairs, aligned_features, forward_both
+from .losses import dkd_loss, kd_loss
+from .objective import Objective, build_objective, forward_both
 
 if TYPE_CHECKING:
     from .distill import DistillConfig
@@ -27,7 +27,7 @@ class Problem:
     config: DistillConfig
     model: nn.Module
     teacher: nn.Module | None
-    features: FeaturePairs
+    objective: Objective
     train: Split
     validation: Split
     device: torch.device
@@ -36,13 +36,13 @@ class Problem:
 def prepare(config: DistillConfig, model: nn.Module, teacher: nn.Module | None, device: torch.device) -> Problem:
     """Load the data and align the networks; the test split is not touched before `test`."""
     size = config.student.image_size
-    for network in filter(None, (model, teacher)):
+    objective = build_objective(config, model, teacher, (torch.zeros(2, 3, size, size, device=device),))
+    for network in filter(None, (model, teacher, objective.adapters)):
         network.to(memory_format=torch.channels_last)  # nearly halves the CPU time of a step of the narrow ResNet
     train = load_split(config.dataset, "train", size, limit=config.train_limit)
     limit = None if config.train_limit is None else max(1, config.train_limit // 6)
     validation = load_split(config.dataset, "validation", size, limit=limit)
-    features = aligned_features(config.student, model, teacher) if teacher is not None and config.red_weight else []
-    return Problem(config, model, teacher, features, train.to(device), validation.to(device), device)
+    return Problem(config, model, teacher, objective, train.to(device), validation.to(device), device)
 
 
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -52,13 +52,14 @@ def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str,
     images = normalize(augment(problem.train.images[rows], generator, kind="flip-shift"))
     images = images.contiguous(memory_format=torch.channels_last)
     with_kd = problem.teacher is not None and config.kd_weight > 0
-    logits, targets, red = forward_both(
-        problem.model, problem.teacher, (images,), problem.features, config.distance, with_output=with_kd
+    logits, targets, compared = forward_both(
+        problem.model, problem.teacher, (images,), problem.objective.comparisons, with_output=with_kd
     )
-    parts = {"task_loss": F.cross_entropy(logits, problem.train.labels[rows])}
-    if red is not None:
-        parts["red_loss"] = red
-    if with_kd:
+    labels = problem.train.labels[rows]
+    parts = {"task_loss": F.cross_entropy(logits, labels), **compared}
+    if with_kd and config.kd == "dkd":
+        parts["kd_loss"] = dkd_loss(logits, targets, labels, config.temperature, config.dkd_alpha, config.dkd_beta)
+    elif with_kd:
         parts["kd_loss"] = kd_loss(logits, targets, config.temperature)
     return parts
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .datasets import Split, augment, load_split, normalize
-from .objective import FeaturePairs, aligned_features, forward_both
+from .objective import Objective, build_objective, forward_both
 from .sampling import sample, to_grid
 from .strides import eval_mode
 
@@ -33,7 +33,7 @@ class Problem:
     config: DistillConfig
     model: nn.Module
     teacher: nn.Module | None
-    features: FeaturePairs
+    objective: Objective
     train: Split
     validation: Split
     scheduler: DDPMScheduler
@@ -52,9 +52,10 @@ def prepare(config: DistillConfig, model: nn.Module, teacher: nn.Module | None, 
     size = config.student.image_size
     train = load_split(config.dataset, "train", size, limit=config.train_limit).to(device)
     validation = load_split(config.dataset, "validation", size).to(device)
-    features = aligned_features(config.student, model, teacher) if teacher is not None and config.red_weight else []
+    example = (torch.zeros(2, 3, size, size, device=device), torch.zeros(2, dtype=torch.long, device=device))
+    objective = build_objective(config, model, teacher, example)
     scheduler = noise_scheduler(config.prediction_type)
-    return Problem(config, model, teacher, features, train, validation, scheduler, device)
+    return Problem(config, model, teacher, objective, train, validation, scheduler, device)
 
 
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -64,12 +65,10 @@ def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str,
     images = _augmented(problem, problem.train.images[rows], generator)
     noisy, times, target = _noised(problem, images, generator)
     with_kd = problem.teacher is not None and config.kd_weight > 0
-    output, teacher_output, red = forward_both(
-        problem.model, problem.teacher, (noisy, times), problem.features, config.distance, with_output=with_kd
+    output, teacher_output, compared = forward_both(
+        problem.model, problem.teacher, (noisy, times), problem.objective.comparisons, with_output=with_kd
     )
-    parts = {"task_loss": F.mse_loss(output.sample, target)}
-    if red is not None:
-        parts["red_loss"] = red
+    parts = {"task_loss": F.mse_loss(output.sample, target), **compared}
     if with_kd:
         parts["kd_loss"] = F.mse_loss(output.sample, teacher_output.sample)
     return parts

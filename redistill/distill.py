@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from . import checkpoint, classification, diffusion
 from .datasets import find_dataset
 from .evaluate import count_parameters
+from .feature_losses import find_feature_loss
 from .losses import DISTANCES
 from .run import RunFolder
 from .student import StudentConfig, build_student
@@ -32,6 +33,7 @@ TASKS = {"classification": classification, "diffusion": diffusion}
 CHOICES = {
     "init": ("scratch", "teacher"),
     "distance": DISTANCES,
+    "kd": ("kl", "dkd"),
     "optimizer": ("adamw", "sgd"),
     "schedule": ("one-cycle", "cosine", "constant"),
     "prediction_type": ("v_prediction", "epsilon"),
@@ -54,7 +56,12 @@ class DistillConfig:
     red_weight: float = 1.0  # of the mean RED loss over aligned feature maps; 0 keeps the blocks and drops the loss
     distance: str = "cosine"  # of the RED loss: "cosine" or "mse"
     kd_weight: float = 0.0  # of distillation at the output: KD of logits, or the error of the teacher's prediction
-    temperature: float = 4.0  # of KD
+    kd: str = "kl"  # of logits: "kl" (Hinton et al.) or "dkd" (decoupled, Zhao et al.)
+    temperature: float = 4.0  # of KD and DKD
+    dkd_alpha: float = 1.0  # DKD's weight of the true class against all others
+    dkd_beta: float = 8.0  # DKD's weight of the other classes among themselves
+    feature_loss: str | None = None  # one more loss between feature maps, of the table in feature_losses.py
+    feature_weight: float | None = None  # of that loss; None: as published
     prediction_type: str = "v_prediction"  # diffusion: what the network predicts
     steps: int = 1320  # optimizer steps
     batch_size: int = 128  # images a step
@@ -83,23 +90,43 @@ class DistillConfig:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1.")
-        for name in ("task_weight", "red_weight", "kd_weight", "weight_decay", "grad_clip", "warmup_steps"):
+        for name in ("task_weight", "red_weight", "kd_weight", "dkd_alpha", "dkd_beta", "weight_decay", "grad_clip"):
             _check_number(name, getattr(self, name), low=0)
+        if self.feature_weight is not None:
+            _check_number("feature_weight", self.feature_weight, low=0, exclusive=True)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
             raise ValueError(f"seed is {self.seed!r}; expected a whole number from 0 to {2**31 - 1}.")
         for name in ("learning_rate", "temperature"):
             _check_number(name, getattr(self, name), low=0, exclusive=True)
-        _check_number("ema_decay", self.ema_decay, low=0)
+        for name in ("warmup_steps", "ema_decay"):
+            _check_number(name, getattr(self, name), low=0)
         if not self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay!r}; expected a number from 0 up to, not including, 1.")
-        if self.teacher_checkpoint is None and (self.init == "teacher" or self.kd_weight > 0):
-            raise ValueError("Starting from the teacher and KD need a teacher; give its checkpoint folder.")
+        if self.feature_loss is not None:
+            find_feature_loss(self.feature_loss)
+        if self.teacher_checkpoint is None and (self.init == "teacher" or self.kd_weight > 0 or self.feature_loss):
+            raise ValueError(
+                "Starting from the teacher, KD and feature losses need a teacher; give its checkpoint folder."
+            )
+        if self.kd == "dkd" and self.student.task != "classification":
+            raise ValueError("kd is 'dkd', which takes class labels apart; expected 'kl' for a diffusion network.")
         task = find_dataset(self.dataset).task
         if (task == "classification") != (self.student.task == "classification"):
             raise ValueError(
                 f"Data set {self.dataset!r} is for {task}, but {self.student.student_architecture!r} is a network for "
                 f"{self.student.task}; choose a matching pair."
             )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each loss part in the total loss, by the part's name."""
+        feature = find_feature_loss(self.feature_loss).weight if self.feature_loss else 0.0
+        return {
+            "task_loss": self.task_weight,
+            "red_loss": self.red_weight,
+            "feature_loss": feature if self.feature_weight is None else self.feature_weight,
+            "kd_loss": self.kd_weight,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, keyed by field name."""
@@ -130,6 +157,7 @@ class TrainingState:
 
     model: nn.Module
     averaged: nn.Module  # the EMA copy, or the model itself without EMA
+    adapters: nn.Module  # what losses learn along with the model and no checkpoint keeps
     optimizer: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0  # of training and validation, over all sessions of the run
@@ -141,11 +169,13 @@ class TrainingState:
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best}
         if self.averaged is not self.model:
             state["averaged"] = self.averaged.state_dict()
+        state["adapters"] = self.adapters.state_dict()
         return state | {"step": self.step, "seconds": self.seconds, "best_score": self.best_score}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
         self.model.load_state_dict(state["model"])
+        self.adapters.load_state_dict(state.get("adapters", {}))  # resume points of older runs have none
         self.optimizer.load_state_dict(state["optimizer"])
         if self.averaged is not self.model:
             self.averaged.load_state_dict(state["averaged"])
@@ -164,7 +194,8 @@ def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, An
     Raises ValueError for settings that do not fit and for a loss that is not finite, OSError when the disk fails;
     the state saved last stays, and status.json says what happened.
     """
-    run = RunFolder(run_dir, config.to_dict())
+    # A folder may hold a run from before a setting existed; it was run with what is the default now.
+    run = RunFolder(run_dir, config.to_dict(), complete=lambda stored: DistillConfig.from_dict(stored).to_dict())
     if run.finished():
         run.close()
         return
@@ -204,7 +235,7 @@ def _train(config: DistillConfig, run: RunFolder) -> Iterator[dict[str, Any]]:
     torch.manual_seed(config.seed)
     model = build_student(config.student, weights=teacher if config.init == "teacher" else None).to(device)
     problem = task.prepare(config, model, teacher, device)
-    state = _start(config, model)
+    state = _start(config, model, problem.objective.adapters)
     resume_point = run.load_resume_point()
     if resume_point is not None:
         state.load_state_dict(resume_point)
@@ -249,10 +280,8 @@ def _step(config: DistillConfig, task, problem, state: TrainingState) -> dict[st
         group["lr"] = learning_rate(config, state.step)
     state.model.train()
     parts = task.losses(problem, state.step, generator)
-    loss = config.task_weight * parts["task_loss"]
-    for name in ("red", "kd"):
-        if f"{name}_loss" in parts:
-            loss = loss + getattr(config, f"{name}_weight") * parts[f"{name}_loss"]
+    weights = config.weights
+    loss = sum(weights[name] * value for name, value in parts.items())
     if not torch.isfinite(loss):
         raise NotFiniteLossError(
             f"The loss is {loss.item()} at step {state.step + 1}, so the run stops with the last good state kept; "
@@ -261,7 +290,8 @@ def _step(config: DistillConfig, task, problem, state: TrainingState) -> dict[st
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if config.grad_clip:
-        nn.utils.clip_grad_norm_(state.model.parameters(), config.grad_clip)
+        for trained in (state.model, state.adapters):  # apart, or a new adapter's gradient would shrink the student's
+            nn.utils.clip_grad_norm_(list(trained.parameters()), config.grad_clip)
     state.optimizer.step()
     if state.averaged is not state.model:
         update_average(state.averaged, state.model, config.ema_decay, state.step)
@@ -297,14 +327,15 @@ def _finish(config: DistillConfig, run: RunFolder, task, problem, state: Trainin
     return record
 
 
-def _start(config: DistillConfig, model: nn.Module) -> TrainingState:
+def _start(config: DistillConfig, model: nn.Module, adapters: nn.Module) -> TrainingState:
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else model
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters += adapters.parameters()
     if config.optimizer == "sgd":
         optimizer = torch.optim.SGD(parameters, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
     else:
         optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
-    return TrainingState(model, averaged, optimizer)
+    return TrainingState(model, averaged, adapters, optimizer)
 
 
 def learning_rate(config: DistillConfig, step: int) -> float:
@@ -320,15 +351,16 @@ def learning_rate(config: DistillConfig, step: int) -> float:
 
 @torch.no_grad()
 def update_average(averaged: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move `averaged` towards `model` in place: parameters by EMA, buffers (batch-norm statistics) by copy.
+    """Move `averaged` towards `model` in place: parameters and batch-norm statistics by EMA, counters by copy.
 
     Early steps use a smaller decay, (1 + step) / (10 + step), so that the random start is soon forgotten.
     """
     decay = min(decay, (1 + step) / (10 + step))
-    for target, source in zip(averaged.parameters(), model.parameters(), strict=True):
-        target.lerp_(source, 1 - decay)
-    for target, source in zip(averaged.buffers(), model.buffers(), strict=True):
-        target.copy_(source)
+    for target, source in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
+        if target.is_floating_point():
+            target.lerp_(source, 1 - decay)
+        else:
+            target.copy_(source)
 
 
 def check_device(name: str) -> torch.device:

@@ -6,7 +6,7 @@ network would need with other pooling strides, image sizes, batches, number form
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -14,28 +14,40 @@ from typing import Any
 from torch import Tensor, nn
 
 from .alignment import align_points, red_sites
+from .evaluation import Edits, Evaluator
 from .measure import measure_peak
-from .memory_profile import LayerMemory, LiveTensor, MemoryProfile, OpMemory
+from .memory_profile import LayerMemory, LiveTensor, MemoryProfile, OpMemory, Peak
 from .program import Blueprint, Program, Sites, compile_program
 from .recorder import example_inputs, record
 from .red import REDConfig
 from .shape_rules import Shape, ShapeRuleError
-from .strides import PoolingPoint, check_image_size, check_strides, find_pooling_points
-from .tape import ENTER, LEAVE, OP, POOLS, Recording, weights_of
-from .timelines import buffer_sizes, eager, fused
+from .stride_edits import StrideEditor
+from .strides import (
+    PoolingPoint,
+    check_image_size,
+    check_strides,
+    declares_points,
+    find_pooling_points,
+    pads_itself,
+    restride_points,
+)
+from .tape import ENTER, LEAVE, Recording, weights_of
+from .timelines import Timeline, buffer_sizes, eager, fused
 
 __all__ = [
     "LayerMemory",
     "LiveTensor",
     "MemoryProfile",
     "OpMemory",
+    "Peak",
     "ShapeRuleError",
     "Tape",
     "capture",
     "measure_peak",
 ]
 
-PROGRAMS_KEPT = 64  # compiled programs a tape remembers; each belongs to one set of RED sites and identity pools
+PROGRAMS_KEPT = 256  # compiled programs a tape remembers; each belongs to one set of RED sites and identity pools
+EVALUATIONS_KEPT = 8  # settings whose shapes a tape remembers: one edit asks for both accountings and the points
 ITEMSIZES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}  # bytes a number
 ACCOUNTINGS = ("fused", "eager")
 
@@ -79,10 +91,12 @@ class Tape:
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
-        self._ops = [(event[1], recording.nodes[event[1]]) for event in recording.events if event[0] == OP]
+        self._evaluator = Evaluator(recording)
         self._places = _module_values(recording)
         self._weights = weights_of(recording.model)
+        self._weight_sums: dict[int | None, tuple[int, int]] = {}
         self._blueprint = Blueprint(recording)
+        self._evaluated: dict[Any, tuple[list[Shape], Edits]] = {}
         self._programs: dict[Any, Program] = {}
         self._teacher_points: dict[tuple[int, int], list[PoolingPoint]] = {}
 
@@ -109,25 +123,66 @@ class Tape:
         accounting: str = "fused",
         fuse_add: bool = False,
         red: REDConfig | None = None,
+        alignment: str = "asynchronous",
     ) -> MemoryProfile:
         """Memory with other settings; what is not given stays as recorded.
 
         `strides` are keyed by pooling point. `dtype` ("fp32", "fp16", "bf16", "int8") is that of every floating-point
         tensor. `accounting` "eager" is what PyTorch allocates, "fused" what a deployment runtime holds; `fuse_add`
         lets its convolutions accumulate into the operand that is added to their result. With `red`, RED blocks stand
-        where a student of these strides has them when it is aligned with the network as recorded.
+        where a student of these strides has them when it is aligned (`alignment`) with the network as recorded.
 
         Raises ValueError for unknown names and values, and `ShapeRuleError`, a ValueError, where the tape does not
         say what would happen; build the model that way and capture it then.
         """
         itemsize = _check_choices(dtype, accounting, fuse_add, batch)
+        [(program, shapes, edits)] = self._prepare(strides, image_size, batch, (red,), alignment)
+        return self._summary(program, shapes, edits, itemsize, accounting, fuse_add)
+
+    def peaks(
+        self,
+        strides: Mapping[str, int] | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        batch: int | None = None,
+        dtype: str | None = None,
+        accounting: str = "fused",
+        fuse_add: bool = False,
+        reds: Sequence[REDConfig | None] = (None,),
+    ) -> list[Peak]:
+        """Peak, its layer and MACs as `profile` gives them, for each of `reds`, in less time: for many settings.
+
+        Raises ValueError and `ShapeRuleError` as `profile` does.
+        """
+        itemsize = _check_choices(dtype, accounting, fuse_add, batch)
+        result: list[Peak] = []
+        counted = macs = None
+        for program, shapes, _ in self._prepare(strides, image_size, batch, reds):
+            if macs is None:
+                macs = self._blueprint.macs(shapes)
+            if program is counted:  # settings that put in no block share a program
+                result.append(result[-1])
+                continue
+            counted = program
+            _, peak, _, layer = _count(program, shapes, itemsize, accounting, fuse_add)
+            result.append(Peak(peak, layer, macs + program.red_macs(shapes)))
+        return result
+
+    def _prepare(
+        self,
+        strides: Mapping[str, int] | None,
+        image_size: int | tuple[int, int] | None,
+        batch: int | None,
+        reds: Sequence[REDConfig | None],
+        alignment: str = "asynchronous",
+    ) -> Iterator[tuple[Program, list[Shape], Edits]]:
+        """For each of `reds`, the program to count, the shapes of its values and what the strides changed."""
         size = self._image_size if image_size is None else check_image_size(image_size)
         changed = self._changed_strides(strides, size) if strides else {}
-        recorded, identities = self._evaluate(changed, size, batch)
-        sites = self._red_sites(changed, size, recorded, red) if red is not None else {}
-        program = self._program(identities, sites, red)
-        shapes = program.shapes(recorded) if program.sources else recorded
-        return self._summary(program, shapes, itemsize, accounting, fuse_add)
+        recorded, edits = self._evaluate(changed, size, batch)
+        for red in reds:
+            sites = self._red_sites(changed, size, recorded, red, alignment) if red is not None else {}
+            program = self._program(edits.identities, sites, red)
+            yield program, program.shapes(recorded) if program.sources else recorded, edits
 
     def points_at(
         self, strides: Mapping[str, int] | None = None, image_size: int | tuple[int, int] | None = None
@@ -147,45 +202,39 @@ class Tape:
 
     def _evaluate(
         self, changed: Mapping[str, int], size: tuple[int, int], batch: int | None
-    ) -> tuple[list[Shape], frozenset[int]]:
-        """Shapes of all recorded values at other settings, and the nodes that became identities."""
-        recording = self.recording
-        recorded = recording.shapes
+    ) -> tuple[list[Shape], Edits]:
+        """Shapes of all recorded values at other settings, and what the strides changed."""
         first = self._input_at(size, batch)
+        key = (tuple(changed.items()), first)
+        found = self._evaluated.get(key)
+        if found is None:
+            found = self._evaluate_anew(changed, size, first)
+            if len(self._evaluated) >= EVALUATIONS_KEPT:
+                self._evaluated.pop(next(iter(self._evaluated)), None)
+            self._evaluated[key] = found
+        return found
+
+    def _evaluate_anew(
+        self, changed: Mapping[str, int], size: tuple[int, int], first: Shape
+    ) -> tuple[list[Shape], Edits]:
+        recording = self.recording
         if not changed and first == self.input_shape:
-            return recorded, frozenset()
+            return recording.shapes, Edits()
         if first[0] != self.input_shape[0] and len(recording.inputs) > 1:
             raise ShapeRuleError("The network has further inputs of unknown batch; capture it with this batch.")
-        overrides, identities = self._overrides(changed)
-        shapes = list(recorded)
-        shapes[recording.inputs[0]] = first
-        for index, node in self._ops:
-            args = overrides.get(index, node.args) if overrides else node.args
-            outs = node.outs
-            try:
-                if index in identities:
-                    shapes[outs[0]] = shapes[node.ins[0]]
-                elif len(outs) == 1:
-                    shapes[outs[0]] = node.rule(args, *[shapes[value] for value in node.ins])
-                else:
-                    for out, shape in zip(outs, node.rule(args, *[shapes[value] for value in node.ins]), strict=True):
-                        if shape is not None:
-                            shapes[out] = shape
-            except (ValueError, TypeError, IndexError) as error:
-                raise ShapeRuleError(f"Layer {node.layer or 'of the network itself'!r}: {error}") from None
-        for value, dims in recording.layouts:
-            if any((shapes[value][dim] == 1) != (recorded[value][dim] == 1) for dim in dims):
-                raise ShapeRuleError(
-                    f"A map of shape {shapes[value]}, recorded as {recorded[value]}, may need a copy where it needed "
-                    "none; capture the network at this size."
-                )
-        for value, dim in recording.whole_slices:
-            if shapes[value][dim] != recorded[value][dim]:
-                raise ShapeRuleError(
-                    f"A slice to {recorded[value][dim]} took all of a map that is now {shapes[value]}; capture the "
-                    "network at this size."
-                )
-        return shapes, identities
+        if (changed or first[2:] != self.input_shape[2:]) and self._self_padding is not None:
+            raise ShapeRuleError(
+                f"Layer {self._self_padding!r} may pad by its stride and its input's size; capture the network anew."
+            )
+        if declares_points(recording.model):  # refuse what the network would refuse
+            down = [changed.get(point.name, point.stride) for point in self.points if point.direction == "down"]
+            recording.model.check_image_size(size, down)
+        edits = self._editor.edits(changed) if changed else Edits()
+        return self._evaluator.shapes(first, edits), edits
+
+    @cached_property
+    def _self_padding(self) -> str | None:
+        return next((path for path, module in self.recording.model.named_modules() if pads_itself(module)), None)
 
     def _input_at(self, size: tuple[int, int], batch: int | None) -> Shape:
         shape = self.input_shape
@@ -195,55 +244,27 @@ class Tape:
             shape = (*shape[:2], *size)
         return shape if batch is None else (batch, *shape[1:])
 
-    def _overrides(self, changed: Mapping[str, int]) -> tuple[dict[int, tuple], frozenset[int]]:
-        """Arguments of the operators whose stride changes, and the pools that a stride of 1 turns into nothing."""
-        if not changed:
-            return {}, frozenset()
-        if hasattr(self.recording.model, "set_pooling_strides"):
-            raise ShapeRuleError("Other strides change this network's structure; build it with them and capture it.")
-        modules = {path for point in self.points if point.name in changed for path in point.modules}
-        stride_of = {path: changed[p.name] for p in self.points if p.name in changed for path in p.modules}
-        overrides, identities = {}, set()
-        for path in modules:
-            stride = stride_of[path]
-            found = self._strided.get(self.recording.paths[path], ())
-            if not found:
-                raise ShapeRuleError(f"Layer {path!r} did nothing when it was recorded; capture the network anew.")
-            for index in found:
-                node = self.recording.nodes[index]
-                if node.op in POOLS and stride == 1 and any(side % 2 == 0 for side in node.args[1]):
-                    identities.add(index)
-                place = 2 if node.op in POOLS else 3
-                overrides[index] = (*node.args[:place], [stride, stride], *node.args[place + 1 :])
-        return overrides, frozenset(identities)
-
     @cached_property
-    def _strided(self) -> dict[str, list[int]]:
-        """Convolutions and window pools by layer."""
-        found: dict[str, list[int]] = {}
-        for index, node in self._ops:
-            if node.op in (*POOLS, "convolution"):
-                found.setdefault(node.layer, []).append(index)
-        return found
+    def _editor(self) -> StrideEditor:
+        return StrideEditor(self.recording, self.points)
 
     def _red_sites(
-        self, changed: Mapping[str, int], size: tuple[int, int], shapes: list[Shape], red: REDConfig
+        self, changed: Mapping[str, int], size: tuple[int, int], shapes: list[Shape], red: REDConfig, alignment: str
     ) -> Sites:
         """Where a student of these strides gets RED blocks when it is aligned with the network as recorded."""
-        if any(node.is_red for _, node in self._ops):
+        if any(node.is_red for _, node in self._evaluator.ops):
             raise ValueError("The network carries RED blocks already; expected one without them, or red=None.")
-        if hasattr(self.recording.model, "set_pooling_strides"):
-            raise ShapeRuleError("RED blocks are part of this network's structure; build the student and capture it.")
         if size not in self._teacher_points:
             self._teacher_points[size] = self._points_at({}, self._evaluate({}, size, None)[0])
         student = self._points_at(changed, shapes)
-        return red_sites(align_points(student, self._teacher_points[size]), red)
+        return red_sites(align_points(student, self._teacher_points[size], alignment), red)
 
     def _points_at(self, changed: Mapping[str, int], shapes: list[Shape]) -> list[PoolingPoint]:
         if not changed and shapes is self.recording.shapes:
             return list(self.points)
-        if hasattr(self.recording.model, "set_pooling_strides"):
-            raise ShapeRuleError("At other sizes this network's points are not known; capture it at this size.")
+        if declares_points(self.recording.model):
+            size = shapes[self.recording.inputs[0]][-2:]
+            return restride_points(self.points, changed, size)
         points, reduction = [], 1
         for point in self.points:
             stride = changed.get(point.name, point.stride)
@@ -264,26 +285,30 @@ class Tape:
         key = (identities, tuple((path, *sides) for path, sides in sites.items()), red if sites else None)
         if key not in self._programs:
             if len(self._programs) >= PROGRAMS_KEPT:
-                self._programs.pop(next(iter(self._programs)))
+                self._programs.pop(next(iter(self._programs)), None)
             self._programs[key] = compile_program(self._blueprint, identities, sites, red)
         return self._programs[key]
 
     def _summary(
-        self, program: Program, shapes: list[Shape], itemsize: int | None, accounting: str, fuse_add: bool
+        self,
+        program: Program,
+        shapes: list[Shape],
+        edits: Edits,
+        itemsize: int | None,
+        accounting: str,
+        fuse_add: bool,
     ) -> MemoryProfile:
-        sizes = buffer_sizes(program, shapes, itemsize)
-        line = eager(program, sizes) if accounting == "eager" else fused(program, shapes, sizes, fuse_add)
-        peak = max(line.live, default=0)
-        index = line.live.index(peak) if line.live else 0
-        spliced = sum(weight.bytes(itemsize) for weight in program.red_weights)
-        own_red = sum(weight.bytes(itemsize) for weight in self._weights if weight.is_red)
+        line, peak, index, layer = _count(program, shapes, itemsize, accounting, fuse_add)
+        sizes = line.sizes
+        weights, red_weights = self._weight_bytes(itemsize)
+        spliced = (*edits.added_weights, *program.red_weights)
         return MemoryProfile(
             peak_bytes=peak,
-            peak_layer=program.steps[index].layer if line.live else "",
+            peak_layer=layer,
             peak_index=index,
             red_peak_bytes=max((line.live[i] for i in program.red_steps), default=0),
-            weight_bytes=sum(weight.bytes(itemsize) for weight in self._weights) + spliced,
-            red_weight_bytes=own_red + spliced,
+            weight_bytes=weights + sum(weight.bytes(itemsize) for weight in spliced),
+            red_weight_bytes=red_weights + sum(weight.bytes(itemsize) for weight in spliced if weight.is_red),
             input_bytes=sum(sizes[buffer] for buffer in program.inputs),
             output_bytes=sum(sizes[buffer] for buffer in program.outputs),
             accounting=accounting,
@@ -291,6 +316,27 @@ class Tape:
             _shapes=shapes,
             _timeline=line,
         )
+
+    def _weight_bytes(self, itemsize: int | None) -> tuple[int, int]:
+        """Bytes of the recorded network's weights, and of those in RED blocks."""
+        if itemsize not in self._weight_sums:
+            sizes = [(weight.bytes(itemsize), weight.is_red) for weight in self._weights]
+            total, red = sum(size for size, _ in sizes), sum(size for size, is_red in sizes if is_red)
+            self._weight_sums[itemsize] = total, red
+        return self._weight_sums[itemsize]
+
+
+def _count(
+    program: Program, shapes: list[Shape], itemsize: int | None, accounting: str, fuse_add: bool
+) -> tuple[Timeline, int, int, str]:
+    """The timeline, its peak, and the operator and layer of the peak."""
+    sizes = buffer_sizes(program, shapes, itemsize)
+    line = eager(program, sizes) if accounting == "eager" else fused(program, shapes, sizes, fuse_add)
+    if not line.live:
+        return line, 0, 0, ""
+    peak = max(line.live)
+    index = line.live.index(peak)
+    return line, peak, index, program.steps[index].layer
 
 
 def _check_choices(dtype: str | None, accounting: str, fuse_add: bool, batch: int | None) -> int | None:

@@ -21,6 +21,14 @@ class OpMemory(NamedTuple):
     is_red: bool
 
 
+class Peak(NamedTuple):
+    """The figures of one evaluation that a search compares."""
+
+    bytes: int
+    layer: str  # module path; "" for operators of the network's own forward
+    macs: int
+
+
 class LayerMemory(NamedTuple):
     """A module that runs operators itself: the most bytes alive while it does, and what it leaves."""
 
@@ -58,6 +66,11 @@ class MemoryProfile:
     _program: Program = field(repr=False, compare=False)
     _shapes: list[Shape] = field(repr=False, compare=False)
     _timeline: Timeline = field(repr=False, compare=False)
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of one pass over the whole batch, RED blocks included."""
+        return self._program.macs(self._shapes)
 
     @cached_property
     def timeline(self) -> tuple[OpMemory, ...]:

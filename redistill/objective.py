@@ -1,33 +1,74 @@
-"""One forward pass of student and teacher, with the RED losses between them."""
+"""What a student learns from its teacher's feature maps: which maps are compared, and how, in one pass of both."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from .alignment import align, feature_pairs
-from .hooks import Feature, forward_with_features
-from .losses import channel_mean, mean_of, red_loss
+from .feature_losses import find_feature_loss
+from .hooks import Feature, FeatureInfo, Wanted, forward_with_features, inspect_features, last_features
+from .losses import channel_mean, mean_of, pool_to_smaller, red_loss
 from .student import StudentConfig
+
+if TYPE_CHECKING:
+    from .distill import DistillConfig
 
 FeaturePairs = Sequence[tuple[Feature, Feature]]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """One loss between feature maps: what is kept of which map of either network, and the loss of all that."""
+
+    name: str  # of the loss part: "red_loss" or "feature_loss"
+    student: Sequence[Wanted]
+    teacher: Sequence[Wanted]
+    loss: Callable[[Sequence[Any], Sequence[Any]], Tensor]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """All comparisons of a run, and the modules that they learn along with the student and that end with the run."""
+
+    comparisons: Sequence[Comparison] = ()
+    adapters: nn.ModuleList = field(default_factory=nn.ModuleList)
+
+
+def build_objective(
+    config: DistillConfig, student: nn.Module, teacher: nn.Module | None, example: Sequence[Any]
+) -> Objective:
+    """What `config` lets the student learn from the teacher's maps; nothing without a teacher.
+
+    `example` are inputs of both networks, on their device; they show which maps there are. Adapters draw their first
+    weights from torch's global generator. Raises ValueError when a loss needs aligned layers and nothing aligns.
+    """
+    comparisons: list[Comparison] = []
+    adapters = nn.ModuleList()
+    if teacher is not None and config.red_weight > 0:
+        comparisons.append(_red(aligned_features(config.student, student, teacher), config.distance))
+    if teacher is not None and config.feature_loss is not None:
+        comparison, adapters = _feature(config, student, teacher, example)
+        comparisons.append(comparison)
+    return Objective(comparisons, adapters.to(example[0].device))
+
+
 def aligned_features(config: StudentConfig, student: nn.Module, teacher: nn.Module) -> FeaturePairs:
-    """The feature maps that the RED loss compares: all that carry RED blocks, or all aligned ones without blocks.
+    """The aligned feature maps that losses compare: all that carry RED blocks, or all of them without blocks.
 
     Raises ValueError when nothing aligns, since there would be nothing to learn from the teacher's maps.
     """
-    pairs = align(student, teacher, config.image_size)
+    pairs = align(student, teacher, config.image_size, config.alignment)
     features = feature_pairs(pairs, config.red.points if config.red else "all")
     if not features:
         reasons = "; ".join(f"{pair.student}: {pair.reason}" for pair in pairs)
         raise ValueError(
             f"No layer of the student aligns with the teacher ({reasons}); "
-            "choose other strides, or set red_weight to 0."
+            "choose other strides, or set red_weight to 0 and no feature_loss of aligned layers."
         )
     return features
 
@@ -36,22 +77,70 @@ def forward_both(
     student: nn.Module,
     teacher: nn.Module | None,
     inputs: Sequence[Any],
-    features: FeaturePairs,
-    distance: str,
+    comparisons: Sequence[Comparison],
     with_output: bool,
-) -> tuple[Any, Any, Tensor | None]:
-    """Outputs of student and teacher for the same inputs, and the mean RED loss over `features` (or None).
+) -> tuple[Any, Any, dict[str, Tensor]]:
+    """Outputs of student and teacher for the same inputs, and the loss of every comparison by its name.
 
-    The teacher runs without gradients, and, unless its output is wanted (`with_output`), only as far as its last
-    aligned layer; its output is None then. Maps are reduced to their channel mean as they appear, so neither network
-    keeps whole feature maps for the loss.
+    The teacher runs without gradients, and, unless its output is wanted (`with_output`), only as far as the last map
+    that is compared; its output is None then. What is kept of the maps lives until this returns; after that the
+    gradient alone holds what it needs.
     """
-    if teacher is None or not (features or with_output):
-        return student(*inputs), None, None
+    if teacher is None or not (comparisons or with_output):
+        return student(*inputs), None, {}
     with torch.no_grad():
-        teacher_output, targets = forward_with_features(
-            teacher, inputs, [pair[1] for pair in features], channel_mean, stop_after_last=not with_output
-        )
-    output, maps = forward_with_features(student, inputs, [pair[0] for pair in features], channel_mean)
-    losses = [red_loss(maps[mine], targets[theirs], distance) for mine, theirs in features]
-    return output, teacher_output, mean_of(losses) if losses else None
+        wanted = [want for comparison in comparisons for want in comparison.teacher]
+        teacher_output, targets = forward_with_features(teacher, inputs, wanted, stop_after_last=not with_output)
+    wanted = [want for comparison in comparisons for want in comparison.student]
+    output, kept = forward_with_features(student, inputs, wanted)
+    losses = {}
+    for comparison in comparisons:
+        count = len(comparison.student)
+        losses[comparison.name] = comparison.loss(kept[:count], targets[:count])
+        del kept[:count], targets[:count]
+    return output, teacher_output, losses
+
+
+def _red(pairs: FeaturePairs, distance: str) -> Comparison:
+    """The mean RED loss over aligned maps, of which only the mean over channels is kept."""
+
+    def loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+        sized = [pool_to_smaller(s, t) for s, t in zip(student, teacher, strict=True)]
+        return mean_of([red_loss(s, t, distance) for s, t in sized])
+
+    return Comparison(
+        "red_loss", [(mine, channel_mean) for mine, _ in pairs], [(theirs, channel_mean) for _, theirs in pairs], loss
+    )
+
+
+def _feature(
+    config: DistillConfig, student: nn.Module, teacher: nn.Module, example: Sequence[Any]
+) -> tuple[Comparison, nn.ModuleList]:
+    method = find_feature_loss(config.feature_loss)
+    if method.layers == "last":
+        pairs: FeaturePairs = [(last_features(student), last_features(teacher))]
+    else:
+        pairs = aligned_features(config.student, student, teacher)
+        pairs = pairs[len(pairs) // 2 :][:1] if method.layers == "middle" else pairs
+    mine = inspect_features(student, example, [pair[0] for pair in pairs])
+    theirs = inspect_features(teacher, example, [pair[1] for pair in pairs])
+    losses = [method.loss(s.channels, t.channels) for s, t in zip(mine, theirs, strict=True)]
+
+    def loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+        parts = []
+        for compare, s, t in zip(losses, student, teacher, strict=True):
+            parts.append(compare(*(pool_to_smaller(s, t) if s.dim() == 4 else (s, t))))
+        return torch.stack(parts).sum()
+
+    comparison = Comparison(
+        "feature_loss",
+        [(pair[0], _keeping(method.keep, info)) for pair, info in zip(pairs, mine, strict=True)],
+        [(pair[1], _keeping(method.keep, info)) for pair, info in zip(pairs, theirs, strict=True)],
+        loss,
+    )
+    return comparison, nn.ModuleList(module for module in losses if isinstance(module, nn.Module))
+
+
+def _keeping(keep: Callable[[Tensor], Tensor], info: FeatureInfo) -> Callable[[Tensor], Tensor]:
+    """`keep` itself, or on a copy of a map that the network is going to overwrite."""
+    return (lambda features: keep(features.clone())) if info.overwritten else keep

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import torch
 
+from .ghost import weightless
+from .macs import block_macs, products, total_macs
 from .recorder import record
 from .red import REDBlock, REDConfig
 from .shape_rules import Shape, ShapeRuleError
@@ -62,6 +64,8 @@ class Program:
     last: list[int]  # per buffer: the last step that touches it; len(steps) for outputs, -1 for never
     red_weights: list[Weight]  # of the RED blocks put in
     red_steps: list[int]
+    red_blocks: list[tuple[int, Recording]]  # those put in, each with the value that it stands behind
+    blueprint: Blueprint
 
     @cached_property
     def fusions(self) -> dict[int, Fusion]:
@@ -74,6 +78,14 @@ class Program:
         for source in self.sources:
             shapes.append(shapes[source])
         return shapes
+
+    def macs(self, shapes: list[Shape]) -> int:
+        """Multiply-accumulates at these shapes, RED blocks included."""
+        return self.blueprint.macs(shapes) + self.red_macs(shapes)
+
+    def red_macs(self, shapes: list[Shape]) -> int:
+        """Multiply-accumulates of the RED blocks put in."""
+        return sum(block_macs(block, shapes[value]) for value, block in self.red_blocks)
 
 
 class _Draft:
@@ -121,6 +133,7 @@ class Blueprint:
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self.items: list[Call | Event] = []
+        self.products = products(recording)
         for event in recording.events:
             if event[0] != OP:
                 self.items.append(event)
@@ -138,6 +151,10 @@ class Blueprint:
                 compiler.nodes(item)
                 if len(compiler.steps) > before:
                     self.items[i] = item._replace(step=compiler.steps[-1].finish())
+
+    def macs(self, shapes: list[Shape]) -> int:
+        """Multiply-accumulates of the network as recorded, at these shapes."""
+        return total_macs(self.products, shapes)
 
 
 class _Compiler:
@@ -161,6 +178,7 @@ class _Compiler:
         self.scopes: dict[str, tuple[int, int | None, int]] = {}  # path → (value, earlier alias, buffer of red_in)
         self.used: set[tuple[str, str]] = set()
         self.red_weights: list[Weight] = []
+        self.red_blocks: list[tuple[int, Recording]] = []
 
     def compile(self) -> Program:
         identities, changed = self.identities, self.changed
@@ -281,6 +299,7 @@ class _Compiler:
         value = self.alias.get(value, value)
         block, weights = red_recording(self.sites[path][side], self.config)
         self.red_weights += weights
+        self.red_blocks.append((value, block))
         values, buffers = len(self.buffer_of), len(self.buffer_values)
         self.sources += [value] * len(block.shapes)
         self.buffer_of += [buffer + buffers if buffer >= 0 else WEIGHTS for buffer in block.buffer_of]
@@ -323,6 +342,8 @@ class _Compiler:
             last=last,
             red_weights=self.red_weights,
             red_steps=[i for i, step in enumerate(steps) if step.is_red],
+            red_blocks=self.red_blocks,
+            blueprint=self.blueprint,
         )
 
 
@@ -339,7 +360,7 @@ def compile_program(
 @lru_cache(maxsize=256)
 def red_recording(channels: int, config: REDConfig) -> tuple[Recording, list[Weight]]:
     """A RED block of `channels` on its own, recorded once, and its weights."""
-    with torch.device("meta"):
+    with weightless():
         block = REDBlock(channels, config)
     return record(block, (torch.empty(1, channels, 4, 4, device="meta"),)), weights_of(block)
 

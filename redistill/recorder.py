@@ -7,14 +7,12 @@ operator" that a workspace must not outlive), and a weak reference to each stora
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import inspect
 import types
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from itertools import chain
 from typing import Any
 
 import torch
@@ -24,6 +22,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .fitted_rules import fitted_rule, fixed_rule
+from .ghost import ghost, ghost_of
+from .meta_ops import elementwise
 from .red import REDBlock
 from .shape_rules import RULES, Rule, Shape, find_rule, is_pointwise
 from .tape import ENTER, FREE, LEAVE, OP, WEIGHTS, Buffer, Node, Recording, shown_paths
@@ -34,33 +34,17 @@ def record(model: nn.Module, inputs: Sequence[Any]) -> Recording:
 
     Tensors among `inputs` only lend their shape and dtype. `model` may be on any device and stays as it was.
     """
-    ghost = _without_weights(model).eval()
-    recorder = _Recorder(ghost)
-    example = [_ghost(value) if isinstance(value, Tensor) else value for value in inputs]
+    model = ghost_of(model).eval()
+    example = tuple(ghost(value) if isinstance(value, Tensor) else value for value in inputs)
+    recorder = _Recorder(model, example)
     with torch.no_grad():
-        recorder.run(example)
+        recorder.run()
     return recorder.recording
 
 
-def _ghost(tensor: Tensor) -> Tensor:
-    return torch.empty_like(tensor, device="meta", requires_grad=False)
-
-
-def _without_weights(model: nn.Module) -> nn.Module:
-    """A copy of the model whose parameters, buffers and other tensors have shapes but no data."""
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(_ghost(parameter), requires_grad=False)
-    for module in model.modules():
-        for tensor in chain(module._buffers.values(), module.__dict__.values()):
-            if isinstance(tensor, Tensor) and id(tensor) not in memo:
-                memo[id(tensor)] = _ghost(tensor)
-    return copy.deepcopy(model, memo)
-
-
 class _Recorder:
-    def __init__(self, model: nn.Module) -> None:
-        self.recording = Recording(model, shown_paths(model))
+    def __init__(self, model: nn.Module, arguments: tuple[Any, ...]) -> None:
+        self.recording = Recording(model, shown_paths(model), arguments)
         self.stack: list[tuple[str, bool]] = [("", False)]  # modules that are running: (path, inside a RED block)
         self.storages: dict[int, int] = {}  # address of a storage → its buffer
         self.deaths: dict[int, weakref.ref] = {}
@@ -70,14 +54,15 @@ class _Recorder:
         self.paused = False
         self.done = False
 
-    def run(self, inputs: list[Any]) -> None:
-        tensors = [value for value in inputs if isinstance(value, Tensor)]
+    def run(self) -> None:
+        arguments = self.recording.arguments
+        tensors = [value for value in arguments if isinstance(value, Tensor)]
         self.recording.inputs = tuple(self.value(tensor, made_from=()) for tensor in tensors)
         model = self.recording.model
         handles = [handle for path, module in model.named_modules() for handle in self._watch(path, module)]
         try:
             with _Calls(self), _Operators(self):
-                output = model(*inputs)
+                output = model(*arguments)
         finally:
             self.done = True
             for handle in handles:
@@ -242,7 +227,9 @@ class _Operators(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, kinds, args=(), kwargs=None):
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+        result = elementwise(func, args, kwargs)
+        if result is None:
+            result = func(*args, **kwargs)
         recorder = self.recorder
         if not recorder.paused:
             if not recorder.in_call:
@@ -274,8 +261,13 @@ class _Calls(TorchFunctionMode):
                     return _entered(func)(*args, **kwargs)
             finally:
                 self.entered.pop()
+        if func is F.linear and not kwargs and _is_plain_linear(*args):
+            shape = (*args[0].shape[:-1], args[1].shape[0])
+            return self.recorder.whole("linear", args[0].new_empty, args, kwargs, run_on=(shape,))
         if func in WHOLE:
             return self.recorder.whole(WHOLE[func], func, args, kwargs)
+        if func is torch.layer_norm and not kwargs and _is_plain_layer_norm(*args):
+            return self.recorder.whole("layer_norm", torch.empty_like, args, kwargs, run_on=args[:1])
         if func in NORMS and not kwargs and _is_plain_norm(func, *args):
             return self.recorder.whole(NORMS[func], torch.empty_like, args, kwargs, run_on=args[:1])
         return self._call(func, name, args, kwargs)
@@ -303,6 +295,14 @@ def _is_plain_norm(func: Callable, x: Tensor, *others: Any) -> bool:
     parameters = [tensor for tensor in others if isinstance(tensor, Tensor)]
     trains = func is torch.batch_norm and others[4]
     return not trains and x.dim() > 1 and x.is_contiguous() and all(p.shape == x.shape[1:2] for p in parameters)
+
+
+def _is_plain_layer_norm(x: Tensor, inner: Sequence[int], weight: Tensor | None, *others: Any) -> bool:
+    return weight is not None and x.is_contiguous() and x.shape[-len(inner) :] == weight.shape == torch.Size(inner)
+
+
+def _is_plain_linear(x: Tensor, weight: Tensor, *bias: Any) -> bool:
+    return x.is_contiguous() and weight.dim() == 2 and x.shape[-1] == weight.shape[1]
 
 
 # Calls recorded as one operator, because what they are made of depends on the layout of their operands.

@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,17 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
 class RunFolder:
     """One run's folder, held by this process alone from `__init__` to `close`.
 
+    `complete` gives the settings of a stored config that settings newer than it are added to; as it is by default.
     Raises ValueError when another process is training in it, when it holds a run with other settings, and when it
     cannot be written.
     """
 
-    def __init__(self, path: str | Path, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        config: Mapping[str, Any],
+        complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+    ) -> None:
         self.path = Path(path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -86,17 +92,17 @@ class RunFolder:
             self._lock.close()
             raise ValueError(f"Run folder {self.path} is in use by another process; choose another folder.") from None
         try:
-            self._adopt(json.loads(json.dumps(config)))
+            self._adopt(config, complete)
         except BaseException:
             self._lock.close()
             raise
 
-    def _adopt(self, config: dict[str, Any]) -> None:
+    def _adopt(self, config: Mapping[str, Any], complete: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         file = self.path / "config.json"
         if not file.exists():
             write_json(file, config)
             return
-        stored = read_json(file)
+        config, stored = (json.loads(json.dumps(values)) for values in (config, complete(read_json(file))))
         changed = sorted(key for key in {*stored, *config} if stored.get(key) != config.get(key))
         if changed:
             raise ValueError(

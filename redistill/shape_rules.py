@@ -45,6 +45,11 @@ def find_rule(func: torch._ops.OpOverload) -> Rule | None:
     return rule
 
 
+def keeps_shape(rule: Rule, inputs: int, outputs: int) -> bool:
+    """Whether an operator with this rule gives its only tensor's shape, whatever that is."""
+    return rule in (_pointwise, _pointwise_, _same) and inputs == outputs == 1
+
+
 def is_pointwise(func: torch._ops.OpOverload) -> bool:
     """Whether each output element depends on the same element of the inputs alone."""
     return torch.Tag.pointwise in func.tags or func.overloadpacket.__name__.rstrip("_") in UNTAGGED_POINTWISE
@@ -177,6 +182,10 @@ def _layer_norm(args: tuple, x: Shape, *parameters: Shape) -> tuple[Shape, None,
     return x, None, None
 
 
+def _whole_layer_norm(args: tuple, x: Shape, weight: Shape, *bias: Shape) -> Shape:
+    return _layer_norm((None, weight), x, weight)[0]
+
+
 def _reduce(args: tuple, x: Shape) -> Shape:
     dims, keep = args[1], args[2]
     chosen = {d % len(x) for d in ((dims,) if isinstance(dims, int) else dims or range(len(x)))}
@@ -298,6 +307,7 @@ RULES: dict[str, Rule] = {
     "native_batch_norm": channel_norm,
     "native_group_norm": channel_norm,
     "native_layer_norm": _layer_norm,
+    "layer_norm": _whole_layer_norm,
     "mean": _reduce,
     "sum": _reduce,
     "amax": _reduce,

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .meta_ops import elementwise
 from .red import REDLayer
 
 Size = tuple[int, int]
@@ -60,15 +61,15 @@ def find_pooling_points(model: nn.Module, image_size: int | Size) -> list[Poolin
     call instead of a module (named), since such a pool has no stride to change.
     """
     size = check_image_size(image_size)
-    if hasattr(model, "pooling_modules"):
-        return _declared_points(model, size)
+    if declares_points(model):
+        return declared_points(model, size)
     shapes, order = _trace(model, size)
     modules = dict(model.named_modules())
     groups = _group_strided(modules, shapes, order)
     points = []
     reduction = 1
     for paths in groups:
-        name = _point_name(paths, modules, [path for other in groups if other is not paths for path in other])
+        name = _point_name(paths, modules, shapes, [path for other in groups if other is not paths for path in other])
         stride = max(_stride(path, modules[path]) for path in paths)
         reduction *= stride
         (_, in_channels, *in_size), (_, out_channels, *out_size) = shapes[name]
@@ -98,7 +99,7 @@ def set_strides(model: nn.Module, strides: Mapping[str, int], image_size: int | 
     """
     points = find_pooling_points(model, image_size)
     check_strides(strides, points, image_size)
-    if hasattr(model, "set_pooling_strides"):
+    if declares_points(model):
         model.set_pooling_strides([strides.get(p.name, p.stride) for p in points if p.direction == "down"], image_size)
         return model
     before = {point.name: point.stride for point in points}
@@ -139,6 +140,15 @@ def check_image_size(image_size: int | Size) -> Size:
     if len(pair) != 2 or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in pair):
         raise ValueError(f"Image size is {image_size!r}; expected a whole number of pixels, or (height, width).")
     return pair
+
+
+def pads_itself(module: nn.Module) -> bool:
+    """Whether a convolution or window pool replaces torch's forward, as those with TensorFlow's "same" padding do.
+
+    What it pads may then follow from its stride and from its input's size.
+    """
+    kinds = [kind for kind in (nn.Conv2d, *POOLS) if isinstance(module, kind)]
+    return bool(kinds) and type(module).forward is not kinds[0].forward
 
 
 def input_channels(model: nn.Module) -> int:
@@ -217,21 +227,15 @@ class _FunctionalPools(TorchDispatchMode):
                 f"({func.overloadpacket.__name__}), not with a module, so its stride cannot be changed; "
                 "use a network whose strided convolutions and pools are modules."
             )
-        if func.overloadpacket in _SHAPE_KEEPING and all(
-            value.shape == args[0].shape for value in args[1:] if isinstance(value, Tensor)
-        ):
-            return args[0] if func.overloadpacket in _IN_PLACE else torch.empty_like(args[0])
+        result = elementwise(func, args, kwargs or {})
+        if result is not None:
+            return result
         if func.overloadpacket in _NORMS:
             return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
         return func(*args, **(kwargs or {}))
 
 
 # The meta device works these out in Python, slowly; only shapes matter here, and theirs are plain.
-_IN_PLACE = {torch.ops.aten.relu_, torch.ops.aten.hardtanh_, torch.ops.aten.hardswish_, torch.ops.aten.silu_}
-_IN_PLACE |= {torch.ops.aten.add_, torch.ops.aten.mul_, torch.ops.aten.hardsigmoid_}
-_SHAPE_KEEPING = _IN_PLACE | {torch.ops.aten.relu, torch.ops.aten.hardtanh, torch.ops.aten.hardswish}
-_SHAPE_KEEPING |= {torch.ops.aten.silu, torch.ops.aten.gelu, torch.ops.aten.sigmoid, torch.ops.aten.hardsigmoid}
-_SHAPE_KEEPING |= {torch.ops.aten.add, torch.ops.aten.mul}
 _NORMS = {torch.ops.aten.native_batch_norm, torch.ops.aten._native_batch_norm_legit_no_training}
 _NORMS |= {torch.ops.aten.native_group_norm, torch.ops.aten.native_layer_norm}
 
@@ -266,17 +270,18 @@ def _group_strided(modules: Mapping[str, nn.Module], shapes: Shapes, order: Sequ
     return list(groups.values())
 
 
-def _point_name(paths: Sequence[str], modules: Mapping[str, nn.Module], others: Sequence[str]) -> str:
+def _point_name(paths: Sequence[str], modules: Mapping[str, nn.Module], shapes: Shapes, others: Sequence[str]) -> str:
     """The smallest module that holds all of `paths` and none of the other points; failing that, the first path.
 
-    A layer inside its RED blocks goes by the path of the `REDLayer`, which is the path it had before them.
+    A container that is never called, such as a ModuleList, holds no step. A layer inside its RED blocks goes by the
+    path of the `REDLayer`, which is the path it had before them.
     """
     parts = [path.split(".") for path in paths]
     common = 0
     while all(len(part) > common for part in parts) and len({part[common] for part in parts}) == 1:
         common += 1
     name = ".".join(parts[0][:common])
-    if not name or any(other.startswith(name + ".") for other in others):
+    if not name or name not in shapes or any(other.startswith(name + ".") for other in others):
         name = paths[0]
     parent, _, leaf = name.rpartition(".")
     return parent if leaf == "layer" and isinstance(modules.get(parent), REDLayer) else name
@@ -315,29 +320,44 @@ def _even_kernel(pool: nn.Module) -> bool:
     return any(side % 2 == 0 for side in ((kernel,) if isinstance(kernel, int) else kernel))
 
 
-def _declared_points(model: nn.Module, size: Size) -> list[PoolingPoint]:
-    """Points of a network that names them itself (`redistill.unet.UNet`).
+def declares_points(model: nn.Module) -> bool:
+    """Whether a network names its pooling points itself, as `redistill.unet.UNet` does."""
+    return hasattr(model, "pooling_modules")
 
-    It takes only images that its strides divide, so every size follows from the one before it without a trace.
-    """
+
+def declared_points(model: nn.Module, size: Size) -> list[PoolingPoint]:
+    """Points of a network that names them itself, for images of `size`; its own ValueError for sizes it refuses."""
     model.check_image_size(size)
-    points = []
-    reduction = 1
-    for point in model.pooling_modules():
-        in_size = tuple(side // reduction for side in size)
-        reduction = reduction * point.stride if point.direction == "down" else reduction // point.stride
-        points.append(
-            PoolingPoint(
-                name=point.name,
-                stride=point.stride,
-                reduction=reduction,
-                in_size=in_size,
-                out_size=tuple(side // reduction for side in size),
-                modules=point.modules,
-                in_channels=point.in_channels,
-                out_channels=point.out_channels,
-                direction=point.direction,
-                sides=point.sides,
-            )
+    unsized = [
+        PoolingPoint(
+            name=row.name,
+            stride=row.stride,
+            reduction=1,
+            in_size=size,
+            out_size=size,
+            modules=row.modules,
+            in_channels=row.in_channels,
+            out_channels=row.out_channels,
+            direction=row.direction,
+            sides=row.sides,
         )
-    return points
+        for row in model.pooling_modules()
+    ]
+    return restride_points(unsized, {}, size)
+
+
+def restride_points(points: Sequence[PoolingPoint], strides: Mapping[str, int], size: Size) -> list[PoolingPoint]:
+    """Points of an encoder and its mirrored decoder with other strides (of "down" points), for images of `size`.
+
+    Such a network takes only images that its strides divide, so every size follows from the one before it.
+    """
+    down = [strides.get(point.name, point.stride) for point in points if point.direction == "down"]
+    chosen = iter([*down, *reversed(down[1:]), down[0]])  # the tail has the head's stride
+    result = []
+    reduction = 1
+    for point, stride in zip(points, chosen, strict=True):
+        before = reduction
+        reduction = before * stride if point.direction == "down" else before // stride
+        sizes = [tuple(side // times for side in size) for times in (before, reduction)]
+        result.append(replace(point, stride=stride, reduction=reduction, in_size=sizes[0], out_size=sizes[1]))
+    return result

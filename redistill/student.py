@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 
-from .alignment import AlignedPair, align, red_sites
+from .alignment import AlignedPair, align, check_rule, red_sites
+from .ghost import weightless
 from .red import REDConfig, insert_red
 from .strides import check_image_size, set_strides
 from .teachers import build_teacher, find_teacher
@@ -31,6 +31,7 @@ class StudentConfig:
     teacher_strides: Mapping[str, int] = field(default_factory=dict)  # the teacher's own, where they differ too
     architecture: str | None = None  # the student's network, where it is not the teacher's
     red: REDConfig | None = field(default_factory=REDConfig)  # None: no RED blocks
+    alignment: str = "asynchronous"  # or "stage-wise": which layers of the teacher it learns from, see alignment.py
 
     def __post_init__(self) -> None:
         for name in filter(None, (self.teacher, self.architecture)):
@@ -38,6 +39,7 @@ class StudentConfig:
         if isinstance(self.red, Mapping):
             object.__setattr__(self, "red", REDConfig.from_dict(self.red))
         check_image_size(self.image_size)
+        check_rule(self.alignment)
         for name in ("strides", "teacher_strides"):
             if not isinstance(getattr(self, name), Mapping):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected layer paths with strides.")
@@ -75,11 +77,14 @@ def build_student(config: StudentConfig, weights: nn.Module | None = None) -> nn
 
     `weights` is a model, usually the trained teacher, whose parameters and buffers the student starts from wherever
     name and shape agree; RED blocks always start fresh. Weights are drawn from torch's global generator, so seed it
-    for a reproducible start. Raises ValueError for names and strides that do not fit.
+    for a reproducible start. Raises ValueError for names and strides that do not fit, and where no weight fits.
     """
     student = build_teacher(config.student_architecture, config.num_classes)
-    if weights is not None:
-        copy_matching(weights, student)
+    if weights is not None and not copy_matching(weights, student):
+        raise ValueError(
+            f"{config.student_architecture!r} shares no weights with {config.teacher!r}; "
+            "expected networks of one architecture, or init 'scratch'."
+        )
     set_strides(student, config.strides, config.image_size)
     if config.red is None:
         return student
@@ -102,9 +107,9 @@ def build_reference(config: StudentConfig) -> nn.Module:
 
 def aligned_pairs(config: StudentConfig, student: nn.Module | None = None) -> list[AlignedPair]:
     """How the student of `config` aligns with its teacher; builds both without weights where none is given."""
-    with torch.device("meta"):
+    with weightless():
         student = student or build_student(dataclasses.replace(config, red=None))
-        return align(student, build_reference(config), config.image_size)
+        return align(student, build_reference(config), config.image_size, config.alignment)
 
 
 def copy_matching(source: nn.Module, target: nn.Module) -> list[str]:

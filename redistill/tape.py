@@ -53,6 +53,7 @@ class Recording:
 
     model: nn.Module
     paths: dict[str, str]  # path of a module → path shown, which leaves out the ".layer" of a REDLayer
+    arguments: tuple[Any, ...]  # what the model was called with, tensors on the meta device
     nodes: list[Node] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)  # per value

@@ -241,7 +241,9 @@ def form(preset: str, **changes) -> list:
 
 def test_every_setting_of_a_run_has_a_control():
     fields = {field.name for field in dataclasses.fields(distill.DistillConfig)}
-    assert fields == {*distill.FIELDS, "student"}
+    assert {*fields, "alignment"} == {*distill.FIELDS, "student"}
+    with gr.Blocks():  # in the order in which the form is read
+        assert tuple(distill._fields(PRESETS["default"].config)) == distill.FIELDS
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
@@ -252,6 +254,27 @@ def test_a_preset_comes_back_from_the_form_unchanged(shipped, preset):
     if wanted.teacher_checkpoint is None:
         wanted = dataclasses.replace(wanted, red_weight=0.0)  # there is nothing to compare with
     assert read == wanted
+
+
+def test_what_else_to_learn_from_reaches_the_run(shipped, monkeypatch):
+    student, *values = form("default", feature_loss="at", feature_weight=500, kd="dkd", alignment="stage-wise")
+    read = distill.read_form(student, values)
+    assert (read.feature_loss, read.feature_weight, read.kd) == ("at", 500, "dkd")
+    assert read.student.alignment == "stage-wise"
+    assert "RED stage-wise + DKD + Attention transfer · seed 0" in distill._title(read)
+    again = distill._values(dataclasses.replace(read, feature_weight=None))
+    assert (again["feature_loss"], again["feature_weight"], again["alignment"]) == ("at", 1000.0, "stage-wise")
+    assert distill.published_weight("rkd") == 1.0 and distill.published_weight(distill.NO_LOSS) is None
+
+
+def test_the_students_card_counts_the_blocks_of_its_alignment():
+    late = config(strides={"maxpool": 4, "layer2.0": 1}).to_dict()
+    cards = {rule: distill.show_alignment(late, rule) for rule in ("asynchronous", "stage-wise")}
+    for rule, card in cards.items():
+        built = build_student(config(strides=late["strides"], alignment=rule))
+        peak = study.capture(built, (1, 3, 64, 64)).profile().peak_bytes
+        assert f"Peak {plots.format_bytes(peak)}, teacher" in card
+    assert cards["asynchronous"] != cards["stage-wise"]
 
 
 def test_a_student_from_explore_fills_the_form(shipped):
@@ -282,6 +305,10 @@ def test_without_a_trained_teacher_distillation_is_refused_in_a_sentence(empty):
         ({"batch_size": None}, "batch_size is None"),
         ({"device": "cuda:99"}, "not on this machine"),
         ({"init": "elsewhere"}, "init is"),
+        ({"alignment": "elsewhere"}, "alignment is"),
+        ({"feature_loss": "crd"}, "feature_loss is"),
+        ({"feature_loss": "sp", "feature_weight": 0}, "feature_weight is 0"),
+        ({"feature_loss": "sp", "teacher_checkpoint": "none", "kd_weight": 0, "init": "scratch"}, "a trained teacher"),
     ],
 )
 def test_settings_that_do_not_fit_start_nothing(shipped, changes, sentence):
@@ -312,6 +339,8 @@ def test_no_student_or_preset_from_outside_breaks_the_form(shipped, value):
     assert "notice" in distill.take_preset(value)[2]
     assert "notice" in distill.take_student(value)[2]
     assert "notice" in distill.show_pictures(value)
+    assert "notice" in distill.show_alignment(value, value)
+    assert distill.published_weight(value) is None
 
 
 def test_a_read_only_runs_folder_is_a_sentence(shipped, monkeypatch):

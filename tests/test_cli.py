@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from redistill import checkpoint
-from redistill.__main__ import main, parse_seeds, parse_strides
+from redistill.__main__ import _parser, _run_config, main, parse_seeds, parse_strides
+from redistill.red import REDConfig
 from redistill.student import StudentConfig, build_student
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,6 +38,21 @@ def test_train_distil_and_evaluate(tmp_path):
     assert figures["peak_bytes"] > 0 and figures["parameters"] > 100_000
 
 
+def test_every_ablation_is_an_option():
+    words = "distill --kd dkd --dkd-beta 2 --feature-loss rkd --feature-weight 3 --init scratch --distance mse"
+    words += " --alignment stage-wise --no-red-gate --red-residual-kernel 5 --red-points outputs --teacher resnet18"
+    config = _run_config(_parser().parse_args([*words.split(), "--architecture", "mobilenet_v2", "--strides", ""]))
+    assert (config.kd, config.dkd_beta, config.feature_loss, config.feature_weight) == ("dkd", 2.0, "rkd", 3.0)
+    assert (config.init, config.distance) == ("scratch", "mse")
+    student = config.student
+    assert student.red == REDConfig(gate=False, residual_kernel=5, points="outputs")
+    assert (student.alignment, student.teacher, student.architecture) == ("stage-wise", "resnet18", "mobilenet_v2")
+    # A preset without RED blocks gets them with the first setting of theirs.
+    assert _run_config(_parser().parse_args(["distill", "--preset", "undistilled"])).student.red is None
+    words = ["distill", "--preset", "undistilled", "--red-gate"]
+    assert _run_config(_parser().parse_args(words)).student.red == REDConfig()
+
+
 def test_sample_writes_a_grid(tmp_path, capsys):
     config = StudentConfig("unet_small", 32, red=None)
     torch.manual_seed(0)
@@ -52,6 +68,18 @@ def test_memory_prints_the_published_ratio(capsys):
     assert "3.828 MiB" in printed and "0.766 MiB" in printed and "ratio: 5.00" in printed
 
 
+def test_search_prints_what_fits(capsys):
+    assert main(["search", "narrow_resnet", "--budget", "64KiB", "--dtype", "int8"]) == 0
+    printed = capsys.readouterr().out
+    assert "65 choices of strides" in printed and "fit 65,536 bytes" in printed
+    rows = [line.split() for line in printed.splitlines()[3:]]
+    assert rows[0][:3] == ["teacher", "1,2,2,2,2", "81,920"] and len(rows) > 2
+    assert all(int(row[1].replace(",", "")) <= 65_536 for row in rows[1:])
+    assert main(["search", "narrow_resnet", "--budget", "1KB", "--no-red"]) == 0
+    printed = capsys.readouterr().out
+    assert "0 fit 1,000 bytes" in printed and "Nothing fits" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -59,11 +87,19 @@ def test_memory_prints_the_published_ratio(capsys):
         (["memory", "resnet18", "--strides", "conv1:8"], "expected layer=stride pairs"),
         (["memory", "resnet18", "--strides", "conv1=64"], "choose smaller strides"),
         (["memory", "resnet18", "--strides", "conv9=2"], "No pooling point 'conv9'"),
+        (["search", "resnet19"], "No network 'resnet19'"),
+        (["search", "resnet18", "--budget", "5KX"], "Amount of memory is '5KX'"),
+        (["search", "resnet18", "--reduction", "less"], "reduction is 'less'"),
+        (["search", "resnet18", "--image-size", "0"], "Image size is 0"),
         (["distill", "--preset", "best"], "No preset 'best'"),
         (["distill", "--config", "/nowhere.json"], "No file /nowhere.json"),
         (["distill", "--teacher-checkpoint", "/nowhere"], "No checkpoint '/nowhere'"),
         (["distill", "--strides", "conv1=64"], "choose smaller strides"),
         (["distill", "--steps", "0"], "steps is 0"),
+        (["distill", "--feature-loss", "crd"], "feature_loss is 'crd'; expected one of ['fitnet'"),
+        (["distill", "--alignment", "none"], "alignment is 'none'; expected one of ['asynchronous'"),
+        (["distill", "--red-points", "some"], "RED points is 'some'"),
+        (["distill", "--no-red", "--red-gate-kernel", "3"], "no RED block whose gate_kernel"),
         (["evaluate", "/nowhere"], "No checkpoint '/nowhere'"),
         (["sample", "/nowhere"], "No checkpoint '/nowhere'"),
         (["distill", "--run-dir", "/proc/run"], "cannot be written"),

@@ -1,6 +1,5 @@
 """The training loop on small pieces of the real data sets."""
 
-import copy
 import json
 import multiprocessing
 import os
@@ -15,7 +14,7 @@ import torch
 
 from redistill import checkpoint
 from redistill.distill import DistillConfig, distill, learning_rate, update_average
-from redistill.objective import aligned_features, forward_both
+from redistill.feature_losses import FEATURE_LOSSES
 from redistill.red import REDConfig, red_modules
 from redistill.run import read_json, read_metrics
 from redistill.student import StudentConfig, build_reference, build_student
@@ -80,8 +79,10 @@ def test_a_run_yields_writes_and_ends_with_a_checkpoint(tmp_path, teacher):
     assert list(distill(config, tmp_path)) == []
 
 
-def test_a_run_that_is_stopped_and_continued_ends_with_the_same_weights(tmp_path, teacher):
-    config = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), ema_decay=0.9)
+@pytest.mark.parametrize("feature_loss", [None, "vid"])
+def test_a_run_that_is_stopped_and_continued_ends_with_the_same_weights(tmp_path, teacher, feature_loss):
+    config = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), feature_loss=feature_loss)
+    config = replace(config, ema_decay=0.9)
     list(distill(config, tmp_path / "whole"))
     run = distill(config, tmp_path / "parts")
     next(run)
@@ -98,8 +99,9 @@ def test_a_run_that_is_stopped_and_continued_ends_with_the_same_weights(tmp_path
         assert [r["step"] for r in read_metrics(tmp_path / name) if r["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_killed_run_continues_to_the_same_weights(tmp_path):
-    config = small(steps=40, save_every=5)
+def test_a_killed_run_continues_to_the_same_weights(tmp_path, teacher):
+    config = small(student=student(None, STRIDES), teacher_checkpoint=str(teacher), feature_loss="fitnet")
+    config = replace(config, steps=40, save_every=5)
     list(distill(config, tmp_path / "whole"))
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
     command = [sys.executable, "-m", "redistill", "train", "--config", str(tmp_path / "config.json")]
@@ -115,27 +117,75 @@ def test_a_killed_run_continues_to_the_same_weights(tmp_path):
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
 
 
-def test_the_teacher_is_not_changed_and_gets_no_gradients(teacher):
-    config = StudentConfig("narrow_resnet", 32, 50, STRIDES)
-    reference = checkpoint.load(teacher)
-    state = copy.deepcopy(reference.state_dict())
-    model = build_student(config).train()
-    features = aligned_features(config, model, reference)
-    images = torch.randn(4, 3, 32, 32)
-    for with_output in (False, True):
-        output, targets, red = forward_both(model, reference, (images,), features, "cosine", with_output)
-        assert (targets is not None) == with_output
-        (output.sum() + red).backward()
-    assert all(parameter.grad is None for parameter in reference.parameters())
-    assert same(state, reference.state_dict())
-    assert all(parameter.grad is not None for parameter in model.parameters())
-
-
 def test_red_blocks_without_loss_and_loss_without_blocks(tmp_path, teacher):
     silent = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), red_weight=0.0, steps=2)
     assert "red_loss" not in next(distill(silent, tmp_path / "silent"))
     bare = small(student=student(None, STRIDES), teacher_checkpoint=str(teacher), steps=2)
     assert next(distill(bare, tmp_path / "bare"))["red_loss"] > 0
+
+
+@pytest.mark.parametrize("feature_loss", FEATURE_LOSSES)
+def test_every_feature_loss_trains_the_student_and_leaves_nothing_in_its_checkpoint(tmp_path, teacher, feature_loss):
+    config = small(student=student(None, STRIDES), teacher_checkpoint=str(teacher), feature_loss=feature_loss)
+    config = replace(config, red_weight=0.0, feature_weight=2.0, steps=1)
+    first, *_ = distill(config, tmp_path)
+    assert first["loss"] == pytest.approx(first["task_loss"] + 2 * first["feature_loss"], rel=1e-5)
+    model = build_student(config.student)
+    assert weights(tmp_path).keys() == model.state_dict().keys()
+    point = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert bool(point["adapters"]) == (feature_loss in ("fitnet", "vid"))
+    trained = len(list(model.parameters())) + len(point["adapters"])
+    assert [value["step"] for value in point["optimizer"]["state"].values()] == [1] * trained
+
+
+def test_decoupled_kd_has_its_own_weights(tmp_path, teacher):
+    settings = {"student": student(None, STRIDES), "teacher_checkpoint": str(teacher), "kd_weight": 0.5, "steps": 1}
+    first = {}
+    for name, changes in {"plain": {}, "heavy": {"dkd_alpha": 2.0, "dkd_beta": 4.0}, "kl": {"kd": "kl"}}.items():
+        config = small(**{"kd": "dkd", "dkd_beta": 2.0, "red_weight": 0.0, **settings, **changes})
+        first[name] = next(distill(config, tmp_path / name))
+    plain, heavy, kl = (first[name]["kd_loss"] for name in ("plain", "heavy", "kl"))
+    assert heavy == pytest.approx(2 * plain, rel=1e-5) and plain != pytest.approx(kl, rel=1e-2)
+    assert first["plain"]["loss"] == pytest.approx(first["plain"]["task_loss"] + 0.5 * plain, rel=1e-5)
+
+
+def test_maps_of_stage_wise_alignment_are_pooled_to_the_smaller(tmp_path, teacher):
+    stages = replace(student(REDConfig(), STRIDES), alignment="stage-wise")
+    config = small(student=stages, teacher_checkpoint=str(teacher), feature_loss="at", steps=2)
+    record = next(distill(config, tmp_path / "run"))
+    assert 0 < record["red_loss"] < 2 and record["feature_loss"] > 0
+    list(distill(config, tmp_path / "run"))
+    assert len(red_modules(checkpoint.load(tmp_path / "run" / "student"))) == 9
+
+
+def test_teacher_and_student_of_different_architectures(tmp_path):
+    reference = StudentConfig("resnet18", 32, 50, red=None)
+    folder = checkpoint.save(build_student(reference), checkpoint.Metadata(reference, "emoji-clutter"), tmp_path / "t")
+    strides = {"features.0.0": 8, "features.2.conv.1.0": 1, "features.14.conv.1.0": 1}
+    mobile = StudentConfig("resnet18", 32, 50, strides, architecture="mobilenet_v2")
+    config = small(student=mobile, teacher_checkpoint=str(folder), feature_loss="fitnet", kd_weight=0.1, steps=1)
+    *_, final = distill(config, tmp_path / "run")
+    assert 0 <= final["test_accuracy"] <= 1
+    model = checkpoint.load(tmp_path / "run" / "student")
+    assert type(model).__name__ == "MobileNetV2" and len(red_modules(model)) == 5
+    with pytest.raises(ValueError, match="shares no weights"):
+        next(distill(replace(config, init="teacher"), tmp_path / "other"))
+
+
+def test_a_run_from_before_a_setting_existed_goes_on(tmp_path):
+    config = small()
+    run = distill(config, tmp_path)
+    next(run)
+    run.close()
+    stored, point = read_json(tmp_path / "config.json"), torch.load(tmp_path / "last.pt", weights_only=True)
+    for name in ("kd", "dkd_alpha", "dkd_beta", "feature_loss", "feature_weight"):
+        del stored[name]
+    del stored["student"]["alignment"], point["adapters"]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    torch.save(point, tmp_path / "last.pt")
+    with pytest.raises(ValueError, match="another 'kd'"):
+        next(distill(replace(config, kd="dkd"), tmp_path))
+    assert next(distill(config, tmp_path))["step"] == 2
 
 
 def test_students_may_start_from_the_teacher(tmp_path, teacher):
@@ -155,11 +205,14 @@ def test_diffusion_run(tmp_path):
         student=replace(unet, strides=strides, red=REDConfig()),
         teacher_checkpoint=str(tmp_path / "teacher" / "student"),
         kd_weight=0.5,
+        feature_loss="sp",
+        feature_weight=0.1,
         **settings,
     )
     records = list(distill(config, tmp_path / "student"))
     first = records[0]
-    assert first["loss"] == pytest.approx(first["task_loss"] + first["red_loss"] + 0.5 * first["kd_loss"], rel=1e-5)
+    total = first["task_loss"] + first["red_loss"] + 0.5 * first["kd_loss"] + 0.1 * first["feature_loss"]
+    assert first["loss"] == pytest.approx(total, rel=1e-5)
     assert records[-1]["test_prediction_loss"] > 0
     assert (tmp_path / "student" / "samples" / "step-000002.png").stat().st_size > 1000
     model = checkpoint.load(tmp_path / "student" / "student")
@@ -248,6 +301,11 @@ def test_metrics_survive_a_cut_line(tmp_path):
         {"red_weight": -1},
         {"temperature": 0},
         {"distance": "l1"},
+        {"kd": "decoupled"},
+        {"dkd_beta": -1},
+        {"feature_loss": "crd"},
+        {"feature_loss": "at"},
+        {"feature_weight": 0},
         {"schedule": "linear"},
         {"ema_decay": 1.0},
         {"kd_weight": 1.0},
@@ -272,12 +330,14 @@ def test_learning_rate_follows_its_schedule():
     assert [learning_rate(constant, step) for step in (0, 9, 99)] == [0.1, 1.0, 1.0]
 
 
-def test_average_moves_parameters_and_copies_statistics():
+def test_average_moves_parameters_and_statistics_and_copies_counters():
     torch.manual_seed(0)
     config = student()
     averaged, model = build_reference(config), build_reference(config)
     before = averaged.fc.weight.clone()
     model.bn1.running_mean.fill_(3)
+    model.bn1.num_batches_tracked.fill_(7)
     update_average(averaged, model, decay=0.9, step=10**6)
     torch.testing.assert_close(averaged.fc.weight, 0.9 * before + 0.1 * model.fc.weight)
-    assert torch.equal(averaged.bn1.running_mean, model.bn1.running_mean)
+    torch.testing.assert_close(averaged.bn1.running_mean, torch.full_like(model.bn1.running_mean, 0.3))
+    assert averaged.bn1.num_batches_tracked == 7

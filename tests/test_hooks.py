@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from redistill.hooks import forward_with_features
+from redistill.hooks import FeatureInfo, forward_with_features, inspect_features, last_features
 from redistill.red import REDConfig, insert_red
 from redistill.teachers import NarrowResNet, build_teacher
 
@@ -16,21 +16,21 @@ def test_features_are_those_around_the_red_blocks():
     model.layer2[0].red_in.register_forward_hook(lambda m, args, out: seen.update(into=out))
     model.layer2[0].red_out.register_forward_hook(lambda m, args, out: seen.update(out=out))
     x = torch.randn(2, 3, 32, 32)
-    output, features = forward_with_features(
-        model, (x,), [("layer2.0", "in"), ("layer2.0", "out"), ("layer3.0", "in")], lambda t: t
-    )
+    wanted = [(feature, lambda t: t) for feature in (("layer2.0", "in"), ("layer2.0", "out"), ("layer3.0", "in"))]
+    wanted.append((("layer2.0", "out"), torch.sum))
+    output, (into, out, following, total) = forward_with_features(model, (x,), wanted)
     assert torch.equal(output, model(x))
-    assert features["layer2.0", "in"] is not seen["into"]  # the hook above has seen the second pass by now
-    assert torch.equal(features["layer2.0", "in"], seen["into"])
-    assert torch.equal(features["layer2.0", "out"], seen["out"])
-    assert torch.equal(features["layer3.0", "in"], seen["out"])
+    assert into is not seen["into"]  # the hook above has seen the second pass by now
+    assert torch.equal(into, seen["into"])
+    assert torch.equal(out, seen["out"]) and torch.equal(total, seen["out"].sum())
+    assert torch.equal(following, seen["out"])
 
 
 def test_transform_runs_before_in_place_operations():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
     x = torch.randn(1, 3, 8, 8)
-    _, features = forward_with_features(model, (x,), [("0", "out")], lambda t: t.mean(1))
-    assert torch.equal(features["0", "out"], model[0](x).mean(1)) and features["0", "out"].min() < 0
+    _, (mean,) = forward_with_features(model, (x,), [(("0", "out"), lambda t: t.mean(1))])
+    assert torch.equal(mean, model[0](x).mean(1)) and mean.min() < 0
 
 
 def test_pass_ends_at_the_last_feature():
@@ -38,9 +38,10 @@ def test_pass_ends_at_the_last_feature():
     ran = []
     model.layer3.register_forward_hook(lambda *_: ran.append("layer3"))
     model.fc.register_forward_hook(lambda *_: ran.append("fc"))
-    wanted = [("layer3.0", "in"), ("layer2.0", "out")]
-    output, features = forward_with_features(model, (torch.randn(2, 3, 32, 32),), wanted, torch.clone, True)
-    assert output is None and ran == [] and list(features) == [("layer2.0", "out"), ("layer3.0", "in")]
+    wanted = [(("layer3.0", "in"), torch.clone), (("layer2.0", "out"), torch.clone), (("layer1.0", "out"), len)]
+    output, features = forward_with_features(model, (torch.randn(2, 3, 32, 32),), wanted, stop_after_last=True)
+    assert output is None and ran == []
+    assert torch.equal(features[0], features[1]) and features[2] == 2
     hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
     assert sum(hooks) == 2  # the two of this test
 
@@ -48,7 +49,38 @@ def test_pass_ends_at_the_last_feature():
 def test_wrong_layers_are_refused():
     model = build_teacher("narrow_resnet", 5)
     with pytest.raises(ValueError, match="No layer 'layer9'"):
-        forward_with_features(model, (torch.randn(1, 3, 32, 32),), [("layer9", "out")], torch.clone)
+        forward_with_features(model, (torch.randn(1, 3, 32, 32),), [(("layer9", "out"), torch.clone)])
     model.unused = nn.Conv2d(3, 3, 1)
     with pytest.raises(ValueError, match="never reached 'unused'"):
-        forward_with_features(model, (torch.randn(1, 3, 32, 32),), [("unused", "out")], torch.clone)
+        forward_with_features(model, (torch.randn(1, 3, 32, 32),), [(("unused", "out"), torch.clone)])
+
+
+def test_maps_that_a_network_overwrites_are_told():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 5, 3), nn.ReLU()).train()
+    features = [("0", "in"), ("0", "out"), ("2", "in"), ("2", "out")]
+    told = inspect_features(model, (torch.zeros(2, 3, 8, 8),), features)
+    assert told == [FeatureInfo(3, False), FeatureInfo(4, True), FeatureInfo(4, False), FeatureInfo(5, False)]
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("narrow_resnet", "layer4"),
+        ("resnet18", "layer4"),
+        ("mobilenet_v2", "features"),
+        ("mobilenet_v3_small", "features"),
+        ("efficientnet_b0", "features"),
+        ("vgg16", "features"),
+        ("densenet121", "features"),
+        ("unet_small", "mid_block"),
+    ],
+)
+def test_last_features_come_before_the_output(name, layer):
+    with torch.device("meta"):
+        assert last_features(build_teacher(name)) == (layer, "out")
+
+
+def test_a_network_without_convolutions_has_no_last_features():
+    with pytest.raises(ValueError, match="no convolution"):
+        last_features(nn.Sequential(nn.Linear(3, 3)))

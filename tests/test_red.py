@@ -110,6 +110,29 @@ def test_pairs_across_architectures():
     ]
 
 
+def test_stage_wise_alignment_pairs_the_same_layers():
+    names = list(IMAGENET)
+    pairs = aligned_pairs(StudentConfig("resnet18", 224, strides=IMAGENET, alignment="stage-wise"))
+    assert summary(pairs) == [(name, name, "both" if name != "conv1" else "out") for name in names]
+    assert [pair.out_size for pair in pairs] == [(28, 28), (28, 28), (14, 14), (7, 7), (7, 7)]
+    assert sum(len(sides) for sides in red_sites(pairs, REDConfig()).values()) == 9
+    unet = StudentConfig(
+        "unet_small", 32, strides={"conv_in": 2, "down_blocks.2.downsamplers.0": 1}, alignment="stage-wise"
+    )
+    assert [(name, partner) for name, partner, _ in summary(aligned_pairs(unet))] == [
+        (point.name, point.name) for point in find_pooling_points(build_reference(unet), 32)
+    ]
+
+
+def test_stage_wise_alignment_across_architectures_goes_by_place():
+    config = StudentConfig("narrow_resnet", 64, 10, architecture="vgg16", alignment="stage-wise")
+    pairs = aligned_pairs(config)
+    assert [pair.teacher for pair in pairs] == ["conv1", "maxpool", "layer2.0", "layer3.0", "layer4.0", None]
+    assert pairs[-1].sides == () and "fewer resolution-changing layers" in pairs[-1].reason
+    with torch.device("meta"):
+        assert "features.23.red_in" in red_modules(build_student(config))
+
+
 def test_sizes_that_the_teacher_never_makes_stay_unaligned_with_the_reason():
     with torch.device("meta"):
         teacher = build_teacher("resnet18")
@@ -230,6 +253,7 @@ def test_json_round_trip_rebuilds_the_same_student(name):
         {"teacher": "resnet18", "image_size": 64, "stride": {}},
         {"teacher": "resnet18", "image_size": 64, "strides": [4]},
         {"teacher": "resnet18", "image_size": 64, "red": {"kernel": 3}},
+        {"teacher": "resnet18", "image_size": 64, "alignment": "stagewise"},
     ],
 )
 def test_student_settings_are_checked(values):
@@ -253,6 +277,12 @@ def test_student_may_start_from_the_teachers_weights():
     assert torch.equal(student.fc.weight, teacher.fc.weight)
     fresh = build_student(config)
     assert not torch.equal(fresh.fc.weight, teacher.fc.weight)
+
+
+def test_weights_of_another_architecture_are_refused():
+    config = StudentConfig("narrow_resnet", 64, 5, architecture="mobilenet_v2")
+    with pytest.raises(ValueError, match="shares no weights with 'narrow_resnet'"):
+        build_student(config, weights=build_reference(config))
 
 
 def test_feature_pairs_follow_the_points_setting():

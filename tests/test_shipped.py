@@ -6,6 +6,7 @@ import pytest
 
 from redistill import checkpoint
 from redistill.datasets import load_split
+from redistill.distill import DistillConfig
 from redistill.evaluate import accuracy
 from redistill.memory import capture
 from redistill.presets import PRESETS
@@ -34,6 +35,14 @@ def test_cards_tell_how_they_were_made(name):
         assert word in card
     for figure in ("test_accuracy", "test_prediction_loss"):
         assert figure not in metadata.metrics or f"| {figure} | {metadata.metrics[figure]} |" in card
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cards_of_older_versions_still_make_a_run(name):
+    metadata = checkpoint.read_metadata(name)
+    config = DistillConfig.from_dict(metadata.training)
+    assert config.student == metadata.student and config.steps == metadata.metrics["step"]
+    assert (config.kd, config.feature_loss, config.student.alignment) == ("kl", None, "asynchronous")
 
 
 @pytest.mark.parametrize("name", ["emoji-clutter-student", "emoji-clutter-teacher"])

@@ -88,6 +88,26 @@ def test_shortcut_follows_its_block():
     assert model(torch.randn(2, 3, 64, 64)).shape == (2, 1000)
 
 
+def test_branches_in_a_container_that_is_never_called():
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 3, padding=1)
+            self.branches = nn.ModuleDict({"conv": nn.Conv2d(4, 4, 3, 2, 1), "pool": nn.MaxPool2d(3, 2, 1)})
+
+        def forward(self, x):
+            x = self.stem(x)
+            return self.branches["conv"](x) + self.branches["pool"](x)
+
+    model = Branches()
+    assert [(p.name, p.modules) for p in find_pooling_points(model, 32)] == [
+        ("stem", ("stem",)),
+        ("branches.conv", ("branches.conv", "branches.pool")),
+    ]
+    set_strides(model, {"branches.conv": 4}, 32)
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 4, 8, 8)
+
+
 def test_even_pool_at_stride_one_is_the_identity_and_comes_back():
     model = build("vgg16")
     pool = model.features[4]

@@ -218,9 +218,14 @@ class UNet(UNet2DModel):
             points.append(SamplingPoint(name, stride, direction, sides, *widths, modules=(path,)))
         return points
 
-    def check_image_size(self, size: int | Sequence[int]) -> tuple[int, int]:
-        """Return (height, width) in pixels; ValueError, naming sizes that fit, where the strides do not divide it."""
-        return _check_divides(size, self.config.pooling_strides)
+    def check_image_size(self, size: int | Sequence[int], strides: Sequence[int] | None = None) -> tuple[int, int]:
+        """Return (height, width) in pixels; ValueError, naming sizes that fit, where the strides do not divide it.
+
+        `strides` (head, level 0, ...) are checked in place of the network's own.
+        """
+        if strides is None:
+            return _check_divides(size, self.config.pooling_strides)
+        return _check_divides(size, _checked_strides(strides, levels=len(self.down_blocks)))
 
     def forward(
         self,
