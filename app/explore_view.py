@@ -144,9 +144,8 @@ def pin_board(found: Study | None, pins: Sequence[Pin], budget: Budget | None = 
     if not pins:
         return f"<section>{message}</section>" if said else ""
     shown = [make_pin(found), *pins] if found else pins
-    counts_macs = any(pin.macs is not None for pin in shown)
-    titles = ["Configuration", "Peak", "Ratio", "RED blocks’ peak", "Weights"]
-    titles += ["MACs"] * counts_macs + ["Budget"] * bool(budget) + [""]
+    titles = ["Configuration", "Peak", "Ratio", "RED blocks’ peak", "Weights", "MACs"]
+    titles += ["Budget", ""] if budget else [""]
     head = "".join(f"<th>{title}</th>" for title in titles)
     rows = "".join(_pin_row(pin, titles, budget) for pin in shown)
     return (
@@ -162,7 +161,7 @@ def _pin_row(pin: Pin, titles: Sequence[str], budget: Budget | None) -> str:
         "Ratio": plots.format_ratio(pin.teacher_bytes, pin.peak_bytes),
         "RED blocks’ peak": plots.format_bytes(pin.red_peak_bytes) if pin.red_peak_bytes else "–",
         "Weights": plots.format_bytes(pin.weight_bytes),
-        "MACs": "–" if pin.macs is None else plots.format_count(pin.macs),
+        "MACs": plots.format_count(pin.macs),
         "Budget": _verdict(budget, pin.peak_bytes) if budget else "",
     }
     body = "".join(f'<td data-title="{title}">{cells[title]}</td>' for title in titles if title in cells)

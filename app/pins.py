@@ -28,7 +28,7 @@ class Pin:
     teacher_bytes: int  # peak of its teacher, counted the same way
     red_peak_bytes: int
     weight_bytes: int
-    macs: int | None  # None where they are not counted
+    macs: int  # multiply-accumulates of one pass
     curve: tuple[Point, ...]
 
 
@@ -43,7 +43,7 @@ def make_pin(found: Study, letter: str = "") -> Pin:
         teacher_bytes=found.teacher.peak_bytes,
         red_peak_bytes=found.student.red_peak_bytes,
         weight_bytes=found.student.weight_bytes,
-        macs=getattr(found.student, "macs", None),
+        macs=found.student.macs,
         curve=tuple(trace(found.student)),
     )
 
