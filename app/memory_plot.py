@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -145,17 +146,19 @@ def _hover(point: Point) -> str:
 
 
 def _red_area(student: Sequence[Point], axes: _Axes) -> _Part:
-    """RED blocks drawn over the student; between two of them the line lies on the axis."""
+    """RED blocks drawn over the student, step by step; between two of them the line lies on the axis."""
+    placed = axes.along(student)
+    edges = [0.0, *((left[0] + right[0]) / 2 for left, right in itertools.pairwise(placed)), axes.end]
     x: list[float] = []
     y: list[float] = []
-    half = _RED_WIDTH / 2
-    for position, point in axes.along([point for point in student if point.is_red]):
-        start, height = round(position - half, 2), point.bytes / axes.unit
-        if x and x[-1] != start:
-            x += [x[-1], start]
+    for (_, point), left, right in zip(placed, edges, edges[1:], strict=False):
+        if not point.is_red:
+            continue
+        if x and x[-1] != left:
+            x += [x[-1], left]
             y += [0.0, 0.0]
-        x += [start, round(position + half, 2)]
-        y += [height, height]
+        x += [left, right]
+        y += [point.bytes / axes.unit] * 2
     look = {"hoverinfo": "skip", "line": {"width": 0, "color": RED}, "fill": "tozeroy", "fillcolor": RED}
     return {"type": "scatter", "mode": "lines", "name": "RED blocks", "x": x, "y": y, **look}
 

@@ -58,19 +58,17 @@ def test_a_mark_of_a_curve_is_a_place():
     assert text == "<b>32.0 KiB</b><br>conv1.red_out · mul, RED block"
 
 
-def test_red_blocks_are_drawn_where_they_run_and_nowhere_else():
-    found = shown()
-    student, red = figure(found)["data"][1:3]
-    is_red = [student["customdata"][i][3].endswith("RED block") for i in range(len(student["x"]))]
-    heights = {round(x, 2): y for x, y in zip(student["x"], student["y"], strict=True)}
-    places = [x for x, one in zip(student["x"], is_red, strict=True) if one]
-    for x in places:
-        left = max(i for i, start in enumerate(red["x"]) if start <= x)
-        assert red["x"][left + 1] > x and red["y"][left] == red["y"][left + 1] == heights[x]
-    covered = sum(
-        x1 - x0 for (x0, y0), (x1, y1) in itertools.pairwise(zip(red["x"], red["y"], strict=True)) if y0 and y1
-    )
-    assert covered == pytest.approx(0.4 * len(places))
+def test_red_blocks_cover_the_students_steps_and_nothing_else():
+    student, red = figure(shown())["data"][1:3]
+    marks = list(zip(student["x"], student["y"], student["customdata"], strict=True))
+    steps = [  # each from the middle to its neighbour before to the middle to the one after
+        ((before[0] + x) / 2, (x + after[0]) / 2, y)
+        for before, (x, y, mark), after in zip(marks, marks[1:], marks[2:], strict=False)
+        if mark[3].endswith("RED block")
+    ]
+    corners = list(zip(red["x"], red["y"], strict=True))
+    drawn = [(x0, x1, y0) for (x0, y0), (x1, y1) in itertools.pairwise(corners) if y0 == y1 != 0 and x0 != x1]
+    assert drawn == steps
     assert figure(shown(red=None))["data"][2]["x"] == []
 
 
