@@ -13,13 +13,13 @@ from redistill.strides import check_strides
 from redistill.student import StudentConfig
 from redistill.teachers import TEACHERS, find_teacher
 
-from .picker import stride_choices
-from .study import suggest_strides, teacher_strides, teacher_tape
+from .budget import MAX_KIB
+from .study import stride_choices, suggest_strides, teacher_strides, teacher_tape
 
 DEFAULT_TEACHER = "narrow_resnet"
 DTYPES = ("fp32", "fp16", "int8")
 MIN_SIDE, MAX_SIDE = 16, 512  # pixels that the page's slider offers
-MAX_BUDGET = 2**40  # bytes
+MAX_BUDGET = MAX_KIB * 2**10  # bytes
 MAX_LENGTH = 1000  # characters of a link's keys and values together
 
 KEYS = (

@@ -8,9 +8,11 @@ from typing import Any
 
 import gradio as gr
 
+from .actions import event_values
 from .fragments import notice
 from .link import KEYS, Settings, clip, from_query, parse_query, to_query, unknown_keys
 
+QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 CHANGED = "studio-settings"  # DOM event: a control has changed
 
 # The link is that of this very document, which inside a Hugging Face Space is a frame on *.hf.space: it opens the app
@@ -108,8 +110,9 @@ class SettingsLink:
     said: gr.HTML  # what was wrong with the link that the page was opened with
     controls: Sequence[gr.components.Component]  # all settings, as `read` takes them
     drawn: Sequence[gr.components.Component]  # what else `draw` fills
+    states: Sequence[gr.State]  # what `draw` needs besides the settings
     read: Callable[..., Settings]  # values of the controls, whatever they are; ValueError where they do not fit
-    draw: Callable[[Settings], list[Any]]  # values of controls and drawn
+    draw: Callable[..., list[Any]]  # settings and states to values of controls and drawn
 
     @property
     def outputs(self) -> list[gr.components.Component]:
@@ -118,39 +121,38 @@ class SettingsLink:
 
     def attach(self, page: gr.Blocks) -> None:
         """Open the page's own link when it is loaded, and follow the controls from then on."""
-        quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        page.load(self.open_page, None, self.outputs, **quiet)
+        page.load(self.open_page, list(self.states), self.outputs, **QUIET)
         notify = f"() => {{ document.dispatchEvent(new Event('{CHANGED}')); }}"
-        gr.on([control.change for control in self.controls], None, js=notify, **quiet)
-        self.button.stale(self.follow, [self.button, *self.controls], [self.button, self.said], **quiet)
+        gr.on([control.change for control in self.controls], None, js=notify, **QUIET)
+        self.button.stale(self.follow, [self.button, *self.controls], [self.button, self.said], **QUIET)
 
-    def open_page(self, request: gr.Request) -> list[Any]:
+    def open_page(self, request: gr.Request, *states: Any) -> list[Any]:
         """What `open` gives for the address of the page; nothing changes where it has no query string."""
         given = request.query_params
         query: dict[str, list[str]] = {}
         for key, value in getattr(given, "multi_items", given.items)():
             query.setdefault(key, []).append(value)
-        return self.open(query)
+        return self.open(query, *states)
 
-    def open_row(self, event: gr.EventData) -> list[Any]:
+    def open_row(self, event: gr.EventData, *states: Any) -> list[Any]:
         """What `open` gives for the query string of a table's row that was clicked."""
-        query = getattr(event, "query", "")
-        return self.open(parse_query(query if isinstance(query, str) else ""))
+        try:
+            query = event_values(event).get("query")
+        except ValueError:
+            query = None
+        return self.open(parse_query(query if isinstance(query, str) else ""), *states)
 
-    def open(self, query: Mapping[str, Sequence[str]]) -> list[Any]:
+    def open(self, query: Mapping[str, Sequence[str]], *states: Any) -> list[Any]:
         """Values of `outputs` for a query string; a sentence, and all else as it is, where that does not fit."""
         unknown = unknown_keys(query)
         if not unknown and not any(key in KEYS for key in query):
             return [gr.skip() for _ in self.outputs]
         try:
             settings = from_query(query)
-            drawn = self.draw(settings)
+            drawn = self.draw(settings, *states)
         except ValueError as error:
-            unchanged = [gr.skip() for _ in self.outputs[1:]]
-            return [
-                notice("This link does not fit:", f"{error} The page shows its usual settings instead."),
-                *unchanged,
-            ]
+            said = notice("This link does not fit:", f"{error} The page shows its usual settings instead.")
+            return [said, *(gr.skip() for _ in self.outputs[1:])]
         words = f"Left out of the link: {', '.join(map(clip, unknown))}, no setting of this page." if unknown else ""
         return [notice("", words, kind="hint") if words else "", to_query(settings), *drawn]
 

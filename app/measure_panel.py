@@ -44,36 +44,36 @@ class Measurement:
 class MeasurePanel:
     """A card with the button and its result; build it inside the Blocks context where it should stand."""
 
-    def __init__(self, read: Callable[..., Settings]) -> None:
-        """`read` turns values of Explore's controls, whatever they are, into settings; ValueError otherwise."""
-        self.read = read
+    def __init__(self) -> None:
         with gr.Column(elem_classes="card"):
             gr.HTML(_INTRODUCTION)
             self.button = gr.Button("Measure on this machine", size="sm", elem_id="measure")
             self.shown = gr.HTML(elem_id="measured")
 
-    def attach(self, controls: Sequence[gr.components.Component]) -> None:
-        """Measure what the controls are set to when the button is clicked."""
+    def attach(self, controls: Sequence[gr.components.Component], read: Callable[..., Settings]) -> None:
+        """Measure what the controls are set to when the button is clicked; `read` turns their values into settings."""
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         outputs = [self.shown, self.button]
         # Networks are built and run one at a time, in the queue: others' pages stay quick meanwhile.
-        self.button.click(self.wait, None, outputs, queue=False, **quiet).then(
-            self.show, list(controls), outputs, concurrency_limit=1, **quiet
+        self.button.click(wait, None, outputs, queue=False, **quiet).then(
+            lambda *values: show(read, *values), list(controls), outputs, concurrency_limit=1, **quiet
         )
 
-    def wait(self) -> list[Any]:
-        """What stands on the page until the result is there."""
-        words = '<p class="subline" role="status">Building both networks and running each once…</p>'
-        return [words, gr.Button(interactive=False)]
 
-    def show(self, *values: Any) -> list[Any]:
-        """The table for these values of the controls; a sentence where nothing is measured."""
-        try:
-            student = self.read(*values).student
-            shown = _table(student, measure(student))
-        except ValueError as error:
-            shown = notice("Not measured.", str(error))
-        return [shown, gr.Button(interactive=True)]
+def wait() -> list[Any]:
+    """What stands on the page until the result is there."""
+    words = '<p class="subline" role="status">Building both networks and running each once…</p>'
+    return [words, gr.Button(interactive=False)]
+
+
+def show(read: Callable[..., Settings], *values: Any) -> list[Any]:
+    """The table for values that `read` takes, whatever they are; a sentence where nothing is measured."""
+    try:
+        student = read(*values).student
+        shown = _table(student, measure(student))
+    except ValueError as error:
+        shown = notice("Not measured.", str(error))
+    return [shown, gr.Button(interactive=True)]
 
 
 def measure(student: StudentConfig) -> list[Measurement]:

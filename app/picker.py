@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-CHOICES = (1, 2, 4, 8)
 MAX_POINTS = 64
 
 # Rows are rebuilt when the points change; sizes and chosen strides only change what the rows say. Text is set as
@@ -95,11 +94,6 @@ class StridePicker(gr.HTML):
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object", "description": "strides by layer path", "additionalProperties": {"type": "integer"}}
-
-
-def stride_choices(own: Mapping[str, int]) -> list[int]:
-    """The strides that the picker offers, given the teacher's own by layer path: the usual ones and the teacher's."""
-    return sorted({*CHOICES, *own.values()})
 
 
 def check_strides_form(value: Any) -> dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from html import escape
@@ -16,79 +15,89 @@ from redistill.search import REDUCTIONS, Candidate, SearchResult, search_strides
 from redistill.student import StudentConfig
 from redistill.teachers import find_teacher
 
+from .actions import ActionHTML
+from .budget import OTHER, read_budget
 from .fragments import notice
 from .link import Settings, clip, to_query
 from .linkbutton import SettingsLink
-from .picker import CHOICES
 from .plots import format_bytes, format_duration, format_ratio
-from .study import teacher_tape
+from .study import STRIDES, teacher_tape
 
 DEFAULT_BUDGET = 512.0  # KiB
-MAX_BUDGET = 2.0**30  # KiB
 KIB = 2**10
 REDUCTION_LABELS = {"same": "As the teacher", "any": "Any"}
-
-# A row is a link to its settings. A plain click fills the controls of this page instead of opening another.
-_ROWS = """
-element.addEventListener('click', event => {
-  const row = event.target.closest('tr[data-query]');
-  if (!row || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  event.preventDefault();
-  trigger('choose', {query: row.dataset.query});
-});
-"""
-
-
-class FrontTable(gr.HTML):
-    """A gradio component that shows HTML text; a click on a row with a query string triggers `choose` with it."""
-
-    def __init__(self, value: str = "", **kwargs: Any) -> None:
-        super().__init__(value, js_on_load=_ROWS, **kwargs)
 
 
 class SearchPanel:
     """A folded card with the settings of the search and its result; build it where it should stand."""
 
-    def __init__(self, read: Callable[..., Settings]) -> None:
-        """`read` turns values of Explore's controls, whatever they are, into settings; ValueError otherwise."""
-        self.read = read
-        with gr.Accordion("Find strides that fit", open=False, elem_classes="card folded", elem_id="search"):
+    def __init__(self) -> None:
+        with gr.Accordion("Find strides that fit", open=False, elem_classes="card fold", elem_id="search"):
             with gr.Row(elem_classes="search-form"):
-                self.budget = gr.Number(DEFAULT_BUDGET, label="Memory budget, KiB", minimum=0, min_width=130)
+                self.budget = gr.Number(DEFAULT_BUDGET, label="Memory to fit, KiB", minimum=0, min_width=130)
                 self.reduction = gr.Radio(
                     [(REDUCTION_LABELS[name], name) for name in REDUCTIONS], value="same", label="Total reduction"
                 )
                 self.with_red = gr.Checkbox(True, label="With RED blocks")
             self.button = gr.Button("Search", size="sm", elem_id="search-start")
-            self.shown = FrontTable(elem_id="front")
+            self.shown = ActionHTML(elem_id="front")
 
-    def attach(self, controls: Sequence[gr.components.Component], link: SettingsLink) -> None:
-        """Search for what the controls are set to; a row's click fills them through `link`."""
+    def attach(
+        self,
+        controls: Sequence[gr.components.Component],
+        budget: Sequence[gr.components.Component],
+        read: Callable[..., Settings],
+        link: SettingsLink,
+    ) -> None:
+        """Search for what the controls are set to, which `read` turns into settings; a row opens as a link does.
+
+        `budget` are the two of the controls that set Explore's own; the panel's takes over what they are set to.
+        """
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        gr.on([part.change for part in budget], take_budget, list(budget), self.budget, queue=False, **quiet)
         outputs = [self.shown, self.button]
-        self.button.click(self.wait, None, outputs, queue=False, **quiet).then(
-            self.show,
+        self.button.click(wait, None, outputs, queue=False, **quiet).then(
+            lambda *values: show(read, *values),
             [self.budget, self.reduction, self.with_red, *controls],
             outputs,
             concurrency_limit=1,
             **quiet,
         )
-        self.shown.choose(link.open_row, None, link.outputs, queue=False, **quiet)
+        self.shown.act(link.open_row, list(link.states), link.outputs, queue=False, **quiet)
 
-    def wait(self) -> list[Any]:
-        """What stands on the page until the result is there."""
-        return ['<p class="subline" role="status">Searching…</p>', gr.Button(interactive=False)]
 
-    def show(self, budget: Any, reduction: Any, with_red: Any, *values: Any) -> list[Any]:
-        """The sentence and the rows for these values, whatever they are; a sentence where nothing is searched."""
-        try:
-            settings = self.read(*values)
-            red = None if with_red is False else settings.student.red or REDConfig()
-            settings = dataclasses.replace(settings, student=dataclasses.replace(settings.student, red=red))
-            shown = _result(search(settings, _reduction(reduction)), settings, _budget_bytes(budget))
-        except ValueError as error:
-            shown = notice("Not searched.", str(error))
-        return [shown, gr.Button(interactive=True)]
+def take_budget(choice: Any, kib: Any) -> Any:
+    """The budget that Explore is set to in KiB; the panel's own stays where that is none."""
+    try:
+        target = read_budget(choice, kib)
+    except ValueError:  # said above the chart
+        return gr.skip()
+    return target.bytes / KIB if target else gr.skip()
+
+
+def wait() -> list[Any]:
+    """What stands on the page until the result is there."""
+    return ['<p class="subline" role="status">Searching…</p>', gr.Button(interactive=False)]
+
+
+def show(read: Callable[..., Settings], budget: Any, reduction: Any, with_red: Any, *values: Any) -> list[Any]:
+    """The sentence and the rows for these values, whatever they are; a sentence where nothing is searched.
+
+    A row is a link to its settings, the budget among them.
+    """
+    try:
+        target = read_budget(OTHER, None if budget == "" else budget)
+        settings = read(*values)
+        red = None if with_red is False else settings.student.red or REDConfig()
+        settings = dataclasses.replace(
+            settings,
+            student=dataclasses.replace(settings.student, red=red),
+            budget_bytes=target.bytes if target else None,
+        )
+        shown = _result(search(settings, _reduction(reduction)), settings)
+    except ValueError as error:
+        shown = notice("Not searched.", str(error))
+    return [shown, gr.Button(interactive=True)]
 
 
 def search(settings: Settings, reduction: str) -> SearchResult:
@@ -104,21 +113,12 @@ def _search(
     return search_strides(
         teacher_tape(teacher),
         image_size,
-        strides=CHOICES,
+        strides=STRIDES,
         reduction=reduction,
         red=red,
         accounting=accounting,
         dtype=dtype,
     )
-
-
-def _budget_bytes(kib: Any) -> int | None:
-    """Whole bytes of a budget in KiB; None for an empty field."""
-    if kib is None or kib == "":
-        return None
-    if isinstance(kib, bool) or not isinstance(kib, (int, float)) or not 0 < kib <= MAX_BUDGET:
-        raise ValueError(f"Memory budget is {clip(kib)}; expected KiB, more than 0 and at most {MAX_BUDGET:,.0f}.")
-    return math.floor(kib * KIB)
 
 
 def _reduction(value: Any) -> str:
@@ -127,12 +127,13 @@ def _reduction(value: Any) -> str:
     return value
 
 
-def _result(found: SearchResult, settings: Settings, budget: int | None) -> str:
+def _result(found: SearchResult, settings: Settings) -> str:
     """The answer in one sentence, the front below it, and what was searched."""
+    budget = settings.budget_bytes
     rows = [candidate for candidate in found.front if candidate.peak_bytes <= found.teacher.peak_bytes]
     fitting = [candidate for candidate in rows if budget is not None and candidate.peak_bytes <= budget]
     best = fitting[-1] if fitting else None
-    table = "".join(_row(candidate, found.teacher, settings, budget, candidate is best) for candidate in rows)
+    table = "".join(_row(candidate, found.teacher, settings, candidate is best) for candidate in rows)
     fits = "" if budget is None else "<th>Fits</th>"
     return (
         f'<p class="student" role="status">{_sentence(found, best, budget)}</p><div class="scroll front-rows">'
@@ -155,20 +156,20 @@ def _sentence(found: SearchResult, best: Candidate | None, budget: int | None) -
     return f"{said}; the best keeps {_kept(best, found.teacher)} of the teacher’s MACs." if best else f"{said}."
 
 
-def _row(candidate: Candidate, teacher: Candidate, settings: Settings, budget: int | None, is_best: bool) -> str:
+def _row(candidate: Candidate, teacher: Candidate, settings: Settings, is_best: bool) -> str:
     student = dataclasses.replace(settings.student, strides=candidate.strides)
     query = escape(to_query(dataclasses.replace(settings, student=student)))
     strides = "·".join(str(stride) for stride in candidate.strides.values())
     cells = [
-        f'<a href="?{query}" title="{escape(_named(candidate))}">{strides}</a>',
+        f'<button type="button" class="plain" title="{escape(_named(candidate))}">{strides}</button>',
         f'<span class="nowrap">{format_bytes(candidate.peak_bytes)}</span>',
         format_ratio(teacher.peak_bytes, candidate.peak_bytes),
         _kept(candidate, teacher),
     ]
-    if budget is not None:
-        cells.append("yes" if candidate.peak_bytes <= budget else "no")
+    if settings.budget_bytes is not None:
+        cells.append("yes" if candidate.peak_bytes <= settings.budget_bytes else "no")
     kind = ' class="best"' if is_best else ""
-    return f'<tr data-query="{query}"{kind}>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    return f'<tr data-act="open" data-query="{query}"{kind}>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
 def _named(candidate: Candidate) -> str:

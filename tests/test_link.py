@@ -14,10 +14,12 @@ from starlette.datastructures import QueryParams
 from app import explore, link
 from app.link import Settings, from_query, to_query, unknown_keys
 from app.study import suggest_strides, teacher_strides, teacher_tape
+from app.trace import Place
 from redistill.memory import ACCOUNTINGS
 from redistill.red import ALIGNMENTS, KERNELS, REDConfig
 from redistill.student import StudentConfig
 
+STATES = ((), Place())  # no pins, no layer of interest
 OURS = "teacher=resnet18&size=128&strides=8,1,2,2,1&red=off&count=eager&dtype=fp16&budget=524288"
 
 
@@ -116,7 +118,7 @@ def test_what_does_not_fit_is_one_sentence_and_the_page_stays_as_it_was(page_lin
         read(query)
     said = str(refused.value)
     assert sentence in said and len(said) < 400 and said.isprintable()
-    shown, *others = page_link.open(parse_qs(query, keep_blank_values=True))
+    shown, *others = page_link.open(parse_qs(query, keep_blank_values=True), *STATES)
     assert shown.startswith('<div class="notice warning"') and "The page shows its usual settings instead." in shown
     assert "<script" not in shown
     assert others == [gr.skip()] * (len(page_link.outputs) - 1)
@@ -125,43 +127,48 @@ def test_what_does_not_fit_is_one_sentence_and_the_page_stays_as_it_was(page_lin
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from([*link.KEYS, "x"]), st.lists(st.text(max_size=12), min_size=1, max_size=2)))
 def test_nothing_in_a_link_breaks_the_page(page_link, query):
-    shown = page_link.open(query)
+    shown = page_link.open(query, *STATES)
     assert len(shown) == len(page_link.outputs)
 
 
 def test_keys_of_others_are_left_alone_and_the_rest_is_named(page_link):
     query = parse_qs(f"{OURS}&__theme=dark&utm_source=mail&fbclid=1&view=api")
     assert unknown_keys(query) == [] and from_query(query) == read(OURS)
-    assert page_link.open(query)[0] == ""
-    said, address, *_ = page_link.open(parse_qs(f"{OURS}&sise=2&%3Cb%3E=1"))
+    assert page_link.open(query, *STATES)[0] == ""
+    said, address, *_ = page_link.open(parse_qs(f"{OURS}&sise=2&%3Cb%3E=1"), *STATES)
     assert "&#x27;sise&#x27;, &#x27;&lt;b&gt;&#x27;" in said and "hint" in said
     assert address == OURS
-    assert page_link.open({"__sign": ["x" * 5000]}) == [gr.skip()] * len(page_link.outputs)
+    assert page_link.open({"__sign": ["x" * 5000]}, *STATES) == [gr.skip()] * len(page_link.outputs)
 
 
 def test_an_opened_link_fills_every_control_and_what_is_drawn(page_link):
-    said, _, *values = page_link.open(parse_qs(OURS.replace("red=off", "red=on&residual_kernel=5")))
+    said, _, *values = page_link.open(parse_qs(OURS.replace("red=off", "red=on&residual_kernel=5")), *STATES)
     controls, drawn = values[: len(page_link.controls)], values[len(page_link.controls) :]
     teacher, size, picker, *others = controls
     assert (said, teacher, size) == ("", "resnet18", 128)
     assert list(picker.value.values()) == [8, 1, 2, 2, 1]
-    assert others[:8] == [True, True, 1, True, 5, "all", "eager", "fp16"]
-    assert drawn[0]["strides"] == picker.value and "Peak falls" in drawn[2]
-    shown = explore.show(teacher, size, picker.value, *others)
-    assert shown[1:] == [drawn[0], *shown[2:3], *drawn[2:]]
+    *others, budget, kib = others
+    assert others == [True, True, 1, True, 5, "all", "eager", "fp16"]
+    assert (budget, kib.visible) == ("esp32s3", False)
+    assert drawn[0]["strides"] == picker.value and "Peak falls" in drawn[2] and "ESP32-S3" in drawn[2]
+    shown = explore.show(teacher, size, picker.value, *others, budget)
+    assert shown[1:2] + shown[3:] == drawn[:1] + drawn[2:]
 
 
 def test_the_address_is_read_as_browsers_and_their_proxies_hand_it_on(page_link):
     request = gr.Request(query_params=dict(QueryParams(OURS)))
-    assert page_link.open_page(request)[1] == OURS
+    assert page_link.open_page(request, *STATES)[1] == OURS
     twice = type("Request", (), {"query_params": QueryParams(f"{OURS}&size=32")})()
-    assert "2 times" in page_link.open_page(twice)[0]
+    assert "2 times" in page_link.open_page(twice, *STATES)[0]
 
 
 def test_the_link_follows_the_controls_and_outlives_what_does_not_fit(page_link):
-    values = ["resnet18", 224, _early("resnet18"), True, True, 1, True, 3, "all", "fused", "fp32"]
+    values = ["resnet18", 224, _early("resnet18"), True, True, 1, True, 3, "all", "fused", "fp32", "other", 100.5]
     now, said = page_link.follow(page_link.button.value, *values)
-    assert said == "" and read(now) == Settings(StudentConfig("resnet18", 224, strides=_early("resnet18")))
+    student = StudentConfig("resnet18", 224, strides=_early("resnet18"))
+    assert said == "" and read(now) == Settings(student, budget_bytes=102_912)
+    kib = page_link.open(parse_qs(now), *STATES)[14]
+    assert (kib.value, kib.visible) == (100.5, True)
     assert page_link.follow(now, *values) == [gr.skip(), gr.skip()]
     values[1] = 16
     assert page_link.follow(now, *values) == [gr.skip(), gr.skip()]
