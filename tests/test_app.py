@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import shutil
 
@@ -10,7 +11,7 @@ import gradio as gr
 import pytest
 import torch
 
-from app import choices, distill, explore, generate, jobs, plots, study, watch
+from app import choices, distill, explore, generate, jobs, plots, study, ui, watch
 from app.picker import check_strides_form
 from redistill import checkpoint
 from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
@@ -215,6 +216,18 @@ def test_the_two_buttons_set_all_strides():
     same = explore.pool_as_teacher("narrow_resnet", 64, {}, *RED, "fused", "fp32")
     assert "stays" in same[3] or "rises" in same[3]
     assert list(same[1]["strides"].values()) == [1, 2, 2, 2, 2]
+
+
+def test_a_page_that_is_opened_does_not_copy_the_server():
+    """gradio copies each component's settings for every page, and an event among them copies all it belongs to."""
+    components = ui.build().get_config_file()["components"]
+    events = [
+        (component["props"].get("elem_id"), name)
+        for component in components
+        for name, value in component["props"].items()
+        if isinstance(value, functools.partial)
+    ]
+    assert len(components) > 50 and events == []
 
 
 def test_the_api_answers_in_bytes_and_refuses_in_a_sentence():

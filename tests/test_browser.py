@@ -221,7 +221,10 @@ def test_strides_that_do_not_fit_are_said_and_the_chart_stays(open_page):
     expect(page.locator("#to-distil")).to_be_enabled()
 
 
-LINK = "?teacher=unet_small&size=48&strides=2,2,2,1&red=on&residual_kernel=5&points=outputs&count=eager&dtype=fp16"
+LINK = (
+    "?teacher=unet_small&size=48&strides=2,2,2,1&red=on&residual_kernel=5&points=outputs&count=eager&dtype=fp16"
+    "&budget=262144"
+)
 CLIPBOARD = ["clipboard-read", "clipboard-write"]
 READ_CLIPBOARD = "navigator.clipboard.readText()"
 
@@ -240,6 +243,7 @@ def test_a_link_restores_every_setting_and_the_copied_one_says_the_same(open_pag
         ("Numbers", "fp16"),
     ):
         expect(page.locator("fieldset", has_text=group).get_by_label(choice, exact=True)).to_be_checked()
+    expect(page.locator("#budget input")).to_have_value("Arduino Nano 33, 256 KiB")
     expect(page.locator("#pairs")).to_contain_text("both have 24×24 maps")
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
@@ -289,8 +293,9 @@ def test_a_row_of_the_search_fills_the_controls(open_page, site):
     chosen = "e => [...e.querySelectorAll('input:checked')].map(input => input.value)"
     assert page.locator("#strides").evaluate(chosen) == strides
     page.wait_for_url(
-        f"{site}/?teacher=narrow_resnet&size=96&strides={','.join(strides)}&red=on&count=fused&dtype=fp32"
+        f"{site}/?teacher=narrow_resnet&size=96&strides={','.join(strides)}&red=on&count=fused&dtype=fp32&budget=131072"
     )
+    expect(page.locator("#budget-kib input")).to_have_value("128")
 
 
 def test_a_real_pass_allocates_what_the_page_computes(open_page):
