@@ -1,41 +1,32 @@
-"""Tab Explore: choose a teacher, its student's strides and RED blocks; see memory per layer at once."""
+"""Tab Explore: choose a teacher, its student's strides and RED blocks; see live memory through both at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from html import escape
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gradio as gr
 
-from redistill.memory import ACCOUNTINGS, MemoryProfile, Tape
-from redistill.red import ALIGNMENTS, KERNELS, REDConfig
+from redistill.memory import Tape
+from redistill.red import REDConfig
 from redistill.student import StudentConfig
 from redistill.teachers import TEACHERS, find_teacher
 
-from . import plots
+from . import explore_view as view
+from .actions import event_values
+from .budget import NO_BUDGET, OTHER, Budget, read_budget
+from .explore_layout import Controls, Results, build_controls, build_results
 from .fragments import notice
-from .liveplot import LivePlot
-from .picker import CHOICES, StridePicker, check_strides_form
-from .study import (
-    Study,
-    check_size,
-    layer_bars,
-    layer_label,
-    short_label,
-    size_text,
-    study,
-    suggest_strides,
-    teacher_strides,
-    teacher_tape,
-    tick_labels,
-    warnings,
-)
+from .picker import StridePicker, check_strides_form
+from .pins import Pin, add_pin, check_pins, find_pin
+from .study import Study, check_size, study, suggest_strides, teacher_strides, teacher_tape
+from .trace import Place, read_place
 
 DEFAULT_TEACHER = "narrow_resnet"
-DTYPES = ("fp32", "fp16", "int8")
-ACCOUNTING_LABELS = {"fused": "Deployed (fused)", "eager": "PyTorch (eager)"}
+LIVE = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+SETTINGS = 11  # values of a configuration, in the order of `Controls.settings`; those of `Look` follow
+SCROLL = "() => document.querySelector('#alive').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 
 
 @dataclass(frozen=True)
@@ -46,101 +37,146 @@ class ExploreTab:
     distil: gr.Button
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a configuration is looked at with: the budget, the pinned ones beside it, the operator of interest."""
+
+    budget: Budget | None = None
+    pins: tuple[Pin, ...] = ()
+    place: Place = field(default_factory=Place)
+
+
 def build() -> ExploreTab:
     """Lay the tab out inside the current Blocks context and connect its events."""
     entry = TEACHERS[DEFAULT_TEACHER]
-    strides = suggest_strides(teacher_tape(entry.name))
-    found = study(StudentConfig(entry.name, entry.image_size, strides=strides))
-    student = gr.State(found.config.to_dict())
+    found = study(StudentConfig(entry.name, entry.image_size, strides=suggest_strides(teacher_tape(entry.name))))
+    pins, place = gr.State(()), gr.State(Place())
     with gr.Row(elem_classes="columns"):
         with gr.Column(min_width=300, elem_classes="controls"):
-            with gr.Column(elem_classes="card"):
-                teacher = gr.Dropdown(
-                    [(other.title, name) for name, other in TEACHERS.items()],
-                    value=entry.name,
-                    label="Teacher",
-                    filterable=False,
-                )
-                image_size = gr.Slider(16, 512, value=entry.image_size, step=16, label="Image side, pixels")
-            with gr.Column(elem_classes="card"):
-                gr.HTML(
-                    '<div class="card-title">Pooling strides of the student <span>teacher’s underlined</span></div>'
-                )
-                picker = StridePicker(strides, points=_points(found), sizes=_sizes(found), elem_id="strides")
-                with gr.Row(elem_classes="quiet-buttons"):
-                    early = gr.Button("Pool early", size="sm", min_width=80)
-                    original = gr.Button("As the teacher", size="sm", min_width=80)
-            with gr.Column(elem_classes="card"):
-                with_red = gr.Checkbox(True, label="RED blocks at the aligned layers")
-                with gr.Accordion("Inside a RED block", open=False):
-                    gate = gr.Checkbox(True, label="Gate")
-                    gate_kernel = gr.Radio(list(KERNELS), value=1, label="Kernel of the gate")
-                    residual = gr.Checkbox(True, label="Residual encoder")
-                    residual_kernel = gr.Radio(list(KERNELS), value=3, label="Kernel of the residual encoder")
-                    points = gr.Radio(list(ALIGNMENTS), value="all", label="Aligned points that carry one")
-            with gr.Column(elem_classes="card"):
-                accounting = gr.Radio(
-                    [(ACCOUNTING_LABELS[name], name) for name in ACCOUNTINGS], value="fused", label="Counted as"
-                )
-                dtype = gr.Radio(list(DTYPES), value="fp32", label="Numbers")
-        with gr.Column(min_width=320, elem_classes="results"):
-            summary = gr.HTML(_summary(found), elem_id="summary")
-            with gr.Column(elem_classes="card chart"):
-                gr.HTML('<div class="card-title">Memory alive while each layer runs</div>')
-                chart = LivePlot(
-                    _figure(found), height=360, label="Memory per layer of teacher and student", elem_id="memory"
-                )
-        with gr.Column(min_width=320, elem_classes="more"):
-            distil = gr.Button("Distil this student", variant="primary", elem_id="to-distil")
-            pairs = gr.HTML(_pairs_table(found), elem_id="pairs")
-
-    red = [with_red, gate, gate_kernel, residual, residual_kernel, points]
-    counting = [accounting, dtype]
-    settings = [teacher, image_size, picker, *red, *counting]
-    shown = [picker, student, distil, summary, chart, pairs]
-    live = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
-    for control in (*red, *counting, image_size):
-        control.input(show, settings, shown, **live)
-    picker.pick(show, settings, shown, **live)
-    teacher.input(show_teacher, [teacher, *red, *counting], [image_size, *shown], **live)
-    early.click(pool_early, settings, shown, **live)
-    original.click(pool_as_teacher, settings, shown, **live)
+            controls = build_controls(found)
+        results = build_results(found)
+    _connect(controls, results, pins, place)
     gr.api(memory, api_name="memory", api_description="Peak activation memory of a teacher and its student, in bytes.")
-    return ExploreTab(student, distil)
+    return ExploreTab(results.student, results.distil)
 
 
-def show(teacher: Any, image_size: Any, strides: Any, *others: Any) -> list[Any]:
+def _connect(controls: Controls, results: Results, pins: gr.State, place: gr.State) -> None:
+    look = [controls.budget, controls.kib, pins, place]
+    inputs, drawn = [*controls.settings, *look], results.drawn(controls.picker)
+    for control in (*controls.red, *controls.counting, controls.image_size, controls.kib):
+        control.input(show, inputs, drawn, **LIVE)
+    controls.picker.pick(show, inputs, drawn, **LIVE)
+    controls.budget.input(show_budget, inputs, [controls.kib, *drawn], **LIVE)
+    other = [controls.teacher, *controls.red, *controls.counting, *look]
+    controls.teacher.input(show_teacher, other, [controls.image_size, *drawn], **LIVE)
+    controls.early.click(pool_early, inputs, drawn, **LIVE)
+    controls.original.click(pool_as_teacher, inputs, drawn, **LIVE)
+
+    results.pin.click(pin_shown, inputs, [pins, results.chart, results.board], **LIVE)
+    set_by_pin = [controls.teacher, controls.image_size, *controls.red, *controls.counting]
+    results.board.act(use_pin, inputs, [pins, *set_by_pin, *drawn], **LIVE)
+
+    looked = [place, results.alive, results.tensors]
+    for event in (results.chart.mark_click, results.table.layer_pick, results.tensors.act):
+        event(look_at, inputs, looked, **LIVE).then(None, js=SCROLL, **LIVE)
+
+
+def show(*values: Any) -> list[Any]:
     """Everything that a change of a control redraws. What does not fit is said, and the chart stays as it was.
 
-    `others` are the RED settings (blocks, gate, its kernel, residual encoder, its kernel, points), then accounting
-    and dtype.
+    `values` are teacher, image side, strides, the RED settings (blocks, gate, its kernel, residual encoder, its
+    kernel, points), accounting and dtype; then what `_look` takes, or nothing of that.
     """
     try:
-        found = _study(teacher, image_size, strides, *others)
+        found, look = _read(values)
     except ValueError as error:
         return _refused(error)
-    return [StridePicker(sizes=_sizes(found)), *_drawn(found)]
+    return [StridePicker(sizes=view.map_sizes(found)), *_drawn(found, look)]
+
+
+def show_budget(*values: Any) -> list[Any]:
+    """The same for another budget; the field for a number of KiB is there when it is asked for."""
+    choice = values[SETTINGS] if len(values) > SETTINGS else None
+    return [gr.Number(visible=choice == OTHER), *show(*values)]
 
 
 def show_teacher(teacher: Any, *others: Any) -> list[Any]:
-    """Another teacher at its usual image side, with a student to start from."""
+    """Another teacher at its usual image side, with a student to start from; `others` as in `show`, from RED on."""
     try:
         entry = find_teacher(_text("teacher", teacher))
-        strides = suggest_strides(teacher_tape(entry.name))
-        found = _study(entry.name, entry.image_size, strides, *others)
+        found, look = _read((entry.name, entry.image_size, suggest_strides(teacher_tape(entry.name)), *others))
     except ValueError as error:
         return [gr.skip(), *_refused(error)]
-    return [entry.image_size, _picker(found), *_drawn(found)]
+    return [entry.image_size, view.picker(found), *_drawn(found, look)]
 
 
-def pool_early(teacher: Any, image_size: Any, strides: Any, *others: Any) -> list[Any]:
-    """The strides that a new teacher starts with."""
-    return _show_strides(suggest_strides, teacher, image_size, others)
+def pool_early(*values: Any) -> list[Any]:
+    """The strides that a new teacher starts with; `values` as in `show`."""
+    return _show_strides(suggest_strides, values)
 
 
-def pool_as_teacher(teacher: Any, image_size: Any, strides: Any, *others: Any) -> list[Any]:
-    """The teacher's own strides."""
-    return _show_strides(teacher_strides, teacher, image_size, others)
+def pool_as_teacher(*values: Any) -> list[Any]:
+    """The teacher's own strides; `values` as in `show`."""
+    return _show_strides(teacher_strides, values)
+
+
+def pin_shown(*values: Any) -> list[Any]:
+    """Keep what is shown to compare with: the pins, the chart and the table of pins."""
+    found, look = None, Look()
+    try:
+        look = _look(*values[SETTINGS:])
+        found = _study(*_settings(values))
+        pins = add_pin(look.pins, found)
+    except ValueError as error:
+        return [gr.skip(), gr.skip(), view.pin_board(found, look.pins, look.budget, str(error))]
+    return [pins, view.figure(found, pins, look.budget), view.pin_board(found, pins, look.budget)]
+
+
+def use_pin(event: gr.EventData, *values: Any) -> list[Any]:
+    """Remove a pin, or set all controls to it: the pins, the controls but the picker, and what `show` returns."""
+    try:
+        clicked, look = event_values(event), _look(*values[SETTINGS:])
+        pin = find_pin(look.pins, clicked.get("letter"))
+        if clicked.get("act") == "remove":
+            return _unpinned(pin, look, values)
+        found = study(pin.config, pin.accounting, pin.dtype)
+    except ValueError as error:
+        return [*[gr.skip()] * 11, *_refused(error)]
+    red = pin.config.red or REDConfig()
+    inside = [red.gate, red.gate_kernel, red.residual_encoder, red.residual_kernel, red.points]
+    settings = [pin.config.teacher, pin.config.image_size, pin.config.red is not None, *inside]
+    return [gr.skip(), *settings, pin.accounting, pin.dtype, view.picker(found), *_drawn(found, look)]
+
+
+def _unpinned(pin: Pin, look: Look, values: Sequence[Any]) -> list[Any]:
+    """What `use_pin` returns without that pin, whether or not what the controls are set to fits."""
+    look = replace(look, pins=tuple(other for other in look.pins if other is not pin))
+    kept = [look.pins, *[gr.skip()] * 10]
+    try:
+        found = _study(*_settings(values))
+    except ValueError as error:
+        return [*kept, *_refused(error, view.pin_board(None, look.pins, look.budget))]
+    return [*kept, gr.skip(), *_drawn(found, look)]
+
+
+def look_at(event: gr.EventData, *values: Any) -> list[Any]:
+    """The tensors alive where a person clicked: in the chart, at a layer of the table, or at a network's peak."""
+    try:
+        place = _clicked_place(event)
+        found, _ = _read(values)
+    except ValueError as error:
+        return [gr.skip(), gr.Accordion(open=True), notice("", str(error))]
+    return [place, gr.Accordion(open=True), view.tensors(found, place)]
+
+
+def _clicked_place(event: Any) -> Place:
+    clicked = event_values(event)
+    if "mark" not in clicked:
+        return read_place(clicked)
+    mark = clicked["mark"]
+    if not isinstance(mark, list) or len(mark) < 3:
+        raise ValueError("What was clicked in the chart says no layer; click once more.")
+    return read_place({"network": mark[0], "layer": mark[1], "turn": mark[2]})
 
 
 def memory(
@@ -161,13 +197,25 @@ def memory(
     return {name: {"peak_bytes": peak.peak_bytes, "peak_layer": peak.peak_layer} for name, peak in peaks.items()}
 
 
-def _show_strides(choose: Callable[[Tape], dict[str, int]], teacher: Any, image_size: Any, others: Sequence[Any]):
+def _show_strides(choose: Callable[[Tape], dict[str, int]], values: Sequence[Any]) -> list[Any]:
     try:
+        teacher, image_size, _, *others = values
         strides = choose(teacher_tape(_text("teacher", teacher)))
-        found = _study(teacher, image_size, strides, *others)
+        found, look = _read((teacher, image_size, strides, *others))
     except ValueError as error:
         return _refused(error)
-    return [_picker(found), *_drawn(found)]
+    return [view.picker(found), *_drawn(found, look)]
+
+
+def _read(values: Sequence[Any]) -> tuple[Study, Look]:
+    """Values as they come from the page, whatever they are; ValueError, in one sentence, for what does not fit."""
+    return _study(*_settings(values)), _look(*values[SETTINGS:])
+
+
+def _settings(values: Sequence[Any]) -> Sequence[Any]:
+    if len(values) < SETTINGS:
+        raise ValueError(f"{len(values)} settings came from the page; expected {SETTINGS}.")
+    return values[:SETTINGS]
 
 
 def _study(
@@ -183,7 +231,6 @@ def _study(
     accounting: Any,
     dtype: Any,
 ) -> Study:
-    """Values as they come from the page, whatever they are, to a study; ValueError for what does not fit."""
     red = None
     if with_red is not False:
         red = REDConfig(gate, residual, gate_kernel, residual_kernel, _text("points", points))
@@ -192,89 +239,33 @@ def _study(
     return study(config, _text("accounting", accounting), _text("dtype", dtype))
 
 
+def _look(budget: Any = NO_BUDGET, kib: Any = None, pins: Any = (), place: Any = None) -> Look:
+    if place is not None and not isinstance(place, Place):
+        raise ValueError(f"A place is {str(place)[:40]!r}; expected one that was clicked.")
+    return Look(read_budget(budget, kib), check_pins(pins), place or Place())
+
+
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} is {str(value)[:80]!r}; expected one of the choices on the page.")
     return value
 
 
-def _drawn(found: Study) -> list[Any]:
-    return [found.config.to_dict(), gr.Button(interactive=True), _summary(found), _figure(found), _pairs_table(found)]
-
-
-def _refused(error: ValueError) -> list[Any]:
-    """What `show` returns for settings that do not fit: the sentence; chart and table stay as they were."""
+def _drawn(found: Study, look: Look) -> list[Any]:
     return [
-        gr.skip(),
-        None,
-        gr.Button(interactive=False),
-        notice("This does not fit.", str(error)),
-        gr.skip(),
-        gr.skip(),
+        found.config.to_dict(),
+        gr.Button(interactive=True),
+        view.summary(found, look.budget),
+        view.figure(found, look.pins, look.budget),
+        view.pairs_table(found),
+        view.pin_board(found, look.pins, look.budget),
+        view.tensors(found, look.place),
+        view.table(found),
     ]
 
 
-def _figure(found: Study) -> dict[str, Any]:
-    return plots.memory_figure(layer_bars(found.teacher), layer_bars(found.student), tick_labels(found))
-
-
-def _picker(found: Study) -> StridePicker:
-    strides = {point.name: point.stride for point in found.points if point.direction == "down"}
-    return StridePicker(strides, points=_points(found), sizes=_sizes(found))
-
-
-def _points(found: Study) -> list[dict[str, Any]]:
-    own = {point.name: point.stride for point in found.teacher_points if point.direction == "down"}
-    choices = sorted({*CHOICES, *own.values()})
-    return [{"name": n, "label": short_label(n), "choices": choices, "teacher": own[n]} for n in own]
-
-
-def _sizes(found: Study) -> dict[str, str]:
-    return {point.name: size_text(point) for point in found.points if point.direction == "down"}
-
-
-def _summary(found: Study) -> str:
-    """The sentence above the chart, the facts beside it and what one should know before trusting the ratio."""
-    before, after, bare = found.teacher.peak_bytes, found.student.peak_bytes, found.bare.peak_bytes
-    verb = "falls" if after < before else "rises" if after > before else "stays"
-    ratio = plots.format_ratio(before, after)
-    included = ", RED blocks included" if found.config.red else ""
-    lines = [
-        f'<p class="headline">Peak {verb} from {_peak(found.teacher)} to {_peak(found.student)}: '
-        f'<strong class="ratio">{ratio}</strong>{included}.</p>'
-    ]
-    if found.config.red:
-        lines.append(
-            f'<p class="subline">Without RED blocks the student peaks at {plots.format_bytes(bare)}: '
-            f"<strong>{plots.format_ratio(before, bare)}</strong>. Weights "
-            f"{plots.format_bytes(found.teacher.weight_bytes)} → {plots.format_bytes(found.student.weight_bytes)}.</p>"
-        )
-    lines += [notice("", text, kind="hint") for text in warnings(found)]
-    return "".join(lines)
-
-
-def _peak(profile: MemoryProfile) -> str:
-    layer = escape(layer_label(profile.peak_layer))
-    return (
-        f'<span class="nowrap"><strong>{plots.format_bytes(profile.peak_bytes)}</strong> <code>({layer})</code></span>'
-    )
-
-
-def _pairs_table(found: Study) -> str:
-    """Which layer learns from which; layers without a partner stand in it with the reason."""
-    rows = "".join(
-        "<tr{}><td><code>{}</code></td><td>{}</td><td>{}</td><td>{}</td></tr>".format(
-            "" if pair.teacher else ' class="unaligned"',
-            escape(pair.student),
-            f"<code>{escape(pair.teacher)}</code>" if pair.teacher else "none",
-            " and ".join(f"{side}put" for side in pair.sides) or "–",
-            escape(pair.reason),
-        )
-        for pair in found.pairs
-    )
-    return (
-        '<details class="card pairs" open><summary>Aligned layers</summary><div class="scroll">'
-        '<table class="facts"><thead><tr>'
-        "<th>Student</th><th>learns from teacher’s</th><th>aligned</th><th>because</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></div></details>"
-    )
+def _refused(error: ValueError, board: Any = None) -> list[Any]:
+    """What `show` returns for settings that do not fit: the sentence; all that was drawn stays as it was."""
+    said = notice("This does not fit.", str(error))
+    kept = gr.skip()
+    return [kept, None, gr.Button(interactive=False), said, kept, kept, kept if board is None else board, kept, kept]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ const library = window.plotlyReady ??= new Promise((resolve, reject) => {
   script.onerror = () => reject(new Error('plotly.min.js did not load'));
   document.head.appendChild(script);
 });
+// A figure comes as text. Plotly knows no CSS variables: var(--name) becomes the colour that the name has at `place`.
+function painted(text, place) {
+  const style = getComputedStyle(place);
+  return JSON.parse(text.replace(/var\\((--[\\w-]+)\\)/g, (_, name) => style.getPropertyValue(name).trim()));
+}
 // Leaves out the labels that would lie on the one before them.
 function spread(axis, width) {
   if (!axis?.ticktext) return axis;
@@ -35,43 +41,83 @@ function spread(axis, width) {
   const pick = list => list.filter((_, i) => kept[i]);
   return {...axis, tickvals: pick(axis.tickvals), ticktext: pick(axis.ticktext)};
 }
+// Of the marks at the place that was clicked: the last drawn that reaches up to the pointer, else the highest.
+function clicked(event) {
+  const axis = host._fullLayout.yaxis;
+  const height = axis.p2d(event.event.clientY - host.getBoundingClientRect().top - axis._offset);
+  const points = event.points.filter(point => point.customdata);
+  return points.findLast(point => point.y >= height) ?? points.sort((a, b) => b.y - a.y)[0];
+}
 let drawn = false;
 async function draw() {
-  const figure = props.value;
-  if (!figure || !figure.data) return;
+  const text = props.value;
+  if (!text) return;
   const Plotly = await library;
-  if (figure !== props.value || !host.isConnected || !host.offsetWidth) return;
-  const font = {...figure.layout.font, family: getComputedStyle(host).fontFamily};
-  const layout = {...figure.layout, font, width: host.offsetWidth, height: host.offsetHeight};
+  if (text !== props.value || !host.isConnected || !host.offsetWidth) return;
+  const {data, layout} = painted(text, host);
+  layout.font.family = layout.hoverlabel.font.family = getComputedStyle(host).fontFamily;
+  Object.assign(layout, {width: host.offsetWidth, height: host.offsetHeight});
   layout.xaxis = spread(layout.xaxis, host.offsetWidth);
-  await Plotly.react(host, figure.data, layout, {displayModeBar: false, responsive: false});
+  await Plotly.react(host, data, layout, {displayModeBar: false, responsive: false});
   if (!drawn) {
     drawn = true;
-    host.on('plotly_click', event => trigger('layer_click', {
-      trace: event.points[0].curveNumber, index: event.points[0].pointIndex}));
+    host.on('plotly_click', event => {
+      const point = clicked(event);
+      if (point) trigger('mark_click', {mark: point.customdata});
+    });
   }
   host.dataset.revision = String(Number(host.dataset.revision || 0) + 1);
 }
+// The figure as a picture on white, in the light theme's colours, with its title.
+async function save(format) {
+  const {data, layout, title, file} = painted(props.value, document.documentElement);
+  const size = {width: 1100, height: 600};
+  Object.assign(layout, size, {
+    paper_bgcolor: '#ffffff', plot_bgcolor: '#ffffff',
+    title: {text: title, x: 0.02, y: 0.97, yanchor: 'top', font: {size: 17, color: '#1e293b'}},
+    font: {...layout.font, size: 14, family: 'Helvetica, Arial, sans-serif'},
+    margin: {...layout.margin, l: 78, t: 56, b: 80},
+    xaxis: spread(layout.xaxis, size.width),
+  });
+  const Plotly = await library;
+  await Plotly.downloadImage({data, layout}, {format, filename: file, scale: format === 'png' ? 2 : 1, ...size});
+}
+element.addEventListener('click', event => {
+  const format = event.target.closest('[data-format]')?.dataset.format;
+  if (format) save(format);
+});
 watch('value', draw);
 // Also draws what arrived while the plot's tab was hidden, and follows the window and the sidebar.
 new ResizeObserver(draw).observe(host);
 draw();
 """
 
+_SAVE = (
+    '<div class="plot-tools">Save as <button type="button" class="plain" data-format="png">PNG</button>'
+    '<button type="button" class="plain" data-format="svg">SVG</button></div>'
+)
+
 
 class LivePlot(gr.HTML):
     """A gradio component whose value is a Plotly figure dict (`data`, `layout`), or None for nothing yet.
 
-    `height` is in CSS pixels. Clicking a mark triggers `layer_click` with its trace and index.
+    `height` is in CSS pixels. Colours may be CSS variables, `var(--name)`. Clicking a mark triggers `mark_click` with
+    its customdata. With `can_save`, buttons save the figure as a picture under its `title`, in a file named `file`.
     """
 
     def __init__(
-        self, value: dict[str, Any] | None = None, *, height: int = 320, label: str = "", **kwargs: Any
+        self,
+        value: dict[str, Any] | None = None,
+        *,
+        height: int = 320,
+        label: str = "",
+        can_save: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             value,
             html_template='<div class="liveplot" role="img" aria-label="{{plot_label}}" '
-            'style="height:{{plot_height}}px"></div>',
+            f'style="height:{{{{plot_height}}}}px"></div>{_SAVE if can_save else ""}',
             js_on_load=_DRAW,
             library=f"/gradio_api/file={PLOTLY_JS}",
             plot_label=label,
@@ -79,12 +125,13 @@ class LivePlot(gr.HTML):
             **kwargs,
         )
 
-    def postprocess(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        return value
+    def postprocess(self, value: dict[str, Any] | None) -> str | None:
+        """The figure as JSON: text passes gradio's page at once, while every list in a dict would be watched there."""
+        return None if value is None else json.dumps(value, separators=(",", ":"))
 
     def preprocess(self, payload: Any) -> None:
         """A figure never comes back from the page."""
         return None
 
     def api_info(self) -> dict[str, Any]:
-        return {"type": "object"}
+        return {"type": "string"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 STUDENT = "#0d9488"
@@ -12,7 +11,7 @@ TEACHER = "#94a3b8"
 RED = "#e5484d"
 GOLD = "#d97706"
 VIOLET = "#8b5cf6"
-_GREY = "#8a94a3"
+GREY = "#8a94a3"
 _GRID = "rgba(138, 148, 163, 0.22)"
 _KIB, _MIB, _GIB = 2**10, 2**20, 2**30
 
@@ -71,90 +70,7 @@ def format_size(size: Sequence[int]) -> str:
     return "×".join(str(side) for side in size)
 
 
-@dataclass(frozen=True)
-class Bar:
-    """Memory while one layer runs; all operators of a RED block make one bar."""
-
-    name: str
-    bytes: int
-    is_red: bool = False
-
-
-def memory_figure(teacher: Sequence[Bar], student: Sequence[Bar], ticks: Mapping[str, str]) -> dict[str, Any]:
-    """Memory per layer of teacher and student on one axis: index along the network, names on hover.
-
-    `ticks` maps layer names to their short labels under the axis.
-    """
-    order = merged_order([bar.name for bar in teacher], [bar.name for bar in student])
-    place = {name: index for index, name in enumerate(order)}
-    peaks = [max((bar.bytes for bar in bars), default=0) for bars in (teacher, student)]
-    unit, suffix = (_MIB, "MiB") if max(peaks) >= _MIB // 2 else (_KIB, "KiB")
-    plain = [bar for bar in student if not bar.is_red]
-    red = [bar for bar in student if bar.is_red]
-    data = [
-        _bars("Teacher", teacher, place, unit, TEACHER, 1.0, 0.55),
-        _bars("Student", plain, place, unit, STUDENT, 0.7, 1.0),
-        _bars("RED blocks", red, place, unit, RED, 0.7, 1.0),
-    ]
-    top = max(peaks) / unit * 1.16 or 1
-    layout = _layout(
-        barmode="overlay",
-        bargap=0,
-        hovermode="closest",
-        uirevision=order[0] + str(len(order)) if order else "",
-        xaxis={
-            **_AXIS,
-            "range": [-0.8, len(order) - 0.2],
-            "tickvals": [place[name] for name in ticks if name in place],
-            "ticktext": [label for name, label in ticks.items() if name in place],
-            "showgrid": False,
-            "tickangle": 0,
-        },
-        yaxis={**_AXIS, "range": [0, top], "ticksuffix": f" {suffix}", "rangemode": "tozero", "nticks": 6},
-        shapes=[_level(peaks[0] / unit, _GREY), _level(peaks[1] / unit, STUDENT)],
-        annotations=[
-            _peak_label("teacher", peaks[0], unit, _GREY, "bottom"),
-            _peak_label("student", peaks[1], unit, STUDENT, "top" if _crowded(peaks) else "bottom"),
-        ],
-    )
-    return {"data": data, "layout": layout}
-
-
-def merged_order(first: Sequence[str], second: Sequence[str]) -> list[str]:
-    """All names once, in an order that keeps that of `first`, and that of `second` where the two agree."""
-    known = set(first)
-    order: list[str] = []
-    rest = iter(first)
-    passed: set[str] = set()
-    for name in second:
-        if name in known and name not in passed:
-            for other in rest:
-                passed.add(other)
-                order.append(other)
-                if other == name:
-                    break
-        elif name not in known:
-            order.append(name)
-    order += [name for name in rest]
-    return order
-
-
-def _bars(
-    name: str, bars: Sequence[Bar], place: Mapping[str, int], unit: int, colour: str, width: float, opacity: float
-):
-    return {
-        "type": "bar",
-        "name": name,
-        "x": [place[bar.name] for bar in bars],
-        "y": [bar.bytes / unit for bar in bars],
-        "customdata": [[bar.name, format_bytes(bar.bytes)] for bar in bars],
-        "hovertemplate": f"<b>%{{customdata[0]}}</b><br>{name.lower()}: %{{customdata[1]}}<extra></extra>",
-        "marker": {"color": colour, "opacity": opacity, "line": {"width": 0}},
-        "width": width,
-    }
-
-
-_AXIS = {
+AXIS = {
     "zeroline": False,
     "gridcolor": _GRID,
     "linecolor": _GRID,
@@ -164,43 +80,22 @@ _AXIS = {
 }
 
 
-def _layout(**settings: Any) -> dict[str, Any]:
+def base_layout(**settings: Any) -> dict[str, Any]:
+    """What all figures share, with `settings` on top. Colours named var(--x) are those of style.css, per theme."""
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": _GREY, "size": 12},
+        "font": {"color": "var(--chart-text)", "size": 12},
         "margin": {"l": 62, "r": 8, "t": 8, "b": 52},
         "legend": {"orientation": "h", "x": 0, "y": -0.1, "yanchor": "top"},
         "dragmode": False,
+        "hoverlabel": {"bgcolor": "var(--chart-paper)", "bordercolor": GREY, "font": {"color": "var(--chart-text)"}},
         **settings,
     }
 
 
-def _level(y: float, colour: str) -> dict[str, Any]:
-    line = {"color": colour, "width": 1.2, "dash": "dot"}
-    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": line}
-
-
-def _peak_label(who: str, count: int, unit: int, colour: str, anchor: str) -> dict[str, Any]:
-    return {
-        "xref": "paper",
-        "x": 1,
-        "xanchor": "right",
-        "y": count / unit,
-        "yanchor": anchor,
-        "text": f"{who} peak <b>{format_bytes(count)}</b>",
-        "showarrow": False,
-        "font": {"color": colour, "size": 12},
-    }
-
-
-def _crowded(peaks: Sequence[int]) -> bool:
-    """Whether two peak labels would lie on each other, with the student's below the teacher's."""
-    return peaks[1] <= peaks[0] and peaks[0] - peaks[1] < 0.09 * max(peaks)
-
-
 LOSS_NAMES = {"loss": "total", "task_loss": "task", "red_loss": "RED", "feature_loss": "features", "kd_loss": "KD"}
-_LOSS_COLOURS = {"loss": _GREY, "task_loss": STUDENT, "red_loss": RED, "feature_loss": VIOLET, "kd_loss": GOLD}
+_LOSS_COLOURS = {"loss": GREY, "task_loss": STUDENT, "red_loss": RED, "feature_loss": VIOLET, "kd_loss": GOLD}
 SCORE_NAMES = {"accuracy": "Validation accuracy", "prediction_loss": "Validation loss of the prediction"}
 _POINTS = 400  # a curve's most points; neighbours are averaged beyond that
 
@@ -257,13 +152,13 @@ def _line(name: str, x: list, y: list, colour: str, value: str) -> dict[str, Any
 
 
 def _curves_layout(steps: int, yaxis: Mapping[str, Any]) -> dict[str, Any]:
-    return _layout(
+    return base_layout(
         uirevision=steps,
         showlegend=True,
         margin={"l": 46, "r": 10, "t": 8, "b": 48},
         legend={"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top"},
-        xaxis={**_AXIS, "range": [0, max(1, steps)], "showgrid": False, "nticks": 6},
-        yaxis={**_AXIS, "nticks": 6, **yaxis},
+        xaxis={**AXIS, "range": [0, max(1, steps)], "showgrid": False, "nticks": 6},
+        yaxis={**AXIS, "nticks": 6, **yaxis},
     )
 
 

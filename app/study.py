@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -19,7 +18,7 @@ from redistill.strides import PoolingPoint, check_image_size, check_strides, inp
 from redistill.student import StudentConfig, add_red
 from redistill.teachers import build_teacher, find_teacher
 
-from .plots import Bar, format_bytes, format_ratio, format_size
+from .plots import format_bytes, format_ratio, format_size
 
 MAX_IMAGE_SIZE = 1024
 LARGE_STEM = 7  # a kernel so wide can take the first pool's stride too
@@ -37,6 +36,7 @@ class Study:
     points: tuple[PoolingPoint, ...]  # the student's
     pairs: tuple[AlignedPair, ...]
     kernels: Mapping[str, int]  # widest kernel at each pooling point, pixels
+    dtype: str  # of every number in all profiles
 
 
 def study(config: StudentConfig, accounting: str = "fused", dtype: str = "fp32") -> Study:
@@ -58,6 +58,7 @@ def study(config: StudentConfig, accounting: str = "fused", dtype: str = "fp32")
         points=tuple(points),
         pairs=tuple(align_points(points, teacher_points, config.alignment)),
         kernels=_kernels(tape),
+        dtype=dtype,
     )
 
 
@@ -149,19 +150,16 @@ def _kernel(module: torch.nn.Module) -> int:
     return max(side) if isinstance(side, tuple) else side
 
 
-def layer_label(name: str) -> str:
-    """A module path as it is shown; operators of the network's own forward go by "forward"."""
-    return name.removesuffix(".") or "forward"
-
-
 def warnings(found: Study) -> list[str]:
     """What a person should know before trusting the ratio, in words."""
     notes = []
     student, bare = found.student, found.bare
     if student.peak_bytes > bare.peak_bytes:
         ratio = format_ratio(found.teacher.peak_bytes, bare.peak_bytes)
+        effect = "set" if student.timeline[student.peak_index].is_red else "raise"
         notes.append(
-            f"RED blocks set the peak: without them the student would need {format_bytes(bare.peak_bytes)} ({ratio})."
+            f"RED blocks {effect} the peak: without them the student would need "
+            f"{format_bytes(bare.peak_bytes)} ({ratio})."
         )
     for point in found.points:
         kernel = found.kernels.get(point.name, point.stride)
@@ -193,28 +191,14 @@ def size_text(point: PoolingPoint) -> str:
     return f"{format_size(before)} → {format_size(after)}"
 
 
-_RED_BLOCK = re.compile(r"^(.*\.red_(?:in|out))(?:\..*)?$")
-
-
-def layer_bars(profile: MemoryProfile) -> list[Bar]:
-    """One bar a layer, in the order of the network; the layers of one RED block are counted together."""
-    bars: dict[str, Bar] = {}
-    for layer in profile.layers:
-        block = _RED_BLOCK.match(layer.name) if layer.is_red else None
-        name = block[1] if block else layer_label(layer.name)
-        before = bars[name].bytes if name in bars else 0
-        bars[name] = Bar(name, max(before, layer.peak_bytes), layer.is_red)
-    return list(bars.values())
-
-
 def tick_labels(found: Study) -> dict[str, str]:
-    """Short labels under the chart's axis: the layers that pool, by the first bar that belongs to each."""
-    names = [bar.name for bar in layer_bars(found.teacher)]
+    """Short labels under the chart's axis: the layers that pool, by the first layer of the teacher in each."""
+    layers = list(dict.fromkeys(op.layer for op in found.teacher.timeline))
     labels = {}
     for point in found.teacher_points:
-        bar = next((name for name in names if name == point.name or name.startswith(point.name + ".")), None)
-        if bar:
-            labels[bar] = short_label(point.name)
+        first = next((name for name in layers if name == point.name or name.startswith(point.name + ".")), None)
+        if first is not None:
+            labels[first] = short_label(point.name)
     return labels
 
 

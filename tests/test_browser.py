@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import fcntl
 import json
@@ -17,11 +18,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
+from app.study import study, suggest_strides, teacher_tape
 from redistill import checkpoint
 from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
-from redistill.student import build_student
+from redistill.student import StudentConfig, build_student
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM_OPTIONS = [
@@ -216,6 +219,137 @@ def test_strides_that_do_not_fit_are_said_and_the_chart_stays(open_page):
     choose_stride(page, "layer4.0", 2)
     expect(page.locator("#summary")).to_contain_text("Peak falls")
     expect(page.locator("#to-distil")).to_be_enabled()
+
+
+def choose_option(page: Page, control: str, option: str) -> None:
+    page.locator(f"{control} input").click()
+    page.get_by_role("option", name=option).click()
+
+
+def click_chart(page: Page, layer: str, network: str = "student") -> None:
+    """Click just below a network's line where a layer starts to run."""
+    at = page.evaluate(
+        """([layer, network]) => {
+          const host = document.querySelector('#memory .liveplot'), {xaxis, yaxis} = host._fullLayout;
+          const trace = host.data.find(trace => trace.customdata?.[0][0] === network);
+          const i = trace.customdata.findLastIndex(mark => mark[1] === layer && mark[2] === 0);
+          const {left, top} = host.getBoundingClientRect();
+          const x = left + xaxis._offset + xaxis.d2p(trace.x[i]);
+          return [x, top + yaxis._offset + yaxis.d2p(trace.y[i]) + 2];
+        }""",
+        [layer, network],
+    )
+    page.mouse.move(*at)
+    page.mouse.click(*at)
+
+
+def test_the_budget_flips_at_the_byte(open_page):
+    page = open_page()
+    summary, field = page.locator("#summary"), page.locator("#budget-kib input")
+    expect(page.locator("#budget-said")).to_have_count(0)
+    choose_option(page, "#budget", "Arduino Nano 33, 256 KiB")
+    expect(summary).to_contain_text("the teacher does not fit: 64.0 KiB too much; the student fits, 192 KiB to spare")
+    choose_option(page, "#budget", "Other")
+    expect(summary).to_contain_text("Budget, 64.0 KiB")
+    expect(summary).to_contain_text("the student fits exactly")
+    field.fill(str(65535 / 1024))
+    expect(summary).to_contain_text("the student does not fit: 1 B too much")
+    line = "document.querySelector('#memory .liveplot').layout.shapes.map(shape => shape.y0 * 1024)"
+    page.wait_for_function(f"{line}[0] === 65535")
+    field.fill("")
+    expect(page.locator("#budget-said")).to_have_count(0)
+
+
+def test_two_pins_are_compared_loaded_and_removed(open_page):
+    page = open_page()
+    board = page.locator("#board")
+    page.locator("#pin").click()
+    expect(board).to_contain_text("A Narrow ResNet 4·1·2·2·1")
+    choose_stride(page, "conv1", 2)
+    expect(page.locator("#summary")).to_contain_text("192 KiB")
+    page.locator("#pin").click()
+    rows = board.locator("tbody tr")
+    expect(rows).to_have_count(3)
+    peaks = board.locator("td[data-title=Peak]")
+    expect(peaks).to_have_text(["192 KiB", "64.0 KiB", "192 KiB"])
+    page.wait_for_function(f"{BARS}.length === 6")
+    assert [max(curve) for curve in bars(page)[3:5]] == [64, 192]
+
+    page.get_by_role("button", name="Load A").click()
+    expect(page.locator("#summary")).to_contain_text("5.0×")
+    expect(page.locator("[data-layer='conv1'] input[value='4']")).to_be_checked()
+    expect(peaks).to_have_text(["64.0 KiB", "64.0 KiB", "192 KiB"])
+    page.get_by_role("button", name="Remove A").click()
+    expect(rows).to_have_count(2)
+    page.get_by_role("button", name="Remove B").click()
+    expect(board.locator("table")).to_have_count(0)
+    page.wait_for_function(f"{BARS}.length === 4")
+
+
+def test_a_click_shows_tensors_that_add_up(open_page):
+    page = open_page(viewport={"width": 390, "height": 844})
+    tensors = page.locator("#tensors")
+    click_chart(page, "maxpool", "teacher")
+    expect(tensors).to_contain_text("While maxpool runs (max_pool2d), the peak of the teacher: 320 KiB")
+    expect(tensors).to_be_visible()
+    counts = "[...document.querySelectorAll('#tensors [data-bytes]')].map(cell => Number(cell.dataset.bytes))"
+    assert sum(page.evaluate(counts)) == 327680
+    page.get_by_role("button", name="Student’s peak").click()
+    expect(tensors).to_contain_text("the peak of the student: 64.0 KiB in 2 tensors")
+    assert sum(page.evaluate(counts)) == 65536
+    choose_stride(page, "conv1", 2)
+    expect(tensors).to_contain_text("the peak of the student: 192 KiB")
+
+    page.get_by_role("button", name="Layers as a table").click()
+    row = page.locator("#layers [data-layer='layer1.0.conv2']")
+    row.focus()
+    page.keyboard.press("Enter")
+    expect(tensors).to_contain_text("While layer1.0.conv2 runs (conv2d), in the student")
+    cells = row.locator("xpath=ancestor::tr").locator("td").all_inner_texts()
+    assert sum(page.evaluate(counts)) == int(cells[2].replace(",", ""))
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_layers_are_sorted_and_saved_to_the_byte(open_page):
+    page = open_page()
+    page.get_by_role("button", name="Layers as a table").click()
+    table = page.locator("#layers table")
+    expect(table.locator("tbody td").nth(1)).to_have_text("conv1")
+    page.get_by_role("button", name="Teacher", exact=True).click()
+    table.get_by_role("button", name="Peak, bytes").click()
+    peaks = [int(text.replace(",", "")) for text in table.locator("td:nth-child(3)").all_inner_texts()]
+    assert peaks == sorted(peaks, reverse=True) and peaks[0] == 327680
+    table.get_by_role("button", name="Peak, bytes").click()
+    assert table.locator("td:nth-child(3)").all_inner_texts()[-1] == "327,680"
+
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Save both as CSV").click()
+    assert saving.value.suggested_filename == "memory-narrow_resnet-4.1.2.2.1-red-64-fused-fp32.csv"
+    with open(saving.value.path(), newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = study(StudentConfig("narrow_resnet", 64, strides=suggest_strides(teacher_tape("narrow_resnet"))))
+    for name, profile in (("teacher", found.teacher), ("student", found.student)):
+        saved = [row for row in rows if row["network"] == name]
+        wanted = [(x.name, x.peak_bytes, x.output_bytes, int(x.is_red)) for x in profile.layers]
+        assert [(r["layer"], int(r["peak_bytes"]), int(r["output_bytes"]), int(r["red"])) for r in saved] == wanted
+        assert [r["output_shape"] for r in saved] == ["x".join(map(str, x.output_shape)) for x in profile.layers]
+
+
+def test_the_chart_is_saved_on_white_in_the_light_themes_colours(open_page):
+    page = open_page(color_scheme="dark")
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="SVG").click()
+    assert saving.value.suggested_filename == "memory-narrow_resnet-4.1.2.2.1-red-64-fused-fp32.svg"
+    drawing = Path(saving.value.path()).read_text()
+    assert "Narrow ResNet 4·1·2·2·1, RED blocks, 64 px, fused, fp32: 320 KiB → 64.0 KiB" in drawing
+    assert '<rect x="0" y="0" width="1100" height="600" style="fill: rgb(255, 255, 255)' in drawing
+    assert "var(--" not in drawing
+    assert "fill: rgb(91, 102, 117)" in drawing  # the light theme's text
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="PNG").click()
+    with Image.open(saving.value.path()) as picture:
+        assert picture.size == (2200, 1200)
+        assert picture.convert("RGB").getpixel((3, 3)) == (255, 255, 255)
 
 
 def test_a_second_page_follows_a_run_and_stops_it(open_page):
