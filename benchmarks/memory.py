@@ -81,7 +81,7 @@ def measure(name: str, image_size: int, repeats: int) -> dict[str, Any]:
         "reevaluation_ms": reevaluation_ms(tape, None, 10 * repeats),
         "reevaluation_red_ms": reevaluation_ms(tape, RED, 10 * repeats),
         "tools": {
-            tool: ask(build(name, image_size).eval() if tool == "torchinfo" else model, images)._asdict()
+            tool: ask(build(name, image_size) if tool == "torchinfo" else model, images)._asdict()
             for tool, ask in TOOLS.items()
         },
     }
@@ -154,7 +154,7 @@ def summary(rows: list[dict[str, Any]], exact: list[dict[str, Any]]) -> str:
     }
     for tool in TOOLS:
         times = [r["tools"][tool]["bytes"] / r["measured_bytes"] for r in rows if r["tools"][tool]["bytes"] is not None]
-        values[f"{tool.lower()}_times_real"] = f"{min(times):.2f}-{max(times):.2f}"
+        values[f"{tool.lower()}_times_real"] = f"{min(times):.2f}-{max(times):.2f}" if times else "fails"
     fifty = next(row for row in rows if row["network"] == "resnet50")
     again = [row[key] for row in rows for key in ("reevaluation_ms", "reevaluation_red_ms") if row[key] is not None]
     values |= {
