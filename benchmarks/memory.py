@@ -100,12 +100,12 @@ def exactness(name: str, own_size: int, random_size: int, count: int) -> dict[st
 def print_bytes(rows: list[dict[str, Any]]) -> None:
     """The first table, and the reasons of the tools that failed."""
     print("\nBytes at batch 1 in fp32; theirs also as a multiple of the real eager peak")
-    print(f"{'network':<20}{'px':>4}{'fused':>13}{'eager':>13}{'allocator':>13}{'difference':>12}", end="")
+    print(f"{'network':<24}{'px':>4}{'fused':>13}{'eager':>13}{'allocator':>13}{'difference':>12}", end="")
     print("".join(f"{tool:>21}" for tool in TOOLS))
     reasons = []
     for row in rows:
         ours = (row["fused_bytes"], row["eager_bytes"], row["measured_bytes"])
-        line = f"{row['network']:<20}{row['image_size']:>4}" + "".join(f"{size:>13,}" for size in ours)
+        line = f"{row['network']:<24}{row['image_size']:>4}" + "".join(f"{size:>13,}" for size in ours)
         line += f"{row['difference_bytes']:>12,}"
         for tool, said in row["tools"].items():
             if said["bytes"] is None:
@@ -121,11 +121,11 @@ def print_times(rows: list[dict[str, Any]]) -> None:
     """The second table."""
     print("Milliseconds; capture includes building the network, re-evaluation is at strides not seen before")
     names = ("capture", "again", "with RED", *TOOLS)
-    print(f"{'network':<20}" + "".join(f"{name:>12}" for name in names))
+    print(f"{'network':<24}" + "".join(f"{name:>12}" for name in names))
     for row in rows:
         times = [row["capture_ms"], row["reevaluation_ms"], row["reevaluation_red_ms"]]
         times += [said["ms"] for said in row["tools"].values()]
-        print(f"{row['network']:<20}" + "".join(f"{'–' if ms is None else format(ms, '.2f'):>12}" for ms in times))
+        print(f"{row['network']:<24}" + "".join(f"{'–' if ms is None else format(ms, '.2f'):>12}" for ms in times))
 
 
 def print_exactness(row: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ def print_exactness(row: dict[str, Any]) -> None:
         for accounting in ("eager", "fused"):
             share = f"{found[accounting]}/{found['tried']}" if found else "–"
             counts += f"{share:>12}"
-    print(f"{row['network']:<20}{differences}{counts}", flush=True)
+    print(f"{row['network']:<24}{differences}{counts}", flush=True)
 
 
 def summary(rows: list[dict[str, Any]], exact: list[dict[str, Any]]) -> str:
@@ -181,7 +181,7 @@ def main() -> None:
     print_bytes(rows)
     print_times(rows)
     print("\nExact: bytes of difference at own strides; settings without a difference at random strides")
-    print(f"{'network':<20}{'b1 fp32':>14}{'b1 bf16':>14}{'b8 fp32':>14}{'b8 bf16':>14}", end="")
+    print(f"{'network':<24}{'b1 fp32':>14}{'b1 bf16':>14}{'b8 fp32':>14}{'b8 bf16':>14}", end="")
     print(f"{'eager':>12}{'fused':>12}{'RED eager':>12}{'RED fused':>12}")
     exact = []
     for name in names:
