@@ -15,15 +15,16 @@ from redistill.teachers import TEACHERS, find_teacher
 
 from . import explore_view as view
 from .actions import event_values
-from .budget import NO_BUDGET, OTHER, Budget, read_budget
+from .budget import NO_BUDGET, OTHER, Budget, budget_controls, read_budget
 from .explore_layout import Controls, Results, build_controls, build_results
 from .fragments import notice
+from .link import DEFAULT_TEACHER, Settings
+from .linkbutton import SettingsLink
 from .picker import StridePicker, check_strides_form
 from .pins import Pin, add_pin, check_pins, find_pin
 from .study import Study, check_size, study, suggest_strides, teacher_strides, teacher_tape
 from .trace import Place, read_place
 
-DEFAULT_TEACHER = "narrow_resnet"
 LIVE = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 SETTINGS = 11  # values of a configuration, in the order of `Controls.settings`; those of `Look` follow
 SCROLL = "() => document.querySelector('#alive').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
@@ -35,6 +36,7 @@ class ExploreTab:
 
     student: gr.State  # StudentConfig.to_dict() of what is shown, or None
     distil: gr.Button
+    link: SettingsLink
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,12 @@ def build() -> ExploreTab:
             controls = build_controls(found)
         results = build_results(found)
     _connect(controls, results, pins, place)
+    drawn = results.drawn(controls.picker)[1:]
+    link = SettingsLink(results.link, results.link_said, controls.linked, drawn, [pins, place], read_link, draw_link)
+    results.search.attach(controls.linked, [controls.budget, controls.kib], read_link, link)
+    results.measure.attach(controls.linked, read_link)
     gr.api(memory, api_name="memory", api_description="Peak activation memory of a teacher and its student, in bytes.")
-    return ExploreTab(results.student, results.distil)
+    return ExploreTab(results.student, results.distil, link)
 
 
 def _connect(controls: Controls, results: Results, pins: gr.State, place: gr.State) -> None:
@@ -142,10 +148,8 @@ def use_pin(event: gr.EventData, *values: Any) -> list[Any]:
         found = study(pin.config, pin.accounting, pin.dtype)
     except ValueError as error:
         return [*[gr.skip()] * 11, *_refused(error)]
-    red = pin.config.red or REDConfig()
-    inside = [red.gate, red.gate_kernel, red.residual_encoder, red.residual_kernel, red.points]
-    settings = [pin.config.teacher, pin.config.image_size, pin.config.red is not None, *inside]
-    return [gr.skip(), *settings, pin.accounting, pin.dtype, view.picker(found), *_drawn(found, look)]
+    teacher, image_size, picker, *others = _set_to(found)
+    return [gr.skip(), teacher, image_size, *others, picker, *_drawn(found, look)]
 
 
 def _unpinned(pin: Pin, look: Look, values: Sequence[Any]) -> list[Any]:
@@ -157,6 +161,22 @@ def _unpinned(pin: Pin, look: Look, values: Sequence[Any]) -> list[Any]:
     except ValueError as error:
         return [*kept, *_refused(error, view.pin_board(None, look.pins, look.budget))]
     return [*kept, gr.skip(), *_drawn(found, look)]
+
+
+def read_link(*values: Any) -> Settings:
+    """What a link restores, from values of `Controls.linked`, whatever they are; ValueError for what does not fit."""
+    config, accounting, dtype = _config(*_settings(values))
+    budget = read_budget(*values[SETTINGS:])
+    return Settings(config, accounting, dtype, budget.bytes if budget else None)
+
+
+def draw_link(settings: Settings, pins: Any, place: Any) -> list[Any]:
+    """Values of `Controls.linked` for these settings, and what is drawn for them; the pins stay."""
+    choice, kib = budget_controls(settings.budget_bytes)
+    look = _look(choice, kib, pins, place)
+    found = study(settings.student, settings.accounting, settings.dtype)
+    field = gr.Number(kib, visible=True) if choice == OTHER else gr.Number(visible=False)
+    return [*_set_to(found), choice, field, *_drawn(found, look)]
 
 
 def look_at(event: gr.EventData, *values: Any) -> list[Any]:
@@ -218,7 +238,11 @@ def _settings(values: Sequence[Any]) -> Sequence[Any]:
     return values[:SETTINGS]
 
 
-def _study(
+def _study(*settings: Any) -> Study:
+    return study(*_config(*settings))
+
+
+def _config(
     teacher: Any,
     image_size: Any,
     strides: Any,
@@ -230,13 +254,21 @@ def _study(
     points: Any,
     accounting: Any,
     dtype: Any,
-) -> Study:
+) -> tuple[StudentConfig, str, str]:
     red = None
     if with_red is not False:
         red = REDConfig(gate, residual, gate_kernel, residual_kernel, _text("points", points))
     size = int(image_size) if isinstance(image_size, float) and image_size.is_integer() else image_size
     config = StudentConfig(_text("teacher", teacher), check_size(size), strides=check_strides_form(strides), red=red)
-    return study(config, _text("accounting", accounting), _text("dtype", dtype))
+    return config, _text("accounting", accounting), _text("dtype", dtype)
+
+
+def _set_to(found: Study) -> list[Any]:
+    """Values of `Controls.settings` for what is shown."""
+    config, red = found.config, found.config.red or REDConfig()
+    inside = [red.gate, red.gate_kernel, red.residual_encoder, red.residual_kernel, red.points]
+    counting = [found.student.accounting, found.dtype]
+    return [config.teacher, config.image_size, view.picker(found), config.red is not None, *inside, *counting]
 
 
 def _look(budget: Any = NO_BUDGET, kib: Any = None, pins: Any = (), place: Any = None) -> Look:

@@ -15,12 +15,15 @@ from . import explore_view as view
 from .actions import ActionHTML
 from .budget import NO_BUDGET, budget_choices
 from .layer_table import LayerTable
+from .link import DTYPES, MAX_SIDE, MIN_SIDE, Settings, to_query
+from .linkbutton import LinkButton
 from .liveplot import LivePlot
+from .measure_panel import MeasurePanel
 from .picker import StridePicker
+from .search_panel import SearchPanel
 from .study import Study
 from .trace import Place
 
-DTYPES = ("fp32", "fp16", "int8")
 ACCOUNTING_LABELS = {"fused": "Deployed (fused)", "eager": "PyTorch (eager)"}
 
 
@@ -43,21 +46,30 @@ class Controls:
         """What makes a configuration, in the order in which handlers take it."""
         return [self.teacher, self.image_size, self.picker, *self.red, *self.counting]
 
+    @property
+    def linked(self) -> list[Any]:
+        """All that a link restores."""
+        return [*self.settings, self.budget, self.kib]
+
 
 @dataclass(frozen=True)
 class Results:
     """What is found, on the right."""
 
     student: gr.State
+    link_said: gr.HTML  # what was wrong with the link that the page was opened with
     summary: gr.HTML
     chart: LivePlot
     pin: gr.Button
     distil: gr.Button
+    link: LinkButton
     board: ActionHTML
+    search: SearchPanel
     alive: gr.Accordion
     tensors: ActionHTML
     table: LayerTable
     pairs: gr.HTML
+    measure: MeasurePanel
 
     def drawn(self, picker: StridePicker) -> list[Any]:
         """What every change redraws, in the order in which handlers return it."""
@@ -74,7 +86,7 @@ def build_controls(found: Study) -> Controls:
             label="Teacher",
             filterable=False,
         )
-        image_size = gr.Slider(16, 512, value=found.config.image_size, step=16, label="Image side, pixels")
+        image_size = gr.Slider(MIN_SIDE, MAX_SIDE, value=found.config.image_size, step=16, label="Image side, pixels")
     with gr.Column(elem_classes="card"):
         gr.HTML('<div class="card-title">Pooling strides of the student <span>teacher’s underlined</span></div>')
         picker = StridePicker(
@@ -109,6 +121,7 @@ def build_controls(found: Study) -> Controls:
 def build_results(found: Study) -> Results:
     """Lay out what `found` shows, in two columns of the current row."""
     with gr.Column(min_width=320, elem_classes="results"):
+        link_said = gr.HTML(elem_id="link-said")
         summary = gr.HTML(view.summary(found), elem_id="summary")
         with gr.Column(elem_classes="card chart"):
             with gr.Row(elem_classes="card-head"):
@@ -125,12 +138,18 @@ def build_results(found: Study) -> Results:
                 elem_id="memory",
             )
     with gr.Column(min_width=320, elem_classes="more"):
-        distil = gr.Button("Distil this student", variant="primary", elem_id="to-distil")
+        with gr.Row(elem_classes="actions"):
+            distil = gr.Button("Distil this student", variant="primary", elem_id="to-distil")
+            link = LinkButton(to_query(Settings(found.config)), elem_id="link")
         board = ActionHTML(elem_id="board")
+        search = SearchPanel()
         with gr.Accordion("Tensors alive", open=False, elem_classes="card fold", elem_id="alive") as alive:
             tensors = ActionHTML(view.tensors(found, Place()), elem_id="tensors")
         with gr.Accordion("Layers as a table", open=False, elem_classes="card fold", elem_id="layers-fold"):
             table = LayerTable(view.table(found), elem_id="layers")
         pairs = gr.HTML(view.pairs_table(found), elem_id="pairs")
+        measure = MeasurePanel()
     student = gr.State(found.config.to_dict())
-    return Results(student, summary, chart, pin, distil, board, alive, tensors, table, pairs)
+    return Results(
+        student, link_said, summary, chart, pin, distil, link, board, search, alive, tensors, table, pairs, measure
+    )

@@ -13,9 +13,9 @@ from .budget import Budget
 from .fragments import notice
 from .layer_table import layer_rows
 from .memory_plot import PIN_COLOURS, memory_figure
-from .picker import CHOICES, StridePicker
+from .picker import StridePicker
 from .pins import Pin, describe_pin, make_pin
-from .study import Study, short_label, size_text, tick_labels, warnings
+from .study import Study, short_label, size_text, stride_choices, tick_labels, warnings
 from .trace import Place, layer_label, locate, peak_label, trace
 
 USERS_NAMED = 2  # of the operators that still need a tensor; the others are counted
@@ -52,7 +52,7 @@ def picker(found: Study) -> StridePicker:
 def stride_rows(found: Study) -> list[dict[str, Any]]:
     """The picker's rows: one for each pooling point of the teacher."""
     own = {point.name: point.stride for point in found.teacher_points if point.direction == "down"}
-    choices = sorted({*CHOICES, *own.values()})
+    choices = stride_choices(own)
     return [{"name": n, "label": short_label(n), "choices": choices, "teacher": own[n]} for n in own]
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-CHOICES = (1, 2, 4, 8)
 MAX_POINTS = 64
 
 # Rows are rebuilt when the points change; sizes and chosen strides only change what the rows say. Text is set as
@@ -74,12 +73,16 @@ class StridePicker(gr.HTML):
         sizes: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
+        # Attributes too: gradio takes a missing one that the script names in quotes for an event of this component, and
+        # then copies the component, with the server that it belongs to, each time a page is opened.
+        self.points = [dict(point) for point in points]
+        self.sizes = dict(sizes or {})
         super().__init__(
             dict(value or {}),
             html_template='<div class="strides"></div>',
             js_on_load=_ROWS,
-            points=[dict(point) for point in points],
-            sizes=dict(sizes or {}),
+            points=self.points,
+            sizes=self.sizes,
             **kwargs,
         )
 

@@ -21,6 +21,7 @@ from redistill.teachers import build_teacher, find_teacher
 from .plots import format_bytes, format_ratio, format_size
 
 MAX_IMAGE_SIZE = 1024
+STRIDES = (1, 2, 4, 8)  # offered at every pooling point
 LARGE_STEM = 7  # a kernel so wide can take the first pool's stride too
 
 
@@ -215,3 +216,8 @@ def short_label(name: str) -> str:
 def teacher_strides(tape: Tape) -> dict[str, int]:
     """The strides of a teacher's own, by layer path."""
     return {point.name: point.stride for point in tape.points if point.direction == "down"}
+
+
+def stride_choices(own: Mapping[str, int]) -> list[int]:
+    """The strides that are offered, given the teacher's own by layer path: the usual ones and the teacher's."""
+    return sorted({*STRIDES, *own.values()})

@@ -46,6 +46,7 @@ def build() -> gr.Blocks:
         )
         distilled.change.click(lambda: gr.Tabs(selected="explore"), None, tabs, **quiet)
         distilled.panel.attach(page)
+        explored.link.attach(page)
     return page
 
 

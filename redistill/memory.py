@@ -209,9 +209,7 @@ class Tape:
         found = self._evaluated.get(key)
         if found is None:
             found = self._evaluate_anew(changed, size, first)
-            if len(self._evaluated) >= EVALUATIONS_KEPT:
-                self._evaluated.pop(next(iter(self._evaluated)), None)
-            self._evaluated[key] = found
+            _keep(self._evaluated, key, found, EVALUATIONS_KEPT)
         return found
 
     def _evaluate_anew(
@@ -283,11 +281,11 @@ class Tape:
 
     def _program(self, identities: frozenset[int], sites: Sites, red: REDConfig | None) -> Program:
         key = (identities, tuple((path, *sides) for path, sides in sites.items()), red if sites else None)
-        if key not in self._programs:
-            if len(self._programs) >= PROGRAMS_KEPT:
-                self._programs.pop(next(iter(self._programs)), None)
-            self._programs[key] = compile_program(self._blueprint, identities, sites, red)
-        return self._programs[key]
+        program = self._programs.get(key)
+        if program is None:
+            program = compile_program(self._blueprint, identities, sites, red)
+            _keep(self._programs, key, program, PROGRAMS_KEPT)
+        return program
 
     def _summary(
         self,
@@ -337,6 +335,13 @@ def _count(
     peak = max(line.live)
     index = line.live.index(peak)
     return line, peak, index, program.steps[index].layer
+
+
+def _keep(cache: dict, key: Any, value: Any, most: int) -> None:
+    """Remember a value, and the latest ones only; threads may do so at once, as the visitors of a page do."""
+    cache[key] = value
+    for oldest in list(cache)[:-most]:
+        cache.pop(oldest, None)
 
 
 def _check_choices(dtype: str | None, accounting: str, fuse_add: bool, batch: int | None) -> int | None:

@@ -122,7 +122,7 @@ def open_page(browser, site):
         if not request.url.startswith((site, "data:", "blob:")):
             troubles.append(f"request to {request.url}")
 
-    def open_one(**settings) -> Page:
+    def open_one(query: str = "", **settings) -> Page:
         contexts.append(browser.new_context(**settings))
         page = contexts[-1].new_page()
         page.set_default_timeout(PATIENCE)
@@ -130,7 +130,7 @@ def open_page(browser, site):
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("request", check_request)
         page.on("response", lambda r: troubles.append(f"{r.status} {r.url}") if r.status >= 400 else None)
-        page.goto(site)
+        page.goto(site + query)
         drawn(page, "#memory")
         return page
 
@@ -219,6 +219,89 @@ def test_strides_that_do_not_fit_are_said_and_the_chart_stays(open_page):
     choose_stride(page, "layer4.0", 2)
     expect(page.locator("#summary")).to_contain_text("Peak falls")
     expect(page.locator("#to-distil")).to_be_enabled()
+
+
+LINK = "?teacher=unet_small&size=48&strides=2,2,2,1&red=on&residual_kernel=5&points=outputs&count=eager&dtype=fp16"
+CLIPBOARD = ["clipboard-read", "clipboard-write"]
+READ_CLIPBOARD = "navigator.clipboard.readText()"
+
+
+def test_a_link_restores_every_setting_and_the_copied_one_says_the_same(open_page, site):
+    page = open_page(LINK, permissions=CLIPBOARD)
+    expect(page.get_by_role("combobox", name="Teacher")).to_have_value("Small DDPM U-Net")
+    expect(page.locator("#strides input:checked")).to_have_count(4)
+    strides = page.locator("#strides").evaluate("e => [...e.querySelectorAll('input:checked')].map(i => +i.value)")
+    assert strides == [2, 2, 2, 1]
+    page.get_by_role("button", name="Inside a RED block").click()
+    for group, choice in (
+        ("Kernel of the residual encoder", "5"),
+        ("Aligned points that carry one", "outputs"),
+        ("Counted as", "PyTorch (eager)"),
+        ("Numbers", "fp16"),
+    ):
+        expect(page.locator("fieldset", has_text=group).get_by_label(choice, exact=True)).to_be_checked()
+    expect(page.locator("#pairs")).to_contain_text("both have 24×24 maps")
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate(READ_CLIPBOARD) == f"{site}/{LINK}"
+    choose_stride(page, "conv_in", 1)
+    page.get_by_role("button", name="Cop").click()  # at once: the link waits for the change
+    changed = f"{site}/{LINK.replace('2,2,2,1', '1,2,2,1')}"
+    page.wait_for_function(f"async link => await {READ_CLIPBOARD} === link", arg=changed)
+    page.wait_for_url(changed)
+    expect(page.locator("#summary")).not_to_contain_text("4.0×")
+
+
+def test_without_the_clipboard_the_link_is_copied_the_old_way(open_page, site):
+    page = open_page(LINK, permissions=CLIPBOARD)
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true})")
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate(f"delete navigator.clipboard, {READ_CLIPBOARD}") == f"{site}/{LINK}"
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true})")
+    page.evaluate("document.execCommand = () => false")
+    page.get_by_role("button", name="Cop").click()
+    expect(page.get_by_label("Link to these settings")).to_have_value(f"{site}/{LINK}")
+
+
+def test_a_link_that_does_not_fit_opens_the_usual_page_with_a_sentence(open_page, site):
+    usual = open_page()
+    page = open_page("?teacher=resnet18&strides=9,9&teacher=%00" + "x" * 900)
+    expect(page.locator("#link-said")).to_contain_text("teacher stands in it 2 times; expected it once.")
+    assert bars(page) == bars(usual)
+    choose_stride(page, "conv1", 2)
+    expect(page.locator("#link-said")).not_to_contain_text("teacher")
+    page.wait_for_url(f"{site}/?teacher=narrow_resnet&size=64&strides=2,1,2,2,1&red=on&count=fused&dtype=fp32")
+
+
+def test_a_row_of_the_search_fills_the_controls(open_page, site):
+    page = open_page("?teacher=narrow_resnet&size=96&red=off")
+    page.get_by_role("button", name="Find strides that fit").click()
+    page.get_by_label("Memory to fit, KiB").fill("128")
+    page.locator("#search-start").click()
+    expect(page.locator("#front")).to_contain_text("of 65 stride settings fit 128 KiB; the best keeps")
+    expect(page.locator("#search-start")).to_be_enabled()
+    row = page.locator("#front tr.best")
+    strides, peak = row.locator("td").nth(0).inner_text().split("·"), row.locator("td").nth(1).inner_text()
+    row.locator("td").nth(2).click()
+    expect(page.locator("#summary")).to_contain_text(f"to {peak}")
+    expect(page.get_by_label("RED blocks at the aligned layers")).to_be_checked()  # the search had them
+    chosen = "e => [...e.querySelectorAll('input:checked')].map(input => input.value)"
+    assert page.locator("#strides").evaluate(chosen) == strides
+    page.wait_for_url(
+        f"{site}/?teacher=narrow_resnet&size=96&strides={','.join(strides)}&red=on&count=fused&dtype=fp32"
+    )
+
+
+def test_a_real_pass_allocates_what_the_page_computes(open_page):
+    page = open_page("?teacher=unet_small", viewport={"width": 390, "height": 844})
+    page.get_by_role("button", name="Measure on this machine").click()
+    measured = page.locator("#measured")
+    expect(measured).to_contain_text("Exact to the byte.")
+    rows = [row.split() for row in measured.locator("tbody tr").all_inner_texts()]
+    assert [row[0] for row in rows] == ["computed", "measured", "difference"]
+    assert rows[0][1:] == rows[1][1:] and rows[2][1:] == ["0", "0"]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def choose_option(page: Page, control: str, option: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -411,3 +413,23 @@ def test_temporaries_of_python_scopes():
     peak = capture(model, images).profile(accounting="eager").peak_bytes
     # 0 + kept[0] and the two sums after it are tensors of their own; at the last one two sums are alive.
     assert peak == (1 + 3 + 2) * images.nbytes == measure_peak(model, images)
+
+
+def test_threads_share_one_tape(monkeypatch):
+    """Visitors of a page do, with more settings between them than programs are kept."""
+    monkeypatch.setattr("redistill.memory.PROGRAMS_KEPT", 2)
+    tape = capture(build("resnet18"), (1, 3, 64, 64))
+    settings = [(strides, red) for strides in (AGGRESSIVE, MILD) for red in (None, REDConfig(), REDConfig(gate=False))]
+    expected = [tape.profile(strides, red=red).peak_bytes for strides, red in settings]
+
+    def visit(start: int) -> list[int]:
+        order = [(start + step) % len(settings) for step in range(40)]
+        return [tape.profile(settings[i][0], red=settings[i][1]).peak_bytes - expected[i] for i in order]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as visitors:
+            assert [set(found) for found in visitors.map(visit, range(4))] == [{0}] * 4
+    finally:
+        sys.setswitchinterval(interval)
