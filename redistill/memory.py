@@ -20,7 +20,8 @@ from .program import Blueprint, Program, Sites, compile_program
 from .recorder import example_inputs, record
 from .red import REDConfig
 from .shape_rules import Shape, ShapeRuleError
-from .strides import PoolingPoint, check_image_size, check_strides, find_pooling_points, pads_itself
+from .size_bound import size_bound_layer
+from .strides import PoolingPoint, check_image_size, check_strides, find_pooling_points
 from .tape import ENTER, LEAVE, OP, POOLS, Recording, weights_of
 from .timelines import buffer_sizes, eager, fused
 
@@ -156,9 +157,9 @@ class Tape:
             return recorded, frozenset()
         if first[0] != self.input_shape[0] and len(recording.inputs) > 1:
             raise ShapeRuleError("The network has further inputs of unknown batch; capture it with this batch.")
-        if (changed or first[2:] != self.input_shape[2:]) and self._self_padding is not None:
+        if (changed or first[2:] != self.input_shape[2:]) and self._size_bound is not None:
             raise ShapeRuleError(
-                f"Layer {self._self_padding!r} may pad by its stride and its input's size; capture the network anew."
+                f"Layer {self._size_bound!r} may pad or pool by its stride or a map's size; capture the network anew."
             )
         overrides, identities = self._overrides(changed)
         shapes = list(recorded)
@@ -192,8 +193,8 @@ class Tape:
         return shapes, identities
 
     @cached_property
-    def _self_padding(self) -> str | None:
-        return next((path for path, module in self.recording.model.named_modules() if pads_itself(module)), None)
+    def _size_bound(self) -> str | None:
+        return size_bound_layer(self.recording)
 
     def _input_at(self, size: tuple[int, int], batch: int | None) -> Shape:
         shape = self.input_shape
