@@ -16,7 +16,8 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import torch
 from redistill.memory import Tape, capture, measure_peak
 from redistill.red import REDConfig
 
-from .exactness import RED, own_strides, random_settings
+from .exactness import DTYPES, RED, own_strides, random_settings
 from .networks import CNNS, NETWORKS, RED_STUDENTS, TIMM, UNET, allocate, build, example, random_strides
 from .other_tools import TOOLS
 
@@ -87,13 +88,13 @@ def measure(name: str, image_size: int, repeats: int) -> dict[str, Any]:
     }
 
 
-def exactness(name: str, own_size: int, random_size: int, count: int) -> dict[str, Any]:
+def exactness(name: str, own_size: int, random_size: int, batches: Sequence[int], count: int) -> dict[str, Any]:
     """The settings of one network at which our figures are the real ones."""
-    row: dict[str, Any] = {"network": name, "own_differences": own_strides(name, own_size)}
+    row: dict[str, Any] = {"network": name, "own_differences": own_strides(name, own_size, batches)}
     if name in (*CNNS, *TIMM):
-        row["random"] = random_settings(name, random_size, count, None)._asdict()
+        row["random"] = random_settings(name, random_size, batches, count, None)._asdict()
     if name in RED_STUDENTS:
-        row["red_students"] = random_settings(name, random_size, count, RED)._asdict()
+        row["red_students"] = random_settings(name, random_size, batches, count, RED)._asdict()
     return row
 
 
@@ -174,18 +175,19 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     options = parser.parse_args()
     names, size, repeats = (QUICK, 64, 1) if options.quick else (NETWORKS, 224, 5)
-    random_size, count = (48, 2) if options.quick else (64, 20)
+    random_size, batches, count = (48, (1, 2), 2) if options.quick else (64, (1, 8), 20)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, CPU")
     sizes = {name: 32 if name == UNET else size for name in names}
     rows = [measure(name, sizes[name], repeats) for name in names]
     print_bytes(rows)
     print_times(rows)
+    settings = [f"batch {batch} {dtype}" for batch, dtype in product(batches, DTYPES)]
     print("\nExact: bytes of difference at own strides; settings without a difference at random strides")
-    print(f"{'network':<24}{'b1 fp32':>14}{'b1 bf16':>14}{'b8 fp32':>14}{'b8 bf16':>14}", end="")
+    print(f"{'network':<24}" + "".join(f"{setting:>14}" for setting in settings), end="")
     print(f"{'eager':>12}{'fused':>12}{'RED eager':>12}{'RED fused':>12}")
     exact = []
     for name in names:
-        exact.append(exactness(name, sizes[name], random_size, count))
+        exact.append(exactness(name, sizes[name], random_size, batches, count))
         print_exactness(exact[-1])
     if options.json:
         options.json.write_text(json.dumps({"figures": rows, "exactness": exact}, indent=1) + "\n")
