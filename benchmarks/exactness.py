@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice, product
 from typing import NamedTuple
 
 import torch
@@ -17,7 +17,6 @@ from .fused_run import run_fused
 from .networks import allocate, build, example, random_strides, student
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-BATCHES = (1, 8)
 RED = REDConfig()
 
 
@@ -35,24 +34,24 @@ class Count(NamedTuple):
         return Count(self.tried + 1, self.eager + (eager == 0), self.fused + (fused == 0), worst)
 
 
-def own_strides(name: str, image_size: int) -> dict[str, int]:
+def own_strides(name: str, image_size: int, batches: Sequence[int]) -> dict[str, int]:
     """Eager figure less the allocator's, in bytes, at the network's own strides: by batch and number format."""
     tape = capture(build(name, image_size), (1, 3, image_size, image_size))
     differences = {}
-    for batch, dtype in product(BATCHES, DTYPES):
-        model = allocate(build(name, image_size), DTYPES[dtype])
-        real = measure_peak(model, example(name, image_size, batch, DTYPES[dtype]))
-        computed = _profiles(tape, build(name, image_size), image_size, {"batch": batch, "dtype": dtype})[0]
+    for batch, dtype in product(batches, DTYPES):
+        model = build(name, image_size)
+        computed, _ = _profiles(tape, model, image_size, {"batch": batch, "dtype": dtype})
+        real = measure_peak(allocate(model, DTYPES[dtype]), example(name, image_size, batch, DTYPES[dtype]))
         differences[f"batch {batch} {dtype}"] = computed.peak_bytes - real
     return differences
 
 
-def random_settings(name: str, image_size: int, count: int, red: REDConfig | None) -> Count:
+def random_settings(name: str, image_size: int, batches: Sequence[int], count: int, red: REDConfig | None) -> Count:
     """`count` random stride settings of a CNN that torch.fx can trace, batches and number formats in turn."""
     tape = capture(build(name), (1, 3, image_size, image_size))
     found = Count()
     settings = _fitting(name, tape, image_size, red)
-    for (batch, dtype), _ in zip(_in_turn(), range(count), strict=False):
+    for batch, dtype in islice(cycle(product(batches, DTYPES)), count):
         strides, model = next(settings)
         images = example(name, image_size, batch, DTYPES[dtype])
         changes = {"strides": strides, "batch": batch, "dtype": dtype, "red": red}
@@ -61,11 +60,6 @@ def random_settings(name: str, image_size: int, count: int, red: REDConfig | Non
         real = run_fused(model, *images)[0]
         found = found.plus(eager.peak_bytes - measure_peak(model, images), fused.peak_bytes - real)
     return found
-
-
-def _in_turn() -> Iterator[tuple[int, str]]:
-    while True:
-        yield from product(BATCHES, DTYPES)
 
 
 def _fitting(name: str, tape: Tape, image_size: int, red: REDConfig | None) -> Iterator[tuple[dict, nn.Module]]:

@@ -16,7 +16,8 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import torch
 from redistill.memory import Tape, capture, measure_peak
 from redistill.red import REDConfig
 
-from .exactness import RED, own_strides, random_settings
+from .exactness import DTYPES, RED, own_strides, random_settings
 from .networks import CNNS, NETWORKS, RED_STUDENTS, TIMM, UNET, allocate, build, example, random_strides
 from .other_tools import TOOLS
 
@@ -81,31 +82,31 @@ def measure(name: str, image_size: int, repeats: int) -> dict[str, Any]:
         "reevaluation_ms": reevaluation_ms(tape, None, 10 * repeats),
         "reevaluation_red_ms": reevaluation_ms(tape, RED, 10 * repeats),
         "tools": {
-            tool: ask(build(name, image_size).eval() if tool == "torchinfo" else model, images)._asdict()
+            tool: ask(build(name, image_size) if tool == "torchinfo" else model, images)._asdict()
             for tool, ask in TOOLS.items()
         },
     }
 
 
-def exactness(name: str, own_size: int, random_size: int, count: int) -> dict[str, Any]:
+def exactness(name: str, own_size: int, random_size: int, batches: Sequence[int], count: int) -> dict[str, Any]:
     """The settings of one network at which our figures are the real ones."""
-    row: dict[str, Any] = {"network": name, "own_differences": own_strides(name, own_size)}
+    row: dict[str, Any] = {"network": name, "own_differences": own_strides(name, own_size, batches)}
     if name in (*CNNS, *TIMM):
-        row["random"] = random_settings(name, random_size, count, None)._asdict()
+        row["random"] = random_settings(name, random_size, batches, count, None)._asdict()
     if name in RED_STUDENTS:
-        row["red_students"] = random_settings(name, random_size, count, RED)._asdict()
+        row["red_students"] = random_settings(name, random_size, batches, count, RED)._asdict()
     return row
 
 
 def print_bytes(rows: list[dict[str, Any]]) -> None:
     """The first table, and the reasons of the tools that failed."""
     print("\nBytes at batch 1 in fp32; theirs also as a multiple of the real eager peak")
-    print(f"{'network':<20}{'px':>4}{'fused':>13}{'eager':>13}{'allocator':>13}{'difference':>12}", end="")
+    print(f"{'network':<24}{'px':>4}{'fused':>13}{'eager':>13}{'allocator':>13}{'difference':>12}", end="")
     print("".join(f"{tool:>21}" for tool in TOOLS))
     reasons = []
     for row in rows:
         ours = (row["fused_bytes"], row["eager_bytes"], row["measured_bytes"])
-        line = f"{row['network']:<20}{row['image_size']:>4}" + "".join(f"{size:>13,}" for size in ours)
+        line = f"{row['network']:<24}{row['image_size']:>4}" + "".join(f"{size:>13,}" for size in ours)
         line += f"{row['difference_bytes']:>12,}"
         for tool, said in row["tools"].items():
             if said["bytes"] is None:
@@ -121,11 +122,11 @@ def print_times(rows: list[dict[str, Any]]) -> None:
     """The second table."""
     print("Milliseconds; capture includes building the network, re-evaluation is at strides not seen before")
     names = ("capture", "again", "with RED", *TOOLS)
-    print(f"{'network':<20}" + "".join(f"{name:>12}" for name in names))
+    print(f"{'network':<24}" + "".join(f"{name:>12}" for name in names))
     for row in rows:
         times = [row["capture_ms"], row["reevaluation_ms"], row["reevaluation_red_ms"]]
         times += [said["ms"] for said in row["tools"].values()]
-        print(f"{row['network']:<20}" + "".join(f"{'–' if ms is None else format(ms, '.2f'):>12}" for ms in times))
+        print(f"{row['network']:<24}" + "".join(f"{'–' if ms is None else format(ms, '.2f'):>12}" for ms in times))
 
 
 def print_exactness(row: dict[str, Any]) -> None:
@@ -137,7 +138,7 @@ def print_exactness(row: dict[str, Any]) -> None:
         for accounting in ("eager", "fused"):
             share = f"{found[accounting]}/{found['tried']}" if found else "–"
             counts += f"{share:>12}"
-    print(f"{row['network']:<20}{differences}{counts}", flush=True)
+    print(f"{row['network']:<24}{differences}{counts}", flush=True)
 
 
 def summary(rows: list[dict[str, Any]], exact: list[dict[str, Any]]) -> str:
@@ -154,7 +155,7 @@ def summary(rows: list[dict[str, Any]], exact: list[dict[str, Any]]) -> str:
     }
     for tool in TOOLS:
         times = [r["tools"][tool]["bytes"] / r["measured_bytes"] for r in rows if r["tools"][tool]["bytes"] is not None]
-        values[f"{tool.lower()}_times_real"] = f"{min(times):.2f}-{max(times):.2f}"
+        values[f"{tool.lower()}_times_real"] = f"{min(times):.2f}-{max(times):.2f}" if times else "fails"
     fifty = next(row for row in rows if row["network"] == "resnet50")
     again = [row[key] for row in rows for key in ("reevaluation_ms", "reevaluation_red_ms") if row[key] is not None]
     values |= {
@@ -174,18 +175,19 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     options = parser.parse_args()
     names, size, repeats = (QUICK, 64, 1) if options.quick else (NETWORKS, 224, 5)
-    random_size, count = (48, 2) if options.quick else (64, 20)
+    random_size, batches, count = (48, (1, 2), 2) if options.quick else (64, (1, 8), 20)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, CPU")
     sizes = {name: 32 if name == UNET else size for name in names}
     rows = [measure(name, sizes[name], repeats) for name in names]
     print_bytes(rows)
     print_times(rows)
+    settings = [f"batch {batch} {dtype}" for batch, dtype in product(batches, DTYPES)]
     print("\nExact: bytes of difference at own strides; settings without a difference at random strides")
-    print(f"{'network':<20}{'b1 fp32':>14}{'b1 bf16':>14}{'b8 fp32':>14}{'b8 bf16':>14}", end="")
+    print(f"{'network':<24}" + "".join(f"{setting:>14}" for setting in settings), end="")
     print(f"{'eager':>12}{'fused':>12}{'RED eager':>12}{'RED fused':>12}")
     exact = []
     for name in names:
-        exact.append(exactness(name, sizes[name], random_size, count))
+        exact.append(exactness(name, sizes[name], random_size, batches, count))
         print_exactness(exact[-1])
     if options.json:
         options.json.write_text(json.dumps({"figures": rows, "exactness": exact}, indent=1) + "\n")

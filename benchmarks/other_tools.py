@@ -28,7 +28,7 @@ class Figure(NamedTuple):
 def torchinfo_figure(model: nn.Module, inputs: tuple[Any, ...]) -> Figure:
     """torchinfo's "forward/backward pass size" and "input size" together.
 
-    It runs on the meta device; `model` is moved there, so give it one that nobody needs with weights.
+    It runs in evaluation mode on the meta device, where it leaves the model: give it one of its own.
     """
 
     def run() -> int:
@@ -82,5 +82,6 @@ def _asked(run: Callable[[], int]) -> Figure:
             warnings.simplefilter("ignore")
             size = run()
     except Exception as error:  # another tool may fail in any way, and that is its answer
-        return Figure(None, None, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+        cause = error.__cause__ or error
+        return Figure(None, None, f"{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]}")
     return Figure(size, 1000 * (time.perf_counter() - start))

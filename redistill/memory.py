@@ -21,6 +21,7 @@ from .program import Blueprint, Program, Sites, compile_program
 from .recorder import example_inputs, record
 from .red import REDConfig
 from .shape_rules import Shape, ShapeRuleError
+from .size_bound import size_bound_layer
 from .stride_edits import StrideEditor
 from .strides import (
     PoolingPoint,
@@ -28,7 +29,6 @@ from .strides import (
     check_strides,
     declares_points,
     find_pooling_points,
-    pads_itself,
     restride_points,
 )
 from .tape import ENTER, LEAVE, Recording, weights_of
@@ -220,9 +220,9 @@ class Tape:
             return recording.shapes, Edits()
         if first[0] != self.input_shape[0] and len(recording.inputs) > 1:
             raise ShapeRuleError("The network has further inputs of unknown batch; capture it with this batch.")
-        if (changed or first[2:] != self.input_shape[2:]) and self._self_padding is not None:
+        if (changed or first[2:] != self.input_shape[2:]) and self._size_bound is not None:
             raise ShapeRuleError(
-                f"Layer {self._self_padding!r} may pad by its stride and its input's size; capture the network anew."
+                f"Layer {self._size_bound!r} may pad or pool by its stride or a map's size; capture the network anew."
             )
         if declares_points(recording.model):  # refuse what the network would refuse
             down = [changed.get(point.name, point.stride) for point in self.points if point.direction == "down"]
@@ -231,8 +231,8 @@ class Tape:
         return self._evaluator.shapes(first, edits), edits
 
     @cached_property
-    def _self_padding(self) -> str | None:
-        return next((path for path, module in self.recording.model.named_modules() if pads_itself(module)), None)
+    def _size_bound(self) -> str | None:
+        return size_bound_layer(self.recording)
 
     def _input_at(self, size: tuple[int, int], batch: int | None) -> Shape:
         shape = self.input_shape

@@ -142,15 +142,6 @@ def check_image_size(image_size: int | Size) -> Size:
     return pair
 
 
-def pads_itself(module: nn.Module) -> bool:
-    """Whether a convolution or window pool replaces torch's forward, as those with TensorFlow's "same" padding do.
-
-    What it pads may then follow from its stride and from its input's size.
-    """
-    kinds = [kind for kind in (nn.Conv2d, *POOLS) if isinstance(module, kind)]
-    return bool(kinds) and type(module).forward is not kinds[0].forward
-
-
 def input_channels(model: nn.Module) -> int:
     """Channels of the images a model takes: those of its first convolution."""
     for module in model.modules():

@@ -355,15 +355,25 @@ class Refuses(nn.Module):
             return y + self.positions
         if self.how == "view":
             return self.fc(y.view(len(x), -1))
+        if self.how == "pool of the whole map":
+            return F.avg_pool2d(y, y.shape[2:])
+        if self.how == "pool to another map's size":
+            return F.adaptive_avg_pool2d(x, y.shape[2:]) + y.mean(1, keepdim=True)
         return y[:, :, :8].contiguous()  # slice
 
 
-@pytest.mark.parametrize("how", ["sum", "view", "slice"])
+HOWS = ["sum", "view", "pool of the whole map", "pool to another map's size", "slice"]
+
+
+@pytest.mark.parametrize("how", HOWS)
 def test_what_the_tape_cannot_know_is_refused(how):
     tape = capture(Refuses(how), (1, 3, 16, 16))
     assert tape.profile().peak_bytes > 0
+    with pytest.raises(ShapeRuleError):
+        tape.profile(image_size=24)
     for stride in (1, 4):
-        with pytest.raises(ShapeRuleError):
+        # A pool called as a function has no stride, so this network has no points to change.
+        with pytest.raises(ValueError if how == "pool of the whole map" else ShapeRuleError):
             tape.profile({"conv": stride})
 
 

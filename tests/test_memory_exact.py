@@ -59,6 +59,16 @@ def test_both_accountings_equal_real_runs_at_random_strides(tapes, name, batch, 
     assert tape.profile(**changes).peak_bytes == run_fused(model, *images)[0], strides
 
 
+def test_a_number_wrapped_for_one_operator_is_no_activation():
+    class Scaled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x * 1.5).mul_(0.5) / 3
+
+    images = torch.zeros(1, 3, 16, 16)
+    assert measure_peak(Scaled(), images) == 3 * images.nbytes
+    assert capture(Scaled(), images).profile(accounting="eager").peak_bytes == 3 * images.nbytes
+
+
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
 def test_the_run_that_frees_after_last_use_computes_the_network(name):
     torch.manual_seed(0)

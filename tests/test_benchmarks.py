@@ -1,0 +1,82 @@
+"""What the benchmarks add to the library: other tools' figures, counts of exact settings, narrower RED blocks."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from benchmarks.exactness import Count
+from benchmarks.memory import summary
+from benchmarks.networks import allocate, build, example
+from benchmarks.other_tools import TOOLS
+from benchmarks.page import percentile
+from benchmarks.red_memory import DEFAULT, STUDENTS, WIDTH, conclusions, study
+from redistill.memory import measure_peak
+
+
+def test_other_tools_figures():
+    images = example("resnet18", 48, 1)
+    model = allocate(build("resnet18"))
+    figures = {tool: ask(build("resnet18") if tool == "torchinfo" else model, images) for tool, ask in TOOLS.items()}
+    assert figures["MemTracker"].bytes == measure_peak(model, images)
+    made = 0
+
+    def count(module: nn.Module, args: tuple, output: torch.Tensor) -> None:
+        nonlocal made
+        made += output.nbytes if isinstance(module, (nn.Conv2d, nn.Linear)) else 0
+
+    for module in model.modules():
+        module.register_forward_hook(count)
+    with torch.no_grad():
+        model(*images)
+    assert figures["fvcore"].bytes == made
+    assert figures["torchinfo"].bytes > 2 * figures["fvcore"].bytes
+    assert all(figure.ms > 0 and not figure.reason for figure in figures.values())
+
+
+def test_a_tool_that_fails_says_why():
+    class Broken(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise LookupError("no such map")
+
+    for ask in TOOLS.values():
+        figure = ask(Broken(), (torch.zeros(1, 3, 8, 8),))
+        assert figure.bytes is None and figure.ms is None
+        assert figure.reason
+
+
+def test_counts_and_the_last_line():
+    found = Count().plus(0, 0).plus(0, -3).plus(2, 0)
+    assert found == Count(tried=3, eager=2, fused=2, worst_bytes=3)
+    said = {tool: {"bytes": 20 if tool == "fvcore" else None} for tool in TOOLS}
+    timed = {"tools": said, "capture_ms": 9.6, "reevaluation_ms": 0.5, "reevaluation_red_ms": 1.0}
+    rows = [
+        {"network": "resnet50", "difference_bytes": 0, "measured_bytes": 10} | timed,
+        {"network": "other", "difference_bytes": -5, "measured_bytes": 5} | timed | {"reevaluation_red_ms": None},
+    ]
+    line = summary(rows, [{"own_differences": {"batch 1 fp32": 0}, "random": found._asdict()}])
+    assert line.startswith("memory own_strides_exact=2/3 random_eager_exact=2/3 random_fused_exact=2/3 ")
+    assert "max_difference_bytes=5 " in line and "fvcore_times_real=2.00-4.00" in line
+    assert "slowest_capture_ms=10 " in line and line.endswith("slowest_reevaluation_ms=1.00")
+
+
+def test_red_blocks_against_memory():
+    lines = {line["variant"]: line for line in study(STUDENTS[1])}  # ResNet-18 at 4·2·2·2·1
+    mib = {name: round(line["peak_bytes"] / 2**20, 3) for name, line in lines.items()}
+    assert (mib["teacher"], mib["no RED"], mib[DEFAULT]) == (3.828, 1.340, 2.297)
+    one_map = 64 * 56 * 56 * 4  # what a block at the stem takes: three maps run at once, or two and a quarter
+    assert lines[DEFAULT]["red_running_bytes"] == 3 * one_map
+    assert lines[WIDTH]["peak_bytes"] == 2 * one_map + one_map // 4
+    assert lines[DEFAULT]["red_bytes_at_peak"] == 2 * one_map  # the gated map and the residual; the third is the stem's
+    # conv1 out, maxpool in and out, layer2.0 in and out, layer3.0 in and out: channels and side of the map
+    blocks = [(64, 56), (64, 56), (64, 28), (64, 28), (128, 14), (128, 14), (256, 7)]
+    assert lines[DEFAULT]["red_macs"] == sum((1 + 3 * 3) * (channels * side) ** 2 for channels, side in blocks)
+    said = conclusions([lines])
+    assert said[0] == "RED blocks raise the peak of 1 of 1 students, by up to 1.71×."
+    assert "at most 0 bytes" in said[1]
+
+
+def test_percentile():
+    times = [float(value) for value in range(1, 21)]
+    assert percentile(times, 0.95) == 19.0
+    assert percentile(times[:1], 0.95) == 1.0
