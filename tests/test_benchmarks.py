@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from benchmarks.exactness import Count
-from benchmarks.memory import summary
+from benchmarks.memory import REEVALUATIONS, summary
 from benchmarks.networks import allocate, build, example
 from benchmarks.other_tools import TOOLS
 from benchmarks.page import percentile
@@ -49,7 +49,7 @@ def test_counts_and_the_last_line():
     found = Count().plus(0, 0).plus(0, -3).plus(2, 0)
     assert found == Count(tried=3, eager=2, fused=2, worst_bytes=3)
     said = {tool: {"bytes": 20 if tool == "fvcore" else None} for tool in TOOLS}
-    timed = {"tools": said, "capture_ms": 9.6, "reevaluation_ms": 0.5, "reevaluation_red_ms": 1.0}
+    timed = {"tools": said, "capture_ms": 9.6, **dict.fromkeys(REEVALUATIONS.values(), 0.5), "reevaluation_red_ms": 1.0}
     rows = [
         {"network": "resnet50", "difference_bytes": 0, "measured_bytes": 10} | timed,
         {"network": "other", "difference_bytes": -5, "measured_bytes": 5} | timed | {"reevaluation_red_ms": None},
