@@ -4,7 +4,7 @@
 
 For the paper's students (arXiv 2406.03744) at batch 1 in fp32, fused accounting: the peak with each setting of the
 RED blocks, the most alive while one of them runs, the part of the peak that they made themselves, their weights and
-the multiply-accumulates of their convolutions. "Width" is an experiment, no setting of ours: the paper's blocks
+the student's multiply-accumulates. "Width" is an experiment, no setting of ours: the paper's blocks
 convolve C to C channels; here both convolutions go through C/4. `--quick` takes two students.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ import torch
 from torch import nn
 
 from redistill.alignment import align, red_sites
-from redistill.memory import MemoryProfile, Tape, capture
+from redistill.memory import MemoryProfile, capture
 from redistill.red import REDBlock, REDConfig, red_modules
 from redistill.strides import find_pooling_points, set_strides
 from redistill.student import add_red
@@ -114,17 +113,9 @@ def red_bytes_at_peak(profile: MemoryProfile) -> int:
     return sum(alive.bytes for alive in profile.live_tensors(profile.peak_index) if alive.made_by[1] in red)
 
 
-def red_macs(tape: Tape) -> int:
-    """Multiply-accumulates of the RED blocks' convolutions for one image."""
-    shapes = tape.recording.shapes
-    convolutions = [node for node in tape.recording.nodes if node.op == "convolution" and node.is_red]
-    return sum(prod(shapes[node.outs[0]]) * prod(shapes[node.ins[1]][1:]) for node in convolutions)
-
-
 def row(student: Student, variant: str, model: nn.Module) -> dict[str, Any]:
     """One line of the table."""
-    tape = capture(model, (1, 3, student.image_size, student.image_size))
-    profile = tape.profile()
+    profile = capture(model, (1, 3, student.image_size, student.image_size)).profile()
     return {
         "student": student.title,
         "variant": variant,
@@ -133,7 +124,7 @@ def row(student: Student, variant: str, model: nn.Module) -> dict[str, Any]:
         "red_running_bytes": profile.red_peak_bytes,
         "red_bytes_at_peak": red_bytes_at_peak(profile),
         "red_weight_bytes": profile.red_weight_bytes,
-        "red_macs": red_macs(tape),
+        "macs": profile.macs,
     }
 
 
@@ -157,7 +148,7 @@ def print_study(title: str, rows: list[dict[str, Any]]) -> None:
         share = line["red_bytes_at_peak"] / line["peak_bytes"]
         print(f"{line['variant']:<22}{line['peak_bytes'] / MIB:>10.3f}", end="")
         print(f"{rows[0]['peak_bytes'] / line['peak_bytes']:>7.2f}×{line['red_running_bytes'] / MIB:>10.3f}", end="")
-        print(f"{share:>10.0%}{line['red_weight_bytes'] / MIB:>13.3f}{line['red_macs'] / 1e6:>9.1f}", end="")
+        print(f"{share:>10.0%}{line['red_weight_bytes'] / MIB:>13.3f}{line['macs'] / 1e6:>9.0f}", end="")
         print(f"  {line['peak_layer']}")
 
 
