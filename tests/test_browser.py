@@ -280,8 +280,12 @@ def test_a_link_that_does_not_fit_opens_the_usual_page_with_a_sentence(open_page
 
 def test_a_row_of_the_search_fills_the_controls(open_page, site):
     page = open_page("?teacher=narrow_resnet&size=96&red=off")
+    expect(page.get_by_label("RED blocks at the aligned layers")).not_to_be_checked()  # the link has been read
     page.get_by_role("button", name="Find strides that fit").click()
-    page.get_by_label("Memory to fit, KiB").fill("128")
+    wanted = page.get_by_label("Memory to fit, KiB")
+    wanted.fill("128")
+    wanted.press("Tab")
+    expect(wanted).to_have_value("128")
     page.locator("#search-start").click()
     expect(page.locator("#front")).to_contain_text("of 65 stride settings fit 128 KiB; the best keeps")
     expect(page.locator("#search-start")).to_be_enabled()
