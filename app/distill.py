@@ -13,8 +13,8 @@ import gradio as gr
 import torch
 
 from redistill.alignment import RULES
+from redistill.config import CHOICES, DistillConfig
 from redistill.datasets import DATASETS, find_dataset, load_split, shrink
-from redistill.distill import CHOICES, DistillConfig
 from redistill.feature_losses import FEATURE_LOSSES, find_feature_loss
 from redistill.ghost import weightless
 from redistill.presets import PRESETS, find_preset

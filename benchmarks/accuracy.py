@@ -23,7 +23,8 @@ from typing import Any
 from tqdm import tqdm
 
 from redistill import checkpoint
-from redistill.distill import DistillConfig, distill
+from redistill.config import DistillConfig
+from redistill.distill import distill
 from redistill.feature_losses import FEATURE_LOSSES
 from redistill.memory import capture
 from redistill.presets import CLUTTER_TEACHER, find_preset

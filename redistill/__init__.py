@@ -19,7 +19,7 @@ _PUBLIC = {
     "measure_peak": "memory",
     "search_strides": "search",
     "red_loss": "losses",
-    "DistillConfig": "distill",
+    "DistillConfig": "config",
     "load": "checkpoint",
 }
 __all__ = list(_PUBLIC)

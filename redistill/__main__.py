@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_setting_options(command: argparse.ArgumentParser) -> None:
     """An option for every setting of a run, and for those of its student and of its RED blocks."""
-    from .distill import DistillConfig
+    from .config import DistillConfig
     from .red import REDConfig
 
     hints = typing.get_type_hints(DistillConfig)
@@ -134,7 +134,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _run_config(options: argparse.Namespace):
-    from .distill import DistillConfig
+    from .config import DistillConfig
     from .presets import find_preset
     from .run import read_json
 
@@ -199,7 +199,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _test_figures(model, metadata) -> dict[str, float]:
     import torch
 
-    from .distill import TASKS, DistillConfig
+    from .config import DistillConfig
+    from .distill import TASKS
 
     config = DistillConfig(
         student=metadata.student,

@@ -17,7 +17,7 @@ from .losses import dkd_loss, kd_loss
 from .objective import Objective, build_objective, forward_both
 
 if TYPE_CHECKING:
-    from .distill import DistillConfig
+    from .config import DistillConfig
 
 
 @dataclass

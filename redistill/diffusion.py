@@ -19,7 +19,7 @@ from .sampling import sample, to_grid
 from .strides import eval_mode
 
 if TYPE_CHECKING:
-    from .distill import DistillConfig
+    from .config import DistillConfig
 
 PREVIEW_SEEDS = range(8)
 PREVIEW_STEPS = 20

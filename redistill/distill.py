@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import math
 import platform
 import time
@@ -22,133 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoint, classification, diffusion
-from .datasets import find_dataset
+from .config import DistillConfig
 from .evaluate import count_parameters
-from .feature_losses import find_feature_loss
-from .losses import DISTANCES
 from .run import RunFolder
-from .student import StudentConfig, build_student
+from .student import build_student
 
 TASKS = {"classification": classification, "diffusion": diffusion}
-CHOICES = {
-    "init": ("scratch", "teacher"),
-    "distance": DISTANCES,
-    "kd": ("kl", "dkd"),
-    "optimizer": ("adamw", "sgd"),
-    "schedule": ("one-cycle", "cosine", "constant"),
-    "prediction_type": ("v_prediction", "epsilon"),
-}
-
-
-@dataclass(frozen=True)
-class DistillConfig:
-    """Every setting of a run. Raises ValueError for a value that cannot be trained with.
-
-    Without `teacher_checkpoint` the network of `student` is trained on the task alone: that is how teachers and
-    undistilled students are made.
-    """
-
-    student: StudentConfig  # what is trained
-    dataset: str  # of the table in datasets.py
-    teacher_checkpoint: str | None = None  # folder of the trained teacher
-    init: str = "scratch"  # or "teacher": the student starts from the teacher's weights
-    task_weight: float = 1.0  # of the task loss: cross entropy, or the error of the predicted noise or velocity
-    red_weight: float = 1.0  # of the mean RED loss over aligned feature maps; 0 keeps the blocks and drops the loss
-    distance: str = "cosine"  # of the RED loss: "cosine" or "mse"
-    kd_weight: float = 0.0  # of distillation at the output: KD of logits, or the error of the teacher's prediction
-    kd: str = "kl"  # of logits: "kl" (Hinton et al.) or "dkd" (decoupled, Zhao et al.)
-    temperature: float = 4.0  # of KD and DKD
-    dkd_alpha: float = 1.0  # DKD's weight of the true class against all others
-    dkd_beta: float = 8.0  # DKD's weight of the other classes among themselves
-    feature_loss: str | None = None  # one more loss between feature maps, of the table in feature_losses.py
-    feature_weight: float | None = None  # of that loss; None: as published
-    prediction_type: str = "v_prediction"  # diffusion: what the network predicts
-    steps: int = 1320  # optimizer steps
-    batch_size: int = 128  # images a step
-    optimizer: str = "adamw"  # or "sgd" with momentum 0.9
-    learning_rate: float = 3e-3  # at its highest
-    weight_decay: float = 1e-2
-    schedule: str = "one-cycle"  # or "cosine" (after the warm-up), "constant" (likewise)
-    warmup_steps: int = 0  # of linear warm-up; "one-cycle" warms up for a quarter of the steps
-    grad_clip: float = 1.0  # largest gradient norm; 0 clips nothing
-    ema_decay: float = 0.0  # of the averaged copy that is validated and kept; 0 keeps the trained weights
-    train_limit: int | None = None  # use only the first so many training images
-    validate_every: int = 110  # steps between validations
-    save_every: int = 110  # steps between resume points
-    seed: int = 0
-    device: str = "cpu"  # or "cuda", "cuda:1", ...
-
-    def __post_init__(self) -> None:
-        if isinstance(self.student, Mapping):
-            object.__setattr__(self, "student", StudentConfig.from_dict(self.student))
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {list(choices)}.")
-        for name in ("steps", "batch_size", "validate_every", "save_every", "train_limit"):
-            value = getattr(self, name)
-            if value is None and name == "train_limit":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1.")
-        for name in ("task_weight", "red_weight", "kd_weight", "dkd_alpha", "dkd_beta", "weight_decay", "grad_clip"):
-            _check_number(name, getattr(self, name), low=0)
-        if self.feature_weight is not None:
-            _check_number("feature_weight", self.feature_weight, low=0, exclusive=True)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed is {self.seed!r}; expected a whole number from 0 to {2**31 - 1}.")
-        for name in ("learning_rate", "temperature"):
-            _check_number(name, getattr(self, name), low=0, exclusive=True)
-        for name in ("warmup_steps", "ema_decay"):
-            _check_number(name, getattr(self, name), low=0)
-        if not self.ema_decay < 1:
-            raise ValueError(f"ema_decay is {self.ema_decay!r}; expected a number from 0 up to, not including, 1.")
-        if self.feature_loss is not None:
-            find_feature_loss(self.feature_loss)
-        if self.teacher_checkpoint is None and (self.init == "teacher" or self.kd_weight > 0 or self.feature_loss):
-            raise ValueError(
-                "Starting from the teacher, KD and feature losses need a teacher; give its checkpoint folder."
-            )
-        if self.kd == "dkd" and self.student.task != "classification":
-            raise ValueError("kd is 'dkd', which takes class labels apart; expected 'kl' for a diffusion network.")
-        task = find_dataset(self.dataset).task
-        if (task == "classification") != (self.student.task == "classification"):
-            raise ValueError(
-                f"Data set {self.dataset!r} is for {task}, but {self.student.student_architecture!r} is a network for "
-                f"{self.student.task}; choose a matching pair."
-            )
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """Weight of each loss part in the total loss, by the part's name."""
-        feature = find_feature_loss(self.feature_loss).weight if self.feature_loss else 0.0
-        return {
-            "task_loss": self.task_weight,
-            "red_loss": self.red_weight,
-            "feature_loss": feature if self.feature_weight is None else self.feature_weight,
-            "kd_loss": self.kd_weight,
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, keyed by field name."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> DistillConfig:
-        """Rebuild from `to_dict`; ValueError for a missing or unknown key."""
-        known = [item.name for item in dataclasses.fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise ValueError(f"Unknown run setting {unknown[0]!r}; expected one of {known}.")
-        for name in ("student", "dataset"):
-            if name not in values:
-                raise ValueError(f"The run's configuration has no {name!r}; it needs 'student' and 'dataset'.")
-        return cls(**values)
-
-
-def _check_number(name: str, value: Any, low: float, exclusive: bool = False) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < low or (exclusive and value == low):
-        raise ValueError(f"{name} is {value!r}; expected a number {'above' if exclusive else 'of at least'} {low}.")
 
 
 @dataclass

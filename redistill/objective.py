@@ -16,7 +16,7 @@ from .losses import channel_mean, mean_of, pool_to_smaller, red_loss
 from .student import StudentConfig
 
 if TYPE_CHECKING:
-    from .distill import DistillConfig
+    from .config import DistillConfig
 
 FeaturePairs = Sequence[tuple[Feature, Feature]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .distill import DistillConfig
+from .config import DistillConfig
 from .red import REDConfig
 from .student import StudentConfig
 

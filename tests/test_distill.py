@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from redistill import checkpoint
-from redistill.distill import DistillConfig, distill, learning_rate, update_average
+from redistill.config import DistillConfig
+from redistill.distill import distill, learning_rate, update_average
 from redistill.feature_losses import FEATURE_LOSSES
 from redistill.red import REDConfig, red_modules
 from redistill.run import read_json, read_metrics

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from app import jobs
-from redistill.distill import DistillConfig
+from redistill.config import DistillConfig
 from redistill.student import StudentConfig
 
 

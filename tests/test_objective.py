@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from redistill.distill import DistillConfig
+from redistill.config import DistillConfig
 from redistill.feature_losses import FEATURE_LOSSES, whole_map
 from redistill.losses import channel_mean
 from redistill.objective import build_objective, forward_both

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from redistill import checkpoint
+from redistill.config import DistillConfig
 from redistill.datasets import load_split
-from redistill.distill import DistillConfig
 from redistill.evaluate import accuracy
 from redistill.memory import capture
 from redistill.presets import PRESETS
