@@ -1,4 +1,4 @@
-"""`python -m redistill`: train, distil, evaluate, sample and count memory from the shell."""
+"""`python -m redistill`: train, distil, estimate, evaluate, sample and count memory from the shell."""
 
 from __future__ import annotations
 
@@ -42,9 +42,13 @@ def _parser() -> argparse.ArgumentParser:
     distill = commands.add_parser("distill", help="distil a student from a trained teacher")
     distill.add_argument("--preset", default="default", help="settings to start from (default: %(default)s)")
     distill.set_defaults(run=_train)
-    for command in (train, distill):
+    estimate = commands.add_parser("estimate", help="time and peak memory of a run, measured by a few of its steps")
+    estimate.add_argument("--preset", default="default", help="settings to start from (default: %(default)s)")
+    estimate.set_defaults(run=_estimate)
+    for command in (train, distill, estimate):
         command.add_argument("--config", type=Path, help="all settings from a run's config.json instead of a preset")
-        command.add_argument("--run-dir", type=Path, help="folder of the run (default: runs/PRESET-SEED)")
+        if command is not estimate:
+            command.add_argument("--run-dir", type=Path, help="folder of the run (default: runs/PRESET-SEED)")
         _add_setting_options(command)
 
     evaluate = commands.add_parser("evaluate", help="figures of a checkpoint on its test split, and its memory")
@@ -133,6 +137,12 @@ def _train(options: argparse.Namespace) -> None:
         print("This run had finished before; give another --run-dir to run it again.")
 
 
+def _estimate(options: argparse.Namespace) -> None:
+    from .estimate import estimate
+
+    print(json.dumps(estimate(_run_config(options)).to_dict(), indent=2))
+
+
 def _run_config(options: argparse.Namespace):
     from .config import DistillConfig
     from .presets import find_preset
@@ -200,7 +210,7 @@ def _test_figures(model, metadata) -> dict[str, float]:
     import torch
 
     from .config import DistillConfig
-    from .distill import TASKS
+    from .training import TASKS
 
     config = DistillConfig(
         student=metadata.student,

@@ -14,11 +14,12 @@ import torch
 
 from redistill import checkpoint
 from redistill.config import DistillConfig
-from redistill.distill import distill, learning_rate, update_average
+from redistill.distill import distill
 from redistill.feature_losses import FEATURE_LOSSES
 from redistill.red import REDConfig, red_modules
 from redistill.run import read_json, read_metrics
 from redistill.student import StudentConfig, build_reference, build_student
+from redistill.training import learning_rate, update_average
 
 ROOT = Path(__file__).resolve().parent.parent
 STRIDES = {"conv1": 4, "maxpool": 1, "layer4.0": 1}
