@@ -17,7 +17,7 @@ from typing import Any
 from . import checkpoint
 from .config import DistillConfig
 from .devices import describe_device
-from .evaluate import count_parameters
+from .evaluate import count_parameters, inference_peaks
 from .run import RunFolder
 from .training import NotFiniteLossError, TrainingState, learning_rate, measured_step, prepare, train_step
 
@@ -120,6 +120,7 @@ def _finish(config: DistillConfig, run: RunFolder, task, problem, state: Trainin
     figures = task.test(problem, model)
     record = {"kind": "final", "step": state.step, **figures, "seconds": round(state.seconds, 1)}
     record["parameters"] = count_parameters(model)
+    record |= inference_peaks(model, config.student.image_size)
     record["training_peak_bytes"] = state.training_peak_bytes
     record["device"] = describe_device(problem.device)
     metadata = checkpoint.Metadata(

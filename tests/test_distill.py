@@ -77,6 +77,9 @@ def test_a_run_yields_writes_and_ends_with_a_checkpoint(tmp_path, teacher):
     model = checkpoint.load(tmp_path / "student")
     assert len(red_modules(model)) == 5 and not model.training
     metadata = checkpoint.read_metadata(tmp_path / "student")
+    assert final["measured_peak_bytes"] == final["eager_peak_bytes"] > final["fused_peak_bytes"] > 0
+    assert final["training_peak_bytes"] > 48 * 3 * 32 * 32 + 4 * final["parameters"]  # the data and the weights alone
+    assert metadata.metrics["training_peak_bytes"] == final["training_peak_bytes"]
     assert metadata.student == config.student and metadata.metrics["test_accuracy"] == final["test_accuracy"]
     assert list(distill(config, tmp_path)) == []
 
@@ -97,6 +100,7 @@ def test_a_run_that_is_stopped_and_continued_ends_with_the_same_weights(tmp_path
     rest = list(distill(config, tmp_path / "parts"))
     assert rest[0]["step"] == 5
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert rest[-1]["training_peak_bytes"] == read_metrics(tmp_path / "whole")[-1]["training_peak_bytes"]
     for name in ("whole", "parts"):
         assert [r["step"] for r in read_metrics(tmp_path / name) if r["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
 
@@ -216,6 +220,7 @@ def test_diffusion_run(tmp_path):
     total = first["task_loss"] + first["red_loss"] + 0.5 * first["kd_loss"] + 0.1 * first["feature_loss"]
     assert first["loss"] == pytest.approx(total, rel=1e-5)
     assert records[-1]["test_prediction_loss"] > 0
+    assert records[-1]["measured_peak_bytes"] == records[-1]["eager_peak_bytes"] > 0
     assert (tmp_path / "student" / "samples" / "step-000002.png").stat().st_size > 1000
     model = checkpoint.load(tmp_path / "student" / "student")
     assert len(red_modules(model)) == 10 and tuple(model.config.pooling_strides) == (2, 2, 2, 1)
