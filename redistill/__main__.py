@@ -94,8 +94,9 @@ def _add_setting_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("settings (default: the preset's)")
     for item in dataclasses.fields(DistillConfig):
         if item.name not in _NO_OPTION:
-            # "int | None" is an int on the command line.
-            kind = next(iter(typing.get_args(hints[item.name])), hints[item.name])
+            # "int | None" is an int on the command line, "tuple[int, ...]" a list with commas.
+            hint = hints[item.name]
+            kind = _numbers if typing.get_origin(hint) is tuple else next(iter(typing.get_args(hint)), hint)
             group.add_argument(f"--{item.name.replace('_', '-')}", type=kind, dest=f"set_{item.name}")
     group = command.add_argument_group("the student")
     group.add_argument("--teacher", dest="student_teacher", help="network of the teacher, such as resnet18")
@@ -109,6 +110,10 @@ def _add_setting_options(command: argparse.ArgumentParser) -> None:
     for item in dataclasses.fields(REDConfig):
         kind = {"action": argparse.BooleanOptionalAction} if hints[item.name] is bool else {"type": hints[item.name]}
         group.add_argument(f"--red-{item.name.replace('_', '-')}", dest=f"red_{item.name}", default=None, **kind)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",") if part.strip()]
 
 
 def _train(options: argparse.Namespace) -> None:

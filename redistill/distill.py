@@ -19,7 +19,15 @@ from .config import DistillConfig
 from .devices import describe_device
 from .evaluate import count_parameters, inference_peaks
 from .run import RunFolder
-from .training import NotFiniteLossError, TrainingState, learning_rate, measured_step, prepare, train_step
+from .training import (
+    NotFiniteError,
+    TrainingState,
+    check_weights,
+    learning_rate,
+    measured_step,
+    prepare,
+    train_step,
+)
 
 
 def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, Any]]:
@@ -68,12 +76,12 @@ def _train(config: DistillConfig, run: RunFolder) -> Iterator[dict[str, Any]]:
         state.load_state_dict(resume_point)
     try:
         yield from _steps(config, run, task, problem, state)
-    except NotFiniteLossError:
+    except NotFiniteError:
         raise  # batch-norm statistics have seen the bad batch: the resume point before it stays
     except BaseException:
-        run.save_resume_point(state.state_dict())
+        _save(run, state)
         raise
-    run.save_resume_point(state.state_dict())
+    _save(run, state)
     yield _finish(config, run, task, problem, state)
 
 
@@ -98,7 +106,13 @@ def _steps(config: DistillConfig, run: RunFolder, task, problem, state: Training
             run.append(record)
             yield record
         if state.step % config.save_every == 0 and state.step < config.steps:
-            run.save_resume_point(state.state_dict())
+            _save(run, state)
+
+
+def _save(run: RunFolder, state: TrainingState) -> None:
+    """Write the resume point, unless the weights are spoilt: a loss can be finite when its gradient is not."""
+    check_weights(state)
+    run.save_resume_point(state.state_dict())
 
 
 def _validate(config: DistillConfig, run: RunFolder, task, problem, state: TrainingState) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, TypeVar
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from .strides import eval_mode
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler tells stderr that it finds no GPU
 
 Result = TypeVar("Result")
 Event = tuple[int, int, int, int]  # time, pointer, bytes (below 0 when let go of), number of the top-level operator

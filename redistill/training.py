@@ -59,8 +59,14 @@ class TrainingState:
         self.training_peak_bytes = state.get("training_peak_bytes")
 
 
-class NotFiniteLossError(ValueError):
-    """The loss became infinite or not a number; the message names the step and what to do."""
+class NotFiniteError(ValueError):
+    """Loss, gradient or weights became infinite or not a number; the message names the step and what to do."""
+
+    def __init__(self, what: str, step: int) -> None:
+        super().__init__(
+            f"{what} not finite at step {step}, so the run stops with the last good state kept; "
+            "lower the learning rate or the loss weights."
+        )
 
 
 def prepare(config: DistillConfig) -> tuple[Any, Any, TrainingState]:
@@ -80,7 +86,7 @@ def prepare(config: DistillConfig) -> tuple[Any, Any, TrainingState]:
 
 
 def train_step(config: DistillConfig, task: Any, problem: Any, state: TrainingState) -> dict[str, float]:
-    """One optimizer step; returns the loss and its parts. NotFiniteLossError leaves the weights as they were."""
+    """One optimizer step; returns the loss and its parts. Before weights are changed it may raise NotFiniteError."""
     torch.manual_seed(_step_seed(config.seed, state.step))  # dropout
     generator = torch.Generator(problem.device).manual_seed(_step_seed(config.seed, state.step))
     for group in state.optimizer.param_groups:
@@ -90,14 +96,13 @@ def train_step(config: DistillConfig, task: Any, problem: Any, state: TrainingSt
     weights = config.weights
     loss = sum(weights[name] * value for name, value in parts.items())
     if not torch.isfinite(loss):
-        raise NotFiniteLossError(
-            f"The loss is {loss.item()} at step {state.step + 1}, so the run stops with the last good state kept; "
-            "lower the learning rate or the loss weights."
-        )
+        raise NotFiniteError(f"The loss is {loss.item()},", state.step + 1)
     loss.backward()
     if config.grad_clip:
         for trained in (state.model, state.adapters):  # apart, or a new adapter's gradient would shrink the student's
-            nn.utils.clip_grad_norm_(list(trained.parameters()), config.grad_clip)
+            norm = nn.utils.clip_grad_norm_(list(trained.parameters()), config.grad_clip)
+            if not torch.isfinite(norm):
+                raise NotFiniteError(f"The gradient's length is {norm.item()},", state.step + 1)
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)  # now, so that the next forward pass does not hold them
     if state.averaged is not state.model:
@@ -115,6 +120,13 @@ def _start(config: DistillConfig, model: nn.Module, adapters: nn.Module) -> Trai
     else:
         optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
     return TrainingState(model, averaged, adapters, optimizer)
+
+
+def check_weights(state: TrainingState) -> None:
+    """NotFiniteError when a parameter or a buffer of the network is infinite or not a number."""
+    for name, value in state.model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise NotFiniteError(f"{name!r} is", state.step)
 
 
 def measured_step(config: DistillConfig, task: Any, problem: Any, state: TrainingState) -> dict[str, float]:
@@ -136,12 +148,18 @@ def held_tensors(problem: Any, state: TrainingState) -> list[Tensor]:
 
 
 def learning_rate(config: DistillConfig, step: int) -> float:
-    """Learning rate of step `step` (from 0): a linear warm-up, then the schedule's course down from the highest."""
+    """Learning rate of step `step` (from 0): a linear warm-up, then the schedule's course down from the highest.
+
+    "one-cycle" and "cosine" fall along half a cosine to 0 (Loshchilov and Hutter, SGDR, 2017, equation 5, without
+    restarts); "step" multiplies by `gamma` after each milestone.
+    """
     warmup = config.steps // 4 if config.schedule == "one-cycle" else config.warmup_steps
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
     if config.schedule == "constant":
         return config.learning_rate
+    if config.schedule == "step":
+        return config.learning_rate * config.gamma ** sum(step >= milestone for milestone in config.milestones)
     progress = (step - warmup) / max(1, config.steps - warmup)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from redistill import checkpoint
+from redistill import checkpoint, classification
 from redistill.config import DistillConfig
 from redistill.distill import distill
 from redistill.feature_losses import FEATURE_LOSSES
@@ -236,6 +236,28 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path)
     assert step == len([r for r in read_metrics(tmp_path) if r["kind"] == "step"])
 
 
+@pytest.mark.parametrize(
+    ("grad_clip", "match"), [(1.0, "gradient's length is nan, not finite at step 2"), (0.0, "at step 2")]
+)
+def test_a_gradient_that_is_not_finite_never_reaches_the_resume_point(tmp_path, monkeypatch, grad_clip, match):
+    config = small(grad_clip=grad_clip, save_every=1)
+    losses = classification.losses
+
+    def spoilt(problem, step, generator):
+        parts = losses(problem, step, generator)
+        if step == 1:
+            parts["task_loss"].register_hook(lambda gradient: gradient * float("nan"))
+        return parts
+
+    monkeypatch.setattr(classification, "losses", spoilt)
+    with pytest.raises(ValueError, match=match):
+        list(distill(config, tmp_path))
+    point = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert point["step"] == 1 and all(value.isfinite().all() for value in point["model"].values())
+    monkeypatch.undo()
+    assert next(distill(config, tmp_path))["step"] == 2
+
+
 def _hold(path, config, ready, leave):
     run = distill(config, path)
     next(run)
@@ -314,6 +336,11 @@ def test_metrics_survive_a_cut_line(tmp_path):
         {"feature_loss": "at"},
         {"feature_weight": 0},
         {"schedule": "linear"},
+        {"schedule": "step"},
+        {"milestones": [4, 2]},
+        {"milestones": [6]},
+        {"milestones": "2,4"},
+        {"gamma": 0},
         {"ema_decay": 1.0},
         {"kd_weight": 1.0},
         {"init": "teacher"},
@@ -333,6 +360,9 @@ def test_learning_rate_follows_its_schedule():
     config = small(steps=100, learning_rate=1.0)
     rates = [learning_rate(config, step) for step in range(100)]
     assert max(rates) == rates[24] == 1.0 and rates[0] == 1 / 25 and rates[-1] < 0.001
+    steps = replace(config, schedule="step", milestones=[50, 80], gamma=0.5)
+    assert [learning_rate(steps, step) for step in (0, 49, 50, 79, 80, 99)] == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    assert DistillConfig.from_dict(json.loads(json.dumps(steps.to_dict()))) == steps
     constant = replace(config, schedule="constant", warmup_steps=10)
     assert [learning_rate(constant, step) for step in (0, 9, 99)] == [0.1, 1.0, 1.0]
 
