@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PREVIEW_SEEDS = range(8)
 PREVIEW_STEPS = 20
 JUDGING_ROUNDS = 8  # noises and times drawn for each image when a network is judged
+# What `draw` costs, in images that `validate` judges: they pass the network once a step here, once a round there.
+DRAWING_COST = len(PREVIEW_SEEDS) * PREVIEW_STEPS / JUDGING_ROUNDS
 
 
 @dataclass
