@@ -38,6 +38,8 @@ LABELS = {
     "optimizer": "Optimizer",
     "learning_rate": "Learning rate",
     "schedule": "Learning-rate schedule",
+    "milestones": "Rate falls after steps",
+    "gamma": "and is multiplied by",
     "warmup_steps": "Warm-up steps",
     "weight_decay": "Weight decay",
     "grad_clip": "Gradient clip",
@@ -170,6 +172,8 @@ def _text(name: str, value: Any) -> str:
         return FEATURE_LOSSES[value].title if value in FEATURE_LOSSES else "nothing more"
     if name == "kd":
         return KD_LABELS.get(value, str(value))
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no"}.get(value, "–")
     if isinstance(value, int):
@@ -185,7 +189,9 @@ FIGURES = {
     "validation_prediction_loss": ("Validation loss of the prediction", plots.format_number),
     "parameters": ("Parameters", lambda count: f"{count:,}"),
     "training_peak_bytes": ("Measured peak while training", plots.format_bytes),
-    "inference_peak_bytes": ("Measured peak at inference", plots.format_bytes),
+    "measured_peak_bytes": ("Measured peak at inference", plots.format_bytes),
+    "eager_peak_bytes": ("Computed peak, as PyTorch allocates", plots.format_bytes),
+    "fused_peak_bytes": ("Computed peak, deployed", plots.format_bytes),
     "seconds": ("Training time", plots.format_duration),
 }
 
