@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from app.study import study, suggest_strides, teacher_tape
 from redistill import checkpoint
@@ -152,10 +152,32 @@ def choose_stride(page: Page, layer: str, stride: int) -> None:
     page.locator(f"[data-layer='{layer}'] input[value='{stride}']").check()
 
 
-def fill(page: Page, label: str, value: int) -> None:
-    field = page.get_by_label(label, exact=True)
-    field.fill(str(value))
-    field.press("Tab")
+def fill(page: Page, field: str | Locator, value: object) -> None:
+    """Type a value, and again where the page took it back."""
+    field = page.get_by_label(field, exact=True) if isinstance(field, str) else field
+    for _ in range(5):
+        field.fill(str(value))
+        field.press("Tab")
+        settle(page)
+        if field.input_value() == str(value):
+            return
+    expect(field).to_have_value(str(value))
+
+
+def unfold(page: Page, role: str, name: str) -> None:
+    """Open a tab or an accordion by a click."""
+    page.get_by_role(role, name=name).click()
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    """Wait until what has just been opened keeps what is typed.
+
+    Gradio draws what lies in a closed tab or accordion when it is opened, and sets it to its first values one frame
+    of the browser later: faster than a hand, slower than a test.
+    """
+    for _ in range(4):
+        page.evaluate("new Promise(requestAnimationFrame)")
 
 
 def test_explore_distil_reload_generate(open_page):
@@ -175,7 +197,7 @@ def test_explore_distil_reload_generate(open_page):
     expect(page.locator("#student")).to_contain_text("strides 4·1·2·2·1, RED blocks, 64 px")
     fill(page, "Steps", 6)
     fill(page, "Batch", 16)
-    page.get_by_role("button", name="More settings").click()
+    unfold(page, "button", "More settings")
     fill(page, "Training images (empty: all)", 48)
     fill(page, "Validate every", 3)
     page.locator("#start").click()
@@ -188,16 +210,15 @@ def test_explore_distil_reload_generate(open_page):
 
     page.reload()
     drawn(page, "#memory")
-    page.get_by_role("tab", name="Distill").click()
+    unfold(page, "tab", "Distill")
     expect(progress).to_contain_text("finished")
     expect(page.locator("#runs")).to_contain_text("RED + KD · seed 0 · finished")
     drawn(page, "#scores")
     assert page.evaluate(scores) == [3, 6]
 
-    page.get_by_role("tab", name="Generate").click()
-    page.get_by_label("number input for Images").fill("4")
-    page.get_by_label("number input for Denoising steps").fill("2")
-    page.keyboard.press("Tab")
+    unfold(page, "tab", "Generate")
+    fill(page, "number input for Images", 4)
+    fill(page, "number input for Denoising steps", 2)
     page.locator("#generate").click()
     expect(page.locator("#generate-said")).to_contain_text("Done")
     grids = page.evaluate(
@@ -235,7 +256,7 @@ def test_a_link_restores_every_setting_and_the_copied_one_says_the_same(open_pag
     expect(page.locator("#strides input:checked")).to_have_count(4)
     strides = page.locator("#strides").evaluate("e => [...e.querySelectorAll('input:checked')].map(i => +i.value)")
     assert strides == [2, 2, 2, 1]
-    page.get_by_role("button", name="Inside a RED block").click()
+    unfold(page, "button", "Inside a RED block")
     for group, choice in (
         ("Kernel of the residual encoder", "5"),
         ("Aligned points that carry one", "outputs"),
@@ -281,11 +302,9 @@ def test_a_link_that_does_not_fit_opens_the_usual_page_with_a_sentence(open_page
 def test_a_row_of_the_search_fills_the_controls(open_page, site):
     page = open_page("?teacher=narrow_resnet&size=96&red=off")
     expect(page.get_by_label("RED blocks at the aligned layers")).not_to_be_checked()  # the link has been read
-    page.get_by_role("button", name="Find strides that fit").click()
+    unfold(page, "button", "Find strides that fit")
     wanted = page.get_by_label("Memory to fit, KiB")
-    wanted.fill("128")
-    wanted.press("Tab")
-    expect(wanted).to_have_value("128")
+    fill(page, wanted, 128)
     page.locator("#search-start").click()
     expect(page.locator("#front")).to_contain_text("of 65 stride settings fit 128 KiB; the best keeps")
     expect(page.locator("#search-start")).to_be_enabled()
@@ -392,7 +411,7 @@ def test_a_click_shows_tensors_that_add_up(open_page):
     choose_stride(page, "conv1", 2)
     expect(tensors).to_contain_text("the peak of the student: 192 KiB")
 
-    page.get_by_role("button", name="Layers as a table").click()
+    unfold(page, "button", "Layers as a table")
     row = page.locator("#layers [data-layer='layer1.0.conv2']")
     row.focus()
     page.keyboard.press("Enter")
@@ -404,7 +423,7 @@ def test_a_click_shows_tensors_that_add_up(open_page):
 
 def test_layers_are_sorted_and_saved_to_the_byte(open_page):
     page = open_page()
-    page.get_by_role("button", name="Layers as a table").click()
+    unfold(page, "button", "Layers as a table")
     table = page.locator("#layers table")
     expect(table.locator("tbody td").nth(1)).to_have_text("conv1")
     page.get_by_role("button", name="Teacher", exact=True).click()
@@ -447,11 +466,11 @@ def test_the_chart_is_saved_on_white_in_the_light_themes_colours(open_page):
 def test_a_second_page_follows_a_run_and_stops_it(open_page):
     first, second = open_page(), open_page(viewport={"width": 390, "height": 844})
     for page in (first, second):
-        page.get_by_role("tab", name="Distill").click()
+        unfold(page, "tab", "Distill")
     first.get_by_label("Student without distillation").check()
     expect(first.locator("#student")).to_contain_text("strides 4·1·2·2·1, 64 px")
     fill(first, "Batch", 8)
-    first.get_by_role("button", name="More settings").click()
+    unfold(first, "button", "More settings")
     fill(first, "Training images (empty: all)", 48)
     first.locator("#start").click()
     expect(first.locator("#progress")).to_contain_text("images/s")
@@ -468,16 +487,14 @@ def test_a_second_page_follows_a_run_and_stops_it(open_page):
 
 def test_generation_stops_midway_and_draws_again(open_page):
     page = open_page()
-    page.get_by_role("tab", name="Generate").click()
-    page.get_by_label("number input for Denoising steps").fill("250")
-    page.keyboard.press("Tab")
+    unfold(page, "tab", "Generate")
+    fill(page, "number input for Denoising steps", 250)
     page.locator("#generate").click()
     expect(page.locator("#generate-said")).to_contain_text("of 250")
     page.locator("#generate-stop").click()
     expect(page.locator("#generate-said")).to_contain_text("Stopped at step")
-    page.get_by_label("number input for Denoising steps").fill("2")
-    page.get_by_label("number input for Images").fill("5")
-    page.keyboard.press("Tab")
+    fill(page, "number input for Denoising steps", 2)
+    fill(page, "number input for Images", 5)
     page.locator("#generate").click()
     expect(page.locator("#generate-said")).to_contain_text("Done")
     assert page.locator("#grids img").count() == 10
