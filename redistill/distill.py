@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoint, classification, diffusion
-from .config import DistillConfig
+from .config import DistillConfig, check_teacher
 from .evaluate import count_parameters
 from .run import RunFolder
 from .student import build_student
+from .teachers import load_teacher
 
 TASKS = {"classification": classification, "diffusion": diffusion}
 
@@ -109,9 +110,13 @@ def _train(config: DistillConfig, run: RunFolder) -> Iterator[dict[str, Any]]:
     task = TASKS[config.student.task]
     teacher = None
     if config.teacher_checkpoint is not None:
-        teacher = checkpoint.load(config.teacher_checkpoint).to(device).requires_grad_(False)
+        check_teacher(config)
+        teacher = load_teacher(config.teacher_checkpoint).to(device).requires_grad_(False)
     torch.manual_seed(config.seed)
-    model = build_student(config.student, weights=teacher if config.init == "teacher" else None).to(device)
+    weights = teacher if config.init == "teacher" else None
+    if config.init == "pretrained":
+        weights = load_teacher(config.student.student_architecture, config.student.num_classes, pretrained=True)
+    model = build_student(config.student, weights=weights).to(device)
     problem = task.prepare(config, model, teacher, device)
     state = _start(config, model, problem.objective.adapters)
     resume_point = run.load_resume_point()
