@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import re
 import shutil
@@ -137,6 +138,22 @@ def records(run: Run) -> list[dict[str, Any]]:
 @lru_cache(maxsize=8)
 def _records(path: Path, changed: int, size: int) -> list[dict[str, Any]]:
     return read_metrics(path)
+
+
+def best_validation(run: Run, figure: str) -> float | None:
+    """The run's best `figure` on the validation pictures so far: the highest accuracy, or the lowest loss."""
+    try:
+        stat = (run.path / "metrics.jsonl").stat()
+    except OSError:
+        return None
+    return _best_validation(run.path, figure, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=256)
+def _best_validation(path: Path, figure: str, changed: int, size: int) -> float | None:
+    scores = [row.get(figure) for row in read_metrics(path) if row["kind"] == "validation"]
+    scores = [score for score in scores if isinstance(score, (int, float)) and math.isfinite(score)]
+    return (max if figure == "accuracy" else min)(scores, default=None)
 
 
 def _folders() -> list[Path]:

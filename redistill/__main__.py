@@ -1,4 +1,4 @@
-"""`python -m redistill`: train, distil, evaluate, sample and count memory from the shell."""
+"""`python -m redistill`: train, distil, estimate, evaluate, sample and count memory from the shell."""
 
 from __future__ import annotations
 
@@ -42,9 +42,13 @@ def _parser() -> argparse.ArgumentParser:
     distill = commands.add_parser("distill", help="distil a student from a trained teacher")
     distill.add_argument("--preset", default="default", help="settings to start from (default: %(default)s)")
     distill.set_defaults(run=_train)
-    for command in (train, distill):
+    estimate = commands.add_parser("estimate", help="time and peak memory of a run, measured by a few of its steps")
+    estimate.add_argument("--preset", default="default", help="settings to start from (default: %(default)s)")
+    estimate.set_defaults(run=_estimate)
+    for command in (train, distill, estimate):
         command.add_argument("--config", type=Path, help="all settings from a run's config.json instead of a preset")
-        command.add_argument("--run-dir", type=Path, help="folder of the run (default: runs/PRESET-SEED)")
+        if command is not estimate:
+            command.add_argument("--run-dir", type=Path, help="folder of the run (default: runs/PRESET-SEED)")
         _add_setting_options(command)
 
     evaluate = commands.add_parser("evaluate", help="figures of a checkpoint on its test split, and its memory")
@@ -90,8 +94,9 @@ def _add_setting_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("settings (default: the preset's)")
     for item in dataclasses.fields(DistillConfig):
         if item.name not in _NO_OPTION:
-            # "int | None" is an int on the command line.
-            kind = next(iter(typing.get_args(hints[item.name])), hints[item.name])
+            # "int | None" is an int on the command line, "tuple[int, ...]" a list with commas.
+            hint = hints[item.name]
+            kind = _numbers if typing.get_origin(hint) is tuple else next(iter(typing.get_args(hint)), hint)
             group.add_argument(f"--{item.name.replace('_', '-')}", type=kind, dest=f"set_{item.name}")
     group = command.add_argument_group("the student")
     group.add_argument("--teacher", dest="student_teacher", help="network of the teacher, such as resnet18")
@@ -105,6 +110,10 @@ def _add_setting_options(command: argparse.ArgumentParser) -> None:
     for item in dataclasses.fields(REDConfig):
         kind = {"action": argparse.BooleanOptionalAction} if hints[item.name] is bool else {"type": hints[item.name]}
         group.add_argument(f"--red-{item.name.replace('_', '-')}", dest=f"red_{item.name}", default=None, **kind)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",") if part.strip()]
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -131,6 +140,12 @@ def _train(options: argparse.Namespace) -> None:
         print(f"Stopped at step {last['step']} of {config.steps}; the same command continues the run.")
     else:
         print("This run had finished before; give another --run-dir to run it again.")
+
+
+def _estimate(options: argparse.Namespace) -> None:
+    from .estimate import estimate
+
+    print(json.dumps(estimate(_run_config(options)).to_dict(), indent=2))
 
 
 def _run_config(options: argparse.Namespace):
@@ -205,7 +220,7 @@ def _test_figures(model, metadata) -> dict[str, float]:
     import torch
 
     from .config import DistillConfig
-    from .distill import TASKS
+    from .training import TASKS
 
     config = DistillConfig(
         student=metadata.student,

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .config import DistillConfig
 
 
+DRAWING_COST = 0  # what `draw` costs, in images that `validate` judges
+
+
 @dataclass
 class Problem:
     """What a run learns from: networks and data, all on one device; the images as uint8."""

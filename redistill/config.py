@@ -20,7 +20,7 @@ CHOICES = {
     "distance": DISTANCES,
     "kd": ("kl", "dkd"),
     "optimizer": ("adamw", "sgd"),
-    "schedule": ("one-cycle", "cosine", "constant"),
+    "schedule": ("one-cycle", "cosine", "step", "constant"),
     "prediction_type": ("v_prediction", "epsilon"),
 }
 
@@ -53,7 +53,9 @@ class DistillConfig:
     optimizer: str = "adamw"  # or "sgd" with momentum 0.9
     learning_rate: float = 3e-3  # at its highest
     weight_decay: float = 1e-2
-    schedule: str = "one-cycle"  # or "cosine" (after the warm-up), "constant" (likewise)
+    schedule: str = "one-cycle"  # or "cosine", "step", "constant" (each after the warm-up)
+    milestones: tuple[int, ...] = ()  # "step": steps after which the learning rate falls
+    gamma: float = 0.1  # "step": what it is multiplied by at each milestone
     warmup_steps: int = 0  # of linear warm-up; "one-cycle" warms up for a quarter of the steps
     grad_clip: float = 1.0  # largest gradient norm; 0 clips nothing
     ema_decay: float = 0.0  # of the averaged copy that is validated and kept; 0 keeps the trained weights
@@ -84,12 +86,13 @@ class DistillConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
                 raise ValueError(f"{name} is {value!r}; expected a whole number from 0 to {2**31 - 1}.")
-        for name in ("learning_rate", "temperature"):
+        for name in ("learning_rate", "temperature", "gamma"):
             _check_number(name, getattr(self, name), low=0, exclusive=True)
         for name in ("warmup_steps", "ema_decay"):
             _check_number(name, getattr(self, name), low=0)
         if not self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay!r}; expected a number from 0 up to, not including, 1.")
+        self._check_milestones()
         if self.feature_loss is not None:
             find_feature_loss(self.feature_loss)
         if self.teacher_checkpoint is None and (self.init == "teacher" or self.kd_weight > 0 or self.feature_loss):
@@ -103,6 +106,18 @@ class DistillConfig:
         check_name(self.dataset)
         if self.dataset in DATASETS:
             check_data(self.student, DATASETS[self.dataset])
+
+    def _check_milestones(self) -> None:
+        values = self.milestones
+        whole = isinstance(values, (list, tuple)) and all(type(value) is int for value in values)
+        if not whole or list(values) != sorted({*values}) or not all(0 < value < self.steps for value in values):
+            raise ValueError(
+                f"milestones are {values!r}; expected rising whole numbers from 1 to {self.steps - 1}, below the "
+                "number of steps."
+            )
+        if self.schedule == "step" and not values:
+            raise ValueError("schedule is 'step' and there are no milestones; expected steps at which the rate falls.")
+        object.__setattr__(self, "milestones", tuple(values))
 
     @property
     def weights(self) -> dict[str, float]:

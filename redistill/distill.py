@@ -1,65 +1,33 @@
 """Training as an iterator of records: teachers from scratch, students by residual encoded distillation.
 
-The same loop serves classifiers and diffusion U-Nets; `classification.py` and `diffusion.py` say what a batch is,
-what is learnt from it and how it is judged. All randomness of a step comes from (seed, step), so that a run resumed
-from its last saved step goes on exactly as it would have.
+`training.py` has the step; here is what stands around it: the run folder, validation, resuming, the test at the end.
+All randomness of a step comes from (seed, step), so that a run resumed from its last saved step goes on exactly as it
+would have.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import math
-import platform
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from . import checkpoint, classification, diffusion
-from .config import DistillConfig, check_teacher
-from .evaluate import count_parameters
+from . import checkpoint
+from .config import DistillConfig
+from .devices import describe_device
+from .evaluate import count_parameters, inference_peaks
 from .run import RunFolder
-from .student import build_student
-from .teachers import load_teacher
-
-TASKS = {"classification": classification, "diffusion": diffusion}
-
-
-@dataclass
-class TrainingState:
-    """What changes from step to step; `state_dict` is the resume point."""
-
-    model: nn.Module
-    averaged: nn.Module  # the EMA copy, or the model itself without EMA
-    adapters: nn.Module  # what losses learn along with the model and no checkpoint keeps
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    seconds: float = 0.0  # of training and validation, over all sessions of the run
-    best_score: float = -math.inf
-    best: dict[str, Tensor] = field(default_factory=dict)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values only."""
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best}
-        if self.averaged is not self.model:
-            state["averaged"] = self.averaged.state_dict()
-        state["adapters"] = self.adapters.state_dict()
-        return state | {"step": self.step, "seconds": self.seconds, "best_score": self.best_score}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict`."""
-        self.model.load_state_dict(state["model"])
-        self.adapters.load_state_dict(state.get("adapters", {}))  # resume points of older runs have none
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.averaged is not self.model:
-            self.averaged.load_state_dict(state["averaged"])
-        self.best, self.best_score = dict(state["best"]), state["best_score"]
-        self.step, self.seconds = state["step"], state["seconds"]
+from .training import (
+    NotFiniteError,
+    TrainingState,
+    check_weights,
+    learning_rate,
+    measured_step,
+    prepare,
+    train_step,
+)
 
 
 def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, Any]]:
@@ -101,35 +69,19 @@ def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, An
         run.close()
 
 
-class NotFiniteLossError(ValueError):
-    """The loss became infinite or not a number; the message names the step and what to do."""
-
-
 def _train(config: DistillConfig, run: RunFolder) -> Iterator[dict[str, Any]]:
-    device = check_device(config.device)
-    task = TASKS[config.student.task]
-    teacher = None
-    if config.teacher_checkpoint is not None:
-        check_teacher(config)
-        teacher = load_teacher(config.teacher_checkpoint).to(device).requires_grad_(False)
-    torch.manual_seed(config.seed)
-    weights = teacher if config.init == "teacher" else None
-    if config.init == "pretrained":
-        weights = load_teacher(config.student.student_architecture, config.student.num_classes, pretrained=True)
-    model = build_student(config.student, weights=weights).to(device)
-    problem = task.prepare(config, model, teacher, device)
-    state = _start(config, model, problem.objective.adapters)
+    task, problem, state = prepare(config)
     resume_point = run.load_resume_point()
     if resume_point is not None:
         state.load_state_dict(resume_point)
     try:
         yield from _steps(config, run, task, problem, state)
-    except NotFiniteLossError:
+    except NotFiniteError:
         raise  # batch-norm statistics have seen the bad batch: the resume point before it stays
     except BaseException:
-        run.save_resume_point(state.state_dict())
+        _save(run, state)
         raise
-    run.save_resume_point(state.state_dict())
+    _save(run, state)
     yield _finish(config, run, task, problem, state)
 
 
@@ -137,7 +89,9 @@ def _steps(config: DistillConfig, run: RunFolder, task, problem, state: Training
     heartbeat = 0.0
     while state.step < config.steps:
         started = time.perf_counter()
-        parts = _step(config, task, problem, state)
+        # The optimizer has all of its memory after its first step.
+        measuring = state.training_peak_bytes is None and (state.step > 0 or config.steps == 1)
+        parts = (measured_step if measuring else train_step)(config, task, problem, state)
         elapsed = time.perf_counter() - started
         state.seconds += elapsed
         record = {"kind": "step", "step": state.step, **parts, "learning_rate": learning_rate(config, state.step - 1)}
@@ -152,34 +106,13 @@ def _steps(config: DistillConfig, run: RunFolder, task, problem, state: Training
             run.append(record)
             yield record
         if state.step % config.save_every == 0 and state.step < config.steps:
-            run.save_resume_point(state.state_dict())
+            _save(run, state)
 
 
-def _step(config: DistillConfig, task, problem, state: TrainingState) -> dict[str, float]:
-    """One optimizer step; returns the loss and its parts."""
-    torch.manual_seed(_step_seed(config.seed, state.step))  # dropout
-    generator = torch.Generator(problem.device).manual_seed(_step_seed(config.seed, state.step))
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(config, state.step)
-    state.model.train()
-    parts = task.losses(problem, state.step, generator)
-    weights = config.weights
-    loss = sum(weights[name] * value for name, value in parts.items())
-    if not torch.isfinite(loss):
-        raise NotFiniteLossError(
-            f"The loss is {loss.item()} at step {state.step + 1}, so the run stops with the last good state kept; "
-            "lower the learning rate or the loss weights."
-        )
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if config.grad_clip:
-        for trained in (state.model, state.adapters):  # apart, or a new adapter's gradient would shrink the student's
-            nn.utils.clip_grad_norm_(list(trained.parameters()), config.grad_clip)
-    state.optimizer.step()
-    if state.averaged is not state.model:
-        update_average(state.averaged, state.model, config.ema_decay, state.step)
-    state.step += 1
-    return {"loss": loss.item()} | {name: value.item() for name, value in parts.items()}
+def _save(run: RunFolder, state: TrainingState) -> None:
+    """Write the resume point, unless the weights are spoilt: a loss can be finite when its gradient is not."""
+    check_weights(state)
+    run.save_resume_point(state.state_dict())
 
 
 def _validate(config: DistillConfig, run: RunFolder, task, problem, state: TrainingState) -> dict[str, Any]:
@@ -201,6 +134,8 @@ def _finish(config: DistillConfig, run: RunFolder, task, problem, state: Trainin
     figures = task.test(problem, model)
     record = {"kind": "final", "step": state.step, **figures, "seconds": round(state.seconds, 1)}
     record["parameters"] = count_parameters(model)
+    record |= inference_peaks(model, config.student.image_size)
+    record["training_peak_bytes"] = state.training_peak_bytes
     record["device"] = describe_device(problem.device)
     metadata = checkpoint.Metadata(
         student=config.student, dataset=config.dataset, metrics=record, training=config.to_dict()
@@ -208,70 +143,3 @@ def _finish(config: DistillConfig, run: RunFolder, task, problem, state: Trainin
     checkpoint.save(model, metadata, run.path / "student")
     run.append(record)
     return record
-
-
-def _start(config: DistillConfig, model: nn.Module, adapters: nn.Module) -> TrainingState:
-    averaged = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else model
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    parameters += adapters.parameters()
-    if config.optimizer == "sgd":
-        optimizer = torch.optim.SGD(parameters, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
-    else:
-        optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
-    return TrainingState(model, averaged, adapters, optimizer)
-
-
-def learning_rate(config: DistillConfig, step: int) -> float:
-    """Learning rate of step `step` (from 0): a linear warm-up, then the schedule's course down from the highest."""
-    warmup = config.steps // 4 if config.schedule == "one-cycle" else config.warmup_steps
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    if config.schedule == "constant":
-        return config.learning_rate
-    progress = (step - warmup) / max(1, config.steps - warmup)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-
-@torch.no_grad()
-def update_average(averaged: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move `averaged` towards `model` in place: parameters and batch-norm statistics by EMA, counters by copy.
-
-    Early steps use a smaller decay, (1 + step) / (10 + step), so that the random start is soon forgotten.
-    """
-    decay = min(decay, (1 + step) / (10 + step))
-    for target, source in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
-        if target.is_floating_point():
-            target.lerp_(source, 1 - decay)
-        else:
-            target.copy_(source)
-
-
-def check_device(name: str) -> torch.device:
-    """The device of that name; ValueError when there is none on this machine."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"Device is {name!r}; expected 'cpu', 'cuda' or 'cuda:0', 'cuda:1', ...") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"Device {name!r} is not here; this machine has {torch.cuda.device_count()} CUDA devices.")
-    return device
-
-
-def describe_device(device: torch.device) -> str:
-    """What a figure was made on, in words."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"{threads} thread{'s' if threads > 1 else ''} of {_processor()}"
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):  # Linux alone has this file
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _step_seed(seed: int, step: int) -> int:
-    return seed * 1_000_003 + step

@@ -1,16 +1,22 @@
-"""The peak that the allocator itself saw, to hold a computed one against."""
+"""Peaks that the allocator itself saw: of a forward pass, to hold a computed one against, and of a training step."""
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from .strides import eval_mode
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler tells stderr that it finds no GPU
+
+Result = TypeVar("Result")
+Event = tuple[int, int, int, int]  # time, pointer, bytes (below 0 when let go of), number of the top-level operator
 
 
 def measure_peak(model: nn.Module, inputs: Any) -> int:
@@ -44,27 +50,56 @@ def _cuda_rise(model: nn.Module, arguments: tuple) -> int:
     return torch.cuda.max_memory_allocated() - before
 
 
+def training_peak(step: Callable[[], Result], held: Iterable[Tensor], device: torch.device) -> tuple[Result, int]:
+    """Run one training step; return its result and the most bytes of tensors alive on `device` meanwhile.
+
+    `held` are the tensors that are there before the step: weights, optimizer state, data. On the CPU their storages
+    and the allocator's events of the step are added up, workspaces of operators included. On CUDA it is
+    `max_memory_allocated`: all that this process holds there.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        result = step()
+        torch.cuda.synchronize(device)
+        return result, torch.cuda.max_memory_allocated(device)
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in held}
+    result, roots = _profiled(step)
+    events: list[Event] = []
+    for number, root in enumerate(roots):
+        _collect(root, number, events)
+    return result, sum(storages.values()) + _peak(sorted(events))
+
+
 def _cpu_rise(model: nn.Module, arguments: tuple) -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-            model(*arguments)
-    events: list[tuple[int, int, int, int]] = []  # (time, pointer, bytes, number of the top-level operator)
-    for number, root in enumerate(profiler.profiler.kineto_results.experimental_event_tree()):
+    _, roots = _profiled(lambda: model(*arguments))
+    events: list[Event] = []
+    for number, root in enumerate(roots):
         # Outside any operator only Python allocates: for a number that it wraps for the operator to come (x * 1.5).
         if root.tag.name != "Allocation" or root.extra_fields.alloc_size < 0:
             _collect(root, number, events)
-    return _peak(sorted(events))
+    events.sort()
+    return _peak(events, left_out=_scratch(events))
 
 
-def _collect(event: Any, number: int, events: list) -> None:
+def _profiled(run: Callable[[], Result]) -> tuple[Result, list[Any]]:
+    """What `run` returns, and the roots of the tree of what happened meanwhile, allocations among it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            result = run()
+    return result, profiler.profiler.kineto_results.experimental_event_tree()
+
+
+def _collect(event: Any, number: int, events: list[Event]) -> None:
     if event.tag.name == "Allocation":
         events.append((event.start_time_ns, event.extra_fields.ptr, event.extra_fields.alloc_size, number))
     for child in event.children:
         _collect(child, number, events)
 
 
-def _peak(events: Sequence[tuple[int, int, int, int]]) -> int:
+def _scratch(events: Sequence[Event]) -> set[int]:
+    """Positions of the events of buffers that the operator which made them also freed."""
     born: dict[int, tuple[int, int]] = {}  # pointer → (position of its allocation, operator)
     scratch = set()
     for position, (_, pointer, size, operator) in enumerate(events):
@@ -74,10 +109,15 @@ def _peak(events: Sequence[tuple[int, int, int, int]]) -> int:
             start, maker = born.pop(pointer)
             if maker == operator:
                 scratch |= {start, position}
+    return scratch
+
+
+def _peak(events: Sequence[Event], left_out: Container[int] = ()) -> int:
+    """Most bytes alive at once of what the events allocate."""
     known: set[int] = set()
     now = peak = 0
     for position, (_, pointer, size, _) in enumerate(events):
-        if position in scratch or (size < 0 and pointer not in known):  # what was there before is not ours
+        if position in left_out or (size < 0 and pointer not in known):  # what was there before is not ours
             continue
         (known.add if size > 0 else known.discard)(pointer)
         now += size

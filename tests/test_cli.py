@@ -43,6 +43,8 @@ def test_every_ablation_is_an_option():
     words += " --alignment stage-wise --no-red-gate --red-residual-kernel 5 --red-points outputs --teacher resnet18"
     config = _run_config(_parser().parse_args([*words.split(), "--architecture", "mobilenet_v2", "--strides", ""]))
     assert (config.kd, config.dkd_beta, config.feature_loss, config.feature_weight) == ("dkd", 2.0, "rkd", 3.0)
+    options = ["train", "--schedule", "step", "--milestones", "300,600"]
+    assert _run_config(_parser().parse_args(options)).milestones == (300, 600)
     assert (config.init, config.distance) == ("scratch", "mse")
     student = config.student
     assert student.red == REDConfig(gate=False, residual_kernel=5, points="outputs")

@@ -8,8 +8,8 @@ import json
 import pytest
 import torch
 import torchvision
-
 from pictures import write_classes
+
 from redistill import checkpoint, diffusion
 from redistill.__main__ import main
 from redistill.config import DistillConfig

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from redistill import checkpoint
+from redistill import checkpoint, classification
 from redistill.config import DistillConfig
-from redistill.distill import distill, learning_rate, update_average
+from redistill.distill import distill
 from redistill.feature_losses import FEATURE_LOSSES
 from redistill.red import REDConfig, red_modules
 from redistill.run import read_json, read_metrics
 from redistill.student import StudentConfig, build_reference, build_student
+from redistill.training import learning_rate, update_average
 
 ROOT = Path(__file__).resolve().parent.parent
 STRIDES = {"conv1": 4, "maxpool": 1, "layer4.0": 1}
@@ -76,6 +77,9 @@ def test_a_run_yields_writes_and_ends_with_a_checkpoint(tmp_path, teacher):
     model = checkpoint.load(tmp_path / "student")
     assert len(red_modules(model)) == 5 and not model.training
     metadata = checkpoint.read_metadata(tmp_path / "student")
+    assert final["measured_peak_bytes"] == final["eager_peak_bytes"] > final["fused_peak_bytes"] > 0
+    assert final["training_peak_bytes"] > 48 * 3 * 32 * 32 + 4 * final["parameters"]  # the data and the weights alone
+    assert metadata.metrics["training_peak_bytes"] == final["training_peak_bytes"]
     assert metadata.student == config.student and metadata.metrics["test_accuracy"] == final["test_accuracy"]
     assert list(distill(config, tmp_path)) == []
 
@@ -96,6 +100,7 @@ def test_a_run_that_is_stopped_and_continued_ends_with_the_same_weights(tmp_path
     rest = list(distill(config, tmp_path / "parts"))
     assert rest[0]["step"] == 5
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert rest[-1]["training_peak_bytes"] == read_metrics(tmp_path / "whole")[-1]["training_peak_bytes"]
     for name in ("whole", "parts"):
         assert [r["step"] for r in read_metrics(tmp_path / name) if r["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
 
@@ -215,6 +220,7 @@ def test_diffusion_run(tmp_path):
     total = first["task_loss"] + first["red_loss"] + 0.5 * first["kd_loss"] + 0.1 * first["feature_loss"]
     assert first["loss"] == pytest.approx(total, rel=1e-5)
     assert records[-1]["test_prediction_loss"] > 0
+    assert records[-1]["measured_peak_bytes"] == records[-1]["eager_peak_bytes"] > 0
     assert (tmp_path / "student" / "samples" / "step-000002.png").stat().st_size > 1000
     model = checkpoint.load(tmp_path / "student" / "student")
     assert len(red_modules(model)) == 10 and tuple(model.config.pooling_strides) == (2, 2, 2, 1)
@@ -228,6 +234,28 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path)
     assert status["state"] == "failed" and "lower the learning rate" in status["error"]
     step = torch.load(tmp_path / "last.pt", weights_only=True)["step"]
     assert step == len([r for r in read_metrics(tmp_path) if r["kind"] == "step"])
+
+
+@pytest.mark.parametrize(
+    ("grad_clip", "match"), [(1.0, "gradient's length is nan, not finite at step 2"), (0.0, "at step 2")]
+)
+def test_a_gradient_that_is_not_finite_never_reaches_the_resume_point(tmp_path, monkeypatch, grad_clip, match):
+    config = small(grad_clip=grad_clip, save_every=1)
+    losses = classification.losses
+
+    def spoilt(problem, step, generator):
+        parts = losses(problem, step, generator)
+        if step == 1:
+            parts["task_loss"].register_hook(lambda gradient: gradient * float("nan"))
+        return parts
+
+    monkeypatch.setattr(classification, "losses", spoilt)
+    with pytest.raises(ValueError, match=match):
+        list(distill(config, tmp_path))
+    point = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert point["step"] == 1 and all(value.isfinite().all() for value in point["model"].values())
+    monkeypatch.undo()
+    assert next(distill(config, tmp_path))["step"] == 2
 
 
 def _hold(path, config, ready, leave):
@@ -308,6 +336,11 @@ def test_metrics_survive_a_cut_line(tmp_path):
         {"feature_loss": "at"},
         {"feature_weight": 0},
         {"schedule": "linear"},
+        {"schedule": "step"},
+        {"milestones": [4, 2]},
+        {"milestones": [6]},
+        {"milestones": "2,4"},
+        {"gamma": 0},
         {"ema_decay": 1.0},
         {"kd_weight": 1.0},
         {"init": "teacher"},
@@ -327,6 +360,9 @@ def test_learning_rate_follows_its_schedule():
     config = small(steps=100, learning_rate=1.0)
     rates = [learning_rate(config, step) for step in range(100)]
     assert max(rates) == rates[24] == 1.0 and rates[0] == 1 / 25 and rates[-1] < 0.001
+    steps = replace(config, schedule="step", milestones=[50, 80], gamma=0.5)
+    assert [learning_rate(steps, step) for step in (0, 49, 50, 79, 80, 99)] == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    assert DistillConfig.from_dict(json.loads(json.dumps(steps.to_dict()))) == steps
     constant = replace(config, schedule="constant", warmup_steps=10)
     assert [learning_rate(constant, step) for step in (0, 9, 99)] == [0.1, 1.0, 1.0]
 

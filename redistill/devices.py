@@ -1,0 +1,57 @@
+"""The device that a run trains on: whether it is there, what it is called, and how much memory it has left."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from pathlib import Path
+
+import torch
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def check_device(name: str) -> torch.device:
+    """The device of that name; ValueError when there is none on this machine."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"Device is {name!r}; expected 'cpu', 'cuda' or 'cuda:0', 'cuda:1', ...") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"Device {name!r} is not here; this machine has {torch.cuda.device_count()} CUDA devices.")
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """What a figure was made on, in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{threads} thread{'s' if threads > 1 else ''} of {_processor()}"
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Bytes that a new process could take on the device now; None on a system that does not say.
+
+    On the CPU it is the least of what Linux calls available and what the container's limit leaves.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    amounts = []
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        amounts.append(next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
+    with contextlib.suppress(OSError, ValueError, StopIteration):  # where there is no limit, memory.max says "max"
+        limit, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        lines = (CGROUP / "memory.stat").read_text().splitlines()
+        given_back = next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))  # a file cache
+        amounts.append(limit - used + given_back)
+    return min(amounts, default=None)
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):  # Linux alone has this file
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

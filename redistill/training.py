@@ -1,0 +1,187 @@
+"""One training step, and the state that goes from step to step.
+
+The step serves classifiers and diffusion U-Nets alike; `classification.py` and `diffusion.py` say what a batch is and
+what is learnt from it. All randomness of a step comes from (seed, step).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import classification, diffusion
+from .config import DistillConfig, check_teacher
+from .devices import check_device
+from .measure import training_peak
+from .student import build_student
+from .teachers import load_teacher
+
+TASKS = {"classification": classification, "diffusion": diffusion}
+
+
+@dataclass
+class TrainingState:
+    """What changes from step to step; `state_dict` is the resume point."""
+
+    model: nn.Module
+    averaged: nn.Module  # the EMA copy, or the model itself without EMA
+    adapters: nn.Module  # what losses learn along with the model and no checkpoint keeps
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0  # of training and validation, over all sessions of the run
+    best_score: float = -math.inf
+    best: dict[str, Tensor] = field(default_factory=dict)
+    training_peak_bytes: int | None = None  # measured once, in the first step that has all of the optimizer's memory
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values only."""
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best}
+        if self.averaged is not self.model:
+            state["averaged"] = self.averaged.state_dict()
+        state["adapters"] = self.adapters.state_dict()
+        state |= {"step": self.step, "seconds": self.seconds, "best_score": self.best_score}
+        return state | {"training_peak_bytes": self.training_peak_bytes}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self.model.load_state_dict(state["model"])
+        self.adapters.load_state_dict(state.get("adapters", {}))  # resume points of older runs have none
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.averaged is not self.model:
+            self.averaged.load_state_dict(state["averaged"])
+        self.best, self.best_score = dict(state["best"]), state["best_score"]
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.training_peak_bytes = state.get("training_peak_bytes")
+
+
+class NotFiniteError(ValueError):
+    """Loss, gradient or weights became infinite or not a number; the message names the step and what to do."""
+
+    def __init__(self, what: str, step: int) -> None:
+        super().__init__(
+            f"{what} not finite at step {step}, so the run stops with the last good state kept; "
+            "lower the learning rate or the loss weights."
+        )
+
+
+def prepare(config: DistillConfig) -> tuple[Any, Any, TrainingState]:
+    """The task's module, its problem (networks and data on the device) and the state before the first step.
+
+    Raises ValueError for settings, a teacher or a device that do not fit. Seeds torch's global generator.
+    """
+    device = check_device(config.device)
+    task = TASKS[config.student.task]
+    teacher = None
+    if config.teacher_checkpoint is not None:
+        check_teacher(config)
+        teacher = load_teacher(config.teacher_checkpoint).to(device).requires_grad_(False)
+    torch.manual_seed(config.seed)
+    weights = teacher if config.init == "teacher" else None
+    if config.init == "pretrained":
+        weights = load_teacher(config.student.student_architecture, config.student.num_classes, pretrained=True)
+    model = build_student(config.student, weights=weights).to(device)
+    problem = task.prepare(config, model, teacher, device)
+    return task, problem, _start(config, model, problem.objective.adapters)
+
+
+def train_step(config: DistillConfig, task: Any, problem: Any, state: TrainingState) -> dict[str, float]:
+    """One optimizer step; returns the loss and its parts. Before weights are changed it may raise NotFiniteError."""
+    torch.manual_seed(_step_seed(config.seed, state.step))  # dropout
+    generator = torch.Generator(problem.device).manual_seed(_step_seed(config.seed, state.step))
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(config, state.step)
+    state.model.train()
+    parts = task.losses(problem, state.step, generator)
+    weights = config.weights
+    loss = sum(weights[name] * value for name, value in parts.items())
+    if not torch.isfinite(loss):
+        raise NotFiniteError(f"The loss is {loss.item()},", state.step + 1)
+    loss.backward()
+    if config.grad_clip:
+        for trained in (state.model, state.adapters):  # apart, or a new adapter's gradient would shrink the student's
+            norm = nn.utils.clip_grad_norm_(list(trained.parameters()), config.grad_clip)
+            if not torch.isfinite(norm):
+                raise NotFiniteError(f"The gradient's length is {norm.item()},", state.step + 1)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)  # now, so that the next forward pass does not hold them
+    if state.averaged is not state.model:
+        update_average(state.averaged, state.model, config.ema_decay, state.step)
+    state.step += 1
+    return {"loss": loss.item()} | {name: value.item() for name, value in parts.items()}
+
+
+def _start(config: DistillConfig, model: nn.Module, adapters: nn.Module) -> TrainingState:
+    averaged = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else model
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters += adapters.parameters()
+    if config.optimizer == "sgd":
+        optimizer = torch.optim.SGD(parameters, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
+    else:
+        optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
+    return TrainingState(model, averaged, adapters, optimizer)
+
+
+def check_weights(state: TrainingState) -> None:
+    """NotFiniteError when a parameter or a buffer of the network is infinite or not a number."""
+    for name, value in state.model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise NotFiniteError(f"{name!r} is", state.step)
+
+
+def measured_step(config: DistillConfig, task: Any, problem: Any, state: TrainingState) -> dict[str, float]:
+    """`train_step` that notes the peak memory while training in the state, as `measure.training_peak` counts it."""
+    held = held_tensors(problem, state)
+    parts, state.training_peak_bytes = training_peak(
+        lambda: train_step(config, task, problem, state), held, problem.device
+    )
+    return parts
+
+
+def held_tensors(problem: Any, state: TrainingState) -> list[Tensor]:
+    """All that is in memory between two steps: networks, adapters, optimizer state, data, the best weights so far."""
+    modules = (state.model, state.averaged, state.adapters, problem.teacher)
+    tensors = [tensor for module in modules if module is not None for tensor in module.state_dict().values()]
+    tensors += [value for state in state.optimizer.state.values() for value in state.values()]
+    tensors += [tensor for split in (problem.train, problem.validation) for tensor in (split.images, split.labels)]
+    return [tensor for tensor in (*tensors, *state.best.values()) if isinstance(tensor, Tensor)]
+
+
+def learning_rate(config: DistillConfig, step: int) -> float:
+    """Learning rate of step `step` (from 0): a linear warm-up, then the schedule's course down from the highest.
+
+    "one-cycle" and "cosine" fall along half a cosine to 0 (Loshchilov and Hutter, SGDR, 2017, equation 5, without
+    restarts); "step" multiplies by `gamma` after each milestone.
+    """
+    warmup = config.steps // 4 if config.schedule == "one-cycle" else config.warmup_steps
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    if config.schedule == "constant":
+        return config.learning_rate
+    if config.schedule == "step":
+        return config.learning_rate * config.gamma ** sum(step >= milestone for milestone in config.milestones)
+    progress = (step - warmup) / max(1, config.steps - warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+@torch.no_grad()
+def update_average(averaged: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move `averaged` towards `model` in place: parameters and batch-norm statistics by EMA, counters by copy.
+
+    Early steps use a smaller decay, (1 + step) / (10 + step), so that the random start is soon forgotten.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    for target, source in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
+        if target.is_floating_point():
+            target.lerp_(source, 1 - decay)
+        else:
+            target.copy_(source)
+
+
+def _step_seed(seed: int, step: int) -> int:
+    return seed * 1_000_003 + step
