@@ -129,7 +129,9 @@ def _fields(config: DistillConfig) -> dict[str, gr.components.Component]:
         with gr.Row():
             number("validate_every", "Validate every", precision=0, minimum=1)
             number("save_every", "Save every", precision=0, minimum=1)
-        number("train_limit", "Training images (empty: all)", precision=0, minimum=0)
+        with gr.Row():
+            number("train_limit", "Training images (empty: all)", precision=0, minimum=0)
+            number("split_seed", "Seed of the splits", precision=0, minimum=0)
         devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
         radio("device", "Device", devices)
     return found
@@ -150,7 +152,8 @@ FIELDS = (
     "dataset", "teacher_checkpoint", "red_weight", "kd_weight", "steps", "batch_size", "learning_rate", "seed", "init",
     "distance", "alignment", "feature_loss", "feature_weight", "task_weight", "kd", "dkd_alpha", "dkd_beta",
     "temperature", "prediction_type", "optimizer", "schedule", "warmup_steps", "weight_decay", "grad_clip",
-    "ema_decay", "validate_every", "save_every", "train_limit", "device",
+    "ema_decay", "validate_every", "save_every", "train_limit", "split_seed",
+    "device",
 )  # fmt: skip
 
 
@@ -286,7 +289,7 @@ def _nothing() -> list[Any]:
 
 def _specs(student: StudentConfig) -> list[Any]:
     task = "classification" if student.task == "classification" else "generation"
-    specs = [spec for spec in DATASETS.values() if spec.task == task]
+    specs = [spec for spec in DATASETS.values() if task in spec.tasks]
     if not specs:
         raise ValueError(f"There are no pictures for {student.task} here.")
     return specs
