@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .datasets import Split, augment, load_split, normalize
+from .config import check_data
+from .datasets import Split, augment, find_dataset, load_split, normalize
 from .evaluate import accuracy
 from .losses import dkd_loss, kd_loss
 from .objective import Objective, build_objective, forward_both
@@ -39,12 +40,13 @@ class Problem:
 def prepare(config: DistillConfig, model: nn.Module, teacher: nn.Module | None, device: torch.device) -> Problem:
     """Load the data and align the networks; the test split is not touched before `test`."""
     size = config.student.image_size
+    check_data(config.student, find_dataset(config.dataset, config.split_seed))
     objective = build_objective(config, model, teacher, (torch.zeros(2, 3, size, size, device=device),))
     for network in filter(None, (model, teacher, objective.adapters)):
         network.to(memory_format=torch.channels_last)  # nearly halves the CPU time of a step of the narrow ResNet
-    train = load_split(config.dataset, "train", size, limit=config.train_limit)
+    train = load_split(config.dataset, "train", size, config.train_limit, config.split_seed)
     limit = None if config.train_limit is None else max(1, config.train_limit // 6)
-    validation = load_split(config.dataset, "validation", size, limit=limit)
+    validation = load_split(config.dataset, "validation", size, limit, config.split_seed)
     return Problem(config, model, teacher, objective, train.to(device), validation.to(device), device)
 
 
@@ -79,7 +81,8 @@ def score(figures: Mapping[str, float]) -> float:
 
 def test(problem: Problem, model: nn.Module) -> dict[str, float]:
     """Accuracy on the test split, and on the validation split that chose the model."""
-    split = load_split(problem.config.dataset, "test", problem.config.student.image_size)
+    config = problem.config
+    split = load_split(config.dataset, "test", config.student.image_size, split_seed=config.split_seed)
     return {
         "test_accuracy": accuracy(model, split.to(problem.device)),
         "validation_accuracy": accuracy(model, problem.validation),

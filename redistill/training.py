@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import checkpoint, classification, diffusion
-from .config import DistillConfig
+from . import classification, diffusion
+from .config import DistillConfig, check_teacher
 from .devices import check_device
 from .measure import training_peak
 from .student import build_student
+from .teachers import load_teacher
 
 TASKS = {"classification": classification, "diffusion": diffusion}
 
@@ -78,9 +79,13 @@ def prepare(config: DistillConfig) -> tuple[Any, Any, TrainingState]:
     task = TASKS[config.student.task]
     teacher = None
     if config.teacher_checkpoint is not None:
-        teacher = checkpoint.load(config.teacher_checkpoint).to(device).requires_grad_(False)
+        check_teacher(config)
+        teacher = load_teacher(config.teacher_checkpoint).to(device).requires_grad_(False)
     torch.manual_seed(config.seed)
-    model = build_student(config.student, weights=teacher if config.init == "teacher" else None).to(device)
+    weights = teacher if config.init == "teacher" else None
+    if config.init == "pretrained":
+        weights = load_teacher(config.student.student_architecture, config.student.num_classes, pretrained=True)
+    model = build_student(config.student, weights=weights).to(device)
     problem = task.prepare(config, model, teacher, device)
     return task, problem, _start(config, model, problem.objective.adapters)
 
