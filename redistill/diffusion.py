@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from .datasets import Split, augment, load_split, normalize
 from .objective import Objective, build_objective, forward_both
+from .parallel import ALONE, Processes
 from .sampling import sample, to_grid
 from .strides import eval_mode
 
@@ -40,6 +41,7 @@ class Problem:
     validation: Split
     scheduler: DDPMScheduler
     device: torch.device
+    processes: Processes = ALONE
 
 
 def noise_scheduler(prediction_type: str) -> DDPMScheduler:
@@ -49,15 +51,21 @@ def noise_scheduler(prediction_type: str) -> DDPMScheduler:
     )
 
 
-def prepare(config: DistillConfig, model: nn.Module, teacher: nn.Module | None, device: torch.device) -> Problem:
+def prepare(
+    config: DistillConfig,
+    model: nn.Module,
+    teacher: nn.Module | None,
+    device: torch.device,
+    processes: Processes = ALONE,
+) -> Problem:
     """Load the pictures and align the networks."""
     size = config.student.image_size
     train = load_split(config.dataset, "train", size, limit=config.train_limit).to(device)
     validation = load_split(config.dataset, "validation", size).to(device)
     example = (torch.zeros(2, 3, size, size, device=device), torch.zeros(2, dtype=torch.long, device=device))
-    objective = build_objective(config, model, teacher, example)
+    objective = build_objective(config, model, teacher, example, processes)
     scheduler = noise_scheduler(config.prediction_type)
-    return Problem(config, model, teacher, objective, train, validation, scheduler, device)
+    return Problem(config, model, teacher, objective, train, validation, scheduler, device, processes)
 
 
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -65,14 +73,16 @@ def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str,
     config = problem.config
     rows = torch.randint(len(problem.train.images), (config.batch_size,), generator=generator, device=problem.device)
     images = _augmented(problem, problem.train.images[rows], generator)
-    noisy, times, target = _noised(problem, images, generator)
+    # Every process draws for the whole batch, so that its share is the same however many there are.
+    noisy, times, target = map(problem.processes.share, _noised(problem, images, generator))
     with_kd = problem.teacher is not None and config.kd_weight > 0
     output, teacher_output, compared = forward_both(
-        problem.model, problem.teacher, (noisy, times), problem.objective.comparisons, with_output=with_kd
+        problem.model, problem.teacher, (noisy, times), problem.objective.comparisons, with_kd, config.precision
     )
-    parts = {"task_loss": F.mse_loss(output.sample, target), **compared}
+    predicted = output.sample.float()  # bf16 under mixed precision, as is the teacher's
+    parts = {"task_loss": F.mse_loss(predicted, target), **compared}
     if with_kd:
-        parts["kd_loss"] = F.mse_loss(output.sample, teacher_output.sample)
+        parts["kd_loss"] = F.mse_loss(predicted, teacher_output.sample.float())
     return parts
 
 
