@@ -8,7 +8,6 @@ from pathlib import Path
 
 from redistill import checkpoint
 from redistill.student import StudentConfig
-from redistill.teachers import find_teacher
 
 from . import jobs, plots
 
@@ -63,6 +62,13 @@ def folder(choice: Choice) -> Path:
     return checkpoint.find(_place(choice.value))
 
 
+def value_of(folder: str) -> str:
+    """The value of the choice that a run's config calls by its folder; a shipped checkpoint's name stays as it is."""
+    path = Path(folder)
+    is_own = path.name == "student" and path.parent.parent == jobs.runs_dir()
+    return f"run:{path.parent.name}" if is_own else folder
+
+
 def is_diffusion(metadata: checkpoint.Metadata) -> bool:
     """Whether a checkpoint draws images."""
     return metadata.student.task == "diffusion"
@@ -82,14 +88,6 @@ def teaches(student: StudentConfig, dataset: str) -> Callable[[checkpoint.Metada
         )
 
     return accept
-
-
-def describe_student(student: StudentConfig) -> str:
-    """ "Narrow ResNet · strides 4·1·2·2·1 · RED" in words short enough for a list."""
-    title = find_teacher(student.student_architecture).title
-    strides = "·".join(str(stride) for stride in student.strides.values())
-    parts = [title, f"strides {strides}" if strides else "own strides", "RED blocks" if student.red else ""]
-    return ", ".join(filter(None, parts))
 
 
 def score_text(metadata: checkpoint.Metadata) -> str | None:

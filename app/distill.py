@@ -15,7 +15,7 @@ import torch
 from redistill.alignment import RULES
 from redistill.config import CHOICES, DistillConfig
 from redistill.datasets import DATASETS, find_dataset, load_split, shrink
-from redistill.feature_losses import FEATURE_LOSSES, find_feature_loss
+from redistill.feature_losses import FEATURE_LOSSES
 from redistill.ghost import weightless
 from redistill.presets import PRESETS, find_preset
 from redistill.student import StudentConfig, build_student
@@ -25,11 +25,10 @@ from .fragments import notice, picture_strip
 from .plots import format_bytes, format_ratio
 from .study import study
 from .watch import WatchPanel
+from .wording import ALIGNMENT_LABELS, KD_LABELS, describe_student, run_title
 
 NO_TEACHER = "none"
 NO_LOSS = "none"
-ALIGNMENT_LABELS = {"asynchronous": "of the same map size", "stage-wise": "in the same place"}
-KD_LABELS = {"kl": "all classes at once", "dkd": "true class apart (DKD)"}
 FIRST_PRESET = "quick"
 SAMPLES = 8  # pictures shown of a data set
 
@@ -130,7 +129,9 @@ def _fields(config: DistillConfig) -> dict[str, gr.components.Component]:
         with gr.Row():
             number("validate_every", "Validate every", precision=0, minimum=1)
             number("save_every", "Save every", precision=0, minimum=1)
-        number("train_limit", "Training images (empty: all)", precision=0, minimum=0)
+        with gr.Row():
+            number("train_limit", "Training images (empty: all)", precision=0, minimum=0)
+            number("split_seed", "Seed of the splits", precision=0, minimum=0)
         devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
         radio("device", "Device", devices)
     return found
@@ -140,8 +141,8 @@ def _values(config: DistillConfig) -> dict[str, Any]:
     """What the controls show for a config."""
     values = {name: value for name, value in config.to_dict().items() if name != "student"}
     offered = [value for _, value in _teachers(config.student, config.dataset)]
-    if values["teacher_checkpoint"] not in offered:
-        values["teacher_checkpoint"] = offered[-1] if values["teacher_checkpoint"] is None else offered[0]
+    wanted = choices.value_of(config.teacher_checkpoint) if config.teacher_checkpoint else NO_TEACHER
+    values["teacher_checkpoint"] = wanted if wanted in offered else offered[0]
     weight = config.weights["feature_loss"] if config.feature_loss else None
     values |= {"feature_loss": config.feature_loss or NO_LOSS, "feature_weight": weight}
     return values | {"alignment": config.student.alignment}
@@ -151,7 +152,8 @@ FIELDS = (
     "dataset", "teacher_checkpoint", "red_weight", "kd_weight", "steps", "batch_size", "learning_rate", "seed", "init",
     "distance", "alignment", "feature_loss", "feature_weight", "task_weight", "kd", "dkd_alpha", "dkd_beta",
     "temperature", "prediction_type", "optimizer", "schedule", "warmup_steps", "weight_decay", "grad_clip",
-    "ema_decay", "validate_every", "save_every", "train_limit", "device",
+    "ema_decay", "validate_every", "save_every", "train_limit", "split_seed",
+    "device",
 )  # fmt: skip
 
 
@@ -179,6 +181,22 @@ def take_student(values: Any) -> list[Any]:
         said,
         None,
         student.to_dict(),
+        *_filled(config),
+    ]
+
+
+def take_config(values: Any) -> list[Any]:
+    """Fill the form with all settings of a result that was chosen in Compare."""
+    try:
+        config = DistillConfig.from_dict(values if isinstance(values, Mapping) else {})
+    except (ValueError, TypeError) as error:
+        return [gr.skip(), gr.skip(), notice("", str(error)), gr.skip(), *_nothing()]
+    return [
+        f"<p class='subline'>Settings of a result in Compare: {escape(run_title(config))}.</p>",
+        _student_card(config.student),
+        "",
+        None,
+        config.student.to_dict(),
         *_filled(config),
     ]
 
@@ -215,7 +233,7 @@ def start_run(student: Any, *values: Any) -> list[Any]:
     """Start or queue a run, and watch it; one sentence where the settings or the disk do not allow it."""
     try:
         config = read_form(student, values)
-        run = jobs.start(config.to_dict(), _title(config))
+        run = jobs.start(config.to_dict(), run_title(config))
     except ValueError as error:
         return [notice("Not started.", str(error)), gr.skip(), *WatchPanel.nothing()]
     return ["", *WatchPanel.select(run.name)]
@@ -256,20 +274,6 @@ def read_form(student: Any, values: Sequence[Any]) -> DistillConfig:
     return config
 
 
-def _title(config: DistillConfig) -> str:
-    """A run's name in lists: network, strides and what it learns from."""
-    student = config.student
-    sources = []
-    if config.teacher_checkpoint:
-        red = "RED" if student.alignment == "asynchronous" else f"RED {student.alignment}"
-        names = {"red_loss": red, "kd_loss": "DKD" if config.kd == "dkd" else "KD"}
-        if config.feature_loss:
-            names["feature_loss"] = find_feature_loss(config.feature_loss).title
-        sources = [name for part, name in names.items() if config.weights[part]]
-    learning = " + ".join(sources) if sources else "on its own"
-    return f"{choices.describe_student(student)} · {learning} · seed {config.seed}"
-
-
 def _filled(config: DistillConfig) -> list[Any]:
     values = _values(config)
     updates = {name: values[name] for name in FIELDS}
@@ -285,7 +289,7 @@ def _nothing() -> list[Any]:
 
 def _specs(student: StudentConfig) -> list[Any]:
     task = "classification" if student.task == "classification" else "generation"
-    specs = [spec for spec in DATASETS.values() if spec.task == task]
+    specs = [spec for spec in DATASETS.values() if task in spec.tasks]
     if not specs:
         raise ValueError(f"There are no pictures for {student.task} here.")
     return specs
@@ -318,7 +322,7 @@ def _student_card(student: StudentConfig) -> str:
     except ValueError as error:
         memory = escape(str(error))
     return (
-        f'<div class="card-title">Student</div><p class="student">{escape(choices.describe_student(student))}, '
+        f'<div class="card-title">Student</div><p class="student">{escape(describe_student(student))}, '
         f'{student.image_size} px</p><p class="subline">{memory}</p>'
     )
 

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import re
 import shutil
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.cache import cache_dir
-from redistill.run import read_json, read_metrics, write_json
+from redistill.run import read_json, read_metrics, scan_metrics, write_json
 
 from .worker import PROCESS_FILE
 
@@ -60,18 +61,23 @@ def runs_dir() -> Path:
 
 
 def start(config: Mapping[str, Any], title: str) -> Run:
-    """Start a run with these settings (`DistillConfig.to_dict()`), or queue it behind the one that is running.
+    """Start a run with these settings (`DistillConfig.to_dict()`), or queue it while its device is taken.
 
-    Raises ValueError when too many wait already and when the runs folder cannot be written.
+    One run goes on each GPU, `cpu_slots()` on the CPU. Raises ValueError when too many wait already and when the runs
+    folder cannot be written; nothing of the run is left then.
     """
     waiting = sum(run.state == "queued" for run in list_runs())
     if waiting >= MAX_WAITING:
         raise ValueError(f"{waiting} runs are waiting already; delete some or wait before starting another.")
-    with _written(runs_dir()):
+    with _written(runs_dir()), _one_at_a_time():
         path = _new_folder(title)
-        write_json(path / "config.json", dict(config))
-        write_json(path / JOB_FILE, {"title": title, "created": time.time()})
-        _launch(path, str(config.get("device", "cpu")))
+        try:
+            write_json(path / "config.json", dict(config))
+            write_json(path / JOB_FILE, {"title": title, "created": time.time()})
+            _launch(path, config)
+        except OSError:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
     return read_run(path.name)
 
 
@@ -92,22 +98,24 @@ def stop(name: str) -> None:
 
 def resume(name: str) -> Run:
     """Go on with a run that was stopped, failed or was interrupted, from its last saved step."""
-    run = read_run(name)
-    if run.state not in RESUMABLE:
-        raise ValueError(f"Run “{run.title}” is {run.state}; only a stopped, failed or interrupted run goes on.")
-    with _written(run.path):
+    with _written(runs_dir()), _one_at_a_time():
+        run = read_run(name)
+        if run.state not in RESUMABLE:
+            raise ValueError(f"Run “{run.title}” is {run.state}; only a stopped, failed or interrupted run goes on.")
         (run.path / "stop").unlink(missing_ok=True)
-        _launch(run.path, str(run.config.get("device", "cpu")))
+        _launch(run.path, run.config)
     return read_run(name)
 
 
 def delete(name: str) -> None:
     """Remove a run and all it made. Raises ValueError while it is going."""
-    run = read_run(name)
-    if run.state in ALIVE:
-        raise ValueError(f"Run “{run.title}” is {run.state}; stop it before deleting it.")
-    with _written(run.path):
-        shutil.rmtree(run.path)
+    with _written(runs_dir()), _one_at_a_time():
+        run = read_run(name)
+        if run.state in ALIVE:
+            raise ValueError(f"Run “{run.title}” is {run.state}; stop it before deleting it.")
+        gone = run.path.with_name(f".deleted-{run.name}")
+        run.path.rename(gone)  # at once out of every list, however long the rest takes
+        shutil.rmtree(gone)
 
 
 def list_runs() -> list[Run]:
@@ -127,16 +135,41 @@ def read_run(name: str) -> Run:
 
 def records(run: Run) -> list[dict[str, Any]]:
     """The run's metrics so far, see `redistill.run.read_metrics`; read again only when the file has changed."""
+    return _metrics(run)[0]
+
+
+def unreadable_lines(run: Run) -> int:
+    """How many lines of the run's metrics are no records, as after a crash or on a failing disk."""
+    return _metrics(run)[1]
+
+
+def _metrics(run: Run) -> tuple[list[dict[str, Any]], int]:
     try:
         stat = (run.path / "metrics.jsonl").stat()
-    except OSError:
-        return []
-    return _records(run.path, stat.st_mtime_ns, stat.st_size)
+        return _scanned(run.path, stat.st_mtime_ns, stat.st_size)
+    except OSError:  # not written yet, deleted, or no file at all
+        return [], 0
 
 
 @lru_cache(maxsize=8)
-def _records(path: Path, changed: int, size: int) -> list[dict[str, Any]]:
-    return read_metrics(path)
+def _scanned(path: Path, changed: int, size: int) -> tuple[list[dict[str, Any]], int]:
+    return scan_metrics(path)
+
+
+def best_validation(run: Run, figure: str) -> float | None:
+    """The run's best `figure` on the validation pictures so far: the highest accuracy, or the lowest loss."""
+    try:
+        stat = (run.path / "metrics.jsonl").stat()
+        return _best_validation(run.path, figure, stat.st_mtime_ns, stat.st_size)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=256)
+def _best_validation(path: Path, figure: str, changed: int, size: int) -> float | None:
+    scores = [row.get(figure) for row in read_metrics(path) if row["kind"] == "validation"]
+    scores = [score for score in scores if isinstance(score, (int, float)) and math.isfinite(score)]
+    return (max if figure == "accuracy" else min)(scores, default=None)
 
 
 def _folders() -> list[Path]:
@@ -159,14 +192,35 @@ def _new_folder(title: str) -> Path:
     raise OSError(errno.EEXIST, "too many runs were started in this second", str(root))
 
 
-def _launch(path: Path, device: str) -> None:
+def cpu_slots() -> int:
+    """How many runs may train on the CPU at a time: $REDISTILL_CPU_RUNS, or one for every four cores."""
+    chosen = os.environ.get("REDISTILL_CPU_RUNS", "")
+    return int(chosen) if chosen.isdecimal() and int(chosen) else max(1, _cores() // 4)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _launch(path: Path, config: Mapping[str, Any]) -> None:
     """Start the waiting process of a run, see worker.py, and return once it holds the run's lock."""
-    queue = runs_dir() / f".queue-{re.sub(r'[^a-z0-9]+', '-', device.lower())}"
-    command = [sys.executable, "-m", "app.worker", str(path.resolve()), str(queue.resolve())]
+    device = str(config.get("device", "cpu")).lower()
+    queue = runs_dir() / f".queue-{re.sub(r'[^a-z0-9]+', '-', 'cuda:0' if device == 'cuda' else device)}"
+    slots = cpu_slots() if device == "cpu" else 1
+    environment = dict(os.environ)
+    if slots > 1:  # or each run would take all cores for itself
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // slots)))
+    command = [sys.executable, "-m", "app.worker", str(path.resolve()), str(queue.resolve()), str(slots)]
     (path / PROCESS_FILE).unlink(missing_ok=True)
     with open(path / LOG_FILE, "ab") as log:
         child = subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=REPOSITORY,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     _children.append(child)
     deadline = time.monotonic() + 10
@@ -179,7 +233,8 @@ def _end(path: Path) -> None:
     alive, process = _process(path)
     deadline = time.monotonic() + 10
     if alive and isinstance(process.get("pid"), int):
-        os.kill(process["pid"], signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # it ended just now
+            os.kill(process["pid"], signal.SIGTERM)
     while _process(path)[0] and time.monotonic() < deadline:
         time.sleep(0.05)
     status = _read_or_empty(path / "status.json")
@@ -283,6 +338,15 @@ def _object(text: str) -> dict[str, Any]:
         value = json.loads(text)
         return value if isinstance(value, dict) else {}
     return {}
+
+
+@contextlib.contextmanager
+def _one_at_a_time():
+    """Let no other tab or app start, resume or delete a run meanwhile: what was read of it stays true."""
+    runs_dir().mkdir(parents=True, exist_ok=True)
+    with open(runs_dir() / ".actions", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

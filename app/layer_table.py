@@ -10,11 +10,11 @@ import gradio as gr
 from redistill.memory import MemoryProfile
 
 from .study import Study
+from .tables import TABLE_TOOLS
 from .trace import layer_label
 
-# Rows are built when the table can be seen. Text is set as textContent, so a layer's name can carry no markup.
+# Rows are built when the table can be seen.
 _TABLE = """
-const make = (tag, name, text = '') => Object.assign(document.createElement(tag), {className: name, textContent: text});
 const columns = [
   {title: 'No.', value: (row, i) => i, order: 1},
   {title: 'Layer', value: row => row[0], order: 1},
@@ -36,7 +36,7 @@ function build() {
   rows.sort((a, b) => order * (a.key < b.key ? -1 : a.key > b.key ? 1 : 0) || a.number - b.number);
   const table = make('table', 'facts layer-table');
   const head = table.createTHead().insertRow();
-  columns.forEach((one, i) => head.append(header(one, i)));
+  columns.forEach((one, i) => head.append(header(one, i, i === column && order)));
   const body = table.createTBody();
   for (const {row, number} of rows) {
     const line = body.insertRow();
@@ -53,35 +53,18 @@ function build() {
   }
   box.replaceChildren(table);
 }
-function header(one, i) {
-  const cell = make('th', '', one.order ? '' : one.title);
-  cell.scope = 'col';
-  if (!one.order) return cell;
-  const button = make('button', 'plain', one.title + (i === column ? (order > 0 ? ' ↑' : ' ↓') : ''));
-  button.type = 'button';
-  button.dataset.column = i;
-  if (i === column) cell.ariaSort = order > 0 ? 'ascending' : 'descending';
-  cell.append(button);
-  return cell;
-}
 function again(focus) {
   built = null;
   build();
   box.querySelector(focus)?.focus();
 }
 function csv() {
-  const quoted = cell => /[",\\n]/.test(cell) ? `"${String(cell).replaceAll('"', '""')}"` : cell;
   const layers = JSON.parse(props.value);
   const lines = [['network', 'order', 'layer', 'peak_bytes', 'output_shape', 'output_bytes', 'red']];
   for (const name of ['teacher', 'student'])
     layers[name].forEach(([layer, peak, shape, bytes, red], i) =>
       lines.push([name, i + 1, layer, peak, shape.replaceAll('×', 'x'), bytes, red]));
-  const text = lines.map(line => line.map(quoted).join(',') + '\\n').join('');
-  const link = make('a', '');
-  link.href = URL.createObjectURL(new Blob([text], {type: 'text/csv'}));
-  link.download = `${layers.file}.csv`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  saveCsv(lines, layers.file);
 }
 element.addEventListener('click', event => {
   const data = event.target.closest('button')?.dataset;
@@ -117,7 +100,7 @@ class LayerTable(gr.HTML):
     """A gradio component whose value is made by `layer_rows`. Choosing a layer triggers `layer_pick` with its place."""
 
     def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        super().__init__(value, html_template=_TEMPLATE, js_on_load=_TABLE, **kwargs)
+        super().__init__(value, html_template=_TEMPLATE, js_on_load=TABLE_TOOLS + _TABLE, **kwargs)
 
     def postprocess(self, value: dict[str, Any] | None) -> str | None:
         """The rows as JSON, which is read when the table can be seen."""

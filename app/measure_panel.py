@@ -17,11 +17,11 @@ from redistill.recorder import example_inputs
 from redistill.strides import input_channels
 from redistill.student import StudentConfig, build_student
 
-from .choices import describe_student
 from .fragments import notice
 from .link import Settings
 from .plots import format_bytes, format_count
 from .study import study
+from .wording import describe_student
 
 MAX_MACS = 25 * 10**9  # of one pass; a few seconds on two cores
 MAX_BYTES = 2**31  # weights and activations together, about what a small machine has to spare

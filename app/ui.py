@@ -11,7 +11,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is i
 
 import gradio as gr
 
-from . import distill, explore, generate
+from . import compare, distill, explore, generate
 
 STYLE = Path(__file__).with_name("style.css")
 TITLE = "ReDistill Studio"
@@ -38,12 +38,17 @@ def build() -> gr.Blocks:
                 explored = explore.build()
             with gr.Tab("Distill", id="distill") as distilling:
                 distilled = distill.build(distilling)
+            with gr.Tab("Compare", id="compare") as comparing:
+                compared = compare.build(comparing)
             with gr.Tab("Generate", id="generate") as generating:
                 generate.build(generating, page)
         quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         explored.distil.click(distill.take_student, explored.student, distilled.shown, **quiet).then(
             lambda: gr.Tabs(selected="distill"), None, tabs, **quiet
         )
+        compared.load.click(
+            lambda key: distill.take_config(compare.chosen_config(key)), compared.chosen, distilled.shown, **quiet
+        ).then(lambda: gr.Tabs(selected="distill"), None, tabs, **quiet)
         distilled.change.click(lambda: gr.Tabs(selected="explore"), None, tabs, **quiet)
         distilled.panel.attach(page)
         explored.link.attach(page)

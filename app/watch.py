@@ -14,6 +14,7 @@ from redistill import checkpoint
 from . import jobs, plots
 from .fragments import notice, progress_bar
 from .liveplot import LivePlot
+from .liveradio import LiveRadio
 
 SECONDS = 1.0  # between looks at the files
 STATE_WORDS = {
@@ -27,20 +28,6 @@ STATE_WORDS = {
     "interrupted": "interrupted",
     "broken": "unreadable",
 }
-
-
-class RunList(gr.Radio):
-    """A radio whose value the handlers check themselves.
-
-    gradio checks it against the choices that its server remembers. Those lag behind the page's when the clock's look
-    at the files and a start overlap, and the next look would fail for a run that is there.
-    """
-
-    is_template = True  # the browser draws it as a plain radio
-
-    def preprocess(self, payload: Any) -> Any:
-        """The value as the page sent it, whatever it is."""
-        return payload
 
 
 class WatchPanel:
@@ -65,7 +52,7 @@ class WatchPanel:
             self.samples = gr.HTML()
         with gr.Column(min_width=320, elem_classes="more"):
             with gr.Column(elem_classes="card"):
-                self.runs = RunList([], label="Runs", elem_id="runs", elem_classes="list")
+                self.runs = LiveRadio([], label="Runs", elem_id="runs", elem_classes="list")
             self.pictures = gr.HTML(elem_id="pictures")
         self.buttons = [stop, resume, delete]
         self.seen = gr.State(None)
@@ -91,7 +78,7 @@ class WatchPanel:
     def select(name: str | None) -> list[Any]:
         """Values of `runs` and `shown` with this run chosen."""
         runs = jobs.list_runs()
-        return [RunList(choices=_labels(runs), value=name), *_drawn(runs, name)]
+        return [LiveRadio(choices=_labels(runs), value=name), *_drawn(runs, name)]
 
 
 def open_page() -> list[Any]:

@@ -1,7 +1,8 @@
-"""Waits for its turn, then becomes the training process: `python -m app.worker RUN_DIR QUEUE_LOCK`.
+"""Waits for its turn, then becomes the training process: `python -m app.worker RUN_DIR QUEUE SLOTS`.
 
-Runs on one device take turns by a file lock, which the kernel passes on when its holder ends, however it ends. So
+Runs on one device take turns by file locks, which the kernel lets go of when their holder ends, however it ends. So
 there is no queue to keep or to repair: a waiting run survives a restart of the app, and a killed run blocks nobody.
+QUEUE is the lock of the first in line; as many runs as there are SLOTS hold one of the locks QUEUE-0, QUEUE-1, ...
 Only the standard library is imported, since a waiting process should cost nothing.
 """
 
@@ -11,18 +12,22 @@ import fcntl
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 PROCESS_FILE = ".process"
+SECONDS = 0.1  # between the first in line's looks for a free slot
 
 
-def main(run_dir: Path, queue_lock: Path) -> None:
-    """Hold the run's process lock, wait for the device's, then run `redistill distill` under both."""
+def main(run_dir: Path, queue: Path, slots: int) -> None:
+    """Hold the run's process lock, wait for a slot of the device, then run `redistill distill` under both."""
     process = _lock(run_dir / PROCESS_FILE)
     _note(process, "queued")
-    queue = _lock(queue_lock)
+    first_in_line = _lock(queue)
+    slot = _free_slot(queue, slots)
+    os.close(first_in_line)
     _note(process, "started")
-    for file in (process, queue):
+    for file in (process, slot):
         os.set_inheritable(file, True)
     command = ["-m", "redistill", "distill", "--config", str(run_dir / "config.json"), "--run-dir", str(run_dir)]
     os.execv(sys.executable, [sys.executable, *command])
@@ -34,6 +39,18 @@ def _lock(path: Path) -> int:
     return file
 
 
+def _free_slot(queue: Path, slots: int) -> int:
+    while True:
+        for number in range(slots):
+            file = os.open(queue.with_name(f"{queue.name}-{number}"), os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return file
+            except BlockingIOError:
+                os.close(file)
+        time.sleep(SECONDS)
+
+
 def _note(file: int, phase: str) -> None:
     text = json.dumps({"pid": os.getpid(), "phase": phase}).encode()
     os.ftruncate(file, 0)
@@ -41,4 +58,4 @@ def _note(file: int, phase: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

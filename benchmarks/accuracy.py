@@ -6,7 +6,8 @@ The teacher is the shipped one. Every student has the same strides, data, schedu
 only what it learns from differs, and for the rows "from scratch" what it starts from: the others start from the
 teacher's weights. On a CPU the main rows have all seeds and the others the first one. Other losses have the weights
 that they are published with (redistill.feature_losses), RED and KD those of the preset "long". Finished runs in DIR
-are read, not trained again, so the study can be stopped and continued.
+are read, not trained again, so the study can be stopped and continued. What `--json` writes, the page shows as
+ready-made runs once it is `checkpoints/study.json`.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def main() -> None:
     parser.add_argument("--methods", help=f"default: all of {','.join(METHODS)}; with --quick the first {len(MAIN)}")
     parser.add_argument("--device", default="cpu", help="such as cuda (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs/accuracy"), help="folder of the runs")
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument("--json", type=Path, help="also write the rows, with each run's settings and figures")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     methods = options.methods.split(",") if options.methods else list(MAIN if options.quick else METHODS)
@@ -121,6 +122,7 @@ def _row(method: str, trained: list[checkpoint.Metadata]) -> dict[str, Any]:
     accuracies = [metadata.metrics["test_accuracy"] for metadata in trained]
     return {
         "method": method,
+        "title": _title(method),
         "seeds": [metadata.training["seed"] for metadata in trained],
         "accuracy": statistics.mean(accuracies),
         "spread": (max(accuracies) - min(accuracies)) / 2,
@@ -128,6 +130,7 @@ def _row(method: str, trained: list[checkpoint.Metadata]) -> dict[str, Any]:
         "parameters": first.metrics["parameters"],
         "seconds": statistics.mean(metadata.metrics["seconds"] for metadata in trained),
         "device": first.metrics["device"],
+        "runs": [{"config": dict(metadata.training), "final": dict(metadata.metrics)} for metadata in trained],
     }
 
 

@@ -21,6 +21,8 @@ _PUBLIC = {
     "red_loss": "losses",
     "DistillConfig": "config",
     "load": "checkpoint",
+    "load_teacher": "teachers",
+    "load_split": "datasets",
 }
 __all__ = list(_PUBLIC)
 

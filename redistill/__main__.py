@@ -174,6 +174,7 @@ def _estimate(options: argparse.Namespace) -> None:
 
 def _run_config(options: argparse.Namespace):
     from .config import DistillConfig
+    from .datasets import find_dataset
     from .presets import find_preset
     from .run import read_json
 
@@ -192,6 +193,10 @@ def _run_config(options: argparse.Namespace):
         student["red"] = None
     elif red:
         student["red"] = (student.get("red") or {}) | red
+    if options.set_dataset is not None:
+        spec = find_dataset(values["dataset"], values.get("split_seed", 0))
+        student["num_classes"] = spec.num_classes if student.get("num_classes") else None
+        student["image_size"] = options.student_image_size or spec.default_size
     return DistillConfig.from_dict(values | {"student": student})
 
 
@@ -245,6 +250,7 @@ def _test_figures(model, metadata) -> dict[str, float]:
         student=metadata.student,
         dataset=metadata.dataset,
         prediction_type=metadata.prediction_type,
+        split_seed=metadata.training.get("split_seed", 0),
         train_limit=6,  # judging needs no training pictures
     )
     task = TASKS[metadata.student.task]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import secrets
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,24 @@ def cache_dir() -> Path:
     if base := os.environ.get("XDG_CACHE_HOME"):
         return Path(base).expanduser() / "redistill"
     return Path.home() / ".cache" / "redistill"
+
+
+def data_dir() -> Path:
+    """$REDISTILL_DATA, or `data` in the cache folder: where data sets that are downloaded lie. It need not exist."""
+    chosen = os.environ.get("REDISTILL_DATA")
+    return Path(chosen).expanduser() if chosen else cache_dir() / "data"
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold the lock of `file` (a file beside it, which stays): others on this machine wait until it is let go.
+
+    The system lets go for a process that ends, however it ends. Raises OSError where the folder cannot be written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file.with_name(f".{file.name}.lock"), "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def fingerprint(*settings: object) -> str:

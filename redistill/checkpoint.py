@@ -20,7 +20,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import nn
 
-from .datasets import find_dataset
+from .datasets import credit
 from .run import read_json, write_json
 from .student import StudentConfig, build_student
 
@@ -135,14 +135,14 @@ def model_card(metadata: Metadata) -> str:
     student, training, metrics = metadata.student, metadata.training, metadata.metrics
     shown = {name: value for name, value in metrics.items() if name not in ("kind", "step")}
     rows = "\n".join(f"| {name} | {value} |" for name, value in shown.items())
-    dataset = find_dataset(metadata.dataset)
+    owner, license_name = credit(metadata.dataset)
     library = "diffusers" if student.task == "diffusion" else "redistill"
     title = f"{student.student_architecture}, {metadata.dataset} at {student.image_size} px"
     settings = json.dumps({**training, "student": student.to_dict()}, indent=2)
     return (
-        f"---\nlibrary_name: {library}\nlicense: cc-by-sa-4.0\n---\n# {title}\n\n"
+        f"---\nlibrary_name: {library}\nlicense: {license_name}\n---\n# {title}\n\n"
         "Trained with `python -m redistill distill --config FILE`, where FILE holds the settings below.\n\n"
-        f"Pictures: {dataset.attribution}.\n\n"
+        f"Pictures: {owner}.\n\n"
         f"| figure | value |\n| --- | --- |\n| seed | {training.get('seed')} |\n"
         f"| steps | {training.get('steps')} |\n{rows}\n\n```json\n{settings}\n```\n"
     )

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .datasets import Split, augment, load_split, normalize
+from .config import check_data
+from .datasets import Split, augment, find_dataset, load_split, normalize
 from .evaluate import accuracy
 from .losses import dkd_loss, kd_loss
 from .objective import Objective, build_objective, forward_both
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .config import DistillConfig
 
 
-DRAWING_COST = 0  # what `draw` costs, in images that `validate` judges
+DRAWING_PASSES = 0  # images that pass the network in one call of `draw`
 
 
 @dataclass
@@ -47,12 +48,13 @@ def prepare(
 ) -> Problem:
     """Load the data and align the networks; the test split is not touched before `test`."""
     size = config.student.image_size
+    check_data(config.student, find_dataset(config.dataset, config.split_seed))
     objective = build_objective(config, model, teacher, (torch.zeros(2, 3, size, size, device=device),), processes)
     for network in filter(None, (model, teacher, objective.adapters)):
         network.to(memory_format=torch.channels_last)  # nearly halves the CPU time of a step of the narrow ResNet
-    train = load_split(config.dataset, "train", size, limit=config.train_limit)
+    train = load_split(config.dataset, "train", size, config.train_limit, config.split_seed)
     limit = None if config.train_limit is None else max(1, config.train_limit // 6)
-    validation = load_split(config.dataset, "validation", size, limit=limit)
+    validation = load_split(config.dataset, "validation", size, limit, config.split_seed)
     return Problem(config, model, teacher, objective, train.to(device), validation.to(device), device, processes)
 
 
@@ -70,10 +72,9 @@ def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str,
     logits = logits.float()  # bf16 under mixed precision, as are the teacher's
     labels = share(problem.train.labels[rows])
     parts = {"task_loss": F.cross_entropy(logits, labels), **compared}
+    targets = targets.float() if with_kd else None
     if with_kd and config.kd == "dkd":
-        parts["kd_loss"] = dkd_loss(
-            logits, targets.float(), labels, config.temperature, config.dkd_alpha, config.dkd_beta
-        )
+        parts["kd_loss"] = dkd_loss(logits, targets, labels, config.temperature, config.dkd_alpha, config.dkd_beta)
     elif with_kd:
         parts["kd_loss"] = kd_loss(logits, targets, config.temperature)
     return parts
@@ -91,7 +92,8 @@ def score(figures: Mapping[str, float]) -> float:
 
 def test(problem: Problem, model: nn.Module) -> dict[str, float]:
     """Accuracy on the test split, and on the validation split that chose the model."""
-    split = load_split(problem.config.dataset, "test", problem.config.student.image_size)
+    config = problem.config
+    split = load_split(config.dataset, "test", config.student.image_size, split_seed=config.split_seed)
     return {
         "test_accuracy": accuracy(model, split.to(problem.device)),
         "validation_accuracy": accuracy(model, problem.validation),
@@ -100,6 +102,11 @@ def test(problem: Problem, model: nn.Module) -> dict[str, float]:
 
 def draw(problem: Problem, model: nn.Module, folder: Path, step: int) -> None:
     """A classifier draws nothing."""
+
+
+def judging_passes(count: int) -> int:
+    """How many images pass the network when a split of `count` is judged."""
+    return count
 
 
 def batch_rows(count: int, batch_size: int, step: int, seed: int) -> Tensor:

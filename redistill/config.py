@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .datasets import find_dataset
+from .dataset_table import DATASETS, DatasetSpec
+from .datasets import check_name
 from .feature_losses import find_feature_loss
 from .losses import DISTANCES
 from .student import StudentConfig
+from .teachers import PRETRAINED, check_pretrained, find_teacher
 
 CHOICES = {
-    "init": ("scratch", "teacher"),
+    "init": ("scratch", "teacher", "pretrained"),
     "distance": DISTANCES,
     "kd": ("kl", "dkd"),
     "optimizer": ("adamw", "sgd"),
@@ -33,9 +35,9 @@ class DistillConfig:
     """
 
     student: StudentConfig  # what is trained
-    dataset: str  # of the table in datasets.py
-    teacher_checkpoint: str | None = None  # folder of the trained teacher
-    init: str = "scratch"  # or "teacher": the student starts from the teacher's weights
+    dataset: str  # of the table in dataset_table.py, or "folder:PATH", "upload:NAME", "hub:OWNER/NAME"
+    teacher_checkpoint: str | None = None  # folder of the trained teacher, or "torchvision:NAME" for ImageNet's
+    init: str = "scratch"  # start from fresh weights, from the "teacher"'s, or from torchvision's, "pretrained"
     task_weight: float = 1.0  # of the task loss: cross entropy, or the error of the predicted noise or velocity
     red_weight: float = 1.0  # of the mean RED loss over aligned feature maps; 0 keeps the blocks and drops the loss
     distance: str = "cosine"  # of the RED loss: "cosine" or "mse"
@@ -60,6 +62,7 @@ class DistillConfig:
     ema_decay: float = 0.0  # of the averaged copy that is validated and kept; 0 keeps the trained weights
     precision: str = "fp32"  # of both networks while training: "fp32", or "bf16" (mixed; weights and losses stay fp32)
     freeze_batch_norm: bool = False  # train with the running statistics, of RED blocks too, and leave them as they are
+    split_seed: int = 0  # of drawing validation (and test) pictures from train, where the data set has none of its own
     train_limit: int | None = None  # use only the first so many training images
     validate_every: int = 110  # steps between validations
     save_every: int = 110  # steps between resume points
@@ -84,8 +87,10 @@ class DistillConfig:
             _check_number(name, getattr(self, name), low=0)
         if self.feature_weight is not None:
             _check_number("feature_weight", self.feature_weight, low=0, exclusive=True)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed is {self.seed!r}; expected a whole number from 0 to {2**31 - 1}.")
+        for name in ("seed", "split_seed"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+                raise ValueError(f"{name} is {value!r}; expected a whole number from 0 to {2**31 - 1}.")
         for name in ("learning_rate", "temperature", "gamma"):
             _check_number(name, getattr(self, name), low=0, exclusive=True)
         for name in ("warmup_steps", "ema_decay"):
@@ -99,14 +104,13 @@ class DistillConfig:
             raise ValueError(
                 "Starting from the teacher, KD and feature losses need a teacher; give its checkpoint folder."
             )
+        if self.init == "pretrained":
+            check_pretrained(self.student.student_architecture)
         if self.kd == "dkd" and self.student.task != "classification":
             raise ValueError("kd is 'dkd', which takes class labels apart; expected 'kl' for a diffusion network.")
-        task = find_dataset(self.dataset).task
-        if (task == "classification") != (self.student.task == "classification"):
-            raise ValueError(
-                f"Data set {self.dataset!r} is for {task}, but {self.student.student_architecture!r} is a network for "
-                f"{self.student.task}; choose a matching pair."
-            )
+        check_name(self.dataset)
+        if self.dataset in DATASETS:
+            check_data(self.student, DATASETS[self.dataset])
 
     def _check_milestones(self) -> None:
         values = self.milestones
@@ -146,6 +150,55 @@ class DistillConfig:
             if name not in values:
                 raise ValueError(f"The run's configuration has no {name!r}; it needs 'student' and 'dataset'.")
         return cls(**values)
+
+
+def check_teacher(config: DistillConfig) -> None:
+    """ValueError when the teacher of a run has seen what the run keeps apart, or its logits cannot be compared.
+
+    Where validation and test pictures are drawn from train, a teacher that was trained at another `split_seed` has
+    learnt some of them by heart, and would hand them on.
+    """
+    from .checkpoint import read_metadata
+
+    name = config.teacher_checkpoint
+    if name is None:
+        return
+    if name.startswith(PRETRAINED):
+        classes = find_teacher(name.removeprefix(PRETRAINED)).num_classes
+    else:
+        metadata = read_metadata(name)
+        seed = metadata.training.get("split_seed", 0)
+        if metadata.dataset == config.dataset and seed != config.split_seed:
+            raise ValueError(
+                f"The teacher was trained on {config.dataset} with split_seed {seed}, not {config.split_seed}: it may "
+                f"have seen what this run validates or tests on; set split_seed to {seed}."
+            )
+        classes = _num_classes(metadata.student)
+    if config.kd_weight > 0 and config.student.task == "classification" and classes != _num_classes(config.student):
+        raise ValueError(
+            f"The teacher tells {classes} classes apart, the student {_num_classes(config.student)}, so KD cannot "
+            "compare their answers; choose a teacher of these pictures, or set kd_weight to 0."
+        )
+
+
+def check_data(student: StudentConfig, spec: DatasetSpec) -> None:
+    """ValueError when a network is not for what a data set is for, or has another number of classes."""
+    task = "classification" if student.task == "classification" else "generation"
+    if task not in spec.tasks:
+        raise ValueError(
+            f"Data set {spec.name!r} is for {' and '.join(spec.tasks)}, but {student.student_architecture!r} is a "
+            f"network for {student.task}; choose a matching pair."
+        )
+    classes = _num_classes(student)
+    if task == "classification" and classes != spec.num_classes:
+        raise ValueError(
+            f"The student tells {classes} classes apart, but data set {spec.name!r} has {spec.num_classes}; set the "
+            f"student's num_classes to {spec.num_classes}."
+        )
+
+
+def _num_classes(student: StudentConfig) -> int:
+    return student.num_classes or find_teacher(student.student_architecture).num_classes
 
 
 def _check_number(name: str, value: Any, low: float, exclusive: bool = False) -> None:

@@ -1,5 +1,7 @@
-"""The embedded picture data sets: their table, their splits, and augmentation by the batch.
+"""Picture data sets by name: their table, their splits, and augmentation by the batch.
 
+A name says all that is needed to find the pictures again: one of `DATASETS`, or `folder:PATH` (class subfolders, or a
+zip file of them), `upload:NAME` (a zip file that `unpack_zip` has taken in), `hub:OWNER/NAME` (the Hugging Face Hub).
 Images are uint8 (N, 3, height, width) in RGB until `normalize`; everything random takes an explicit generator.
 """
 
@@ -7,7 +9,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,11 +20,18 @@ from torch.nn import functional as F
 
 from . import emoji, scenes
 from .cache import cache_dir, cached_array, fingerprint
+from .dataset_table import DATASETS, IMAGE_SIZES, DatasetSpec
+from .decode import decoded
+from .hub_sets import check_hub_id, open_hub
+from .image_folder import open_folder
+from .listing import SPLITS, Source
+from .torchvision_sets import open_torchvision
+from .unpack import unpack_zip, upload_folder
 
-SPLITS = ("train", "validation", "test")
-AUGMENTATIONS = ("flip-shift", "affine")
+AUGMENTATIONS = ("flip-shift", "affine", "flip")
 
 CHUNK = 500  # scenes of emoji-clutter in one cached file
+DEFAULT_SIZE = 64  # pixels a side for data sets that are not in the table
 FACES_DRAWING = "1"  # version of the code that draws faces: change it when their pictures change
 FACE_MARGIN = 3  # units cut off a face's frame of 72: a plain smiley then fills 73 % of the picture
 FACE_SPLIT_SEED = 2024
@@ -29,26 +40,6 @@ SHIFT = 1 / 16  # "flip-shift": furthest shift, as a part of the side (4 pixels 
 ROTATION = 15.0  # "affine": largest rotation, in degrees
 SCALE = (0.85, 1.05)  # "affine": size of the drawing
 TRANSLATION = 0.05  # "affine": furthest shift, as a part of the side
-
-
-@dataclass(frozen=True)
-class DatasetSpec:
-    """What a data set holds. `class_names[label]` says what a label means."""
-
-    name: str
-    task: str  # "classification" or "generation"
-    class_names: tuple[str, ...]
-    image_sizes: tuple[int, ...]  # sides that load_split gives, in pixels
-    default_size: int
-    split_sizes: dict[str, int]  # images in "train", "validation" and "test"
-    render_scale: int  # side of the images in a Split, over the image size: 2 where augmentation rotates them
-    augmentation: str  # the kind of `augment` that training uses
-    description: str
-    attribution: str = emoji.ATTRIBUTION
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.class_names)
 
 
 @dataclass(frozen=True)
@@ -66,62 +57,95 @@ class Split:
         return Split(self.images.to(device), self.labels.to(device))
 
 
-DATASETS: dict[str, DatasetSpec] = {
-    spec.name: spec
-    for spec in (
-        DatasetSpec(
-            name="emoji-clutter",
-            task="classification",
-            class_names=tuple(emoji.parse_table(scenes.CLASSES).values()),
-            image_sizes=(32, 64),
-            default_size=64,
-            split_sizes={"train": 12_000, "validation": 2_000, "test": 2_000},
-            render_scale=1,
-            augmentation="flip-shift",
-            description="Which of 50 emoji stands in the scene, over a cluttered background and other emoji? Every "
-            "scene is drawn from the seed of its split and number; classes are equally frequent.",
-        ),
-        DatasetSpec(
-            name="emoji-faces",
-            task="generation",
-            class_names=tuple(emoji.parse_table(emoji.FACES).values()),
-            image_sizes=(32, 64),
-            default_size=32,
-            split_sizes={"train": 105, "validation": 12, "test": 12},
-            render_scale=2,
-            augmentation="affine",
-            description="129 smileys on white, for diffusion. Each face is one drawing and stands in one split only, "
-            "so validation and test hold faces that training never saw; affine augmentation makes the variety.",
-        ),
-    )
-}
+EMBEDDED = ("emoji-clutter", "emoji-faces")
+PREFIXES = ("folder:", "upload:", "hub:")
 
 
-def load_split(name: str, split: str, image_size: int | None = None, limit: int | None = None) -> Split:
+def load_split(
+    name: str, split: str, image_size: int | None = None, limit: int | None = None, split_seed: int = 0
+) -> Split:
     """The images of one split of a data set, or its first `limit`, on the CPU.
 
-    `image_size` is one of the data set's sides (default: its default size). A limited split is the beginning of the
-    whole one, and costs no more than it holds. Raises ValueError for a name, split, size or limit that does not exist.
+    `image_size` is one of the data set's sides (default: its default size). `split_seed` draws validation and test
+    pictures from train where the set has none of its own (see `Source.split`). A limited split is the beginning of the
+    whole one, and costs no more than it holds. Downloads what is not on this machine yet.
+    Raises ValueError, in one sentence, for a name, split, size or limit that does not exist, for pictures that are
+    neither here nor can be downloaded, and for damaged ones.
     """
-    spec = find_dataset(name)
+    check_name(name)
     if split not in SPLITS:
         raise ValueError(f"Data set split is {split!r}; expected one of: {', '.join(SPLITS)}.")
-    size = spec.default_size if image_size is None else image_size
-    if not isinstance(size, int) or size not in spec.image_sizes:
-        raise ValueError(
-            f"{name} has no images of size {image_size!r}; expected one of: {', '.join(map(str, spec.image_sizes))}."
-        )
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ValueError(f"Limit is {limit!r}; expected a whole number of images from 1 up, or None for all.")
-    count = spec.split_sizes[split] if limit is None else min(limit, spec.split_sizes[split])
-    return _load_faces(split, size, count) if name == "emoji-faces" else _load_clutter(split, size, count)
+    spec = DATASETS.get(name)
+    size = (spec.default_size if spec else DEFAULT_SIZE) if image_size is None else image_size
+    _check_size(name, size, spec.image_sizes if spec else IMAGE_SIZES)
+    if name in EMBEDDED:
+        count = spec.split_sizes[split] if limit is None else min(limit, spec.split_sizes[split])
+        return _load_faces(split, size, count) if name == "emoji-faces" else _load_clutter(split, size, count)
+    listing = _open(name).split(split, split_seed)
+    images = decoded(listing, size, limit)
+    return Split(images, torch.from_numpy(listing.labels[: len(images)]))
 
 
-def find_dataset(name: str) -> DatasetSpec:
-    """The data set of that name; ValueError names the choices."""
-    if name not in DATASETS:
-        raise ValueError(f"Unknown data set {name!r}; expected one of: {', '.join(DATASETS)}.")
-    return DATASETS[name]
+def check_name(name: str) -> None:
+    """ValueError, with the choices, for a text that names no data set. Whether its pictures are here is not asked."""
+    if not isinstance(name, str) or not (name in DATASETS or name.startswith(PREFIXES)):
+        choices = (*DATASETS, "folder:PATH", "upload:NAME", "hub:OWNER/NAME")
+        raise ValueError(f"Unknown data set {name!r}; expected one of: {', '.join(choices)}.")
+    if name.startswith("hub:"):
+        check_hub_id(name[4:])
+
+
+def find_dataset(name: str, split_seed: int = 0) -> DatasetSpec:
+    """The data set of that name. One that is not in the table is looked into, and downloaded where need be.
+
+    Raises ValueError as `load_split` does.
+    """
+    check_name(name)
+    if name in DATASETS:
+        return DATASETS[name]
+    source = _open(name)
+    sizes = {split: len(source.split(split, split_seed)) for split in SPLITS}
+    return DatasetSpec(
+        name=name,
+        tasks=("classification", "generation") if len(source.class_names) > 1 else ("generation",),
+        class_names=source.class_names,
+        default_size=DEFAULT_SIZE,
+        split_sizes=sizes,
+        description=f"Pictures of {source.title}.",
+        attribution=credit(name)[0],
+    )
+
+
+def credit(name: str) -> tuple[str, str]:
+    """Whom the pictures of a data set are owed to, and their license as model cards write it; nothing is looked up."""
+    if name in DATASETS:
+        return DATASETS[name].attribution, DATASETS[name].license
+    kind, _, rest = name.partition(":")
+    owner = (
+        f"huggingface.co/datasets/{rest.partition('#')[0]}" if kind == "hub" else f"own pictures ({Path(rest).name})"
+    )
+    return owner, "other"
+
+
+def _check_size(name: str, size: int, sizes: Sequence[int]) -> None:
+    if isinstance(size, bool) or not isinstance(size, int) or size not in sizes:
+        sides = f"{sizes[0]} to {sizes[-1]}" if isinstance(sizes, range) else ", ".join(map(str, sizes))
+        raise ValueError(f"{name} has no images of size {size!r}; expected one of: {sides}.")
+
+
+def _open(name: str) -> Source:
+    kind, _, rest = name.partition(":")
+    if kind == "hub":
+        return open_hub(rest)
+    if kind == "folder":
+        path = Path(rest).expanduser()
+        path = upload_folder(unpack_zip(path)) if path.is_file() else path
+        return open_folder(path, rest)
+    if kind == "upload":
+        return open_folder(upload_folder(rest), rest)
+    return open_torchvision(name, DATASETS[name].class_names)
 
 
 def _load_clutter(split: str, size: int, count: int) -> Split:
@@ -190,8 +214,8 @@ def augment(images: Tensor, generator: torch.Generator, kind: str, image_size: i
     images: (B, 3, S, S), uint8 from 0 to 255, or floating point from -1 to 1. Such as `Split.images`.
     generator: all randomness, drawn on the generator's device: one on the CPU gives the same changes on any device.
     kind: "flip-shift" mirrors every second image and shifts by up to a sixteenth of the side, reflecting the border;
-        "affine" mirrors, rotates, scales and shifts a little, on a white background.
-    image_size: side of the result (default: S). "affine" may shrink: S a multiple of it; "flip-shift" keeps S.
+        "affine" mirrors, rotates, scales and shifts a little, on a white background; "flip" mirrors alone.
+    image_size: side of the result (default: S). "affine" may shrink: S a multiple of it; the others keep S.
     """
     if images.ndim != 4 or images.shape[2] != images.shape[3]:
         raise ValueError(f"Images to augment have shape {tuple(images.shape)}; expected (batch, 3, size, size).")
@@ -199,16 +223,17 @@ def augment(images: Tensor, generator: torch.Generator, kind: str, image_size: i
         raise ValueError(f"Augmentation is {kind!r}; expected one of: {', '.join(AUGMENTATIONS)}.")
     side = images.shape[-1]
     size = side if image_size is None else image_size
-    if size < 1 or side % size or (kind == "flip-shift" and size != side):
-        expected = "a divisor" if kind == "affine" else "exactly that: flip-shift keeps the size"
+    if size < 1 or side % size or (kind != "affine" and size != side):
+        expected = "a divisor" if kind == "affine" else f"exactly that: {kind} keeps the size"
         raise ValueError(f"Augmented size is {size} for images of side {side}; expected {expected}.")
     random = torch.rand(len(images), 5, generator=generator, device=generator.device).to(images.device)
-    return _flip_shift(images, random) if kind == "flip-shift" else _affine(images, random, size)
+    if kind == "affine":
+        return _affine(images, random, size)
+    return _flip_shift(images, random, round(side * SHIFT) if kind == "flip-shift" else 0)
 
 
-def _flip_shift(images: Tensor, random: Tensor) -> Tensor:
+def _flip_shift(images: Tensor, random: Tensor, reach: int) -> Tensor:
     side = images.shape[-1]
-    reach = round(side * SHIFT)
     shifts = (random[:, :2] * (2 * reach + 1)).long().clamp_(max=2 * reach) - reach  # (B, 2)
     line = torch.arange(side, device=images.device)
     places = _reflect(line + shifts[:, :, None], side)  # (B, 2, side): rows and columns to take

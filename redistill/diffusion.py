@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .datasets import Split, augment, load_split, normalize
+from .config import check_data
+from .datasets import Split, augment, find_dataset, load_split, normalize
 from .objective import Objective, build_objective, forward_both
 from .parallel import ALONE, Processes
 from .sampling import sample, to_grid
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 PREVIEW_SEEDS = range(8)
 PREVIEW_STEPS = 20
 JUDGING_ROUNDS = 8  # noises and times drawn for each image when a network is judged
-# What `draw` costs, in images that `validate` judges: they pass the network once a step here, once a round there.
-DRAWING_COST = len(PREVIEW_SEEDS) * PREVIEW_STEPS / JUDGING_ROUNDS
+JUDGED = 1000  # images that validation uses; from so many on, one noise and time each will do
+JUDGING_BATCH = 64  # images at once
+DRAWING_PASSES = len(PREVIEW_SEEDS) * PREVIEW_STEPS  # images that pass the network in one call of `draw`
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Problem:
     objective: Objective
     train: Split
     validation: Split
+    augmentation: str  # kind of `augment`
     scheduler: DDPMScheduler
     device: torch.device
     processes: Processes = ALONE
@@ -60,12 +63,15 @@ def prepare(
 ) -> Problem:
     """Load the pictures and align the networks."""
     size = config.student.image_size
-    train = load_split(config.dataset, "train", size, limit=config.train_limit).to(device)
-    validation = load_split(config.dataset, "validation", size).to(device)
+    spec = find_dataset(config.dataset, config.split_seed)
+    check_data(config.student, spec)
+    train = load_split(config.dataset, "train", size, config.train_limit, config.split_seed).to(device)
+    validation = load_split(config.dataset, "validation", size, JUDGED, config.split_seed).to(device)
     example = (torch.zeros(2, 3, size, size, device=device), torch.zeros(2, dtype=torch.long, device=device))
     objective = build_objective(config, model, teacher, example, processes)
     scheduler = noise_scheduler(config.prediction_type)
-    return Problem(config, model, teacher, objective, train, validation, scheduler, device, processes)
+    kind = spec.augmentation("generation")
+    return Problem(config, model, teacher, objective, train, validation, kind, scheduler, device, processes)
 
 
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -98,9 +104,10 @@ def score(figures: Mapping[str, float]) -> float:
 
 def test(problem: Problem, model: nn.Module) -> dict[str, float]:
     """The validation figure on the test pictures, and on the validation pictures that chose the model."""
-    split = load_split(problem.config.dataset, "test", problem.config.student.image_size).to(problem.device)
+    config = problem.config
+    split = load_split(config.dataset, "test", config.student.image_size, split_seed=config.split_seed)
     return {
-        "test_prediction_loss": _prediction_loss(problem, model, split),
+        "test_prediction_loss": _prediction_loss(problem, model, split.to(problem.device)),
         "validation_prediction_loss": _prediction_loss(problem, model, problem.validation),
     }
 
@@ -115,20 +122,31 @@ def draw(problem: Problem, model: nn.Module, folder: Path, step: int) -> None:
     temporary.rename(folder / f"step-{step:06d}.png")
 
 
+def judging_passes(count: int) -> int:
+    """How many images pass the network when a split of `count` is judged."""
+    return count * _rounds(count)
+
+
+def _rounds(count: int) -> int:
+    return JUDGING_ROUNDS if count < JUDGED else 1
+
+
 @torch.no_grad()
 def _prediction_loss(problem: Problem, model: nn.Module, split: Split) -> float:
-    errors = []
+    error = 0.0
+    rounds = _rounds(len(split))
     with eval_mode(model):
-        for number in range(JUDGING_ROUNDS):
+        for number in range(rounds):
             generator = torch.Generator(problem.device).manual_seed(number)
-            images = _augmented(problem, split.images, generator)
-            noisy, times, target = _noised(problem, images, generator)
-            errors.append(F.mse_loss(model(noisy, times).sample, target).item())
-    return sum(errors) / len(errors)
+            for batch in split.images.split(JUDGING_BATCH):
+                images = _augmented(problem, batch, generator)
+                noisy, times, target = _noised(problem, images, generator)
+                error += F.mse_loss(model(noisy, times).sample, target).item() * len(batch)
+    return error / (rounds * len(split))
 
 
 def _augmented(problem: Problem, images: Tensor, generator: torch.Generator) -> Tensor:
-    return normalize(augment(images, generator, kind="affine", image_size=problem.config.student.image_size))
+    return normalize(augment(images, generator, problem.augmentation, problem.config.student.image_size))
 
 
 def _noised(problem: Problem, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -52,18 +52,24 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
 
     A run that was resumed repeats some steps; the last record of a step and kind is the one returned.
     """
+    return scan_metrics(run_dir)[0]
+
+
+def scan_metrics(run_dir: Path) -> tuple[list[dict[str, Any]], int]:
+    """What `read_metrics` returns, and how many lines are no records; a last one that is being written is none."""
     try:
-        lines = (run_dir / "metrics.jsonl").read_text(errors="replace").splitlines()
+        text = (run_dir / "metrics.jsonl").read_text(errors="replace")
     except FileNotFoundError:
-        return []
+        return [], 0
+    lines, unreadable = text.splitlines(), 0
     records: dict[tuple[int, str], dict[str, Any]] = {}
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
             records[int(record["step"]), str(record["kind"])] = record
-        except (ValueError, KeyError, TypeError):
-            continue
-    return [records[key] for key in sorted(records, key=lambda key: key[0])]
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            unreadable += number < len(lines) or text.endswith("\n")
+    return [records[key] for key in sorted(records, key=lambda key: key[0])], unreadable
 
 
 class RunFolder:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torchvision
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from .pretrained import file_state, imagenet_state, load_but_head
 from .unet import PAPER_UNET, SMALL_UNET, UNet
 
 
@@ -56,13 +58,14 @@ class Teacher:
     image_size: int  # pixels a side it is usually used at
     build: Callable[[int], nn.Module]  # takes num_classes; diffusion networks ignore it
     num_classes: int = 1000  # classes it usually has; 0 for diffusion
+    pretrained: bool = False  # whether torchvision has ImageNet weights for it
 
 
 def _torchvision(name: str, title: str) -> Teacher:
     def build(num_classes: int) -> nn.Module:
         return torchvision.models.get_model(name, weights=None, num_classes=num_classes)
 
-    return Teacher(name, title, "classification", 224, build)
+    return Teacher(name, title, "classification", 224, build, pretrained=True)
 
 
 def _unet(name: str, title: str, settings: dict) -> Teacher:
@@ -108,3 +111,54 @@ def build_teacher(name: str, num_classes: int | None = None) -> nn.Module:
     if teacher.task == "classification" and (isinstance(classes, bool) or not isinstance(classes, int) or classes < 1):
         raise ValueError(f"num_classes is {classes!r}; expected a whole number of at least 1.")
     return teacher.build(classes)
+
+
+PRETRAINED = "torchvision:"  # before a network's name: that network with torchvision's ImageNet weights
+
+
+def load_teacher(
+    name_or_checkpoint: str | Path, num_classes: int | None = None, pretrained: bool | str | Path = False
+) -> nn.Module:
+    """A network on the CPU, in evaluation mode, with the weights it is to teach with or to be fine-tuned from.
+
+    name_or_checkpoint: a name of `TEACHERS`; one with "torchvision:" before it, which is the same as pretrained=True;
+        or a checkpoint folder, also by the name of one that ships.
+    num_classes: of a classifier (default: the table's, or the checkpoint's).
+    pretrained: True for torchvision's ImageNet weights, a path for a file of weights of that network (a state_dict, or
+        safetensors, for images from -1 to 1), False for fresh weights. A head of another size stays fresh.
+
+    All networks take images from -1 to 1, those with ImageNet weights too (see `pretrained.fold_normalization`).
+    Raises ValueError for unknown names, for weights that are missing or damaged or of another network, and for a
+    checkpoint with another number of classes.
+    """
+    name = str(name_or_checkpoint)
+    if name.startswith(PRETRAINED):
+        name, pretrained = name.removeprefix(PRETRAINED), True
+    elif name not in TEACHERS:
+        return _load_checkpoint(name, num_classes, pretrained)
+    model = build_teacher(name, num_classes)
+    if pretrained is True:
+        check_pretrained(name)
+        load_but_head(model, imagenet_state(name), f"torchvision's file of {name}")
+    elif pretrained:
+        load_but_head(model, file_state(Path(pretrained)), str(pretrained))
+    return model.eval()
+
+
+def check_pretrained(name: str) -> None:
+    """ValueError, with the networks there are, for one that torchvision has no ImageNet weights for."""
+    if not find_teacher(name).pretrained:
+        having = [teacher.name for teacher in TEACHERS.values() if teacher.pretrained]
+        raise ValueError(f"There are no ImageNet weights of {name!r}; expected one of {having}.")
+
+
+def _load_checkpoint(folder: str, num_classes: int | None, pretrained: bool | str | Path) -> nn.Module:
+    from . import checkpoint
+
+    if pretrained:
+        raise ValueError(f"{folder!r} is a checkpoint with its own weights; expected pretrained False.")
+    metadata = checkpoint.read_metadata(folder).student
+    classes = metadata.num_classes or find_teacher(metadata.student_architecture).num_classes
+    if num_classes not in (None, classes):
+        raise ValueError(f"Checkpoint {folder!r} tells {classes} classes apart; expected {num_classes}.")
+    return checkpoint.load(folder)

@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import checkpoint, classification, diffusion
-from .config import DistillConfig
+from . import classification, diffusion
+from .config import DistillConfig, check_teacher
 from .devices import check_device
 from .measure import training_peak
 from .parallel import ALONE, Processes
 from .student import build_student
+from .teachers import load_teacher
 
 TASKS = {"classification": classification, "diffusion": diffusion}
 RANK_SEED = 500_000_003  # apart from the seeds of steps
@@ -91,9 +92,13 @@ def prepare(
     task = TASKS[config.student.task]
     teacher = None
     if config.teacher_checkpoint is not None:
-        teacher = checkpoint.load(config.teacher_checkpoint).to(place).requires_grad_(False)
+        check_teacher(config)
+        teacher = load_teacher(config.teacher_checkpoint).to(place).requires_grad_(False)
     torch.manual_seed(config.seed)
-    model = build_student(config.student, weights=teacher if config.init == "teacher" else None).to(place)
+    weights = teacher if config.init == "teacher" else None
+    if config.init == "pretrained":
+        weights = load_teacher(config.student.student_architecture, config.student.num_classes, pretrained=True)
+    model = build_student(config.student, weights=weights).to(place)
     problem = task.prepare(config, model, teacher, place, processes)
     return task, problem, _start(config, model, problem.objective.adapters)
 

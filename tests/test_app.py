@@ -11,7 +11,7 @@ import gradio as gr
 import pytest
 import torch
 
-from app import choices, distill, explore, generate, jobs, plots, study, ui, watch
+from app import choices, distill, explore, generate, jobs, plots, study, ui, watch, wording
 from app.picker import check_strides_form
 from redistill import checkpoint
 from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
@@ -274,7 +274,7 @@ def test_what_else_to_learn_from_reaches_the_run(shipped, monkeypatch):
     read = distill.read_form(student, values)
     assert (read.feature_loss, read.feature_weight, read.kd) == ("at", 500, "dkd")
     assert read.student.alignment == "stage-wise"
-    assert "RED stage-wise + DKD + Attention transfer · seed 0" in distill._title(read)
+    assert "RED stage-wise + DKD + Attention transfer · seed 0" in wording.run_title(read)
     again = distill._values(dataclasses.replace(read, feature_weight=None))
     assert (again["feature_loss"], again["feature_weight"], again["alignment"]) == ("at", 1000.0, "stage-wise")
     assert distill.published_weight("rkd") == 1.0 and distill.published_weight(distill.NO_LOSS) is None

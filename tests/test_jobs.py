@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import shutil
 import signal
+import threading
 import time
 
 import pytest
@@ -22,6 +25,10 @@ def runs(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path_factory.getbasetemp() / "pictures"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     yield tmp_path / "runs"
+    end_all()
+
+
+def end_all() -> None:
     for child in jobs._children:
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)
@@ -176,3 +183,135 @@ def test_too_many_waiting_runs_are_refused(runs, monkeypatch):
     with pytest.raises(ValueError, match="waiting already"):
         jobs.start(settings(), "One too many")
     assert jobs.list_runs() == []
+
+
+def test_as_many_runs_go_on_the_cpu_as_there_are_slots(runs, monkeypatch):
+    monkeypatch.setenv("REDISTILL_CPU_RUNS", "2")
+    names = [jobs.start(settings(steps=100_000), title).name for title in ("one", "two", "three")]
+
+    def states():
+        return [jobs.read_run(name).state for name in names]
+
+    deadline = time.monotonic() + 30
+    while states()[1] == "queued" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert states()[2] == "queued" and "queued" not in states()[:2]
+    jobs.stop(names[0])
+    wait(names[2], "starting", "running", seconds=60)
+
+
+def test_both_names_of_a_gpu_share_one_queue(runs, monkeypatch):
+    commands = []
+
+    class Child:
+        def __init__(self, command, **kwargs):
+            commands.append(command)
+
+        def poll(self):
+            return 0
+
+    monkeypatch.setattr(jobs.subprocess, "Popen", Child)
+    for device in ("cuda", "cuda:0", "cuda:1", "cpu"):
+        jobs.start(settings() | {"device": device}, device)
+    queues = [os.path.basename(command[-2]) for command in commands]
+    assert queues == [".queue-cuda-0", ".queue-cuda-0", ".queue-cuda-1", ".queue-cpu"]
+    assert [command[-1] for command in commands[:3]] == ["1"] * 3
+
+
+@pytest.mark.parametrize(("chosen", "slots"), [("3", 3), ("0", 2), ("many", 2), ("", 2)])
+def test_slots_of_the_cpu(monkeypatch, chosen, slots):
+    monkeypatch.setenv("REDISTILL_CPU_RUNS", chosen)
+    monkeypatch.setattr(jobs, "_cores", lambda: 8)
+    assert jobs.cpu_slots() == slots
+
+
+def test_a_run_goes_on_once_however_often_it_is_asked_to(runs):
+    write_run(runs, "left", {"state": "stopped", "step": 1})
+    started = []
+
+    def ask():
+        try:
+            started.append(jobs.resume("left").name)
+        except ValueError:
+            started.append(None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "_launch", lambda path, config: (time.sleep(0.2), hold(path)))
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(started, key=str) == [None, None, "left"]
+
+
+def hold(path) -> None:
+    """What a worker does first: hold the lock of its process file, here until the test ends."""
+    file = open(path / ".process", "w")  # noqa: SIM115
+    fcntl.flock(file, fcntl.LOCK_EX)
+    file.write('{"pid": 1, "phase": "queued"}')
+    file.flush()
+    _held.append(file)
+
+
+_held: list = []
+
+
+def test_a_full_disk_ends_a_run_in_a_sentence_and_the_next_one_starts(runs):
+    runs.mkdir(parents=True)
+    with open(runs / ".queue-cpu-0", "w") as taken:
+        fcntl.flock(taken, fcntl.LOCK_EX)
+        run = jobs.start(settings(), "No room")
+        (run.path / "metrics.jsonl").symlink_to("/dev/full")  # every write finds no space; never read it, it has no end
+        other = jobs.start(settings(steps=100_000), "Next")
+        assert (jobs.read_run(run.name).state, other.state) == ("queued", "queued")
+    failed = wait(run.name, "failed")
+    assert "No space left on device" in failed.error
+    wait(other.name, "starting", "running", seconds=30)
+    jobs.delete(run.name)
+    assert [left.name for left in jobs.list_runs()] == [other.name]
+
+
+def test_nothing_is_left_of_a_run_that_a_full_disk_kept_from_starting(runs, monkeypatch):
+    def full(path, value):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(jobs, "write_json", full)
+    with pytest.raises(ValueError, match="No space left on device"):
+        jobs.start(settings(), "No room")
+    assert [path for path in runs.iterdir() if path.is_dir()] == []
+
+
+def test_a_deleted_folder_ends_its_run_and_the_next_one_starts(runs):
+    first = jobs.start(settings(steps=100_000), "First")
+    second = jobs.start(settings(steps=100_000), "Second")
+    wait(first.name, "running", step=1)
+    shutil.rmtree(first.path, ignore_errors=True)
+    shutil.rmtree(first.path, ignore_errors=True)  # what it wrote meanwhile
+    wait(second.name, "starting", "running", seconds=60)
+    assert [run.name for run in jobs.list_runs()] == [second.name]
+
+
+@pytest.mark.parametrize("shift", [-(10**9), 10**9])
+def test_a_clock_that_jumps_changes_no_state(runs, shift):
+    now = {"created": time.time() + shift, "title": "Old"}
+    folder = write_run(runs, "a", {"state": "running", "step": 4, "pid": 1, "heartbeat": time.time() + shift})
+    (folder / "job.json").write_text(json.dumps(now))
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert jobs.read_run("a").state == "running"
+    assert jobs.read_run("a").state == "interrupted"
+    assert [run.name for run in jobs.list_runs()] == ["a"]
+
+
+def test_lines_that_are_no_records_are_counted(runs):
+    folder = write_run(runs, "odd", {"state": "stopped", "step": 1, "steps": 10})
+    good = '{"kind": "step", "step": 1, "loss": 2.0}\n'
+    bad = ["\x00\x00", "[1]", '{"kind": "step"}', '{"kind": "step", "step": Infinity}', "[" * 100_000]
+    (folder / "metrics.jsonl").write_text(good + "\n".join(bad) + "\n" + '{"kind": "st')
+    run = jobs.read_run("odd")
+    assert [record["loss"] for record in jobs.records(run)] == [2.0]
+    assert jobs.unreadable_lines(run) == len(bad)  # the last line may still be on its way
+    (folder / "metrics.jsonl").unlink()
+    (folder / "metrics.jsonl").mkdir()
+    assert jobs.records(run) == [] and jobs.best_validation(run, "accuracy") is None

@@ -1,0 +1,157 @@
+"""Results as a table: sorted in the page, downloaded as CSV, each row a button."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from . import plots
+from .results import Result, pareto_front
+from .tables import TABLE_TOOLS
+from .wording import setting_rows
+
+_TABLE = """
+const columns = [
+  {title: 'Network', order: 1},
+  {},  // the score, which the value names
+  {title: 'Peak', order: 1},
+  {title: 'Parameters', order: 1},
+  {title: 'Training', order: 1},
+  {title: 'Seeds', order: 0},
+];
+const box = element.querySelector('.layers-box');
+let column, order, built = null;
+
+function build() {
+  if (!props.value || !box.offsetWidth || built === props.value) return;
+  built = props.value;
+  const {score, score_order, rows} = JSON.parse(built);
+  if (columns[1].title !== score) {
+    columns[1] = {title: score, order: score_order};
+    [column, order] = [1, score_order];
+  }
+  const key = row => row.sort[column];
+  const sorted = rows.map((row, i) => ({row, i}));
+  // Rows without a figure stand at the end, whichever way the others are sorted.
+  sorted.sort((a, b) => (key(a.row) === null) - (key(b.row) === null)
+    || order * (key(a.row) < key(b.row) ? -1 : key(a.row) > key(b.row) ? 1 : 0) || a.i - b.i);
+  const table = make('table', 'facts result-table');
+  const head = table.createTHead().insertRow();
+  columns.forEach((one, i) => head.append(header(one, i, i === column && order)));
+  const body = table.createTBody();
+  for (const {row} of sorted) {
+    const line = body.insertRow();
+    if (row.best) line.className = 'best';
+    if (row.chosen) line.ariaSelected = 'true';
+    const name = make('button', 'plain', row.cells[0]);
+    name.type = 'button';
+    name.dataset.key = row.key;
+    const first = line.insertCell();
+    first.append(name, make('span', 'result-where', row.where));
+    row.cells.slice(1).forEach(text => line.insertCell().textContent = text);
+  }
+  box.replaceChildren(table);
+}
+function again(focus) {
+  built = null;
+  build();
+  box.querySelector(focus)?.focus();
+}
+element.addEventListener('click', event => {
+  const row = event.target.closest('tbody tr');
+  if (row) return trigger('pick', {key: row.querySelector('[data-key]').dataset.key});
+  const data = event.target.closest('button')?.dataset;
+  if (data && 'csv' in data) {
+    const {csv, file} = JSON.parse(props.value);
+    saveCsv(csv, file);
+  }
+  if (data && 'column' in data) {
+    const chosen = Number(data.column);
+    order = chosen === column ? -order : columns[chosen].order;
+    column = chosen;
+    again(`[data-column='${chosen}']`);
+  }
+});
+watch('value', build);
+new ResizeObserver(build).observe(box);
+build();
+"""
+
+_TEMPLATE = """
+<div class="layers-bar"><span class="card-title">All results</span>
+<button type="button" class="plain" data-csv>Save as CSV</button></div>
+<div class="layers-box"></div>
+"""
+
+
+class ResultTable(gr.HTML):
+    """A gradio component whose value is made by `result_rows`. Choosing a row triggers `pick` with its `key`."""
+
+    def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(value, html_template=_TEMPLATE, js_on_load=TABLE_TOOLS + _TABLE, **kwargs)
+
+    def postprocess(self, value: dict[str, Any] | None) -> str | None:
+        """The rows as JSON, which is read when the table can be seen."""
+        return None if value is None else json.dumps(value, separators=(",", ":"))
+
+    def preprocess(self, payload: Any) -> None:
+        """The table never comes back from the page."""
+        return None
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+def result_rows(results: Sequence[Result], chosen: str | None) -> dict[str, Any]:
+    """Results of one group for `ResultTable`: cells as shown and as sorted, and a CSV file with every setting."""
+    is_share = not results or results[0].is_classifier
+    best = {result.key for result in pareto_front(results)}
+    return {
+        "score": "Test accuracy" if is_share else "Test loss",
+        "score_order": -1 if is_share else 1,
+        "rows": [_row(result, result.key in best, result.key == chosen) for result in results],
+        "csv": _csv(results),
+        "file": f"redistill-{results[0].group.replace(', ', '-')}" if results else "redistill",
+    }
+
+
+def _row(result: Result, is_best: bool, is_chosen: bool) -> dict[str, Any]:
+    parameters, seconds = result.figures.get("parameters"), result.figures.get("seconds")
+    where = [result.origin, "" if result.is_tested else f"{result.state}, not tested yet", "on the front" * is_best]
+    cells = [
+        result.title,
+        _score(result),
+        plots.format_bytes(result.peak_bytes),
+        f"{parameters:,}" if parameters else "–",
+        plots.format_duration(seconds) if seconds else "–",
+        ", ".join(map(str, result.seeds)),
+    ]
+    sort = [result.title.lower(), result.score, result.peak_bytes, parameters, seconds, None]
+    where = " · ".join(filter(None, where))
+    return {"key": result.key, "cells": cells, "sort": sort, "where": where, "best": is_best, "chosen": is_chosen}
+
+
+def _score(result: Result) -> str:
+    if result.score is None:
+        return "–"
+    text = plots.format_percent(result.score) if result.is_classifier else plots.format_number(result.score)
+    if result.is_classifier and len(result.seeds) > 1:
+        text += f" ± {100 * result.spread:.1f}"
+    return text if result.is_tested else f"({text})"
+
+
+def _csv(results: Sequence[Result]) -> list[list[Any]]:
+    """A head and a line for each result: its figures, then its settings as they are called on the page."""
+    figures = list(dict.fromkeys(name for result in results for name in result.figures if name != "kind"))
+    settings = [setting_rows(result.config.to_dict()) for result in results]
+    labels = list(settings[0]) if settings else []
+    head = ["network", "origin", "state", "peak_bytes", "score", "tested", "spread", "seeds", *figures, *labels]
+    lines = [head]
+    for result, rows in zip(results, settings, strict=True):
+        own = [result.title, result.origin, result.state, result.peak_bytes, result.score, int(result.is_tested)]
+        own += [result.spread, " ".join(map(str, result.seeds))]
+        lines.append([*own, *(result.figures.get(name) for name in figures), *(rows[label] for label in labels)])
+    return [["" if cell is None else cell for cell in line] for line in lines]

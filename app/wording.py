@@ -1,0 +1,205 @@
+"""The settings of a run in words: what each is called on the page, and what a run learns from. No gradio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from redistill.config import DistillConfig
+from redistill.feature_losses import FEATURE_LOSSES, find_feature_loss
+from redistill.red import REDConfig
+from redistill.student import StudentConfig
+from redistill.teachers import TEACHERS, find_teacher
+
+from . import plots
+from .pins import describe_red
+
+ALIGNMENT_LABELS = {"asynchronous": "of the same map size", "stage-wise": "in the same place"}
+KD_LABELS = {"kl": "all classes at once", "dkd": "true class apart (DKD)"}
+# What settings of DistillConfig are called, in the order in which they are shown.
+LABELS = {
+    "dataset": "Pictures",
+    "teacher_checkpoint": "Teacher",
+    "init": "Weights to start from",
+    "red_weight": "RED weight",
+    "distance": "Distance of the RED loss",
+    "kd_weight": "KD weight",
+    "kd": "KD compares",
+    "temperature": "KD temperature",
+    "dkd_alpha": "DKD: true class",
+    "dkd_beta": "DKD: others",
+    "feature_loss": "Also learn from",
+    "feature_weight": "Its weight",
+    "task_weight": "Task weight",
+    "prediction_type": "Diffusion predicts",
+    "steps": "Steps",
+    "batch_size": "Batch",
+    "train_limit": "Training images",
+    "optimizer": "Optimizer",
+    "learning_rate": "Learning rate",
+    "schedule": "Learning-rate schedule",
+    "milestones": "Rate falls after steps",
+    "gamma": "and is multiplied by",
+    "warmup_steps": "Warm-up steps",
+    "weight_decay": "Weight decay",
+    "grad_clip": "Gradient clip",
+    "ema_decay": "EMA decay",
+    "validate_every": "Validate every",
+    "save_every": "Save every",
+    "seed": "Seed",
+    "device": "Device",
+}
+STUDENT_LABELS = {
+    "teacher": "Aligned with",
+    "architecture": "Network",
+    "image_size": "Image side",
+    "num_classes": "Classes",
+    "strides": "Strides",
+    "teacher_strides": "Teacher’s strides",
+    "red": "RED blocks",
+    "alignment": "Learns from the teacher’s layer",
+}
+
+
+def describe_student(student: StudentConfig) -> str:
+    """ "Narrow ResNet, strides 4·1·2·2·1, RED blocks" in words short enough for a list."""
+    strides = join_strides(student.strides)
+    parts = [network_title(student), f"strides {strides}" if strides else "own strides"]
+    return ", ".join([*parts, "RED blocks"] if student.red else parts)
+
+
+def network_title(student: StudentConfig) -> str:
+    """The student's network, and the teacher's where it is another."""
+    title = find_teacher(student.student_architecture).title
+    same = student.student_architecture == student.teacher
+    return title if same else f"{title} ← {find_teacher(student.teacher).title}"
+
+
+def join_strides(strides: Mapping[str, int]) -> str:
+    """{"conv1": 4, "maxpool": 1} → "4·1"."""
+    return "·".join(str(stride) for stride in strides.values())
+
+
+def learning_sources(config: DistillConfig) -> str:
+    """What a run learns from besides the pictures: "RED + KD", or "on its own"."""
+    names = []
+    if config.teacher_checkpoint:
+        red = "RED" if config.student.alignment == "asynchronous" else f"RED {config.student.alignment}"
+        titles = {"red_loss": red, "kd_loss": "DKD" if config.kd == "dkd" else "KD"}
+        if config.feature_loss:
+            titles["feature_loss"] = find_feature_loss(config.feature_loss).title
+        names = [title for part, title in titles.items() if config.weights[part]]
+    return " + ".join(names) if names else "on its own"
+
+
+def run_title(config: DistillConfig) -> str:
+    """A run's name in lists: network, strides and what it learns from."""
+    return f"{describe_student(config.student)} · {learning_sources(config)} · seed {config.seed}"
+
+
+def run_sentences(config: DistillConfig) -> list[str]:
+    """The settings that matter most, as short sentences; what a run does not use is left out."""
+    student = config.student
+    strides = join_strides(student.strides)
+    network = f"{network_title(student)} at {student.image_size} px"
+    network += f", strides {strides}" if strides else ", own strides"
+    network += f", {describe_red(student.red)}"
+    found = [f"{network}.", f"{_losses(config)}."]
+    batches = f"{config.steps:,} steps of {config.batch_size} images"
+    batches += f" out of the first {config.train_limit:,}" if config.train_limit else ""
+    start = "the teacher’s weights" if config.init == "teacher" else "random weights"
+    rate = f"{config.optimizer.upper() if config.optimizer == 'sgd' else 'AdamW'}, learning rate "
+    rate += f"{plots.format_number(config.learning_rate)}, {config.schedule} schedule"
+    found.append(f"{batches} of {config.dataset}, from {start}; {rate}; seed {config.seed}.")
+    return found
+
+
+def _losses(config: DistillConfig) -> str:
+    weights, teacher = config.weights, config.teacher_checkpoint
+    parts = [f"task {plots.format_number(weights['task_loss'])}"]
+    if teacher and weights["red_loss"]:
+        words = f"RED {plots.format_number(weights['red_loss'])} ({config.distance}"
+        words += ", stage-wise)" if config.student.alignment == "stage-wise" else ")"
+        parts.append(words)
+    if teacher and weights["kd_loss"]:
+        words = f"{'DKD' if config.kd == 'dkd' else 'KD'} {plots.format_number(weights['kd_loss'])}"
+        is_classifier = config.student.task == "classification"
+        parts.append(f"{words} (temperature {plots.format_number(config.temperature)})" if is_classifier else words)
+    if config.feature_loss and weights["feature_loss"]:
+        parts.append(f"{find_feature_loss(config.feature_loss).title} {plots.format_number(weights['feature_loss'])}")
+    return f"Learns with the weights {', '.join(parts)}" if len(parts) > 1 else "Learns from the pictures alone"
+
+
+def setting_rows(config: Mapping[str, Any]) -> dict[str, str]:
+    """Every setting of a run (`DistillConfig.to_dict()`, of any version) as label → text."""
+    student = config.get("student")
+    student = student if isinstance(student, Mapping) else {}
+    rows = {label: _student_text(name, student.get(name), student) for name, label in STUDENT_LABELS.items()}
+    rows |= {label: _text(name, config.get(name)) for name, label in LABELS.items()}
+    unknown = sorted(set(config) - {*LABELS, "student"})
+    return rows | {name: _text(name, config[name]) for name in unknown}
+
+
+def _student_text(name: str, value: Any, student: Mapping[str, Any]) -> str:
+    if name == "architecture":
+        value = value or student.get("teacher")
+    if name in ("teacher", "architecture"):
+        return TEACHERS[value].title if value in TEACHERS else str(value)
+    if name in ("strides", "teacher_strides") and isinstance(value, Mapping):
+        return join_strides(value) or "own"
+    if name == "red":
+        return _red_text(value)
+    if name == "alignment":
+        return ALIGNMENT_LABELS.get(value, str(value))
+    return "usual" if value is None else str(value)
+
+
+def _red_text(value: Any) -> str:
+    if not value:
+        return "none"
+    try:
+        return describe_red(REDConfig.from_dict(value)).removeprefix("RED blocks").strip(" ()") or "as usual"
+    except ValueError:
+        return str(value)
+
+
+def _text(name: str, value: Any) -> str:
+    if name == "teacher_checkpoint":
+        return str(value).rstrip("/").removesuffix("/student").rsplit("/", 1)[-1] if value else "none"
+    if name == "train_limit" and value is None:
+        return "all"
+    if name == "feature_loss":
+        return FEATURE_LOSSES[value].title if value in FEATURE_LOSSES else "nothing more"
+    if name == "kd":
+        return KD_LABELS.get(value, str(value))
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no"}.get(value, "–")
+    if isinstance(value, int):
+        return f"{value:,}" if name != "seed" else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+# Figures of a run's final record: what they are called, and how they are written.
+FIGURES = {
+    "test_accuracy": ("Test accuracy", plots.format_percent),
+    "validation_accuracy": ("Validation accuracy", plots.format_percent),
+    "test_prediction_loss": ("Test loss of the prediction", plots.format_number),
+    "validation_prediction_loss": ("Validation loss of the prediction", plots.format_number),
+    "parameters": ("Parameters", lambda count: f"{count:,}"),
+    "training_peak_bytes": ("Measured peak while training", plots.format_bytes),
+    "measured_peak_bytes": ("Measured peak at inference", plots.format_bytes),
+    "eager_peak_bytes": ("Computed peak, as PyTorch allocates", plots.format_bytes),
+    "fused_peak_bytes": ("Computed peak, deployed", plots.format_bytes),
+    "seconds": ("Training time", plots.format_duration),
+}
+
+
+def figure_rows(figures: Mapping[str, Any]) -> dict[str, str]:
+    """The figures of a final record that are known here, as label → text."""
+    return {
+        label: write(figures[name])
+        for name, (label, write) in FIGURES.items()
+        if isinstance(figures.get(name), (int, float)) and not isinstance(figures[name], bool)
+    }

@@ -1,0 +1,114 @@
+"""The data sets that have a name of their own, and what they hold: it can be shown before anything is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import emoji, scenes
+
+IMAGE_SIZES = range(8, 513)  # sides, in pixels, at which pictures that are decoded from files come
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What a data set holds. `class_names[label]` says what a label means."""
+
+    name: str
+    tasks: tuple[str, ...]  # "classification", "generation" or both
+    class_names: tuple[str, ...]
+    default_size: int
+    split_sizes: dict[str, int]  # images in "train", "validation" and "test"
+    description: str
+    attribution: str
+    image_sizes: Sequence[int] = IMAGE_SIZES  # sides that load_split gives, in pixels
+    render_scale: int = 1  # side of the images in a Split, over the image size: 2 where augmentation rotates them
+    license: str = "other"  # of the pictures, as model cards write it
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def augmentation(self, task: str) -> str:
+        """The kind of `augment` that training for a task uses on these pictures."""
+        if self.render_scale > 1:
+            return "affine"
+        return "flip-shift" if task == "classification" else "flip"
+
+
+_EMOJI = {"image_sizes": (32, 64), "attribution": emoji.ATTRIBUTION, "license": "cc-by-sa-4.0"}
+_BOTH = ("classification", "generation")
+_CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
+_STL10 = "airplane bird car cat deer dog horse monkey ship truck"
+_CIFAR100 = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant
+flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree
+motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy
+porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel
+streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
+willow_tree wolf woman worm"""
+DATASETS: dict[str, DatasetSpec] = {
+    spec.name: spec
+    for spec in (
+        DatasetSpec(
+            name="emoji-clutter",
+            tasks=("classification",),
+            class_names=tuple(emoji.parse_table(scenes.CLASSES).values()),
+            default_size=64,
+            split_sizes={"train": 12_000, "validation": 2_000, "test": 2_000},
+            description="Which of 50 emoji stands in the scene, over a cluttered background and other emoji? Every "
+            "scene is drawn from the seed of its split and number; classes are equally frequent.",
+            **_EMOJI,
+        ),
+        DatasetSpec(
+            name="emoji-faces",
+            tasks=("generation",),
+            class_names=tuple(emoji.parse_table(emoji.FACES).values()),
+            default_size=32,
+            split_sizes={"train": 105, "validation": 12, "test": 12},
+            render_scale=2,
+            description="129 smileys on white, for diffusion. Each face is one drawing and stands in one split only, "
+            "so validation and test hold faces that training never saw; affine augmentation makes the variety.",
+            **_EMOJI,
+        ),
+        DatasetSpec(
+            name="cifar10",
+            tasks=_BOTH,
+            class_names=tuple(_CIFAR10.split()),
+            default_size=32,
+            split_sizes={"train": 45_000, "validation": 5_000, "test": 10_000},
+            description="Photographs of ten kinds of things, 32 px; 170 MB to download. Validation comes out of train.",
+            attribution="CIFAR-10, Krizhevsky (2009)",
+        ),
+        DatasetSpec(
+            name="cifar100",
+            tasks=_BOTH,
+            class_names=tuple(_CIFAR100.split()),
+            default_size=32,
+            split_sizes={"train": 45_000, "validation": 5_000, "test": 10_000},
+            description="Photographs of a hundred kinds of things, 32 px; 170 MB to download. Validation comes "
+            "out of train.",
+            attribution="CIFAR-100, Krizhevsky (2009)",
+        ),
+        DatasetSpec(
+            name="stl10",
+            tasks=_BOTH,
+            class_names=tuple(_STL10.split()),
+            default_size=96,
+            split_sizes={"train": 4_500, "validation": 500, "test": 8_000},
+            description="Photographs of ten kinds of things, 96 px; 2.6 GB to download. The paper trains on it at 128 "
+            "px. Validation comes out of train.",
+            attribution="STL-10, Coates, Ng and Lee (2011)",
+        ),
+        DatasetSpec(
+            name="celeba",
+            tasks=("generation",),
+            class_names=("face",),
+            default_size=64,
+            split_sizes={"train": 162_770, "validation": 19_867, "test": 19_962},
+            description="Photographs of faces, cut to the middle square, for diffusion; 1.4 GB to download.",
+            attribution="CelebA, Liu, Luo, Wang and Tang (2015), for non-commercial research",
+        ),
+    )
+}

@@ -1,0 +1,120 @@
+"""Image data sets of the Hugging Face Hub by their id: `owner/name`, `owner/name#configuration`, `...@revision`.
+
+The repository is downloaded as it is (a second use finds it in the Hub's cache, without a network too), and read by
+`datasets`: Parquet, folders of pictures, WebDataset. No code of a repository is run.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from .cache import cache_dir
+from .listing import FORMATS, Listing, Source, open_picture, split_name
+
+if TYPE_CHECKING:
+    import datasets
+
+MAX_DOWNLOAD = 30 * 2**30  # bytes; what is larger must be in the Hub's cache before
+_ID = re.compile(r"(?P<repo>\w[\w.-]*(/\w[\w.-]*)?)(#(?P<config>[\w.-]+))?(@(?P<revision>[\w./-]+))?")
+_LABELS = ("label", "labels", "fine_label", "class", "target")  # columns of classes, the first that there is
+
+
+def check_hub_id(text: str) -> re.Match[str]:
+    """The parts of a data set's id; ValueError for what is none. Nothing is looked up."""
+    found = _ID.fullmatch(text)
+    if not found:
+        raise ValueError(
+            f"Hub data set is {text[:80]!r}; expected owner/name, with #configuration and @revision where wanted."
+        )
+    return found
+
+
+def open_hub(text: str) -> Source:
+    """A data set of the Hub, downloaded where it is not yet. Raises ValueError, in one sentence, for an id that is
+    none or leads nowhere, for too large a download, without a network, and for data without pictures."""
+    parts = check_hub_id(text)
+    folder = _download(parts["repo"], parts["revision"])
+    splits = _read(folder, parts["config"], text)
+    features = next(iter(splits.values())).features
+    image = _column(features, "Image", ("image", "img"))
+    if image is None:
+        raise ValueError(f"Hub data set {text} has no column of pictures; its columns are {list(features)}.")
+    label = _column(features, "ClassLabel", _LABELS)
+    names = tuple(features[label].names) if label else ("picture",)
+    source = f"huggingface.co/datasets/{parts['repo']} at revision {folder.name[:10]}"
+    found = {}
+    for name, rows in splits.items():
+        split = split_name(name) or ("train" if len(splits) == 1 else None)
+        labels = np.asarray(rows[label][:] if label else [0] * len(rows), np.int64)
+        if split and len(rows) and labels.min() >= 0:  # test splits of competitions have -1 for every label
+            stamp = f"{source}#{parts['config']} {name}"
+            found[split] = lambda rows=rows, labels=labels, stamp=stamp: _listing(rows, labels, image, stamp)
+    if "train" not in found:
+        raise ValueError(f"Hub data set {text} has no labelled training split; its splits are {list(splits)}.")
+    return Source(text, names, found)
+
+
+def _download(repo: str, revision: str | None) -> Path:
+    """The folder of a repository in the Hub's cache, complete when the Hub can be reached."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
+
+    where = {"repo_id": repo, "repo_type": "dataset", "revision": revision}
+    try:
+        try:
+            files = snapshot_download(**where, dry_run=True)
+        except DryRunError:  # no network
+            files = []
+        missing = sum(file.file_size for file in files if file.will_download)
+        if missing > MAX_DOWNLOAD:
+            raise ValueError(
+                f"Hub data set {repo} is {missing / 2**30:.0f} GiB to download; expected at most "
+                f"{MAX_DOWNLOAD / 2**30:.0f}. What `hf download {repo} --repo-type dataset` has fetched is taken."
+            )
+        return Path(snapshot_download(**where))
+    except LocalEntryNotFoundError as error:
+        raise ValueError(
+            f"Hub data set {repo} is not in {constants.HF_HUB_CACHE} and the Hub cannot be reached; connect to the "
+            f"network, or copy what `hf download {repo} --repo-type dataset` puts there on another machine."
+        ) from error
+    except HfHubHTTPError as error:  # no such repository or revision, gated, private
+        reason = str(error).strip().splitlines()[-1].rstrip(".")
+        raise ValueError(f"The Hub does not give data set {repo} ({reason}); check its id and your access.") from error
+
+
+def _read(folder: Path, config: str | None, text: str) -> dict[str, datasets.Dataset]:
+    import datasets
+
+    try:
+        if config is None and len(configs := datasets.get_dataset_config_names(str(folder))) > 1:
+            raise ValueError(f"it has several configurations, write {text}#NAME with one of {configs}")
+        return dict(datasets.load_dataset(str(folder), config, cache_dir=str(cache_dir() / "hub")))
+    except Exception as error:  # datasets raises its readers' own errors: pyarrow's, pandas', OSError, ...
+        reason = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
+        raise ValueError(f"Hub data set {text} cannot be read ({reason}).") from error
+
+
+def _column(features: Any, kind: str, names: tuple[str, ...]) -> str | None:
+    """The column of that kind of feature: the first of `names` among them, or else the first there is."""
+    found = [name for name, feature in features.items() if type(feature).__name__ == kind]
+    return next((name for name in names if name in found), found[0] if found else None)
+
+
+def _listing(rows: datasets.Dataset, labels: np.ndarray, image: str, stamp: str) -> Listing:
+    import datasets
+
+    encoded = rows.cast_column(image, datasets.Image(decode=False))
+
+    def read(row: int) -> Image.Image:
+        cell = encoded[row][image]
+        if cell["bytes"] is None:
+            return open_picture(Path(cell["path"]))
+        return Image.open(io.BytesIO(cell["bytes"]), formats=FORMATS)
+
+    return Listing([f"number {row}" for row in range(len(rows))], labels, [stamp] * len(rows), read)

@@ -1,0 +1,126 @@
+"""Pictures that are listed and not decoded yet, and how a set gets its train, validation and test splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SPLITS = ("train", "validation", "test")
+SHARE = 0.1  # part of each class that a split drawn from train takes
+
+_SPLIT_NAMES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation", "testing": "test"}
+# Formats that PIL may open: it knows others that start programs (EPS) or are mere containers.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The pictures of one split, in order."""
+
+    names: Sequence[str]  # one a picture, for people
+    labels: np.ndarray  # int64 (N,), an index into the set's class names
+    stamps: Sequence[object]  # one a picture: name and stamp together change when the picture does
+    read: Callable[[int], Image.Image]  # opens the picture of a number; several threads may
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> Listing:
+        """The pictures of these numbers, in their order."""
+        numbers = rows.tolist()
+        return Listing(
+            [self.names[row] for row in numbers],
+            self.labels[rows],
+            [self.stamps[row] for row in numbers],
+            lambda number: self.read(numbers[number]),
+        )
+
+    def fingerprint(self) -> str:
+        """Twenty characters that change with the pictures and their order."""
+        digest = hashlib.sha256()
+        for name, stamp in zip(self.names, self.stamps, strict=True):
+            digest.update(f"{name}\0{stamp}\0".encode())
+        return digest.hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture set outside this project: what its labels mean, and its own splits, each listed when asked for."""
+
+    title: str
+    class_names: tuple[str, ...]
+    parts: Mapping[str, Callable[[], Listing]]  # by "train" and, where the set has them, "validation" and "test"
+
+    def split(self, name: str, seed: int) -> Listing:
+        """The pictures of one of SPLITS in an order whose every beginning holds the classes in their proportions.
+
+        A set without validation pictures gets them from its training pictures: a tenth of each class, drawn by `seed`.
+        The same goes for test pictures, unless there are validation pictures: then those are the test split, and
+        validation is drawn. That is how ImageNet's are reported; what is tested on is never trained or chosen with.
+        """
+        given = dict(self.parts)
+        if "test" not in given and "validation" in given:
+            given["test"] = given.pop("validation")
+        drawn = [part for part in ("validation", "test") if part not in given]
+        if name != "train" and name in given:
+            listing = given[name]()
+            return listing.take(_mixed(listing.labels, np.random.default_rng(0)))
+        listing = given["train"]()
+        rows = draw_splits(listing.labels, drawn, seed, self.class_names)[name]
+        return listing.take(rows[_mixed(listing.labels[rows], np.random.default_rng(0))])
+
+
+def split_name(folder: str) -> str | None:
+    """Which of SPLITS a folder or a part of that name is, such as "val"; None for any other."""
+    name = folder.lower()
+    name = _SPLIT_NAMES.get(name, name)
+    return name if name in SPLITS else None
+
+
+def draw_splits(
+    labels: np.ndarray, drawn: Sequence[str], seed: int, class_names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Row numbers of "train" and of each split in `drawn`, disjoint, with `SHARE` of every class for each drawn one.
+
+    labels: int64 (N,). Every class gives at least one picture to each split; ValueError, naming it, for one that is
+    too small for that.
+    """
+    counts = np.bincount(labels, minlength=len(class_names))
+    small = [(name, count) for name, count in zip(class_names, counts, strict=True) if 0 < count <= len(drawn)]
+    if small:
+        parts = " and ".join(("training", *drawn))
+        raise ValueError(
+            f"Class {small[0][0]!r} has {small[0][1]} picture{'s' if small[0][1] > 1 else ''}; expected at least "
+            f"{len(drawn) + 1}, one each for {parts}."
+        )
+    rank = _rank_in_class(labels, np.random.default_rng(seed).permutation(len(labels)))
+    taken = np.maximum(1, np.round(counts * SHARE).astype(np.int64))[labels]  # of each row's class, for one split
+    found = {
+        part: np.flatnonzero((rank >= place * taken) & (rank < (place + 1) * taken)) for place, part in enumerate(drawn)
+    }
+    return found | {"train": np.flatnonzero(rank >= len(drawn) * taken)}
+
+
+def _mixed(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """An order of the rows in which every class is spread evenly from beginning to end."""
+    rank = _rank_in_class(labels, random.permutation(len(labels)))
+    return np.argsort((rank + random.random(len(labels))) / np.bincount(labels)[labels], kind="stable")
+
+
+def _rank_in_class(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """For each row its place among the rows of its class, when all are gone through in `order`."""
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    counts = np.bincount(labels)
+    rank = np.empty(len(labels), np.int64)
+    rank[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rank
+
+
+def open_picture(file: Path) -> Image.Image:
+    """A picture file, opened and not decoded; OSError when it is none of FORMATS."""
+    return Image.open(file, formats=FORMATS)

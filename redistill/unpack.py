@@ -1,0 +1,116 @@
+"""Zip files of pictures, from anybody: unpacked into the cache folder under the hash of their content, or refused."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from .cache import cache_dir, locked
+
+MAX_FILES = 200_000
+MAX_BYTES = 20 * 2**30  # unpacked
+MAX_RATIO = 100  # unpacked over packed, from RATIO_FROM on: pictures are packed already, bombs are not
+RATIO_FROM = 50 * 2**20
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")
+
+
+def unpack_zip(file: str | Path, name: str | None = None) -> str:
+    """Unpack a zip file and return the name of the upload, which starts with that of the file (or `name`).
+
+    The same content is unpacked once. Raises ValueError for what is no zip file or a damaged or encrypted one, for
+    paths that leave the folder, links and devices, for more than `MAX_FILES` files or `MAX_BYTES` bytes, for
+    what unpacks to over `MAX_RATIO` times its size, and when the disk has no room.
+    """
+    file = Path(file)
+    title = Path(name or file.name).name
+    try:
+        upload = f"{_slug(title)}-{_content_hash(file)}"
+        folder = uploads_dir() / upload
+        with locked(folder):
+            if not folder.exists():
+                with zipfile.ZipFile(file) as archive:
+                    _unpack(archive, folder, title)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, UnicodeError) as error:
+        raise ValueError(f"{title} cannot be unpacked ({error}); expected a zip file of class subfolders.") from error
+    except OSError as error:
+        raise ValueError(f"{title} cannot be unpacked into {uploads_dir()} ({error.strerror or error}).") from error
+    return upload
+
+
+def uploads_dir() -> Path:
+    """Where zip files are unpacked to; it need not exist yet."""
+    return cache_dir() / "uploads"
+
+
+def list_uploads() -> list[str]:
+    """Names of what was unpacked, sorted."""
+    folders = uploads_dir().glob("*") if uploads_dir().is_dir() else ()
+    return sorted(folder.name for folder in folders if _NAME.fullmatch(folder.name) and folder.is_dir())
+
+
+def upload_folder(name: str) -> Path:
+    """The folder of an upload; ValueError, with the uploads there are, for any other name."""
+    if not _NAME.fullmatch(name) or not (uploads_dir() / name).is_dir():
+        raise ValueError(f"There is no upload {name[:80]!r} in {uploads_dir()}; expected one of {list_uploads()}.")
+    return uploads_dir() / name
+
+
+def _unpack(archive: zipfile.ZipFile, folder: Path, title: str) -> None:
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    _check(members, title)
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+    part.mkdir()
+    try:
+        needed, free = sum(member.file_size for member in members), shutil.disk_usage(part).free
+        if needed > free:
+            raise ValueError(f"{title} unpacks to {_size(needed)}, but {part.parent} has {_size(free)} free.")
+        for member in members:
+            target = part / member.filename
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # No more is read than the directory says, which `_check` has added up; the checksum is compared.
+            with archive.open(member) as packed, open(target, "xb") as unpacked:
+                shutil.copyfileobj(packed, unpacked)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _check(members: list[zipfile.ZipInfo], title: str) -> None:
+    """Everything that can be known before a byte is written."""
+    if not members:
+        raise ValueError(f"{title} is empty; expected a zip file of class subfolders.")
+    if len(members) > MAX_FILES:
+        raise ValueError(f"{title} holds {len(members):,} files; expected at most {MAX_FILES:,}.")
+    unpacked, packed = (sum(getattr(m, key) for m in members) for key in ("file_size", "compress_size"))
+    if unpacked > MAX_BYTES:
+        raise ValueError(f"{title} unpacks to {_size(unpacked)}; expected at most {_size(MAX_BYTES)}.")
+    if unpacked > RATIO_FROM and unpacked > MAX_RATIO * packed:
+        raise ValueError(f"{title} unpacks to over {MAX_RATIO} times its size, as no pictures do; it is not unpacked.")
+    for member in members:
+        path, mode = PurePosixPath(member.filename), member.external_attr >> 16
+        if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in path.parts[0]:
+            raise ValueError(f"{title} holds {member.filename[:80]!r}, which leaves its folder; it is not unpacked.")
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            raise ValueError(f"{title} holds {member.filename[:80]!r}, a link or device; expected only plain files.")
+        if member.flag_bits & 1:
+            raise ValueError(f"{title} is encrypted; expected a zip file without a password.")
+
+
+def _content_hash(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+
+
+def _slug(title: str) -> str:
+    stem = re.sub(r"[^a-z0-9]+", "-", Path(title).stem.lower()).strip("-")
+    return stem[:40].rstrip("-") or "pictures"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

@@ -1,0 +1,32 @@
+"""Results, runs and checkpoints that tests make without training anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from app.results import OWN, Result
+from redistill.config import DistillConfig
+from redistill.presets import PRESETS
+
+RED_KD = PRESETS["default"].config
+TEACHER = PRESETS["teacher"].config
+FACES = PRESETS["faces"].config
+
+
+def result(key: str, peak: int, score: float | None, config: DistillConfig = RED_KD, is_tested: bool = True) -> Result:
+    return Result(key, key, OWN, "finished", config, peak, score, is_tested and score is not None, seeds=(0,))
+
+
+def write_checkpoint(folder: Path, config: DistillConfig, **metrics: float) -> None:
+    folder.mkdir(parents=True)
+    values = {"student": config.student.to_dict(), "dataset": config.dataset, "training": config.to_dict()}
+    (folder / "config.json").write_text(json.dumps({"format": 1, "metrics": metrics, **values}))
+
+
+def write_run(places: Path, name: str, config: DistillConfig, state: str, *records: dict) -> None:
+    folder = places / "runs" / name
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config.to_dict()))
+    (folder / "status.json").write_text(json.dumps({"state": state, "step": 5, "steps": config.steps}))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))

@@ -1,0 +1,162 @@
+"""Tab Compare: the plane, the chosen result, what two results differ in, the table and its CSV."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+
+from app import compare, compare_view, distill
+from app.compare_plot import plane_figure
+from app.result_table import result_rows
+from redistill.presets import CLUTTER_TEACHER
+from tests.made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
+
+HOSTILE = [None, [], {}, "", "<script>", -1, math.nan, {"a": {"b": []}}]
+
+
+@pytest.fixture
+def some(places):
+    """A shipped teacher, a finished and a stopped student of it, and a run that draws."""
+    write_checkpoint(places / "shipped" / CLUTTER_TEACHER, TEACHER, test_accuracy=0.982, parameters=9)
+    for name, config, metrics in (
+        ("good", RED_KD, {"test_accuracy": 0.93, "seconds": 60}),
+        ("bad", dataclasses.replace(RED_KD, kd_weight=0.0, seed=3), {"test_accuracy": 0.9, "seconds": 50}),
+        ("faces", FACES, {"test_prediction_loss": 0.128}),
+    ):
+        write_run(places, name, config, "finished")
+        write_checkpoint(places / "runs" / name / "student", config, **metrics)
+    write_run(places, "half", RED_KD, "stopped", {"kind": "validation", "step": 1, "accuracy": 0.1})
+    return places
+
+
+def clicked(**values):
+    return SimpleNamespace(_data=values)
+
+
+def marks(figure) -> dict:
+    """Symbol and opacity of every mark that can be clicked, by its key."""
+    found = {}
+    for trace in figure["data"]:
+        if "customdata" in trace:
+            marker = trace["marker"]
+            found |= dict(zip(trace["customdata"], zip(marker["symbol"], marker["opacity"], strict=True), strict=True))
+    return found
+
+
+def test_the_plane_marks_front_teacher_and_what_is_not_tested():
+    shown = [
+        result("teacher", 327680, 0.98, TEACHER),
+        result("best", 65536, 0.93),
+        result("beaten", 65536, 0.91),
+        result("running", 65536, 0.92, is_tested=False),
+        result("far", 65536, 0.1, is_tested=False),
+        result("new", 65536, None),
+    ]
+    figure = plane_figure(shown, selected="best", kept="teacher")
+    found = marks(figure)
+    assert set(found) == {"teacher", "best", "beaten", "running", "far"}
+    assert found["teacher"] == ("diamond", 1.0) and found["best"] == ("circle", 1.0)
+    assert found["beaten"][1] < 0.5 and found["running"] == ("circle-open", 1.0)
+    assert found["far"] == ("triangle-down-open", 1.0)
+    front = figure["data"][0]
+    assert front["x"][:2] == [16.0, math.log2(327680)] and front["y"] == [0.93, 0.98, 0.98]
+    low, high = figure["layout"]["yaxis"]["range"]
+    assert 0.5 < low < 0.91 and high > 0.98
+    ticks = dict(zip(figure["layout"]["xaxis"]["tickvals"], figure["layout"]["xaxis"]["ticktext"], strict=True))
+    assert ticks == {16: "64.0 KiB", 17: "128 KiB", 18: "256 KiB"}
+    rings = [trace for trace in figure["data"] if trace["marker" if "marker" in trace else "line"].get("size") == 21]
+    assert [(ring["x"], ring["y"]) for ring in rings] == [([16.0], [0.93]), ([math.log2(327680)], [0.98])]
+
+
+def test_several_seeds_have_error_bars_and_an_empty_plane_is_drawn():
+    mean = dataclasses.replace(result("study", 65536, 0.93), spread=0.01, seeds=(0, 1, 2))
+    (trace,) = [trace for trace in plane_figure([mean])["data"] if "customdata" in trace]
+    assert trace["error_y"]["array"] == [0.01]
+    assert "93.0 % ± 1.0" in trace["text"][0] and "seeds 0, 1, 2" in trace["text"][0]
+    assert plane_figure([])["data"] == []
+
+
+def test_the_sentence_names_the_smallest_and_the_teacher(some):
+    shown = compare.refresh("emoji-clutter", None, None)
+    assert shown[1].choices == [(name, name) for name in ("emoji-clutter", "emoji-faces, v-prediction")]
+    for part in ("64.0 KiB", "93.0 %", "320 KiB", "5.0×", "98.2 %", "2 of 3 tested results"):
+        assert part in shown[2]
+    assert "No result chosen" in shown[4] and shown[5].interactive is False
+    assert compare.refresh("<gone>", None, None)[1].value == "emoji-clutter"
+
+
+def test_without_results_the_page_says_what_to_do(places):
+    shown = compare.refresh(None, None, None)
+    assert "Nothing to compare yet" in shown[2] and shown[1].choices == []
+
+
+def test_a_point_and_a_row_choose_a_result_and_two_are_compared(some):
+    key, *shown = compare.pick(clicked(mark="run:good"), "emoji-clutter", None)
+    assert key == "run:good" and shown[5].interactive
+    assert "93.0 %" in shown[4] and "KD 0.05 (temperature 4)" in shown[4] and "5.0×" in shown[4]
+    kept, *shown = compare.keep_chosen("emoji-clutter", key, None)
+    assert kept == "run:good" and "Choose another result" in shown[7]
+    assert shown[6].value == "Stop comparing"
+    _, *shown = compare.pick(clicked(key="run:bad"), "emoji-clutter", kept)
+    differs = shown[7]
+    for label in ("Test accuracy", "KD weight", "Seed", "Training time"):
+        assert f">{label}</th>" in differs
+    for same in ("RED weight", "Strides", "Peak activation memory", "Batch"):
+        assert f">{same}</th>" not in differs
+    assert differs.index("93.0 %") < differs.index("90.0 %")
+    assert compare.keep_chosen("emoji-clutter", "run:bad", kept)[0] is None
+    assert compare.show_group("emoji-faces, v-prediction")[:2] == [None, None]
+
+
+def test_names_in_the_texts_are_escaped():
+    named = dataclasses.replace(result("x", 65536, 0.9), title="<b>x</b>")
+    other = dataclasses.replace(named, key="y", score=0.8)
+    for text in (compare_view.chosen_card(named), compare_view.difference(named, other)):
+        assert "<b>x" not in text and "&lt;b&gt;x" in text
+    assert "<b>x</b>" not in str(plane_figure([named])["data"][1]["text"]).replace("<b>&lt;b&gt;x", "")
+
+
+def test_the_clock_redraws_only_what_changed(some):
+    seen = compare.refresh("emoji-clutter", None, None)[0]
+    assert compare.look("emoji-clutter", None, None, seen) == [gr.skip()] * 9
+    assert compare.look("emoji-clutter", None, None, None) == [gr.skip()] * 9
+    metrics = some / "runs" / "half" / "metrics.jsonl"
+    metrics.write_text(metrics.read_text() + '{"kind": "validation", "step": 2, "accuracy": 0.4}\n')
+    rows = compare.look("emoji-clutter", None, None, seen)[8]["rows"]
+    assert "(40.0 %)" in [row["cells"][1] for row in rows]
+
+
+def test_the_settings_of_a_result_fill_the_form(some):
+    config = compare.chosen_config("run:bad")
+    shown = distill.take_config(config)
+    fields = dict(zip(distill.FIELDS, shown[5:], strict=True))
+    assert (fields["seed"], fields["kd_weight"], fields["teacher_checkpoint"].value) == (3, 0.0, CLUTTER_TEACHER)
+    read = distill.read_form(shown[4], [getattr(value, "value", value) for value in shown[5:]])
+    assert read.to_dict() == config
+    assert "notice" in distill.take_config(compare.chosen_config("run:gone"))[2]
+
+
+def test_the_table_sorts_in_the_page_and_saves_every_setting(some):
+    table = compare.refresh("emoji-clutter", "run:good", None)[8]
+    rows = {row["key"]: row for row in table["rows"]}
+    assert rows["run:good"]["chosen"] and rows["run:good"]["best"] and not rows["run:bad"]["best"]
+    assert rows["run:half"]["sort"][1] == 0.1 and "not tested yet" in rows["run:half"]["where"]
+    head, *lines = table["csv"]
+    good = dict(zip(head, lines[[row["key"] for row in table["rows"]].index("run:good")], strict=True))
+    assert (good["peak_bytes"], good["score"], good["tested"], good["KD weight"]) == (65536, 0.93, 1, "0.05")
+    assert table["file"] == "redistill-emoji-clutter" and table["score_order"] == -1
+    assert result_rows([], None)["rows"] == []
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_no_value_from_outside_breaks_compare(some, value):
+    assert len(compare.refresh(value, value, value)) == 9
+    assert len(compare.look(value, value, value, value)) == 9
+    assert len(compare.pick(clicked(mark=value), value, value)) == 10
+    assert len(compare.pick(SimpleNamespace(_data=value), value, value)) == 10
+    assert len(compare.keep_chosen(value, value, value)) == 10
+    assert compare.chosen_config(value) is None
