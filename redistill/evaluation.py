@@ -18,6 +18,7 @@ from .shape_rules import Rule, Shape, ShapeRuleError, keeps_shape
 from .tape import OP, Node, Recording, Weight
 
 VIEWS = ("view", "_unsafe_view", "_reshape_alias", "reshape")  # return as many numbers as they take
+SHAPES_KEPT = 64  # of the shapes that one operator has been given
 PROBE = (5, 2, 3)  # the second recording has so many times the batch, the height and the width
 
 
@@ -38,13 +39,13 @@ class Evaluator:
         self.recording = recording
         self.ops = [(event[1], recording.nodes[event[1]]) for event in recording.events if event[0] == OP]
         self._home = list(range(len(recording.shapes)))  # value → the value whose shape it has
-        self._steps = []  # of the operators whose shapes must be worked out
+        self._steps = []  # of the operators whose shapes must be worked out, each with what it made before
         for index, node in self.ops:
             ins = tuple(self._home[value] for value in node.ins)
             if keeps_shape(node.rule, len(ins), len(node.outs)):
                 self._home[node.outs[0]] = ins[0]
             else:
-                self._steps.append((index, node.rule, node.args, ins, node.outs))
+                self._steps.append((index, node.rule, node.args, ins, node.outs, {}))
         self._explained: dict[int, _Explanation] = {}
         self._whole_slices = recording.whole_slices
         self._probed = False
@@ -65,7 +66,7 @@ class Evaluator:
             shapes[value] = shape
         rules, identities, explained = edits.rules, edits.identities, self._explained
         special = {*rules, *identities, *explained}
-        for index, rule, args, ins, outs in self._steps:
+        for index, rule, args, ins, outs, known in self._steps:
             try:
                 if index in special:
                     if index in identities:
@@ -75,7 +76,14 @@ class Evaluator:
                         shapes[outs[0]] = explained[index].shape(shapes)
                         continue
                     rule, args = rules[index]
-                made = rule(args, *[shapes[value] for value in ins])
+                    made = rule(args, *[shapes[value] for value in ins])
+                else:
+                    given = tuple([shapes[value] for value in ins])
+                    made = known.get(given)
+                    if made is None:
+                        if len(known) >= SHAPES_KEPT:
+                            known.clear()
+                        made = known[given] = rule(args, *given)
                 if len(outs) == 1:
                     shapes[outs[0]] = made
                 else:
@@ -112,7 +120,7 @@ class Evaluator:
         if other is None or not _same_structure(recording, other):
             return False
         origins = list(recording.inputs)  # values whose sides may be what an operator was given as numbers
-        for index, *_, ins, outs in self._steps:
+        for index, _, _, ins, outs, _ in self._steps:
             node = recording.nodes[index]
             if len(outs) == 1 and not _foretells(node, other):
                 self._explained[index] = _Explanation(node, ins, origins, recording, other)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,35 +17,12 @@ from .macs import block_macs, products, total_macs
 from .recorder import record
 from .red import REDBlock, REDConfig
 from .shape_rules import Shape, ShapeRuleError
-from .tape import ENTER, FREE, OP, WEIGHTS, Event, Node, Recording, Weight, weights_of
+from .steps import Fusion, Step, find_fusions
+from .tape import ENTER, FREE, LEAVE, OP, WEIGHTS, Event, Node, Recording, Weight, weights_of
 
+ITEMS_KEPT = 256  # sets of layers with RED blocks whose items a network remembers
+MADE_KEPT = 20_000  # steps and RED blocks that a network remembers
 Sites = Mapping[str, Mapping[str, int]]  # layer path → side → channels, as insert_red takes it
-
-
-class Step(NamedTuple):
-    """One call from Python that does more than look at a buffer."""
-
-    title: str
-    layer: str
-    is_red: bool
-    in_place_able: bool
-    is_conv: bool
-    is_add: bool
-    reads: tuple[int, ...]  # buffers
-    operands: tuple[tuple[int, int], ...]  # (value, buffer) that may be overwritten
-    result: int  # value made last
-    writes: tuple[int, ...]  # buffers that the model itself writes in place
-    births: tuple[int, ...]
-    touched: tuple[int, ...]  # reads, writes and births
-
-
-class Fusion(NamedTuple):
-    """A convolution that can do the addition after it, and where it would accumulate."""
-
-    add: int  # step of the addition
-    other: int  # buffer of the operand that is there first
-    is_written: bool  # the addition is in place, into that buffer
-    norm: int  # step of the batch norm between the two, or -1
 
 
 @dataclass
@@ -70,7 +47,7 @@ class Program:
     @cached_property
     def fusions(self) -> dict[int, Fusion]:
         """Additions that the convolution before them can do, by step of the convolution."""
-        return _fusions(self.steps)
+        return find_fusions(self.steps)
 
     def shapes(self, recorded: list[Shape]) -> list[Shape]:
         """Shapes of all values from those of the recorded ones."""
@@ -88,69 +65,74 @@ class Program:
         return sum(block_macs(block, shapes[value]) for value, block in self.red_blocks)
 
 
-class _Draft:
-    """A step while its operators are still being added."""
-
-    def __init__(self, node: Node, layer: str, is_red: bool) -> None:
-        self.title, self.layer, self.is_red = node.title, layer, is_red
-        self.in_place_able = True
-        self.is_conv = self.is_add = False
-        self.reads: list[int] = []
-        self.operands: list[tuple[int, int]] = []
-        self.result = -1
-        self.writes: list[int] = []
-        self.births: list[int] = []
-
-    def finish(self) -> Step:
-        touched = tuple(dict.fromkeys((*self.reads, *self.writes, *self.births)))
-        return Step(
-            self.title,
-            self.layer,
-            self.is_red,
-            self.in_place_able and len(self.births) == 1,
-            self.is_conv,
-            self.is_add,
-            tuple(dict.fromkeys(self.reads)),
-            tuple(pair for pair in dict.fromkeys(self.operands) if pair[1] not in self.births),
-            self.result,
-            tuple(dict.fromkeys(self.writes)),
-            tuple(self.births),
-            touched,
-        )
-
-
 class Call(NamedTuple):
-    """The operators of one call and the step that they make while nothing before them changes (None: a view)."""
+    """The operators of one call from Python, the values they read, and the step they make (None: only views).
+
+    The step is that of the network as recorded: while nothing before the call changes.
+    """
 
     nodes: list[int]
-    values: set[int]  # that they read
+    values: set[int]
     step: Step | None
 
 
+def group_calls(recording: Recording) -> list[Call | Event]:
+    """The events of a recording, operators of one call joined; their steps are still to be made."""
+    items: list[Call | Event] = []
+    calls: dict[int, Call] = {}
+    for event in recording.events:
+        if event[0] != OP:
+            items.append(event)
+            continue
+        node = recording.nodes[event[1]]
+        if node.call in calls:
+            calls[node.call].nodes.append(event[1])
+            calls[node.call].values.update(node.ins)
+        else:
+            calls[node.call] = Call([event[1]], set(node.ins), None)
+            items.append(calls[node.call])
+    return items
+
+
 class Blueprint:
-    """A recording with its steps made once, so that a program of it only makes those anew that change."""
+    """A recording with its steps made once, so that a program of it only makes those anew that change.
+
+    `made` keeps what was made anew as well, by all that it depends on: other strides ask for much of it again.
+    """
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
-        self.items: list[Call | Event] = []
         self.products = products(recording)
-        for event in recording.events:
-            if event[0] != OP:
-                self.items.append(event)
-                continue
-            node, last = recording.nodes[event[1]], self.items[-1] if self.items else None
-            if isinstance(last, Call) and recording.nodes[last.nodes[0]].call == node.call:
-                last.nodes.append(event[1])
-                last.values.update(node.ins)
-            else:
-                self.items.append(Call([event[1]], set(node.ins), None))
+        self.made: dict[tuple, Any] = {}
+        self.items = group_calls(recording)
+        self.buffer_values = [buffer.value for buffer in recording.buffers]
+        self.itemsizes = [buffer.itemsize for buffer in recording.buffers]
+        self.floats = [buffer.is_float for buffer in recording.buffers]
+        self.inner = [buffer.inner for buffer in recording.buffers]
+        self._items_at: dict[frozenset[str], list[Call | Event]] = {}
         compiler = _Compiler(self, frozenset(), {}, None)
         for i, item in enumerate(self.items):
             if isinstance(item, Call):
-                before = len(compiler.steps)
-                compiler.nodes(item)
-                if len(compiler.steps) > before:
-                    self.items[i] = item._replace(step=compiler.steps[-1].finish())
+                self.items[i] = item._replace(step=compiler.make(item, recording.nodes, {}))
+
+    def items_at(self, paths: frozenset[str]) -> list[Call | Event]:
+        """The items without those that enter or leave a layer, but for the layers at `paths`."""
+        if paths not in self._items_at:
+            if len(self._items_at) >= ITEMS_KEPT:
+                self._items_at.clear()
+            self._items_at[paths] = [
+                item
+                for item in self.items
+                if isinstance(item, Call) or item[0] == FREE or (item[0] in (ENTER, LEAVE) and item[1] in paths)
+            ]
+        return self._items_at[paths]
+
+    def remember(self, key: tuple, value: Any) -> Any:
+        """Keep `value` under `key`; all is forgotten at once when it has become much."""
+        if len(self.made) >= MADE_KEPT:
+            self.made.clear()
+        self.made[key] = value
+        return value
 
     def macs(self, shapes: list[Shape]) -> int:
         """Multiply-accumulates of the network as recorded, at these shapes."""
@@ -167,14 +149,13 @@ class _Compiler:
         self.alias: dict[int, int] = {}  # value → value that stands in for it
         self.moved: dict[int, int] = {}  # buffer → buffer that lives its life
         self.held = [1] * len(recording.buffers)
-        self.buffer_values = [buffer.value for buffer in recording.buffers]
-        self.itemsizes = [buffer.itemsize for buffer in recording.buffers]
-        self.floats = [buffer.is_float for buffer in recording.buffers]
-        self.inner = [buffer.inner for buffer in recording.buffers]
+        self.buffer_values = list(blueprint.buffer_values)
+        self.itemsizes = list(blueprint.itemsizes)
+        self.floats = list(blueprint.floats)
+        self.inner = list(blueprint.inner)
         self.sources: list[int] = []
-        self.steps: list[Step | _Draft] = []
+        self.steps: list[Step] = []
         self.deaths: list[list[int]] = []
-        self.call: object = None
         self.scopes: dict[str, tuple[int, int | None, int]] = {}  # path → (value, earlier alias, buffer of red_in)
         self.used: set[tuple[str, str]] = set()
         self.red_weights: list[Weight] = []
@@ -182,71 +163,107 @@ class _Compiler:
 
     def compile(self) -> Program:
         identities, changed = self.identities, self.changed
-        for item in self.blueprint.items:
+        for item in self.blueprint.items_at(frozenset(self.sites)):
             if isinstance(item, Call):
                 if changed.isdisjoint(item.values) and identities.isdisjoint(item.nodes):
                     if item.step is not None:
                         self.steps.append(item.step)
                         self.deaths.append([])
                 else:
-                    self.nodes(item)
+                    self.call(item)
             elif item[0] == FREE:
                 self.free(item[1])
-            elif item[1] in self.sites:
-                (self.enter if item[0] == ENTER else self.leave)(item[1], item[2])
+            elif item[0] == ENTER:
+                self.enter(item[1], item[2])
+            else:
+                self.leave(item[1], item[2])
         wanted = {(path, side) for path, sides in self.sites.items() for side in sides}
         if self.used != wanted:
             path, side = min(wanted - self.used)
             raise ShapeRuleError(f"{path!r} has no {side}put on the tape to put a RED block at.")
         return self.finish()
 
-    def nodes(self, call: Call) -> None:
-        for index in call.nodes:
-            node = self.recording.nodes[index]
-            if index in self.identities:
-                self.drop(node)
-            else:
-                self.node(node, "", 0, 0, None)
-
-    def node(self, node: Node, prefix: str, values: int, buffers: int, ports: dict[int, int] | None) -> None:
-        """Add an operator. In a RED block, numbers are offset by `values` and `buffers`; `ports` maps its input."""
-        buffer_of, alias = self.buffer_of, self.alias
-        if ports is None:
-            ins = [alias.get(value, value) for value in node.ins] if alias else node.ins
-            outs, new = node.outs, node.new
-        else:
-            ins = [ports.get(value, value + values) for value in node.ins]
-            outs = [value + values for value in node.outs]
-            new = [buffer + buffers for buffer in node.new]
-        for out, source in zip(outs, node.sources, strict=True):
-            if source >= 0:
-                buffer = buffer_of[ins[source]]
-                if buffer != buffer_of[out]:
-                    buffer_of[out] = buffer
-                    self.changed.add(out)
-        if node.is_view:
-            return
-        call = (prefix, node.call)
-        if call != self.call:
-            self.call = call
-            layer = ".".join(filter(None, (prefix, node.layer))) if prefix else node.layer
-            self.steps.append(_Draft(node, layer, node.is_red or bool(prefix)))
+    def call(self, call: Call) -> None:
+        """Add the step of a call whose inputs have changed, and follow its views to where they look now."""
+        home, nodes = self.buffer_of, self.recording.nodes
+        dropped = self.identities.intersection(call.nodes)
+        for index in dropped:
+            self.drop(nodes[index])
+        ins = [self.alias.get(value, value) for value in call.values]
+        key = (call.nodes[0], dropped, *ins, *[home[value] for value in ins])
+        found = self.blueprint.made.get(key)
+        if found is None:
+            step = self.make(call, nodes, self.alias)
+            outs = [out for index in call.nodes for out in nodes[index].outs if out in self.changed]
+            found = self.blueprint.remember(key, (step, [(out, home[out]) for out in outs]))
+        step, outs = found
+        for out, buffer in outs:
+            home[out] = buffer
+            self.changed.add(out)
+        if step is not None:
+            self.steps.append(step)
             self.deaths.append([])
-        draft = self.steps[-1]
-        inner = self.inner
-        draft.in_place_able &= node.in_place_able
-        draft.is_conv |= node.op == "convolution"
-        draft.is_add = node.op in ("add", "add_")
-        for value in ins:
-            buffer = buffer_of[value]
-            if buffer != WEIGHTS and not inner[buffer]:
-                draft.reads.append(buffer)
-                draft.operands.append((value, buffer))
-        born = [buffer for buffer in new if not inner[buffer]]
-        draft.births += born
-        if not new:
-            draft.writes += [buffer_of[out] for out in outs if buffer_of[out] != WEIGHTS and not inner[buffer_of[out]]]
-        draft.result = outs[0] if outs else -1
+
+    def make(
+        self,
+        call: Call,
+        nodes: Sequence[Node],
+        ports: Mapping[int, int],
+        prefix: str = "",
+        values: int = 0,
+        buffers: int = 0,
+    ) -> Step | None:
+        """The step of a call, None where it only looks; views among its outputs get the buffer they look at.
+
+        `ports` are values that others stand in for. In a RED block, which stands at the path `prefix`, all other
+        numbers are offset by `values` and `buffers`.
+        """
+        home, inner = self.buffer_of, self.inner
+        title = layer = ""
+        is_red, in_place_able, is_conv, is_add = bool(prefix), True, False, False
+        operands: list[tuple[int, int]] = []
+        writes: list[int] = []
+        births: list[int] = []
+        result = -1
+        for index in call.nodes:
+            node = nodes[index]
+            if not prefix and index in self.identities:
+                continue
+            ins = [ports.get(value, value + values) for value in node.ins]
+            outs = [out + values for out in node.outs]
+            for out, source in zip(outs, node.sources, strict=True):
+                if source >= 0 and home[out] != home[ins[source]]:
+                    home[out] = home[ins[source]]
+                    self.changed.add(out)
+            if node.is_view:
+                continue
+            title, layer = title or node.title, layer or node.layer
+            is_red |= node.is_red
+            in_place_able &= node.in_place_able
+            is_conv |= node.op == "convolution"
+            is_add = node.op in ("add", "add_")
+            operands += [(value, home[value]) for value in ins if home[value] != WEIGHTS and not inner[home[value]]]
+            births += [buffer + buffers for buffer in node.new if not inner[buffer + buffers]]
+            if not node.new:
+                writes += [home[out] for out in outs if home[out] != WEIGHTS and not inner[home[out]]]
+            result = outs[0] if outs else -1
+        if not title:
+            return None
+        reads = [buffer for _, buffer in operands]
+        return Step(
+            title,
+            ".".join(filter(None, (prefix, layer))),
+            is_red,
+            in_place_able and len(births) == 1,
+            is_conv,
+            is_add,
+            tuple(dict.fromkeys(reads)),
+            tuple(pair for pair in dict.fromkeys(operands) if pair[1] not in births),
+            result,
+            tuple(dict.fromkeys(writes)),
+            tuple(births),
+            tuple(dict.fromkeys((*reads, *writes, *births))),
+        )
 
     def drop(self, node: Node) -> None:
         """Take out a pool that became the identity: its output is its input."""
@@ -297,30 +314,50 @@ class _Compiler:
             raise ShapeRuleError(f"{path!r} takes or gives no single tensor, so no RED block can be put there.")
         self.used.add((path, side))
         value = self.alias.get(value, value)
-        block, weights = red_recording(self.sites[path][side], self.config)
+        channels = self.sites[path][side]
+        block, weights = red_recording(channels, self.config)
         self.red_weights += weights
         self.red_blocks.append((value, block))
         values, buffers = len(self.buffer_of), len(self.buffer_values)
         self.sources += [value] * len(block.shapes)
-        self.buffer_of += [buffer + buffers if buffer >= 0 else WEIGHTS for buffer in block.buffer_of]
-        for buffer in block.buffers:
-            self.buffer_values.append(buffer.value + values)
-            self.itemsizes.append(self.itemsizes[self.buffer_of[value]])
-            self.floats.append(buffer.is_float)
-            self.inner.append(buffer.inner)
-            self.held.append(1)
-        ports = {block.inputs[0]: value}
-        prefix = f"{path}.red_{side}"
-        for event in block.events:
-            if event[0] == OP:
-                self.node(block.nodes[event[1]], prefix, values, buffers, ports)
-            elif event[0] == FREE:
-                self.free(event[1] + buffers)
+        self.buffer_values += [buffer.value + values for buffer in block.buffers]
+        self.itemsizes += [self.itemsizes[self.buffer_of[value]]] * len(block.buffers)
+        self.floats += [buffer.is_float for buffer in block.buffers]
+        self.inner += [buffer.inner for buffer in block.buffers]
+
+        key = (path, side, channels, self.config, value, self.buffer_of[value], values, buffers)
+        made = self.blueprint.made.get(key)
+        if made is None:
+            first = len(self.steps)
+            self.put(block, f"{path}.red_{side}", value)
+            deaths = [tuple(freed) for freed in self.deaths[first:]]
+            made = (self.steps[first:], deaths, self.buffer_of[values:], self.held[buffers:])
+            self.blueprint.remember(key, made)
+        else:
+            steps, deaths, homes, held = made
+            self.steps += steps
+            self.deaths += [list(freed) for freed in deaths]
+            self.buffer_of += homes
+            self.held += held
         return block.outputs[0] + values
+
+    def put(self, block: Recording, prefix: str, value: int) -> None:
+        """Add the steps of a RED block that takes `value`."""
+        values, buffers = len(self.buffer_of), len(self.held)
+        self.buffer_of += [buffer + buffers if buffer >= 0 else WEIGHTS for buffer in block.buffer_of]
+        self.held += [1] * len(block.buffers)
+        for item in group_calls(block):
+            if isinstance(item, Call):
+                step = self.make(item, block.nodes, {block.inputs[0]: value}, prefix, values, buffers)
+                if step is not None:
+                    self.steps.append(step)
+                    self.deaths.append([])
+            elif item[0] == FREE:
+                self.free(item[1] + buffers)
 
     def finish(self) -> Program:
         recording, home = self.recording, self.buffer_of
-        steps = [step.finish() if isinstance(step, _Draft) else step for step in self.steps]
+        steps = self.steps
         last = [-1] * len(self.buffer_values)
         for i, step in enumerate(steps):
             for buffer in step.touched:
@@ -363,35 +400,3 @@ def red_recording(channels: int, config: REDConfig) -> tuple[Recording, list[Wei
     with weightless():
         block = REDBlock(channels, config)
     return record(block, (torch.empty(1, channels, 4, 4, device="meta"),)), weights_of(block)
-
-
-def _fusions(steps: Sequence[Step]) -> dict[int, Fusion]:
-    """Additions that the convolution before them can do itself, accumulating into the other operand's buffer.
-
-    The convolution, with the batch norm folded into it, must be the later of the two operands and used by nothing
-    else, and nobody may touch the other operand in between.
-    """
-    touching: dict[int, list[int]] = {}
-    born: dict[int, int] = {}
-    for i, step in enumerate(steps):
-        for buffer in step.touched:
-            touching.setdefault(buffer, []).append(i)
-        for buffer in step.births:
-            born[buffer] = i
-
-    def maker(buffer: int, end: int) -> int | None:
-        """The step that makes `buffer`, if only that step and `end` touch it until then."""
-        start = born.get(buffer)
-        return start if start is not None and touching[buffer][:2] == [start, end] else None
-
-    found = {}
-    for i, step in enumerate(steps):
-        if not step.is_add or len(step.reads) != 2:
-            continue
-        late, other = sorted(step.reads, key=lambda buffer: born.get(buffer, -1), reverse=True)
-        conv, norm = maker(late, i), -1
-        if conv is not None and steps[conv].title == "batch_norm" and len(steps[conv].reads) == 1:
-            conv, norm = maker(steps[conv].reads[0], conv), conv
-        if conv is not None and steps[conv].is_conv and not any(conv <= j < i for j in touching[other]):
-            found[conv] = Fusion(i, other, other in step.writes, norm)
-    return found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .program import Fusion, Program, Step
+from .program import Program
 from .shape_rules import Shape
+from .steps import Fusion, Step
 
 
 @dataclass(frozen=True, slots=True)
