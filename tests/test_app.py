@@ -10,6 +10,7 @@ import shutil
 from types import SimpleNamespace
 
 import gradio as gr
+import made
 import pytest
 import torch
 
@@ -19,7 +20,6 @@ from redistill import checkpoint
 from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 from redistill.red import REDConfig
 from redistill.student import StudentConfig, build_student
-from tests import made
 
 EARLY = {"conv1": 4, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
 RED = (True, True, 1, True, 3, "all")
