@@ -10,16 +10,16 @@ import shutil
 from types import SimpleNamespace
 
 import gradio as gr
+import made
 import pytest
 import torch
 
-from app import choices, distill, explore, generate, jobs, plots, study, ui, watch, watch_view, wording
+from app import choices, data_panel, distill, explore, generate, jobs, plots, study, ui, watch, watch_view, wording
 from app.picker import check_strides_form
 from redistill import checkpoint
 from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 from redistill.red import REDConfig
 from redistill.student import StudentConfig, build_student
-from tests import made
 
 EARLY = {"conv1": 4, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
 RED = (True, True, 1, True, 3, "all")
@@ -257,9 +257,10 @@ def form(preset: str, **changes) -> list:
 
 def test_every_setting_of_a_run_has_a_control():
     fields = {field.name for field in dataclasses.fields(distill.DistillConfig)}
-    assert {*fields, "alignment"} == {*distill.FIELDS, "student"}
+    assert {*fields, "alignment", "image_size"} == {*distill.FIELDS, "student"}
+    config = PRESETS["default"].config
     with gr.Blocks():  # in the order in which the form is read
-        assert tuple(distill._fields(PRESETS["default"].config)) == distill.FIELDS
+        assert tuple(distill._fields(config, data_panel.DataPanel(config))) == distill.FIELDS
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
@@ -297,7 +298,7 @@ def test_a_student_from_explore_fills_the_form(shipped):
     shown = distill.take_student(config(teacher="narrow_resnet", image_size=64).to_dict())
     assert "strides 4·1·2·2·1, RED blocks, 64 px" in shown[1]
     assert shown[4]["num_classes"] == 50
-    assert shown[5].value == "emoji-clutter" and shown[6].value == CLUTTER_TEACHER
+    assert shown[5].value == "emoji-clutter" and shown[7].value == CLUTTER_TEACHER
     large = distill.take_student(config(image_size=128).to_dict())
     assert "no pictures of 128 px, so the student is distilled at 64 px" in large[2]
     assert "This" not in large[2]
@@ -342,7 +343,7 @@ def test_no_value_from_outside_breaks_the_form(shipped, monkeypatch, name):
         return jobs.Run("x", shipped, title, "queued")
 
     monkeypatch.setattr(jobs, "start", start)
-    monkeypatch.setattr(distill, "build_student", lambda student: None)
+    monkeypatch.setattr(data_panel, "build_student", lambda student: None)
     for value in HOSTILE:
         started.clear()
         shown = distill.start_run(*form("default", **{name: value}))[0]
@@ -354,7 +355,7 @@ def test_no_student_or_preset_from_outside_breaks_the_form(shipped, value):
     assert "Not started." in distill.start_run(value, *form("default")[1:])[0]
     assert "notice" in distill.take_preset(value)[2]
     assert "notice" in distill.take_student(value)[2]
-    assert "notice" in distill.show_pictures(value)
+    assert "notice" in data_panel.show_pictures(value)
     assert "notice" in distill.show_alignment(value, value)
     assert distill.published_weight(value) is None
 
@@ -367,8 +368,8 @@ def test_a_read_only_runs_folder_is_a_sentence(shipped, monkeypatch):
 
 def test_pictures_carry_their_attribution(tmp_path, monkeypatch):
     monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path))
-    shown = distill.show_pictures("emoji-faces")
-    assert shown.count("<img") == distill.SAMPLES and "OpenMoji" in shown
+    shown = data_panel.show_pictures("emoji-faces")
+    assert shown.count("<img") == data_panel.SAMPLES and "OpenMoji" in shown
 
 
 # Watching
