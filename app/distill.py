@@ -5,27 +5,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from html import escape
 from typing import Any
 
 import gradio as gr
 
 from redistill.config import DistillConfig
-from redistill.dataset_table import DATASETS
-from redistill.datasets import EMBEDDED, find_dataset, load_split, shrink
-from redistill.ghost import weightless
 from redistill.presets import PRESETS, find_preset
-from redistill.student import StudentConfig, build_student
+from redistill.student import StudentConfig
 
-from . import jobs, run_form, student_form
+from . import data_panel, jobs, run_form, student_form
+from .data_panel import DataPanel
 from .estimate_panel import EstimatePanel
-from .fragments import notice, picture_strip
+from .fragments import notice
 from .watch import WatchPanel
 from .wording import run_title
 
 FIRST_PRESET = "quick"
-SAMPLES = 8  # pictures shown of a data set
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 FORM = 1 + len(run_form.FIELDS)  # values of a run: the student, then its settings
 FILLED = 5 + FORM + len(student_form.FIELDS)  # what `_filled` returns
@@ -60,7 +56,8 @@ def build(tab: gr.Tab) -> DistillTab:
             start = gr.Button("Start", variant="primary", elem_id="start")
             estimate = EstimatePanel()
             with gr.Column(elem_classes="card"):
-                fields = run_form.build(config)
+                data = DataPanel(config)
+                fields = run_form.build(config, data)
         panel = WatchPanel()
 
     form = [student, *fields.values()]
@@ -70,9 +67,11 @@ def build(tab: gr.Tab) -> DistillTab:
     start.click(start_run, form, [refusal, panel.runs, *panel.shown], **QUIET)
     estimate.attach(form, lambda student, *values: run_form.read(student, values))
     _connect_student(student, card, refusal, fields, parts)
+    _connect_data(student, card, data, fields["teacher_checkpoint"])
+    data.teach.click(take_teacher, [student, data.dataset, data.image_size], [data.said, *shown], **QUIET)
     fields["feature_loss"].input(run_form.published_weight, fields["feature_loss"], fields["feature_weight"], **QUIET)
-    for event in (tab.select, fields["dataset"].change):
-        event(show_pictures, fields["dataset"], panel.pictures, show_progress="hidden", api_visibility="private")
+    for event in (tab.select, data.dataset.change):
+        event(data_panel.show_pictures, data.dataset, panel.pictures, show_progress="hidden", api_visibility="private")
     return DistillTab(shown=shown, change=change, panel=panel)
 
 
@@ -84,7 +83,7 @@ def _preset_choice(label: str, is_paper: bool, value: str | None) -> gr.Radio:
 def _connect_student(
     student: gr.State, card: gr.HTML, refusal: gr.HTML, fields: Mapping[str, Any], parts: Mapping[str, Any]
 ) -> None:
-    """Keep card, student and teachers in step with the student's controls, the alignment and the pictures."""
+    """Keep card, student and teachers in step with the student's controls and the alignment."""
     teacher = fields["teacher_checkpoint"]
     edited = [student, fields["dataset"], teacher, *parts.values()]
     outputs = [card, refusal, student, teacher, parts["strides"], parts["teacher_strides"]]
@@ -92,8 +91,23 @@ def _connect_student(
         event = control.pick if name.endswith("strides") else control.input
         event(take_edit, edited, outputs, trigger_mode="always_last", **QUIET)
     fields["alignment"].input(show_alignment, [student, fields["alignment"]], card, **QUIET)
-    pictures = [student, fields["dataset"], teacher]
-    fields["dataset"].input(take_dataset, pictures, [card, refusal, student, teacher, parts["image_size"]], **QUIET)
+
+
+def _connect_data(student: gr.State, card: gr.HTML, data: DataPanel, teacher: gr.Radio) -> None:
+    """Fit the student to the pictures that are chosen or brought, and offer the teachers that have learnt from them."""
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    fitted = [student, card, data.said, data.dataset, data.image_size, teacher]
+    data.dataset.input(take_data, [student, data.dataset], fitted, **quiet)
+    data.image_size.input(take_data, [student, data.dataset, data.image_size], fitted, **quiet)
+    brought = gr.State(None)  # name of the data set that was brought in last
+    for event, handler, given in (
+        (data.upload.upload, data_panel.take_upload, data.upload),
+        (data.fetch.click, data_panel.take_hub_id, data.hub),
+        (data.hub.submit, data_panel.take_hub_id, data.hub),
+    ):
+        event(handler, given, [brought, data.said], show_progress_on=data.said, api_visibility="private").success(
+            take_brought, [student, brought, data.said], fitted, **quiet
+        )
 
 
 def take_preset(name: Any) -> list[Any]:
@@ -150,17 +164,38 @@ def take_edit(student: Any, dataset: Any, teacher: Any, *given: Any) -> list[Any
     return [student_form.card(chosen), "", chosen.to_dict(), offered, *pickers]
 
 
-def take_dataset(student: Any, dataset: Any, teacher: Any) -> list[Any]:
-    """The student on other pictures: card, refusal, student, teachers and the image side."""
+def take_data(student: Any, dataset: Any, image_size: Any = None) -> list[Any]:
+    """Fit the student to pictures that were chosen, and offer the teachers that have learnt from them."""
     try:
-        known = isinstance(dataset, str) and dataset in DATASETS
-        chosen = StudentConfig.from_dict(student if isinstance(student, Mapping) else {})
-        adapted, note = adapt(chosen, dataset) if known else (chosen, "")
-        offered = run_form.teacher_choice(adapted, dataset if isinstance(dataset, str) else "", teacher)
+        fitted = data_panel.fit(run_form.read_student(student), dataset, image_size)
+        teachers = run_form.teacher_choice(fitted, dataset)
     except ValueError as error:
-        return [gr.skip(), notice("", str(error)), *[gr.skip()] * 3]
-    said = notice("", note, kind="hint") if note else ""
-    return [student_form.card(adapted), said, adapted.to_dict(), offered, adapted.image_size]
+        return [gr.skip(), gr.skip(), notice("", str(error)), gr.skip(), gr.skip(), gr.skip()]
+    pictures = gr.Radio(choices=data_panel.offered(fitted, also=dataset), value=dataset)
+    return [fitted.to_dict(), student_form.card(fitted), "", pictures, fitted.image_size, teachers]
+
+
+def take_brought(student: Any, dataset: Any, said: Any) -> list[Any]:
+    """Choose the pictures that were brought in; without any, what was said about that stays."""
+    if dataset is None:
+        return [gr.skip() for _ in range(6)]
+    return take_data(student, dataset)
+
+
+def take_teacher(student: Any, dataset: Any, image_size: Any) -> list[Any]:
+    """Fill the form with a teacher of the student, to be trained on the pictures that are chosen, or say why not."""
+    try:
+        taught = run_form.read_student(student)
+        own = {"strides": taught.teacher_strides, "architecture": None, "red": None, "alignment": "asynchronous"}
+        teacher = data_panel.fit(dataclasses.replace(taught, **own), dataset, image_size)
+        base = find_preset("faces-teacher" if teacher.task == "diffusion" else "teacher").config
+        config = dataclasses.replace(base, student=teacher, dataset=dataset)
+    except ValueError as error:
+        return [notice("", str(error)), *[gr.skip()] * FILLED]
+    said = (
+        "A teacher at its network’s own strides. Once its run has finished, students of these pictures can choose it."
+    )
+    return ["", *_filled(config, _subline(said))]
 
 
 def show_alignment(student: Any, rule: Any) -> str:
@@ -172,17 +207,15 @@ def show_alignment(student: Any, rule: Any) -> str:
         return notice("", str(error))
 
 
-def adapt(student: StudentConfig, dataset: str | None = None) -> tuple[StudentConfig, str]:
-    """The student on a data set (the first of its task): its classes, a side it has; a sentence where that differs."""
-    spec = DATASETS[dataset] if dataset else run_form.specs(student)[0]
-    size = student.image_size if student.image_size in spec.image_sizes else spec.default_size
-    classes = None if student.task == "diffusion" else spec.num_classes
-    adapted = dataclasses.replace(student, image_size=size, num_classes=classes)
-    if size == student.image_size:
+def adapt(student: StudentConfig) -> tuple[StudentConfig, str]:
+    """The student on the pictures that are drawn here, and a sentence where their size is not the one asked for."""
+    dataset = find_preset("faces" if student.task == "diffusion" else "default").config.dataset
+    adapted = data_panel.fit(student, dataset)
+    if adapted.image_size == student.image_size:
         return adapted, ""
-    with weightless():
-        build_student(adapted)  # the strides must fit the smaller picture too
-    return adapted, f"{spec.name} has no pictures of {student.image_size} px, so the student is distilled at {size} px."
+    return adapted, (
+        f"{dataset} has no pictures of {student.image_size} px, so the student is distilled at {adapted.image_size} px."
+    )
 
 
 def start_run(student: Any, *values: Any) -> list[Any]:
@@ -201,33 +234,3 @@ def _about(name: str) -> str:
 
 def _subline(text: str) -> str:
     return f"<p class='subline'>{escape(text)}</p>"
-
-
-def show_pictures(dataset: Any) -> str:
-    """A few pictures of a data set and whom they are owed to; words where they would have to be downloaded first."""
-    try:
-        name = dataset if isinstance(dataset, str) else str(dataset)[:80]
-        return _pictures(name) if name in EMBEDDED else _described(name)
-    except (ValueError, OSError) as error:
-        return notice("", str(error))
-
-
-def _described(name: str) -> str:
-    if name not in DATASETS:
-        if not name.startswith(run_form.FOREIGN):
-            raise ValueError(f"No data set {name!r} here; expected one of {list(DATASETS)}.")
-        return ""
-    spec = DATASETS[name]
-    return (
-        f'<div class="card"><div class="card-title">{escape(name)}</div><p class="subline">{escape(spec.description)} '
-        f"{escape(spec.attribution)}.</p></div>"
-    )
-
-
-@lru_cache(maxsize=8)
-def _pictures(dataset: str) -> str:
-    spec = find_dataset(dataset)
-    split = load_split(dataset, "train", spec.default_size, limit=SAMPLES)
-    images = shrink(split.images, spec.default_size)
-    names = [spec.class_names[label] for label in split.labels.tolist()]
-    return picture_strip(list(images), names, f"Some pictures of {dataset}", spec.attribution)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,26 +10,24 @@ import gradio as gr
 import torch
 
 from redistill.alignment import RULES
-from redistill.config import CHOICES, DistillConfig, check_data
-from redistill.dataset_table import DATASETS, DatasetSpec
+from redistill.config import CHOICES, DistillConfig, check_teacher
 from redistill.feature_losses import FEATURE_LOSSES
-from redistill.ghost import weightless
-from redistill.student import StudentConfig, build_student
+from redistill.student import StudentConfig
 from redistill.teachers import PRETRAINED, find_teacher
 
-from . import choices
+from . import choices, data_panel
+from .data_panel import DataPanel
 from .wording import ALIGNMENT_LABELS, INIT_LABELS, KD_LABELS, LABELS, STUDENT_LABELS
 
 NO_TEACHER = "none"
 NO_LOSS = "none"
-FOREIGN = ("upload:", "hub:")  # data sets besides those of the table; folders of the server are for the command line
 # In the order of the page.
 FIELDS = (
-    "dataset", "teacher_checkpoint", "red_weight", "kd_weight", "steps", "batch_size", "learning_rate", "seed", "init",
-    "distance", "alignment", "feature_loss", "feature_weight", "task_weight", "kd", "dkd_alpha", "dkd_beta",
-    "temperature", "prediction_type", "optimizer", "schedule", "milestones", "gamma", "warmup_steps", "weight_decay",
-    "grad_clip", "ema_decay", "precision", "freeze_batch_norm", "validate_every", "save_every", "train_limit",
-    "split_seed", "device",
+    "dataset", "image_size", "teacher_checkpoint", "red_weight", "kd_weight", "steps", "batch_size", "learning_rate",
+    "seed", "init", "distance", "alignment", "feature_loss", "feature_weight", "task_weight", "kd", "dkd_alpha",
+    "dkd_beta", "temperature", "prediction_type", "optimizer", "schedule", "milestones", "gamma", "warmup_steps",
+    "weight_decay", "grad_clip", "ema_decay", "precision", "freeze_batch_norm", "validate_every", "save_every",
+    "train_limit", "split_seed", "device",
 )  # fmt: skip
 
 
@@ -51,10 +50,10 @@ class _Builder:
         self.found[name] = gr.Radio(list(options), value=self.values[name], label=label, **settings)
 
 
-def build(config: DistillConfig) -> dict[str, gr.components.Component]:
+def build(config: DistillConfig, data: DataPanel) -> dict[str, gr.components.Component]:
     """The controls by name, in the order of FIELDS; build them inside the Blocks context where they should stand."""
     form = _Builder(config)
-    form.radio("dataset", datasets(config))
+    form.found |= {"dataset": data.dataset, "image_size": data.image_size}
     form.radio("teacher_checkpoint", teachers(config.student, config.dataset), elem_classes="list")
     with gr.Row():
         form.number("red_weight", minimum=0)
@@ -133,14 +132,14 @@ def values(config: DistillConfig) -> dict[str, Any]:
     weight = config.weights["feature_loss"] if config.feature_loss else None
     shown |= {"feature_loss": config.feature_loss or NO_LOSS, "feature_weight": weight}
     shown["milestones"] = ", ".join(map(str, config.milestones))
-    return shown | {"alignment": config.student.alignment}
+    return shown | {"alignment": config.student.alignment, "image_size": config.student.image_size}
 
 
 def filled(config: DistillConfig) -> list[Any]:
     """Updates of all controls, in the order of FIELDS."""
     shown = values(config)
     updates = {name: shown[name] for name in FIELDS}
-    updates["dataset"] = gr.Radio(choices=datasets(config), value=config.dataset)
+    updates["dataset"] = gr.Radio(choices=data_panel.offered(config.student, also=config.dataset), value=config.dataset)
     updates["teacher_checkpoint"] = teacher_choice(config.student, config.dataset, shown["teacher_checkpoint"])
     return list(updates.values())
 
@@ -157,17 +156,6 @@ def _offered_teacher(offered: Sequence[tuple[str, str]], wanted: Any) -> str:
     return wanted if wanted in values else next(value for value in values if not value.startswith(PRETRAINED))
 
 
-def specs(student: StudentConfig) -> list[DatasetSpec]:
-    """The data sets of the table that a student can learn from, embedded ones first."""
-    task = "classification" if student.task == "classification" else "generation"
-    return [spec for spec in DATASETS.values() if task in spec.tasks]
-
-
-def datasets(config: DistillConfig) -> list[str]:
-    """Names of the data sets on offer, the config's own included."""
-    return list(dict.fromkeys([*(spec.name for spec in specs(config.student)), config.dataset]))
-
-
 def teachers(student: StudentConfig, dataset: str) -> list[tuple[str, str]]:
     """Teachers of a student as (title, value): checkpoints, torchvision's weights, and none."""
     found = choices.checkpoints(choices.teaches(student, dataset))
@@ -182,37 +170,28 @@ def teachers(student: StudentConfig, dataset: str) -> list[tuple[str, str]]:
 
 def read(student: Any, given: Sequence[Any]) -> DistillConfig:
     """Values as they come from the page, whatever they are, to a config; ValueError for what does not fit."""
-    if not isinstance(student, Mapping):
-        raise ValueError("There is no student yet; choose a preset, or one in Explore.")
     if len(given) != len(FIELDS):
         raise ValueError(f"{len(given)} settings came from the page; expected {len(FIELDS)}.")
     settings = dict(zip(FIELDS, given, strict=True))
-    chosen = StudentConfig.from_dict({**student, "alignment": settings.pop("alignment")})
+    chosen = dataclasses.replace(read_student(student), alignment=settings.pop("alignment"))
     if settings["feature_loss"] == NO_LOSS:
         settings |= {"feature_loss": None, "feature_weight": None}
-    dataset = settings["dataset"] = _dataset(settings["dataset"], chosen)
-    settings["teacher_checkpoint"] = _teacher(settings, chosen, dataset)
+    chosen = data_panel.fit(chosen, settings["dataset"], settings.pop("image_size"))
+    settings["teacher_checkpoint"] = _teacher(settings, chosen, settings["dataset"])
     settings["milestones"] = _milestones(settings["milestones"])
     settings["train_limit"] = settings["train_limit"] or None
     if settings["device"] not in devices():
         raise ValueError(f"Device {str(settings['device'])[:80]!r} is not on this machine.")
     config = DistillConfig(student=chosen, **settings)
-    with weightless():
-        build_student(chosen)  # strides that do not fit are said here, not in the run's log
+    check_teacher(config)
     return config
 
 
-def _dataset(value: Any, student: StudentConfig) -> str:
-    name = value if isinstance(value, str) else str(value)[:80]
-    if name not in DATASETS and not name.startswith(FOREIGN):
-        raise ValueError(f"No data set {name[:80]!r} here; expected one of {list(DATASETS)}.")
-    if name in DATASETS:
-        check_data(student, DATASETS[name])
-        sizes = DATASETS[name].image_sizes
-        if student.image_size not in sizes:
-            words = f"{sizes[0]} to {sizes[-1]}" if isinstance(sizes, range) else f"one of {list(sizes)}"
-            raise ValueError(f"{name} has no pictures of {student.image_size} px; expected {words}.")
-    return name
+def read_student(values: Any) -> StudentConfig:
+    """The student of the page's state; ValueError while there is none."""
+    if not isinstance(values, Mapping):
+        raise ValueError("There is no student yet; choose a preset, or one in Explore.")
+    return StudentConfig.from_dict(values)
 
 
 def _teacher(settings: Mapping[str, Any], student: StudentConfig, dataset: str) -> str | None:

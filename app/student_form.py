@@ -19,12 +19,12 @@ from .picker import StridePicker, check_strides_form
 from .plots import format_bytes, format_ratio
 from .results import peak_bytes
 from .signs import red_sign
-from .study import check_size, short_label, stride_choices, suggest_strides, teacher_tape
+from .study import short_label, stride_choices, suggest_strides, teacher_tape
 from .wording import describe_student
 
 # In the order of the page.
 FIELDS = (
-    "image_size", "architecture", "strides", "red", "gate", "gate_kernel", "residual_encoder", "residual_kernel",
+    "architecture", "strides", "red", "gate", "gate_kernel", "residual_encoder", "residual_kernel",
     "points", "teacher", "teacher_strides",
 )  # fmt: skip
 
@@ -33,7 +33,6 @@ def build(student: StudentConfig) -> dict[str, gr.components.Component]:
     """The controls by name, in the order of FIELDS; build them inside the Blocks context where they should stand."""
     shown = dict(zip(FIELDS, _values(student), strict=True))
     found: dict[str, gr.components.Component] = {}
-    found["image_size"] = gr.Number(shown["image_size"], label="Image side, px", precision=0, minimum=8)
     found["architecture"] = gr.Dropdown(
         networks(student), value=shown["architecture"], label="Student’s network", filterable=False
     )
@@ -75,8 +74,7 @@ def _values(student: StudentConfig) -> list[Any]:
     strides = own_strides(student.student_architecture) | dict(student.strides)
     blocks = [student.red is not None, red.gate, red.gate_kernel, red.residual_encoder, red.residual_kernel, red.points]
     teacher_strides = own_strides(student.teacher) | dict(student.teacher_strides)
-    head = [student.image_size, student.student_architecture, strides]
-    return [*head, *blocks, student.teacher, teacher_strides]
+    return [student.student_architecture, strides, *blocks, student.teacher, teacher_strides]
 
 
 def own_strides(network: str) -> dict[str, int]:
@@ -113,7 +111,6 @@ def read(student: Any, *given: Any) -> StudentConfig:
         red = REDConfig(**inside, points=points if isinstance(points, str) else str(points)[:80])
     chosen = dataclasses.replace(
         before,
-        image_size=check_size(settings["image_size"]),
         architecture=None if network == teacher else network,
         teacher=teacher,
         strides=_changed(strides, network),

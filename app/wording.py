@@ -15,6 +15,7 @@ from . import plots
 from .pins import describe_red
 
 ALIGNMENT_LABELS = {"asynchronous": "of the same map size", "stage-wise": "in the same place"}
+INIT_LABELS = {"scratch": "fresh", "teacher": "the teacher’s", "pretrained": "ImageNet’s (torchvision)"}
 KD_LABELS = {"kl": "all classes at once", "dkd": "true class apart (DKD)"}
 # What settings of DistillConfig are called, in the order in which they are shown.
 LABELS = {
@@ -52,7 +53,6 @@ LABELS = {
     "seed": "Seed",
     "device": "Device",
 }
-INIT_LABELS = {"scratch": "random", "teacher": "the teacher’s", "pretrained": "ImageNet’s"}
 STUDENT_LABELS = {
     "teacher": "Aligned with",
     "architecture": "Network",

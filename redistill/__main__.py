@@ -54,6 +54,11 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="figures of a checkpoint on its test split, and its memory")
     evaluate.add_argument("checkpoint", help="folder, or name of a shipped checkpoint")
+    evaluate.add_argument("--pictures", type=int, help="draw so many with a diffusion network and judge them too")
+    evaluate.add_argument("--features", default="emoji", help="to judge by: emoji or inception (default: %(default)s)")
+    evaluate.add_argument("--scheduler", default="ddim", help="ddim, ddpm or dpm-solver++ (default: %(default)s)")
+    evaluate.add_argument("--steps", type=int, default=40, help="denoising steps (default: %(default)s)")
+    evaluate.add_argument("--save", action="store_true", help="write these figures of the pictures into the checkpoint")
     evaluate.set_defaults(run=_evaluate)
 
     sample = commands.add_parser("sample", help="draw images with a diffusion checkpoint")
@@ -226,6 +231,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from . import checkpoint
     from .evaluate import count_parameters
 
+    if options.save and options.pictures is None:
+        raise ValueError("--save keeps the figures of pictures; give --pictures, such as --pictures 1000.")
     model = checkpoint.load(options.checkpoint)
     metadata = checkpoint.read_metadata(options.checkpoint)
     figures = {"checkpoint": options.checkpoint, "dataset": metadata.dataset}
@@ -237,7 +244,21 @@ def _evaluate(options: argparse.Namespace) -> None:
         "peak_bytes": profile.peak_bytes,
         "peak_layer": profile.peak_layer,
     }
+    if options.pictures is not None:
+        figures["quality"] = _quality(options)
     print(json.dumps(figures, indent=2))
+    if options.save:
+        checkpoint.add_metrics(options.checkpoint, {"quality": figures["quality"]})
+
+
+def _quality(options: argparse.Namespace) -> dict[str, Any]:
+    from .quality import judge_checkpoint, load_features
+
+    features = load_features(options.features)
+    judged = judge_checkpoint(
+        options.checkpoint, options.pictures, features=features, scheduler=options.scheduler, steps=options.steps
+    )
+    return judged.to_dict()
 
 
 def _test_figures(model, metadata) -> dict[str, float]:

@@ -100,7 +100,7 @@ def prepare(
         weights = load_teacher(config.student.student_architecture, config.student.num_classes, pretrained=True)
     model = build_student(config.student, weights=weights).to(place)
     problem = task.prepare(config, model, teacher, place, processes)
-    return task, problem, _start(config, model, problem.objective.adapters)
+    return task, problem, start(config, problem)
 
 
 def train_step(config: DistillConfig, task: Any, problem: Any, state: TrainingState) -> dict[str, float]:
@@ -150,7 +150,9 @@ def _train_mode(model: nn.Module, freeze_batch_norm: bool) -> None:
                 module.eval()
 
 
-def _start(config: DistillConfig, model: nn.Module, adapters: nn.Module) -> TrainingState:
+def start(config: DistillConfig, problem: Any) -> TrainingState:
+    """The state before the first step."""
+    model, adapters = problem.model, problem.objective.adapters
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else model
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     parameters += adapters.parameters()

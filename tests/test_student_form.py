@@ -71,19 +71,9 @@ def test_red_blocks_that_set_the_peak_are_said_on_the_card():
     assert "have become" not in student_form.card(CLUTTER)
 
 
-def test_other_pictures_bring_their_classes_and_sizes():
-    _, said, student, teachers, side = distill.take_dataset(CLUTTER.to_dict(), "cifar100", "none")
-    assert (student["num_classes"], student["image_size"], side, said) == (100, 64, 64, "")
-    large = dataclasses.replace(CLUTTER, image_size=128, num_classes=10).to_dict()
-    _, said, student, _, side = distill.take_dataset(large, "emoji-clutter", "none")
-    assert "no pictures of 128 px" in said and (student["num_classes"], side) == (50, 64)
-    assert [value for _, value in teachers.choices] == ["none"]
-
-
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"image_size": 0}, "Image size is 0"),
         ({"architecture": "unet_small"}, "is a network for diffusion"),
         ({"strides": {"conv1": 64}}, "reduce the image"),
         ({"gate": False, "residual_encoder": False}, "does nothing"),
@@ -102,4 +92,3 @@ def test_no_value_from_outside_breaks_the_students_controls(name):
         shown = distill.take_edit(CLUTTER.to_dict(), value, value, *given(CLUTTER, **{name: value}))
         assert len(shown) == 6
     assert "notice" in distill.take_edit(name, name, name, name)[1]
-    assert "notice" in distill.take_dataset(name, name, name)[1]
