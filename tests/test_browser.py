@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pictures import write_classes
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
@@ -502,3 +503,27 @@ def test_generation_stops_midway_and_draws_again(open_page):
     page.locator("#generate").click()
     expect(page.locator("#generate-said")).to_contain_text("Done")
     assert page.locator("#grids img").count() == 10
+
+
+def test_an_uploaded_zip_file_is_shown_and_chosen_to_train_a_teacher_on(open_page, tmp_path):
+    folder = write_classes(tmp_path / "source", {"cats": 6, "dogs": 6})
+    file = shutil.make_archive(str(tmp_path / "My pets"), "zip", folder)
+    page = open_page()
+    unfold(page, "tab", "Distill")
+    expect(page.locator("#pictures img").first).to_be_visible()
+    unfold(page, "button", "Use other pictures")
+    with page.expect_file_chooser() as chooser:
+        page.locator("#upload").click()
+    chooser.value.set_files(file)
+    expect(page.locator("#pictures")).to_contain_text(
+        "8 pictures to train on, 2 to validate, 2 to test. 2 classes: cats"
+    )
+    expect(page.locator("#pictures img")).to_have_count(8)
+    expect(page.get_by_label("my-pets (uploaded)")).to_be_checked()
+    expect(page.locator("#student")).to_contain_text("RED blocks")
+    page.locator("#teach").click()
+    expect(page.locator("#student")).to_contain_text("own strides")
+    expect(page.get_by_label("my-pets (uploaded)")).to_be_checked()
+    fill(page, "Or a data set of the Hugging Face Hub", "no id at all")
+    page.locator("#fetch").click()
+    expect(page.locator("#data-said")).to_contain_text("expected owner/name")
