@@ -25,6 +25,9 @@ from .teachers import load_teacher
 
 TASKS = {"classification": classification, "diffusion": diffusion}
 RANK_SEED = 500_000_003  # apart from the seeds of steps
+# From so many parameters on the CPU's optimizer takes one pass over them (4 times as fast), which rounds otherwise;
+# smaller networks keep the numbers of the runs made before.
+FUSED_FROM = 5_000_000
 
 
 @dataclass
@@ -156,10 +159,13 @@ def start(config: DistillConfig, problem: Any) -> TrainingState:
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else model
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     parameters += adapters.parameters()
+    settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if problem.device.type == "cuda" or sum(parameter.numel() for parameter in parameters) > FUSED_FROM:
+        settings["fused"] = True
     if config.optimizer == "sgd":
-        optimizer = torch.optim.SGD(parameters, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
+        optimizer = torch.optim.SGD(parameters, momentum=0.9, **settings)
     else:
-        optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(parameters, **settings)
     return TrainingState(model, averaged, adapters, optimizer)
 
 
