@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from .config import check_data
 from .datasets import Split, augment, find_dataset, load_split, normalize, shrink
+from .devices import prefers_speed
 from .objective import Objective, build_objective, forward_both
 from .parallel import ALONE, Processes
 from .sampling import sample, to_grid
@@ -69,6 +70,9 @@ def prepare(
     validation = load_split(config.dataset, "validation", size, JUDGED, config.split_seed).to(device)
     example = (torch.zeros(2, 3, size, size, device=device), torch.zeros(2, dtype=torch.long, device=device))
     objective = build_objective(config, model, teacher, example, processes)
+    for network in filter(None, (model, teacher, objective.adapters)):
+        if prefers_speed(network, device):
+            network.to(memory_format=torch.channels_last)
     scheduler = noise_scheduler(config.prediction_type)
     kind = spec.augmentation("generation")
     return Problem(config, model, teacher, objective, train, validation, kind, scheduler, device, processes)

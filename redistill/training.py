@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import classification, diffusion
 from .config import DistillConfig, check_teacher
-from .devices import check_device
+from .devices import check_device, prefers_speed
 from .measure import training_peak
 from .parallel import ALONE, Processes
 from .student import build_student
@@ -25,9 +25,6 @@ from .teachers import load_teacher
 
 TASKS = {"classification": classification, "diffusion": diffusion}
 RANK_SEED = 500_000_003  # apart from the seeds of steps
-# From so many parameters on the CPU's optimizer takes one pass over them (4 times as fast), which rounds otherwise;
-# smaller networks keep the numbers of the runs made before.
-FUSED_FROM = 5_000_000
 
 
 @dataclass
@@ -160,7 +157,7 @@ def start(config: DistillConfig, problem: Any) -> TrainingState:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     parameters += adapters.parameters()
     settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    if problem.device.type == "cuda" or sum(parameter.numel() for parameter in parameters) > FUSED_FROM:
+    if prefers_speed(model, problem.device):
         settings["fused"] = True
     if config.optimizer == "sgd":
         optimizer = torch.optim.SGD(parameters, momentum=0.9, **settings)
