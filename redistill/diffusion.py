@@ -27,8 +27,9 @@ PREVIEW_STEPS = 20
 JUDGING_ROUNDS = 8  # noises and times drawn for each image when a network is judged
 JUDGED = 1000  # images that validation uses; from so many on, one noise and time each will do
 JUDGING_BATCH = 64  # images at once
-# What `draw` costs, in images that `validate` judges: they pass the network once a step here, once a round there.
-DRAWING_COST = len(PREVIEW_SEEDS) * PREVIEW_STEPS / JUDGING_ROUNDS
+# What `draw` costs, in images that `validate` judges: they pass the network once a step here, and once to be measured,
+# and once a round there.
+DRAWING_COST = len(PREVIEW_SEEDS) * (PREVIEW_STEPS + 1) / JUDGING_ROUNDS
 
 
 @dataclass
