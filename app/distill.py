@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -13,24 +12,22 @@ import gradio as gr
 import torch
 
 from redistill.alignment import RULES
-from redistill.config import CHOICES, DistillConfig
-from redistill.datasets import DATASETS, find_dataset, load_split, shrink
+from redistill.config import CHOICES, DistillConfig, check_teacher
 from redistill.feature_losses import FEATURE_LOSSES
-from redistill.ghost import weightless
 from redistill.presets import PRESETS, find_preset
-from redistill.student import StudentConfig, build_student
+from redistill.student import StudentConfig
 
-from . import choices, jobs
-from .fragments import notice, picture_strip
+from . import choices, data_panel, jobs
+from .data_panel import DataPanel
+from .fragments import notice
 from .plots import format_bytes, format_ratio
 from .study import study
 from .watch import WatchPanel
-from .wording import ALIGNMENT_LABELS, KD_LABELS, describe_student, run_title
+from .wording import ALIGNMENT_LABELS, INIT_LABELS, KD_LABELS, describe_student, run_title
 
 NO_TEACHER = "none"
 NO_LOSS = "none"
 FIRST_PRESET = "quick"
-SAMPLES = 8  # pictures shown of a data set
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,8 @@ def build(tab: gr.Tab) -> DistillTab:
             refusal = gr.HTML(elem_id="refusal")
             start = gr.Button("Start", variant="primary", elem_id="start")
             with gr.Column(elem_classes="card"):
-                fields = _fields(preset.config)
+                data = DataPanel(preset.config)
+                fields = _fields(preset.config, data)
         panel = WatchPanel()
 
     form = [student, *fields.values()]
@@ -71,12 +69,34 @@ def build(tab: gr.Tab) -> DistillTab:
     start.click(start_run, form, [refusal, panel.runs, *panel.shown], **quiet)
     fields["alignment"].input(show_alignment, [student, fields["alignment"]], card, **quiet)
     fields["feature_loss"].input(published_weight, fields["feature_loss"], fields["feature_weight"], **quiet)
-    for event in (tab.select, fields["dataset"].change):
-        event(show_pictures, fields["dataset"], panel.pictures, show_progress="hidden", api_visibility="private")
+    _connect_data(tab, data, [about, card, refusal, presets, *form], panel)
     return DistillTab(shown=[about, card, refusal, presets, *form], change=change, panel=panel)
 
 
-def _fields(config: DistillConfig) -> dict[str, gr.components.Component]:
+def _connect_data(tab: gr.Tab, data: DataPanel, shown: list[Any], panel: WatchPanel) -> None:
+    """`shown`: what describes the student, then the form. Choosing pictures fits the student to them."""
+    form = shown[4:]
+    student, teacher = form[0], form[1 + FIELDS.index("teacher_checkpoint")]
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    fitted = [student, shown[1], data.said, data.dataset, data.image_size, teacher]
+    data.dataset.input(take_data, [student, data.dataset], fitted, **quiet)
+    data.image_size.input(take_data, [student, data.dataset, data.image_size], fitted, **quiet)
+    brought = gr.State(None)  # name of the data set that was brought in last
+    for event, handler, given in (
+        (data.upload.upload, data_panel.take_upload, data.upload),
+        (data.fetch.click, data_panel.take_hub_id, data.hub),
+        (data.hub.submit, data_panel.take_hub_id, data.hub),
+    ):
+        event(handler, given, [brought, data.said], show_progress_on=data.said, api_visibility="private").success(
+            take_brought, [student, brought, data.said], fitted, **quiet
+        )
+    asked = [student, data.dataset, data.image_size]
+    data.teach.click(take_teacher, asked, [data.said, *shown], queue=False, **quiet)
+    for event in (tab.select, data.dataset.change):
+        event(data_panel.show_pictures, data.dataset, panel.pictures, **quiet)
+
+
+def _fields(config: DistillConfig, data: DataPanel) -> dict[str, gr.components.Component]:
     """A control for every setting of a run, in the order of the page; `_values` fills them in the same order."""
     found: dict[str, gr.components.Component] = {}
     values = _values(config)
@@ -87,7 +107,7 @@ def _fields(config: DistillConfig) -> dict[str, gr.components.Component]:
     def radio(name: str, label: str, options: Sequence[Any]) -> None:
         found[name] = gr.Radio(list(options), value=values[name], label=label)
 
-    found["dataset"] = gr.Radio(_datasets(config.student), value=config.dataset, label="Pictures")
+    found["dataset"], found["image_size"] = data.dataset, data.image_size
     offered = _teachers(config.student, config.dataset)
     found["teacher_checkpoint"] = gr.Radio(
         offered, value=values["teacher_checkpoint"], label="Teacher", elem_classes="list"
@@ -101,7 +121,7 @@ def _fields(config: DistillConfig) -> dict[str, gr.components.Component]:
     with gr.Row():
         number("learning_rate", "Learning rate", minimum=0)
         number("seed", "Seed", precision=0)
-    radio("init", "Weights to start from", CHOICES["init"])
+    radio("init", "Weights to start from", [(INIT_LABELS[init], init) for init in CHOICES["init"]])
     with gr.Accordion("More settings", open=False):
         radio("distance", "Distance of the RED loss", CHOICES["distance"])
         radio("alignment", "Learns from the teacher’s layer", [(ALIGNMENT_LABELS[rule], rule) for rule in RULES])
@@ -145,15 +165,14 @@ def _values(config: DistillConfig) -> dict[str, Any]:
     values["teacher_checkpoint"] = wanted if wanted in offered else offered[0]
     weight = config.weights["feature_loss"] if config.feature_loss else None
     values |= {"feature_loss": config.feature_loss or NO_LOSS, "feature_weight": weight}
-    return values | {"alignment": config.student.alignment}
+    return values | {"alignment": config.student.alignment, "image_size": config.student.image_size}
 
 
 FIELDS = (
-    "dataset", "teacher_checkpoint", "red_weight", "kd_weight", "steps", "batch_size", "learning_rate", "seed", "init",
-    "distance", "alignment", "feature_loss", "feature_weight", "task_weight", "kd", "dkd_alpha", "dkd_beta",
-    "temperature", "prediction_type", "optimizer", "schedule", "warmup_steps", "weight_decay", "grad_clip",
-    "ema_decay", "validate_every", "save_every", "train_limit", "split_seed",
-    "device",
+    "dataset", "image_size", "teacher_checkpoint", "red_weight", "kd_weight", "steps", "batch_size", "learning_rate",
+    "seed", "init", "distance", "alignment", "feature_loss", "feature_weight", "task_weight", "kd", "dkd_alpha",
+    "dkd_beta", "temperature", "prediction_type", "optimizer", "schedule", "warmup_steps", "weight_decay", "grad_clip",
+    "ema_decay", "validate_every", "save_every", "train_limit", "split_seed", "device",
 )  # fmt: skip
 
 
@@ -217,16 +236,55 @@ def published_weight(feature_loss: Any) -> float | None:
 
 
 def adapt(student: StudentConfig) -> tuple[StudentConfig, str]:
-    """The student on the pictures there are (their classes, a side they come in), and a sentence where that differs."""
-    spec = _specs(student)[0]
-    size = student.image_size if student.image_size in spec.image_sizes else spec.default_size
-    classes = None if student.task == "diffusion" else spec.num_classes
-    adapted = dataclasses.replace(student, image_size=size, num_classes=classes)
-    if size == student.image_size:
+    """The student on the pictures that are drawn here, and a sentence where their size is not the one asked for."""
+    dataset = find_preset("faces" if student.task == "diffusion" else "default").config.dataset
+    adapted = data_panel.fit(student, dataset)
+    if adapted.image_size == student.image_size:
         return adapted, ""
-    with weightless():
-        build_student(adapted)  # the strides must fit the smaller picture too
-    return adapted, f"{spec.name} has no pictures of {student.image_size} px, so the student is distilled at {size} px."
+    return adapted, (
+        f"{dataset} has no pictures of {student.image_size} px, so the student is distilled at {adapted.image_size} px."
+    )
+
+
+def take_data(student: Any, dataset: Any, image_size: Any = None) -> list[Any]:
+    """Fit the student to pictures that were chosen, and offer the teachers that have learnt from them."""
+    try:
+        fitted = data_panel.fit(_student(student), dataset, image_size)
+        teachers = _teachers(fitted, dataset)
+    except ValueError as error:
+        return [gr.skip(), gr.skip(), notice("", str(error)), gr.skip(), gr.skip(), gr.skip()]
+    offered = data_panel.offered(fitted, also=dataset)
+    return [
+        fitted.to_dict(),
+        _student_card(fitted),
+        "",
+        gr.Radio(choices=offered, value=dataset),
+        fitted.image_size,
+        gr.Radio(choices=teachers, value=teachers[0][1]),
+    ]
+
+
+def take_brought(student: Any, dataset: Any, said: Any) -> list[Any]:
+    """Choose the pictures that were brought in; without any, what was said about that stays."""
+    if dataset is None:
+        return [gr.skip() for _ in range(6)]
+    return take_data(student, dataset)
+
+
+def take_teacher(student: Any, dataset: Any, image_size: Any) -> list[Any]:
+    """Fill the form with a teacher of the student, to be trained on the pictures that are chosen, or say why not."""
+    try:
+        taught = _student(student)
+        own = {"strides": taught.teacher_strides, "architecture": None, "red": None, "alignment": "asynchronous"}
+        teacher = data_panel.fit(dataclasses.replace(taught, **own), dataset, image_size)
+        base = find_preset("faces-teacher" if teacher.task == "diffusion" else "teacher").config
+        config = dataclasses.replace(base, student=teacher, dataset=dataset)
+    except ValueError as error:
+        return [notice("", str(error)), *[gr.skip() for _ in range(4)], *_nothing()]
+    said = (
+        "A teacher at its network’s own strides. Once its run has finished, students of these pictures can choose it."
+    )
+    return ["", f"<p class='subline'>{said}</p>", _student_card(teacher), "", None, teacher.to_dict(), *_filled(config)]
 
 
 def start_run(student: Any, *values: Any) -> list[Any]:
@@ -241,19 +299,13 @@ def start_run(student: Any, *values: Any) -> list[Any]:
 
 def read_form(student: Any, values: Sequence[Any]) -> DistillConfig:
     """Values as they come from the page, whatever they are, to a config; ValueError for what does not fit."""
-    if not isinstance(student, Mapping):
-        raise ValueError("There is no student yet; choose a preset, or one in Explore.")
     settings = dict(zip(FIELDS, values, strict=True))
-    chosen = StudentConfig.from_dict({**student, "alignment": settings.pop("alignment")})
+    chosen = dataclasses.replace(_student(student), alignment=settings.pop("alignment"))
     if settings["feature_loss"] == NO_LOSS:
         settings |= {"feature_loss": None, "feature_weight": None}
     teacher = settings.pop("teacher_checkpoint")
-    dataset = settings["dataset"] if isinstance(settings["dataset"], str) else str(settings["dataset"])[:80]
-    spec = find_dataset(dataset)
-    if chosen.image_size not in spec.image_sizes:
-        raise ValueError(
-            f"{dataset} has no pictures of {chosen.image_size} px; expected one of {list(spec.image_sizes)}."
-        )
+    dataset = settings["dataset"]
+    chosen = data_panel.fit(chosen, dataset, settings.pop("image_size"))
     if teacher in (None, "", NO_TEACHER):
         if settings["kd_weight"] or settings["init"] == "teacher" or settings["feature_loss"]:
             raise ValueError(
@@ -269,15 +321,20 @@ def read_form(student: Any, values: Sequence[Any]) -> DistillConfig:
     if settings["device"] not in ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))):
         raise ValueError(f"Device {str(settings['device'])[:80]!r} is not on this machine.")
     config = DistillConfig(student=chosen, teacher_checkpoint=folder, **settings)
-    with weightless():
-        build_student(chosen)  # strides that do not fit are said here, not in the run's log
+    check_teacher(config)
     return config
+
+
+def _student(values: Any) -> StudentConfig:
+    if not isinstance(values, Mapping):
+        raise ValueError("There is no student yet; choose a preset, or one in Explore.")
+    return StudentConfig.from_dict(values)
 
 
 def _filled(config: DistillConfig) -> list[Any]:
     values = _values(config)
     updates = {name: values[name] for name in FIELDS}
-    updates["dataset"] = gr.Radio(choices=_datasets(config.student), value=config.dataset)
+    updates["dataset"] = gr.Radio(choices=data_panel.offered(config.student, also=config.dataset), value=config.dataset)
     offered = _teachers(config.student, config.dataset)
     updates["teacher_checkpoint"] = gr.Radio(choices=offered, value=values["teacher_checkpoint"])
     return list(updates.values())
@@ -285,18 +342,6 @@ def _filled(config: DistillConfig) -> list[Any]:
 
 def _nothing() -> list[Any]:
     return [gr.skip() for _ in range(len(FIELDS) + 1)]
-
-
-def _specs(student: StudentConfig) -> list[Any]:
-    task = "classification" if student.task == "classification" else "generation"
-    specs = [spec for spec in DATASETS.values() if task in spec.tasks]
-    if not specs:
-        raise ValueError(f"There are no pictures for {student.task} here.")
-    return specs
-
-
-def _datasets(student: StudentConfig) -> list[str]:
-    return [spec.name for spec in _specs(student)]
 
 
 def _teachers(student: StudentConfig, dataset: str) -> list[tuple[str, str]]:
@@ -325,20 +370,3 @@ def _student_card(student: StudentConfig) -> str:
         f'<div class="card-title">Student</div><p class="student">{escape(describe_student(student))}, '
         f'{student.image_size} px</p><p class="subline">{memory}</p>'
     )
-
-
-def show_pictures(dataset: Any) -> str:
-    """A few pictures of a data set, and whom they are owed to."""
-    try:
-        return _pictures(dataset if isinstance(dataset, str) else str(dataset)[:80])
-    except (ValueError, OSError) as error:
-        return notice("", str(error))
-
-
-@lru_cache(maxsize=8)
-def _pictures(dataset: str) -> str:
-    spec = find_dataset(dataset)
-    split = load_split(dataset, "train", spec.default_size, limit=SAMPLES)
-    images = shrink(split.images, spec.default_size)
-    names = [spec.class_names[label] for label in split.labels.tolist()]
-    return picture_strip(list(images), names, f"Some pictures of {dataset}", spec.attribution)

@@ -37,13 +37,13 @@ def image_tag(image: Tensor, alt: str) -> str:
     return f'<img class="picture" alt="{escape(alt)}" src="data:image/png;base64,{data}">'
 
 
-def picture_strip(images: Sequence[Tensor], names: Sequence[str], title: str, attribution: str) -> str:
-    """A few pictures with what they show, and whom they are owed to."""
+def picture_strip(images: Sequence[Tensor], names: Sequence[str], title: str, attribution: str, facts: str = "") -> str:
+    """A few pictures with what they show, what there is to know about them (HTML), and whom they are owed to."""
     figures = "".join(
         f"<figure>{image_tag(image, name)}<figcaption>{escape(name)}</figcaption></figure>"
         for image, name in zip(images, names, strict=True)
     )
     return (
-        f'<div class="card"><div class="card-title">{escape(title)}</div><div class="strip">{figures}</div>'
-        f'<p class="subline">{escape(attribution)}</p></div>'
+        f'<div class="card"><div class="card-title">{escape(title)}</div><p class="subline">{facts}</p>'
+        f'<div class="strip">{figures}</div><p class="subline">{escape(attribution)}</p></div>'
     )

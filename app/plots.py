@@ -112,6 +112,15 @@ def loss_figure(records: Sequence[Mapping[str, Any]], steps: int) -> dict[str, A
     return {"data": data, "layout": _curves_layout(steps, {"rangemode": "tozero"})}
 
 
+def step_figure(records: Sequence[Mapping[str, Any]], steps: int, name: str) -> dict[str, Any]:
+    """One figure of every step against the step: "learning_rate" or "images_per_second"."""
+    rows = [record for record in records if record.get("kind") == "step"]
+    x, y = thin([(row["step"], row[name]) for row in rows if _finite(row.get(name))])
+    line = _line(name.replace("_", " "), x, y, GREY, "%{y:.3g}")
+    layout = _curves_layout(steps, {"rangemode": "tozero", "nticks": 4})
+    return {"data": [line], "layout": layout | {"showlegend": False, "margin": {"l": 46, "r": 10, "t": 8, "b": 26}}}
+
+
 def score_figure(records: Sequence[Mapping[str, Any]], steps: int, teacher: float | None = None) -> dict[str, Any]:
     """The validation score against the step, and the teacher's as a line, from a run's records."""
     rows = [record for record in records if record.get("kind") == "validation"]

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping, Sequence
-from html import escape
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
-from redistill import checkpoint
-
 from . import jobs, plots
-from .fragments import notice, progress_bar
+from . import watch_view as view
+from .actions import event_values
+from .fragments import notice
 from .liveplot import LivePlot
 from .liveradio import LiveRadio
+from .savefiles import SaveFiles
 
 SECONDS = 1.0  # between looks at the files
-STATE_WORDS = {
-    "queued": "waiting for the run before it",
-    "starting": "starting",
-    "running": "running",
-    "stopping": "stopping",
-    "finished": "finished",
-    "stopped": "stopped",
-    "failed": "failed",
-    "interrupted": "interrupted",
-    "broken": "unreadable",
-}
+FILES = {jobs.LOG_FILE: "Save log", "config.json": "Save config", "metrics.jsonl": "Save metrics"}
+MAX_SAVED = 8_000_000  # bytes of a file that are saved: its end
+QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 class WatchPanel:
@@ -36,49 +28,63 @@ class WatchPanel:
     def __init__(self) -> None:
         with gr.Column(min_width=320, elem_classes="results"):
             with gr.Column(elem_classes="card"):
-                self.progress = gr.HTML(_NO_RUNS, elem_id="progress")
+                self.progress = gr.HTML(view.NO_RUNS, elem_id="progress")
                 with gr.Row(elem_classes="quiet-buttons"):
                     stop = gr.Button("Stop", size="sm", interactive=False, elem_id="stop")
                     resume = gr.Button("Go on", size="sm", interactive=False, elem_id="resume")
                     delete = gr.Button("Delete", size="sm", interactive=False, elem_id="delete")
-                self.said = gr.HTML()
+                with gr.Row(elem_classes="quiet-buttons confirm", visible=False) as self.confirm:
+                    self.question = gr.HTML(elem_id="delete-question")
+                    confirm = gr.Button("Delete for good", size="sm", variant="stop", elem_id="delete-confirm")
+                    keep = gr.Button("Keep it", size="sm", elem_id="delete-keep")
+                files = SaveFiles(FILES, elem_id="save-files")
+                self.said = gr.HTML(elem_id="run-said")
             with gr.Row(elem_classes="pair"):
-                with gr.Column(elem_classes="card chart", min_width=280):
-                    gr.HTML('<div class="card-title">Losses</div>')
-                    self.losses = LivePlot(height=250, label="Losses against steps", elem_id="losses")
-                with gr.Column(elem_classes="card chart", min_width=280):
-                    gr.HTML('<div class="card-title">Validation</div>')
-                    self.scores = LivePlot(height=250, label="Validation score against steps", elem_id="scores")
+                self.losses = _chart("Losses", "losses", 250, "parts before their weights")
+                self.scores = _chart("Validation", "scores", 250)
+            with gr.Row(elem_classes="pair"):
+                self.rate = _chart("Learning rate", "rate", 150)
+                self.speed = _chart("Images per second", "speed", 150)
             self.samples = gr.HTML()
         with gr.Column(min_width=320, elem_classes="more"):
             with gr.Column(elem_classes="card"):
                 self.runs = LiveRadio([], label="Runs", elem_id="runs", elem_classes="list")
             self.pictures = gr.HTML(elem_id="pictures")
-        self.buttons = [stop, resume, delete]
-        self.seen = gr.State(None)
-        self.shown = [self.seen, self.progress, *self.buttons, self.losses, self.scores, self.samples]
-        quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        self.runs.input(show, self.runs, self.shown, **quiet)
-        gr.Timer(SECONDS).tick(look, [self.runs, self.seen], [self.runs, *self.shown], **quiet)
-        for button, action in ((stop, stop_run), (resume, resume_run), (delete, delete_run)):
-            button.click(action, self.runs, [self.said, self.runs, *self.shown], **quiet)
+        self.seen, self.asked = gr.State(None), gr.State(None)
+        charts = [self.losses, self.scores, self.rate, self.speed]
+        self.shown = [self.seen, self.progress, stop, resume, delete, *charts, self.samples]
+        everything = [self.said, self.runs, *self.shown]
+        self.runs.input(show, self.runs, self.shown, **QUIET)
+        gr.Timer(SECONDS).tick(look, [self.runs, self.seen], everything, **QUIET)
+        stop.click(stop_run, self.runs, everything, **QUIET)
+        resume.click(resume_run, self.runs, everything, **QUIET)
+        question = [self.asked, self.confirm, self.question]
+        delete.click(ask_to_delete, self.runs, question, **QUIET)
+        keep.click(lambda: _asked(None), None, question, **QUIET)
+        self.runs.input(lambda: _asked(None), None, question, **QUIET)
+        confirm.click(delete_run, self.asked, [*question, *everything], **QUIET)
+        files.ask(save_file, self.runs, [files, self.said], **QUIET)
 
     def attach(self, page: gr.Blocks) -> None:
         """Show what there is as soon as the page opens."""
-        page.load(
-            open_page, None, [self.runs, *self.shown], queue=False, show_progress="hidden", api_visibility="private"
-        )
+        page.load(open_page, None, [self.runs, *self.shown], **QUIET)
 
     @staticmethod
     def nothing() -> list[Any]:
         """No change of `shown`."""
-        return [gr.skip() for _ in range(8)]
+        return [gr.skip() for _ in range(10)]
 
     @staticmethod
     def select(name: str | None) -> list[Any]:
         """Values of `runs` and `shown` with this run chosen."""
         runs = jobs.list_runs()
         return [LiveRadio(choices=_labels(runs), value=name), *_drawn(runs, name)]
+
+
+def _chart(title: str, name: str, height: int, remark: str = "") -> LivePlot:
+    with gr.Column(elem_classes="card chart", min_width=280):
+        gr.HTML(f'<div class="card-title">{title}{f" <span>{remark}</span>" if remark else ""}</div>')
+        return LivePlot(height=height, label=f"{title} against steps", elem_id=name)
 
 
 def open_page() -> list[Any]:
@@ -93,12 +99,15 @@ def look(name: Any, seen: Any) -> list[Any]:
     chosen = name if name in [run.name for run in runs] else None
     signature = _signature(runs, chosen)
     if seen == signature:
-        return [gr.skip(), *WatchPanel.nothing()]
+        return [gr.skip(), gr.skip(), *WatchPanel.nothing()]
     if isinstance(seen, list) and seen[:1] == signature[:1] and chosen == name:
-        return [gr.skip(), *_drawn(runs, chosen)]
+        return [gr.skip(), gr.skip(), *_drawn(runs, chosen)]
+    said = gr.skip()
+    if isinstance(name, str) and chosen is None:
+        said = notice("", "The run that was shown is gone: its folder has been deleted.", kind="hint")
     if chosen is None and runs:
         chosen = runs[0].name
-    return WatchPanel.select(chosen)
+    return [said, *WatchPanel.select(chosen)]
 
 
 def show(name: Any) -> list[Any]:
@@ -116,9 +125,41 @@ def resume_run(name: Any) -> list[Any]:
     return _act(jobs.resume, name)
 
 
-def delete_run(name: Any) -> list[Any]:
-    """Delete the chosen run."""
-    return _act(jobs.delete, name)
+def ask_to_delete(name: Any) -> list[Any]:
+    """Whether the chosen run is to be deleted: nothing happens yet."""
+    try:
+        return _asked(jobs.read_run(name))
+    except ValueError as error:
+        return [None, gr.Row(visible=True), notice("", str(error))]
+
+
+def delete_run(asked: Any) -> list[Any]:
+    """Delete the run that was asked about, whichever is chosen by now."""
+    return [*_asked(None), *_act(jobs.delete, asked)]
+
+
+def _asked(run: jobs.Run | None) -> list[Any]:
+    if run is None:
+        return [None, gr.Row(visible=False), ""]
+    words = f"Delete “{run.title}” with its checkpoint, curves and log?"
+    return [run.name, gr.Row(visible=True), notice("", words, kind="hint")]
+
+
+def save_file(event: gr.EventData, name: Any) -> list[Any]:
+    """A file of the chosen run, for the browser to save."""
+    try:
+        file = event_values(event).get("save")
+        if file not in FILES:
+            raise ValueError(f"No file {str(file)[:80]!r} to save; expected one of {list(FILES)}.")
+        path = jobs.read_run(name).path / file
+        with open(path, "rb") as content:
+            content.seek(max(0, path.stat().st_size - MAX_SAVED))
+            text = content.read(MAX_SAVED).decode(errors="replace")
+    except FileNotFoundError:
+        return [gr.skip(), notice("", f"This run has no {file} yet.", kind="hint")]
+    except (ValueError, OSError) as error:
+        return [gr.skip(), notice("", str(error))]
+    return [{"name": f"{name}-{file}", "text": text, "asked": time.time_ns()}, ""]
 
 
 def _act(action: Any, name: Any) -> list[Any]:
@@ -135,7 +176,7 @@ def _act(action: Any, name: Any) -> list[Any]:
 
 
 def _labels(runs: Sequence[jobs.Run]) -> list[tuple[str, str]]:
-    return [(f"{run.title} · {STATE_WORDS[run.state]}", run.name) for run in runs]
+    return [(f"{run.title} · {view.STATE_WORDS[run.state]}", run.name) for run in runs]
 
 
 def _signature(runs: Sequence[jobs.Run], name: Any) -> list[Any]:
@@ -150,84 +191,24 @@ def _drawn(runs: Sequence[jobs.Run], name: Any) -> list[Any]:
     signature = _signature(runs, name)
     run = next((run for run in runs if run.name == name), None)
     if run is None:
-        off = [gr.Button(interactive=False)] * 3
-        return [signature, _NO_RUNS, *off, plots.loss_figure([], 1), plots.score_figure([], 1), ""]
+        return [signature, view.NO_RUNS, *[gr.Button(interactive=False)] * 3, *_figures([], 1, None), ""]
     records = jobs.records(run)
-    teacher = teacher_score(run)
+    teacher = view.teacher_score(run)
     return [
         signature,
-        _progress(run, records, teacher),
+        view.progress(run, records, teacher),
         gr.Button(interactive=run.state in jobs.ALIVE and run.state != "stopping"),
         gr.Button(interactive=run.state in jobs.RESUMABLE),
         gr.Button(interactive=run.state not in jobs.ALIVE),
-        plots.loss_figure(records, run.steps),
-        plots.score_figure(records, run.steps, teacher),
-        _latest_samples(run),
+        *_figures(records, run.steps, teacher),
+        view.latest_samples(run),
     ]
 
 
-def teacher_score(run: jobs.Run) -> float | None:
-    """The test figure of the run's teacher: accuracy, or the loss of its prediction; None where it is not known."""
-    folder = run.config.get("teacher_checkpoint")
-    if not folder:
-        return None
-    try:
-        figures = checkpoint.read_metadata(folder).metrics
-    except (ValueError, OSError):
-        return None
-    score = figures.get("test_accuracy", figures.get("test_prediction_loss"))
-    return score if isinstance(score, (int, float)) else None
-
-
-def _progress(run: jobs.Run, records: Sequence[Mapping[str, Any]], teacher: float | None) -> str:
-    share = run.step / run.steps if run.steps else 0.0
-    words = [STATE_WORDS[run.state], f"step {run.step:,} of {run.steps:,}" if run.step else ""]
-    rates = [
-        row["images_per_second"] for row in records[-30:] if row.get("kind") == "step" and row.get("images_per_second")
+def _figures(records: Sequence[Any], steps: int, teacher: float | None) -> list[Any]:
+    return [
+        plots.loss_figure(records, steps),
+        plots.score_figure(records, steps, teacher),
+        plots.step_figure(records, steps, "learning_rate"),
+        plots.step_figure(records, steps, "images_per_second"),
     ]
-    if run.state == "running" and not run.step:
-        words[1] = "preparing the pictures; the first time takes about a minute"
-    if run.state == "running" and rates:
-        rate = sorted(rates)[len(rates) // 2]
-        left = (run.steps - run.step) * int(run.config.get("batch_size", 1)) / rate
-        words += [f"{rate:,.0f} images/s", f"about {plots.format_duration(left)} left"]
-    bar = progress_bar(run.title, run.state, 1.0 if run.state == "finished" else share, " · ".join(filter(None, words)))
-    if run.error:
-        bar += notice("", run.error)
-    final = next((row for row in reversed(records) if row.get("kind") == "final"), None)
-    return bar + (_result(final, teacher) if final else "")
-
-
-def _result(final: Mapping[str, Any], teacher: float | None) -> str:
-    """The figures on the test pictures, in a sentence."""
-    seconds = plots.format_duration(final.get("seconds", 0))
-    if "test_accuracy" in final:
-        text = f"<strong>{plots.format_percent(final['test_accuracy'])}</strong> test accuracy"
-        text += f", the teacher has {plots.format_percent(teacher)}" if teacher is not None else ""
-    else:
-        text = (
-            f"Test loss of the prediction <strong>{plots.format_number(final.get('test_prediction_loss', 0))}</strong>"
-        )
-        text += f", the teacher has {plots.format_number(teacher)}" if teacher is not None else ""
-    return (
-        f'<p class="result">{text}. <span>{seconds} on {escape(str(final.get("device", "this machine")))}.</span></p>'
-    )
-
-
-def _latest_samples(run: jobs.Run) -> str:
-    """The images that a diffusion run drew last."""
-    drawn = sorted((run.path / "samples").glob("step-*.png"))
-    if not drawn:
-        return ""
-    try:
-        data = base64.b64encode(drawn[-1].read_bytes()).decode()
-    except OSError:
-        return ""
-    step = int(drawn[-1].stem.removeprefix("step-"))
-    return (
-        f'<div class="card"><div class="card-title">Drawn at step {step:,} <span>same seeds every time</span></div>'
-        f'<img class="pixels" alt="images drawn at step {step}" src="data:image/png;base64,{data}"></div>'
-    )
-
-
-_NO_RUNS = '<p class="headline">No run yet.</p><p class="subline">Choose a preset on the left and press Start.</p>'

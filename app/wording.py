@@ -15,6 +15,7 @@ from . import plots
 from .pins import describe_red
 
 ALIGNMENT_LABELS = {"asynchronous": "of the same map size", "stage-wise": "in the same place"}
+INIT_LABELS = {"scratch": "fresh", "teacher": "the teacher’s", "pretrained": "ImageNet’s (torchvision)"}
 KD_LABELS = {"kl": "all classes at once", "dkd": "true class apart (DKD)"}
 # What settings of DistillConfig are called, in the order in which they are shown.
 LABELS = {
@@ -35,6 +36,7 @@ LABELS = {
     "steps": "Steps",
     "batch_size": "Batch",
     "train_limit": "Training images",
+    "split_seed": "Seed of the splits",
     "optimizer": "Optimizer",
     "learning_rate": "Learning rate",
     "schedule": "Learning-rate schedule",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import signal
 import sys
 import typing
@@ -53,6 +54,11 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="figures of a checkpoint on its test split, and its memory")
     evaluate.add_argument("checkpoint", help="folder, or name of a shipped checkpoint")
+    evaluate.add_argument("--pictures", type=int, help="draw so many with a diffusion network and judge them too")
+    evaluate.add_argument("--features", default="emoji", help="to judge by: emoji or inception (default: %(default)s)")
+    evaluate.add_argument("--scheduler", default="ddim", help="ddim, ddpm or dpm-solver++ (default: %(default)s)")
+    evaluate.add_argument("--steps", type=int, default=40, help="denoising steps (default: %(default)s)")
+    evaluate.add_argument("--save", action="store_true", help="write these figures of the pictures into the checkpoint")
     evaluate.set_defaults(run=_evaluate)
 
     sample = commands.add_parser("sample", help="draw images with a diffusion checkpoint")
@@ -97,7 +103,8 @@ def _add_setting_options(command: argparse.ArgumentParser) -> None:
             # "int | None" is an int on the command line, "tuple[int, ...]" a list with commas.
             hint = hints[item.name]
             kind = _numbers if typing.get_origin(hint) is tuple else next(iter(typing.get_args(hint)), hint)
-            group.add_argument(f"--{item.name.replace('_', '-')}", type=kind, dest=f"set_{item.name}")
+            how = {"action": argparse.BooleanOptionalAction} if hint is bool else {"type": kind}
+            group.add_argument(f"--{item.name.replace('_', '-')}", dest=f"set_{item.name}", default=None, **how)
     group = command.add_argument_group("the student")
     group.add_argument("--teacher", dest="student_teacher", help="network of the teacher, such as resnet18")
     group.add_argument("--architecture", dest="student_architecture", help="the student's network, if another")
@@ -123,9 +130,12 @@ def _train(options: argparse.Namespace) -> None:
 
     config = _run_config(options)
     run_dir = options.run_dir or Path("runs") / f"{options.preset}-{config.seed}"
-    print(f"Run folder: {run_dir}")
+    quiet = int(os.environ.get("RANK", 0)) > 0  # of several processes the first one reports
+    tell = (lambda text: None) if quiet else tqdm.write
+    tell(f"Run folder: {run_dir}")
+    asked_to_stop = _stop_signals()
     last: dict[str, Any] = {}
-    with tqdm(total=config.steps, unit="step", dynamic_ncols=True) as bar:
+    with tqdm(total=config.steps, unit="step", dynamic_ncols=True, disable=quiet) as bar:
         for record in distill(config, run_dir):
             last = record
             if record["kind"] == "step":
@@ -133,13 +143,32 @@ def _train(options: argparse.Namespace) -> None:
                 parts = {name: f"{value:.4f}" for name, value in record.items() if name.endswith("loss")}
                 bar.set_postfix(parts, refresh=False)
             else:
-                tqdm.write(json.dumps(record))
+                tell(json.dumps(record))
+            if asked_to_stop and record["kind"] != "final":
+                raise KeyboardInterrupt
     if last.get("kind") == "final":
-        print(f"Finished: {run_dir / 'student'} holds the checkpoint.")
+        tell(f"Finished: {run_dir / 'student'} holds the checkpoint.")
     elif last:
-        print(f"Stopped at step {last['step']} of {config.steps}; the same command continues the run.")
+        tell(f"Stopped at step {last['step']} of {config.steps}; the same command continues the run.")
     else:
-        print("This run had finished before; give another --run-dir to run it again.")
+        tell("This run had finished before; give another --run-dir to run it again.")
+
+
+def _stop_signals() -> list[int]:
+    """Let Ctrl-C and SIGTERM end the run after the step that is going; a second one ends it at once.
+
+    Returns a list that holds the signal as soon as one came.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note)
+    return came
 
 
 def _estimate(options: argparse.Namespace) -> None:
@@ -202,6 +231,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from . import checkpoint
     from .evaluate import count_parameters
 
+    if options.save and options.pictures is None:
+        raise ValueError("--save keeps the figures of pictures; give --pictures, such as --pictures 1000.")
     model = checkpoint.load(options.checkpoint)
     metadata = checkpoint.read_metadata(options.checkpoint)
     figures = {"checkpoint": options.checkpoint, "dataset": metadata.dataset}
@@ -213,7 +244,21 @@ def _evaluate(options: argparse.Namespace) -> None:
         "peak_bytes": profile.peak_bytes,
         "peak_layer": profile.peak_layer,
     }
+    if options.pictures is not None:
+        figures["quality"] = _quality(options)
     print(json.dumps(figures, indent=2))
+    if options.save:
+        checkpoint.add_metrics(options.checkpoint, {"quality": figures["quality"]})
+
+
+def _quality(options: argparse.Namespace) -> dict[str, Any]:
+    from .quality import judge_checkpoint, load_features
+
+    features = load_features(options.features)
+    judged = judge_checkpoint(
+        options.checkpoint, options.pictures, features=features, scheduler=options.scheduler, steps=options.steps
+    )
+    return judged.to_dict()
 
 
 def _test_figures(model, metadata) -> dict[str, float]:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from .datasets import credit
-from .run import read_json, write_json
+from .run import read_json, write_json, write_text
 from .student import StudentConfig, build_student
 
 FORMAT = 1
@@ -134,7 +134,7 @@ def model_card(metadata: Metadata) -> str:
     """A model card in Markdown: what the network is, its figures, and the settings that made it."""
     student, training, metrics = metadata.student, metadata.training, metadata.metrics
     shown = {name: value for name, value in metrics.items() if name not in ("kind", "step")}
-    rows = "\n".join(f"| {name} | {value} |" for name, value in shown.items())
+    rows = "\n".join(f"| {name} | {value} |" for name, value in _flat(shown).items())
     owner, license_name = credit(metadata.dataset)
     library = "diffusers" if student.task == "diffusion" else "redistill"
     title = f"{student.student_architecture}, {metadata.dataset} at {student.image_size} px"
@@ -146,3 +146,24 @@ def model_card(metadata: Metadata) -> str:
         f"| figure | value |\n| --- | --- |\n| seed | {training.get('seed')} |\n"
         f"| steps | {training.get('steps')} |\n{rows}\n\n```json\n{settings}\n```\n"
     )
+
+
+def _flat(figures: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Figures that hold figures, one a row."""
+    flat: dict[str, Any] = {}
+    for name, value in figures.items():
+        flat |= _flat(value, f"{prefix}{name} ") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def add_metrics(folder: str | Path, metrics: Mapping[str, Any]) -> Metadata:
+    """Put further figures into a checkpoint's `config.json` and model card, and return what it says now.
+
+    Raises ValueError for what is no checkpoint; on a full disk what was there stays.
+    """
+    folder = find(folder)
+    metadata = read_metadata(folder)
+    metadata = dataclasses.replace(metadata, metrics={**metadata.metrics, **metrics})
+    write_json(folder / "config.json", read_json(folder / "config.json") | {"metrics": dict(metadata.metrics)})
+    write_text(folder / "README.md", model_card(metadata))
+    return metadata

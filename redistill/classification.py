@@ -16,12 +16,13 @@ from .datasets import Split, augment, find_dataset, load_split, normalize
 from .evaluate import accuracy
 from .losses import dkd_loss, kd_loss
 from .objective import Objective, build_objective, forward_both
+from .parallel import ALONE, Processes
 
 if TYPE_CHECKING:
     from .config import DistillConfig
 
 
-DRAWING_COST = 0  # what `draw` costs, in images that `validate` judges
+DRAWING_PASSES = 0  # images that pass the network in one call of `draw`
 
 
 @dataclass
@@ -35,33 +36,43 @@ class Problem:
     train: Split
     validation: Split
     device: torch.device
+    processes: Processes = ALONE
 
 
-def prepare(config: DistillConfig, model: nn.Module, teacher: nn.Module | None, device: torch.device) -> Problem:
+def prepare(
+    config: DistillConfig,
+    model: nn.Module,
+    teacher: nn.Module | None,
+    device: torch.device,
+    processes: Processes = ALONE,
+) -> Problem:
     """Load the data and align the networks; the test split is not touched before `test`."""
     size = config.student.image_size
     check_data(config.student, find_dataset(config.dataset, config.split_seed))
-    objective = build_objective(config, model, teacher, (torch.zeros(2, 3, size, size, device=device),))
+    objective = build_objective(config, model, teacher, (torch.zeros(2, 3, size, size, device=device),), processes)
     for network in filter(None, (model, teacher, objective.adapters)):
         network.to(memory_format=torch.channels_last)  # nearly halves the CPU time of a step of the narrow ResNet
     train = load_split(config.dataset, "train", size, config.train_limit, config.split_seed)
     limit = None if config.train_limit is None else max(1, config.train_limit // 6)
     validation = load_split(config.dataset, "validation", size, limit, config.split_seed)
-    return Problem(config, model, teacher, objective, train.to(device), validation.to(device), device)
+    return Problem(config, model, teacher, objective, train.to(device), validation.to(device), device, processes)
 
 
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Named loss parts of training step `step`, unweighted scalars."""
-    config = problem.config
+    config, share = problem.config, problem.processes.share
     rows = batch_rows(len(problem.train.labels), config.batch_size, step, config.seed).to(problem.device)
-    images = normalize(augment(problem.train.images[rows], generator, kind="flip-shift"))
+    # Every process changes the whole batch, so that its share looks the same however many there are.
+    images = normalize(share(augment(problem.train.images[rows], generator, kind="flip-shift")))
     images = images.contiguous(memory_format=torch.channels_last)
     with_kd = problem.teacher is not None and config.kd_weight > 0
     logits, targets, compared = forward_both(
-        problem.model, problem.teacher, (images,), problem.objective.comparisons, with_output=with_kd
+        problem.model, problem.teacher, (images,), problem.objective.comparisons, with_kd, config.precision
     )
-    labels = problem.train.labels[rows]
+    logits = logits.float()  # bf16 under mixed precision, as are the teacher's
+    labels = share(problem.train.labels[rows])
     parts = {"task_loss": F.cross_entropy(logits, labels), **compared}
+    targets = targets.float() if with_kd else None
     if with_kd and config.kd == "dkd":
         parts["kd_loss"] = dkd_loss(logits, targets, labels, config.temperature, config.dkd_alpha, config.dkd_beta)
     elif with_kd:
@@ -91,6 +102,11 @@ def test(problem: Problem, model: nn.Module) -> dict[str, float]:
 
 def draw(problem: Problem, model: nn.Module, folder: Path, step: int) -> None:
     """A classifier draws nothing."""
+
+
+def judging_passes(count: int) -> int:
+    """How many images pass the network when a split of `count` is judged."""
+    return count
 
 
 def batch_rows(count: int, batch_size: int, step: int, seed: int) -> Tensor:

@@ -21,6 +21,7 @@ CHOICES = {
     "kd": ("kl", "dkd"),
     "optimizer": ("adamw", "sgd"),
     "schedule": ("one-cycle", "cosine", "step", "constant"),
+    "precision": ("fp32", "bf16"),
     "prediction_type": ("v_prediction", "epsilon"),
 }
 
@@ -59,6 +60,8 @@ class DistillConfig:
     warmup_steps: int = 0  # of linear warm-up; "one-cycle" warms up for a quarter of the steps
     grad_clip: float = 1.0  # largest gradient norm; 0 clips nothing
     ema_decay: float = 0.0  # of the averaged copy that is validated and kept; 0 keeps the trained weights
+    precision: str = "fp32"  # of both networks while training: "fp32", or "bf16" (mixed; weights and losses stay fp32)
+    freeze_batch_norm: bool = False  # train with the running statistics, of RED blocks too, and leave them as they are
     split_seed: int = 0  # of drawing validation (and test) pictures from train, where the data set has none of its own
     train_limit: int | None = None  # use only the first so many training images
     validate_every: int = 110  # steps between validations
@@ -72,6 +75,8 @@ class DistillConfig:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {list(choices)}.")
+        if not isinstance(self.freeze_batch_norm, bool):
+            raise ValueError(f"freeze_batch_norm is {self.freeze_batch_norm!r}; expected true or false.")
         for name in ("steps", "batch_size", "validate_every", "save_every", "train_limit"):
             value = getattr(self, name)
             if value is None and name == "train_limit":

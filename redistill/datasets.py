@@ -123,10 +123,9 @@ def credit(name: str) -> tuple[str, str]:
     if name in DATASETS:
         return DATASETS[name].attribution, DATASETS[name].license
     kind, _, rest = name.partition(":")
-    owner = (
-        f"huggingface.co/datasets/{rest.partition('#')[0]}" if kind == "hub" else f"own pictures ({Path(rest).name})"
-    )
-    return owner, "other"
+    if kind == "hub":
+        return f"huggingface.co/datasets/{rest.partition('#')[0]}", "other"
+    return f"own pictures ({rest.rpartition('-')[0] if kind == 'upload' else Path(rest).name})", "other"
 
 
 def _check_size(name: str, size: int, sizes: Sequence[int]) -> None:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from .config import check_data
 from .datasets import Split, augment, find_dataset, load_split, normalize
 from .objective import Objective, build_objective, forward_both
+from .parallel import ALONE, Processes
 from .sampling import sample, to_grid
 from .strides import eval_mode
 
@@ -27,9 +28,8 @@ PREVIEW_STEPS = 20
 JUDGING_ROUNDS = 8  # noises and times drawn for each image when a network is judged
 JUDGED = 1000  # images that validation uses; from so many on, one noise and time each will do
 JUDGING_BATCH = 64  # images at once
-# What `draw` costs, in images that `validate` judges: they pass the network once a step here, and once to be measured,
-# and once a round there.
-DRAWING_COST = len(PREVIEW_SEEDS) * (PREVIEW_STEPS + 1) / JUDGING_ROUNDS
+# Images that pass the network in one call of `draw`: those of each step, and once more to be measured.
+DRAWING_PASSES = len(PREVIEW_SEEDS) * (PREVIEW_STEPS + 1)
 
 
 @dataclass
@@ -45,6 +45,7 @@ class Problem:
     augmentation: str  # kind of `augment`
     scheduler: DDPMScheduler
     device: torch.device
+    processes: Processes = ALONE
 
 
 def noise_scheduler(prediction_type: str) -> DDPMScheduler:
@@ -54,7 +55,13 @@ def noise_scheduler(prediction_type: str) -> DDPMScheduler:
     )
 
 
-def prepare(config: DistillConfig, model: nn.Module, teacher: nn.Module | None, device: torch.device) -> Problem:
+def prepare(
+    config: DistillConfig,
+    model: nn.Module,
+    teacher: nn.Module | None,
+    device: torch.device,
+    processes: Processes = ALONE,
+) -> Problem:
     """Load the pictures and align the networks."""
     size = config.student.image_size
     spec = find_dataset(config.dataset, config.split_seed)
@@ -62,10 +69,10 @@ def prepare(config: DistillConfig, model: nn.Module, teacher: nn.Module | None, 
     train = load_split(config.dataset, "train", size, config.train_limit, config.split_seed).to(device)
     validation = load_split(config.dataset, "validation", size, JUDGED, config.split_seed).to(device)
     example = (torch.zeros(2, 3, size, size, device=device), torch.zeros(2, dtype=torch.long, device=device))
-    objective = build_objective(config, model, teacher, example)
+    objective = build_objective(config, model, teacher, example, processes)
     scheduler = noise_scheduler(config.prediction_type)
     kind = spec.augmentation("generation")
-    return Problem(config, model, teacher, objective, train, validation, kind, scheduler, device)
+    return Problem(config, model, teacher, objective, train, validation, kind, scheduler, device, processes)
 
 
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -73,14 +80,16 @@ def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str,
     config = problem.config
     rows = torch.randint(len(problem.train.images), (config.batch_size,), generator=generator, device=problem.device)
     images = _augmented(problem, problem.train.images[rows], generator)
-    noisy, times, target = _noised(problem, images, generator)
+    # Every process draws for the whole batch, so that its share is the same however many there are.
+    noisy, times, target = map(problem.processes.share, _noised(problem, images, generator))
     with_kd = problem.teacher is not None and config.kd_weight > 0
     output, teacher_output, compared = forward_both(
-        problem.model, problem.teacher, (noisy, times), problem.objective.comparisons, with_output=with_kd
+        problem.model, problem.teacher, (noisy, times), problem.objective.comparisons, with_kd, config.precision
     )
-    parts = {"task_loss": F.mse_loss(output.sample, target), **compared}
+    predicted = output.sample.float()  # bf16 under mixed precision, as is the teacher's
+    parts = {"task_loss": F.mse_loss(predicted, target), **compared}
     if with_kd:
-        parts["kd_loss"] = F.mse_loss(output.sample, teacher_output.sample)
+        parts["kd_loss"] = F.mse_loss(predicted, teacher_output.sample.float())
     return parts
 
 
@@ -114,10 +123,19 @@ def draw(problem: Problem, model: nn.Module, folder: Path, step: int) -> None:
     temporary.rename(folder / f"step-{step:06d}.png")
 
 
+def judging_passes(count: int) -> int:
+    """How many images pass the network when a split of `count` is judged."""
+    return count * _rounds(count)
+
+
+def _rounds(count: int) -> int:
+    return JUDGING_ROUNDS if count < JUDGED else 1
+
+
 @torch.no_grad()
 def _prediction_loss(problem: Problem, model: nn.Module, split: Split) -> float:
     error = 0.0
-    rounds = JUDGING_ROUNDS if len(split) < JUDGED else 1
+    rounds = _rounds(len(split))
     with eval_mode(model):
         for number in range(rounds):
             generator = torch.Generator(problem.device).manual_seed(number)

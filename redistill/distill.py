@@ -18,9 +18,9 @@ from . import checkpoint
 from .config import DistillConfig
 from .devices import describe_device
 from .evaluate import count_parameters, inference_peaks
+from .parallel import STOP, Processes, StoppedElsewhere, join
 from .run import RunFolder
 from .training import (
-    NotFiniteError,
     TrainingState,
     check_weights,
     learning_rate,
@@ -34,52 +34,79 @@ def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, An
     """Train, yielding records that are also appended to the run's metrics.jsonl.
 
     Records are dicts with `kind` and `step`: "step" (loss, its named parts, learning_rate, images_per_second),
-    "validation" (its figures) and, last, "final" (test figures, parameters, seconds). A folder with an unfinished run
-    of the same settings is continued; a finished one yields nothing. Closing the iterator, or a file named `stop` in
-    the folder, stops the run with its state saved. The best model by validation ends in `run_dir/student`.
+    "validation" (its figures) and, last, "final" (test figures, parameters, seconds, peak bytes). A folder with an
+    unfinished run of the same settings is continued; a finished one yields nothing. Closing the iterator, or a file
+    named `stop` in the folder, stops the run with its state saved. The best model by validation ends in
+    `run_dir/student`.
+
+    Among several processes (see parallel.py) the main one alone writes, validates and yields all of that; the others
+    yield steps. They stop and fail together.
 
     Raises ValueError for settings that do not fit and for a loss that is not finite, OSError when the disk fails;
     the state saved last stays, and status.json says what happened.
     """
-    # A folder may hold a run from before a setting existed; it was run with what is the default now.
-    run = RunFolder(run_dir, config.to_dict(), complete=lambda stored: DistillConfig.from_dict(stored).to_dict())
-    if run.finished():
-        run.close()
-        return
+    processes, device = join(config.device)
+    with contextlib.suppress(StoppedElsewhere), processes.together():
+        if processes.main:
+            # A folder may hold a run from before a setting existed; it was run with what is the default now.
+            complete = lambda stored: DistillConfig.from_dict(stored).to_dict()  # noqa: E731
+            with contextlib.closing(RunFolder(run_dir, config.to_dict(), complete)) as run:
+                processes.agree()
+                if not processes.broadcast(run.finished()):
+                    yield from _lead(config, run, processes, device)
+        else:
+            processes.agree()
+            if not processes.broadcast(None):
+                yield from _follow(config, processes, device)
+
+
+def _lead(config: DistillConfig, run: RunFolder, processes: Processes, device: str) -> Iterator[dict[str, Any]]:
+    """Train and keep status.json."""
     stop_file = run.path / "stop"
     step = 0
     try:
         stop_file.unlink(missing_ok=True)
         run.write_status("running", step, config.steps)
-        with contextlib.closing(_train(config, run)) as records:
+        with contextlib.closing(_train(config, run, processes, device)) as records:
             for record in records:
                 step = record["step"]
                 yield record
                 if stop_file.exists() and record["kind"] != "final":
                     break
-        run.write_status("finished" if record["kind"] == "final" else "stopped", step, config.steps)
-    except (GeneratorExit, KeyboardInterrupt):
+        finished = record["kind"] == "final"
+        run.write_status("finished" if finished else "stopped", step, config.steps)
+        if not finished:
+            processes.agree(STOP)
+    except (GeneratorExit, KeyboardInterrupt, StoppedElsewhere):
         run.write_status("stopped", step, config.steps)
         raise
     except Exception as error:
         with contextlib.suppress(OSError):  # on a full disk the error itself still reaches the caller
             run.write_status("failed", step, config.steps, error=(str(error).splitlines() or [repr(error)])[0])
         raise
-    finally:
-        run.close()
 
 
-def _train(config: DistillConfig, run: RunFolder) -> Iterator[dict[str, Any]]:
-    task, problem, state = prepare(config)
+def _follow(config: DistillConfig, processes: Processes, device: str) -> Iterator[dict[str, Any]]:
+    """Take every step that the main process takes."""
+    task, problem, state = prepare(config, processes, device)
+    processes.agree()
+    state.load_state_dict(processes.broadcast(None))
+    while state.step < config.steps:
+        yield _advance(config, task, problem, state)
+
+
+def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: str) -> Iterator[dict[str, Any]]:
+    task, problem, state = prepare(config, processes, device)
     resume_point = run.load_resume_point()
     if resume_point is not None:
         state.load_state_dict(resume_point)
+    processes.agree()
+    processes.broadcast(state.state_dict())
     try:
         yield from _steps(config, run, task, problem, state)
-    except NotFiniteError:
-        raise  # batch-norm statistics have seen the bad batch: the resume point before it stays
     except BaseException:
-        _save(run, state)
+        if not state.in_step:  # a step that was broken off has changed batch-norm statistics, or weights
+            _save(run, state)
         raise
     _save(run, state)
     yield _finish(config, run, task, problem, state)
@@ -87,26 +114,35 @@ def _train(config: DistillConfig, run: RunFolder) -> Iterator[dict[str, Any]]:
 
 def _steps(config: DistillConfig, run: RunFolder, task, problem, state: TrainingState) -> Iterator[dict[str, Any]]:
     heartbeat = 0.0
-    while state.step < config.steps:
-        started = time.perf_counter()
-        # The optimizer has all of its memory after its first step.
-        measuring = state.training_peak_bytes is None and (state.step > 0 or config.steps == 1)
-        parts = (measured_step if measuring else train_step)(config, task, problem, state)
-        elapsed = time.perf_counter() - started
-        state.seconds += elapsed
-        record = {"kind": "step", "step": state.step, **parts, "learning_rate": learning_rate(config, state.step - 1)}
-        record["images_per_second"] = round(config.batch_size / elapsed, 2)
+    while True:
+        due = state.step % config.validate_every == 0 or state.step == config.steps
+        if due and state.validated_step < state.step:  # a run that was stopped just before validates first
+            record = _validate(config, run, task, problem, state)
+            run.append(record)
+            yield record
+        if state.step == config.steps:
+            return
+        if state.step and state.step % config.save_every == 0:
+            _save(run, state)
+        record = _advance(config, task, problem, state)
         run.append(record)
         if time.time() - heartbeat > 1:
             heartbeat = time.time()
             run.write_status("running", state.step, config.steps)
         yield record
-        if state.step % config.validate_every == 0 or state.step == config.steps:
-            record = _validate(config, run, task, problem, state)
-            run.append(record)
-            yield record
-        if state.step % config.save_every == 0 and state.step < config.steps:
-            _save(run, state)
+
+
+def _advance(config: DistillConfig, task, problem, state: TrainingState) -> dict[str, Any]:
+    """One step, if all processes are ready for it; its record."""
+    problem.processes.agree()
+    # The optimizer has all of its memory after its first step.
+    measuring = state.training_peak_bytes is None and (state.step > 0 or config.steps == 1)
+    started = time.perf_counter()
+    parts = (measured_step if measuring else train_step)(config, task, problem, state)
+    elapsed = time.perf_counter() - started
+    state.seconds += elapsed
+    record = {"kind": "step", "step": state.step, **parts, "learning_rate": learning_rate(config, state.step - 1)}
+    return record | {"images_per_second": round(config.batch_size / elapsed, 2)}
 
 
 def _save(run: RunFolder, state: TrainingState) -> None:
@@ -123,6 +159,7 @@ def _validate(config: DistillConfig, run: RunFolder, task, problem, state: Train
         state.best_score = score
         state.best = {name: value.detach().cpu().clone() for name, value in state.averaged.state_dict().items()}
     task.draw(problem, state.averaged, run.path / "samples", state.step)
+    state.validated_step = state.step
     state.seconds += time.perf_counter() - started
     return {"kind": "validation", "step": state.step, **figures}
 

@@ -71,15 +71,18 @@ def _measure(config: DistillConfig, steps: int, available: int | None) -> Estima
     step_seconds = statistics.median(_seconds(lambda: train_step(*step), problem.device) for _ in range(steps))
     part = _beginning(problem.validation, JUDGED_IMAGES)
     judged = dataclasses.replace(problem, validation=part)
-    image_seconds = _seconds(lambda: task.validate(judged, state.averaged), problem.device) / len(part)
-    validation_seconds = image_seconds * (len(problem.validation) + task.DRAWING_COST)
-    test_images = find_dataset(config.dataset).split_sizes["test"] + len(problem.validation)
+    judging = _seconds(lambda: task.validate(judged, state.averaged), problem.device)
+    pass_seconds = judging / task.judging_passes(len(part))
+    validation_passes = task.judging_passes(len(problem.validation))
+    test_count = find_dataset(config.dataset, config.split_seed).split_sizes["test"]
+    validation_seconds = pass_seconds * (validation_passes + task.DRAWING_PASSES)
+    test_seconds = pass_seconds * (task.judging_passes(test_count) + validation_passes)
     validations = -(-config.steps // config.validate_every)
     return Estimate(
-        seconds=config.steps * step_seconds + validations * validation_seconds + test_images * image_seconds,
+        seconds=config.steps * step_seconds + validations * validation_seconds + test_seconds,
         step_seconds=step_seconds,
         validation_seconds=validation_seconds,
-        test_seconds=test_images * image_seconds,
+        test_seconds=test_seconds,
         images_per_second=config.batch_size / step_seconds,
         training_peak_bytes=state.training_peak_bytes,
         available_bytes=available,

@@ -74,6 +74,7 @@ class FeatureLoss:
     weight: float  # as published, see FEATURE_LOSSES
     keep: Callable[[Tensor], Tensor]
     loss: Callable[[int, int], Loss]  # takes the channels of the student's and of the teacher's map
+    relational: bool = False  # compares pictures of a batch with each other, so that it needs the whole batch
 
 
 def whole_map(features: Tensor) -> Tensor:
@@ -94,10 +95,22 @@ FEATURE_LOSSES: dict[str, FeatureLoss] = {
         lambda *channels: attention_loss,
     ),
     "sp": FeatureLoss(
-        "Similarity preserving", "Tung and Mori, ICCV 2019", "last", 3000.0, gram, lambda *channels: sp_loss
+        "Similarity preserving",
+        "Tung and Mori, ICCV 2019",
+        "last",
+        3000.0,
+        gram,
+        lambda *channels: sp_loss,
+        relational=True,
     ),
     "rkd": FeatureLoss(
-        "Relational (RKD)", "Park et al., CVPR 2019", "last", 1.0, embedding, lambda *channels: rkd_loss
+        "Relational (RKD)",
+        "Park et al., CVPR 2019",
+        "last",
+        1.0,
+        embedding,
+        lambda *channels: rkd_loss,
+        relational=True,
     ),
     "vid": FeatureLoss(
         "Variational information (VID)", "Ahn et al., CVPR 2019", "aligned", 1.0, whole_map, Variational
@@ -109,6 +122,7 @@ FEATURE_LOSSES: dict[str, FeatureLoss] = {
         30000.0,
         embedding,
         lambda *channels: pkt_loss,
+        relational=True,
     ),
 }
 

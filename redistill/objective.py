@@ -13,6 +13,7 @@ from .alignment import align, feature_pairs
 from .feature_losses import find_feature_loss
 from .hooks import Feature, FeatureInfo, Wanted, forward_with_features, inspect_features, last_features
 from .losses import channel_mean, mean_of, pool_to_smaller, red_loss
+from .parallel import ALONE, Processes
 from .student import StudentConfig
 
 if TYPE_CHECKING:
@@ -40,7 +41,11 @@ class Objective:
 
 
 def build_objective(
-    config: DistillConfig, student: nn.Module, teacher: nn.Module | None, example: Sequence[Any]
+    config: DistillConfig,
+    student: nn.Module,
+    teacher: nn.Module | None,
+    example: Sequence[Any],
+    processes: Processes = ALONE,
 ) -> Objective:
     """What `config` lets the student learn from the teacher's maps; nothing without a teacher.
 
@@ -52,7 +57,7 @@ def build_objective(
     if teacher is not None and config.red_weight > 0:
         comparisons.append(_red(aligned_features(config.student, student, teacher), config.distance))
     if teacher is not None and config.feature_loss is not None:
-        comparison, adapters = _feature(config, student, teacher, example)
+        comparison, adapters = _feature(config, student, teacher, example, processes)
         comparisons.append(comparison)
     return Objective(comparisons, adapters.to(example[0].device))
 
@@ -79,25 +84,32 @@ def forward_both(
     inputs: Sequence[Any],
     comparisons: Sequence[Comparison],
     with_output: bool,
+    precision: str = "fp32",
 ) -> tuple[Any, Any, dict[str, Tensor]]:
     """Outputs of student and teacher for the same inputs, and the loss of every comparison by its name.
+
+    With `precision` "bf16" the networks run under autocast; what is kept of their maps becomes fp32 for the losses.
 
     The teacher runs without gradients, and, unless its output is wanted (`with_output`), only as far as the last map
     that is compared; its output is None then. What is kept of the maps lives until this returns; after that the
     gradient alone holds what it needs.
     """
+    mixed = torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=precision == "bf16")
     if teacher is None or not (comparisons or with_output):
-        return student(*inputs), None, {}
-    with torch.no_grad():
+        with mixed:
+            return student(*inputs), None, {}
+    with torch.no_grad(), mixed:
         wanted = [want for comparison in comparisons for want in comparison.teacher]
         teacher_output, targets = forward_with_features(teacher, inputs, wanted, stop_after_last=not with_output)
-    wanted = [want for comparison in comparisons for want in comparison.student]
-    output, kept = forward_with_features(student, inputs, wanted)
+    with mixed:
+        wanted = [want for comparison in comparisons for want in comparison.student]
+        output, kept = forward_with_features(student, inputs, wanted)
     losses = {}
     for comparison in comparisons:
         count = len(comparison.student)
-        losses[comparison.name] = comparison.loss(kept[:count], targets[:count])
+        mine, theirs = ([value.float() for value in values[:count]] for values in (kept, targets))
         del kept[:count], targets[:count]
+        losses[comparison.name] = comparison.loss(mine, theirs)
     return output, teacher_output, losses
 
 
@@ -114,7 +126,7 @@ def _red(pairs: FeaturePairs, distance: str) -> Comparison:
 
 
 def _feature(
-    config: DistillConfig, student: nn.Module, teacher: nn.Module, example: Sequence[Any]
+    config: DistillConfig, student: nn.Module, teacher: nn.Module, example: Sequence[Any], processes: Processes
 ) -> tuple[Comparison, nn.ModuleList]:
     method = find_feature_loss(config.feature_loss)
     if method.layers == "last":
@@ -124,6 +136,7 @@ def _feature(
         pairs = pairs[len(pairs) // 2 :][:1] if method.layers == "middle" else pairs
     mine = inspect_features(student, example, [pair[0] for pair in pairs])
     theirs = inspect_features(teacher, example, [pair[1] for pair in pairs])
+    gather = processes.gather if method.relational and processes.count > 1 else None
     losses = [method.loss(s.channels, t.channels) for s, t in zip(mine, theirs, strict=True)]
 
     def loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
@@ -134,13 +147,17 @@ def _feature(
 
     comparison = Comparison(
         "feature_loss",
-        [(pair[0], _keeping(method.keep, info)) for pair, info in zip(pairs, mine, strict=True)],
-        [(pair[1], _keeping(method.keep, info)) for pair, info in zip(pairs, theirs, strict=True)],
+        [(pair[0], _keeping(method.keep, info, gather)) for pair, info in zip(pairs, mine, strict=True)],
+        [(pair[1], _keeping(method.keep, info, gather)) for pair, info in zip(pairs, theirs, strict=True)],
         loss,
     )
     return comparison, nn.ModuleList(module for module in losses if isinstance(module, nn.Module))
 
 
-def _keeping(keep: Callable[[Tensor], Tensor], info: FeatureInfo) -> Callable[[Tensor], Tensor]:
-    """`keep` itself, or on a copy of a map that the network is going to overwrite."""
+def _keeping(
+    keep: Callable[[Tensor], Tensor], info: FeatureInfo, gather: Callable[[Tensor], Tensor] | None
+) -> Callable[[Tensor], Tensor]:
+    """`keep` of the map, or of a copy of one that the network is going to overwrite, or of the whole batch's maps."""
+    if gather is not None:
+        return lambda features: keep(gather(features))
     return (lambda features: keep(features.clone())) if info.overwritten else keep

@@ -31,6 +31,7 @@ class Preset:
     title: str
     description: str
     config: DistillConfig
+    is_paper: bool = False  # settings of ReDistill (arXiv 2406.03744), for data that has to be downloaded
 
 
 def _clutter(strides: Mapping[str, int] | None = None, red: REDConfig | None = None, **settings) -> DistillConfig:
@@ -100,7 +101,118 @@ _PRESETS = (
         _faces(steps=3000),
     ),
 )
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in _PRESETS}
+
+# ReDistill's own strides: ResNets conv1, maxpool, layer1..4 = 8,1,1,2,2,1; DDPM U-Nets 2,2,2,1.
+PAPER_RESNET_STRIDES: Mapping[str, int] = {"conv1": 8, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
+STL10_EPOCH = 4500 // 8  # steps of 8 images in an epoch: 500 of the 5,000 pictures are kept for validation
+IMAGENET_EPOCH = 1_281_167 // 256
+
+
+def _trained(preset: str) -> str:
+    """Where `python -m redistill train --preset PRESET` leaves the teacher."""
+    return f"runs/{preset}-0/student"
+
+
+def _stl10(strides: Mapping[str, int] | None = None, red: REDConfig | None = None, **settings) -> DistillConfig:
+    student = StudentConfig("resnet18", image_size=128, num_classes=10, strides=strides or {}, red=red)
+    common = {"optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 5e-4, "schedule": "cosine", "batch_size": 8}
+    common |= {"steps": 300 * STL10_EPOCH, "validate_every": STL10_EPOCH, "save_every": STL10_EPOCH}
+    return DistillConfig(student=student, dataset="stl10", **(common | settings))
+
+
+def _ddpm(dataset: str, size: int, strides: Mapping[str, int] | None, red: REDConfig | None, **settings):
+    student = StudentConfig("unet_paper", image_size=size, strides=strides or {}, red=red)
+    common = {"distance": "mse", "prediction_type": "epsilon", "learning_rate": 2e-4, "weight_decay": 0.0}
+    common |= {"schedule": "constant", "warmup_steps": 5000, "ema_decay": 0.9999, "steps": 400_000}
+    common |= {"validate_every": 5000, "save_every": 2000}
+    return DistillConfig(student=student, dataset=dataset, **(common | settings))
+
+
+_PAPER = (
+    Preset(
+        "stl10-teacher",
+        "STL-10: the teacher",
+        "ResNet-18 at 128 px, SGD, 300 epochs, batch 8, as in the paper; rate and schedule are ours. Downloads 2.6 GB; "
+        "hours on a GPU.",
+        _stl10(),
+        is_paper=True,
+    ),
+    Preset(
+        "stl10",
+        "STL-10: RED",
+        "The paper's loss, 0.5 × cross entropy + 0.5 × the mean of 50 × cosine, for ResNet-18 at strides 8·1·1·2·2·1. "
+        "Needs the STL-10 teacher, trained first.",
+        _stl10(
+            PAPER_RESNET_STRIDES,
+            REDConfig(),
+            task_weight=0.5,
+            red_weight=25.0,
+            teacher_checkpoint=_trained("stl10-teacher"),
+        ),
+        is_paper=True,
+    ),
+    Preset(
+        "imagenet",
+        "ImageNet: RED",
+        "ResNet-50 from torchvision's, cosine at weight 1 as in the paper, 90 epochs of torchvision's recipe. Needs "
+        "an account at huggingface.co that may read ImageNet, and days on a GPU.",
+        DistillConfig(
+            student=StudentConfig("resnet50", 224, num_classes=1000, strides=PAPER_RESNET_STRIDES, red=REDConfig()),
+            dataset="hub:ILSVRC/imagenet-1k",
+            teacher_checkpoint="torchvision:resnet50",
+            init="teacher",
+            optimizer="sgd",
+            learning_rate=0.1,
+            weight_decay=1e-4,
+            schedule="step",
+            milestones=(30 * IMAGENET_EPOCH, 60 * IMAGENET_EPOCH, 80 * IMAGENET_EPOCH),
+            batch_size=256,
+            steps=90 * IMAGENET_EPOCH,
+            validate_every=IMAGENET_EPOCH,
+            save_every=IMAGENET_EPOCH // 4,
+        ),
+        is_paper=True,
+    ),
+    Preset(
+        "cifar10-ddpm-teacher",
+        "CIFAR-10 DDPM: the teacher",
+        "The paper's U-Net at 32 px on noise prediction, with DDPM's batch, rate and EMA. Downloads 170 MB; a day on a "
+        "GPU.",
+        _ddpm("cifar10", 32, None, None),
+        is_paper=True,
+    ),
+    Preset(
+        "cifar10-ddpm",
+        "CIFAR-10 DDPM: RED",
+        "The U-Net at strides 2·2·2·1 with ten RED blocks; mean squared error at weight 1 (the paper uses 1 or 50). "
+        "Needs its teacher, trained first.",
+        _ddpm("cifar10", 32, FACES_STRIDES, REDConfig(), teacher_checkpoint=_trained("cifar10-ddpm-teacher")),
+        is_paper=True,
+    ),
+    Preset(
+        "celeba-ddpm-teacher",
+        "CelebA DDPM: the teacher",
+        "The paper's U-Net at 64 px. Downloads 1.4 GB; days on a GPU.",
+        _ddpm("celeba", 64, None, None, batch_size=64),
+        is_paper=True,
+    ),
+    Preset(
+        "celeba-ddpm",
+        "CelebA DDPM: RED",
+        "The U-Net at strides 2·2·2·1 with ten RED blocks; mean squared error at weight 1 (the paper uses 1 or 50). "
+        "Needs its teacher, trained first.",
+        _ddpm(
+            "celeba",
+            64,
+            FACES_STRIDES,
+            REDConfig(),
+            batch_size=64,
+            teacher_checkpoint=_trained("celeba-ddpm-teacher"),
+        ),
+        is_paper=True,
+    ),
+)
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*_PRESETS, *_PAPER)}
 
 
 def find_preset(name: str) -> Preset:

@@ -22,7 +22,12 @@ STATES = ("running", "finished", "stopped", "failed")
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON in one step: readers see the old file or the new one."""
-    _replace(path, lambda temporary: temporary.write_text(json.dumps(value, indent=2, allow_nan=True) + "\n"))
+    write_text(path, json.dumps(value, indent=2, allow_nan=True) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` in one step: readers see the old file or the new one."""
+    _replace(path, lambda temporary: temporary.write_text(text))
 
 
 def _replace(path: Path, write) -> None:

@@ -22,7 +22,7 @@ _DAMAGED = (pickle.UnpicklingError, EOFError, LookupError, ValueError, TypeError
 class _Set:
     """How torchvision calls a set and its splits, and what it downloads."""
 
-    build: Callable[..., torchvision.datasets.VisionDataset]  # takes root, download and the settings of a split
+    build: type[torchvision.datasets.VisionDataset]  # takes root, download and the settings of a split
     settings: dict[str, dict]  # by split
     files: str  # what has to lie in the data folder
     listing: Callable[[torchvision.datasets.VisionDataset], Listing]
@@ -35,6 +35,11 @@ def open_torchvision(name: str, class_names: tuple[str, ...]) -> Source:
     """
     parts = {split: (lambda split=split: _list(name, split)) for split in _SETS[name].settings}
     return Source(name, class_names, parts)
+
+
+def is_here(name: str) -> bool:
+    """Whether the folder of a data set lies in the data folder; its checksums are compared when it is listed."""
+    return (data_dir() / _SETS[name].build.base_folder).is_dir()
 
 
 def _list(name: str, split: str) -> Listing:

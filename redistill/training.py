@@ -19,10 +19,12 @@ from . import classification, diffusion
 from .config import DistillConfig, check_teacher
 from .devices import check_device
 from .measure import training_peak
+from .parallel import ALONE, Processes
 from .student import build_student
 from .teachers import load_teacher
 
 TASKS = {"classification": classification, "diffusion": diffusion}
+RANK_SEED = 500_000_003  # apart from the seeds of steps
 
 
 @dataclass
@@ -35,9 +37,11 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0  # of training and validation, over all sessions of the run
+    validated_step: int = 0  # the step that the last validation followed
     best_score: float = -math.inf
     best: dict[str, Tensor] = field(default_factory=dict)
     training_peak_bytes: int | None = None  # measured once, in the first step that has all of the optimizer's memory
+    in_step: bool = False  # a step has begun and not ended: nothing here is to be saved
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values only."""
@@ -46,7 +50,7 @@ class TrainingState:
             state["averaged"] = self.averaged.state_dict()
         state["adapters"] = self.adapters.state_dict()
         state |= {"step": self.step, "seconds": self.seconds, "best_score": self.best_score}
-        return state | {"training_peak_bytes": self.training_peak_bytes}
+        return state | {"validated_step": self.validated_step, "training_peak_bytes": self.training_peak_bytes}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
@@ -57,6 +61,7 @@ class TrainingState:
             self.averaged.load_state_dict(state["averaged"])
         self.best, self.best_score = dict(state["best"]), state["best_score"]
         self.step, self.seconds = state["step"], state["seconds"]
+        self.validated_step = state.get("validated_step", self.step)  # these two are newer than the others
         self.training_peak_bytes = state.get("training_peak_bytes")
 
 
@@ -70,53 +75,84 @@ class NotFiniteError(ValueError):
         )
 
 
-def prepare(config: DistillConfig) -> tuple[Any, Any, TrainingState]:
+def prepare(
+    config: DistillConfig, processes: Processes = ALONE, device: str | None = None
+) -> tuple[Any, Any, TrainingState]:
     """The task's module, its problem (networks and data on the device) and the state before the first step.
 
-    Raises ValueError for settings, a teacher or a device that do not fit. Seeds torch's global generator.
+    `device` is this process' own, where there are several. Raises ValueError for settings, a teacher or a device that
+    do not fit. Seeds torch's global generator.
     """
-    device = check_device(config.device)
+    place = check_device(device or config.device)
+    if config.batch_size % processes.count:
+        raise ValueError(
+            f"batch_size is {config.batch_size}, which {processes.count} processes cannot share equally; "
+            f"expected a multiple of {processes.count}."
+        )
     task = TASKS[config.student.task]
     teacher = None
     if config.teacher_checkpoint is not None:
         check_teacher(config)
-        teacher = load_teacher(config.teacher_checkpoint).to(device).requires_grad_(False)
+        teacher = load_teacher(config.teacher_checkpoint).to(place).requires_grad_(False)
     torch.manual_seed(config.seed)
     weights = teacher if config.init == "teacher" else None
     if config.init == "pretrained":
         weights = load_teacher(config.student.student_architecture, config.student.num_classes, pretrained=True)
-    model = build_student(config.student, weights=weights).to(device)
-    problem = task.prepare(config, model, teacher, device)
-    return task, problem, _start(config, model, problem.objective.adapters)
+    model = build_student(config.student, weights=weights).to(place)
+    problem = task.prepare(config, model, teacher, place, processes)
+    return task, problem, start(config, problem)
 
 
 def train_step(config: DistillConfig, task: Any, problem: Any, state: TrainingState) -> dict[str, float]:
-    """One optimizer step; returns the loss and its parts. Before weights are changed it may raise NotFiniteError."""
-    torch.manual_seed(_step_seed(config.seed, state.step))  # dropout
+    """One optimizer step; returns the loss and its parts, means over the whole batch.
+
+    After NotFiniteError, or any other, the state is not to be used or saved (`state.in_step`).
+    """
+    state.in_step = True
+    processes = problem.processes
+    torch.manual_seed(_step_seed(config.seed, state.step) + processes.rank * RANK_SEED)  # dropout
     generator = torch.Generator(problem.device).manual_seed(_step_seed(config.seed, state.step))
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, state.step)
-    state.model.train()
+    _train_mode(state.model, config.freeze_batch_norm)
     parts = task.losses(problem, state.step, generator)
     weights = config.weights
     loss = sum(weights[name] * value for name, value in parts.items())
-    if not torch.isfinite(loss):
-        raise NotFiniteError(f"The loss is {loss.item()},", state.step + 1)
     loss.backward()
+    values = torch.stack([loss, *parts.values()]).detach()
+    processes.agree()
+    values = processes.average([*state.model.parameters(), *state.adapters.parameters()], values)
+    norms = []
     if config.grad_clip:
         for trained in (state.model, state.adapters):  # apart, or a new adapter's gradient would shrink the student's
-            norm = nn.utils.clip_grad_norm_(list(trained.parameters()), config.grad_clip)
-            if not torch.isfinite(norm):
-                raise NotFiniteError(f"The gradient's length is {norm.item()},", state.step + 1)
+            norms.append(nn.utils.clip_grad_norm_(list(trained.parameters()), config.grad_clip))
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)  # now, so that the next forward pass does not hold them
     if state.averaged is not state.model:
         update_average(state.averaged, state.model, config.ema_decay, state.step)
+    # Only now are figures asked for: on a GPU that waits for all of the step.
+    total, *values = values.tolist()
+    if not math.isfinite(total):
+        raise NotFiniteError(f"The loss is {total},", state.step + 1)
+    for norm in norms:
+        if not torch.isfinite(norm):
+            raise NotFiniteError(f"The gradient's length is {norm.item()},", state.step + 1)
     state.step += 1
-    return {"loss": loss.item()} | {name: value.item() for name, value in parts.items()}
+    state.in_step = False
+    return {"loss": total} | dict(zip(parts, values, strict=True))
 
 
-def _start(config: DistillConfig, model: nn.Module, adapters: nn.Module) -> TrainingState:
+def _train_mode(model: nn.Module, freeze_batch_norm: bool) -> None:
+    model.train()
+    if freeze_batch_norm:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+def start(config: DistillConfig, problem: Any) -> TrainingState:
+    """The state before the first step."""
+    model, adapters = problem.model, problem.objective.adapters
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else model
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     parameters += adapters.parameters()

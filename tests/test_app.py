@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 import shutil
+from types import SimpleNamespace
 
 import gradio as gr
+import made
 import pytest
 import torch
 
-from app import choices, distill, explore, generate, jobs, plots, study, ui, watch, wording
+from app import choices, data_panel, distill, explore, generate, jobs, plots, study, ui, watch, watch_view, wording
 from app.picker import check_strides_form
 from redistill import checkpoint
 from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
@@ -254,9 +257,10 @@ def form(preset: str, **changes) -> list:
 
 def test_every_setting_of_a_run_has_a_control():
     fields = {field.name for field in dataclasses.fields(distill.DistillConfig)}
-    assert {*fields, "alignment"} == {*distill.FIELDS, "student"}
+    assert {*fields, "alignment", "image_size"} == {*distill.FIELDS, "student"}
+    config = PRESETS["default"].config
     with gr.Blocks():  # in the order in which the form is read
-        assert tuple(distill._fields(PRESETS["default"].config)) == distill.FIELDS
+        assert tuple(distill._fields(config, data_panel.DataPanel(config))) == distill.FIELDS
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
@@ -294,7 +298,7 @@ def test_a_student_from_explore_fills_the_form(shipped):
     shown = distill.take_student(config(teacher="narrow_resnet", image_size=64).to_dict())
     assert "strides 4·1·2·2·1, RED blocks, 64 px" in shown[1]
     assert shown[4]["num_classes"] == 50
-    assert shown[5].value == "emoji-clutter" and shown[6].value == CLUTTER_TEACHER
+    assert shown[5].value == "emoji-clutter" and shown[7].value == CLUTTER_TEACHER
     large = distill.take_student(config(image_size=128).to_dict())
     assert "no pictures of 128 px, so the student is distilled at 64 px" in large[2]
     assert "This" not in large[2]
@@ -339,7 +343,7 @@ def test_no_value_from_outside_breaks_the_form(shipped, monkeypatch, name):
         return jobs.Run("x", shipped, title, "queued")
 
     monkeypatch.setattr(jobs, "start", start)
-    monkeypatch.setattr(distill, "build_student", lambda student: None)
+    monkeypatch.setattr(data_panel, "build_student", lambda student: None)
     for value in HOSTILE:
         started.clear()
         shown = distill.start_run(*form("default", **{name: value}))[0]
@@ -351,7 +355,7 @@ def test_no_student_or_preset_from_outside_breaks_the_form(shipped, value):
     assert "Not started." in distill.start_run(value, *form("default")[1:])[0]
     assert "notice" in distill.take_preset(value)[2]
     assert "notice" in distill.take_student(value)[2]
-    assert "notice" in distill.show_pictures(value)
+    assert "notice" in data_panel.show_pictures(value)
     assert "notice" in distill.show_alignment(value, value)
     assert distill.published_weight(value) is None
 
@@ -364,8 +368,8 @@ def test_a_read_only_runs_folder_is_a_sentence(shipped, monkeypatch):
 
 def test_pictures_carry_their_attribution(tmp_path, monkeypatch):
     monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path))
-    shown = distill.show_pictures("emoji-faces")
-    assert shown.count("<img") == distill.SAMPLES and "OpenMoji" in shown
+    shown = data_panel.show_pictures("emoji-faces")
+    assert shown.count("<img") == data_panel.SAMPLES and "OpenMoji" in shown
 
 
 # Watching
@@ -387,7 +391,7 @@ def test_a_run_is_shown_and_its_words_are_escaped(empty):
     assert "&lt;b&gt;one&lt;/b&gt;" in progress and "The &lt;loss&gt; is nan." in progress
     assert (stop.interactive, resume.interactive, delete.interactive) == (False, True, True)
     assert losses["data"][0]["y"] == [2.0]
-    assert watch.look("one", seen) == [gr.skip()] * 9
+    assert watch.look("one", seen) == [gr.skip()] * 12
 
 
 def test_the_clock_redraws_only_what_changed(empty):
@@ -395,30 +399,106 @@ def test_the_clock_redraws_only_what_changed(empty):
     seen = watch.open_page()[1]
     metrics = empty / "runs" / "one" / "metrics.jsonl"
     metrics.write_text(metrics.read_text() + '{"kind": "final", "step": 2, "test_accuracy": 0.5, "seconds": 9}\n')
-    runs, seen, progress, *_ = watch.look("one", seen)
-    assert runs == gr.skip()
+    said, runs, seen, progress, *_ = watch.look("one", seen)
+    assert said == runs == gr.skip()
     assert "50.0 %" in progress and "9.0 s" in progress
     write_run(empty, "two")
-    runs, *_ = watch.look("one", seen)
+    said, runs, *_ = watch.look("one", seen)
     assert runs.value == "one" and len(runs.choices) == 2
+    shutil.rmtree(empty / "runs" / "one")
+    said, runs, *_ = watch.look("one", seen)
+    assert "its folder has been deleted" in said and runs.value == "two"
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, "nothing"], ids=repr)
 def test_no_name_from_outside_breaks_the_panel(empty, value):
     write_run(empty, "one")
-    for action in (watch.stop_run, watch.resume_run, watch.delete_run):
+    for action in (watch.stop_run, watch.resume_run):
         assert "notice" in action(value)[0]
-    assert len(watch.show(value)) == 8
-    assert len(watch.look(value, value)) == 9
+    assert "notice" in watch.ask_to_delete(value)[2] and watch.ask_to_delete(value)[0] is None
+    assert "notice" in watch.delete_run(value)[3]
+    for event in (SimpleNamespace(_data={"save": value}), SimpleNamespace(_data=value)):
+        assert "notice" in watch.save_file(event, "one")[1]
+    assert "notice" in watch.save_file(SimpleNamespace(_data={"save": "log.txt"}), value)[1]
+    assert len(watch.show(value)) == 10
+    assert len(watch.look(value, value)) == 12
     assert [run.name for run in jobs.list_runs()] == ["one"]
 
 
-def test_a_run_is_deleted_and_the_next_one_shown(empty):
+def test_a_run_is_deleted_once_that_is_confirmed_and_the_next_one_shown(empty):
     write_run(empty, "one")
     write_run(empty, "two")
-    said, runs, *_ = watch.delete_run("one")
-    assert said == "" and runs.value == "two"
-    assert "No run yet" in watch.delete_run("two")[3]
+    asked, row, question = watch.ask_to_delete("one")
+    assert asked == "one" and row.visible and "Delete “&lt;b&gt;one&lt;/b&gt;”" in question
+    assert len(jobs.list_runs()) == 2
+    asked, row, _, said, runs, *_ = watch.delete_run("one")
+    assert (asked, row.visible, said, runs.value) == (None, False, "", "two")
+    assert "No run yet" in watch.delete_run("two")[6]
+
+
+def test_files_of_a_run_are_saved_and_no_others(empty):
+    write_run(empty, "one", records="x" * (watch.MAX_SAVED + 5))
+
+    def save(file):
+        return watch.save_file(SimpleNamespace(_data={"save": file}), "one")
+
+    saved, said = save("config.json")
+    assert (saved["name"], saved["text"], said) == ("one-config.json", '{"steps": 4, "batch_size": 2}', "")
+    assert len(save("metrics.jsonl")[0]["text"]) == watch.MAX_SAVED
+    assert "has no log.txt yet" in save("log.txt")[1]
+    assert "expected one of" in save("../one/config.json")[1]
+
+
+ODD = """{"kind": "step", "step": 1, "loss": "x", "images_per_second": "fast", "learning_rate": null}
+{"kind": "step", "step": 2, "loss": [1], "images_per_second": NaN}
+not json
+{"kind": "validation", "step": 2, "accuracy": "high"}
+{"kind": "final", "step": 2, "test_accuracy": {}, "seconds": "long", "measured_peak_bytes": "many"}
+"""
+
+
+@pytest.mark.parametrize("state", ["running", "finished", "failed", "interrupted"])
+def test_odd_values_in_a_runs_files_are_left_out(empty, state):
+    write_run(empty, "odd", state, ODD)
+    (empty / "runs" / "odd" / "config.json").write_text('{"steps": 4, "batch_size": "two", "student": 3}')
+    samples = empty / "runs" / "odd" / "samples"
+    samples.mkdir()
+    (samples / "step-last.png").write_text("")
+    progress = watch.open_page()[2]
+    assert "1 line of its metrics could not be read" in progress
+    assert ("ended without a word" in progress) == (state in ("running", "interrupted"))
+
+
+def test_failure_signs_stand_beside_the_run(empty):
+    config = PRESETS["quick"].config
+    stem = {**config.student.strides, "conv1": 1, "maxpool": 2, "layer4.0": 2}
+    student = dataclasses.replace(config.student, strides=stem)  # its RED blocks hold several of the largest maps
+    config = dataclasses.replace(config, student=student)
+    alone = dataclasses.replace(
+        config, student=dataclasses.replace(student, red=None), teacher_checkpoint=None, init="scratch", kd_weight=0.0
+    )
+    made.write_run(empty, "alone", alone, "finished", {"kind": "validation", "step": 60, "accuracy": 0.5})
+    made.write_checkpoint(empty / "runs" / "alone" / "student", alone, test_accuracy=0.6)
+    losses = [{"kind": "step", "step": step, "loss": 1.0 + (step > 40)} for step in range(1, 61)]
+    made.write_run(empty, "run", config, "stopped", *losses, {"kind": "validation", "step": 60, "accuracy": 0.3})
+    signs = " ".join(watch_view.failure_signs(jobs.read_run("run"), jobs.records(jobs.read_run("run"))))
+    for part in (
+        "The loss has risen",
+        "RED blocks have become the memory peak",
+        "30.0 % at step 60",
+        "has 50.0 % there",
+    ):
+        assert part in signs
+    assert watch_view.failure_signs(jobs.read_run("alone"), []) == []
+
+
+def test_the_end_states_what_was_measured_beside_what_was_computed(empty):
+    final = {"kind": "final", "step": 4, "test_accuracy": 0.5, "seconds": 9, "device": "CPU"}
+    final |= {"training_peak_bytes": 2**21, "measured_peak_bytes": 2**20, "eager_peak_bytes": 2**20}
+    write_run(empty, "one", records=json.dumps(final | {"fused_peak_bytes": 2**19}) + "\n")
+    progress = watch.open_page()[2]
+    for part in ("while training</td><td>2.00 MiB", "at inference</td><td>1.00 MiB", "deployed</td><td>0.50 MiB"):
+        assert part in progress
 
 
 # Generate

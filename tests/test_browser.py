@@ -482,6 +482,10 @@ def test_a_second_page_follows_a_run_and_stops_it(open_page):
     for page in (first, second):
         expect(page.locator("#progress")).to_contain_text("stopped · step")
     second.locator("#delete").click()
+    expect(second.locator("#delete-question")).to_contain_text("with its checkpoint, curves and log?")
+    expect(first.locator("#runs")).to_contain_text("on its own")
+    second.locator("#delete-confirm").click()
+    expect(second.locator("#delete-question")).to_be_hidden()
     expect(first.locator("#runs")).not_to_contain_text("on its own")
 
 

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 
 from app import compare, compare_view, distill
 from app.compare_plot import plane_figure
 from app.result_table import result_rows
 from redistill.presets import CLUTTER_TEACHER
-from tests.made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 
 HOSTILE = [None, [], {}, "", "<script>", -1, math.nan, {"a": {"b": []}}]
 

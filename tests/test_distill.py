@@ -94,11 +94,11 @@ def test_a_run_that_is_stopped_and_continued_ends_with_the_same_weights(tmp_path
     run.close()
     assert read_json(tmp_path / "parts" / "status.json")["state"] == "stopped"
     for record in distill(config, tmp_path / "parts"):
-        if record["step"] == 4:
+        if record["step"] == 3:  # before the validation that follows it
             (tmp_path / "parts" / "stop").touch()
     assert not (tmp_path / "parts" / "student").exists()
     rest = list(distill(config, tmp_path / "parts"))
-    assert rest[0]["step"] == 5
+    assert [(record["kind"], record["step"]) for record in rest[:2]] == [("validation", 3), ("step", 4)]
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     assert rest[-1]["training_peak_bytes"] == read_metrics(tmp_path / "whole")[-1]["training_peak_bytes"]
     for name in ("whole", "parts"):
@@ -199,6 +199,30 @@ def test_students_may_start_from_the_teacher(tmp_path, teacher):
     list(distill(replace(config, steps=1, grad_clip=0.0), tmp_path))
     kept, origin = weights(tmp_path), checkpoint.load(teacher).state_dict()
     assert torch.allclose(kept["fc.weight"], origin["fc.weight"], atol=1e-6)
+
+
+def test_mixed_precision_is_near_full_precision_and_keeps_fp32_weights(tmp_path, teacher):
+    full = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), kd_weight=0.5, steps=2)
+    full = replace(full, feature_loss="sp", feature_weight=1.0)
+    mixed = replace(full, precision="bf16")
+    first, second = (next(distill(config, tmp_path / config.precision)) for config in (full, mixed))
+    for name in (name for name in first if name.endswith("loss")):
+        assert second[name] == pytest.approx(first[name], rel=0.05, abs=1e-3)
+        assert second[name] != first[name]
+    list(distill(mixed, tmp_path / "bf16"))
+    assert {value.dtype for value in weights(tmp_path / "bf16").values()} == {torch.float32, torch.int64}
+
+
+def test_frozen_batch_norm_statistics_stay_and_are_used(tmp_path, teacher):
+    config = small(student=student(None, STRIDES), teacher_checkpoint=str(teacher), init="teacher", steps=2)
+    config = replace(config, freeze_batch_norm=True)
+    first, *_ = distill(config, tmp_path)
+    kept, origin = weights(tmp_path), checkpoint.load(teacher).state_dict()
+    statistics = [name for name in kept if "running" in name]
+    assert statistics and all(torch.equal(kept[name], origin[name]) for name in statistics)
+    assert not torch.equal(kept["bn1.weight"], origin["bn1.weight"])
+    moving = next(distill(replace(config, freeze_batch_norm=False), tmp_path / "moving"))
+    assert moving["task_loss"] != first["task_loss"]
 
 
 def test_diffusion_run(tmp_path):
@@ -341,6 +365,8 @@ def test_metrics_survive_a_cut_line(tmp_path):
         {"milestones": [6]},
         {"milestones": "2,4"},
         {"gamma": 0},
+        {"precision": "fp16"},
+        {"freeze_batch_norm": 1},
         {"ema_decay": 1.0},
         {"kd_weight": 1.0},
         {"init": "teacher"},

@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import pytest
+from made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 
 from app import jobs, results, wording
 from app.results import OWN, READY, pareto_front, study_results
@@ -15,7 +16,6 @@ from redistill import checkpoint
 from redistill.memory import capture
 from redistill.red import REDConfig
 from redistill.student import StudentConfig, build_student
-from tests.made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 
 
 def test_the_front_holds_what_no_other_one_beats():

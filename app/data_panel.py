@@ -1,0 +1,175 @@
+"""The pictures of tab Distill: choose a set, bring one of your own, and see what it holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from redistill.config import DistillConfig, check_data
+from redistill.dataset_table import DATASETS, DatasetSpec
+from redistill.datasets import EMBEDDED, find_dataset, load_split, shrink
+from redistill.ghost import weightless
+from redistill.hub_sets import check_hub_id
+from redistill.student import StudentConfig, build_student
+from redistill.torchvision_sets import is_here
+from redistill.unpack import list_uploads, unpack_zip
+
+from . import jobs
+from .fragments import notice, picture_strip
+from .liveradio import LiveRadio
+
+SAMPLES = 8  # pictures shown of a data set
+NAMES = 20  # classes named on the card
+BRING = "One folder of pictures for each class. Folders train, val and test above them are used as they are."
+
+
+class DataPanel:
+    """Its components; build it inside the Blocks context where it should stand."""
+
+    def __init__(self, config: DistillConfig) -> None:
+        self.dataset = LiveRadio(
+            offered(config.student), value=config.dataset, label="Pictures", elem_classes="list", elem_id="dataset"
+        )
+        with gr.Accordion("Use other pictures", open=False, elem_classes="fold"):
+            gr.HTML(f'<p class="subline">{BRING}</p>')
+            self.upload = gr.UploadButton("Upload a zip file", file_types=[".zip"], size="sm", elem_id="upload")
+            self.hub = gr.Textbox(label="Or a data set of the Hugging Face Hub", placeholder="owner/name")
+            self.fetch = gr.Button("Use this data set", size="sm", elem_id="fetch")
+        self.said = gr.HTML(elem_id="data-said")
+        self.image_size = gr.Number(config.student.image_size, label="Image size, px", precision=0, minimum=8)
+        self.teach = gr.Button("Train a teacher on these first", size="sm", elem_id="teach")
+
+
+def take_upload(file: Any) -> tuple[str | None, str]:
+    """The data set of an uploaded zip file, and what to say about it: one of the two is empty."""
+    try:
+        if not isinstance(file, str):
+            raise ValueError("Nothing was uploaded; expected a zip file.")
+        return _known(f"upload:{unpack_zip(file)}"), ""
+    except (ValueError, OSError) as error:
+        return None, notice("", str(error))
+
+
+def take_hub_id(text: Any) -> tuple[str | None, str]:
+    """The data set of a Hub id, downloaded where it is not yet, and what to say about it: one of the two is empty."""
+    try:
+        name = text.strip() if isinstance(text, str) else str(text)[:80]
+        check_hub_id(name)
+        return _known(f"hub:{name}"), ""
+    except (ValueError, OSError) as error:
+        return None, notice("", str(error))
+
+
+def offered(student: StudentConfig, also: str | None = None) -> list[tuple[str, str]]:
+    """Data sets that a student can learn from as (title, value): named ones, uploads, and those of one's own runs."""
+    task = "classification" if student.task == "classification" else "generation"
+    own = [f"upload:{name}" for name in list_uploads()] + sorted(_of_runs())
+    names = [spec.name for spec in DATASETS.values() if task in spec.tasks]
+    names += [name for name in dict.fromkeys([*own, *filter(None, [also])]) if name not in DATASETS]
+    return [(title(name), name) for name in names]
+
+
+def title(name: str) -> str:
+    """A data set in a list: an upload by the name of its file, one of the Hub by its id."""
+    kind, _, rest = name.partition(":")
+    if kind == "upload":
+        return f"{rest.rpartition('-')[0]} (uploaded)"
+    if kind == "hub":
+        return f"{rest} (Hub)"
+    return Path(rest).name if kind == "folder" else name
+
+
+def look_up(name: Any) -> DatasetSpec:
+    """The data set of that name. ValueError for a text that names none, and for any folder of this machine that no
+    run of one's own has learnt from: a visitor's wish opens no path."""
+    if not isinstance(name, str):
+        raise ValueError(f"Data set is {str(name)[:80]!r}; expected the name of one.")
+    if name.startswith("folder:") and name not in _of_runs():
+        raise ValueError("Folders are read from the command line only; upload a zip file of the folder here.")
+    return DATASETS[name] if name in DATASETS else _look_into(name)
+
+
+def fit(student: StudentConfig, name: Any, image_size: Any = None) -> StudentConfig:
+    """The student for the classes of a data set, at `image_size` or else at its own size where the set has that.
+
+    Raises ValueError when the set is for another task, has no such size, or is too small for the strides.
+    """
+    spec = look_up(name)
+    size = image_size
+    if size is None:
+        own_size = name in DATASETS and name not in EMBEDDED  # of its photographs
+        keep = student.image_size in spec.image_sizes and not own_size
+        size = student.image_size if keep else spec.default_size
+    if not isinstance(size, int) or size not in spec.image_sizes:
+        sizes = spec.image_sizes
+        sides = f"{sizes[0]} to {sizes[-1]}" if isinstance(sizes, range) else f"one of {list(sizes)}"
+        raise ValueError(f"{title(spec.name)} has no pictures of {str(size)[:20]} px; expected {sides}.")
+    classes = None if student.task == "diffusion" else spec.num_classes
+    fitted = dataclasses.replace(student, image_size=size, num_classes=classes)
+    check_data(fitted, spec)
+    with weightless():
+        build_student(fitted)  # strides that do not fit are said here, not in the run's log
+    return fitted
+
+
+def show_pictures(name: Any) -> str:
+    """What a data set holds, and a few of its pictures, as a card."""
+    try:
+        spec = look_up(name)
+        return _absent(spec) if spec.name in DATASETS and not is_present(spec.name) else _card(spec.name)
+    except (ValueError, OSError) as error:
+        return notice("", str(error))
+
+
+def is_present(name: str) -> bool:
+    """Whether a named data set needs no download: it is drawn here, or its files lie in the data folder."""
+    return name in EMBEDDED or is_here(name)
+
+
+def _of_runs() -> set[str]:
+    """What one's own runs have learnt from, beside the named sets and what is gone."""
+    names = {str(run.config.get("dataset")) for run in jobs.list_runs()}
+    present = {f"upload:{name}" for name in list_uploads()}
+    return {name for name in names if name.startswith(("hub:", "folder:")) or name in present}
+
+
+def _known(name: str) -> str:
+    look_up(name)
+    return name
+
+
+@lru_cache(maxsize=32)
+def _look_into(name: str) -> DatasetSpec:
+    """Uploads never change, and sets of the Hub hardly ever while the app runs."""
+    return find_dataset(name)
+
+
+@lru_cache(maxsize=8)
+def _card(name: str) -> str:
+    spec = look_up(name)
+    split = load_split(name, "train", spec.default_size, limit=SAMPLES)
+    images = shrink(split.images, spec.default_size)
+    names = [spec.class_names[label] for label in split.labels.tolist()]
+    return picture_strip(list(images), names, title(name), spec.attribution, _facts(spec))
+
+
+def _absent(spec: DatasetSpec) -> str:
+    """The card of a set that is still to be downloaded."""
+    words = f"{escape(spec.description)} It is not on this machine yet: a run downloads it when it starts."
+    return picture_strip([], [], title(spec.name), spec.attribution, f"{_facts(spec)}<br>{words}")
+
+
+def _facts(spec: DatasetSpec) -> str:
+    """Images and classes in words, as HTML."""
+    train, validation, test = (f"{spec.split_sizes[name]:,}" for name in ("train", "validation", "test"))
+    images = f"{train} pictures to train on, {validation} to validate, {test} to test."
+    if "classification" not in spec.tasks:
+        return images
+    named = ", ".join(spec.class_names[:NAMES])
+    more = f" and {spec.num_classes - NAMES} more" if spec.num_classes > NAMES else ""
+    return f"{images} {spec.num_classes} classes: {escape(named)}{more}."

@@ -1,0 +1,51 @@
+"""Buttons that save texts which the server reads when they are asked for: no path ever comes from the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+_SAVE = """
+element.addEventListener('click', event => {
+  const button = event.target.closest('[data-save]');
+  if (button) trigger('ask', {save: button.dataset.save});
+});
+watch('value', () => {
+  if (!props.value) return;
+  const {name, text} = JSON.parse(props.value);
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([text], {type: 'text/plain'}));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+});
+"""
+
+
+class SaveFiles(gr.HTML):
+    """A gradio component with a button for each of `files` (name → words); a click triggers `ask` with `save`, a name.
+
+    A new value, {"name": file name, "text": content, "asked": a number}, is saved by the browser at once. `asked` makes
+    equal files differ, so that one can be saved twice.
+    """
+
+    def __init__(self, files: Mapping[str, str], **kwargs: Any) -> None:
+        buttons = "".join(
+            f'<button type="button" class="plain" data-save="{escape(name)}">{escape(words)}</button>'
+            for name, words in files.items()
+        )
+        super().__init__(None, html_template=f'<div class="save-files">{buttons}</div>', js_on_load=_SAVE, **kwargs)
+
+    def postprocess(self, value: dict[str, Any] | None) -> str | None:
+        return None if value is None else json.dumps(value)
+
+    def preprocess(self, payload: Any) -> None:
+        """A file never comes back from the page."""
+        return None
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "string"}

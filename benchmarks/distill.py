@@ -1,0 +1,198 @@
+"""Our distillation step beside a plain one: images per CPU-second and peak memory, interleaved in one process.
+
+    python -m benchmarks.distill [--quick] [--json FILE] [--device cuda]
+
+Both steps distil the same student with the same RED loss (and KD for the narrow ResNet), AdamW and gradient clipping,
+in fp32. The plain one is what the losses' formulas suggest: a DataLoader whose images pass PIL transforms one by one,
+the whole teacher under no_grad in evaluation mode, feature maps kept whole until the loss, contiguous layout. Its
+images are decoded beforehand, as ours are. The two take turns for a few steps each; a row gives medians over the turns.
+On CUDA rates are images per second of wall time, and the DataLoader has four workers. `--quick` takes one turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from redistill import checkpoint
+from redistill.config import DistillConfig
+from redistill.devices import describe_device
+from redistill.measure import training_peak
+from redistill.presets import CLUTTER_STRIDES, FACES_STRIDES, FROM_TEACHER
+from redistill.student import StudentConfig, build_reference
+from redistill.training import held_tensors, prepare, train_step
+
+from .plain_step import PlainStep
+
+CLASSES, IMAGES_A_CLASS = 10, 24
+CPU_WORKERS, CUDA_WORKERS = 0, 4
+
+
+@dataclass(frozen=True)
+class Case:
+    """A student and the run that trains it; `steps` is how many of them a turn takes."""
+
+    name: str
+    config: DistillConfig
+    steps: int
+    aim: float | None = None  # what the README promises of the ratio
+
+
+def cases(folder: Path, device: str) -> list[Case]:
+    """The three of the table. Pictures and teachers that do not ship are made in `folder`, at random."""
+    mobile = StudentConfig(
+        "mobilenet_v2",
+        128,
+        CLASSES,
+        strides=_strides(4, 2, 2, 1, 1),
+        teacher_strides=_strides(1, 2, 2, 2, 2),
+    )
+    unet = StudentConfig("unet_paper", 32, strides=FACES_STRIDES)
+    clutter = StudentConfig("narrow_resnet", 64, 50, strides=CLUTTER_STRIDES)
+    common: dict[str, Any] = {"device": device, "schedule": "constant", "learning_rate": 1e-4}
+    distilled = [
+        DistillConfig(
+            student=student,
+            dataset=f"folder:{_random_pictures(folder / str(student.image_size), student.image_size)}",
+            teacher_checkpoint=str(_fresh_teacher(student, folder / student.teacher)),
+            batch_size=8,
+            distance=distance,
+            **common,
+        )
+        for student, distance in ((mobile, "cosine"), (unet, "mse"))
+    ]
+    emoji = DistillConfig(student=clutter, dataset="emoji-clutter", train_limit=500, **FROM_TEACHER, **common)
+    return [
+        Case("mobilenet_v2", distilled[0], steps=4, aim=1.3),
+        Case("ddpm_unet", distilled[1], steps=1, aim=1.2),
+        Case("narrow_resnet", emoji, steps=2),
+    ]
+
+
+def _strides(*values: int) -> dict[str, int]:
+    points = (
+        "features.0.0",
+        "features.2.conv.1.0",
+        "features.4.conv.1.0",
+        "features.7.conv.1.0",
+        "features.14.conv.1.0",
+    )
+    return dict(zip(points, values, strict=True))
+
+
+def _random_pictures(folder: Path, side: int) -> Path:
+    numbers = np.random.default_rng(0)
+    for label in range(CLASSES):
+        (folder / f"class{label}").mkdir(parents=True)
+        for place in range(IMAGES_A_CLASS):
+            picture = Image.fromarray(numbers.integers(0, 256, (side, side, 3), dtype=np.uint8))
+            picture.save(folder / f"class{label}" / f"{place}.png")
+    return folder
+
+
+def _fresh_teacher(student: StudentConfig, folder: Path) -> Path:
+    reference = replace(student, strides=student.teacher_strides, teacher_strides={}, red=None)
+    torch.manual_seed(0)
+    return checkpoint.save(build_reference(student), checkpoint.Metadata(reference, "emoji-clutter"), folder)
+
+
+def compare(case: Case, turns: int) -> dict[str, Any]:
+    """Rates and peaks of both steps."""
+    task, problem, state = prepare(case.config)
+    device = problem.device
+    plain = PlainStep(case.config, problem, CUDA_WORKERS if device.type == "cuda" else CPU_WORKERS)
+
+    def ours() -> object:
+        return train_step(case.config, task, problem, state)
+
+    for step in (ours, plain):  # the optimizer's state, the libraries' kernels
+        step()
+    data = {
+        tensor.data_ptr() for split in (problem.train, problem.validation) for tensor in (split.images, split.labels)
+    }
+    held = [tensor for tensor in held_tensors(problem, state) if tensor.data_ptr() not in data]
+    peaks = [training_peak(step, tensors, device)[1] for step, tensors in ((ours, held), (plain, plain.held_tensors()))]
+    rates = [[_rate(step, case, device) for step in (ours, plain)] for _ in range(turns)]
+    return {
+        "network": case.name,
+        "image_size": case.config.student.image_size,
+        "batch_size": case.config.batch_size,
+        "images_per_second": statistics.median(our for our, _ in rates),
+        "plain_images_per_second": statistics.median(their for _, their in rates),
+        "ratio": statistics.median(our / their for our, their in rates),
+        "aim": case.aim,
+        "peak_bytes": peaks[0],
+        "plain_peak_bytes": peaks[1],
+    }
+
+
+def _rate(step: Callable[[], object], case: Case, device: torch.device) -> float:
+    """Images per second of the CPU time of this process, or of wall time on a GPU."""
+    clock = time.process_time
+    if device.type == "cuda":
+        clock = time.perf_counter
+        torch.cuda.synchronize(device)
+    started = clock()
+    for _ in range(case.steps):
+        step()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return case.steps * case.config.batch_size / (clock() - started)
+
+
+def print_row(row: dict[str, Any]) -> None:
+    """One line of the table."""
+    aim = "–" if row["aim"] is None else f"{row['aim']:.1f}"
+    print(
+        f"{row['network']:<16}{row['image_size']:>4}{row['batch_size']:>7}{row['images_per_second']:>10.2f}"
+        f"{row['plain_images_per_second']:>10.2f}{row['ratio']:>8.2f}{aim:>6}"
+        f"{row['peak_bytes'] / 2**20:>11.1f}{row['plain_peak_bytes'] / 2**20:>11.1f}",
+        flush=True,
+    )
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """The last line, for machines."""
+    values = {f"{row['network']}_ratio": f"{row['ratio']:.2f}" for row in rows}
+    values |= {f"{row['network']}_peak_ratio": f"{row['plain_peak_bytes'] / row['peak_bytes']:.2f}" for row in rows}
+    return "distill " + " ".join(f"{key}={value}" for key, value in values.items())
+
+
+def main() -> None:
+    """Print the table, and write the rows to a file when asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one turn each; ends within 45 s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    options = parser.parse_args()
+    device = describe_device(torch.device(options.device))
+    rate = "images per second" if options.device != "cpu" else "images per CPU-second"
+    print(f"torch {torch.__version__}, {device}; {rate}, peak MiB of a step without the data set")
+    print(
+        f"{'network':<16}{'px':>4}{'batch':>7}{'ours':>10}{'plain':>10}{'ratio':>8}{'aim':>6}{'ours':>11}{'plain':>11}"
+    )
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["REDISTILL_CACHE"] = str(Path(folder) / "cache")
+        for case in cases(Path(folder), options.device):
+            rows.append(compare(case, turns=1 if options.quick else 7))
+            print_row(rows[-1])
+    if options.json:
+        options.json.write_text(json.dumps({"device": device, "figures": rows}, indent=1) + "\n")
+    print(summary(rows))
+
+
+if __name__ == "__main__":
+    main()

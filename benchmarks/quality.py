@@ -1,0 +1,88 @@
+"""What diffusion students keep: KID, FID, precision and recall of the shipped networks' pictures.
+
+    python -m benchmarks.quality [--quick] [--json FILE] [--pictures 1000] [--steps 40] [--features emoji]
+
+Every network draws the same seeds. The first row are real pictures against other real ones, augmented anew: no network
+can do better. The second is the teacher's half-resolution shadow: real pictures shrunk to half and enlarged again,
+which is what a student with twice the first stride would keep if it drew nothing finer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from redistill import checkpoint
+from redistill.devices import describe_device
+from redistill.memory import capture
+from redistill.presets import FACES_TEACHER
+from redistill.quality import FEATURES, FIGURES, Quality, judge, judge_checkpoint, load_features, reference_pictures
+
+QUICK = {"pictures": 24, "steps": 3}
+
+
+def main() -> None:
+    """Draw, judge, print the table and a last line of `quality key=value ...`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few pictures in few steps: shows that it works")
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument("--pictures", type=int, default=1000, help="per network (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=40, help="denoising steps, DDIM (default: %(default)s)")
+    parser.add_argument("--features", default="emoji", choices=FEATURES, help="default: %(default)s")
+    options = parser.parse_args()
+    if options.quick:
+        vars(options).update(QUICK)
+    features = load_features(options.features)
+    metadata = checkpoint.read_metadata(FACES_TEACHER)
+    size, dataset = metadata.student.image_size, metadata.dataset
+    real, reference = reference_pictures(dataset, size, options.pictures)
+    others, _ = reference_pictures(dataset, size, options.pictures, seed=1)
+    shadow = F.interpolate(F.avg_pool2d(others.float(), 2), (size, size), mode="bilinear").round().to(torch.uint8)
+
+    rows = [
+        _row("real", judge(others, real, reference, features)),
+        _row("shadow", judge(shadow, real, reference, features)),
+    ]
+    for name in checkpoint.list_shipped():
+        if checkpoint.read_metadata(name).dataset == dataset:
+            start = time.perf_counter()
+            found = judge_checkpoint(name, options.pictures, features=features, steps=options.steps)
+            memory = capture(checkpoint.load(name), (1, 3, size, size)).profile().peak_bytes
+            rows.append(_row(name, found) | {"peak_bytes": memory, "seconds": time.perf_counter() - start})
+    print(_table(rows))
+    print(f"Against {reference}; {options.pictures:,} pictures each, seeds from 0, DDIM, {options.steps} steps;")
+    print(f"{features.title}; 95 % intervals. {rows[0]['warning']} {describe_device(torch.device('cpu'))}.")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+    figures = " ".join(f"{row['name']}={row['kid']:.4f}" for row in rows)
+    print(f"quality features={options.features} pictures={options.pictures} {figures}")
+
+
+def _row(name: str, found: Quality) -> dict[str, Any]:
+    return {"name": name, **found.to_dict()}
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    lines = ["| pictures of | KID | FID | precision | recall | peak activations |", "| --- " * 6 + "|"]
+    for row in rows:
+        cells = [_with_margin(row, name) for name in FIGURES]
+        memory = f"{row['peak_bytes'] / 2**20:.3f} MiB" if "peak_bytes" in row else ""
+        lines.append(f"| {row['name']} | {' | '.join(cells)} | {memory} |")
+    return "\n".join(lines)
+
+
+def _with_margin(row: Mapping[str, Any], name: str) -> str:
+    digits = 4 if name == "kid" else 2
+    margin = row["margins"].get(name)
+    return f"{row[name]:.{digits}f}" + ("" if margin is None else f" ± {margin:.{digits}f}")
+
+
+if __name__ == "__main__":
+    main()
