@@ -17,12 +17,13 @@ from .actions import ActionHTML, event_values
 from .fragments import notice
 from .liveplot import LivePlot
 from .painted_files import grid_png, zip_file
-from .painters import Painter, Painting, keep, load_painter, paint, thumbnails
+from .painters import Painter, Painting, keep, load_elsewhere, load_painter, paint, thumbnails
 from .savefiles import SaveFiles
 
 MIN_COUNT, MAX_COUNT = 4, 16
 MAX_STEPS = 250
 MAX_STUDENTS = 3
+MAX_SOURCE = 1000  # characters of a folder or Hub id
 PREVIEWS = 12  # shown on the way, about
 STATE_SECONDS = 3600  # that images stay on the server after the page was closed
 SCHEDULER_TITLES = {"ddim": "DDIM", "ddpm": "DDPM", "dpm-solver++": "DPM-Solver++"}
@@ -38,6 +39,13 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
             with gr.Column(elem_classes="card"):
                 teacher = gr.Radio([], label="Teacher", elem_classes="list", elem_id="generate-teacher")
                 students = gr.CheckboxGroup([], label="Students", elem_classes="list", elem_id="generate-students")
+                with gr.Accordion("Draw with another checkpoint", open=False, elem_classes="fold"):
+                    other = gr.Textbox(
+                        label="Folder or Hub id",
+                        placeholder="google/ddpm-cifar10-32",
+                        info="Any unconditional DDPM of diffusers, with weights in safetensors.",
+                        elem_id="generate-other",
+                    )
             with gr.Column(elem_classes="card"):
                 count = gr.Slider(MIN_COUNT, MAX_COUNT, value=8, step=1, label="Images")
                 steps = gr.Slider(2, MAX_STEPS, value=40, step=1, label="Denoising steps")
@@ -61,7 +69,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
     kept = gr.State((), time_to_live=STATE_SECONDS)
     go.click(
         generate,
-        [teacher, students, seed, count, steps, scheduler],
+        [teacher, students, seed, count, steps, scheduler, other],
         [said, grids, go, stop, kept, saving, way, near, charted, legend, chart],
         concurrency_limit=1,
         concurrency_id="generate",
@@ -91,7 +99,14 @@ def offer(teacher: Any, students: Any) -> list[Any]:
 
 
 def generate(
-    teacher: Any, students: Any, seed: Any, count: Any, steps: Any, scheduler: Any, request: gr.Request | None = None
+    teacher: Any,
+    students: Any,
+    seed: Any,
+    count: Any,
+    steps: Any,
+    scheduler: Any,
+    other: Any = "",
+    request: gr.Request | None = None,
 ) -> Iterator[list[Any]]:
     """Draw with all chosen networks, step by step together, and show the images as they come."""
     session = _session(request)
@@ -99,7 +114,9 @@ def generate(
     yield _update(view.words("Loading…"), running=True)
     try:
         seeds, steps = check_numbers(seed, count, steps)
-        painters = [load_painter(value) for value in check_names(teacher, students)]
+        elsewhere = check_source(other)
+        names = check_names(teacher, students, also=bool(elsewhere))
+        painters = [*map(load_painter, names), *map(load_elsewhere, elsewhere)]
         yield _update(view.words("Loading…"), running=True, saved=(), charted=painters)
         words, ways = "Done.", [[] for _ in painters]
         for drawn in paint(painters, seeds, steps, scheduler):
@@ -194,12 +211,19 @@ def _session(request: gr.Request | None) -> str:
     return getattr(request, "session_hash", None) or ""
 
 
-def check_names(teacher: Any, students: Any) -> list[str]:
-    """The chosen checkpoints, the teacher first; ValueError for none, for too many and for what is no choice."""
+def check_source(other: Any) -> list[str]:
+    """The folder or Hub id that was typed, if any; ValueError for what is no text."""
+    if not isinstance(other, str) or len(other) > MAX_SOURCE:
+        raise ValueError(f"Folder or Hub id is {str(other)[:40]!r}; expected a text such as google/ddpm-cifar10-32.")
+    return [other.strip()] if other.strip() else []
+
+
+def check_names(teacher: Any, students: Any, also: bool = False) -> list[str]:
+    """The chosen checkpoints, the teacher first; ValueError for none (unless there is one `also`) and for too many."""
     if students is not None and not isinstance(students, (list, tuple)):
         raise ValueError("Students must be a list of checkpoints.")
     names = [name for name in (teacher, *(students or [])) if name not in (None, "")]
-    if not names:
+    if not names and not also:
         raise ValueError("Choose at least one checkpoint; without any, train a diffusion teacher on the Distill tab.")
     if len(names) > MAX_STUDENTS + 1:
         raise ValueError(f"{len(names) - 1} students are chosen; at most {MAX_STUDENTS} are drawn side by side.")

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from redistill.checkpoint import Metadata, read_metadata
 from redistill.drawing import Drawing, describe
+from redistill.hub_pipelines import find_pipeline
 from redistill.memory import MemoryProfile, capture
 from redistill.nearest import Neighbours, nearest, training_pictures
 from redistill.pipeline import Scheduler, load_scheduler, load_unet
@@ -83,6 +84,12 @@ def load_painter(value: str) -> Painter:
     """The network of a choice, ready to draw; ValueError for one that is missing or damaged."""
     choice = choices.find(value, choices.is_diffusion)
     return _load(choice.value, choice.title, choices.folder(choice))
+
+
+def load_elsewhere(source: str) -> Painter:
+    """The network in a folder or a repository of the Hub; ValueError for one that cannot be had or does not draw."""
+    source = source.strip()
+    return _load(source, Path(source).name if Path(source).is_dir() else source, find_pipeline(source))
 
 
 def _load(key: str, title: str, folder: Path) -> Painter:

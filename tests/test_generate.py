@@ -14,7 +14,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
+from test_unet import TINY
 
 from app import choices, generate, painted_view
 from redistill import checkpoint
@@ -145,6 +147,23 @@ def test_a_page_that_asked_to_stop_gets_no_more_steps(shipped):
     next(drawing), next(drawing)
     assert "Stopping" in generate.stop_drawing()
     assert ["Stopped at step" in shown[0] for shown in drawing] == [True]
+
+
+def test_a_network_from_elsewhere_draws_beside_the_others(shipped, tmp_path):
+    folder = tmp_path / "from elsewhere"
+    DDPMPipeline(unet=UNet2DModel(**TINY), scheduler=DDPMScheduler()).save_pretrained(folder)
+    *_, last = generate.generate(FACES_TEACHER, [], 3, 4, 2, "ddim", f" {folder} ")
+    assert last[1].count("<figure") == 2 and ">from elsewhere<" in last[1]
+    assert last[4][1].images.shape == (4, 3, 16, 16) and last[4][1].drawing.checkpoint == str(folder)
+    assert "What from elsewhere learnt from is not written" in generate.look_nearest(Clicked(seed="3"), last[4])
+    grid = generate.save(Clicked(save="grid"), last[4])[0]["base64"]
+    assert Image.open(io.BytesIO(base64.b64decode(grid))).size == (4 * 34 - 2, 2 * 34 - 2)
+
+
+@pytest.mark.parametrize("value", [*HOSTILE, "/etc", "../x"], ids=repr)
+def test_no_source_from_outside_breaks_generation(shipped, value):
+    shown = said(None, [], 0, 4, 2, "ddim", value)
+    assert shown.count("Nothing drawn.") == 1
 
 
 @pytest.mark.parametrize(
