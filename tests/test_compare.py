@@ -97,7 +97,7 @@ def test_without_results_the_page_says_what_to_do(places):
 def test_a_point_and_a_row_choose_a_result_and_two_are_compared(some):
     key, *shown = compare.pick(clicked(mark="run:good"), "emoji-clutter", None)
     assert key == "run:good" and shown[5].interactive
-    assert "93.0 %" in shown[4] and "KD 0.05 (temperature 4)" in shown[4] and "5.0×" in shown[4]
+    assert "93.0 %" in shown[4] and "KD 0.2 (temperature 4)" in shown[4] and "5.0×" in shown[4]
     kept, *shown = compare.keep_chosen("emoji-clutter", key, None)
     assert kept == "run:good" and "Choose another result" in shown[7]
     assert shown[6].value == "Stop comparing"
@@ -147,7 +147,7 @@ def test_the_table_sorts_in_the_page_and_saves_every_setting(some):
     assert rows["run:half"]["sort"][1] == 0.1 and "not tested yet" in rows["run:half"]["where"]
     head, *lines = table["csv"]
     good = dict(zip(head, lines[[row["key"] for row in table["rows"]].index("run:good")], strict=True))
-    assert (good["peak_bytes"], good["score"], good["tested"], good["KD weight"]) == (65536, 0.93, 1, "0.05")
+    assert (good["peak_bytes"], good["score"], good["tested"], good["KD weight"]) == (65536, 0.93, 1, "0.2")
     assert table["file"] == "redistill-emoji-clutter" and table["score_order"] == -1
     assert result_rows([], None)["rows"] == []
 

@@ -88,7 +88,7 @@ def test_rows_of_the_study_are_results(places, tmp_path):
 
 def test_settings_in_words():
     sentences = " ".join(wording.run_sentences(RED_KD))
-    for part in ("strides 4·1·2·2·1, RED blocks", "RED 1 (cosine), KD 0.05 (temperature 4)", "660 steps of 128 images"):
+    for part in ("strides 4·1·2·2·1, RED blocks", "RED 1 (cosine), KD 0.2 (temperature 4)", "660 steps of 128 images"):
         assert part in sentences
     assert "from the teacher’s weights" in sentences
     alone = " ".join(wording.run_sentences(dataclasses.replace(TEACHER, train_limit=500, optimizer="sgd")))
