@@ -15,11 +15,9 @@ import pytest
 import torch
 
 from app import (
-    choices,
     data_panel,
     distill,
     explore,
-    generate,
     jobs,
     plots,
     run_form,
@@ -535,83 +533,3 @@ def test_the_end_states_what_was_measured_beside_what_was_computed(empty):
     progress = watch.open_page()[2]
     for part in ("while training</td><td>2.00 MiB", "at inference</td><td>1.00 MiB", "deployed</td><td>0.50 MiB"):
         assert part in progress
-
-
-# Generate
-
-
-def test_images_of_all_networks_come_step_by_step_from_the_same_seeds(shipped):
-    shown = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))
-    assert "Loading" in shown[0][0] and "Step 1 of 2" in shown[1][0] and "Done" in shown[-1][0]
-    grids = shown[-1][1]
-    assert grids.count("<figure") == 2 and grids.count("<img") == 8
-    assert [grids.count(f"image of seed {seed}") for seed in (3, 4, 5, 6, 7)] == [2, 2, 2, 2, 0]
-    assert "1.00 MiB peak" in grids and "<strong>4.0×</strong> less" in grids and "OpenMoji" in grids
-
-
-def test_the_same_seed_gives_the_same_image_whatever_the_count(shipped):
-    painter = generate.load_painter(FACES_TEACHER)
-    few = list(generate.paint([painter], [5, 6, 7, 8], 2, "ddim"))[-1][0].drawn.images
-    many = list(generate.paint([painter], list(range(4, 12)), 2, "ddim"))[-1][0].drawn.images
-    assert few.shape == (4, 3, 32, 32)
-    assert (few.int() - many[1:5].int()).abs().max() <= 2
-
-
-def said(*values) -> str:
-    return list(generate.generate(*values))[-1][0]
-
-
-def test_a_page_that_asked_to_stop_gets_no_more_steps(shipped):
-    drawing = generate.generate(FACES_TEACHER, [], 0, 4, 50, "ddim")
-    next(drawing), next(drawing)
-    assert "Stopping" in generate.stop_drawing()
-    assert ["Stopped at step" in shown[0] for shown in drawing] == [True]
-
-
-@pytest.mark.parametrize(
-    ("values", "sentence"),
-    [
-        ((None, [], 0, 4, 2, "ddim"), "Choose at least one checkpoint"),
-        (("/etc", [], 0, 4, 2, "ddim"), "No checkpoint &#x27;/etc&#x27;"),
-        ((CLUTTER_TEACHER, [], 0, 4, 2, "ddim"), "No checkpoint"),
-        ((FACES_TEACHER, ["a", "b", "c", "d"], 0, 4, 2, "ddim"), "at most 3"),
-        ((FACES_TEACHER, [], -1, 4, 2, "ddim"), "First seed is -1"),
-        ((FACES_TEACHER, [], 0, 1000, 2, "ddim"), "Images is 1000; expected a whole number from 4 to 16"),
-        ((FACES_TEACHER, [], 0, 4, 0, "ddim"), "Denoising steps is 0"),
-        ((FACES_TEACHER, [], 0, 4, 2, "euler"), "euler"),
-    ],
-)
-def test_bad_wishes_are_one_sentence(shipped, values, sentence):
-    assert sentence in said(*values)
-
-
-def test_without_checkpoints_there_is_a_sentence(empty):
-    assert generate.offer(None, None)[0].choices == []
-    assert "no trained checkpoint" in said(FACES_TEACHER, [], 0, 4, 2, "ddim")
-
-
-def test_a_damaged_checkpoint_is_a_sentence(empty, untrained):
-    shutil.copytree(untrained, checkpoint.SHIPPED)
-    weights = checkpoint.SHIPPED / "small" / "unet" / "diffusion_pytorch_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    assert "truncated" in said(FACES_TEACHER, ["small"], 0, 4, 2, "ddim")
-
-
-@pytest.mark.parametrize("position", range(5))
-@pytest.mark.parametrize("value", HOSTILE, ids=repr)
-def test_no_value_from_outside_breaks_generation(shipped, monkeypatch, position, value):
-    def load(name):
-        raise ValueError(f"would draw with {choices.find(name, choices.is_diffusion).value}")
-
-    monkeypatch.setattr(generate, "load_painter", load)
-    values = [FACES_TEACHER, ["small"], 0, 4, 2, "ddim"]
-    values[position] = value
-    fits = (position == 0 and value in (None, "")) or (position == 1 and value in (None, []))
-    shown = said(*values)
-    assert "Nothing drawn." in shown
-    assert ("would draw" in shown) == fits
-
-
-@pytest.mark.parametrize("value", HOSTILE, ids=repr)
-def test_no_sampler_from_outside_breaks_generation(shipped, value):
-    assert "scheduler is" in said(FACES_TEACHER, [], 0, 4, 2, value)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from app.study import study, suggest_strides, teacher_tape
 from redistill import checkpoint
+from redistill.drawing import Drawing, read_settings
 from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 from redistill.student import StudentConfig, build_student
 
@@ -572,3 +574,32 @@ def test_an_uploaded_zip_file_is_shown_and_chosen_to_train_a_teacher_on(open_pag
     fill(page, "Or a data set of the Hugging Face Hub", "no id at all")
     page.locator("#fetch").click()
     expect(page.locator("#data-said")).to_contain_text("expected owner/name")
+
+
+def test_a_clicked_image_shows_its_way_and_downloads_carry_their_settings(open_page, tmp_path):
+    page = open_page(viewport={"width": 390, "height": 844})
+    unfold(page, "tab", "Generate")
+    fill(page, "number input for Images", 4)
+    fill(page, "number input for Denoising steps", 3)
+    page.locator("#generate").click()
+    expect(page.locator("#grids")).to_contain_text("4 images, measured")
+    page.locator("#grids button[data-seed='2']").first.click()
+    expect(page.locator("#way figure")).to_have_count(2 * 3)
+    expect(page.locator("#way")).to_contain_text("Seed 2")
+    with page.expect_download() as download:
+        page.locator("#way a").first.click()
+    download.value.save_as(tmp_path / "one.png")
+    with Image.open(tmp_path / "one.png") as image:
+        assert image.size == (32, 32)
+    drawing = Drawing.from_dict(read_settings(tmp_path / "one.png"))
+    assert (drawing.checkpoint, drawing.seeds, drawing.steps) == (FACES_TEACHER, (2,), 3)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="All images as zip").click()
+    download.value.save_as(tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        assert json.loads(archive.read("settings.json"))["networks"][0]["seeds"] == [0, 1, 2, 3]
+        assert len(archive.namelist()) == 2 + 2 * 4
+    page.locator("#way").get_by_role("button", name="nearest").click()
+    expect(page.locator("#near figure")).to_have_count(2 * 5)
+    drawn(page, "#generate-memory")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
