@@ -33,7 +33,12 @@ def image_tag(image: Tensor, alt: str) -> str:
     """A uint8 image (3, height, width) at its own size, inside the page itself."""
     buffer = io.BytesIO()
     Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, format="PNG")
-    data = base64.b64encode(buffer.getvalue()).decode()
+    return png_tag(buffer.getvalue(), alt)
+
+
+def png_tag(content: bytes, alt: str) -> str:
+    """A PNG file inside the page itself."""
+    data = base64.b64encode(content).decode()
     return f'<img class="picture" alt="{escape(alt)}" src="data:image/png;base64,{data}">'
 
 

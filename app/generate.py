@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from torch import nn
 
-from redistill import checkpoint
-from redistill.datasets import DATASETS
-from redistill.memory import capture
-from redistill.pipeline import load_scheduler
-from redistill.sampling import MAX_SEED, SCHEDULERS, SampleStep, sample
+from redistill.sampling import MAX_SEED, SCHEDULERS
 
-from . import choices, plots
-from .fragments import image_tag, notice
+from . import choices
+from . import painted_view as view
+from .actions import ActionHTML, event_values
+from .fragments import notice
+from .liveplot import LivePlot
+from .painted_files import grid_png, zip_file
+from .painters import Painter, Painting, keep, load_elsewhere, load_painter, paint, thumbnails
+from .savefiles import SaveFiles
 
 MIN_COUNT, MAX_COUNT = 4, 16
 MAX_STEPS = 250
 MAX_STUDENTS = 3
+MAX_SOURCE = 1000  # characters of a folder or Hub id
 PREVIEWS = 12  # shown on the way, about
+STATE_SECONDS = 3600  # that images stay on the server after the page was closed
 SCHEDULER_TITLES = {"ddim": "DDIM", "ddpm": "DDPM", "dpm-solver++": "DPM-Solver++"}
-
-
-@dataclass(frozen=True)
-class Painter:
-    """A network that draws, and what it needs for one image."""
-
-    choice: choices.Choice
-    model: nn.Module
-    scheduler: Any
-    peak_bytes: int  # fused accounting, one image, fp32
-    drawn: SampleStep | None = None
+FILES = {"grid": "Grid as PNG", "zip": "All images as zip"}
+QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+AT_ONCE = {"queue": False, **QUIET}
 
 
 def build(tab: gr.Tab, page: gr.Blocks) -> None:
@@ -46,6 +39,13 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
             with gr.Column(elem_classes="card"):
                 teacher = gr.Radio([], label="Teacher", elem_classes="list", elem_id="generate-teacher")
                 students = gr.CheckboxGroup([], label="Students", elem_classes="list", elem_id="generate-students")
+                with gr.Accordion("Draw with another checkpoint", open=False, elem_classes="fold"):
+                    other = gr.Textbox(
+                        label="Folder or Hub id",
+                        placeholder="google/ddpm-cifar10-32",
+                        info="Any unconditional DDPM of diffusers, with weights in safetensors.",
+                        elem_id="generate-other",
+                    )
             with gr.Column(elem_classes="card"):
                 count = gr.Slider(MIN_COUNT, MAX_COUNT, value=8, step=1, label="Images")
                 steps = gr.Slider(2, MAX_STEPS, value=40, step=1, label="Denoising steps")
@@ -57,22 +57,30 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
                 go = gr.Button("Generate", variant="primary", elem_id="generate")
                 stop = gr.Button("Stop", elem_id="generate-stop", interactive=False)
         with gr.Column(min_width=320, elem_classes="results"):
-            said = gr.HTML(_INTRODUCTION, elem_id="generate-said")
-            grids = gr.HTML(elem_id="grids")
-    settings = [teacher, students, seed, count, steps, scheduler]
+            said = gr.HTML(view.INTRODUCTION, elem_id="generate-said")
+            grids = ActionHTML(elem_id="grids")
+            with gr.Column(visible=False) as saving:
+                files = SaveFiles(FILES, elem_id="generate-files")
+            way = ActionHTML(elem_id="generate-way")
+            near = gr.HTML(elem_id="generate-near")
+            with gr.Column(visible=False, elem_classes="card") as charted:
+                legend = gr.HTML()
+                chart = LivePlot(height=260, label="Memory along each network", elem_id="generate-memory")
+    kept = gr.State((), time_to_live=STATE_SECONDS)
     go.click(
         generate,
-        settings,
-        [said, grids, go, stop],
-        show_progress="hidden",
+        [teacher, students, seed, count, steps, scheduler, other],
+        [said, grids, go, stop, kept, saving, way, near, charted, legend, chart],
         concurrency_limit=1,
         concurrency_id="generate",
-        api_visibility="private",
+        **QUIET,
     )
-    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    stop.click(stop_drawing, None, said, **quiet)
+    stop.click(stop_drawing, None, said, **AT_ONCE)
+    grids.act(look, kept, [way, near], **AT_ONCE)
+    way.act(look_nearest, kept, near, **QUIET)
+    files.ask(save, kept, [files, said], **QUIET)
     for opened in (tab.select, page.load):
-        opened(offer, [teacher, students], [teacher, students], **quiet)
+        opened(offer, [teacher, students], [teacher, students], **AT_ONCE)
 
 
 def offer(teacher: Any, students: Any) -> list[Any]:
@@ -91,28 +99,101 @@ def offer(teacher: Any, students: Any) -> list[Any]:
 
 
 def generate(
-    teacher: Any, students: Any, seed: Any, count: Any, steps: Any, scheduler: Any, request: gr.Request | None = None
+    teacher: Any,
+    students: Any,
+    seed: Any,
+    count: Any,
+    steps: Any,
+    scheduler: Any,
+    other: Any = "",
+    request: gr.Request | None = None,
 ) -> Iterator[list[Any]]:
     """Draw with all chosen networks, step by step together, and show the images as they come."""
-    on, off = gr.Button(interactive=True), gr.Button(interactive=False)
     session = _session(request)
     _stopping.discard(session)
-    yield [_words("Loading…"), gr.skip(), off, on]
+    yield _update(view.words("Loading…"), running=True)
     try:
         seeds, steps = check_numbers(seed, count, steps)
-        painters = [load_painter(value) for value in check_names(teacher, students)]
-        words = "Done."
+        elsewhere = check_source(other)
+        names = check_names(teacher, students, also=bool(elsewhere))
+        painters = [*map(load_painter, names), *map(load_elsewhere, elsewhere)]
+        yield _update(view.words("Loading…"), running=True, saved=(), charted=painters)
+        words, ways = "Done.", [[] for _ in painters]
         for drawn in paint(painters, seeds, steps, scheduler):
             step = drawn[0].drawn.step
             if session in _stopping and step < steps:
                 words = f"Stopped at step {step} of {steps}."
                 break
             if step % max(1, steps // PREVIEWS) == 0 and step < steps:
-                yield [_words(f"Step {step} of {steps}"), panels(drawn, seeds), gr.skip(), gr.skip()]
+                for way, painter in zip(ways, drawn, strict=True):
+                    way.append((step, thumbnails(painter.drawn.images)))
+                yield _update(view.words(f"Step {step} of {steps}"), view.panels(drawn, seeds), running=True)
+        paintings = tuple(keep(painter, seeds, scheduler, way) for painter, way in zip(drawn, ways, strict=True))
     except (ValueError, OSError) as error:
-        yield [notice("Nothing drawn.", str(error)), gr.skip(), on, off]
+        yield _update(notice("Nothing drawn.", str(error)))
         return
-    yield [_words(words), panels(drawn, seeds), on, off]
+    yield _update(view.words(words), view.panels(drawn, seeds, paintings), saved=paintings)
+
+
+def _update(
+    said: str,
+    grids: str | None = None,
+    running: bool = False,
+    saved: tuple[Painting, ...] | None = None,
+    charted: Sequence[Painter] = (),
+) -> list[Any]:
+    """Values of the outputs of `generate`; what is not given stays. `saved` also empties what was looked at before."""
+    skip = gr.skip()
+    found = [said, skip if grids is None else grids, gr.Button(interactive=not running), gr.Button(interactive=running)]
+    if saved is None:
+        found += [skip] * 4
+    else:
+        found += [saved, gr.Column(visible=bool(saved)), "", ""]
+    if not charted:
+        return [*found, *[skip] * 3]
+    return [*found, gr.Column(visible=True), view.legend(charted), view.chart(charted)]
+
+
+def look(event: gr.EventData, paintings: Any) -> list[str]:
+    """The way from noise to the image that was clicked, in every network; what was found near another goes."""
+    try:
+        return [view.way_card(_paintings(paintings), _clicked_seed(event)), ""]
+    except ValueError as error:
+        return [notice("", str(error)), ""]
+
+
+def look_nearest(event: gr.EventData, paintings: Any) -> str:
+    """The training pictures nearest to the image that is looked at."""
+    try:
+        return view.nearest_card(_paintings(paintings), _clicked_seed(event))
+    except ValueError as error:
+        return notice("", str(error))
+
+
+def save(event: gr.EventData, paintings: Any) -> list[Any]:
+    """The file that was asked for, one of FILES, for the browser to save."""
+    try:
+        asked, found = event_values(event).get("save"), _paintings(paintings)
+        if not isinstance(asked, str) or asked not in FILES:
+            raise ValueError(f"There is no file {str(asked)[:40]!r} to save; expected one of {list(FILES)}.")
+    except ValueError as error:
+        return [gr.skip(), notice("Nothing saved.", str(error))]
+    name, content = ("images.png", grid_png(found)) if asked == "grid" else ("images.zip", zip_file(found))
+    data = base64.b64encode(content).decode()
+    return [{"name": name, "base64": data, "asked": time.time()}, gr.skip()]
+
+
+def _paintings(value: Any) -> tuple[Painting, ...]:
+    if not isinstance(value, tuple) or not value:
+        raise ValueError("The images are no longer here; draw them again.")
+    return value
+
+
+def _clicked_seed(event: Any) -> int:
+    seed = event_values(event).get("seed")
+    if not isinstance(seed, str) or not seed.isdecimal() or len(seed) > 20:
+        raise ValueError(f"Seed is {str(seed)[:40]!r}; expected that of an image.")
+    return int(seed)
 
 
 # Pages that asked to stop. Gradio's `cancels` leaves a cancelled event pending on the page, which then ignores the
@@ -123,23 +204,26 @@ _stopping: set[str] = set()
 def stop_drawing(request: gr.Request | None = None) -> str:
     """Let the page's drawing end after the step that it is at."""
     _stopping.add(_session(request))
-    return _words("Stopping…")
+    return view.words("Stopping…")
 
 
 def _session(request: gr.Request | None) -> str:
     return getattr(request, "session_hash", None) or ""
 
 
-def _words(text: str) -> str:
-    return f"<p class='subline' role='status'>{escape(text)}</p>"
+def check_source(other: Any) -> list[str]:
+    """The folder or Hub id that was typed, if any; ValueError for what is no text."""
+    if not isinstance(other, str) or len(other) > MAX_SOURCE:
+        raise ValueError(f"Folder or Hub id is {str(other)[:40]!r}; expected a text such as google/ddpm-cifar10-32.")
+    return [other.strip()] if other.strip() else []
 
 
-def check_names(teacher: Any, students: Any) -> list[str]:
-    """The chosen checkpoints, the teacher first; ValueError for none, for too many and for what is no choice."""
+def check_names(teacher: Any, students: Any, also: bool = False) -> list[str]:
+    """The chosen checkpoints, the teacher first; ValueError for none (unless there is one `also`) and for too many."""
     if students is not None and not isinstance(students, (list, tuple)):
         raise ValueError("Students must be a list of checkpoints.")
     names = [name for name in (teacher, *(students or [])) if name not in (None, "")]
-    if not names:
+    if not names and not also:
         raise ValueError("Choose at least one checkpoint; without any, train a diffusion teacher on the Distill tab.")
     if len(names) > MAX_STUDENTS + 1:
         raise ValueError(f"{len(names) - 1} students are chosen; at most {MAX_STUDENTS} are drawn side by side.")
@@ -159,62 +243,3 @@ def _whole(name: str, value: Any, low: int, high: int) -> int:
     if not whole or not low <= value <= high:
         raise ValueError(f"{name} is {str(value)[:40]}; expected a whole number from {low} to {high}.")
     return int(value)
-
-
-def load_painter(value: str) -> Painter:
-    """The network of a choice, ready to draw; ValueError for one that is missing or damaged."""
-    choice = choices.find(value, choices.is_diffusion)
-    folder = choices.folder(choice)
-    model, scheduler, peak = _load(folder, (folder / "config.json").stat().st_mtime_ns)
-    return Painter(choice, model, scheduler, peak)
-
-
-@lru_cache(maxsize=2 * (MAX_STUDENTS + 1))
-def _load(folder: Path, changed: int) -> tuple[nn.Module, Any, int]:
-    model = checkpoint.load(folder)
-    size = model.config.sample_size
-    peak = capture(model, (1, model.config.in_channels, size, size)).profile().peak_bytes
-    return model, load_scheduler(folder), peak
-
-
-def paint(painters: Sequence[Painter], seeds: Sequence[int], steps: int, scheduler: Any) -> Iterator[list[Painter]]:
-    """All networks through the same steps at the same time; each record holds what every one has drawn so far."""
-    runs = [
-        sample(painter.model, seeds, scheduler=scheduler, steps=steps, noise_scheduler=painter.scheduler)
-        for painter in painters
-    ]
-    for drawn in zip(*runs, strict=True):
-        yield [replace(painter, drawn=step) for painter, step in zip(painters, drawn, strict=True)]
-
-
-def panels(painters: Sequence[Painter], seeds: Sequence[int]) -> str:
-    """One grid a network, with its time and memory, and what the first one needs in comparison."""
-    first = painters[0]
-    figures = []
-    for painter in painters:
-        images = "".join(
-            image_tag(image, f"image of seed {seed}") for image, seed in zip(painter.drawn.images, seeds, strict=True)
-        )
-        facts = f"{plots.format_bytes(painter.peak_bytes)} peak"
-        if painter is not first:
-            facts += f" · <strong>{plots.format_ratio(first.peak_bytes, painter.peak_bytes)}</strong> less"
-        time = plots.format_duration(painter.drawn.seconds)
-        figures.append(
-            f'<figure class="card painted" data-checkpoint="{escape(painter.choice.value)}"><figcaption>'
-            f'<span class="card-title">{escape(painter.choice.title)}</span>'
-            f'<span class="painted-facts">{facts} · {time}'
-            f'</span></figcaption><div class="painted-images">{images}</div></figure>'
-        )
-    sources = {painter.choice.metadata.dataset for painter in painters}
-    thanks = "; ".join(sorted({DATASETS[name].attribution for name in sources if name in DATASETS}))
-    return (
-        f'<div class="painted-row">{"".join(figures)}</div><p class="subline">Peak: activations for one image in fp32, '
-        f"counted as deployed. Time: all {len(seeds)} images on this machine. Learnt from: {escape(thanks)}.</p>"
-    )
-
-
-_INTRODUCTION = (
-    '<p class="headline">Same seeds, a fraction of the memory.</p>'
-    '<p class="subline">Every network starts from the same '
-    "noise, so the images differ only by what the student has kept.</p>"
-)

@@ -21,6 +21,15 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
+class Network:
+    """A curve of `networks_figure`."""
+
+    name: str
+    points: Sequence[Point]
+    colour: str  # "#rrggbb"
+
+
+@dataclass(frozen=True)
 class _Axes:
     """Where things stand: operators along the network, bytes in `unit`s up to `top`."""
 
@@ -90,6 +99,34 @@ def memory_figure(
         _peak_marks(axes, peaks),
     ]
     return {"data": data, "layout": layout}
+
+
+def networks_figure(networks: Sequence[Network], ticks: Mapping[str, str]) -> dict[str, Any]:
+    """Live bytes at every operator of several networks on one axis: the first as an area, the others before it.
+
+    `ticks` maps layers of the first network to short labels under the axis.
+    """
+    order: list[tuple[str, int]] = []
+    for network in networks:
+        order = merged_order(order, [point[:2] for point in network.points])
+    highest = max(point.bytes for network in networks for point in network.points)
+    unit, suffix = (2**20, "MiB") if highest >= 2**19 else (2**10, "KiB")
+    red = {point[:2] for network in networks for point in network.points if point.is_red}
+    axes = _Axes(*_places(order, red), unit, highest / unit * _HEADROOM)
+    layout = base_layout(
+        hovermode="x",
+        hoverdistance=-1,
+        uirevision=str(len(order)),
+        showlegend=False,  # names and colours stand at the pictures
+        margin={"l": 62, "r": 10, "t": 10, "b": 34},
+        xaxis={**AXIS, "range": [-0.8, axes.end + 0.8], "showgrid": False, "tickangle": 0, **_ticks(axes, ticks)},
+        yaxis={**AXIS, "range": [0, axes.top], "ticksuffix": f" {suffix}", "rangemode": "tozero", "nticks": 5},
+    )
+    areas = [
+        _area(network.name, str(number), network.points, axes, network.colour, 0.38 if number == 0 else 0.5)
+        for number, network in enumerate(networks)
+    ]
+    return {"data": areas, "layout": layout}
 
 
 def merged_order(first: Sequence[Key], second: Sequence[Key]) -> list[Key]:

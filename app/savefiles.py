@@ -1,4 +1,4 @@
-"""Buttons that save texts which the server reads when they are asked for: no path ever comes from the page."""
+"""Buttons that save files which the server makes when they are asked for: no path ever comes from the page."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ element.addEventListener('click', event => {
 });
 watch('value', () => {
   if (!props.value) return;
-  const {name, text} = JSON.parse(props.value);
+  const {name, text, base64} = JSON.parse(props.value);
+  const content = base64 ? Uint8Array.from(atob(base64), byte => byte.charCodeAt(0)) : text;
   const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([text], {type: 'text/plain'}));
+  link.href = URL.createObjectURL(new Blob([content], {type: base64 ? 'application/octet-stream' : 'text/plain'}));
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
@@ -29,8 +30,8 @@ watch('value', () => {
 class SaveFiles(gr.HTML):
     """A gradio component with a button for each of `files` (name → words); a click triggers `ask` with `save`, a name.
 
-    A new value, {"name": file name, "text": content, "asked": a number}, is saved by the browser at once. `asked` makes
-    equal files differ, so that one can be saved twice.
+    A new value, {"name": file name, "text": content, "asked": a number}, is saved by the browser at once; bytes come as
+    "base64" in place of "text". `asked` makes equal files differ, so that one can be saved twice.
     """
 
     def __init__(self, files: Mapping[str, str], **kwargs: Any) -> None:

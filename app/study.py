@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -193,10 +193,15 @@ def size_text(point: PoolingPoint) -> str:
 
 
 def tick_labels(found: Study) -> dict[str, str]:
-    """Short labels under the chart's axis: the layers that pool, by the first layer of the teacher in each."""
-    layers = list(dict.fromkeys(op.layer for op in found.teacher.timeline))
+    """Short labels under the chart's axis: the layers of the teacher that pool."""
+    return pooling_labels(found.teacher, found.teacher_points)
+
+
+def pooling_labels(profile: MemoryProfile, points: Sequence[PoolingPoint]) -> dict[str, str]:
+    """Short labels of the layers that pool, by the first layer of the network in each."""
+    layers = list(dict.fromkeys(op.layer for op in profile.timeline))
     labels = {}
-    for point in found.teacher_points:
+    for point in points:
         first = next((name for name in layers if name == point.name or name.startswith(point.name + ".")), None)
         if first is not None:
             labels[first] = short_label(point.name)

@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_evaluate)
 
     sample = commands.add_parser("sample", help="draw images with a diffusion checkpoint")
-    sample.add_argument("checkpoint", help="folder, or name of a shipped checkpoint")
+    sample.add_argument("checkpoint", help="folder, name of a shipped checkpoint, or Hub id of a diffusers DDPM")
     sample.add_argument("--seeds", default="0-15", help="such as 0-15 or 3,7,9 (default: %(default)s)")
     sample.add_argument("--scheduler", default="ddim", help="ddim, ddpm or dpm-solver++ (default: %(default)s)")
     sample.add_argument("--steps", type=int, default=50, help="denoising steps (default: %(default)s)")
@@ -199,6 +199,8 @@ def _run_config(options: argparse.Namespace):
     elif red:
         student["red"] = (student.get("red") or {}) | red
     if options.set_dataset is not None:
+        if options.set_dataset.startswith("folder:"):  # found again from any working directory
+            values["dataset"] = f"folder:{Path(options.set_dataset[7:]).expanduser().resolve()}"
         spec = find_dataset(values["dataset"], values.get("split_seed", 0))
         student["num_classes"] = spec.num_classes if student.get("num_classes") else None
         student["image_size"] = options.student_image_size or spec.default_size
@@ -275,32 +277,30 @@ def _test_figures(model, metadata) -> dict[str, float]:
         train_limit=6,  # judging needs no training pictures
     )
     task = TASKS[metadata.student.task]
-    return task.test(task.prepare(config, model, None, torch.device("cpu")), model)
+    figures = task.test(task.prepare(config, model, None, torch.device("cpu")), model)
+    return {name: value for name, value in figures.items() if name.startswith("test_")}
 
 
 def _sample(options: argparse.Namespace) -> None:
-    from PIL import Image
     from tqdm import tqdm
 
-    from . import checkpoint
-    from .pipeline import load_scheduler
+    from .drawing import describe, to_png
+    from .hub_pipelines import find_pipeline
+    from .pipeline import load_scheduler, load_unet
     from .sampling import sample, to_grid
 
-    model = checkpoint.load(options.checkpoint)
-    if checkpoint.read_metadata(options.checkpoint).student.task != "diffusion":
-        raise ValueError(f"Checkpoint {options.checkpoint!r} is a classifier; expected a diffusion network.")
-    steps = sample(
-        model,
-        parse_seeds(options.seeds),
-        scheduler=options.scheduler,
-        steps=options.steps,
-        noise_scheduler=load_scheduler(checkpoint.find(options.checkpoint)),
-    )
+    folder = find_pipeline(options.checkpoint)
+    model, base, seeds = load_unet(folder), load_scheduler(folder), parse_seeds(options.seeds)
+    steps = sample(model, seeds, scheduler=options.scheduler, steps=options.steps, noise_scheduler=base)
     with tqdm(total=options.steps, unit="step", dynamic_ncols=True) as bar:
         for record in steps:
             bar.update(record.step - bar.n)
-    Image.fromarray(to_grid(record.images).permute(1, 2, 0).numpy()).save(options.out)
-    print(f"{len(record.images)} images in {record.seconds:.1f} s: {options.out}")
+    drawing = describe(options.checkpoint, folder, model, base, seeds, options.scheduler, options.steps)
+    options.out.write_bytes(to_png(to_grid(record.images), drawing.to_dict()))
+    print(
+        f"{len(record.images)} images in {record.seconds:.1f} s ({record.images_per_second:.2g} images/s, peak of "
+        f"activations {record.peak_bytes / 2**20:.2f} MiB): {options.out}"
+    )
 
 
 def _memory(options: argparse.Namespace) -> None:

@@ -29,7 +29,8 @@ PREVIEW_STEPS = 20
 JUDGING_ROUNDS = 8  # noises and times drawn for each image when a network is judged
 JUDGED = 1000  # images that validation uses; from so many on, one noise and time each will do
 JUDGING_BATCH = 64  # images at once
-DRAWING_PASSES = len(PREVIEW_SEEDS) * PREVIEW_STEPS  # images that pass the network in one call of `draw`
+# Images that pass the network in one call of `draw`: those of each step, and once more to be measured.
+DRAWING_PASSES = len(PREVIEW_SEEDS) * (PREVIEW_STEPS + 1)
 
 
 @dataclass

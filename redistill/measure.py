@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, TypeVar
@@ -14,6 +15,9 @@ from torch.profiler import ProfilerActivity, profile
 from .strides import eval_mode
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler tells stderr that it finds no GPU
+
+MEASURABLE = ("cpu", "cuda")  # device types whose memory is real
+_PROFILER = threading.Lock()  # torch has one profiler a process, and threads of the page may measure at once
 
 Result = TypeVar("Result")
 Event = tuple[int, int, int, int]  # time, pointer, bytes (below 0 when let go of), number of the top-level operator
@@ -32,8 +36,8 @@ def measure_peak(model: nn.Module, inputs: Any) -> int:
     if not tensors:
         raise ValueError(f"inputs is {type(inputs).__name__}; expected a tensor, or a tuple with tensors.")
     device = tensors[0].device.type
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"inputs are on {device!r}; expected 'cpu' or 'cuda', where memory is real.")
+    if device not in MEASURABLE:
+        raise ValueError(f"inputs are on {device!r}; expected one of {list(MEASURABLE)}, where memory is real.")
     held = sum(tensor.untyped_storage().nbytes() for tensor in tensors)
     with torch.no_grad(), eval_mode(model):
         rise = _cuda_rise(model, arguments) if device == "cuda" else _cpu_rise(model, arguments)
@@ -84,7 +88,7 @@ def _cpu_rise(model: nn.Module, arguments: tuple) -> int:
 
 def _profiled(run: Callable[[], Result]) -> tuple[Result, list[Any]]:
     """What `run` returns, and the roots of the tree of what happened meanwhile, allocations among it."""
-    with warnings.catch_warnings():
+    with _PROFILER, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
             result = run()

@@ -6,7 +6,8 @@
     unet/unet.py, unet/red.py                   the code, for readers without this package (trust_remote_code=True)
     scheduler/scheduler_config.json             noise schedule and prediction type
 
-The loaders here build the network with this package's own class and run no code of the folder.
+Older repositories of the Hub (google/ddpm-cifar10-32) keep both configs and the weights beside `model_index.json`;
+they are read too. The loaders here build the network with this package's own class and run no code of the folder.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def load_pipeline(folder: str | Path) -> Pipeline:
 
 def load_scheduler(folder: str | Path) -> Scheduler:
     """The noise schedule saved in a pipeline's folder; ValueError for one that is not supported or not readable."""
-    path = Path(folder) / "scheduler" / "scheduler_config.json"
+    path = _scheduler_file(Path(folder))
     config = _read_json(path)
     name = config.get("_class_name")
     if name not in SCHEDULERS:
@@ -98,8 +99,7 @@ def load_unet(folder: str | Path) -> UNet:
     Names and shapes of the weights must be exactly those of the network that the config describes; ValueError
     otherwise, and for missing, truncated or foreign files.
     """
-    root = Path(folder)
-    root = root / "unet" if (root / "unet").is_dir() else root
+    root = _unet_folder(Path(folder))
     config_path = root / "config.json"
     config = _read_json(config_path)
     _check_unet_config(config, config_path)
@@ -110,6 +110,21 @@ def load_unet(folder: str | Path) -> UNet:
     _check_weights(unet, weights, root / WEIGHTS)
     unet.load_state_dict(weights, assign=True)
     return unet.eval()
+
+
+def weight_files(folder: str | Path) -> list[Path]:
+    """The files of a pipeline's folder that decide what it draws: network, weights and noise schedule."""
+    root = Path(folder)
+    return [_unet_folder(root) / "config.json", _unet_folder(root) / WEIGHTS, _scheduler_file(root)]
+
+
+def _unet_folder(root: Path) -> Path:
+    return root / "unet" if (root / "unet").is_dir() else root
+
+
+def _scheduler_file(root: Path) -> Path:
+    flat = root / "scheduler_config.json"
+    return flat if flat.is_file() else root / "scheduler" / "scheduler_config.json"
 
 
 def _index(scheduler: Scheduler) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor, nn
 
+from .measure import MEASURABLE, measure_peak
 from .strides import eval_mode
 
 SCHEDULERS = ("ddim", "ddpm", "dpm-solver++")
@@ -38,6 +39,12 @@ class SampleStep:
     )
     done: bool  # the images are the results
     seconds: float  # spent computing so far, waiting for the reader left out
+    peak_bytes: int | None  # measured, see `sample`; None where memory is not real ("meta", "mps")
+
+    @property
+    def images_per_second(self) -> float:
+        """Finished images a second; before the end, what it comes to at the speed so far."""
+        return len(self.images) * self.step / self.total / self.seconds
 
 
 def sample(
@@ -57,7 +64,9 @@ def sample(
     The same seed gives the same image, up to rounding, whatever the other seeds and the batch size: starting noise
     and DDPM's noise come from one CPU generator an image. The model computes on its own device, in its own dtype, in
     eval mode and without gradients; between records its mode and the caller's gradient mode are as they were. The
-    last record has `done` set. Arguments are checked at once: ValueError with the value and the choices.
+    last record has `done` set. The first pass is also measured: `peak_bytes` of every record are the activations at
+    the peak of one forward over one batch, as `measure.measure_peak` counts them; what that takes is no part of
+    `seconds`. Arguments are checked at once: ValueError with the value and the choices.
     """
     _check(scheduler in SCHEDULERS, "scheduler", scheduler, f"one of {list(SCHEDULERS)}")
     base = noise_scheduler if noise_scheduler is not None else DDPMScheduler()
@@ -97,7 +106,9 @@ def _denoise(
     x = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(parameter.device)
     timesteps = spaced_timesteps(base.config.num_train_timesteps, steps)
     update = _UPDATES[scheduler](base, timesteps, generators)
-    seconds = 0.0
+    seconds, peak = 0.0, None
+    if parameter.device.type in MEASURABLE:
+        peak = measure_peak(model, (x[:batch_size].to(parameter.dtype, copy=True), timesteps[0]))
     for index, t in enumerate(timesteps):
         start = time.perf_counter()
         with eval_mode(model), torch.no_grad():
@@ -110,7 +121,7 @@ def _denoise(
             images = to_uint8(x0) if done or (preview_every and step % preview_every == 0) else None
         seconds += time.perf_counter() - start
         if images is not None:
-            yield SampleStep(step, steps, images, done, seconds)
+            yield SampleStep(step, steps, images, done, seconds, peak)
 
 
 def spaced_timesteps(train_steps: int, steps: int) -> list[int]:

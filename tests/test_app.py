@@ -14,9 +14,23 @@ import made
 import pytest
 import torch
 
-from app import choices, data_panel, distill, explore, generate, jobs, plots, study, ui, watch, watch_view, wording
+from app import (
+    data_panel,
+    distill,
+    explore,
+    jobs,
+    plots,
+    run_form,
+    study,
+    ui,
+    watch,
+    watch_view,
+    wording,
+)
 from app.picker import check_strides_form
 from redistill import checkpoint
+from redistill.config import DistillConfig
+from redistill.dataset_table import DATASETS
 from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 from redistill.red import REDConfig
 from redistill.student import StudentConfig, build_student
@@ -251,37 +265,57 @@ def test_strides_have_a_form():
 
 def form(preset: str, **changes) -> list:
     run = PRESETS[preset].config
-    values = distill._values(run) | changes
-    return [run.student.to_dict(), *(values[name] for name in distill.FIELDS)]
+    values = run_form.values(run) | changes
+    return [run.student.to_dict(), *(values[name] for name in run_form.FIELDS)]
 
 
 def test_every_setting_of_a_run_has_a_control():
-    fields = {field.name for field in dataclasses.fields(distill.DistillConfig)}
-    assert {*fields, "alignment", "image_size"} == {*distill.FIELDS, "student"}
-    config = PRESETS["default"].config
+    fields = {field.name for field in dataclasses.fields(DistillConfig)}
+    assert {*fields, "alignment", "image_size"} == {*run_form.FIELDS, "student"}
     with gr.Blocks():  # in the order in which the form is read
-        assert tuple(distill._fields(config, data_panel.DataPanel(config))) == distill.FIELDS
+        config = PRESETS["default"].config
+        assert tuple(run_form.build(config, data_panel.DataPanel(config))) == run_form.FIELDS
 
 
-@pytest.mark.parametrize("preset", list(PRESETS))
-def test_a_preset_comes_back_from_the_form_unchanged(shipped, preset):
+def needs_training(preset: str) -> bool:
+    return (PRESETS[preset].config.teacher_checkpoint or "").startswith("runs/")
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if not needs_training(name)])
+def test_a_preset_comes_back_from_the_form_unchanged(shipped, monkeypatch, preset):
+    if PRESETS[preset].config.dataset.startswith("hub:"):  # which would be downloaded to be looked into
+        found = dataclasses.replace(DATASETS["stl10"], class_names=tuple(map(str, range(1000))))
+        monkeypatch.setattr(data_panel, "find_dataset", lambda name: found)
     student, *values = form(preset)
-    read = distill.read_form(student, values)
+    read = run_form.read(student, values)
     wanted = PRESETS[preset].config
     if wanted.teacher_checkpoint is None:
         wanted = dataclasses.replace(wanted, red_weight=0.0)  # there is nothing to compare with
     assert read == wanted
 
 
+@pytest.mark.parametrize("preset", [name for name in PRESETS if needs_training(name)])
+def test_a_preset_takes_the_teacher_that_was_trained_for_it(shipped, preset):
+    student, *values = form(preset)
+    with pytest.raises(ValueError, match="need a trained teacher"):
+        run_form.read(student, values)
+    wanted = PRESETS[preset].config
+    made.write_run(shipped, "teacher", PRESETS[f"{preset}-teacher"].config, "finished")
+    folder = shipped / "runs" / "teacher" / "student"
+    made.write_checkpoint(folder, PRESETS[f"{preset}-teacher"].config, test_accuracy=0.9)
+    read = run_form.read(*form(preset)[:1], form(preset)[1:])
+    assert read == dataclasses.replace(wanted, teacher_checkpoint=str(folder))
+
+
 def test_what_else_to_learn_from_reaches_the_run(shipped, monkeypatch):
     student, *values = form("default", feature_loss="at", feature_weight=500, kd="dkd", alignment="stage-wise")
-    read = distill.read_form(student, values)
+    read = run_form.read(student, values)
     assert (read.feature_loss, read.feature_weight, read.kd) == ("at", 500, "dkd")
     assert read.student.alignment == "stage-wise"
     assert "RED stage-wise + DKD + Attention transfer · seed 0" in wording.run_title(read)
-    again = distill._values(dataclasses.replace(read, feature_weight=None))
+    again = run_form.values(dataclasses.replace(read, feature_weight=None))
     assert (again["feature_loss"], again["feature_weight"], again["alignment"]) == ("at", 1000.0, "stage-wise")
-    assert distill.published_weight("rkd") == 1.0 and distill.published_weight(distill.NO_LOSS) is None
+    assert run_form.published_weight("rkd") == 1.0 and run_form.published_weight(run_form.NO_LOSS) is None
 
 
 def test_the_students_card_counts_the_blocks_of_its_alignment():
@@ -297,8 +331,8 @@ def test_the_students_card_counts_the_blocks_of_its_alignment():
 def test_a_student_from_explore_fills_the_form(shipped):
     shown = distill.take_student(config(teacher="narrow_resnet", image_size=64).to_dict())
     assert "strides 4·1·2·2·1, RED blocks, 64 px" in shown[1]
-    assert shown[4]["num_classes"] == 50
-    assert shown[5].value == "emoji-clutter" and shown[7].value == CLUTTER_TEACHER
+    assert shown[5]["num_classes"] == 50
+    assert shown[6].value == "emoji-clutter" and shown[8].value == CLUTTER_TEACHER
     large = distill.take_student(config(image_size=128).to_dict())
     assert "no pictures of 128 px, so the student is distilled at 64 px" in large[2]
     assert "This" not in large[2]
@@ -334,7 +368,7 @@ def test_settings_that_do_not_fit_start_nothing(shipped, changes, sentence):
     assert runs == gr.skip() and jobs.list_runs() == []
 
 
-@pytest.mark.parametrize("name", distill.FIELDS)
+@pytest.mark.parametrize("name", run_form.FIELDS)
 def test_no_value_from_outside_breaks_the_form(shipped, monkeypatch, name):
     started = []
 
@@ -357,7 +391,7 @@ def test_no_student_or_preset_from_outside_breaks_the_form(shipped, value):
     assert "notice" in distill.take_student(value)[2]
     assert "notice" in data_panel.show_pictures(value)
     assert "notice" in distill.show_alignment(value, value)
-    assert distill.published_weight(value) is None
+    assert run_form.published_weight(value) is None
 
 
 def test_a_read_only_runs_folder_is_a_sentence(shipped, monkeypatch):
@@ -499,83 +533,3 @@ def test_the_end_states_what_was_measured_beside_what_was_computed(empty):
     progress = watch.open_page()[2]
     for part in ("while training</td><td>2.00 MiB", "at inference</td><td>1.00 MiB", "deployed</td><td>0.50 MiB"):
         assert part in progress
-
-
-# Generate
-
-
-def test_images_of_all_networks_come_step_by_step_from_the_same_seeds(shipped):
-    shown = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))
-    assert "Loading" in shown[0][0] and "Step 1 of 2" in shown[1][0] and "Done" in shown[-1][0]
-    grids = shown[-1][1]
-    assert grids.count("<figure") == 2 and grids.count("<img") == 8
-    assert [grids.count(f"image of seed {seed}") for seed in (3, 4, 5, 6, 7)] == [2, 2, 2, 2, 0]
-    assert "1.00 MiB peak" in grids and "<strong>4.0×</strong> less" in grids and "OpenMoji" in grids
-
-
-def test_the_same_seed_gives_the_same_image_whatever_the_count(shipped):
-    painter = generate.load_painter(FACES_TEACHER)
-    few = list(generate.paint([painter], [5, 6, 7, 8], 2, "ddim"))[-1][0].drawn.images
-    many = list(generate.paint([painter], list(range(4, 12)), 2, "ddim"))[-1][0].drawn.images
-    assert few.shape == (4, 3, 32, 32)
-    assert (few.int() - many[1:5].int()).abs().max() <= 2
-
-
-def said(*values) -> str:
-    return list(generate.generate(*values))[-1][0]
-
-
-def test_a_page_that_asked_to_stop_gets_no_more_steps(shipped):
-    drawing = generate.generate(FACES_TEACHER, [], 0, 4, 50, "ddim")
-    next(drawing), next(drawing)
-    assert "Stopping" in generate.stop_drawing()
-    assert ["Stopped at step" in shown[0] for shown in drawing] == [True]
-
-
-@pytest.mark.parametrize(
-    ("values", "sentence"),
-    [
-        ((None, [], 0, 4, 2, "ddim"), "Choose at least one checkpoint"),
-        (("/etc", [], 0, 4, 2, "ddim"), "No checkpoint &#x27;/etc&#x27;"),
-        ((CLUTTER_TEACHER, [], 0, 4, 2, "ddim"), "No checkpoint"),
-        ((FACES_TEACHER, ["a", "b", "c", "d"], 0, 4, 2, "ddim"), "at most 3"),
-        ((FACES_TEACHER, [], -1, 4, 2, "ddim"), "First seed is -1"),
-        ((FACES_TEACHER, [], 0, 1000, 2, "ddim"), "Images is 1000; expected a whole number from 4 to 16"),
-        ((FACES_TEACHER, [], 0, 4, 0, "ddim"), "Denoising steps is 0"),
-        ((FACES_TEACHER, [], 0, 4, 2, "euler"), "euler"),
-    ],
-)
-def test_bad_wishes_are_one_sentence(shipped, values, sentence):
-    assert sentence in said(*values)
-
-
-def test_without_checkpoints_there_is_a_sentence(empty):
-    assert generate.offer(None, None)[0].choices == []
-    assert "no trained checkpoint" in said(FACES_TEACHER, [], 0, 4, 2, "ddim")
-
-
-def test_a_damaged_checkpoint_is_a_sentence(empty, untrained):
-    shutil.copytree(untrained, checkpoint.SHIPPED)
-    weights = checkpoint.SHIPPED / "small" / "unet" / "diffusion_pytorch_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    assert "truncated" in said(FACES_TEACHER, ["small"], 0, 4, 2, "ddim")
-
-
-@pytest.mark.parametrize("position", range(5))
-@pytest.mark.parametrize("value", HOSTILE, ids=repr)
-def test_no_value_from_outside_breaks_generation(shipped, monkeypatch, position, value):
-    def load(name):
-        raise ValueError(f"would draw with {choices.find(name, choices.is_diffusion).value}")
-
-    monkeypatch.setattr(generate, "load_painter", load)
-    values = [FACES_TEACHER, ["small"], 0, 4, 2, "ddim"]
-    values[position] = value
-    fits = (position == 0 and value in (None, "")) or (position == 1 and value in (None, []))
-    shown = said(*values)
-    assert "Nothing drawn." in shown
-    assert ("would draw" in shown) == fits
-
-
-@pytest.mark.parametrize("value", HOSTILE, ids=repr)
-def test_no_sampler_from_outside_breaks_generation(shipped, value):
-    assert "scheduler is" in said(FACES_TEACHER, [], 0, 4, 2, value)

@@ -103,7 +103,7 @@ def test_search_prints_what_fits(capsys):
         (["distill", "--red-points", "some"], "RED points is 'some'"),
         (["distill", "--no-red", "--red-gate-kernel", "3"], "no RED block whose gate_kernel"),
         (["evaluate", "/nowhere"], "No checkpoint '/nowhere'"),
-        (["sample", "/nowhere"], "No checkpoint '/nowhere'"),
+        (["sample", "/nowhere"], "There is no folder '/nowhere'"),
         (["distill", "--run-dir", "/proc/run"], "cannot be written"),
     ],
 )

@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 from made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 
-from app import compare, compare_view, distill
+from app import compare, compare_view, distill, run_form
 from app.compare_plot import plane_figure
 from app.result_table import result_rows
 from redistill.presets import CLUTTER_TEACHER
@@ -133,9 +133,9 @@ def test_the_clock_redraws_only_what_changed(some):
 def test_the_settings_of_a_result_fill_the_form(some):
     config = compare.chosen_config("run:bad")
     shown = distill.take_config(config)
-    fields = dict(zip(distill.FIELDS, shown[5:], strict=True))
+    fields = dict(zip(run_form.FIELDS, shown[6 : distill.FORM + 5], strict=True))
     assert (fields["seed"], fields["kd_weight"], fields["teacher_checkpoint"].value) == (3, 0.0, CLUTTER_TEACHER)
-    read = distill.read_form(shown[4], [getattr(value, "value", value) for value in shown[5:]])
+    read = run_form.read(shown[5], [getattr(value, "value", value) for value in fields.values()])
     assert read.to_dict() == config
     assert "notice" in distill.take_config(compare.chosen_config("run:gone"))[2]
 

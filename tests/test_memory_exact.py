@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -220,3 +221,10 @@ def test_the_networks_own_strides_give_the_network(tapes, name):
     for accounting in ("fused", "eager"):
         assert tape.profile(own, accounting=accounting) == tape.profile(accounting=accounting)
         assert tape.profile(own, red=RED, accounting=accounting).red_peak_bytes > 0
+
+
+def test_threads_that_measure_at_once_do_not_disturb_each_other():
+    network, images = nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(9))), torch.zeros(2, 4, 24, 24)
+    with ThreadPoolExecutor(3) as threads:
+        peaks = list(threads.map(lambda _: measure_peak(network, images), range(30)))
+    assert peaks == [3 * images.nbytes] * 30

@@ -9,6 +9,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
 from torch import nn
 
+from redistill.memory import capture
 from redistill.red import REDConfig
 from redistill.sampling import SCHEDULERS, sample, spaced_timesteps, to_grid, to_uint8
 from redistill.unet import UNet
@@ -149,6 +150,14 @@ def test_previews(model, every, expected):
     assert all(record.images.shape == (3, 3, 16, 16) and record.images.dtype == torch.uint8 for record in records)
     assert [record.seconds for record in records] == sorted(record.seconds for record in records)
     assert records[0].seconds > 0
+
+
+def test_every_record_names_the_peak_of_one_batch_and_the_speed(model):
+    records = list(sample(model, [1, 2, 3], steps=4, batch_size=2))
+    tape = capture(model, (2, 3, 16, 16))
+    assert {record.peak_bytes for record in records} == {tape.profile(accounting="eager").peak_bytes}
+    assert records[-1].images_per_second == 3 / records[-1].seconds
+    assert records[0].images_per_second == 3 / (4 * records[0].seconds)
 
 
 def test_images_take_the_size_asked_for(model):

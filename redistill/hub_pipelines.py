@@ -1,0 +1,75 @@
+"""Diffusion checkpoints from anywhere: a folder, one that ships, or a repository of the Hugging Face Hub by its id.
+
+Any unconditional DDPM of diffusers will do, such as google/ddpm-cifar10-32. Of a repository only the configs and the
+weights in safetensors are downloaded; no code of it is run and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from . import checkpoint
+from .pipeline import INDEX, WEIGHTS
+
+MAX_DOWNLOAD = 4 * 2**30  # bytes; what is larger must be in the Hub's cache before
+_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
+_CONFIGS = (INDEX, "config.json", "scheduler_config.json", "unet/config.json", "scheduler/scheduler_config.json")
+_FILES = (*_CONFIGS, WEIGHTS, f"unet/{WEIGHTS}")
+
+
+def find_pipeline(source: str) -> Path:
+    """The folder of a diffusion checkpoint, downloaded where it is not on this machine yet.
+
+    source: a folder; the name of a checkpoint that ships; or `owner/name`, with @revision where wanted. A folder of
+    that name comes first. Raises ValueError, in one sentence, for what is none of these, for too large a download and
+    without a network. `pipeline.load_unet` and `load_scheduler` read the folder, and refuse what does not fit.
+    """
+    if not isinstance(source, str) or not source.strip():
+        raise ValueError(f"Checkpoint is {source!r}; expected a folder or a Hub id such as google/ddpm-cifar10-32.")
+    source = source.strip()
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if source in checkpoint.list_shipped():
+        return checkpoint.find(source)
+    found = _ID.fullmatch(source)
+    if not found:
+        raise ValueError(
+            f"There is no folder {source[:200]!r}; expected a folder, one of {checkpoint.list_shipped()}, or a Hub id "
+            "such as google/ddpm-cifar10-32."
+        )
+    folder = _download(found["repo"], found["revision"])
+    if not any((folder / name).is_file() for name in (WEIGHTS, f"unet/{WEIGHTS}")):
+        raise ValueError(
+            f"{source} has no weights in safetensors ({WEIGHTS}), and pickles are never loaded; convert it where you "
+            "trust it: DDPMPipeline.from_pretrained(ID).save_pretrained(FOLDER)."
+        )
+    return folder
+
+
+def _download(repo: str, revision: str | None) -> Path:
+    """The folder of a repository in the Hub's cache, complete when the Hub can be reached."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
+
+    where = {"repo_id": repo, "revision": revision, "allow_patterns": list(_FILES)}
+    try:
+        try:
+            files = snapshot_download(**where, dry_run=True)
+        except DryRunError:  # no network
+            files = []
+        missing = sum(file.file_size for file in files if file.will_download)
+        if missing > MAX_DOWNLOAD:
+            raise ValueError(
+                f"{repo} is {missing / 2**30:.0f} GiB to download; expected at most {MAX_DOWNLOAD / 2**30:.0f}."
+            )
+        return Path(snapshot_download(**where))
+    except LocalEntryNotFoundError as error:
+        raise ValueError(
+            f"{repo} is no folder, is not in {constants.HF_HUB_CACHE}, and the Hub cannot be reached; connect to the "
+            f"network, or copy what `hf download {repo}` puts there on another machine."
+        ) from error
+    except HfHubHTTPError as error:  # no such repository or revision, gated, private
+        reason = str(error).strip().splitlines()[-1].rstrip(".")
+        raise ValueError(f"The Hub does not give {repo} ({reason}); check its id and your access.") from error

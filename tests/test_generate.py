@@ -1,0 +1,215 @@
+"""Tab Generate: drawing, what is shown and saved of it, with good, bad and hostile input."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import math
+import shutil
+import zipfile
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from PIL import Image
+from test_unet import TINY
+
+from app import choices, generate, painted_view
+from redistill import checkpoint
+from redistill.drawing import Drawing, read_settings, redraw
+from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
+from redistill.student import build_student
+
+HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.inf, ["a"] * 50, {"a": {"b": []}}]
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A folder of untrained checkpoints with the names of those that ship."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    for name, preset in ((CLUTTER_TEACHER, "teacher"), (FACES_TEACHER, "faces-teacher"), ("small", "faces")):
+        config = PRESETS[preset].config
+        torch.manual_seed(0)
+        metadata = checkpoint.Metadata(config.student, config.dataset, {}, dataclasses.asdict(config))
+        checkpoint.save(build_student(config.student), metadata, root / name)
+    return root
+
+
+@pytest.fixture
+def shipped(places, untrained, monkeypatch):
+    """Untrained checkpoints in the places of those that ship, and no runs."""
+    monkeypatch.setattr(checkpoint, "SHIPPED", untrained)
+    return places
+
+
+def test_images_of_all_networks_come_step_by_step_from_the_same_seeds(shipped):
+    shown = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))
+    assert "Loading" in shown[0][0] and "Step 1 of 2" in shown[2][0] and "Done" in shown[-1][0]
+    grids = shown[-1][1]
+    assert grids.count("<figure") == 2 and grids.count("<img") == 8
+    assert [grids.count(f"image of seed {seed}") for seed in (3, 4, 5, 6, 7)] == [2, 2, 2, 2, 0]
+    assert "1.00 MiB peak" in grids and "<strong>4.0×</strong> less" in grids and "OpenMoji" in grids
+
+
+def test_the_same_seed_gives_the_same_image_whatever_the_count(shipped):
+    painter = generate.load_painter(FACES_TEACHER)
+    few = list(generate.paint([painter], [5, 6, 7, 8], 2, "ddim"))[-1][0].drawn.images
+    many = list(generate.paint([painter], list(range(4, 12)), 2, "ddim"))[-1][0].drawn.images
+    assert few.shape == (4, 3, 32, 32)
+    assert (few.int() - many[1:5].int()).abs().max() <= 2
+
+
+@pytest.fixture(scope="module")
+def drawn_once(untrained):
+    """What a page keeps of four images of each of two networks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "SHIPPED", untrained)
+        return list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 4, "ddim"))[-1][4]
+
+
+@pytest.fixture
+def painted(shipped, drawn_once):
+    """The same, with the checkpoints in place."""
+    return drawn_once
+
+
+class Clicked:
+    """What gradio hands to a listener."""
+
+    def __init__(self, **data: str) -> None:
+        self._data = data
+
+
+def test_a_clicked_image_shows_its_way_and_its_neighbours(painted):
+    way, near = generate.look(Clicked(act="look", seed="5"), painted)
+    assert near == "" and "Seed 5" in way and way.count("<figure") == 2 * 4
+    assert [step for step, _ in painted[0].way] == [1, 2, 3, 4]
+    assert "emoji-faces-teacher-seed-5.png" in way and "small-seed-5.png" in way
+    near = generate.look_nearest(Clicked(act="nearest", seed="5"), painted)
+    assert near.count("<figure") == 2 * (1 + 4) and "out of 105" in near
+
+
+def test_what_is_saved_draws_the_same_image_again(painted):
+    value, _ = generate.save(Clicked(save="zip"), painted)
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(value["base64"]))) as archive:
+        names = archive.namelist()
+        settings = json.loads(archive.read("settings.json"))
+        image = archive.read("2/small-seed-4.png")
+    assert len(names) == 2 + 2 * 4 and names[:2] == ["settings.json", "grid.png"]
+    drawing = Drawing.from_dict(read_settings(io.BytesIO(image)))
+    assert drawing == Drawing.from_dict(settings["networks"][1]).of(4) and drawing.checkpoint == "small"
+    painter = generate.load_painter("small")
+    again = redraw(drawing, painter.model, painter.scheduler, painter.folder)[0]
+    with Image.open(io.BytesIO(image)) as file:
+        assert np.abs(np.asarray(file).astype(int) - again.permute(1, 2, 0).numpy()).max() <= 2
+    value, _ = generate.save(Clicked(save="grid"), painted)
+    grid = io.BytesIO(base64.b64decode(value["base64"]))
+    assert Image.open(grid).size == (4 * 34 - 2, 2 * 34 - 2) and read_settings(grid) == settings
+
+
+def test_figures_stand_under_the_images_and_the_chart_has_every_network(shipped):
+    *_, last = updates = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))
+    assert last[1].count("One image, PyTorch") == last[1].count("4 images, measured") == 2
+    assert "images/s" in last[1] and "1.64 MiB" in last[1]
+    chart = updates[1][10]
+    assert [trace["name"].split(",")[0] for trace in chart["data"]] == ["Emoji faces teacher", "Small"]
+    assert [max(trace["y"]) * 2**20 for trace in chart["data"]] == [1_049_088, 262_656]
+
+
+def test_quality_figures_of_a_card_are_said_with_what_they_depend_on(shipped):
+    painter = generate.load_painter("small")
+    quality = {"kid": 0.01234, "fid": 41.0, "margins": {"kid": 0.002}, "features": "128 features", "warning": "Few."}
+    metadata = dataclasses.replace(painter.metadata, metrics={"quality": quality | {"reference": "<105> faces"}})
+    drawn = list(generate.paint([dataclasses.replace(painter, metadata=metadata)], [1, 2, 3, 4], 2, "ddim"))[-1]
+    shown = painted_view.panels(drawn, [1, 2, 3, 4])
+    assert "KID 0.0123 ± 0.002, FID 41</strong> by 128 features; against &lt;105&gt; faces. Few." in shown
+
+
+@pytest.mark.parametrize("value", [*HOSTILE, "99", "3.0"], ids=repr)
+def test_no_click_from_outside_breaks_what_was_drawn(painted, value):
+    for event in (Clicked(seed=value, save=value), SimpleNamespace(_data=value)):
+        assert "notice" in generate.look(event, painted)[0]
+        assert "notice" in generate.look_nearest(event, painted)
+        assert "notice" in generate.save(event, painted)[1]
+    assert "no longer here" in generate.look(Clicked(seed="3"), value)[0]
+
+
+def said(*values) -> str:
+    return list(generate.generate(*values))[-1][0]
+
+
+def test_a_page_that_asked_to_stop_gets_no_more_steps(shipped):
+    drawing = generate.generate(FACES_TEACHER, [], 0, 4, 50, "ddim")
+    next(drawing), next(drawing)
+    assert "Stopping" in generate.stop_drawing()
+    assert ["Stopped at step" in shown[0] for shown in drawing] == [True]
+
+
+def test_a_network_from_elsewhere_draws_beside_the_others(shipped, tmp_path):
+    folder = tmp_path / "from elsewhere"
+    DDPMPipeline(unet=UNet2DModel(**TINY), scheduler=DDPMScheduler()).save_pretrained(folder)
+    *_, last = generate.generate(FACES_TEACHER, [], 3, 4, 2, "ddim", f" {folder} ")
+    assert last[1].count("<figure") == 2 and ">from elsewhere<" in last[1]
+    assert last[4][1].images.shape == (4, 3, 16, 16) and last[4][1].drawing.checkpoint == str(folder)
+    assert "What from elsewhere learnt from is not written" in generate.look_nearest(Clicked(seed="3"), last[4])
+    grid = generate.save(Clicked(save="grid"), last[4])[0]["base64"]
+    assert Image.open(io.BytesIO(base64.b64decode(grid))).size == (4 * 34 - 2, 2 * 34 - 2)
+
+
+@pytest.mark.parametrize("value", [*HOSTILE, "/etc", "../x"], ids=repr)
+def test_no_source_from_outside_breaks_generation(shipped, value):
+    shown = said(None, [], 0, 4, 2, "ddim", value)
+    assert shown.count("Nothing drawn.") == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ((None, [], 0, 4, 2, "ddim"), "Choose at least one checkpoint"),
+        (("/etc", [], 0, 4, 2, "ddim"), "No checkpoint &#x27;/etc&#x27;"),
+        ((CLUTTER_TEACHER, [], 0, 4, 2, "ddim"), "No checkpoint"),
+        ((FACES_TEACHER, ["a", "b", "c", "d"], 0, 4, 2, "ddim"), "at most 3"),
+        ((FACES_TEACHER, [], -1, 4, 2, "ddim"), "First seed is -1"),
+        ((FACES_TEACHER, [], 0, 1000, 2, "ddim"), "Images is 1000; expected a whole number from 4 to 16"),
+        ((FACES_TEACHER, [], 0, 4, 0, "ddim"), "Denoising steps is 0"),
+        ((FACES_TEACHER, [], 0, 4, 2, "euler"), "euler"),
+    ],
+)
+def test_bad_wishes_are_one_sentence(shipped, values, sentence):
+    assert sentence in said(*values)
+
+
+def test_without_checkpoints_there_is_a_sentence(places):
+    assert generate.offer(None, None)[0].choices == []
+    assert "no trained checkpoint" in said(FACES_TEACHER, [], 0, 4, 2, "ddim")
+
+
+def test_a_damaged_checkpoint_is_a_sentence(places, untrained):
+    shutil.copytree(untrained, checkpoint.SHIPPED)
+    weights = checkpoint.SHIPPED / "small" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "truncated" in said(FACES_TEACHER, ["small"], 0, 4, 2, "ddim")
+
+
+@pytest.mark.parametrize("position", range(5))
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_no_value_from_outside_breaks_generation(shipped, monkeypatch, position, value):
+    def load(name):
+        raise ValueError(f"would draw with {choices.find(name, choices.is_diffusion).value}")
+
+    monkeypatch.setattr(generate, "load_painter", load)
+    values = [FACES_TEACHER, ["small"], 0, 4, 2, "ddim"]
+    values[position] = value
+    fits = (position == 0 and value in (None, "")) or (position == 1 and value in (None, []))
+    shown = said(*values)
+    assert "Nothing drawn." in shown
+    assert ("would draw" in shown) == fits
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_no_sampler_from_outside_breaks_generation(shipped, value):
+    assert "scheduler is" in said(FACES_TEACHER, [], 0, 4, 2, value)
