@@ -6,7 +6,8 @@ Both steps distil the same student with the same RED loss (and KD for the narrow
 in fp32. The plain one is what the losses' formulas suggest: a DataLoader whose images pass PIL transforms one by one,
 the whole teacher under no_grad in evaluation mode, feature maps kept whole until the loss, contiguous layout. Its
 images are decoded beforehand, as ours are. The two take turns for a few steps each; a row gives medians over the turns.
-On CUDA rates are images per second of wall time, and the DataLoader has four workers. `--quick` takes one turn of half the length.
+On CUDA rates are images per second of wall time, and the DataLoader has four workers. `--quick` takes one
+turn of half the length.
 """
 
 from __future__ import annotations
