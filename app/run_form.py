@@ -11,6 +11,7 @@ import torch
 
 from redistill.alignment import RULES
 from redistill.config import CHOICES, DistillConfig, check_teacher
+from redistill.datasets import AUGMENTATIONS
 from redistill.feature_losses import FEATURE_LOSSES
 from redistill.student import StudentConfig
 from redistill.teachers import PRETRAINED, find_teacher
@@ -21,13 +22,14 @@ from .wording import ALIGNMENT_LABELS, INIT_LABELS, KD_LABELS, LABELS, STUDENT_L
 
 NO_TEACHER = "none"
 NO_LOSS = "none"
+OWN = "own"  # augmentation: the data set's
 # In the order of the page.
 FIELDS = (
     "dataset", "image_size", "teacher_checkpoint", "red_weight", "kd_weight", "steps", "batch_size", "learning_rate",
     "seed", "init", "distance", "alignment", "feature_loss", "feature_weight", "task_weight", "kd", "dkd_alpha",
     "dkd_beta", "temperature", "prediction_type", "optimizer", "schedule", "milestones", "gamma", "warmup_steps",
-    "weight_decay", "grad_clip", "ema_decay", "precision", "freeze_batch_norm", "validate_every", "save_every",
-    "train_limit", "split_seed", "device",
+    "weight_decay", "grad_clip", "ema_decay", "precision", "freeze_batch_norm", "augmentation", "mixup",
+    "cutmix", "validate_every", "save_every", "train_limit", "split_seed", "device",
 )  # fmt: skip
 
 
@@ -108,6 +110,10 @@ def _build_training(form: _Builder) -> None:
     form.found["freeze_batch_norm"] = gr.Checkbox(
         form.values["freeze_batch_norm"], label=LABELS["freeze_batch_norm"], container=False
     )
+    form.radio("augmentation", [("the set’s own", OWN), *AUGMENTATIONS])
+    with gr.Row():
+        form.number("mixup", minimum=0)
+        form.number("cutmix", minimum=0)
     with gr.Row():
         form.count("validate_every", 1)
         form.count("save_every", 1)
@@ -131,6 +137,7 @@ def values(config: DistillConfig) -> dict[str, Any]:
         shown["red_weight"] = 0.0  # there is nothing to compare with
     weight = config.weights["feature_loss"] if config.feature_loss else None
     shown |= {"feature_loss": config.feature_loss or NO_LOSS, "feature_weight": weight}
+    shown["augmentation"] = config.augmentation or OWN
     shown["milestones"] = ", ".join(map(str, config.milestones))
     return shown | {"alignment": config.student.alignment, "image_size": config.student.image_size}
 
@@ -176,6 +183,8 @@ def read(student: Any, given: Sequence[Any]) -> DistillConfig:
     chosen = dataclasses.replace(read_student(student), alignment=settings.pop("alignment"))
     if settings["feature_loss"] == NO_LOSS:
         settings |= {"feature_loss": None, "feature_weight": None}
+    if settings["augmentation"] == OWN:
+        settings["augmentation"] = None
     chosen = data_panel.fit(chosen, settings["dataset"], settings.pop("image_size"))
     settings["teacher_checkpoint"] = _teacher(settings, chosen, settings["dataset"])
     settings["milestones"] = _milestones(settings["milestones"])

@@ -47,6 +47,9 @@ LABELS = {
     "ema_decay": "EMA decay",
     "precision": "Numbers while training",
     "freeze_batch_norm": "Batch-norm statistics stay as they are",
+    "augmentation": "Pictures are changed by",
+    "mixup": "Mixup, α",
+    "cutmix": "CutMix, α",
     "split_seed": "Seed of the splits",
     "validate_every": "Validate every",
     "save_every": "Save every",
@@ -172,6 +175,8 @@ def _text(name: str, value: Any) -> str:
         return str(value).rstrip("/").removesuffix("/student").rsplit("/", 1)[-1] if value else "none"
     if name == "train_limit" and value is None:
         return "all"
+    if name == "augmentation" and value is None:
+        return "the set’s own"
     if name == "feature_loss":
         return FEATURE_LOSSES[value].title if value in FEATURE_LOSSES else "nothing more"
     if name in ("kd", "init"):
