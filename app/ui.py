@@ -121,6 +121,7 @@ def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **setting
         css_paths=[STYLE],
         footer_links=["api"],
         run_history=False,
+        max_file_size="4gb",  # of an uploaded zip file
         show_error=False,
         **settings,
     )

@@ -149,7 +149,7 @@ def save_file(event: gr.EventData, name: Any) -> list[Any]:
     """A file of the chosen run, for the browser to save."""
     try:
         file = event_values(event).get("save")
-        if file not in FILES:
+        if not isinstance(file, str) or file not in FILES:
             raise ValueError(f"No file {str(file)[:80]!r} to save; expected one of {list(FILES)}.")
         path = jobs.read_run(name).path / file
         with open(path, "rb") as content:

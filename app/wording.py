@@ -36,7 +36,6 @@ LABELS = {
     "steps": "Steps",
     "batch_size": "Batch",
     "train_limit": "Training images",
-    "split_seed": "Seed of the splits",
     "optimizer": "Optimizer",
     "learning_rate": "Learning rate",
     "schedule": "Learning-rate schedule",
@@ -46,6 +45,9 @@ LABELS = {
     "weight_decay": "Weight decay",
     "grad_clip": "Gradient clip",
     "ema_decay": "EMA decay",
+    "precision": "Numbers while training",
+    "freeze_batch_norm": "Batch-norm statistics stay as they are",
+    "split_seed": "Seed of the splits",
     "validate_every": "Validate every",
     "save_every": "Save every",
     "seed": "Seed",
@@ -109,7 +111,7 @@ def run_sentences(config: DistillConfig) -> list[str]:
     found = [f"{network}.", f"{_losses(config)}."]
     batches = f"{config.steps:,} steps of {config.batch_size} images"
     batches += f" out of the first {config.train_limit:,}" if config.train_limit else ""
-    start = "the teacher’s weights" if config.init == "teacher" else "random weights"
+    start = f"{INIT_LABELS[config.init]} weights"
     rate = f"{config.optimizer.upper() if config.optimizer == 'sgd' else 'AdamW'}, learning rate "
     rate += f"{plots.format_number(config.learning_rate)}, {config.schedule} schedule"
     found.append(f"{batches} of {config.dataset}, from {start}; {rate}; seed {config.seed}.")
@@ -172,8 +174,8 @@ def _text(name: str, value: Any) -> str:
         return "all"
     if name == "feature_loss":
         return FEATURE_LOSSES[value].title if value in FEATURE_LOSSES else "nothing more"
-    if name == "kd":
-        return KD_LABELS.get(value, str(value))
+    if name in ("kd", "init"):
+        return {**KD_LABELS, **INIT_LABELS}.get(value, str(value))
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "none"
     if isinstance(value, bool) or value is None:

@@ -199,6 +199,8 @@ def _run_config(options: argparse.Namespace):
     elif red:
         student["red"] = (student.get("red") or {}) | red
     if options.set_dataset is not None:
+        if options.set_dataset.startswith("folder:"):  # found again from any working directory
+            values["dataset"] = f"folder:{Path(options.set_dataset[7:]).expanduser().resolve()}"
         spec = find_dataset(values["dataset"], values.get("split_seed", 0))
         student["num_classes"] = spec.num_classes if student.get("num_classes") else None
         student["image_size"] = options.student_image_size or spec.default_size
@@ -275,7 +277,8 @@ def _test_figures(model, metadata) -> dict[str, float]:
         train_limit=6,  # judging needs no training pictures
     )
     task = TASKS[metadata.student.task]
-    return task.test(task.prepare(config, model, None, torch.device("cpu")), model)
+    figures = task.test(task.prepare(config, model, None, torch.device("cpu")), model)
+    return {name: value for name, value in figures.items() if name.startswith("test_")}
 
 
 def _sample(options: argparse.Namespace) -> None:

@@ -15,8 +15,10 @@ from .config import check_data
 from .datasets import Split, augment, find_dataset, load_split, normalize
 from .evaluate import accuracy
 from .losses import dkd_loss, kd_loss
+from .mixing import mix
 from .objective import Objective, build_objective, forward_both
 from .parallel import ALONE, Processes
+from .teachers import find_teacher
 
 if TYPE_CHECKING:
     from .config import DistillConfig
@@ -35,6 +37,7 @@ class Problem:
     objective: Objective
     train: Split
     validation: Split
+    augmentation: str  # kind of `augment`
     device: torch.device
     processes: Processes = ALONE
 
@@ -48,29 +51,28 @@ def prepare(
 ) -> Problem:
     """Load the data and align the networks; the test split is not touched before `test`."""
     size = config.student.image_size
-    check_data(config.student, find_dataset(config.dataset, config.split_seed))
+    spec = find_dataset(config.dataset, config.split_seed)
+    check_data(config.student, spec)
     objective = build_objective(config, model, teacher, (torch.zeros(2, 3, size, size, device=device),), processes)
     for network in filter(None, (model, teacher, objective.adapters)):
         network.to(memory_format=torch.channels_last)  # nearly halves the CPU time of a step of the narrow ResNet
     train = load_split(config.dataset, "train", size, config.train_limit, config.split_seed)
     limit = None if config.train_limit is None else max(1, config.train_limit // 6)
     validation = load_split(config.dataset, "validation", size, limit, config.split_seed)
-    return Problem(config, model, teacher, objective, train.to(device), validation.to(device), device, processes)
+    kind = config.augmentation or spec.augmentation("classification")
+    train, validation = train.to(device), validation.to(device)
+    return Problem(config, model, teacher, objective, train, validation, kind, device, processes)
 
 
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Named loss parts of training step `step`, unweighted scalars."""
-    config, share = problem.config, problem.processes.share
-    rows = batch_rows(len(problem.train.labels), config.batch_size, step, config.seed).to(problem.device)
-    # Every process changes the whole batch, so that its share looks the same however many there are.
-    images = normalize(share(augment(problem.train.images[rows], generator, kind="flip-shift")))
-    images = images.contiguous(memory_format=torch.channels_last)
+    config = problem.config
+    images, labels = _batch(problem, step, generator)
     with_kd = problem.teacher is not None and config.kd_weight > 0
     logits, targets, compared = forward_both(
         problem.model, problem.teacher, (images,), problem.objective.comparisons, with_kd, config.precision
     )
     logits = logits.float()  # bf16 under mixed precision, as are the teacher's
-    labels = share(problem.train.labels[rows])
     parts = {"task_loss": F.cross_entropy(logits, labels), **compared}
     targets = targets.float() if with_kd else None
     if with_kd and config.kd == "dkd":
@@ -78,6 +80,24 @@ def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str,
     elif with_kd:
         parts["kd_loss"] = kd_loss(logits, targets, config.temperature)
     return parts
+
+
+def _batch(problem: Problem, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """This process' images of a step, float32, and their labels: int64, or probabilities where pictures are mixed.
+
+    Every process changes the whole batch, so that its share looks the same however many there are.
+    """
+    config, share = problem.config, problem.processes.share
+    rows = batch_rows(len(problem.train.labels), config.batch_size, step, config.seed).to(problem.device)
+    images = augment(problem.train.images[rows], generator, problem.augmentation)
+    labels = problem.train.labels[rows]
+    if config.mixup or config.cutmix:
+        classes = config.student.num_classes or find_teacher(config.student.student_architecture).num_classes
+        images, labels = mix(normalize(images), labels, classes, generator, config.mixup, config.cutmix)
+        images, labels = share(images), share(labels)
+    else:
+        images, labels = normalize(share(images)), share(labels)
+    return images.contiguous(memory_format=torch.channels_last), labels
 
 
 def validate(problem: Problem, model: nn.Module) -> dict[str, float]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .dataset_table import DATASETS, DatasetSpec
-from .datasets import check_name
+from .datasets import AUGMENTATIONS, check_name
 from .feature_losses import find_feature_loss
 from .losses import DISTANCES
 from .student import StudentConfig
@@ -60,6 +60,9 @@ class DistillConfig:
     warmup_steps: int = 0  # of linear warm-up; "one-cycle" warms up for a quarter of the steps
     grad_clip: float = 1.0  # largest gradient norm; 0 clips nothing
     ema_decay: float = 0.0  # of the averaged copy that is validated and kept; 0 keeps the trained weights
+    augmentation: str | None = None  # of training pictures: "flip-shift", "affine", "flip", "none"; None: the set's own
+    mixup: float = 0.0  # α of mixup, which blends pictures and labels of two; 0 for none (see mixing.py)
+    cutmix: float = 0.0  # α of CutMix, which cuts a part of another picture in; 0 for none
     precision: str = "fp32"  # of both networks while training: "fp32", or "bf16" (mixed; weights and losses stay fp32)
     freeze_batch_norm: bool = False  # train with the running statistics, of RED blocks too, and leave them as they are
     split_seed: int = 0  # of drawing validation (and test) pictures from train, where the data set has none of its own
@@ -83,7 +86,8 @@ class DistillConfig:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1.")
-        for name in ("task_weight", "red_weight", "kd_weight", "dkd_alpha", "dkd_beta", "weight_decay", "grad_clip"):
+        weights = ("task_weight", "red_weight", "kd_weight", "dkd_alpha", "dkd_beta", "weight_decay")
+        for name in (*weights, "grad_clip", "mixup", "cutmix"):
             _check_number(name, getattr(self, name), low=0)
         if self.feature_weight is not None:
             _check_number("feature_weight", self.feature_weight, low=0, exclusive=True)
@@ -106,6 +110,12 @@ class DistillConfig:
             )
         if self.init == "pretrained":
             check_pretrained(self.student.student_architecture)
+        if self.augmentation not in (None, *AUGMENTATIONS):
+            raise ValueError(f"augmentation is {self.augmentation!r}; expected one of {list(AUGMENTATIONS)}, or none.")
+        if (self.mixup or self.cutmix) and (self.student.task != "classification" or self.kd == "dkd"):
+            raise ValueError(
+                "mixup and cutmix blend class labels; expected 0 with a diffusion network or with kd 'dkd'."
+            )
         if self.kd == "dkd" and self.student.task != "classification":
             raise ValueError("kd is 'dkd', which takes class labels apart; expected 'kl' for a diffusion network.")
         check_name(self.dataset)

@@ -28,7 +28,7 @@ from .listing import SPLITS, Source
 from .torchvision_sets import open_torchvision
 from .unpack import unpack_zip, upload_folder
 
-AUGMENTATIONS = ("flip-shift", "affine", "flip")
+AUGMENTATIONS = ("flip-shift", "affine", "flip", "none")
 
 CHUNK = 500  # scenes of emoji-clutter in one cached file
 DEFAULT_SIZE = 64  # pixels a side for data sets that are not in the table
@@ -213,7 +213,8 @@ def augment(images: Tensor, generator: torch.Generator, kind: str, image_size: i
     images: (B, 3, S, S), uint8 from 0 to 255, or floating point from -1 to 1. Such as `Split.images`.
     generator: all randomness, drawn on the generator's device: one on the CPU gives the same changes on any device.
     kind: "flip-shift" mirrors every second image and shifts by up to a sixteenth of the side, reflecting the border;
-        "affine" mirrors, rotates, scales and shifts a little, on a white background; "flip" mirrors alone.
+        "affine" mirrors, rotates, scales and shifts a little, on a white background; "flip" mirrors alone; "none" does
+        nothing.
     image_size: side of the result (default: S). "affine" may shrink: S a multiple of it; the others keep S.
     """
     if images.ndim != 4 or images.shape[2] != images.shape[3]:
@@ -225,6 +226,8 @@ def augment(images: Tensor, generator: torch.Generator, kind: str, image_size: i
     if size < 1 or side % size or (kind != "affine" and size != side):
         expected = "a divisor" if kind == "affine" else f"exactly that: {kind} keeps the size"
         raise ValueError(f"Augmented size is {size} for images of side {side}; expected {expected}.")
+    if kind == "none":
+        return images
     random = torch.rand(len(images), 5, generator=generator, device=generator.device).to(images.device)
     if kind == "affine":
         return _affine(images, random, size)

@@ -7,8 +7,10 @@ import platform
 from pathlib import Path
 
 import torch
+from torch import nn
 
 CGROUP = Path("/sys/fs/cgroup")
+LARGE = 5_000_000  # parameters
 
 
 def check_device(name: str) -> torch.device:
@@ -28,6 +30,15 @@ def describe_device(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
     return f"{threads} thread{'s' if threads > 1 else ''} of {_processor()}"
+
+
+def prefers_speed(model: nn.Module, device: torch.device) -> bool:
+    """Whether training takes what is faster and rounds otherwise: the fused optimizer, U-Nets in channels_last.
+
+    On a GPU, and for large networks on the CPU, where they save 60 and 10 %. Small networks there keep the numbers of
+    runs made before, bit by bit.
+    """
+    return device.type == "cuda" or sum(parameter.numel() for parameter in model.parameters()) > LARGE
 
 
 def available_memory(device: torch.device) -> int | None:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import check_data
-from .datasets import Split, augment, find_dataset, load_split, normalize
+from .datasets import Split, augment, find_dataset, load_split, normalize, shrink
+from .devices import prefers_speed
 from .objective import Objective, build_objective, forward_both
 from .parallel import ALONE, Processes
 from .sampling import sample, to_grid
@@ -42,7 +43,7 @@ class Problem:
     objective: Objective
     train: Split
     validation: Split
-    augmentation: str  # kind of `augment`
+    augmentation: str  # kind of `augment` that judging uses, and training unless the settings name another
     scheduler: DDPMScheduler
     device: torch.device
     processes: Processes = ALONE
@@ -70,6 +71,9 @@ def prepare(
     validation = load_split(config.dataset, "validation", size, JUDGED, config.split_seed).to(device)
     example = (torch.zeros(2, 3, size, size, device=device), torch.zeros(2, dtype=torch.long, device=device))
     objective = build_objective(config, model, teacher, example, processes)
+    for network in filter(None, (model, teacher, objective.adapters)):
+        if prefers_speed(network, device):
+            network.to(memory_format=torch.channels_last)
     scheduler = noise_scheduler(config.prediction_type)
     kind = spec.augmentation("generation")
     return Problem(config, model, teacher, objective, train, validation, kind, scheduler, device, processes)
@@ -79,7 +83,8 @@ def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str,
     """Named loss parts of one training step, unweighted scalars."""
     config = problem.config
     rows = torch.randint(len(problem.train.images), (config.batch_size,), generator=generator, device=problem.device)
-    images = _augmented(problem, problem.train.images[rows], generator)
+    kind = config.augmentation or problem.augmentation
+    images = _augmented(problem, problem.train.images[rows], generator, kind)
     # Every process draws for the whole batch, so that its share is the same however many there are.
     noisy, times, target = map(problem.processes.share, _noised(problem, images, generator))
     with_kd = problem.teacher is not None and config.kd_weight > 0
@@ -140,14 +145,16 @@ def _prediction_loss(problem: Problem, model: nn.Module, split: Split) -> float:
         for number in range(rounds):
             generator = torch.Generator(problem.device).manual_seed(number)
             for batch in split.images.split(JUDGING_BATCH):
-                images = _augmented(problem, batch, generator)
+                images = _augmented(problem, batch, generator, problem.augmentation)
                 noisy, times, target = _noised(problem, images, generator)
                 error += F.mse_loss(model(noisy, times).sample, target).item() * len(batch)
     return error / (rounds * len(split))
 
 
-def _augmented(problem: Problem, images: Tensor, generator: torch.Generator) -> Tensor:
-    return normalize(augment(images, generator, problem.augmentation, problem.config.student.image_size))
+def _augmented(problem: Problem, images: Tensor, generator: torch.Generator, kind: str) -> Tensor:
+    size = problem.config.student.image_size
+    images = images if kind == "affine" else shrink(images, size)  # which affine changes do themselves
+    return normalize(augment(images, generator, kind, size))
 
 
 def _noised(problem: Problem, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,7 +20,7 @@ FACES_STRIDES: Mapping[str, int] = {
 CLUTTER_TEACHER = "emoji-clutter-teacher"
 FACES_TEACHER = "emoji-faces-teacher"
 # KD at temperature 4 is 16 times its KL divergence; at weight 1 it drowns the other losses.
-FROM_TEACHER = {"teacher_checkpoint": CLUTTER_TEACHER, "init": "teacher", "red_weight": 1.0, "kd_weight": 0.05}
+FROM_TEACHER = {"teacher_checkpoint": CLUTTER_TEACHER, "init": "teacher", "red_weight": 1.0, "kd_weight": 0.2}
 
 
 @dataclass(frozen=True)

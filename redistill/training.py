@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import classification, diffusion
 from .config import DistillConfig, check_teacher
-from .devices import check_device
+from .devices import check_device, prefers_speed
 from .measure import training_peak
 from .parallel import ALONE, Processes
 from .student import build_student
@@ -156,10 +156,13 @@ def start(config: DistillConfig, problem: Any) -> TrainingState:
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else model
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     parameters += adapters.parameters()
+    settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if prefers_speed(model, problem.device):
+        settings["fused"] = True
     if config.optimizer == "sgd":
-        optimizer = torch.optim.SGD(parameters, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
+        optimizer = torch.optim.SGD(parameters, momentum=0.9, **settings)
     else:
-        optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(parameters, **settings)
     return TrainingState(model, averaged, adapters, optimizer)
 
 

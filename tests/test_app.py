@@ -14,9 +14,23 @@ import made
 import pytest
 import torch
 
-from app import data_panel, distill, explore, jobs, plots, study, ui, watch, watch_view, wording
+from app import (
+    data_panel,
+    distill,
+    explore,
+    jobs,
+    plots,
+    run_form,
+    study,
+    ui,
+    watch,
+    watch_view,
+    wording,
+)
 from app.picker import check_strides_form
 from redistill import checkpoint
+from redistill.config import DistillConfig
+from redistill.dataset_table import DATASETS
 from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 from redistill.red import REDConfig
 from redistill.student import StudentConfig, build_student
@@ -251,37 +265,57 @@ def test_strides_have_a_form():
 
 def form(preset: str, **changes) -> list:
     run = PRESETS[preset].config
-    values = distill._values(run) | changes
-    return [run.student.to_dict(), *(values[name] for name in distill.FIELDS)]
+    values = run_form.values(run) | changes
+    return [run.student.to_dict(), *(values[name] for name in run_form.FIELDS)]
 
 
 def test_every_setting_of_a_run_has_a_control():
-    fields = {field.name for field in dataclasses.fields(distill.DistillConfig)}
-    assert {*fields, "alignment", "image_size"} == {*distill.FIELDS, "student"}
-    config = PRESETS["default"].config
+    fields = {field.name for field in dataclasses.fields(DistillConfig)}
+    assert {*fields, "alignment", "image_size"} == {*run_form.FIELDS, "student"}
     with gr.Blocks():  # in the order in which the form is read
-        assert tuple(distill._fields(config, data_panel.DataPanel(config))) == distill.FIELDS
+        config = PRESETS["default"].config
+        assert tuple(run_form.build(config, data_panel.DataPanel(config))) == run_form.FIELDS
 
 
-@pytest.mark.parametrize("preset", list(PRESETS))
-def test_a_preset_comes_back_from_the_form_unchanged(shipped, preset):
+def needs_training(preset: str) -> bool:
+    return (PRESETS[preset].config.teacher_checkpoint or "").startswith("runs/")
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if not needs_training(name)])
+def test_a_preset_comes_back_from_the_form_unchanged(shipped, monkeypatch, preset):
+    if PRESETS[preset].config.dataset.startswith("hub:"):  # which would be downloaded to be looked into
+        found = dataclasses.replace(DATASETS["stl10"], class_names=tuple(map(str, range(1000))))
+        monkeypatch.setattr(data_panel, "find_dataset", lambda name: found)
     student, *values = form(preset)
-    read = distill.read_form(student, values)
+    read = run_form.read(student, values)
     wanted = PRESETS[preset].config
     if wanted.teacher_checkpoint is None:
         wanted = dataclasses.replace(wanted, red_weight=0.0)  # there is nothing to compare with
     assert read == wanted
 
 
+@pytest.mark.parametrize("preset", [name for name in PRESETS if needs_training(name)])
+def test_a_preset_takes_the_teacher_that_was_trained_for_it(shipped, preset):
+    student, *values = form(preset)
+    with pytest.raises(ValueError, match="need a trained teacher"):
+        run_form.read(student, values)
+    wanted = PRESETS[preset].config
+    made.write_run(shipped, "teacher", PRESETS[f"{preset}-teacher"].config, "finished")
+    folder = shipped / "runs" / "teacher" / "student"
+    made.write_checkpoint(folder, PRESETS[f"{preset}-teacher"].config, test_accuracy=0.9)
+    read = run_form.read(*form(preset)[:1], form(preset)[1:])
+    assert read == dataclasses.replace(wanted, teacher_checkpoint=str(folder))
+
+
 def test_what_else_to_learn_from_reaches_the_run(shipped, monkeypatch):
     student, *values = form("default", feature_loss="at", feature_weight=500, kd="dkd", alignment="stage-wise")
-    read = distill.read_form(student, values)
+    read = run_form.read(student, values)
     assert (read.feature_loss, read.feature_weight, read.kd) == ("at", 500, "dkd")
     assert read.student.alignment == "stage-wise"
     assert "RED stage-wise + DKD + Attention transfer · seed 0" in wording.run_title(read)
-    again = distill._values(dataclasses.replace(read, feature_weight=None))
+    again = run_form.values(dataclasses.replace(read, feature_weight=None))
     assert (again["feature_loss"], again["feature_weight"], again["alignment"]) == ("at", 1000.0, "stage-wise")
-    assert distill.published_weight("rkd") == 1.0 and distill.published_weight(distill.NO_LOSS) is None
+    assert run_form.published_weight("rkd") == 1.0 and run_form.published_weight(run_form.NO_LOSS) is None
 
 
 def test_the_students_card_counts_the_blocks_of_its_alignment():
@@ -297,8 +331,8 @@ def test_the_students_card_counts_the_blocks_of_its_alignment():
 def test_a_student_from_explore_fills_the_form(shipped):
     shown = distill.take_student(config(teacher="narrow_resnet", image_size=64).to_dict())
     assert "strides 4·1·2·2·1, RED blocks, 64 px" in shown[1]
-    assert shown[4]["num_classes"] == 50
-    assert shown[5].value == "emoji-clutter" and shown[7].value == CLUTTER_TEACHER
+    assert shown[5]["num_classes"] == 50
+    assert shown[6].value == "emoji-clutter" and shown[8].value == CLUTTER_TEACHER
     large = distill.take_student(config(image_size=128).to_dict())
     assert "no pictures of 128 px, so the student is distilled at 64 px" in large[2]
     assert "This" not in large[2]
@@ -334,7 +368,7 @@ def test_settings_that_do_not_fit_start_nothing(shipped, changes, sentence):
     assert runs == gr.skip() and jobs.list_runs() == []
 
 
-@pytest.mark.parametrize("name", distill.FIELDS)
+@pytest.mark.parametrize("name", run_form.FIELDS)
 def test_no_value_from_outside_breaks_the_form(shipped, monkeypatch, name):
     started = []
 
@@ -357,7 +391,7 @@ def test_no_student_or_preset_from_outside_breaks_the_form(shipped, value):
     assert "notice" in distill.take_student(value)[2]
     assert "notice" in data_panel.show_pictures(value)
     assert "notice" in distill.show_alignment(value, value)
-    assert distill.published_weight(value) is None
+    assert run_form.published_weight(value) is None
 
 
 def test_a_read_only_runs_folder_is_a_sentence(shipped, monkeypatch):

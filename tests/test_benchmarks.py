@@ -5,13 +5,20 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from benchmarks.distill import summary as distill_summary
 from benchmarks.exactness import Count
 from benchmarks.memory import REEVALUATIONS, summary
 from benchmarks.networks import allocate, build, example
 from benchmarks.other_tools import TOOLS
 from benchmarks.page import percentile
+from benchmarks.plain_step import PlainStep
 from benchmarks.red_memory import DEFAULT, STUDENTS, WIDTH, conclusions, study
+from redistill.config import DistillConfig
 from redistill.memory import measure_peak
+from redistill.presets import FROM_TEACHER
+from redistill.red import REDConfig
+from redistill.student import StudentConfig
+from redistill.training import prepare
 
 
 def test_other_tools_figures():
@@ -75,6 +82,28 @@ def test_red_blocks_against_memory():
     said = conclusions([lines])
     assert said[0] == "RED blocks raise the peak of 1 of 1 students, by up to 1.71×."
     assert "at most 0 bytes" in said[1]
+
+
+def test_the_plain_distillation_step_has_the_losses_of_ours(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path))
+    red = REDConfig()
+    student = StudentConfig("narrow_resnet", 32, 50, strides={"conv1": 4, "maxpool": 1, "layer4.0": 1}, red=red)
+    config = DistillConfig(student, "emoji-clutter", train_limit=16, batch_size=8, **FROM_TEACHER)
+    task, problem, _ = prepare(config)
+    plain = PlainStep(config, problem, workers=0)
+    assert plain.student.layer1[0].conv1.weight.is_contiguous() and plain.teacher.layer1[0].conv1.weight.is_contiguous()
+    problem.model.train()
+    before = {name: value.clone() for name, value in plain.student.state_dict().items()}
+    images, labels = task._batch(problem, 0, torch.Generator().manual_seed(0))
+    monkeypatch.setattr(task, "_batch", lambda *arguments: (images, labels))
+    ours, theirs = task.losses(problem, 0, torch.Generator()), plain.losses((images,), labels)
+    assert ours.keys() == theirs.keys() == {"task_loss", "red_loss", "kd_loss"}
+    for name, value in ours.items():
+        assert torch.allclose(value, theirs[name], rtol=1e-4), name
+    assert plain().keys() == ours.keys()
+    assert not torch.equal(plain.student.state_dict()["fc.weight"], before["fc.weight"])
+    row = {"network": "a", "ratio": 1.5, "peak_bytes": 10, "plain_peak_bytes": 20}
+    assert distill_summary([row]) == "distill a_ratio=1.50 a_peak_ratio=2.00"
 
 
 def test_percentile():

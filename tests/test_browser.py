@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pictures import write_classes
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
@@ -199,7 +200,7 @@ def test_explore_distil_reload_generate(open_page):
     expect(page.locator("#student")).to_contain_text("strides 4·1·2·2·1, RED blocks, 64 px")
     fill(page, "Steps", 6)
     fill(page, "Batch", 16)
-    unfold(page, "button", "More settings")
+    unfold(page, "button", "More of the training")
     fill(page, "Training images (empty: all)", 48)
     fill(page, "Validate every", 3)
     page.locator("#start").click()
@@ -472,7 +473,7 @@ def test_a_second_page_follows_a_run_and_stops_it(open_page):
     first.get_by_label("Student without distillation").check()
     expect(first.locator("#student")).to_contain_text("strides 4·1·2·2·1, 64 px")
     fill(first, "Batch", 8)
-    unfold(first, "button", "More settings")
+    unfold(first, "button", "More of the training")
     fill(first, "Training images (empty: all)", 48)
     first.locator("#start").click()
     expect(first.locator("#progress")).to_contain_text("images/s")
@@ -483,12 +484,57 @@ def test_a_second_page_follows_a_run_and_stops_it(open_page):
     second.locator("#stop").click()
     for page in (first, second):
         expect(page.locator("#progress")).to_contain_text("stopped · step")
+    first.locator("#resume").click()
+    for page in (first, second):
+        expect(page.locator("#progress")).to_contain_text("images/s")
+    first.locator("#stop").click()
+    for page in (first, second):
+        expect(page.locator("#progress")).to_contain_text("stopped · step")
     second.locator("#delete").click()
     expect(second.locator("#delete-question")).to_contain_text("with its checkpoint, curves and log?")
     expect(first.locator("#runs")).to_contain_text("on its own")
     second.locator("#delete-confirm").click()
     expect(second.locator("#delete-question")).to_be_hidden()
     expect(first.locator("#runs")).not_to_contain_text("on its own")
+
+
+STUDENT_POINT = """
+() => {
+  const host = document.querySelector('#plane .liveplot');
+  const trace = host.data?.find(trace => trace.customdata?.includes('shipped:emoji-faces-student'));
+  if (!trace) return null;
+  const i = trace.customdata.indexOf('shipped:emoji-faces-student'), {xaxis, yaxis} = host._fullLayout;
+  const {left, top} = host.getBoundingClientRect();
+  return [left + xaxis._offset + xaxis.d2p(trace.x[i]), top + yaxis._offset + yaxis.d2p(trace.y[i])];
+}"""
+
+
+def test_two_results_are_compared_and_one_fills_the_form(open_page):
+    page = open_page(viewport={"width": 390, "height": 844})
+    unfold(page, "tab", "Compare")
+    page.get_by_label("emoji-faces, v-prediction").check()
+    expect(page.locator("#results")).to_contain_text("Emoji faces student")
+    page.locator("#plane").scroll_into_view_if_needed()
+    page.wait_for_function(STUDENT_POINT)
+    page.mouse.click(*page.evaluate(STUDENT_POINT))
+    expect(page.locator("#chosen")).to_contain_text("Small DDPM U-Net at 32 px, strides 2·2·2·1, RED blocks.")
+    page.locator("#keep").click()
+    expect(page.locator("#differs")).to_contain_text("Choose another result")
+    page.locator("#results [data-key='shipped:emoji-faces-teacher']").click()
+    row = page.locator("#differs tr", has=page.get_by_role("rowheader", name="Strides", exact=True))
+    expect(row.locator("td")).to_have_text(["2·2·2·1", "own"])
+    expect(page.locator("#differs")).not_to_contain_text("Test loss")  # which is the same in both
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Save as CSV").click()
+    assert saving.value.suggested_filename == "redistill-emoji-faces-v-prediction.csv"
+    with open(saving.value.path(), newline="") as file:
+        saved = {line["network"]: line for line in csv.DictReader(file)}
+    assert saved["Emoji faces student"]["Strides"] == "2·2·2·1" and saved["Emoji faces teacher"]["score"] == "1"
+
+    page.locator("#load").click()
+    expect(page.locator("#student")).to_contain_text("Small DDPM U-Net, own strides, 32 px")
 
 
 def test_generation_stops_midway_and_draws_again(open_page):
@@ -504,6 +550,30 @@ def test_generation_stops_midway_and_draws_again(open_page):
     page.locator("#generate").click()
     expect(page.locator("#generate-said")).to_contain_text("Done")
     assert page.locator("#grids img").count() == 10
+
+
+def test_an_uploaded_zip_file_is_shown_and_chosen_to_train_a_teacher_on(open_page, tmp_path):
+    folder = write_classes(tmp_path / "source", {"cats": 6, "dogs": 6})
+    file = shutil.make_archive(str(tmp_path / "My pets"), "zip", folder)
+    page = open_page()
+    unfold(page, "tab", "Distill")
+    expect(page.locator("#pictures img").first).to_be_visible()
+    unfold(page, "button", "Use other pictures")
+    with page.expect_file_chooser() as chooser:
+        page.locator("#upload").click()
+    chooser.value.set_files(file)
+    expect(page.locator("#pictures")).to_contain_text(
+        "8 pictures to train on, 2 to validate, 2 to test. 2 classes: cats"
+    )
+    expect(page.locator("#pictures img")).to_have_count(8)
+    expect(page.get_by_label("my-pets (uploaded)")).to_be_checked()
+    expect(page.locator("#student")).to_contain_text("RED blocks")
+    page.locator("#teach").click()
+    expect(page.locator("#student")).to_contain_text("own strides")
+    expect(page.get_by_label("my-pets (uploaded)")).to_be_checked()
+    fill(page, "Or a data set of the Hugging Face Hub", "no id at all")
+    page.locator("#fetch").click()
+    expect(page.locator("#data-said")).to_contain_text("expected owner/name")
 
 
 def test_a_clicked_image_shows_its_way_and_downloads_carry_their_settings(open_page, tmp_path):

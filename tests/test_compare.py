@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 from made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 
-from app import compare, compare_view, distill
+from app import compare, compare_view, distill, run_form
 from app.compare_plot import plane_figure
 from app.result_table import result_rows
 from redistill.presets import CLUTTER_TEACHER
@@ -97,7 +97,7 @@ def test_without_results_the_page_says_what_to_do(places):
 def test_a_point_and_a_row_choose_a_result_and_two_are_compared(some):
     key, *shown = compare.pick(clicked(mark="run:good"), "emoji-clutter", None)
     assert key == "run:good" and shown[5].interactive
-    assert "93.0 %" in shown[4] and "KD 0.05 (temperature 4)" in shown[4] and "5.0×" in shown[4]
+    assert "93.0 %" in shown[4] and "KD 0.2 (temperature 4)" in shown[4] and "5.0×" in shown[4]
     kept, *shown = compare.keep_chosen("emoji-clutter", key, None)
     assert kept == "run:good" and "Choose another result" in shown[7]
     assert shown[6].value == "Stop comparing"
@@ -133,9 +133,9 @@ def test_the_clock_redraws_only_what_changed(some):
 def test_the_settings_of_a_result_fill_the_form(some):
     config = compare.chosen_config("run:bad")
     shown = distill.take_config(config)
-    fields = dict(zip(distill.FIELDS, shown[5:], strict=True))
+    fields = dict(zip(run_form.FIELDS, shown[6 : distill.FORM + 5], strict=True))
     assert (fields["seed"], fields["kd_weight"], fields["teacher_checkpoint"].value) == (3, 0.0, CLUTTER_TEACHER)
-    read = distill.read_form(shown[4], [getattr(value, "value", value) for value in shown[5:]])
+    read = run_form.read(shown[5], [getattr(value, "value", value) for value in fields.values()])
     assert read.to_dict() == config
     assert "notice" in distill.take_config(compare.chosen_config("run:gone"))[2]
 
@@ -147,7 +147,7 @@ def test_the_table_sorts_in_the_page_and_saves_every_setting(some):
     assert rows["run:half"]["sort"][1] == 0.1 and "not tested yet" in rows["run:half"]["where"]
     head, *lines = table["csv"]
     good = dict(zip(head, lines[[row["key"] for row in table["rows"]].index("run:good")], strict=True))
-    assert (good["peak_bytes"], good["score"], good["tested"], good["KD weight"]) == (65536, 0.93, 1, "0.05")
+    assert (good["peak_bytes"], good["score"], good["tested"], good["KD weight"]) == (65536, 0.93, 1, "0.2")
     assert table["file"] == "redistill-emoji-clutter" and table["score_order"] == -1
     assert result_rows([], None)["rows"] == []
 

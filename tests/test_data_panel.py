@@ -11,7 +11,7 @@ import pytest
 from made import write_run
 from pictures import write_classes
 
-from app import data_panel, distill, jobs
+from app import data_panel, distill, jobs, run_form
 from redistill import checkpoint, datasets
 from redistill.config import DistillConfig
 from redistill.presets import PRESETS
@@ -34,8 +34,8 @@ def upload(places, monkeypatch):
 
 
 def form(student: dict, **changes) -> list:
-    values = distill._values(DistillConfig.from_dict(PRESETS["default"].config.to_dict())) | changes
-    return [student, *(values[name] for name in distill.FIELDS)]
+    values = run_form.values(DistillConfig.from_dict(PRESETS["default"].config.to_dict())) | changes
+    return [student, *(values[name] for name in run_form.FIELDS)]
 
 
 def test_an_upload_is_shown_and_offered(upload):
@@ -50,7 +50,7 @@ def test_pictures_that_are_chosen_fit_the_student_to_them(upload):
     student, card, said, offered, size, teacher = distill.take_data(STUDENT.to_dict(), upload)
     assert (student["num_classes"], student["image_size"], size, said) == (3, 64, 64, "")
     assert "RED blocks, 64 px" in card and offered.value == upload
-    assert teacher.choices == [("None: the pictures alone", distill.NO_TEACHER)]
+    assert teacher.choices == [("None: the pictures alone", run_form.NO_TEACHER)]
     assert distill.take_data(STUDENT.to_dict(), upload, 32)[4] == 32
     assert distill.take_data(STUDENT.to_dict(), "cifar100")[0]["num_classes"] == 100
     assert distill.take_data(STUDENT.to_dict(), "cifar100")[4] == 32, "the size of its photographs"
@@ -76,8 +76,11 @@ def test_a_teacher_is_trained_first_and_then_offered(upload, places, monkeypatch
     started = []
     monkeypatch.setattr(jobs, "start", lambda settings, title: started.append(settings) or jobs.list_runs()[0])
     write_run(places, "any", PRESETS["default"].config, "finished")
-    said, about, card, refusal, preset, student, *values = distill.take_teacher(STUDENT.to_dict(), upload, 32)
-    assert said == refusal == "" and preset is None and "own strides, 32 px" in card and "can choose it" in about
+    said, about, card, refusal, *presets, student = distill.take_teacher(STUDENT.to_dict(), upload, 32)[:7]
+    values = distill.take_teacher(STUDENT.to_dict(), upload, 32)[7 : 6 + distill.FORM]
+    assert (
+        said == refusal == "" and presets == [None, None] and "own strides, 32 px" in card and "can choose it" in about
+    )
     values[0], values[2] = values[0].value, values[2].value
     assert distill.start_run(student, *values)[0] == ""
     config = DistillConfig.from_dict(started[0])
@@ -89,10 +92,10 @@ def test_a_teacher_is_trained_first_and_then_offered(upload, places, monkeypatch
     metadata = checkpoint.Metadata(config.student, upload, {"test_accuracy": 0.9}, config.to_dict())
     checkpoint.save(build_student(config.student), metadata, folder)
     student, *_, teacher = distill.take_data(STUDENT.to_dict(), upload, 32)
-    assert [value for _, value in teacher.choices] == ["run:taught", distill.NO_TEACHER]
+    assert [value for _, value in teacher.choices] == ["run:taught", run_form.NO_TEACHER]
     assert "90.0 % test accuracy" in teacher.choices[0][0] and teacher.value == "run:taught"
     chosen = {"dataset": upload, "image_size": 32, "teacher_checkpoint": "run:taught"}
-    read = distill.read_form(student, form(student, **chosen)[1:])
+    read = run_form.read(student, form(student, **chosen)[1:])
     assert read.teacher_checkpoint == str(folder) and read.student.num_classes == 3
     refused = distill.start_run(*form(student, **chosen, split_seed=1))[0]
     assert "trained on upload:my-pets" in refused and "set split_seed to 0" in refused
@@ -147,8 +150,8 @@ def test_a_config_is_read_back_with_its_pictures(upload):
     student = dataclasses.replace(STUDENT, num_classes=3, image_size=32)
     config = dataclasses.replace(PRESETS["undistilled"].config, student=student, dataset=upload, red_weight=0.0)
     shown = distill.take_config(config.to_dict())
-    values = [value.value if isinstance(value, gr.Radio) else value for value in shown[5:]]
-    assert distill.read_form(shown[4], values) == config
+    values = [value.value if isinstance(value, gr.Radio) else value for value in shown[6 : 5 + distill.FORM]]
+    assert run_form.read(shown[5], values) == config
 
 
 def test_the_panel_stands_in_the_page():

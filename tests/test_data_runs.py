@@ -32,9 +32,10 @@ def pets(tmp_path):
     return f"folder:{write_classes(tmp_path / 'pets', {'birds': 12, 'cats': 12, 'dogs': 12})}"
 
 
-def test_a_teacher_is_trained_on_a_folder_and_teaches_a_student(pets, tmp_path, capsys):
+def test_a_teacher_is_trained_on_a_folder_and_teaches_a_student(pets, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     teacher, student = tmp_path / "teacher", tmp_path / "student"
-    data = ["--dataset", pets, "--split-seed", "4"]
+    data = ["--dataset", "folder:pets", "--split-seed", "4"]
     assert main(["train", *data, *SHORT, "--run-dir", str(teacher)]) == 0
     metadata = checkpoint.read_metadata(teacher / "student")
     assert (metadata.student.num_classes, metadata.student.image_size, metadata.dataset) == (3, 32, pets)
@@ -46,6 +47,7 @@ def test_a_teacher_is_trained_on_a_folder_and_teaches_a_student(pets, tmp_path, 
     assert "trained on folder:" in capsys.readouterr().err
     assert main(["evaluate", str(student / "student")]) == 0
     figures = json.loads(capsys.readouterr().out)
+    assert not any(name.startswith("validation") for name in figures)
     final = checkpoint.read_metadata(student / "student").metrics
     assert figures["test_accuracy"] == final["test_accuracy"] and figures["dataset"] == pets
 

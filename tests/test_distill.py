@@ -225,6 +225,16 @@ def test_frozen_batch_norm_statistics_stay_and_are_used(tmp_path, teacher):
     assert moving["task_loss"] != first["task_loss"]
 
 
+def test_augmentation_and_mixed_pictures_are_settings(tmp_path, teacher):
+    config = small(student=student(None, STRIDES), teacher_checkpoint=str(teacher), kd_weight=0.5, steps=1)
+    settings = {"own": {}, "named": {"augmentation": "flip-shift"}, "none": {"augmentation": "none"}}
+    settings |= {"mixup": {"mixup": 0.4}, "cutmix": {"cutmix": 1.0}}
+    first = {}
+    for name, changes in settings.items():
+        first[name] = next(distill(replace(config, **changes), tmp_path / name))["loss"]
+    assert first["own"] == first["named"] and len(set(first.values())) == 4
+
+
 def test_diffusion_run(tmp_path):
     settings = {"dataset": "emoji-faces", "batch_size": 2, "distance": "mse", "ema_decay": 0.9}
     settings |= {"steps": 2, "validate_every": 2, "train_limit": 8}
@@ -366,6 +376,9 @@ def test_metrics_survive_a_cut_line(tmp_path):
         {"milestones": "2,4"},
         {"gamma": 0},
         {"precision": "fp16"},
+        {"augmentation": "cutout"},
+        {"mixup": -1},
+        {"teacher_checkpoint": "nowhere", "kd_weight": 1.0, "kd": "dkd", "cutmix": 1.0},
         {"freeze_batch_norm": 1},
         {"ema_decay": 1.0},
         {"kd_weight": 1.0},

@@ -101,7 +101,7 @@ def folder(tmp_path_factory, cache):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     result = subprocess.run(
-        [*command, str(folder / "worker.py"), str(folder)], env=environment, capture_output=True, text=True, timeout=300
+        [*command, str(folder / "worker.py"), str(folder)], env=environment, capture_output=True, text=True, timeout=600
     )
     assert result.returncode == 0, result.stderr
     return folder

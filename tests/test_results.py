@@ -10,7 +10,6 @@ from made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 
 from app import jobs, results, wording
 from app.results import OWN, READY, pareto_front, study_results
-from app.study import study
 from benchmarks.accuracy import _row
 from redistill import checkpoint
 from redistill.memory import capture
@@ -55,17 +54,15 @@ def test_results_come_from_runs_and_checkpoints(places):
     assert (two.score, two.is_tested) == (0.128, True)
     assert (teacher.score, teacher.is_teacher, teacher.origin) == (0.982, True, READY)
     assert found["run:new"].score is None and not one.is_teacher
-    assert (one.peak_bytes, two.peak_bytes, teacher.peak_bytes) == (
-        65536,
-        study(FACES.student).student.peak_bytes,
-        327680,
-    )
+    drawing = capture(build_student(FACES.student), (1, 3, 32, 32)).profile().peak_bytes
+    assert (one.peak_bytes, two.peak_bytes, teacher.peak_bytes) == (65536, drawing, 327680)
     assert results.groups(list(found.values())) == ["emoji-clutter", "emoji-faces, v-prediction"]
     assert jobs.best_validation(jobs.read_run("new"), "accuracy") is None
 
 
-def test_a_student_of_another_architecture_has_its_own_peak():
-    student = StudentConfig("resnet18", 64, architecture="mobilenet_v2", red=None)
+@pytest.mark.parametrize("red", [None, REDConfig()])
+def test_a_student_of_another_architecture_has_its_own_peak(red):
+    student = StudentConfig("resnet18", 64, num_classes=50, architecture="mobilenet_v2", red=red)
     measured = capture(build_student(student), (1, 3, 64, 64)).profile().peak_bytes
     assert results.peak_bytes(student) == measured
     assert not result("x", measured, 0.5, dataclasses.replace(TEACHER, student=student)).is_teacher
@@ -91,7 +88,7 @@ def test_rows_of_the_study_are_results(places, tmp_path):
 
 def test_settings_in_words():
     sentences = " ".join(wording.run_sentences(RED_KD))
-    for part in ("strides 4·1·2·2·1, RED blocks", "RED 1 (cosine), KD 0.05 (temperature 4)", "660 steps of 128 images"):
+    for part in ("strides 4·1·2·2·1, RED blocks", "RED 1 (cosine), KD 0.2 (temperature 4)", "660 steps of 128 images"):
         assert part in sentences
     assert "from the teacher’s weights" in sentences
     alone = " ".join(wording.run_sentences(dataclasses.replace(TEACHER, train_limit=500, optimizer="sgd")))

@@ -1,0 +1,152 @@
+"""What a run will take, measured by a few of its steps in a process of its own: the page stays live meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from redistill.config import DistillConfig
+from redistill.run import write_json
+
+from . import jobs, plots
+from .fragments import notice
+from .signs import is_number
+
+SECONDS = 0.2  # between looks at the process
+LONGEST = 600.0  # seconds; drawing or downloading a data set for the first time takes a while
+
+
+class EstimatePanel:
+    """A button with its result; build it inside the Blocks context where it should stand."""
+
+    def __init__(self) -> None:
+        with gr.Row(elem_classes="quiet-buttons"):
+            self.ask = gr.Button("Estimate time and memory", size="sm", elem_id="estimate")
+            self.cancel = gr.Button("Cancel", size="sm", visible=False, elem_id="estimate-cancel")
+        self.shown = gr.HTML(elem_id="estimated")
+
+    def attach(self, form: Sequence[gr.components.Component], read: Callable[..., DistillConfig]) -> None:
+        """Estimate what the form is set to; `read` turns its values into a config."""
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        outputs = [self.shown, self.ask, self.cancel]
+
+        def estimate(*values: Any) -> Iterator[list[Any]]:
+            yield from show(read, *values)
+
+        # One at a time: two would take the time from each other.
+        asked = self.ask.click(estimate, list(form), outputs, concurrency_limit=1, concurrency_id="estimate", **quiet)
+        self.cancel.click(cancelled, None, outputs, cancels=[asked], queue=False, **quiet)
+
+
+def cancelled() -> list[Any]:
+    """The panel without an estimate."""
+    return ["", gr.Button(interactive=True), gr.Button(visible=False)]
+
+
+def show(read: Callable[..., DistillConfig], *values: Any) -> Iterator[list[Any]]:
+    """What the panel shows while it measures, and then. Closing the iterator ends the process."""
+    try:
+        config = read(*values)
+        for event in measure(config):
+            if isinstance(event, float):
+                words = f"Measuring a few steps… {event:.0f} s"
+                waiting = f'<p class="subline" role="status">{words}</p>'
+                yield [waiting, gr.Button(interactive=False), gr.Button(visible=True)]
+            else:
+                yield [table(event, _busy(config)), gr.Button(interactive=True), gr.Button(visible=False)]
+    except ValueError as error:
+        yield [notice("No estimate.", str(error)), gr.Button(interactive=True), gr.Button(visible=False)]
+
+
+def measure(config: DistillConfig) -> Iterator[float | Mapping[str, Any]]:
+    """The seconds it has taken so far, again and again, then the estimate as `redistill.estimate` gives it.
+
+    Raises ValueError with the sentence of the process when it ends without one.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="redistill-estimate-") as folder:
+        path = Path(folder)
+        try:
+            write_json(path / "config.json", config.to_dict())
+            process = _start(path)
+        except OSError as error:
+            raise ValueError(f"{path} cannot be written ({error.strerror}); free some space.") from error
+        try:
+            while process.poll() is None:
+                yield time.monotonic() - started
+                if time.monotonic() - started > LONGEST:
+                    raise ValueError(f"It took longer than {LONGEST:.0f} s and was ended; start the run to see.")
+                time.sleep(SECONDS)
+        finally:
+            _end(process)
+        yield _read(path, process.returncode)
+
+
+def _start(folder: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "redistill", "estimate", "--config", str(folder / "config.json")]
+    with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
+        return subprocess.Popen(
+            command, cwd=jobs.REPOSITORY, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+        )
+
+
+def _end(process: subprocess.Popen) -> None:
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # it has nothing to save
+        process.wait()
+
+
+def _read(folder: Path, code: int) -> Mapping[str, Any]:
+    try:
+        values = json.loads((folder / "out").read_text())
+    except ValueError:
+        values = None
+    if code == 0 and isinstance(values, dict):
+        return values
+    lines = (folder / "err").read_text(errors="replace").strip().splitlines() or [f"its process ended with {code}"]
+    if code == -signal.SIGKILL:
+        lines = ["The system ended it, most likely for want of memory; choose a smaller batch."]
+    raise ValueError(lines[-1].removeprefix("redistill: ")[:400])
+
+
+def _busy(config: DistillConfig) -> int:
+    """How many runs train on the same device now."""
+    return sum(
+        run.state in ("running", "stopping") and run.config.get("device") == config.device for run in jobs.list_runs()
+    )
+
+
+def table(values: Mapping[str, Any], busy: int = 0) -> str:
+    """An estimate in words: how long, how much memory, and whether that is there."""
+    rows = []
+    if is_number(values.get("seconds")):
+        rows.append(("Time", f"about {plots.format_duration(values['seconds'])}"))
+    if is_number(values.get("images_per_second")):
+        rows.append(("Speed", f"{values['images_per_second']:,.0f} images/s"))
+    peak, available = values.get("training_peak_bytes"), values.get("available_bytes")
+    if is_number(peak):
+        rows.append(("Peak while training", plots.format_bytes(peak)))
+    fits = values.get("fits") is True
+    if is_number(available):
+        verdict = f'<strong class="{"fits" if fits else "misses"}">{"fits" if fits else "does not fit"}</strong>'
+        rows.append(("Free memory", f"{plots.format_bytes(available)}: {verdict}"))
+    body = "".join(f"<tr><td>{label}</td><td>{text}</td></tr>" for label, text in rows)
+    others = f" {busy} run{'s train' if busy > 1 else ' trains'} there now, which slows this one." if busy else ""
+    device = escape(str(values.get("device", "this machine")))
+    return (
+        f'<table class="facts numbers estimate"><tbody>{body}</tbody></table>'
+        f'<p class="subline">Measured by a few steps on {device}.{others}</p>'
+    )
