@@ -213,6 +213,8 @@ def _session(request: gr.Request | None) -> str:
 
 def check_source(other: Any) -> list[str]:
     """The folder or Hub id that was typed, if any; ValueError for what is no text."""
+    if other is None:  # the field was never opened
+        return []
     if not isinstance(other, str) or len(other) > MAX_SOURCE:
         raise ValueError(f"Folder or Hub id is {str(other)[:40]!r}; expected a text such as google/ddpm-cifar10-32.")
     return [other.strip()] if other.strip() else []

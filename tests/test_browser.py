@@ -577,8 +577,9 @@ def test_an_uploaded_zip_file_is_shown_and_chosen_to_train_a_teacher_on(open_pag
 
 
 def test_a_clicked_image_shows_its_way_and_downloads_carry_their_settings(open_page, tmp_path):
-    page = open_page(viewport={"width": 390, "height": 844})
+    page = open_page()
     unfold(page, "tab", "Generate")
+    page.set_viewport_size({"width": 390, "height": 844})  # at once, the tab would lie in a menu
     fill(page, "number input for Images", 4)
     fill(page, "number input for Denoising steps", 3)
     page.locator("#generate").click()

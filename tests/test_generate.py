@@ -47,7 +47,7 @@ def shipped(places, untrained, monkeypatch):
 
 
 def test_images_of_all_networks_come_step_by_step_from_the_same_seeds(shipped):
-    shown = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))
+    shown = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim", None))  # as an unopened field sends it
     assert "Loading" in shown[0][0] and "Step 1 of 2" in shown[2][0] and "Done" in shown[-1][0]
     grids = shown[-1][1]
     assert grids.count("<figure") == 2 and grids.count("<img") == 8
