@@ -34,7 +34,7 @@ AT_ONCE = {"queue": False, **QUIET}
 
 def build(tab: gr.Tab, page: gr.Blocks) -> None:
     """Lay the tab out inside the current Blocks context and connect its events."""
-    with gr.Row(elem_classes="columns"):
+    with gr.Row(elem_classes="columns controls-first"):
         with gr.Column(min_width=300, elem_classes="controls"):
             with gr.Column(elem_classes="card"):
                 teacher = gr.Radio([], label="Teacher", elem_classes="list", elem_id="generate-teacher")
