@@ -1,5 +1,6 @@
 """The checkpoints that ship are what their cards say."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,13 @@ def test_presets_name_teachers_that_can_be_had():
         teacher = preset.config.teacher_checkpoint
         known = {*NAMES, None} | (trained | {"torchvision:resnet50"} if preset.is_paper else set())
         assert teacher in known, preset.name
+
+
+def test_rows_of_the_study_are_means_of_their_runs():
+    rows = json.loads((ROOT / "checkpoints" / "study.json").read_text())
+    assert [row["method"] for row in rows] == ["none", "kd", "red", "red+kd"]
+    for row in rows:
+        scores = [run["final"]["test_accuracy"] for run in row["runs"]]
+        assert [run["config"]["seed"] for run in row["runs"]] == row["seeds"]
+        assert row["accuracy"] == pytest.approx(sum(scores) / len(scores))
+        assert all(DistillConfig.from_dict(run["config"]).dataset == "emoji-clutter" for run in row["runs"])
