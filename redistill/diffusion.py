@@ -30,7 +30,7 @@ JUDGING_ROUNDS = 8  # noises and times drawn for each image when a network is ju
 JUDGED = 1000  # images that validation uses; from so many on, one noise and time each will do
 JUDGING_BATCH = 64  # images at once
 # Images that pass the network in one call of `draw`: those of each step, and once more to be measured.
-DRAWING_PASSES = len(PREVIEW_SEEDS) * (PREVIEW_STEPS + 1)
+DRAWING_PASSES = len(PREVIEW_SEEDS) * PREVIEW_STEPS
 
 
 @dataclass
@@ -120,7 +120,14 @@ def test(problem: Problem, model: nn.Module) -> dict[str, float]:
 
 def draw(problem: Problem, model: nn.Module, folder: Path, step: int) -> None:
     """Write `step-000123.png`: images of the same seeds at every step, so that one can watch them come."""
-    drawn = sample(model, PREVIEW_SEEDS, noise_scheduler=problem.scheduler, steps=PREVIEW_STEPS, preview_every=0)
+    drawn = sample(
+        model,
+        PREVIEW_SEEDS,
+        noise_scheduler=problem.scheduler,
+        steps=PREVIEW_STEPS,
+        preview_every=0,
+        measure=False,
+    )
     *_, last = drawn
     folder.mkdir(exist_ok=True)
     temporary = folder / f".step-{step:06d}.png"

@@ -193,6 +193,7 @@ def judge_checkpoint(
         steps=steps,
         noise_scheduler=load_scheduler(folder),
         preview_every=0,
+        measure=False,
     )
     drawn = f"{count:,} pictures, seeds {seed} to {seed + count - 1}, {scheduler}, {steps} steps"
     return dataclasses.replace(judge(last.images, real, reference, features), drawn=drawn)

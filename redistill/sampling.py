@@ -39,7 +39,7 @@ class SampleStep:
     )
     done: bool  # the images are the results
     seconds: float  # spent computing so far, waiting for the reader left out
-    peak_bytes: int | None  # measured, see `sample`; None where memory is not real ("meta", "mps")
+    peak_bytes: int | None  # measured, see `sample`; None without, and on devices that do not say
 
     @property
     def images_per_second(self) -> float:
@@ -58,15 +58,16 @@ def sample(
     image_size: int | Sequence[int] | None = None,  # pixels a side or (height, width); None: the model's sample_size
     batch_size: int = 32,  # images in one forward; changes time and memory, not the images
     preview_every: int = 1,  # steps between records; 0: the last one only
+    measure: bool = True,  # measure the memory too, which takes one forward more
 ) -> Iterator[SampleStep]:
     """Draw one image a seed with a U-Net of diffusers' calling convention; yields a record every few steps.
 
     The same seed gives the same image, up to rounding, whatever the other seeds and the batch size: starting noise
     and DDPM's noise come from one CPU generator an image. The model computes on its own device, in its own dtype, in
     eval mode and without gradients; between records its mode and the caller's gradient mode are as they were. The
-    last record has `done` set. The first pass is also measured: `peak_bytes` of every record are the activations at
-    the peak of one forward over one batch, as `measure.measure_peak` counts them; what that takes is no part of
-    `seconds`. Arguments are checked at once: ValueError with the value and the choices.
+    last record has `done` set. With `measure`, `peak_bytes` of every record are the activations at the peak of one
+    forward over one batch, as `measure.measure_peak` counts them; what that takes is no part of `seconds`. Arguments
+    are checked at once: ValueError with the value and the choices.
     """
     _check(scheduler in SCHEDULERS, "scheduler", scheduler, f"one of {list(SCHEDULERS)}")
     base = noise_scheduler if noise_scheduler is not None else DDPMScheduler()
@@ -88,7 +89,7 @@ def sample(
         raise ValueError(f"The model makes {model.config.out_channels} channels from {channels}; expected as many.")
     shape = (channels, *_checked_size(model, image_size))
     base = DDPMScheduler.from_config(base.config, prediction_type=prediction_type)
-    return _denoise(model, shape, seeds, base, scheduler, steps, batch_size, preview_every)
+    return _denoise(model, shape, seeds, base, scheduler, steps, batch_size, preview_every, measure)
 
 
 def _denoise(
@@ -100,6 +101,7 @@ def _denoise(
     steps: int,
     batch_size: int,
     preview_every: int,
+    measure: bool,
 ) -> Iterator[SampleStep]:
     parameter = next(model.parameters())
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -107,7 +109,7 @@ def _denoise(
     timesteps = spaced_timesteps(base.config.num_train_timesteps, steps)
     update = _UPDATES[scheduler](base, timesteps, generators)
     seconds, peak = 0.0, None
-    if parameter.device.type in MEASURABLE:
+    if measure and parameter.device.type in MEASURABLE:
         peak = measure_peak(model, (x[:batch_size].to(parameter.dtype, copy=True), timesteps[0]))
     for index, t in enumerate(timesteps):
         start = time.perf_counter()

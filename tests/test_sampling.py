@@ -260,3 +260,13 @@ def test_to_grid_places_images_row_by_row():
         to_grid(images, columns=0)
     with pytest.raises(ValueError, match="shape of the images"):
         to_grid(images[0])
+
+
+def test_without_measuring_no_forward_is_added(model):
+    passes = []
+    hook = model.register_forward_hook(lambda *args: passes.append(1))
+    for measure, expected in ((False, 3), (True, 4)):
+        passes.clear()
+        *_, last = sample(model, [0], steps=3, measure=measure)
+        assert len(passes) == expected and (last.peak_bytes is None) == (not measure)
+    hook.remove()
