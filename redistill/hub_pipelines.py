@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from . import checkpoint
+from .hub import fetch
 from .pipeline import INDEX, WEIGHTS
 
 MAX_DOWNLOAD = 4 * 2**30  # bytes; what is larger must be in the Hub's cache before
@@ -39,37 +40,16 @@ def find_pipeline(source: str) -> Path:
             f"There is no folder {source[:200]!r}; expected a folder, one of {checkpoint.list_shipped()}, or a Hub id "
             "such as google/ddpm-cifar10-32."
         )
-    folder = _download(found["repo"], found["revision"])
+    folder = fetch(
+        found["repo"],
+        title=f"{found['repo']}, which is no folder,",
+        most_bytes=MAX_DOWNLOAD,
+        revision=found["revision"],
+        files=_FILES,
+    )
     if not any((folder / name).is_file() for name in (WEIGHTS, f"unet/{WEIGHTS}")):
         raise ValueError(
             f"{source} has no weights in safetensors ({WEIGHTS}), and pickles are never loaded; convert it where you "
             "trust it: DDPMPipeline.from_pretrained(ID).save_pretrained(FOLDER)."
         )
     return folder
-
-
-def _download(repo: str, revision: str | None) -> Path:
-    """The folder of a repository in the Hub's cache, complete when the Hub can be reached."""
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
-
-    where = {"repo_id": repo, "revision": revision, "allow_patterns": list(_FILES)}
-    try:
-        try:
-            files = snapshot_download(**where, dry_run=True)
-        except DryRunError:  # no network
-            files = []
-        missing = sum(file.file_size for file in files if file.will_download)
-        if missing > MAX_DOWNLOAD:
-            raise ValueError(
-                f"{repo} is {missing / 2**30:.0f} GiB to download; expected at most {MAX_DOWNLOAD / 2**30:.0f}."
-            )
-        return Path(snapshot_download(**where))
-    except LocalEntryNotFoundError as error:
-        raise ValueError(
-            f"{repo} is no folder, is not in {constants.HF_HUB_CACHE}, and the Hub cannot be reached; connect to the "
-            f"network, or copy what `hf download {repo}` puts there on another machine."
-        ) from error
-    except HfHubHTTPError as error:  # no such repository or revision, gated, private
-        reason = str(error).strip().splitlines()[-1].rstrip(".")
-        raise ValueError(f"The Hub does not give {repo} ({reason}); check its id and your access.") from error

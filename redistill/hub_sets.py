@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from .cache import cache_dir
+from .hub import fetch
 from .listing import FORMATS, Listing, Source, open_picture, split_name
 
 if TYPE_CHECKING:
@@ -39,7 +40,13 @@ def open_hub(text: str) -> Source:
     """A data set of the Hub, downloaded where it is not yet. Raises ValueError, in one sentence, for an id that is
     none or leads nowhere, for too large a download, without a network, and for data without pictures."""
     parts = check_hub_id(text)
-    folder = _download(parts["repo"], parts["revision"])
+    folder = fetch(
+        parts["repo"],
+        title=f"Hub data set {parts['repo']}",
+        most_bytes=MAX_DOWNLOAD,
+        repo_type="dataset",
+        revision=parts["revision"],
+    )
     splits = _read(folder, parts["config"], text)
     features = next(iter(splits.values())).features
     image = _column(features, "Image", ("image", "img"))
@@ -58,34 +65,6 @@ def open_hub(text: str) -> Source:
     if "train" not in found:
         raise ValueError(f"Hub data set {text} has no labelled training split; its splits are {list(splits)}.")
     return Source(text, names, found)
-
-
-def _download(repo: str, revision: str | None) -> Path:
-    """The folder of a repository in the Hub's cache, complete when the Hub can be reached."""
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
-
-    where = {"repo_id": repo, "repo_type": "dataset", "revision": revision}
-    try:
-        try:
-            files = snapshot_download(**where, dry_run=True)
-        except DryRunError:  # no network
-            files = []
-        missing = sum(file.file_size for file in files if file.will_download)
-        if missing > MAX_DOWNLOAD:
-            raise ValueError(
-                f"Hub data set {repo} is {missing / 2**30:.0f} GiB to download; expected at most "
-                f"{MAX_DOWNLOAD / 2**30:.0f}. What `hf download {repo} --repo-type dataset` has fetched is taken."
-            )
-        return Path(snapshot_download(**where))
-    except LocalEntryNotFoundError as error:
-        raise ValueError(
-            f"Hub data set {repo} is not in {constants.HF_HUB_CACHE} and the Hub cannot be reached; connect to the "
-            f"network, or copy what `hf download {repo} --repo-type dataset` puts there on another machine."
-        ) from error
-    except HfHubHTTPError as error:  # no such repository or revision, gated, private
-        reason = str(error).strip().splitlines()[-1].rstrip(".")
-        raise ValueError(f"The Hub does not give data set {repo} ({reason}); check its id and your access.") from error
 
 
 def _read(folder: Path, config: str | None, text: str) -> dict[str, datasets.Dataset]:

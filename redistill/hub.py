@@ -1,0 +1,49 @@
+"""Repositories of the Hugging Face Hub: fetched into its cache, found there without a network, told of in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def fetch(
+    repo: str,
+    *,
+    title: str,
+    most_bytes: int,
+    repo_type: str = "model",
+    revision: str | None = None,
+    files: Sequence[str] | None = None,
+) -> Path:
+    """The folder of a repository in the Hub's cache, complete when the Hub can be reached.
+
+    repo: `owner/name`; title: what a sentence calls it; most_bytes: the largest download, what the cache holds already
+    left out; repo_type: "model" or "dataset"; files: names of those wanted (default: all). Raises ValueError for a
+    larger download, for a repository that the Hub does not give, and for one not in the cache without a network.
+    """
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
+
+    where = {"repo_id": repo, "repo_type": repo_type, "revision": revision, "allow_patterns": files}
+    command = f"`hf download {repo}{'' if repo_type == 'model' else f' --repo-type {repo_type}'}`"
+    try:
+        try:
+            wanted = snapshot_download(**where, dry_run=True)
+        except DryRunError:  # no network
+            wanted = []
+        missing = sum(file.file_size for file in wanted if file.will_download)
+        if missing > most_bytes:
+            raise ValueError(
+                f"{title} is {missing / 2**30:.0f} GiB to download; expected at most {most_bytes / 2**30:.0f}. "
+                f"What {command} has fetched is taken."
+            )
+        return Path(snapshot_download(**where))
+    except LocalEntryNotFoundError as error:
+        raise ValueError(
+            f"{title} is not in {constants.HF_HUB_CACHE} and the Hub cannot be reached; connect to the network, or "
+            f"copy what {command} puts there on another machine."
+        ) from error
+    except HfHubHTTPError as error:  # no such repository or revision, gated, private
+        reason = str(error).strip().splitlines()[-1].rstrip(".")
+        kind = "" if repo_type == "model" else "data set "
+        raise ValueError(f"The Hub does not give {kind}{repo} ({reason}); check its id and your access.") from error
