@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
-
-import gradio as gr
 
 from redistill.memory import MemoryProfile
 
+from .shown import ShownHTML
 from .study import Study
 from .tables import TABLE_TOOLS
 from .trace import layer_label
@@ -96,22 +94,11 @@ _TEMPLATE = """
 """
 
 
-class LayerTable(gr.HTML):
+class LayerTable(ShownHTML):
     """A gradio component whose value is made by `layer_rows`. Choosing a layer triggers `layer_pick` with its place."""
 
     def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(value, html_template=_TEMPLATE, js_on_load=TABLE_TOOLS + _TABLE, **kwargs)
-
-    def postprocess(self, value: dict[str, Any] | None) -> str | None:
-        """The rows as JSON, which is read when the table can be seen."""
-        return None if value is None else json.dumps(value, separators=(",", ":"))
-
-    def preprocess(self, payload: Any) -> None:
-        """The table never comes back from the page."""
-        return None
-
-    def api_info(self) -> dict[str, Any]:
-        return {"type": "string"}
 
 
 def layer_rows(found: Study, file: str) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import plotly
+
+from .shown import ShownHTML
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 gr.set_static_paths([PLOTLY_JS])
@@ -98,7 +99,7 @@ _SAVE = (
 )
 
 
-class LivePlot(gr.HTML):
+class LivePlot(ShownHTML):
     """A gradio component whose value is a Plotly figure dict (`data`, `layout`), or None for nothing yet.
 
     `height` is in CSS pixels. Colours may be CSS variables, `var(--name)`. Clicking a mark triggers `mark_click` with
@@ -124,14 +125,3 @@ class LivePlot(gr.HTML):
             plot_height=height,
             **kwargs,
         )
-
-    def postprocess(self, value: dict[str, Any] | None) -> str | None:
-        """The figure as JSON: text passes gradio's page at once, while every list in a dict would be watched there."""
-        return None if value is None else json.dumps(value, separators=(",", ":"))
-
-    def preprocess(self, payload: Any) -> None:
-        """A figure never comes back from the page."""
-        return None
-
-    def api_info(self) -> dict[str, Any]:
-        return {"type": "string"}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
-import gradio as gr
-
 from . import plots
 from .results import Result, pareto_front
+from .shown import ShownHTML
 from .tables import TABLE_TOOLS
 from .wording import setting_rows
 
@@ -87,22 +85,11 @@ _TEMPLATE = """
 """
 
 
-class ResultTable(gr.HTML):
+class ResultTable(ShownHTML):
     """A gradio component whose value is made by `result_rows`. Choosing a row triggers `pick` with its `key`."""
 
     def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(value, html_template=_TEMPLATE, js_on_load=TABLE_TOOLS + _TABLE, **kwargs)
-
-    def postprocess(self, value: dict[str, Any] | None) -> str | None:
-        """The rows as JSON, which is read when the table can be seen."""
-        return None if value is None else json.dumps(value, separators=(",", ":"))
-
-    def preprocess(self, payload: Any) -> None:
-        """The table never comes back from the page."""
-        return None
-
-    def api_info(self) -> dict[str, Any]:
-        return {"type": "string"}
 
 
 def result_rows(results: Sequence[Result], chosen: str | None) -> dict[str, Any]:

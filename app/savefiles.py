@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-import gradio as gr
+from .shown import ShownHTML
 
 _SAVE = """
 element.addEventListener('click', event => {
@@ -27,7 +26,7 @@ watch('value', () => {
 """
 
 
-class SaveFiles(gr.HTML):
+class SaveFiles(ShownHTML):
     """A gradio component with a button for each of `files` (name → words); a click triggers `ask` with `save`, a name.
 
     A new value, {"name": file name, "text": content, "asked": a number}, is saved by the browser at once; bytes come as
@@ -40,13 +39,3 @@ class SaveFiles(gr.HTML):
             for name, words in files.items()
         )
         super().__init__(None, html_template=f'<div class="save-files">{buttons}</div>', js_on_load=_SAVE, **kwargs)
-
-    def postprocess(self, value: dict[str, Any] | None) -> str | None:
-        return None if value is None else json.dumps(value)
-
-    def preprocess(self, payload: Any) -> None:
-        """A file never comes back from the page."""
-        return None
-
-    def api_info(self) -> dict[str, Any]:
-        return {"type": "string"}
