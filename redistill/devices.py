@@ -35,8 +35,7 @@ def describe_device(device: torch.device) -> str:
 def prefers_speed(model: nn.Module, device: torch.device) -> bool:
     """Whether training takes what is faster and rounds otherwise: the fused optimizer, U-Nets in channels_last.
 
-    On a GPU, and for large networks on the CPU, where they save 60 and 10 %. Small networks there keep the numbers of
-    runs made before, bit by bit.
+    On a GPU, and for large networks on the CPU, where they save 60 and 10 %.
     """
     return device.type == "cuda" or sum(parameter.numel() for parameter in model.parameters()) > LARGE
 
