@@ -37,15 +37,18 @@ class Evaluator:
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
-        self.ops = [(event[1], recording.nodes[event[1]]) for event in recording.events if event[0] == OP]
+        ops = [(event[1], recording.nodes[event[1]]) for event in recording.events if event[0] == OP]
         self._home = list(range(len(recording.shapes)))  # value → the value whose shape it has
-        self._steps = []  # of the operators whose shapes must be worked out, each with what it made before
-        for index, node in self.ops:
+        # The operators whose shapes must be worked out, each with what it, or one like it, made before.
+        self._steps = []
+        made: dict[tuple, dict] = {}
+        for index, node in ops:
             ins = tuple(self._home[value] for value in node.ins)
             if keeps_shape(node.rule, len(ins), len(node.outs)):
                 self._home[node.outs[0]] = ins[0]
             else:
-                self._steps.append((index, node.rule, node.args, ins, node.outs, {}))
+                known = made.setdefault((node.rule, repr(node.args)), {})
+                self._steps.append((index, node.rule, node.args, ins, node.outs, known))
         self._explained: dict[int, _Explanation] = {}
         self._whole_slices = recording.whole_slices
         self._probed = False

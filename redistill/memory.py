@@ -7,17 +7,19 @@ network would need with other pooling strides, image sizes, batches, number form
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from torch import Tensor, nn
 
 from .alignment import align_points, red_sites
+from .blueprint import Blueprint
+from .compiler import Sites, compile_program
 from .evaluation import Edits, Evaluator
 from .measure import measure_peak
 from .memory_profile import LayerMemory, LiveTensor, MemoryProfile, OpMemory, Peak
-from .program import Blueprint, Program, Sites, compile_program
+from .program import Program
 from .recorder import example_inputs, record
 from .red import REDConfig
 from .shape_rules import Shape, ShapeRuleError
@@ -47,7 +49,7 @@ __all__ = [
 ]
 
 PROGRAMS_KEPT = 256  # compiled programs a tape remembers; each belongs to one set of RED sites and identity pools
-EVALUATIONS_KEPT = 8  # settings whose shapes a tape remembers: one edit asks for both accountings and the points
+SETTINGS_KEPT = 8  # settings whose shapes and sizes a tape remembers: one edit asks for both accountings and the points
 ITEMSIZES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}  # bytes a number
 ACCOUNTINGS = ("fused", "eager")
 
@@ -86,6 +88,31 @@ def _example(model: nn.Module, given: Any) -> tuple[Any, ...]:
     return example_inputs(model, given)
 
 
+@dataclass(frozen=True)
+class _Setting:
+    """What there is to count at some strides, image size, batch and RED settings."""
+
+    program: Program
+    shapes: list[Shape]  # of all values
+    edits: Edits  # what the strides changed
+    sizes: dict[int | None, list[int]] = field(default_factory=dict)  # by itemsize: bytes of all buffers
+
+    def count(self, itemsize: int | None, accounting: str, fuse_add: bool) -> tuple[Timeline, int, int, str]:
+        """The timeline, its peak, and the operator and layer of the peak."""
+        if itemsize not in self.sizes:
+            self.sizes[itemsize] = buffer_sizes(self.program, self.shapes, itemsize)
+        sizes = self.sizes[itemsize]
+        if accounting == "eager":
+            line = eager(self.program, sizes)
+        else:
+            line = fused(self.program, self.shapes, sizes, fuse_add)
+        if not line.live:
+            return line, 0, 0, ""
+        peak = max(line.live)
+        index = line.live.index(peak)
+        return line, peak, index, self.program.steps[index].layer
+
+
 class Tape:
     """One recorded forward pass, ready to be evaluated at other settings. Made by `capture`."""
 
@@ -97,6 +124,7 @@ class Tape:
         self._weight_sums: dict[int | None, tuple[int, int]] = {}
         self._blueprint = Blueprint(recording)
         self._evaluated: dict[Any, tuple[list[Shape], Edits]] = {}
+        self._settings: dict[Any, _Setting] = {}
         self._programs: dict[Any, Program] = {}
         self._teacher_points: dict[tuple[int, int], list[PoolingPoint]] = {}
 
@@ -136,8 +164,8 @@ class Tape:
         say what would happen; build the model that way and capture it then.
         """
         itemsize = _check_choices(dtype, accounting, fuse_add, batch)
-        [(program, shapes, edits)] = self._prepare(strides, image_size, batch, (red,), alignment)
-        return self._summary(program, shapes, edits, itemsize, accounting, fuse_add)
+        [setting] = self._prepare(strides, image_size, batch, (red,), alignment)
+        return self._summary(setting, itemsize, accounting, fuse_add)
 
     def peaks(
         self,
@@ -156,15 +184,15 @@ class Tape:
         itemsize = _check_choices(dtype, accounting, fuse_add, batch)
         result: list[Peak] = []
         counted = macs = None
-        for program, shapes, _ in self._prepare(strides, image_size, batch, reds):
+        for setting in self._prepare(strides, image_size, batch, reds):
             if macs is None:
-                macs = self._blueprint.macs(shapes)
-            if program is counted:  # settings that put in no block share a program
+                macs = self._blueprint.macs(setting.shapes)
+            if setting.program is counted:  # settings that put in no block share a program
                 result.append(result[-1])
                 continue
-            counted = program
-            _, peak, _, layer = _count(program, shapes, itemsize, accounting, fuse_add)
-            result.append(Peak(peak, layer, macs + program.red_macs(shapes)))
+            counted = setting.program
+            _, peak, _, layer = setting.count(itemsize, accounting, fuse_add)
+            result.append(Peak(peak, layer, macs + counted.red_macs(setting.shapes)))
         return result
 
     def _prepare(
@@ -174,15 +202,20 @@ class Tape:
         batch: int | None,
         reds: Sequence[REDConfig | None],
         alignment: str = "asynchronous",
-    ) -> Iterator[tuple[Program, list[Shape], Edits]]:
-        """For each of `reds`, the program to count, the shapes of its values and what the strides changed."""
+    ) -> Iterator[_Setting]:
+        """What there is to count, for each of `reds`."""
         size = self._image_size if image_size is None else check_image_size(image_size)
         changed = self._changed_strides(strides, size) if strides else {}
         recorded, edits = self._evaluate(changed, size, batch)
         for red in reds:
-            sites = self._red_sites(changed, size, recorded, red, alignment) if red is not None else {}
-            program = self._program(edits.identities, sites, red)
-            yield program, program.shapes(recorded) if program.sources else recorded, edits
+            key = (tuple(changed.items()), size, batch, red, alignment)
+            setting = self._settings.get(key)
+            if setting is None:
+                sites = self._red_sites(changed, size, recorded, red, alignment) if red is not None else {}
+                program = self._program(edits.identities, sites, red)
+                setting = _Setting(program, program.shapes(recorded), edits)
+                _keep(self._settings, key, setting, SETTINGS_KEPT)
+            yield setting
 
     def points_at(
         self, strides: Mapping[str, int] | None = None, image_size: int | tuple[int, int] | None = None
@@ -209,7 +242,7 @@ class Tape:
         found = self._evaluated.get(key)
         if found is None:
             found = self._evaluate_anew(changed, size, first)
-            _keep(self._evaluated, key, found, EVALUATIONS_KEPT)
+            _keep(self._evaluated, key, found, SETTINGS_KEPT)
         return found
 
     def _evaluate_anew(
@@ -234,6 +267,10 @@ class Tape:
     def _size_bound(self) -> str | None:
         return size_bound_layer(self.recording)
 
+    @cached_property
+    def _has_red(self) -> bool:
+        return any(node.is_red for node in self.recording.nodes)
+
     def _input_at(self, size: tuple[int, int], batch: int | None) -> Shape:
         shape = self.input_shape
         if size != shape[-2:]:
@@ -250,7 +287,7 @@ class Tape:
         self, changed: Mapping[str, int], size: tuple[int, int], shapes: list[Shape], red: REDConfig, alignment: str
     ) -> Sites:
         """Where a student of these strides gets RED blocks when it is aligned with the network as recorded."""
-        if any(node.is_red for _, node in self._evaluator.ops):
+        if self._has_red:
             raise ValueError("The network carries RED blocks already; expected one without them, or red=None.")
         if size not in self._teacher_points:
             self._teacher_points[size] = self._points_at({}, self._evaluate({}, size, None)[0])
@@ -287,31 +324,25 @@ class Tape:
             _keep(self._programs, key, program, PROGRAMS_KEPT)
         return program
 
-    def _summary(
-        self,
-        program: Program,
-        shapes: list[Shape],
-        edits: Edits,
-        itemsize: int | None,
-        accounting: str,
-        fuse_add: bool,
-    ) -> MemoryProfile:
-        line, peak, index, layer = _count(program, shapes, itemsize, accounting, fuse_add)
+    def _summary(self, setting: _Setting, itemsize: int | None, accounting: str, fuse_add: bool) -> MemoryProfile:
+        program = setting.program
+        line, peak, index, layer = setting.count(itemsize, accounting, fuse_add)
         sizes = line.sizes
         weights, red_weights = self._weight_bytes(itemsize)
-        spliced = (*edits.added_weights, *program.red_weights)
+        spliced = program.red_weight_bytes(itemsize)
+        added = sum(weight.bytes(itemsize) for weight in setting.edits.added_weights)
         return MemoryProfile(
             peak_bytes=peak,
             peak_layer=layer,
             peak_index=index,
             red_peak_bytes=max((line.live[i] for i in program.red_steps), default=0),
-            weight_bytes=weights + sum(weight.bytes(itemsize) for weight in spliced),
-            red_weight_bytes=red_weights + sum(weight.bytes(itemsize) for weight in spliced if weight.is_red),
+            weight_bytes=weights + added + spliced,
+            red_weight_bytes=red_weights + spliced,
             input_bytes=sum(sizes[buffer] for buffer in program.inputs),
             output_bytes=sum(sizes[buffer] for buffer in program.outputs),
             accounting=accounting,
             _program=program,
-            _shapes=shapes,
+            _shapes=setting.shapes,
             _timeline=line,
         )
 
@@ -322,19 +353,6 @@ class Tape:
             total, red = sum(size for size, _ in sizes), sum(size for size, is_red in sizes if is_red)
             self._weight_sums[itemsize] = total, red
         return self._weight_sums[itemsize]
-
-
-def _count(
-    program: Program, shapes: list[Shape], itemsize: int | None, accounting: str, fuse_add: bool
-) -> tuple[Timeline, int, int, str]:
-    """The timeline, its peak, and the operator and layer of the peak."""
-    sizes = buffer_sizes(program, shapes, itemsize)
-    line = eager(program, sizes) if accounting == "eager" else fused(program, shapes, sizes, fuse_add)
-    if not line.live:
-        return line, 0, 0, ""
-    peak = max(line.live)
-    index = line.live.index(peak)
-    return line, peak, index, program.steps[index].layer
 
 
 def _keep(cache: dict, key: Any, value: Any, most: int) -> None:

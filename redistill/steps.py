@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+from .tape import WEIGHTS, Node
 
 
 class Step(NamedTuple):
@@ -21,6 +23,67 @@ class Step(NamedTuple):
     writes: tuple[int, ...]  # buffers that the model itself writes in place
     births: tuple[int, ...]
     touched: tuple[int, ...]  # reads, writes and births
+
+
+def make_step(
+    nodes: Iterable[Node],
+    home: list[int],
+    inner: Sequence[bool],
+    ports: Mapping[int, int],
+    prefix: str = "",
+    values: int = 0,
+    buffers: int = 0,
+) -> tuple[Step | None, list[int]]:
+    """The step of a call, None where it only looks, and its outputs whose buffer in `home` had to change.
+
+    `home` holds the buffer of every value; views among the outputs get the one they look at. `inner` marks the
+    buffers of workspaces, `ports` are values that others stand in for. Where the call belongs to a RED block, which
+    stands at the path `prefix`, all other numbers of its nodes are offset by `values` and `buffers`.
+    """
+    title = layer = ""
+    is_red, in_place_able, is_conv, is_add = bool(prefix), True, False, False
+    operands: list[tuple[int, int]] = []
+    writes: list[int] = []
+    births: list[int] = []
+    moved: list[int] = []
+    result = -1
+    for node in nodes:
+        ins = [ports.get(value, value + values) for value in node.ins]
+        outs = [out + values for out in node.outs]
+        for out, source in zip(outs, node.sources, strict=True):
+            if source >= 0 and home[out] != home[ins[source]]:
+                home[out] = home[ins[source]]
+                moved.append(out)
+        if node.is_view:
+            continue
+        title, layer = title or node.title, layer or node.layer
+        is_red |= node.is_red
+        in_place_able &= node.in_place_able
+        is_conv |= node.op == "convolution"
+        is_add = node.op in ("add", "add_")
+        operands += [(value, home[value]) for value in ins if home[value] != WEIGHTS and not inner[home[value]]]
+        births += [buffer + buffers for buffer in node.new if not inner[buffer + buffers]]
+        if not node.new:
+            writes += [home[out] for out in outs if home[out] != WEIGHTS and not inner[home[out]]]
+        result = outs[0] if outs else -1
+    if not title:
+        return None, moved
+    reads = [buffer for _, buffer in operands]
+    step = Step(
+        title,
+        ".".join(filter(None, (prefix, layer))),
+        is_red,
+        in_place_able and len(births) == 1,
+        is_conv,
+        is_add,
+        tuple(dict.fromkeys(reads)),
+        tuple(pair for pair in dict.fromkeys(operands) if pair[1] not in births),
+        result,
+        tuple(dict.fromkeys(writes)),
+        tuple(births),
+        tuple(dict.fromkeys((*reads, *writes, *births))),
+    )
+    return step, moved
 
 
 class Fusion(NamedTuple):

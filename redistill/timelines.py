@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from .program import Program
 from .shape_rules import Shape
@@ -22,13 +23,10 @@ class Timeline:
 
 def buffer_sizes(program: Program, shapes: list[Shape], itemsize: int | None) -> list[int]:
     """Bytes of every buffer; `itemsize` replaces that of floating-point buffers."""
-    sizes = []
-    for value, own, is_float in zip(program.buffer_values, program.itemsizes, program.floats, strict=True):
-        size = itemsize if itemsize is not None and is_float else own
-        for side in shapes[value]:
-            size *= side
-        sizes.append(size)
-    return sizes
+    rows = zip(program.buffer_values, program.itemsizes, program.floats, strict=True)
+    if itemsize is None:
+        return [prod(shapes[value], start=own) for value, own, _ in rows]
+    return [prod(shapes[value], start=itemsize if own and is_float else own) for value, own, is_float in rows]
 
 
 def eager(program: Program, sizes: list[int]) -> Timeline:
