@@ -31,7 +31,7 @@ OWN, READY = "own run", "ready-made"
 class Result:
     """One trained network, or one row of a study with several seeds: a point of the plane."""
 
-    key: str  # finds it again: "run:NAME", "shipped:NAME" or "study:METHOD"
+    key: str  # finds it again: "run:NAME", "shipped:NAME" or "study:STRIDE-METHOD"
     title: str
     origin: str  # OWN or READY
     state: str  # "finished", or what an own run is doing
@@ -103,7 +103,7 @@ def groups(results: Sequence[Result]) -> list[str]:
 def study_results(path: Path | None = None) -> list[Result]:
     """Rows that `benchmarks.accuracy --json` wrote, one result for each method; none where the file is missing.
 
-    A row has `method`, `title`, `accuracy`, `spread`, `peak_bytes` and `runs`, a list of a config and a final record
+    A row has `strides` (the stem's), `method`, `title`, `accuracy`, `spread`, `peak_bytes` and `runs`, a list of a config and a final record
     for each seed. The teacher's row is left out: it is the shipped checkpoint. Damaged rows are left out too.
     """
     path = path or checkpoint.SHIPPED / STUDY_FILE
@@ -124,7 +124,7 @@ def study_results(path: Path | None = None) -> list[Result]:
 def _study_result(row: Mapping[str, Any]) -> Result:
     runs, title = row["runs"], str(row["title"])
     return Result(
-        key=f"study:{row['method']}",
+        key=f"study:{row['strides']}-{row['method']}",
         title=title[:1].upper() + title[1:],
         origin=READY,
         state="finished",

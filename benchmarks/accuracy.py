@@ -1,13 +1,15 @@
 """What distillation gives back: test accuracy on emoji-clutter against peak activation memory.
 
-    python -m benchmarks.accuracy [--quick] [--seeds 0,1,2] [--methods none,red] [--device cuda] [--runs DIR]
+    python -m benchmarks.accuracy [--quick] [--seeds 0,1,2] [--strides 4,8] [--methods none,red] [--device cuda]
+                                  [--runs DIR] [--json FILE]
 
-The teacher is the shipped one. Every student has the same strides, data, schedule and number of training images;
-only what it learns from differs, and for the rows "from scratch" what it starts from: the others start from the
-teacher's weights. On a CPU the main rows have all seeds and the others the first one. Other losses have the weights
+The teacher is the shipped one. There are students of two stride settings, named by the stride of their stem. Those of
+one setting have the same strides, data, schedule and number of training images; only what they learn from differs,
+and for the rows "from scratch" what they start from: the others start from the teacher's weights. On a CPU the main
+rows have all seeds and the others the first one, the others at the first setting alone. Other losses have the weights
 that they are published with (redistill.feature_losses), RED and KD those of the preset "long". Finished runs in DIR
 are read, not trained again, so the study can be stopped and continued. What `--json` writes, the page shows as
-ready-made runs once it is `checkpoints/study.json`.
+ready-made runs once it is `checkpoints/study.json`; rows that FILE has already stay, unless they are written anew.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import argparse
 import dataclasses
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +31,9 @@ from redistill.config import DistillConfig
 from redistill.distill import distill
 from redistill.feature_losses import FEATURE_LOSSES
 from redistill.memory import capture
-from redistill.presets import CLUTTER_TEACHER, find_preset
+from redistill.presets import CLUTTER_STRIDES, CLUTTER_TEACHER, find_preset
 from redistill.red import REDConfig
+from redistill.run import write_text
 from redistill.student import build_student
 
 
@@ -44,6 +48,7 @@ class Method:
 
 
 LONG = find_preset("long").config
+STRIDES = {"4": CLUTTER_STRIDES, "8": dict(zip(CLUTTER_STRIDES, (8, 1, 2, 1, 1), strict=True))}  # by the stem's
 RED, KD = {"red_weight": LONG.red_weight}, {"kd_weight": LONG.kd_weight}
 # Zhao et al. (CVPR 2022), for networks of one family on CIFAR-100: 1 and 8 beside a cross entropy of weight 1.
 DKD = {"kd": "dkd", "kd_weight": 1.0, "dkd_alpha": 1.0, "dkd_beta": 8.0, "temperature": 4.0}
@@ -78,34 +83,56 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few steps of each: shows that it works, nothing more")
     parser.add_argument("--seeds", default="0", help="such as 0,1,2 (default: %(default)s)")
+    parser.add_argument("--strides", default=",".join(STRIDES), help="of the stem (default: %(default)s)")
     parser.add_argument("--methods", help=f"default: all of {','.join(METHODS)}; with --quick the first {len(MAIN)}")
     parser.add_argument("--device", default="cpu", help="such as cuda (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs/accuracy"), help="folder of the runs")
     parser.add_argument("--json", type=Path, help="also write the rows, with each run's settings and figures")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    methods = options.methods.split(",") if options.methods else list(MAIN if options.quick else METHODS)
-    unknown = sorted(set(methods) - set(METHODS))
-    if unknown:
-        parser.error(f"no method {unknown[0]!r}; expected some of {list(METHODS)}")
+    stems = _known(parser, options.strides.split(","), STRIDES, "strides")
+    default = list(MAIN if options.quick else METHODS)
+    methods = _known(parser, options.methods.split(",") if options.methods else default, METHODS, "method")
     runs = options.runs / "quick" if options.quick else options.runs
 
-    rows = [_row("teacher", [checkpoint.read_metadata(CLUTTER_TEACHER)])]
-    for method in methods:
+    rows = [_row(None, "teacher", [checkpoint.read_metadata(CLUTTER_TEACHER)])]
+    for stem, method in product(stems, methods):
+        if method not in MAIN and stem != next(iter(STRIDES)):
+            continue
         trained = seeds if method in MAIN or options.device != "cpu" else seeds[:1]
-        configs = [_student(METHODS[method], seed, options.quick, options.device) for seed in trained]
-        rows.append(_row(method, [_run(config, runs / f"{method}-{config.seed}") for config in configs]))
+        configs = [_student(stem, METHODS[method], seed, options.quick, options.device) for seed in trained]
+        rows.append(_row(stem, method, [_run(config, runs / f"{stem}-{method}-{config.seed}") for config in configs]))
     print(_table(rows))
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
-    figures = " ".join(f"{row['method']}={100 * row['accuracy']:.2f}" for row in rows)
+        rows = _merged(options.json, rows)
+        write_text(options.json, json.dumps(rows, indent=1) + "\n")
+    figures = " ".join(f"{_name(row)}={100 * row['accuracy']:.2f}" for row in rows)
     print(f"accuracy seeds={options.seeds} {figures}")
 
 
-def _student(method: Method, seed: int, quick: bool, device: str) -> DistillConfig:
+def _known(parser: argparse.ArgumentParser, names: list[str], choices: Collection[str], what: str) -> list[str]:
+    for name in names:
+        if name not in choices:
+            parser.error(f"no {what} {name!r}; expected some of {list(choices)}")
+    return names
+
+
+def _student(stem: str, method: Method, seed: int, quick: bool, device: str) -> DistillConfig:
     alone = {"red_weight": 0.0, "kd_weight": 0.0, "seed": seed, "device": device}
-    student = dataclasses.replace(LONG.student, red=method.blocks, alignment=method.alignment)
+    student = dataclasses.replace(LONG.student, strides=STRIDES[stem], red=method.blocks, alignment=method.alignment)
     return dataclasses.replace(LONG, student=student, **(alone | dict(method.settings) | (QUICK if quick else {})))
+
+
+def _merged(file: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the file, with these in their places or added, in the order of the study."""
+    found = {_name(row): row for row in (json.loads(file.read_text()) if file.exists() else [])}
+    found |= {_name(row): row for row in rows}
+    order = ["teacher", *(f"{stem}-{method}" for stem, method in product(STRIDES, METHODS))]
+    return [found[name] for name in order if name in found]
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return "-".join(filter(None, (row["strides"], row["method"])))
 
 
 def _run(config: DistillConfig, folder: Path) -> checkpoint.Metadata:
@@ -115,14 +142,15 @@ def _run(config: DistillConfig, folder: Path) -> checkpoint.Metadata:
     return checkpoint.read_metadata(folder / "student")
 
 
-def _row(method: str, trained: list[checkpoint.Metadata]) -> dict[str, Any]:
+def _row(stem: str | None, method: str, trained: list[checkpoint.Metadata]) -> dict[str, Any]:
     """Mean and spread (half the range, 0 for one seed) of the test accuracy, with memory, size and time."""
     first = trained[0]
     side = first.student.image_size
     accuracies = [metadata.metrics["test_accuracy"] for metadata in trained]
     return {
+        "strides": stem,
         "method": method,
-        "title": _title(method),
+        "title": "teacher" if stem is None else f"student at stride {stem}, {METHODS[method].title}",
         "seeds": [metadata.training["seed"] for metadata in trained],
         "accuracy": statistics.mean(accuracies),
         "spread": (max(accuracies) - min(accuracies)) / 2,
@@ -139,14 +167,10 @@ def _table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         spread = f" ± {100 * row['spread']:.1f}" if len(row["seeds"]) > 1 else ""
         lines.append(
-            f"| {_title(row['method'])} | {100 * row['accuracy']:.1f} %{spread} | {', '.join(map(str, row['seeds']))} "
+            f"| {row['title']} | {100 * row['accuracy']:.1f} %{spread} | {', '.join(map(str, row['seeds']))} "
             f"| {row['peak_bytes'] / 1024:.0f} KiB | {row['parameters']:,} | {row['seconds']:.0f} s |"
         )
     return "\n".join([*lines, f"Device: {rows[0]['device']}."])
-
-
-def _title(method: str) -> str:
-    return "teacher" if method == "teacher" else f"student, {METHODS[method].title}"
 
 
 if __name__ == "__main__":

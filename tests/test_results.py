@@ -74,11 +74,11 @@ def test_rows_of_the_study_are_results(places, tmp_path):
         config = dataclasses.replace(RED_KD, seed=seed)
         metrics = {"test_accuracy": accuracy, "parameters": 383106, "seconds": 600.0, "device": "CPU"}
         runs.append(checkpoint.Metadata(config.student, config.dataset, metrics, config.to_dict()))
-    rows = [_row("red+kd", runs), _row("teacher", runs[:1]), {"method": "cut"}, 7]
+    rows = [_row("4", "red+kd", runs), _row(None, "teacher", runs[:1]), {"method": "cut"}, 7]
     (tmp_path / "shipped").mkdir()
     (tmp_path / "shipped" / "study.json").write_text(json.dumps(rows))
     (found,) = results.all_results()
-    assert (found.key, found.title, found.origin) == ("study:red+kd", "Student, RED + KD", READY)
+    assert (found.key, found.title, found.origin) == ("study:4-red+kd", "Student at stride 4, RED + KD", READY)
     assert (found.score, found.spread, found.seeds) == (pytest.approx(0.93), pytest.approx(0.01), (0, 1))
     assert found.config == RED_KD and found.peak_bytes == 65536 and found.figures["parameters"] == 383106
     assert study_results(tmp_path / "nowhere.json") == []
