@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,11 @@ def find(value: object, accept: Callable[[checkpoint.Metadata], bool]) -> Choice
 def folder(choice: Choice) -> Path:
     """Where a choice lies."""
     return checkpoint.find(_place(choice.value))
+
+
+def folders_open() -> bool:
+    """Whether people may name folders of this machine: not on a Space, where anybody may be at the page."""
+    return "SPACE_ID" not in os.environ  # set on every Space
 
 
 def value_of(folder: str) -> str:

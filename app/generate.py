@@ -41,7 +41,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
                 students = gr.CheckboxGroup([], label="Students", elem_classes="list", elem_id="generate-students")
                 with gr.Accordion("Draw with another checkpoint", open=False, elem_classes="fold"):
                     other = gr.Textbox(
-                        label="Folder or Hub id",
+                        label="Folder or Hub id" if choices.folders_open() else "Hub id",
                         placeholder="google/ddpm-cifar10-32",
                         info="Any unconditional DDPM of diffusers, with weights in safetensors.",
                         elem_id="generate-other",

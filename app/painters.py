@@ -87,9 +87,14 @@ def load_painter(value: str) -> Painter:
 
 
 def load_elsewhere(source: str) -> Painter:
-    """The network in a folder or a repository of the Hub; ValueError for one that cannot be had or does not draw."""
-    source = source.strip()
-    return _load(source, Path(source).name if Path(source).is_dir() else source, find_pipeline(source))
+    """The network in a folder or a repository of the Hub; ValueError for one that cannot be had or does not draw.
+
+    On a Space no folder is opened, nor is what a stranger's repository says it learnt from: that may be a folder too.
+    """
+    source, folders = source.strip(), choices.folders_open()
+    title = Path(source).name if folders and Path(source).is_dir() else source
+    painter = _load(source, title, find_pipeline(source, folders))
+    return painter if folders else dataclasses.replace(painter, metadata=None)
 
 
 def _load(key: str, title: str, folder: Path) -> Painter:

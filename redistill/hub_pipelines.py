@@ -19,27 +19,30 @@ _CONFIGS = (INDEX, "config.json", "scheduler_config.json", "unet/config.json", "
 _FILES = (*_CONFIGS, WEIGHTS, f"unet/{WEIGHTS}")
 
 
-def find_pipeline(source: str) -> Path:
+def find_pipeline(source: str, folders: bool = True) -> Path:
     """The folder of a diffusion checkpoint, downloaded where it is not on this machine yet.
 
     source: a folder; the name of a checkpoint that ships; or `owner/name`, with @revision where wanted. A folder of
-    that name comes first. Raises ValueError, in one sentence, for what is none of these, for too large a download and
+    that name comes first, unless `folders` is off: then no place on this machine but the shipped ones and the Hub's
+    cache is looked at. Raises ValueError, in one sentence, for what is none of these, for too large a download and
     without a network. `pipeline.load_unet` and `load_scheduler` read the folder, and refuse what does not fit.
     """
     if not isinstance(source, str) or not source.strip():
         raise ValueError(f"Checkpoint is {source!r}; expected a folder or a Hub id such as google/ddpm-cifar10-32.")
     source = source.strip()
     folder = Path(source).expanduser()
-    if folder.is_dir():
+    if folders and folder.is_dir():
         return folder
     if source in checkpoint.list_shipped():
         return checkpoint.find(source)
     found = _ID.fullmatch(source)
     if not found:
-        raise ValueError(
-            f"There is no folder {source[:200]!r}; expected a folder, one of {checkpoint.list_shipped()}, or a Hub id "
-            "such as google/ddpm-cifar10-32."
+        what = (
+            f"There is no folder {source[:200]!r}; expected a folder,"
+            if folders
+            else (f"{source[:200]!r} is no Hub id, and folders of this machine are not open to visitors; expected")
         )
+        raise ValueError(f"{what} one of {checkpoint.list_shipped()}, or a Hub id such as google/ddpm-cifar10-32.")
     folder = fetch(
         found["repo"],
         title=f"{found['repo']}, which is no folder,",

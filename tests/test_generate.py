@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from huggingface_hub import constants
 from PIL import Image
 from test_unet import TINY
 
 from app import choices, generate, painted_view
+from app.painters import load_elsewhere
 from redistill import checkpoint
 from redistill.drawing import Drawing, read_settings, redraw
 from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
@@ -158,6 +160,22 @@ def test_a_network_from_elsewhere_draws_beside_the_others(shipped, tmp_path):
     assert "What from elsewhere learnt from is not written" in generate.look_nearest(Clicked(seed="3"), last[4])
     grid = generate.save(Clicked(save="grid"), last[4])[0]["base64"]
     assert Image.open(io.BytesIO(base64.b64decode(grid))).size == (4 * 34 - 2, 2 * 34 - 2)
+
+
+def test_on_a_space_no_folder_is_opened(shipped, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    DDPMPipeline(unet=UNet2DModel(**TINY), scheduler=DDPMScheduler()).save_pretrained(tmp_path / "own" / "ddpm")
+    monkeypatch.setenv("SPACE_ID", "someone/redistill")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    shown = said(None, [], 0, 4, 2, "ddim", str(tmp_path / "own" / "ddpm"))
+    assert "folders of this machine are not open to visitors" in shown and "google/ddpm-cifar10-32" in shown
+    assert "Hub cannot be reached" in said(None, [], 0, 4, 2, "ddim", "own/ddpm")  # an id, though a folder too
+    assert "Done" in said(None, [], 0, 4, 2, "ddim", "small")
+    assert load_elsewhere("small").metadata is None
+    monkeypatch.delenv("SPACE_ID")
+    assert "Done" in said(None, [], 0, 4, 2, "ddim", "own/ddpm")
+    assert load_elsewhere("small").metadata.dataset == "emoji-faces"
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, "/etc", "../x"], ids=repr)
