@@ -278,6 +278,10 @@ def test_a_link_restores_every_setting_and_the_copied_one_says_the_same(open_pag
     page.wait_for_function(f"async link => await {READ_CLIPBOARD} === link", arg=changed)
     page.wait_for_url(changed)
     expect(page.locator("#summary")).not_to_contain_text("4.0×")
+    page.get_by_role("button", name="Pin this configuration").click()
+    page.wait_for_url("**&pin=A;teacher:unet_small;*")
+    again = open_page(page.url.removeprefix(f"{site}/"))
+    expect(again.locator("#board")).to_contain_text("1·2·2·1")
 
 
 def test_without_the_clipboard_the_link_is_copied_the_old_way(open_page, site):
