@@ -11,6 +11,7 @@ that of one forward pass for one image, measured. On CUDA the networks are in bf
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import time
@@ -46,12 +47,12 @@ class Contender:
 def contenders(name: str, images: int, device: torch.device) -> list[Contender]:
     """Teacher, students and diffusers' pipeline, all of the same architecture, and compiled ones on CUDA."""
     torch.manual_seed(0)
-    config = StudentConfig(name, 32, strides=FACES_STRIDES)
+    config = StudentConfig(name, 32, strides=FACES_STRIDES, red=None)
     teacher = build_reference(config)
     networks = {
         "teacher": teacher,
         "student": build_student(config),
-        "student + RED": build_student(StudentConfig(name, 32, strides=FACES_STRIDES, red=REDConfig())),
+        "student + RED": build_student(dataclasses.replace(config, red=REDConfig())),
     }
     networks = {title: _placed(network, device) for title, network in networks.items()}
     found = [Contender(title, network, _ours(network, images)) for title, network in networks.items()]

@@ -13,10 +13,11 @@ from benchmarks.other_tools import TOOLS
 from benchmarks.page import percentile
 from benchmarks.plain_step import PlainStep
 from benchmarks.red_memory import DEFAULT, STUDENTS, WIDTH, conclusions, study
+from benchmarks.sampling import contenders
 from redistill.config import DistillConfig
 from redistill.memory import measure_peak
 from redistill.presets import FROM_TEACHER
-from redistill.red import REDConfig
+from redistill.red import REDConfig, red_modules
 from redistill.student import StudentConfig
 from redistill.training import prepare
 
@@ -110,3 +111,15 @@ def test_percentile():
     times = [float(value) for value in range(1, 21)]
     assert percentile(times, 0.95) == 19.0
     assert percentile(times[:1], 0.95) == 1.0
+
+
+def test_sampling_compares_teacher_and_students_without_and_with_red_blocks():
+    found = contenders("unet_small", 1, torch.device("cpu"))
+    assert {rival.title: len(red_modules(rival.network)) for rival in found} == {
+        "teacher": 0,
+        "student": 0,
+        "student + RED": 10,
+        "diffusers' pipeline, teacher": 0,
+    }
+    assert found[0].network.config.pooling_strides == (1, 2, 2, 2)
+    assert found[1].network.config.pooling_strides == (2, 2, 2, 1)

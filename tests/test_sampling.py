@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
 from torch import nn
 
+from redistill import sampling
 from redistill.memory import capture
 from redistill.red import REDConfig
 from redistill.sampling import SCHEDULERS, sample, spaced_timesteps, to_grid, to_uint8
@@ -270,3 +272,23 @@ def test_without_measuring_no_forward_is_added(model):
         *_, last = sample(model, [0], steps=3, measure=measure)
         assert len(passes) == expected and (last.peak_bytes is None) == (not measure)
     hook.remove()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_maps_keep_the_layout_of_the_weights(layout, monkeypatch):
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("AttnDownBlock2D", "DownBlock2D"), "up_block_types": ("UpBlock2D", "AttnUpBlock2D")}
+    attentive = UNet(**TINY | blocks).eval().to(memory_format=layout)
+    seen = []
+
+    def note(module, inputs):
+        seen.append(inputs[0].is_contiguous(memory_format=layout))
+
+    attentive.down_blocks[0].downsamplers[0].conv.register_forward_pre_hook(note)
+    images = results(attentive, [0, 1])
+    assert seen and all(seen)
+    assert not any(module._forward_hooks for module in attentive.modules())
+    seen.clear()
+    monkeypatch.setattr(sampling, "one_layout", nullcontext)
+    assert close(images, results(attentive, [0, 1]))
+    assert all(seen) == (layout == torch.channels_last)  # diffusers' attention alone changes the layout
