@@ -95,13 +95,13 @@ _PRESETS = (
     ),
     Preset(
         "faces-both",
-        "The same, from maps and output",
+        "Diffusion student, from maps and output",
         "As above, and the student's output is compared with the teacher's as well.",
         _faces(FACES_STRIDES, REDConfig(), **FROM_FACES, red_weight=1.0, kd_weight=1.0),
     ),
     Preset(
         "faces-alone",
-        "The same without distillation",
+        "Diffusion student without distillation",
         "The same strides and start, no RED blocks, nothing learnt from the teacher: what distillation has to beat.",
         _faces(FACES_STRIDES, **FROM_FACES, red_weight=0.0),
     ),
@@ -113,7 +113,7 @@ _PRESETS = (
     ),
     Preset(
         "faces-teacher-long",
-        "The same teacher, trained on",
+        "Diffusion teacher, trained on",
         "Goes on from what the preset before it leaves in runs/; about an hour of CPU. The teacher that ships.",
         _faces(
             teacher_checkpoint="runs/faces-teacher-0/student",
