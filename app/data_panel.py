@@ -20,10 +20,12 @@ from redistill.torchvision_sets import is_here
 from redistill.unpack import list_uploads, unpack_zip
 
 from . import jobs
+from .folderbutton import FolderButton
 from .fragments import notice, picture_strip
 from .liveradio import LiveRadio
 
 SAMPLES = 8  # pictures shown of a data set
+ZIP_FILE = "Upload a zip file"
 NAMES = 20  # classes named on the card
 BRING = "One folder of pictures for each class. Folders train, val and test above them are used as they are."
 
@@ -37,7 +39,8 @@ class DataPanel:
         )
         with gr.Accordion("Use other pictures", open=False, elem_classes="fold"):
             gr.HTML(f'<p class="subline">{BRING}</p>')
-            self.upload = gr.UploadButton("Upload a zip file", file_types=[".zip"], size="sm", elem_id="upload")
+            self.upload = gr.UploadButton(ZIP_FILE, file_types=[".zip"], size="sm", elem_id="upload")
+            FolderButton("Upload a folder", f'input[data-testid="{ZIP_FILE}-upload-button"]', elem_id="folder")
             self.hub = gr.Textbox(label="Or a data set of the Hugging Face Hub", placeholder="owner/name")
             self.fetch = gr.Button("Use this data set", size="sm", elem_id="fetch")
         self.said = gr.HTML(elem_id="data-said")
@@ -90,7 +93,7 @@ def look_up(name: Any) -> DatasetSpec:
     if not isinstance(name, str):
         raise ValueError(f"Data set is {str(name)[:80]!r}; expected the name of one.")
     if name.startswith("folder:") and name not in _of_runs():
-        raise ValueError("Folders are read from the command line only; upload a zip file of the folder here.")
+        raise ValueError("Folders are read from the command line only; upload the folder here.")
     return DATASETS[name] if name in DATASETS else _look_into(name)
 
 

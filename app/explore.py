@@ -21,7 +21,7 @@ from .fragments import notice
 from .link import DEFAULT_TEACHER, Settings
 from .linkbutton import SettingsLink
 from .picker import StridePicker, check_strides_form
-from .pins import Pin, add_pin, check_pins, find_pin
+from .pins import Pin, add_pin, check_pins, find_pin, make_pin
 from .study import Study, check_size, study, suggest_strides, teacher_strides, teacher_tape
 from .trace import Place, read_place
 
@@ -59,7 +59,16 @@ def build() -> ExploreTab:
         results = build_results(found)
     _connect(controls, results, pins, place)
     drawn = results.drawn(controls.picker)[1:]
-    link = SettingsLink(results.link, results.link_said, controls.linked, drawn, [pins, place], read_link, draw_link)
+    link = SettingsLink(
+        results.link,
+        results.link_said,
+        controls=[*controls.linked, pins],
+        drawn=drawn,
+        changing=[*controls.linked, results.board],  # gradio cannot tell whether a State changed that holds dicts
+        states=[pins, place],
+        read=read_link,
+        draw=draw_link,
+    )
     results.search.attach(controls.linked, [controls.budget, controls.kib], read_link, link)
     results.measure.attach(controls.linked, read_link)
     gr.api(memory, api_name="memory", api_description="Peak activation memory of a teacher and its student, in bytes.")
@@ -164,19 +173,29 @@ def _unpinned(pin: Pin, look: Look, values: Sequence[Any]) -> list[Any]:
 
 
 def read_link(*values: Any) -> Settings:
-    """What a link restores, from values of `Controls.linked`, whatever they are; ValueError for what does not fit."""
+    """What a link restores, from values of `Controls.linked` and perhaps the pins, whatever they are.
+
+    ValueError for what does not fit.
+    """
     config, accounting, dtype = _config(*_settings(values))
-    budget = read_budget(*values[SETTINGS:])
-    return Settings(config, accounting, dtype, budget.bytes if budget else None)
+    look = _look(*values[SETTINGS:])
+    pins = tuple((pin.letter, Settings(pin.config, pin.accounting, pin.dtype)) for pin in look.pins)
+    return Settings(config, accounting, dtype, look.budget.bytes if look.budget else None, pins)
 
 
 def draw_link(settings: Settings, pins: Any, place: Any) -> list[Any]:
-    """Values of `Controls.linked` for these settings, and what is drawn for them; the pins stay."""
+    """Values of `Controls.linked` and the pins for these settings, and what is drawn for them.
+
+    The pins stay where the settings have none.
+    """
     choice, kib = budget_controls(settings.budget_bytes)
+    if settings.pins:
+        made = (make_pin(study(pin.student, pin.accounting, pin.dtype), letter) for letter, pin in settings.pins)
+        pins = sorted(made, key=lambda pin: pin.letter)
     look = _look(choice, kib, pins, place)
     found = study(settings.student, settings.accounting, settings.dtype)
     field = gr.Number(kib, visible=True) if choice == OTHER else gr.Number(visible=False)
-    return [*_set_to(found), choice, field, *_drawn(found, look)]
+    return [*_set_to(found), choice, field, look.pins, *_drawn(found, look)]
 
 
 def look_at(event: gr.EventData, *values: Any) -> list[Any]:

@@ -14,18 +14,21 @@ from redistill.student import StudentConfig
 from redistill.teachers import TEACHERS, find_teacher
 
 from .budget import MAX_KIB
+from .pins import LETTERS
 from .study import stride_choices, suggest_strides, teacher_strides, teacher_tape
 
 DEFAULT_TEACHER = "narrow_resnet"
 DTYPES = ("fp32", "fp16", "int8")
 MIN_SIDE, MAX_SIDE = 16, 512  # pixels that the page's slider offers
 MAX_BUDGET = MAX_KIB * 2**10  # bytes
-MAX_LENGTH = 1000  # characters of a link's keys and values together
+MAX_LENGTH = 2000  # characters of a link's keys and values together
 
 KEYS = (
     "teacher", "size", "strides", "red", "gate", "gate_kernel", "residual", "residual_kernel", "points", "count",
-    "dtype", "budget",
+    "dtype", "budget", "pin",
 )  # fmt: skip
+PIN = "pin"  # the only key that may stand in a link more than once
+PIN_KEYS = tuple(key for key in KEYS if key not in ("budget", PIN))
 # Added to links by others: gradio (theme, signature, API page), and sites on which links are shared.
 _FOREIGN = re.compile(r"__.*|view|deep_link|utm_.*|[a-z]+clid")
 
@@ -38,6 +41,7 @@ class Settings:
     accounting: str = "fused"
     dtype: str = "fp32"
     budget_bytes: int | None = None  # None: no budget line
+    pins: tuple[tuple[str, Settings], ...] = ()  # what is pinned, under its letter; empty: as the page has it
 
     def __post_init__(self) -> None:
         student, own = self.student, teacher_strides(teacher_tape(self.student.teacher))
@@ -49,14 +53,28 @@ class Settings:
         _check_choice("dtype", self.dtype, DTYPES)
         if self.budget_bytes is not None:
             _check_whole("budget", self.budget_bytes, 1, MAX_BUDGET)
+        letters = [letter for letter, _ in self.pins]
+        for letter in letters:
+            _check_choice("The letter of a pin", letter, LETTERS)
+        if len(set(letters)) < len(letters):
+            raise ValueError(f"the pins have the letters {', '.join(letters)}; expected each letter once.")
 
 
 def to_query(settings: Settings) -> str:
     """The settings as a query string such as "teacher=resnet18&size=224&strides=8,1,1,2,2&red=on&...".
 
     Strides stand in the order in which the layers run. Settings of a RED block and a budget are left out where they
-    are the usual ones.
+    are the usual ones. What is pinned stands as "pin=A;teacher:resnet18;size:224;...", with ";" and ":" inside.
     """
+    values = _texts(settings)
+    if settings.budget_bytes is not None:
+        values["budget"] = settings.budget_bytes
+    pins = [(PIN, ";".join([letter, *map(":".join, _texts(pin).items())])) for letter, pin in settings.pins]
+    return urlencode([*values.items(), *pins], safe=",;:")
+
+
+def _texts(settings: Settings) -> dict[str, str]:
+    """The settings of a network by their keys in a link."""
     student = settings.student
     strides = teacher_strides(teacher_tape(student.teacher)) | dict(student.strides)
     values = {
@@ -68,9 +86,7 @@ def to_query(settings: Settings) -> str:
         "count": settings.accounting,
         "dtype": settings.dtype,
     }
-    if settings.budget_bytes is not None:
-        values["budget"] = settings.budget_bytes
-    return urlencode(values, safe=",")
+    return {key: str(value) for key, value in values.items()}
 
 
 def parse_query(text: str) -> dict[str, list[str]]:
@@ -85,14 +101,30 @@ def from_query(query: Mapping[str, Sequence[str]]) -> Settings:
     `unknown_keys`. Raises ValueError, in one sentence, for a value that does not fit or a key that is repeated.
     """
     texts = _single_texts(query)
+    pins = tuple(map(_pin, query.get(PIN, ())))
+    return _settings(texts, _whole(texts, "budget", None, 1, MAX_BUDGET), pins)
+
+
+def _settings(
+    texts: Mapping[str, str], budget_bytes: int | None = None, pins: tuple[tuple[str, Settings], ...] = ()
+) -> Settings:
     teacher = _choice(texts, "teacher", DEFAULT_TEACHER, TEACHERS)
     size = _whole(texts, "size", find_teacher(teacher).image_size, MIN_SIDE, MAX_SIDE)
     return Settings(
         StudentConfig(teacher, size, strides=_strides(texts, teacher), red=_red(texts)),
         _choice(texts, "count", "fused", ACCOUNTINGS),
         _choice(texts, "dtype", "fp32", DTYPES),
-        _whole(texts, "budget", None, 1, MAX_BUDGET),
+        budget_bytes,
+        pins,
     )
+
+
+def _pin(text: str) -> tuple[str, Settings]:
+    letter, *parts = text.split(";")
+    texts = dict(part.partition(":")[::2] for part in parts)
+    if len(texts) < len(parts) or not set(texts) <= set(PIN_KEYS):
+        raise ValueError(f"pin is {clip(text)}; expected a letter and settings such as A;teacher:resnet18;size:224.")
+    return letter, _settings(texts)
 
 
 def unknown_keys(query: Mapping[str, Sequence[str]]) -> list[str]:
@@ -104,10 +136,11 @@ def _single_texts(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
     length = sum(len(key) + sum(map(len, values)) for key, values in query.items() if not _FOREIGN.fullmatch(key))
     if length > MAX_LENGTH:
         raise ValueError(f"it is {length:,} characters long; expected at most {MAX_LENGTH:,}.")
-    for key in KEYS:
+    single = [key for key in KEYS if key != PIN]
+    for key in single:
         if len(query.get(key, [""])) != 1:
             raise ValueError(f"{key} stands in it {len(query[key])} times; expected it once.")
-    return {key: query[key][0] for key in KEYS if key in query}
+    return {key: query[key][0] for key in single if key in query}
 
 
 def _strides(texts: Mapping[str, str], teacher: str) -> dict[str, int]:

@@ -110,6 +110,7 @@ class SettingsLink:
     said: gr.HTML  # what was wrong with the link that the page was opened with
     controls: Sequence[gr.components.Component]  # all settings, as `read` takes them
     drawn: Sequence[gr.components.Component]  # what else `draw` fills
+    changing: Sequence[gr.components.Component]  # those whose change may mean other settings
     states: Sequence[gr.State]  # what `draw` needs besides the settings
     read: Callable[..., Settings]  # values of the controls, whatever they are; ValueError where they do not fit
     draw: Callable[..., list[Any]]  # settings and states to values of controls and drawn
@@ -123,7 +124,7 @@ class SettingsLink:
         """Open the page's own link when it is loaded, and follow the controls from then on."""
         page.load(self.open_page, list(self.states), self.outputs, **QUIET)
         notify = f"() => {{ document.dispatchEvent(new Event('{CHANGED}')); }}"
-        gr.on([control.change for control in self.controls], None, js=notify, **QUIET)
+        gr.on([component.change for component in self.changing], None, js=notify, **QUIET)
         self.button.stale(self.follow, [self.button, *self.controls], [self.button, self.said], **QUIET)
 
     def open_page(self, request: gr.Request, *states: Any) -> list[Any]:

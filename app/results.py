@@ -103,8 +103,9 @@ def groups(results: Sequence[Result]) -> list[str]:
 def study_results(path: Path | None = None) -> list[Result]:
     """Rows that `benchmarks.accuracy --json` wrote, one result for each method; none where the file is missing.
 
-    A row has `strides` (the stem's), `method`, `title`, `accuracy`, `spread`, `peak_bytes` and `runs`, a list of a config and a final record
-    for each seed. The teacher's row is left out: it is the shipped checkpoint. Damaged rows are left out too.
+    A row has `strides` (the stem's), `method`, `title`, `accuracy`, `spread`, `peak_bytes` and `runs`, a list of a
+    config and a final record for each seed. The teacher's row is left out: it is the shipped checkpoint. Damaged rows
+    are left out too.
     """
     path = path or checkpoint.SHIPPED / STUDY_FILE
     try:

@@ -21,6 +21,7 @@ CLUTTER_TEACHER = "emoji-clutter-teacher"
 FACES_TEACHER = "emoji-faces-teacher"
 # KD at temperature 4 is 16 times its KL divergence; at weight 1 it drowns the other losses.
 FROM_TEACHER = {"teacher_checkpoint": CLUTTER_TEACHER, "init": "teacher", "red_weight": 1.0, "kd_weight": 0.2}
+FROM_FACES = {"teacher_checkpoint": FACES_TEACHER, "init": "teacher", "steps": 2000}
 
 
 @dataclass(frozen=True)
@@ -89,16 +90,40 @@ _PRESETS = (
     Preset(
         "faces",
         "Diffusion student of the smileys",
-        "A U-Net with a quarter of the activation memory learns to draw from its full-resolution teacher.",
-        _faces(
-            FACES_STRIDES, REDConfig(), teacher_checkpoint=FACES_TEACHER, init="teacher", red_weight=1.0, steps=2000
-        ),
+        "A U-Net with a quarter of the activation memory learns to draw from its full-resolution teacher's maps.",
+        _faces(FACES_STRIDES, REDConfig(), **FROM_FACES, red_weight=1.0),
+    ),
+    Preset(
+        "faces-both",
+        "Diffusion student, from maps and output",
+        "As above, and the student's output is compared with the teacher's as well.",
+        _faces(FACES_STRIDES, REDConfig(), **FROM_FACES, red_weight=1.0, kd_weight=1.0),
+    ),
+    Preset(
+        "faces-alone",
+        "Diffusion student without distillation",
+        "The same strides and start, no RED blocks, nothing learnt from the teacher: what distillation has to beat.",
+        _faces(FACES_STRIDES, **FROM_FACES, red_weight=0.0),
     ),
     Preset(
         "faces-teacher",
         "Diffusion teacher of the smileys",
-        "The small U-Net at full resolution, trained from scratch; about an hour of CPU.",
+        "The small U-Net at full resolution, trained from scratch; under an hour of CPU.",
         _faces(steps=3000),
+    ),
+    Preset(
+        "faces-teacher-long",
+        "Diffusion teacher, trained on",
+        "Goes on from what the preset before it leaves in runs/; about an hour of CPU. The teacher that ships.",
+        _faces(
+            teacher_checkpoint="runs/faces-teacher-0/student",
+            init="teacher",
+            red_weight=0.0,
+            steps=5000,
+            learning_rate=1.5e-3,
+            ema_decay=0.998,
+            validate_every=500,
+        ),
     ),
 )
 

@@ -278,6 +278,10 @@ def test_a_link_restores_every_setting_and_the_copied_one_says_the_same(open_pag
     page.wait_for_function(f"async link => await {READ_CLIPBOARD} === link", arg=changed)
     page.wait_for_url(changed)
     expect(page.locator("#summary")).not_to_contain_text("4.0×")
+    page.get_by_role("button", name="Pin this configuration").click()
+    page.wait_for_url("**&pin=A;teacher:unet_small;*")
+    again = open_page(page.url.removeprefix(f"{site}/"))
+    expect(again.locator("#board")).to_contain_text("1·2·2·1")
 
 
 def test_without_the_clipboard_the_link_is_copied_the_old_way(open_page, site):
@@ -571,6 +575,11 @@ def test_an_uploaded_zip_file_is_shown_and_chosen_to_train_a_teacher_on(open_pag
     page.locator("#teach").click()
     expect(page.locator("#student")).to_contain_text("own strides")
     expect(page.get_by_label("my-pets (uploaded)")).to_be_checked()
+    write_classes(tmp_path / "Birds", {"owls": 5, "żurawie": 5})
+    (tmp_path / "Birds" / "owls" / ".DS_Store").write_text("left by a system")
+    page.locator("#folder input").set_input_files(tmp_path / "Birds")
+    expect(page.get_by_label("birds (uploaded)")).to_be_checked()
+    expect(page.locator("#pictures")).to_contain_text("2 classes: owls, żurawie")
     fill(page, "Or a data set of the Hugging Face Hub", "no id at all")
     page.locator("#fetch").click()
     expect(page.locator("#data-said")).to_contain_text("expected owner/name")

@@ -13,7 +13,8 @@ from starlette.datastructures import QueryParams
 
 from app import explore, link
 from app.link import Settings, from_query, to_query, unknown_keys
-from app.study import suggest_strides, teacher_strides, teacher_tape
+from app.pins import LETTERS, describe_pin
+from app.study import study, suggest_strides, teacher_strides, teacher_tape
 from app.trace import Place
 from redistill.memory import ACCOUNTINGS
 from redistill.red import ALIGNMENTS, KERNELS, REDConfig
@@ -49,12 +50,20 @@ def all_settings(draw) -> Settings:
     teacher = draw(st.sampled_from(["narrow_resnet", "resnet18", "unet_small"]))
     strides = {name: draw(st.sampled_from([1, 2])) for name in teacher_strides(teacher_tape(teacher))}
     student = StudentConfig(teacher, draw(st.integers(64, 512)), strides=strides, red=draw(st.none() | reds))
+    return Settings(student, draw(st.sampled_from(ACCOUNTINGS)), draw(st.sampled_from(link.DTYPES)))
+
+
+@st.composite
+def looked_at(draw) -> Settings:
+    """With a budget and pins."""
     budget = draw(st.none() | st.integers(1, link.MAX_BUDGET))
-    return Settings(student, draw(st.sampled_from(ACCOUNTINGS)), draw(st.sampled_from(link.DTYPES)), budget)
+    letters = draw(st.lists(st.sampled_from(LETTERS), unique=True))
+    pins = tuple((letter, draw(all_settings())) for letter in letters)
+    return dataclasses.replace(draw(all_settings()), budget_bytes=budget, pins=pins)
 
 
 @settings(max_examples=60, deadline=None)
-@given(all_settings())
+@given(looked_at())
 def test_every_setting_survives_the_link(chosen):
     query = to_query(chosen)
     assert read(query) == chosen
@@ -109,7 +118,12 @@ def test_what_a_link_leaves_out_is_what_the_page_opens_with(page_link):
         ("teacher=resnet18&teacher=resnet50", "teacher stands in it 2 times; expected it once"),
         ("teacher=%00%1b[31m%0d%0a", r"teacher is '\x00\x1b[31m\r\n'"),
         ("teacher=<script>alert(1)</script>", "teacher is '<script>alert(1)</script>'"),
-        ("teacher=" + "x" * 10_240, "it is 10,247 characters long; expected at most 1,000"),
+        ("teacher=" + "x" * 10_240, "it is 10,247 characters long; expected at most 2,000"),
+        ("pin=A;size:15", "size is '15'"),
+        ("pin=E;size:64", "The letter of a pin is 'E'; expected one of A, B, C, D"),
+        ("pin=A;size:64&pin=A;size:32", "the pins have the letters A, A; expected each letter once"),
+        ("pin=A;budget:64", "pin is 'A;budget:64'; expected a letter and settings such as A;teacher:resnet18"),
+        ("pin=A;size:64;size:64", "expected a letter and settings"),
         ("x" * 10_240 + "=1", "characters long"),
     ],
 )
@@ -147,12 +161,25 @@ def test_an_opened_link_fills_every_control_and_what_is_drawn(page_link):
     teacher, size, picker, *others = controls
     assert (said, teacher, size) == ("", "resnet18", 128)
     assert list(picker.value.values()) == [8, 1, 2, 2, 1]
-    *others, budget, kib = others
+    *others, budget, kib, pins = others
+    assert pins == ()
     assert others == [True, True, 1, True, 5, "all", "eager", "fp16"]
     assert (budget, kib.visible) == ("esp32s3", False)
     assert drawn[0]["strides"] == picker.value and "Peak falls" in drawn[2] and "ESP32-S3" in drawn[2]
     shown = explore.show(teacher, size, picker.value, *others, budget)
     assert shown[1:2] + shown[3:] == drawn[:1] + drawn[2:]
+
+
+def test_a_link_brings_its_pins_and_one_without_leaves_them(page_link):
+    strides = _early("resnet18")
+    pinned = Settings(StudentConfig("resnet18", 128, strides=strides), "eager", "fp16")
+    query = to_query(dataclasses.replace(read(OURS), pins=(("C", pinned), ("A", read("teacher=vgg16")))))
+    place = page_link.controls.index(page_link.states[0])
+    pins = page_link.open(parse_qs(query), *STATES)[2:][place]
+    assert [pin.letter for pin in pins] == ["A", "C"]
+    assert pins[1].peak_bytes == study(pinned.student, "eager", "fp16").student.peak_bytes
+    assert page_link.open(parse_qs(OURS), pins, Place())[2:][place] == tuple(pins)
+    assert f"{describe_pin(pins[1])}</th>" in "".join(map(str, page_link.open(parse_qs(query), *STATES)))
 
 
 def test_the_address_is_read_as_browsers_and_their_proxies_hand_it_on(page_link):

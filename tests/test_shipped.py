@@ -71,7 +71,7 @@ def test_presets_name_teachers_that_can_be_had():
     trained = {f"runs/{name}-0/student" for name in PRESETS}
     for preset in PRESETS.values():
         teacher = preset.config.teacher_checkpoint
-        known = {*NAMES, None} | (trained | {"torchvision:resnet50"} if preset.is_paper else set())
+        known = {*NAMES, None} | trained | ({"torchvision:resnet50"} if preset.is_paper else set())
         assert teacher in known, preset.name
 
 
