@@ -1,6 +1,8 @@
-"""What diffusion students keep: KID, FID, precision and recall of the shipped networks' pictures.
+"""What diffusion students keep: KID, FID, precision and recall of teachers' and students' pictures.
 
-    python -m benchmarks.quality [--quick] [--json FILE] [--pictures 1000] [--steps 40] [--features emoji]
+    python -m benchmarks.quality [CHECKPOINT ...] [--quick] [--json FILE] [--pictures 1000] [--steps 40]
+
+Checkpoints are folders or names of those that ship (default: all that ship for smileys); one reference serves all.
 
 Every network draws the same seeds. The first row are real pictures against other real ones, augmented anew: no network
 can do better. The second is the teacher's half-resolution shadow: real pictures shrunk to half and enlarged again,
@@ -31,6 +33,7 @@ QUICK = {"pictures": 24, "steps": 3}
 def main() -> None:
     """Draw, judge, print the table and a last line of `quality key=value ...`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", nargs="*", metavar="CHECKPOINT", help="folder, or name of one that ships")
     parser.add_argument("--quick", action="store_true", help="few pictures in few steps: shows that it works")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     parser.add_argument("--pictures", type=int, default=1000, help="per network (default: %(default)s)")
@@ -40,8 +43,8 @@ def main() -> None:
     if options.quick:
         vars(options).update(QUICK)
     features = load_features(options.features)
-    metadata = checkpoint.read_metadata(FACES_TEACHER)
-    size, dataset = metadata.student.image_size, metadata.dataset
+    names = options.checkpoints or _shipped()
+    size, dataset = _common(names)
     real, reference = reference_pictures(dataset, size, options.pictures)
     others, _ = reference_pictures(dataset, size, options.pictures, seed=1)
     shadow = F.interpolate(F.avg_pool2d(others.float(), 2), (size, size), mode="bilinear").round().to(torch.uint8)
@@ -50,12 +53,11 @@ def main() -> None:
         _row("real", judge(others, real, reference, features)),
         _row("shadow", judge(shadow, real, reference, features)),
     ]
-    for name in checkpoint.list_shipped():
-        if checkpoint.read_metadata(name).dataset == dataset:
-            start = time.perf_counter()
-            found = judge_checkpoint(name, options.pictures, features=features, steps=options.steps)
-            memory = capture(checkpoint.load(name), (1, 3, size, size)).profile().peak_bytes
-            rows.append(_row(name, found) | {"peak_bytes": memory, "seconds": time.perf_counter() - start})
+    for name in names:
+        start = time.perf_counter()
+        found = judge_checkpoint(name, options.pictures, features=features, steps=options.steps)
+        memory = capture(checkpoint.load(name), (1, 3, size, size)).profile().peak_bytes
+        rows.append(_row(name, found) | {"peak_bytes": memory, "seconds": time.perf_counter() - start})
     print(_table(rows))
     print(f"Against {reference}; {options.pictures:,} pictures each, seeds from 0, DDIM, {options.steps} steps;")
     print(f"{features.title}; 95 % intervals. {rows[0]['warning']} {describe_device(torch.device('cpu'))}.")
@@ -63,6 +65,20 @@ def main() -> None:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
     figures = " ".join(f"{row['name']}={row['kid']:.4f}" for row in rows)
     print(f"quality features={options.features} pictures={options.pictures} {figures}")
+
+
+def _shipped() -> list[str]:
+    dataset = checkpoint.read_metadata(FACES_TEACHER).dataset
+    return [name for name in checkpoint.list_shipped() if checkpoint.read_metadata(name).dataset == dataset]
+
+
+def _common(names: list[str]) -> tuple[int, str]:
+    """Image size and data set of all checkpoints; ValueError where they differ, since figures would not compare."""
+    found = {name: checkpoint.read_metadata(name) for name in names}
+    kinds = {(metadata.student.image_size, metadata.dataset) for metadata in found.values()}
+    if len(kinds) > 1:
+        raise ValueError(f"Checkpoints draw {sorted(kinds)}; expected networks of one size and data set.")
+    return kinds.pop()
 
 
 def _row(name: str, found: Quality) -> dict[str, Any]:

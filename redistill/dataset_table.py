@@ -48,6 +48,7 @@ motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear p
 porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel
 streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
 willow_tree wolf woman worm"""
+_FACE_NAMES = tuple(emoji.parse_table(emoji.FACES).values())
 DATASETS: dict[str, DatasetSpec] = {
     spec.name: spec
     for spec in (
@@ -64,12 +65,23 @@ DATASETS: dict[str, DatasetSpec] = {
         DatasetSpec(
             name="emoji-faces",
             tasks=("generation",),
-            class_names=tuple(emoji.parse_table(emoji.FACES).values()),
+            class_names=_FACE_NAMES,
             default_size=32,
             split_sizes={"train": 105, "validation": 12, "test": 12},
             render_scale=2,
             description="129 smileys on white, for diffusion. Each face is one drawing and stands in one split only, "
             "so validation and test hold faces that training never saw; affine augmentation makes the variety.",
+            **_EMOJI,
+        ),
+        DatasetSpec(
+            name="emoji-identity",
+            tasks=("classification",),
+            class_names=(*_FACE_NAMES, *(f"{name}, spoilt" for name in _FACE_NAMES)),
+            default_size=32,
+            split_sizes={"train": 24 * 258, "validation": 2 * 258, "test": 2 * 258},
+            description="Which of the 129 smileys is it, and does it carry a faint texture? Every picture is one of "
+            "them, turned, scaled, shifted and mirrored a little; half have noise, stripes or chequers over them. A "
+            "network that tells them apart has to see single pixels.",
             **_EMOJI,
         ),
         DatasetSpec(

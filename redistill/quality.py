@@ -2,7 +2,7 @@
 
 All four compare features of two sets of pictures, so a figure means nothing without naming the feature network, the
 numbers of pictures and the reference: `Quality` carries them. The formulas are torch-fidelity's. Features are those of
-Inception where its weights can be had; without a network, those of the classifier of emoji that ships.
+Inception where its weights can be had; for emoji, and without a network, those of a classifier of smileys that ships.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from . import checkpoint
 from .datasets import augment, find_dataset, load_split, normalize
 from .pipeline import load_scheduler
-from .presets import CLUTTER_TEACHER
+from .presets import FACES_FEATURES
 from .sampling import sample
 
 FEATURES = ("emoji", "inception")
@@ -98,18 +98,23 @@ def load_features(name: str) -> FeatureNetwork:
 
 
 def _emoji() -> FeatureNetwork:
-    """The last features, 128 numbers, of the narrow ResNet that tells 50 emoji apart."""
-    network = checkpoint.load(CLUTTER_TEACHER)
-    side = checkpoint.read_metadata(CLUTTER_TEACHER).student.image_size
+    """The last features, 128 numbers, of the narrow ResNet that tells 129 smileys apart (preset "faces-features").
+
+    It was trained at the pictures' own 32 px, so that it sees their pixels. Features are brought to one length, the
+    root of their number: how sure the network is says nothing here, and KID's kernel stays within (0, 8].
+    """
+    network = checkpoint.load(FACES_FEATURES)
+    side = checkpoint.read_metadata(FACES_FEATURES).student.image_size
     network.fc = nn.Identity()
 
     def compute(images: Tensor) -> Tensor:
         pixels = normalize(images)
         if pixels.shape[-2:] != (side, side):
             pixels = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True, align_corners=False)
-        return network(pixels)
+        features = network(pixels)
+        return F.normalize(features) * features.shape[1] ** 0.5
 
-    return FeatureNetwork(f"128 features of {CLUTTER_TEACHER}, pictures at {side} px", compute)
+    return FeatureNetwork(f"128 features of {FACES_FEATURES}, pictures at {side} px", compute)
 
 
 def _inception() -> FeatureNetwork:
@@ -129,12 +134,13 @@ def _inception() -> FeatureNetwork:
 def reference_pictures(dataset: str, image_size: int, count: int, seed: int = 0) -> tuple[Tensor, str]:
     """`count` real training pictures, uint8 (N, 3, S, S), as training would show them, and what they are in words.
 
-    Training pictures, since those are what a diffusion network is to draw; augmented anew for each of `count`.
+    Training pictures, since those are what a diffusion network is to draw; each of `count` is drawn from them all, as
+    KID's formula takes for granted, and augmented anew.
     """
     spec = find_dataset(dataset)
     split = load_split(dataset, "train", image_size)
     generator = torch.Generator().manual_seed(seed)
-    rows = torch.randperm(len(split), generator=generator).repeat(-(-count // len(split)))[:count]
+    rows = torch.randint(len(split), (count,), generator=generator)
     kind = spec.augmentation("generation")
     pictures = [augment(split.images[part], generator, kind, image_size) for part in rows.split(BATCH)]
     said = f"{count:,} augmented pictures of {len(split):,} in {dataset}'s training split, seed {seed}"

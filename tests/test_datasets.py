@@ -57,7 +57,7 @@ def test_table_tells_what_the_splits_hold():
             assert part.labels.dtype == torch.int64 and 0 <= part.labels.min() <= part.labels.max() < spec.num_classes
     assert DATASETS["emoji-clutter"].split_sizes == {"train": 12_000, "validation": 2_000, "test": 2_000}
     classes = {name: spec.num_classes for name, spec in DATASETS.items() if "classification" in spec.tasks}
-    assert classes == {"emoji-clutter": 50, "cifar10": 10, "cifar100": 100, "stl10": 10}
+    assert classes == {"emoji-clutter": 50, "emoji-identity": 258, "cifar10": 10, "cifar100": 100, "stl10": 10}
 
 
 @pytest.mark.parametrize(
@@ -279,6 +279,25 @@ def test_faces_have_smooth_edges_and_are_cached_as_drawn(own_cache):
         drawn = emoji.render_on_white(codes[label], 64, datasets.FACE_MARGIN)
         assert np.array_equal(picture.numpy(), drawn)
     assert torch.equal(load_split("emoji-faces", "test", 32, limit=2).images, faces.images[:2])
+
+
+# emoji-identity
+
+
+def test_every_face_is_in_every_split_clean_and_spoilt():
+    test = load_split("emoji-identity", "test", 32)
+    assert test.images.shape == (516, 3, 32, 32) and test.labels.bincount().tolist() == [2] * 258
+    assert torch.equal(load_split("emoji-identity", "test", 32, limit=200).images, test.images[:200])
+    other = load_split("emoji-identity", "validation", 32, limit=258)
+    assert len({picture.numpy().tobytes() for picture in (*test.images, *other.images)}) > 0.98 * (516 + 258)
+    names = DATASETS["emoji-identity"].class_names
+    smile, spoilt = (test.images[test.labels == names.index(f"grinning{suffix}")][0] for suffix in ("", ", spoilt"))
+    for picture in (smile, spoilt):
+        red, green, blue = picture[:, 9:13, 16].float().mean(dim=1).tolist()  # the forehead of a yellow face
+        assert red > 200 and green > 180 and blue < 110
+    clean = test.labels < 129
+    white = (test.images[..., :4, :4] == 255).flatten(1).all(dim=1).float()  # the corner, where nothing is drawn
+    assert white[clean].mean() > 0.9 and 0.3 < white[~clean].mean() < 0.7
 
 
 # Augmentation

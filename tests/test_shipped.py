@@ -13,7 +13,13 @@ from redistill.memory import capture
 from redistill.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ["emoji-clutter-student", "emoji-clutter-teacher", "emoji-faces-student", "emoji-faces-teacher"]
+NAMES = [
+    "emoji-clutter-student",
+    "emoji-clutter-teacher",
+    "emoji-faces-student",
+    "emoji-faces-teacher",
+    "emoji-identity-features",
+]
 SCENES = 500
 
 
@@ -46,11 +52,12 @@ def test_cards_of_older_versions_still_make_a_run(name):
     assert (config.kd, config.feature_loss, config.student.alignment) == ("kl", None, "asynchronous")
 
 
-@pytest.mark.parametrize("name", ["emoji-clutter-student", "emoji-clutter-teacher"])
+@pytest.mark.parametrize("name", ["emoji-clutter-student", "emoji-clutter-teacher", "emoji-identity-features"])
 def test_classifiers_are_as_accurate_as_they_say(name):
-    """On the first 500 test scenes; three standard deviations of such a sample are allowed."""
-    claimed = checkpoint.read_metadata(name).metrics["test_accuracy"]
-    found = accuracy(checkpoint.load(name), load_split("emoji-clutter", "test", 64, limit=SCENES))
+    """On the first 500 test pictures; three standard deviations of such a sample are allowed."""
+    metadata = checkpoint.read_metadata(name)
+    claimed, size = metadata.metrics["test_accuracy"], metadata.student.image_size
+    found = accuracy(checkpoint.load(name), load_split(metadata.dataset, "test", size, limit=SCENES))
     assert abs(found - claimed) < 3 * (claimed * (1 - claimed) / SCENES) ** 0.5
 
 
