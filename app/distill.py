@@ -10,18 +10,22 @@ from typing import Any
 
 import gradio as gr
 
-from redistill.config import DistillConfig
+from redistill.config import DistillConfig, check_teacher
+from redistill.hub_pipelines import ddpm_settings, find_pipeline
 from redistill.presets import PRESETS, find_preset
 from redistill.student import StudentConfig
+from redistill.teachers import DDPM
 
-from . import data_panel, jobs, run_form, student_form
+from . import choices, data_panel, jobs, run_form, student_form
 from .data_panel import DataPanel
 from .estimate_panel import EstimatePanel
 from .fragments import notice
+from .study import suggest_strides, teacher_tape
 from .watch import WatchPanel
 from .wording import run_title
 
 FIRST_PRESET = "quick"
+MAX_SOURCE = 1000  # characters of a folder or Hub id
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 FORM = 1 + len(run_form.FIELDS)  # values of a run: the student, then its settings
 FILLED = 5 + FORM + len(student_form.FIELDS)  # what `_filled` returns
@@ -58,6 +62,16 @@ def build(tab: gr.Tab) -> DistillTab:
             with gr.Column(elem_classes="card"):
                 data = DataPanel(config)
                 fields = run_form.build(config, data)
+                with gr.Accordion("A DDPM from elsewhere as teacher", open=False, elem_classes="fold"):
+                    source = gr.Textbox(
+                        label="Folder or Hub id" if choices.folders_open() else "Hub id",
+                        placeholder="google/ddpm-cifar10-32",
+                        info="Any unconditional DDPM of diffusers, with weights in safetensors.",
+                        max_length=MAX_SOURCE,
+                        elem_id="ddpm-source",
+                    )
+                    take = gr.Button("Take it as teacher", size="sm", elem_id="ddpm-take")
+                    taken = gr.HTML(elem_id="ddpm-said")
         panel = WatchPanel()
 
     form = [student, *fields.values()]
@@ -69,6 +83,8 @@ def build(tab: gr.Tab) -> DistillTab:
     _connect_student(student, card, refusal, fields, parts)
     _connect_data(student, card, data, fields["teacher_checkpoint"])
     data.teach.click(take_teacher, [student, data.dataset, data.image_size], [data.said, *shown], **QUIET)
+    for event in (take.click, source.submit):
+        event(take_ddpm, [source, data.dataset], [taken, *shown], show_progress_on=taken, api_visibility="private")
     fields["feature_loss"].input(run_form.published_weight, fields["feature_loss"], fields["feature_weight"], **QUIET)
     for event in (tab.select, data.dataset.change):
         event(data_panel.show_pictures, data.dataset, panel.pictures, show_progress="hidden", api_visibility="private")
@@ -196,6 +212,30 @@ def take_teacher(student: Any, dataset: Any, image_size: Any) -> list[Any]:
         "A teacher at its network’s own strides. Once its run has finished, students of these pictures can choose it."
     )
     return ["", *_filled(config, _subline(said))]
+
+
+def take_ddpm(source: Any, dataset: Any) -> list[Any]:
+    """Fill the form with a student of a DDPM from elsewhere, at strides that pool early, or say why not.
+
+    It learns from the pictures that are chosen where it can draw such, and else from those of emoji-faces.
+    """
+    try:
+        if not isinstance(source, str) or len(source) > MAX_SOURCE:
+            raise ValueError("The source is no text; expected a folder or a Hub id such as google/ddpm-cifar10-32.")
+        find_pipeline(source, choices.folders_open())
+        name = DDPM + source.strip()
+        size, kind = ddpm_settings(source)
+        base = find_preset("faces").config
+        student = StudentConfig(name, size or base.student.image_size, strides=suggest_strides(teacher_tape(name)))
+        suits = "generation" in data_panel.look_up(dataset).tasks
+        dataset = dataset if suits else base.dataset
+        student = data_panel.fit(student, dataset, student.image_size)
+        settings = {"student": student, "dataset": dataset, "teacher_checkpoint": name, "prediction_type": kind}
+        config = dataclasses.replace(base, **settings)
+        check_teacher(config)
+    except (ValueError, OSError) as error:
+        return [notice("", str(error)), *[gr.skip()] * FILLED]
+    return ["", *_filled(config, _subline(f"A student of {source.strip()}, on its noise schedule."))]
 
 
 def show_alignment(student: Any, rule: Any) -> str:

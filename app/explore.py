@@ -11,7 +11,7 @@ import gradio as gr
 from redistill.memory import Tape
 from redistill.red import REDConfig
 from redistill.student import StudentConfig
-from redistill.teachers import TEACHERS, find_teacher
+from redistill.teachers import TEACHERS
 
 from . import explore_view as view
 from .actions import event_values
@@ -118,7 +118,7 @@ def show_budget(*values: Any) -> list[Any]:
 def show_teacher(teacher: Any, *others: Any) -> list[Any]:
     """Another teacher at its usual image side, with a student to start from; `others` as in `show`, from RED on."""
     try:
-        entry = find_teacher(_text("teacher", teacher))
+        entry = TEACHERS[_network(teacher)]
         found, look = _read((entry.name, entry.image_size, suggest_strides(teacher_tape(entry.name)), *others))
     except ValueError as error:
         return [gr.skip(), *_refused(error)]
@@ -227,8 +227,8 @@ def memory(
     is in pixels a side, 0 for the network's usual one.
     """
     try:
-        name = _text("teacher", teacher)
-        size = image_size or find_teacher(name).image_size
+        name = _network(teacher)
+        size = image_size or TEACHERS[name].image_size
         found = _study(name, size, strides, red, True, 1, True, 3, "all", accounting, "fp32")
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error
@@ -239,7 +239,7 @@ def memory(
 def _show_strides(choose: Callable[[Tape], dict[str, int]], values: Sequence[Any]) -> list[Any]:
     try:
         teacher, image_size, _, *others = values
-        strides = choose(teacher_tape(_text("teacher", teacher)))
+        strides = choose(teacher_tape(_network(teacher)))
         found, look = _read((teacher, image_size, strides, *others))
     except ValueError as error:
         return _refused(error)
@@ -278,7 +278,7 @@ def _config(
     if with_red is not False:
         red = REDConfig(gate, residual, gate_kernel, residual_kernel, _text("points", points))
     size = int(image_size) if isinstance(image_size, float) and image_size.is_integer() else image_size
-    config = StudentConfig(_text("teacher", teacher), check_size(size), strides=check_strides_form(strides), red=red)
+    config = StudentConfig(_network(teacher), check_size(size), strides=check_strides_form(strides), red=red)
     return config, _text("accounting", accounting), _text("dtype", dtype)
 
 
@@ -294,6 +294,14 @@ def _look(budget: Any = NO_BUDGET, kib: Any = None, pins: Any = (), place: Any =
     if place is not None and not isinstance(place, Place):
         raise ValueError(f"A place is {str(place)[:40]!r}; expected one that was clicked.")
     return Look(read_budget(budget, kib), check_pins(pins), place or Place())
+
+
+def _network(value: Any) -> str:
+    """The name of a network of the table; ValueError for any other, as a DDPM from elsewhere, which Explore lacks."""
+    name = _text("teacher", value)
+    if name not in TEACHERS:
+        raise ValueError(f"No network {name[:80]!r}; expected one of {list(TEACHERS)}.")
+    return name
 
 
 def _text(name: str, value: Any) -> str:

@@ -14,7 +14,7 @@ from redistill.config import CHOICES, DistillConfig, check_teacher
 from redistill.datasets import AUGMENTATIONS
 from redistill.feature_losses import FEATURE_LOSSES
 from redistill.student import StudentConfig
-from redistill.teachers import PRETRAINED, find_teacher
+from redistill.teachers import DDPM, PRETRAINED, find_teacher
 
 from . import choices, data_panel
 from .data_panel import DataPanel
@@ -170,6 +170,8 @@ def teachers(student: StudentConfig, dataset: str) -> list[tuple[str, str]]:
         (f"{choice.title}, {choices.score_text(choice.metadata) or 'not tested'}", choice.value) for choice in found
     ]
     entry = find_teacher(student.teacher)
+    if entry.name.startswith(DDPM):
+        titles.insert(0, (entry.title, entry.name))
     if entry.pretrained and not student.teacher_strides:
         titles.append((f"{entry.title} with ImageNet’s weights (a download)", PRETRAINED + student.teacher))
     return [*titles, ("None: the pictures alone", NO_TEACHER)]
@@ -214,6 +216,8 @@ def _teacher(settings: Mapping[str, Any], student: StudentConfig, dataset: str) 
             )
         return None
     if value == PRETRAINED + student.teacher and find_teacher(student.teacher).pretrained:
+        return value
+    if value == student.teacher and value.startswith(DDPM):
         return value
     choice = choices.find(value, choices.teaches(student, dataset))
     return str(choices.folder(choice)) if choice.is_own else choice.value

@@ -55,8 +55,9 @@ def build(student: StudentConfig) -> dict[str, gr.components.Component]:
 
 
 def networks(student: StudentConfig) -> list[tuple[str, str]]:
-    """The networks for a student's task, as (title, name)."""
-    return [(entry.title, name) for name, entry in TEACHERS.items() if entry.task == student.task]
+    """The networks for a student's task, as (title, name), a DDPM from elsewhere that it has among them."""
+    own = [find_teacher(name) for name in {student.teacher: 0, student.student_architecture: 0} if name not in TEACHERS]
+    return [(entry.title, entry.name) for entry in (*TEACHERS.values(), *own) if entry.task == student.task]
 
 
 def filled(student: StudentConfig) -> list[Any]:
@@ -124,6 +125,8 @@ def read(student: Any, *given: Any) -> StudentConfig:
 
 def _network(value: Any, student: StudentConfig) -> str:
     entry = find_teacher(value if isinstance(value, str) else str(value)[:80])
+    if entry.name not in {*TEACHERS, student.teacher, student.student_architecture}:
+        raise ValueError(f"{entry.name} is not on offer; name it under “A DDPM from elsewhere”.")
     if entry.task != student.task:
         raise ValueError(f"{entry.title} is a network for {entry.task}; expected one for {student.task}.")
     return entry.name

@@ -76,7 +76,8 @@ def teacher_tape(name: str) -> Tape:
     entry = find_teacher(name)
     with weightless():
         model = build_teacher(name)
-    return capture(model, (1, input_channels(model), entry.image_size, entry.image_size))
+    size = entry.image_size or check_image_size(model.config.sample_size)[0]
+    return capture(model, (1, input_channels(model), size, size))
 
 
 def _profile(

@@ -182,6 +182,7 @@ def _run_config(options: argparse.Namespace):
     from .datasets import find_dataset
     from .presets import find_preset
     from .run import read_json
+    from .teachers import DDPM
 
     values = read_json(options.config) if options.config else find_preset(options.preset).config.to_dict()
     settings = {name[4:]: value for name, value in vars(options).items() if name.startswith("set_")}
@@ -204,7 +205,24 @@ def _run_config(options: argparse.Namespace):
         spec = find_dataset(values["dataset"], values.get("split_seed", 0))
         student["num_classes"] = spec.num_classes if student.get("num_classes") else None
         student["image_size"] = options.student_image_size or spec.default_size
+    if (options.set_teacher_checkpoint or "").startswith(DDPM):
+        _follow_ddpm(options, values, student)
     return DistillConfig.from_dict(values | {"student": student})
+
+
+def _follow_ddpm(options: argparse.Namespace, values: dict[str, Any], student: dict[str, Any]) -> None:
+    """Let the student have network, image size and prediction type of its "ddpm:" teacher, unless options say other."""
+    from .hub_pipelines import ddpm_settings
+    from .teachers import DDPM
+
+    source = options.set_teacher_checkpoint.removeprefix(DDPM)
+    if Path(source).expanduser().is_dir():  # found again from any working directory
+        source = str(Path(source).expanduser().resolve())
+    size, kind = ddpm_settings(source)
+    values["teacher_checkpoint"] = DDPM + source
+    student["teacher"] = options.student_teacher or DDPM + source
+    student["image_size"] = options.student_image_size or size or student["image_size"]
+    values["prediction_type"] = options.set_prediction_type or kind
 
 
 def parse_strides(text: str) -> dict[str, int]:
@@ -238,7 +256,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     model = checkpoint.load(options.checkpoint)
     metadata = checkpoint.read_metadata(options.checkpoint)
     figures = {"checkpoint": options.checkpoint, "dataset": metadata.dataset}
-    figures |= _test_figures(model, metadata)
+    figures |= _test_figures(model, metadata, options.checkpoint)
     size = metadata.student.image_size
     profile = _profile(model, size)
     figures |= {
@@ -263,10 +281,12 @@ def _quality(options: argparse.Namespace) -> dict[str, Any]:
     return judged.to_dict()
 
 
-def _test_figures(model, metadata) -> dict[str, float]:
+def _test_figures(model, metadata, folder: str) -> dict[str, float]:
     import torch
 
+    from . import checkpoint
     from .config import DistillConfig
+    from .pipeline import load_scheduler
     from .training import TASKS
 
     config = DistillConfig(
@@ -277,7 +297,10 @@ def _test_figures(model, metadata) -> dict[str, float]:
         train_limit=6,  # judging needs no training pictures
     )
     task = TASKS[metadata.student.task]
-    figures = task.test(task.prepare(config, model, None, torch.device("cpu")), model)
+    problem = task.prepare(config, model, None, torch.device("cpu"))
+    if metadata.student.task == "diffusion":
+        problem.scheduler = load_scheduler(checkpoint.find(folder))
+    figures = task.test(problem, model)
     return {name: value for name, value in figures.items() if name.startswith("test_")}
 
 

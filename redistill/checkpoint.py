@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -23,6 +23,9 @@ from torch import nn
 from .datasets import credit
 from .run import read_json, write_json, write_text
 from .student import StudentConfig, build_student
+
+if TYPE_CHECKING:
+    from .pipeline import Scheduler
 
 FORMAT = 1
 # Checkpoints that ship with the project; $REDISTILL_CHECKPOINTS names another folder of them.
@@ -45,8 +48,11 @@ class Metadata:
         return self.training.get("prediction_type", "epsilon")
 
 
-def save(model: nn.Module, metadata: Metadata, folder: str | Path) -> Path:
-    """Write the checkpoint folder and return it. It is written beside and renamed: all of it appears, or nothing."""
+def save(model: nn.Module, metadata: Metadata, folder: str | Path, scheduler: Scheduler | None = None) -> Path:
+    """Write the checkpoint folder and return it. It is written beside and renamed: all of it appears, or nothing.
+
+    `scheduler` is the noise schedule of a diffusion network (default: that of networks trained from scratch).
+    """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.writing")
@@ -56,7 +62,7 @@ def save(model: nn.Module, metadata: Metadata, folder: str | Path) -> Path:
             from .diffusion import noise_scheduler
             from .pipeline import save_pipeline
 
-            save_pipeline(model, noise_scheduler(metadata.prediction_type), temporary)
+            save_pipeline(model, scheduler or noise_scheduler(metadata.prediction_type), temporary)
         else:
             temporary.mkdir()
             state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}

@@ -13,7 +13,7 @@ from .datasets import AUGMENTATIONS, check_name
 from .feature_losses import find_feature_loss
 from .losses import DISTANCES
 from .student import StudentConfig
-from .teachers import PRETRAINED, check_pretrained, find_teacher
+from .teachers import DDPM, PRETRAINED, check_pretrained, find_teacher
 
 CHOICES = {
     "init": ("scratch", "teacher", "pretrained"),
@@ -36,7 +36,8 @@ class DistillConfig:
 
     student: StudentConfig  # what is trained
     dataset: str  # of the table in dataset_table.py, or "folder:PATH", "upload:NAME", "hub:OWNER/NAME"
-    teacher_checkpoint: str | None = None  # folder of the trained teacher, or "torchvision:NAME" for ImageNet's
+    # Folder of the trained teacher, "torchvision:NAME" for ImageNet's weights, or "ddpm:" and a folder or Hub id.
+    teacher_checkpoint: str | None = None
     init: str = "scratch"  # start from fresh weights, from the "teacher"'s, or from torchvision's, "pretrained"
     task_weight: float = 1.0  # of the task loss: cross entropy, or the error of the predicted noise or velocity
     red_weight: float = 1.0  # of the mean RED loss over aligned feature maps; 0 keeps the blocks and drops the loss
@@ -173,6 +174,9 @@ def check_teacher(config: DistillConfig) -> None:
     name = config.teacher_checkpoint
     if name is None:
         return
+    if name.startswith(DDPM):
+        _check_ddpm(config, name.removeprefix(DDPM))
+        return
     if name.startswith(PRETRAINED):
         classes = find_teacher(name.removeprefix(PRETRAINED)).num_classes
     else:
@@ -188,6 +192,25 @@ def check_teacher(config: DistillConfig) -> None:
         raise ValueError(
             f"The teacher tells {classes} classes apart, the student {_num_classes(config.student)}, so KD cannot "
             "compare their answers; choose a teacher of these pictures, or set kd_weight to 0."
+        )
+
+
+def _check_ddpm(config: DistillConfig, source: str) -> None:
+    """ValueError where a DDPM from elsewhere draws another size, or predicts something else, than the student."""
+    from .hub_pipelines import ddpm_settings
+
+    if config.student.task != "diffusion":
+        raise ValueError(f"{source} draws pictures, and the student is a classifier; choose a classifier as teacher.")
+    size, kind = ddpm_settings(source)
+    if size not in (None, config.student.image_size):
+        raise ValueError(
+            f"{source} draws {size} px, the student {config.student.image_size}; set image_size to {size}."
+        )
+    if kind not in CHOICES["prediction_type"]:
+        raise ValueError(f"{source} predicts {kind!r}; expected one of {list(CHOICES['prediction_type'])}.")
+    if kind != config.prediction_type:
+        raise ValueError(
+            f"{source} predicts {kind!r}, the student {config.prediction_type!r}; set prediction_type to {kind!r}."
         )
 
 

@@ -16,10 +16,13 @@ from torch.nn import functional as F
 from .config import check_data
 from .datasets import Split, augment, find_dataset, load_split, normalize, shrink
 from .devices import prefers_speed
+from .hub_pipelines import find_ddpm
 from .objective import Objective, build_objective, forward_both
 from .parallel import ALONE, Processes
+from .pipeline import load_scheduler
 from .sampling import sample, to_grid
 from .strides import eval_mode
+from .teachers import DDPM
 
 if TYPE_CHECKING:
     from .config import DistillConfig
@@ -50,10 +53,18 @@ class Problem:
 
 
 def noise_scheduler(prediction_type: str) -> DDPMScheduler:
-    """The forward process of every network trained here: 1,000 steps, cosine schedule (Nichol and Dhariwal, 2021)."""
+    """The forward process of networks that begin here: 1,000 steps, cosine schedule (Nichol and Dhariwal, 2021)."""
     return DDPMScheduler(
         num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type=prediction_type, clip_sample=True
     )
+
+
+def teaching_schedule(config: DistillConfig) -> DDPMScheduler:
+    """The forward process of a run: that of its teacher where it is a DDPM from elsewhere, `noise_scheduler` if not."""
+    source = config.teacher_checkpoint or ""
+    if not source.startswith(DDPM):
+        return noise_scheduler(config.prediction_type)
+    return DDPMScheduler.from_config(load_scheduler(find_ddpm(source.removeprefix(DDPM))).config)
 
 
 def prepare(
@@ -74,7 +85,7 @@ def prepare(
     for network in filter(None, (model, teacher, objective.adapters)):
         if prefers_speed(network, device):
             network.to(memory_format=torch.channels_last)
-    scheduler = noise_scheduler(config.prediction_type)
+    scheduler = teaching_schedule(config)
     kind = spec.augmentation("generation")
     return Problem(config, model, teacher, objective, train, validation, kind, scheduler, device, processes)
 

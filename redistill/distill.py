@@ -177,6 +177,7 @@ def _finish(config: DistillConfig, run: RunFolder, task, problem, state: Trainin
     metadata = checkpoint.Metadata(
         student=config.student, dataset=config.dataset, metrics=record, training=config.to_dict()
     )
-    checkpoint.save(model, metadata, run.path / "student")
+    scheduler = problem.scheduler if config.student.task == "diffusion" else None
+    checkpoint.save(model, metadata, run.path / "student", scheduler)
     run.append(record)
     return record

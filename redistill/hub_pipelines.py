@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import torch
+from diffusers.configuration_utils import FrozenDict
+
 from . import checkpoint
 from .hub import fetch
-from .pipeline import INDEX, WEIGHTS
+from .pipeline import INDEX, WEIGHTS, build_unet, check_index, load_scheduler
 
 MAX_DOWNLOAD = 4 * 2**30  # bytes; what is larger must be in the Hub's cache before
 _ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
@@ -56,3 +59,35 @@ def find_pipeline(source: str, folders: bool = True) -> Path:
             "trust it: DDPMPipeline.from_pretrained(ID).save_pretrained(FOLDER)."
         )
     return folder
+
+
+def find_ddpm(source: str) -> Path:
+    """The folder of a DDPM that can teach, found as by `find_pipeline`: unconditional, on square RGB pictures.
+
+    Raises ValueError, in one sentence, as that does, and for what draws by class, in a latent space or no RGB.
+    """
+    folder = find_pipeline(source)
+    check_index(folder)
+    config = _unet_config(folder)
+    if config.class_embed_type is not None or config.num_class_embeds is not None:
+        raise ValueError(f"{source} draws what a class label asks for; expected an unconditional DDPM.")
+    if (config.in_channels, config.out_channels) != (3, 3):
+        raise ValueError(
+            f"{source} maps {config.in_channels} channels to {config.out_channels}; expected RGB pictures, 3 to 3."
+        )
+    return folder
+
+
+def ddpm_settings(source: str) -> tuple[int | None, str]:
+    """Pixels a side that the DDPM `source` draws (None: any) and what it predicts; ValueError as `find_ddpm`."""
+    folder = find_ddpm(source)
+    size = _unet_config(folder).sample_size
+    sides = {size} if size is None or isinstance(size, int) else set(size)
+    if len(sides) > 1:
+        raise ValueError(f"{source} draws {size} px; expected a DDPM of square pictures.")
+    return sides.pop(), load_scheduler(folder).config.prediction_type
+
+
+def _unet_config(folder: Path) -> FrozenDict:
+    with torch.device("meta"):
+        return build_unet(folder).config

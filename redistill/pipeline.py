@@ -74,13 +74,20 @@ def load_pipeline(folder: str | Path) -> Pipeline:
     network's strides. Raises ValueError, naming the file and what was expected, for anything else.
     """
     root = Path(folder)
-    index = _read_json(root / INDEX)
-    unknown = sorted(name for name in index if not name.startswith("_") and name not in ("unet", "scheduler"))
-    if unknown:
-        raise ValueError(f"{root / INDEX} names a component {unknown[0]!r}; expected only 'unet' and 'scheduler'.")
+    check_index(root)
     scheduler = load_scheduler(root)
     pipeline = DDIMPipeline if isinstance(scheduler, DDIMScheduler) else DDPMPipeline
     return pipeline(unet=load_unet(root), scheduler=scheduler)
+
+
+def check_index(folder: str | Path) -> None:
+    """ValueError for a folder whose pipeline has more parts than U-Net and noise schedule, as a latent one has."""
+    path = Path(folder) / INDEX
+    unknown = sorted(
+        name for name in _read_json(path) if not name.startswith("_") and name not in ("unet", "scheduler")
+    )
+    if unknown:
+        raise ValueError(f"{path} names a component {unknown[0]!r}; expected only 'unet' and 'scheduler'.")
 
 
 def load_scheduler(folder: str | Path) -> Scheduler:
@@ -100,16 +107,21 @@ def load_unet(folder: str | Path) -> UNet:
     otherwise, and for missing, truncated or foreign files.
     """
     root = _unet_folder(Path(folder))
-    config_path = root / "config.json"
-    config = _read_json(config_path)
-    _check_unet_config(config, config_path)
     with torch.device("meta"):  # nothing is allocated until the weights are known to fit
-        unet = _build(UNet, config, config_path)
+        unet = build_unet(folder)
     weights = _read_weights(root / WEIGHTS)
     unet._fix_state_dict_keys_on_load(weights)  # attention layers of old diffusers folders had other names
     _check_weights(unet, weights, root / WEIGHTS)
     unet.load_state_dict(weights, assign=True)
     return unet.eval()
+
+
+def build_unet(folder: str | Path) -> UNet:
+    """The U-Net that a pipeline's folder describes, with fresh weights; ValueError for another or a broken config."""
+    path = _unet_folder(Path(folder)) / "config.json"
+    config = _read_json(path)
+    _check_unet_config(config, path)
+    return _build(UNet, config, path)
 
 
 def weight_files(folder: str | Path) -> list[Path]:

@@ -55,7 +55,7 @@ class Teacher:
     name: str
     title: str
     task: str  # "classification" or "diffusion"
-    image_size: int  # pixels a side it is usually used at
+    image_size: int | None  # pixels a side it is usually used at; None: what a pipeline says that is not read yet
     build: Callable[[int], nn.Module]  # takes num_classes; diffusion networks ignore it
     num_classes: int = 1000  # classes it usually has; 0 for diffusion
     pretrained: bool = False  # whether torchvision has ImageNet weights for it
@@ -97,11 +97,31 @@ TEACHERS: dict[str, Teacher] = {
 }
 
 
+DDPM = "ddpm:"  # before a folder or Hub id: the network of that unconditional DDPM of diffusers
+
+
 def find_teacher(name: str) -> Teacher:
-    """The table's entry; ValueError, naming the entries, for a name that is not in it."""
+    """The table's entry, or one for "ddpm:" and a folder or Hub id, which is not looked for before it is built.
+
+    ValueError, naming the entries, for a name that is neither.
+    """
+    if isinstance(name, str) and name.startswith(DDPM) and name != DDPM:
+        return _ddpm(name)
     if name not in TEACHERS:
-        raise ValueError(f"No network {name!r}; expected one of {list(TEACHERS)}.")
+        raise ValueError(f"No network {name!r}; expected one of {[*TEACHERS, 'ddpm:FOLDER', 'ddpm:OWNER/NAME']}.")
     return TEACHERS[name]
+
+
+def _ddpm(name: str) -> Teacher:
+    source = name.removeprefix(DDPM)
+
+    def build(num_classes: int) -> nn.Module:
+        from .hub_pipelines import find_ddpm
+        from .pipeline import build_unet
+
+        return build_unet(find_ddpm(source))
+
+    return Teacher(name, f"DDPM {Path(source).name}", "diffusion", None, build, num_classes=0)
 
 
 def build_teacher(name: str, num_classes: int | None = None) -> nn.Module:
@@ -122,7 +142,7 @@ def load_teacher(
     """A network on the CPU, in evaluation mode, with the weights it is to teach with or to be fine-tuned from.
 
     name_or_checkpoint: a name of `TEACHERS`; one with "torchvision:" before it, which is the same as pretrained=True;
-        or a checkpoint folder, also by the name of one that ships.
+        a checkpoint folder, also by the name of one that ships; or "ddpm:" and a folder or Hub id, see hub_pipelines.
     num_classes: of a classifier (default: the table's, or the checkpoint's).
     pretrained: True for torchvision's ImageNet weights, a path for a file of weights of that network (a state_dict, or
         safetensors, for images from -1 to 1), False for fresh weights. A head of another size stays fresh.
@@ -134,6 +154,11 @@ def load_teacher(
     name = str(name_or_checkpoint)
     if name.startswith(PRETRAINED):
         name, pretrained = name.removeprefix(PRETRAINED), True
+    elif name.startswith(DDPM):
+        from .hub_pipelines import find_ddpm
+        from .pipeline import load_unet
+
+        return load_unet(find_ddpm(name.removeprefix(DDPM)))
     elif name not in TEACHERS:
         return _load_checkpoint(name, num_classes, pretrained)
     model = build_teacher(name, num_classes)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from test_unet import TINY
+
 from app.results import OWN, Result
 from redistill.config import DistillConfig
 from redistill.presets import PRESETS
@@ -30,3 +34,14 @@ def write_run(places: Path, name: str, config: DistillConfig, state: str, *recor
     (folder / "config.json").write_text(json.dumps(config.to_dict()))
     (folder / "status.json").write_text(json.dumps({"state": state, "step": 5, "steps": config.steps}))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+SCHEDULE = {"num_train_timesteps": 200, "beta_schedule": "linear", "prediction_type": "epsilon"}
+
+
+def saved_ddpm(folder: Path, schedule: dict = SCHEDULE, **settings) -> Path:
+    """A folder with a tiny DDPM of 32 px that diffusers itself has saved; `settings` of its U-Net."""
+    torch.manual_seed(0)
+    unet = UNet2DModel(**TINY | {"sample_size": 32, "downsample_padding": 0} | settings)
+    DDPMPipeline(unet=unet, scheduler=DDPMScheduler(**schedule)).save_pretrained(folder)
+    return folder

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import shutil
 
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from huggingface_hub import constants
+from made import SCHEDULE, saved_ddpm
 from test_unet import TINY
 
-from redistill import checkpoint
+from redistill import checkpoint, diffusion
 from redistill.__main__ import main
+from redistill.config import check_teacher
 from redistill.drawing import read_settings
-from redistill.hub_pipelines import find_pipeline
+from redistill.hub_pipelines import find_ddpm, find_pipeline
 from redistill.pipeline import WEIGHTS, load_scheduler, load_unet
+from redistill.presets import PRESETS
+from redistill.red import red_modules
 from redistill.sampling import sample
+from redistill.student import StudentConfig
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ID = "google/ddpm-tiny-16"
@@ -103,3 +110,70 @@ def test_what_is_not_there_is_one_sentence(hub, source, words):
 
 def test_a_shipped_name_finds_its_folder(hub):
     assert find_pipeline("emoji-faces-teacher") == checkpoint.find("emoji-faces-teacher")
+
+
+# A DDPM from elsewhere as teacher
+
+STRIDES = "conv_in=2,down_blocks.0.downsamplers.0=2,down_blocks.1.downsamplers.0=2,down_blocks.2.downsamplers.0=1"
+
+
+def test_a_student_is_distilled_from_it_on_its_own_schedule(tmp_path, monkeypatch, capsys):
+    saved_ddpm(tmp_path / "theirs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(diffusion, "PREVIEW_STEPS", 2)
+    monkeypatch.setattr(diffusion, "JUDGING_ROUNDS", 1)
+    settings = "--preset faces --teacher-checkpoint ddpm:theirs --steps 1 --batch-size 2 --train-limit 4 --run-dir run"
+    assert main(["distill", *settings.split(), "--strides", STRIDES, "--kd-weight", "1"]) == 0
+    folder = tmp_path / "run" / "student"
+    student, teacher = load_unet(folder), load_unet(tmp_path / "theirs")
+    assert tuple(student.config.pooling_strides) == (2, 2, 2, 1) and len(red_modules(student)) == 10
+    assert student.config.block_out_channels == teacher.config.block_out_channels
+    # One warm-up step away from the teacher's weights.
+    moved = student.mid_block.resnets[0].conv1.weight - teacher.mid_block.resnets[0].conv1.weight
+    assert 0 < moved.abs().max() < 1e-2
+    schedule = load_scheduler(folder).config
+    assert {name: schedule[name] for name in SCHEDULE} == SCHEDULE
+    metadata = checkpoint.read_metadata(folder)
+    assert metadata.prediction_type == "epsilon" and metadata.student.teacher == f"ddpm:{tmp_path / 'theirs'}"
+    capsys.readouterr()
+    assert main(["evaluate", str(folder)]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["test_prediction_loss"] == pytest.approx(metadata.metrics["test_prediction_loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "words"),
+    [
+        ({"num_class_embeds": 4}, (), "draws what a class label asks for; expected an unconditional DDPM"),
+        ({"in_channels": 4, "out_channels": 4}, (), "maps 4 channels to 4; expected RGB"),
+        ({"sample_size": (32, 16)}, (), r"draws \[32, 16\] px; expected a DDPM of square pictures"),
+        ({"sample_size": 64}, ("--image-size", "32"), "draws 64 px, the student 32; set image_size to 64"),
+        ({}, ("--prediction-type", "v_prediction"), "predicts 'epsilon', the student 'v_prediction'"),
+        ({}, ("--preset", "default"), "is for classification"),
+    ],
+)
+def test_what_does_not_fit_as_teacher_is_one_sentence(tmp_path, capsys, settings, options, words):
+    folder = saved_ddpm(tmp_path / "theirs", **settings)
+    command = ["distill", "--preset", "faces", "--teacher-checkpoint", f"ddpm:{folder}"]
+    assert main([*command, "--run-dir", str(tmp_path / "run"), *options]) == 1
+    assert re.search(f"^redistill: .*{words}", capsys.readouterr().err, re.MULTILINE)
+
+
+def test_a_latent_pipeline_and_another_prediction_are_refused(tmp_path):
+    folder = saved_ddpm(tmp_path / "theirs", SCHEDULE | {"prediction_type": "sample"})
+    config = dataclasses.replace(
+        PRESETS["faces"].config, teacher_checkpoint=f"ddpm:{folder}", student=StudentConfig(f"ddpm:{folder}", 32)
+    )
+    with pytest.raises(ValueError, match="predicts 'sample'; expected one of"):
+        check_teacher(config)
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"vqvae": ["diffusers", "VQModel"]}))
+    with pytest.raises(ValueError, match="names a component 'vqvae'"):
+        find_ddpm(str(folder))
+
+
+def test_a_student_of_a_ddpm_that_is_gone_still_loads(tmp_path):
+    config = StudentConfig("ddpm:someone/gone", 32)
+    assert config.task == "diffusion" and StudentConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(ValueError, match=r"No network 'ddpm:'; expected one of .*ddpm:OWNER/NAME"):
+        StudentConfig("ddpm:", 32)
