@@ -55,7 +55,7 @@ class Settings:
             _check_whole("budget", self.budget_bytes, 1, MAX_BUDGET)
         letters = [letter for letter, _ in self.pins]
         for letter in letters:
-            _check_choice("The letter of a pin", letter, LETTERS)
+            _check_choice("The letter of a pin", letter, tuple(LETTERS))
         if len(set(letters)) < len(letters):
             raise ValueError(f"the pins have the letters {', '.join(letters)}; expected each letter once.")
 

@@ -115,7 +115,7 @@ _PRESETS = (
     Preset(
         "faces-teacher-long",
         "Diffusion teacher, trained on",
-        "Goes on from what the preset before it leaves in runs/; about an hour of CPU. The teacher that ships.",
+        "Goes on from what that one leaves in runs/, or from the teacher that ships, which came about so; an hour of CPU.",
         _faces(
             teacher_checkpoint="runs/faces-teacher-0/student",
             init="teacher",

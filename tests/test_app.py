@@ -278,7 +278,7 @@ def test_every_setting_of_a_run_has_a_control():
 
 
 def needs_training(preset: str) -> bool:
-    return (PRESETS[preset].config.teacher_checkpoint or "").startswith("runs/")
+    return f"{preset}-teacher" in PRESETS and PRESETS[preset].is_paper
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if not needs_training(name)])
@@ -291,6 +291,8 @@ def test_a_preset_comes_back_from_the_form_unchanged(shipped, monkeypatch, prese
     wanted = PRESETS[preset].config
     if wanted.teacher_checkpoint is None:
         wanted = dataclasses.replace(wanted, red_weight=0.0)  # there is nothing to compare with
+    if preset == "faces-teacher-long":  # a network that has been trained for as long stands in for the run
+        wanted = dataclasses.replace(wanted, teacher_checkpoint=FACES_TEACHER)
     assert read == wanted
 
 
