@@ -115,7 +115,7 @@ _PRESETS = (
     Preset(
         "faces-teacher-long",
         "Diffusion teacher, trained on",
-        "Goes on from what that one leaves in runs/, or from the teacher that ships, which came about so; an hour of CPU.",
+        "Goes on from what that one leaves in runs/ (here: from the teacher that ships, its result); an hour of CPU.",
         _faces(
             teacher_checkpoint="runs/faces-teacher-0/student",
             init="teacher",
