@@ -34,7 +34,7 @@ class Choice:
 
 def checkpoints(accept: Callable[[checkpoint.Metadata], bool]) -> list[Choice]:
     """Readable checkpoints that `accept` takes: those that ship, then those of finished runs, the newest first."""
-    places = [(name, _shipped_title(name)) for name in checkpoint.list_shipped()]
+    places = [(name, shipped_title(name)) for name in checkpoint.list_shipped()]
     places += [(f"run:{run.name}", f"{run.title} (own run)") for run in jobs.list_runs() if run.state == "finished"]
     found = []
     for value, title in places:
@@ -106,8 +106,9 @@ def score_text(metadata: checkpoint.Metadata) -> str | None:
     return None
 
 
-def _shipped_title(name: str) -> str:
-    return name.replace("-", " ").capitalize()
+def shipped_title(name: str) -> str:
+    """ "Emoji faces student with KD" of the checkpoint "emoji-faces-student-with-kd"."""
+    return name.replace("-", " ").capitalize().replace(" kd", " KD")
 
 
 def _place(value: str) -> str | Path:

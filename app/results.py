@@ -20,6 +20,7 @@ from redistill.strides import input_channels
 from redistill.student import StudentConfig, build_student
 
 from . import jobs
+from .choices import shipped_title
 from .study import study
 from .wording import learning_sources
 
@@ -183,7 +184,7 @@ def _shipped_result(name: str) -> Result | None:
     score = _number(metadata.metrics.get(figure))
     return Result(
         key=f"shipped:{name}",
-        title=name.replace("-", " ").capitalize(),
+        title=shipped_title(name),
         origin=READY,
         state="finished",
         config=config,

@@ -51,23 +51,26 @@ def median_ms(run: Callable[[], object], repeats: int) -> float:
 
 
 def reevaluation_ms(tape: Tape, red: REDConfig | None, settings: int) -> tuple[float | None, float | None]:
-    """Median time of one evaluation with both timelines: at random strides not seen before, and once more at each.
+    """Median time of one evaluation with both timelines, on a fresh tape: at random strides not seen before, and once
+    more at all of them, in the same order, by when the tape has forgotten their sizes but not their programs.
 
     None where no strides can be changed.
     """
     chosen = random.Random(0)
-    new, seen = [], []
-    for _ in range(settings):
-        strides = random_strides(tape, chosen)
-        try:
-            for times in (new, seen):
+    wanted = [random_strides(tape, chosen) for _ in range(settings)]
+    medians = []
+    for _ in range(2):
+        times = []
+        for strides in wanted:
+            try:
                 start = time.perf_counter()
                 tape.profile(strides, red=red)
                 tape.profile(strides, red=red, accounting="eager")
                 times.append(time.perf_counter() - start)
-        except ValueError:  # more than the image has, or a change of structure
-            continue
-    return (1000 * statistics.median(new), 1000 * statistics.median(seen)) if new else (None, None)
+            except ValueError:  # more than the image has, or a change of structure
+                continue
+        medians.append(1000 * statistics.median(times) if times else None)
+    return tuple(medians)
 
 
 def measure(name: str, image_size: int, repeats: int) -> dict[str, Any]:
@@ -80,7 +83,8 @@ def measure(name: str, image_size: int, repeats: int) -> dict[str, Any]:
     images = example(name, image_size, 1)
     model = allocate(build(name, image_size))
     measured = measure_peak(model, images)
-    plain, with_red = (reevaluation_ms(tape, red, 10 * repeats) for red in (None, RED))
+    settings = 10 * repeats
+    plain, with_red = (reevaluation_ms(capture(build(name, image_size), shape), red, settings) for red in (None, RED))
     return {
         "network": name,
         "image_size": image_size,

@@ -1,6 +1,6 @@
 """What diffusion students keep: KID, FID, precision and recall of teachers' and students' pictures.
 
-    python -m benchmarks.quality [CHECKPOINT ...] [--quick] [--json FILE] [--pictures 1000] [--steps 40]
+    python -m benchmarks.quality [CHECKPOINT ...] [--quick] [--save] [--json FILE] [--pictures 1000] [--steps 40]
 
 Checkpoints are folders or names of those that ship (default: all that ship for smileys); one reference serves all.
 
@@ -35,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="*", metavar="CHECKPOINT", help="folder, or name of one that ships")
     parser.add_argument("--quick", action="store_true", help="few pictures in few steps: shows that it works")
+    parser.add_argument("--save", action="store_true", help="put the figures into the checkpoints' cards as well")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     parser.add_argument("--pictures", type=int, default=1000, help="per network (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=40, help="denoising steps, DDIM (default: %(default)s)")
@@ -57,6 +58,8 @@ def main() -> None:
         start = time.perf_counter()
         found = judge_checkpoint(name, options.pictures, features=features, steps=options.steps)
         memory = capture(checkpoint.load(name), (1, 3, size, size)).profile().peak_bytes
+        if options.save:
+            checkpoint.add_metrics(name, {"quality": found.to_dict()})
         rows.append(_row(name, found) | {"peak_bytes": memory, "seconds": time.perf_counter() - start})
     print(_table(rows))
     print(f"Against {reference}; {options.pictures:,} pictures each, seeds from 0, DDIM, {options.steps} steps;")

@@ -13,13 +13,9 @@ from redistill.memory import capture
 from redistill.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = [
-    "emoji-clutter-student",
-    "emoji-clutter-teacher",
-    "emoji-faces-student",
-    "emoji-faces-teacher",
-    "emoji-identity-features",
-]
+FACES_STUDENTS = ["emoji-faces-student", "emoji-faces-student-alone", "emoji-faces-student-with-kd"]
+FACES = [*FACES_STUDENTS, "emoji-faces-teacher"]
+NAMES = ["emoji-clutter-student", "emoji-clutter-teacher", *FACES, "emoji-identity-features"]
 SCENES = 500
 
 
@@ -63,11 +59,23 @@ def test_classifiers_are_as_accurate_as_they_say(name):
 
 def test_students_need_the_memory_they_promise():
     assert peak("emoji-clutter-teacher") / peak("emoji-clutter-student") == 5.0
-    assert peak("emoji-faces-teacher") / peak("emoji-faces-student") > 3.9
+    for name in FACES_STUDENTS:
+        assert peak("emoji-faces-teacher") / peak(name) > 3.9
+
+
+def test_smiley_students_differ_only_in_what_they_learn_from():
+    """Same teacher, start, seed, steps and strides; RED blocks and losses are what is compared."""
+    compared, rest = {}, []
+    for name in FACES_STUDENTS:
+        settings = DistillConfig.from_dict(checkpoint.read_metadata(name).training).to_dict()
+        compared[name] = (settings["student"].pop("red") is not None, *map(settings.pop, ("red_weight", "kd_weight")))
+        rest.append(settings)
+    assert list(compared.values()) == [(True, 1.0, 0.0), (False, 0.0, 0.0), (True, 1.0, 1.0)]
+    assert rest[0] == rest[1] == rest[2] and rest[0]["teacher_checkpoint"] == "emoji-faces-teacher"
 
 
 def test_diffusion_folders_carry_the_present_code():
-    for name in ("emoji-faces-teacher", "emoji-faces-student"):
+    for name in FACES:
         for file in ("unet.py", "red.py"):
             shipped = ROOT / "checkpoints" / name / "unet" / file
             assert shipped.read_text() == (ROOT / "redistill" / file).read_text()
