@@ -92,7 +92,8 @@ def test_presets_name_teachers_that_can_be_had():
 
 def test_rows_of_the_study_are_means_of_their_runs():
     rows = json.loads((ROOT / "checkpoints" / "study.json").read_text())
-    assert [row["method"] for row in rows] == ["none", "kd", "red", "red+kd"]
+    assert {row["method"] for row in rows} == {"teacher", "none", "kd", "red", "red+kd"}
+    assert all(row["seeds"] == [0, 1, 2] for row in rows if row["method"] != "teacher")
     for row in rows:
         scores = [run["final"]["test_accuracy"] for run in row["runs"]]
         assert [run["config"]["seed"] for run in row["runs"]] == row["seeds"]
