@@ -474,7 +474,7 @@ def test_a_second_page_follows_a_run_and_stops_it(open_page):
     first, second = open_page(), open_page(viewport={"width": 390, "height": 844})
     for page in (first, second):
         unfold(page, "tab", "Distill")
-    first.get_by_label("Student without distillation").check()
+    first.get_by_label("Student without distillation", exact=True).check()
     expect(first.locator("#student")).to_contain_text("strides 4·1·2·2·1, 64 px")
     fill(first, "Batch", 8)
     unfold(first, "button", "More of the training")

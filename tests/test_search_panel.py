@@ -138,7 +138,8 @@ def test_a_clicked_row_fills_the_controls(link):
     settings = from_query(parse_query(query))
     assert values[2].value == settings.student.strides
     assert values[len(link.controls)]["strides"] == settings.student.strides
-    assert values[len(link.controls) - 2] == "other" and values[len(link.controls) - 1].value == 64
+    budget, kib, pins = values[len(link.controls) - 3 : len(link.controls)]
+    assert (budget, kib.value, pins) == ("other", 64, STATES[0])
 
 
 def test_pinned_configurations_stay_when_a_row_is_clicked(link):
