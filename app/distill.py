@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from redistill.config import DistillConfig, check_teacher
-from redistill.hub_pipelines import ddpm_settings, find_pipeline
+from redistill.hub_pipelines import ddpm_settings
 from redistill.presets import PRESETS, find_preset
 from redistill.student import StudentConfig
 from redistill.teachers import DDPM
@@ -222,9 +222,8 @@ def take_ddpm(source: Any, dataset: Any) -> list[Any]:
     try:
         if not isinstance(source, str) or len(source) > MAX_SOURCE:
             raise ValueError("The source is no text; expected a folder or a Hub id such as google/ddpm-cifar10-32.")
-        find_pipeline(source, choices.folders_open())
+        size, kind = ddpm_settings(source, choices.folders_open())
         name = DDPM + source.strip()
-        size, kind = ddpm_settings(source)
         base = find_preset("faces").config
         student = StudentConfig(name, size or base.student.image_size, strides=suggest_strides(teacher_tape(name)))
         suits = "generation" in data_panel.look_up(dataset).tasks

@@ -50,7 +50,7 @@ class _Compiler:
         recording = blueprint.recording
         self.blueprint, self.recording = blueprint, recording
         self.identities, self.sites, self.config = identities, sites, config
-        self.recorded_values, self.recorded_buffers = len(recording.buffer_of), len(recording.buffers)
+        self.recorded_values = len(recording.buffer_of)
         self.buffer_of = list(recording.buffer_of)  # per value
         self.alias: dict[int, int] = {}  # value → value that stands in for it
         self.moved: dict[int, int] = {}  # buffer → buffer that lives its life

@@ -66,28 +66,32 @@ def find_ddpm(source: str) -> Path:
 
     Raises ValueError, in one sentence, as that does, and for what draws by class, in a latent space or no RGB.
     """
-    folder = find_pipeline(source)
-    check_index(folder)
-    config = _unet_config(folder)
-    if config.class_embed_type is not None or config.num_class_embeds is not None:
-        raise ValueError(f"{source} draws what a class label asks for; expected an unconditional DDPM.")
-    if (config.in_channels, config.out_channels) != (3, 3):
-        raise ValueError(
-            f"{source} maps {config.in_channels} channels to {config.out_channels}; expected RGB pictures, 3 to 3."
-        )
-    return folder
+    return _checked(source)[0]
 
 
-def ddpm_settings(source: str) -> tuple[int | None, str]:
-    """Pixels a side that the DDPM `source` draws (None: any) and what it predicts; ValueError as `find_ddpm`."""
-    folder = find_ddpm(source)
-    size = _unet_config(folder).sample_size
+def ddpm_settings(source: str, folders: bool = True) -> tuple[int | None, str]:
+    """Pixels a side that the DDPM `source` draws (None: any) and what it predicts; ValueError as `find_ddpm`.
+
+    `folders` as for `find_pipeline`.
+    """
+    folder, config = _checked(source, folders)
+    size = config.sample_size
     sides = {size} if size is None or isinstance(size, int) else set(size)
     if len(sides) > 1:
         raise ValueError(f"{source} draws {size} px; expected a DDPM of square pictures.")
     return sides.pop(), load_scheduler(folder).config.prediction_type
 
 
-def _unet_config(folder: Path) -> FrozenDict:
+def _checked(source: str, folders: bool = True) -> tuple[Path, FrozenDict]:
+    """The folder of a DDPM that can teach, and its U-Net's config."""
+    folder = find_pipeline(source, folders)
+    check_index(folder)
     with torch.device("meta"):
-        return build_unet(folder).config
+        config = build_unet(folder).config
+    if config.class_embed_type is not None or config.num_class_embeds is not None:
+        raise ValueError(f"{source} draws what a class label asks for; expected an unconditional DDPM.")
+    if (config.in_channels, config.out_channels) != (3, 3):
+        raise ValueError(
+            f"{source} maps {config.in_channels} channels to {config.out_channels}; expected RGB pictures, 3 to 3."
+        )
+    return folder, config

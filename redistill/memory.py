@@ -267,10 +267,6 @@ class Tape:
     def _size_bound(self) -> str | None:
         return size_bound_layer(self.recording)
 
-    @cached_property
-    def _has_red(self) -> bool:
-        return any(node.is_red for node in self.recording.nodes)
-
     def _input_at(self, size: tuple[int, int], batch: int | None) -> Shape:
         shape = self.input_shape
         if size != shape[-2:]:
@@ -287,7 +283,7 @@ class Tape:
         self, changed: Mapping[str, int], size: tuple[int, int], shapes: list[Shape], red: REDConfig, alignment: str
     ) -> Sites:
         """Where a student of these strides gets RED blocks when it is aligned with the network as recorded."""
-        if self._has_red:
+        if self.recording.has_red:
             raise ValueError("The network carries RED blocks already; expected one without them, or red=None.")
         if size not in self._teacher_points:
             self._teacher_points[size] = self._points_at({}, self._evaluate({}, size, None)[0])

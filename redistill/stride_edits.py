@@ -55,7 +55,7 @@ class StrideEditor:
 
     def _mirror(self, changed: Mapping[str, int], rules: dict, identities: set[int]) -> Edits:
         """A U-Net's decoder follows its encoder: the last level is undone first, the head's stride by the tail."""
-        if any(node.is_red for node in self.recording.nodes):
+        if self.recording.has_red:
             raise ShapeRuleError("This U-Net carries RED blocks for its own strides; build it with these strides.")
         down = [point for point in self.points if point.direction == "down"]
         *up, tail = [point for point in self.points if point.direction == "up"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -65,6 +66,11 @@ class Recording:
     # ^ values, with the dims whose being 1 or not decided whether a view or a copy was made
     whole_slices: list[tuple[int, int]] = field(default_factory=list)
     # ^ values and dims of which x[:n] took all there was, which torch passes over in silence
+
+    @cached_property
+    def has_red(self) -> bool:
+        """Whether the network carries RED blocks; to be asked once the recording is complete."""
+        return any(node.is_red for node in self.nodes)
 
 
 def shown_paths(model: nn.Module) -> dict[str, str]:
