@@ -164,7 +164,7 @@ class DistillConfig:
 
 
 def check_teacher(config: DistillConfig) -> None:
-    """ValueError when the teacher of a run has seen what the run keeps apart, or its logits cannot be compared.
+    """ValueError when the teacher of a run has seen what the run keeps apart, or what it predicts cannot be compared.
 
     Where validation and test pictures are drawn from train, a teacher that was trained at another `split_seed` has
     learnt some of them by heart, and would hand them on.
@@ -178,16 +178,24 @@ def check_teacher(config: DistillConfig) -> None:
         _check_ddpm(config, name.removeprefix(DDPM))
         return
     if name.startswith(PRETRAINED):
-        classes = find_teacher(name.removeprefix(PRETRAINED)).num_classes
+        spec = find_teacher(name.removeprefix(PRETRAINED))
+        task, classes = spec.task, spec.num_classes
     else:
         metadata = read_metadata(name)
+        task, classes = metadata.student.task, _num_classes(metadata.student)
         seed = metadata.training.get("split_seed", 0)
         if metadata.dataset == config.dataset and seed != config.split_seed:
             raise ValueError(
                 f"The teacher was trained on {config.dataset} with split_seed {seed}, not {config.split_seed}: it may "
                 f"have seen what this run validates or tests on; set split_seed to {seed}."
             )
-        classes = _num_classes(metadata.student)
+        if task == config.student.task == "diffusion":
+            _check_prediction(config, name, metadata.prediction_type)
+    if task != config.student.task:
+        raise ValueError(
+            f"The teacher {name} is a network for {task}, the student one for {config.student.task}; expected both "
+            "for the same."
+        )
     if config.kd_weight > 0 and config.student.task == "classification" and classes != _num_classes(config.student):
         raise ValueError(
             f"The teacher tells {classes} classes apart, the student {_num_classes(config.student)}, so KD cannot "
@@ -206,6 +214,10 @@ def _check_ddpm(config: DistillConfig, source: str) -> None:
         raise ValueError(
             f"{source} draws {size} px, the student {config.student.image_size}; set image_size to {size}."
         )
+    _check_prediction(config, source, kind)
+
+
+def _check_prediction(config: DistillConfig, source: str, kind: str) -> None:
     if kind not in CHOICES["prediction_type"]:
         raise ValueError(f"{source} predicts {kind!r}; expected one of {list(CHOICES['prediction_type'])}.")
     if kind != config.prediction_type:

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import checkpoint
 from .config import check_data
 from .datasets import Split, augment, find_dataset, load_split, normalize, shrink
 from .devices import prefers_speed
@@ -60,11 +61,15 @@ def noise_scheduler(prediction_type: str) -> DDPMScheduler:
 
 
 def teaching_schedule(config: DistillConfig) -> DDPMScheduler:
-    """The forward process of a run: that of its teacher where it is a DDPM from elsewhere, `noise_scheduler` if not."""
-    source = config.teacher_checkpoint or ""
-    if not source.startswith(DDPM):
+    """The forward process of a run: its teacher's, `noise_scheduler` without one.
+
+    A student of a DDPM from elsewhere was taught on that network's schedule, and hands it on to its own students.
+    """
+    source = config.teacher_checkpoint
+    if source is None:
         return noise_scheduler(config.prediction_type)
-    return DDPMScheduler.from_config(load_scheduler(find_ddpm(source.removeprefix(DDPM))).config)
+    folder = find_ddpm(source.removeprefix(DDPM)) if source.startswith(DDPM) else checkpoint.find(source)
+    return DDPMScheduler.from_config(load_scheduler(folder).config)
 
 
 def prepare(

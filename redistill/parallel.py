@@ -11,7 +11,7 @@ import contextlib
 import functools
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -96,36 +96,44 @@ class Processes:
         """Replace the parameters' gradients by their mean over the processes; return the mean of `values`, float32.
 
         One exchange of all of it after the backward pass: with networks of a few million parameters it costs less than
-        the hooks that would overlap the two, and nothing has to be wrapped.
+        the hooks that would overlap the two, and nothing has to be wrapped. Raises what `agree` raises when another
+        process stopped or failed before it came here.
         """
         if self.count == 1:
             return values
-        try:
-            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-            flat = torch.cat([*(gradient.flatten() for gradient in gradients), values])
-            dist.all_reduce(flat)
-            pieces = (flat / self.count).split([*(gradient.numel() for gradient in gradients), len(values)])
-            for gradient, piece in zip(gradients, pieces, strict=False):
-                gradient.copy_(piece.view_as(gradient))
-            return pieces[-1]
-        except BaseException as error:
-            raise BrokenOff(f"Process {self.rank} lost the others ({error}).") from error
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), values])
+        self._exchange(lambda: dist.all_reduce(flat))
+        pieces = flat.div_(self.count).split([*(gradient.numel() for gradient in gradients), len(values)])
+        for gradient, piece in zip(gradients, pieces, strict=False):
+            gradient.copy_(piece.view_as(gradient))
+        return pieces[-1]
 
     def gather(self, features: Tensor) -> Tensor:
         """Rows of all processes in the order of the batch; gradients reach this process' own rows.
 
         For losses that compare the pictures of a batch with each other: each process computes the loss of the whole
-        batch. Since `average` divides by the number of processes, the gradient is multiplied by it here.
+        batch. Since `average` divides by the number of processes, the gradient is multiplied by it here. Raises what
+        `agree` raises when another process stopped or failed before it came here.
         """
         if self.count == 1:
             return features
-        rows = [torch.empty_like(features, memory_format=torch.contiguous_format) for _ in range(self.count)]
-        dist.all_gather(rows, features.detach().contiguous())
+        mine = features.detach().contiguous()
+        rows = [torch.empty_like(mine) for _ in range(self.count)]
+        self._exchange(lambda: dist.all_gather(rows, mine))
         own = features.view_as(features)
         if own.requires_grad:
             own.register_hook(lambda gradient: gradient * self.count)
         rows[self.rank] = own
         return torch.cat(rows)
+
+    def _exchange(self, exchange: Callable[[], object]) -> None:
+        """Exchange tensors once every process has come to it: one that failed before leaves none of them waiting."""
+        self.agree()
+        try:
+            exchange()
+        except BaseException as error:
+            raise BrokenOff(f"Process {self.rank} lost the others ({error}).") from error
 
 
 ALONE = Processes()

@@ -6,6 +6,7 @@ import pickle
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torchvision
@@ -38,8 +39,9 @@ def open_torchvision(name: str, class_names: tuple[str, ...]) -> Source:
 
 
 def is_here(name: str) -> bool:
-    """Whether the folder of a data set lies in the data folder; its checksums are compared when it is listed."""
-    return (data_dir() / _SETS[name].build.base_folder).is_dir()
+    """Whether the data folder holds files of that data set; their checksums are compared when it is listed."""
+    folder = data_dir() / _SETS[name].build.base_folder
+    return folder.is_dir() and any(folder.iterdir())  # a download that failed at once leaves it empty
 
 
 def _list(name: str, split: str) -> Listing:
@@ -50,7 +52,7 @@ def _list(name: str, split: str) -> Listing:
             data = found.build(root, download=False, **settings)
         except RuntimeError:  # missing, or not what the checksums say
             with locked(root / name):
-                data = found.build(root, download=True, **settings)
+                data = _download(found, root, settings)
     except _DAMAGED as error:
         raise ValueError(
             f"The files of {name} in {root} cannot be read ({error}); delete them to start anew."
@@ -62,6 +64,15 @@ def _list(name: str, split: str) -> Listing:
             f"network, or put {found.files} there, as torchvision unpacks it (REDISTILL_DATA names another folder)."
         ) from error
     return found.listing(data)
+
+
+def _download(found: _Set, root: Path, settings: dict) -> torchvision.datasets.VisionDataset:
+    from gdown.exceptions import DownloadError  # a fifth of a second, which sets that are here can do without
+
+    try:
+        return found.build(root, download=True, **settings)
+    except DownloadError as error:  # of Google Drive, where CelebA lies; several lines of advice
+        raise RuntimeError(" ".join(str(error).split())) from error
 
 
 def _cifar(data: torchvision.datasets.CIFAR10) -> Listing:

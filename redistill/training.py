@@ -120,7 +120,6 @@ def train_step(config: DistillConfig, task: Any, problem: Any, state: TrainingSt
     loss = sum(weights[name] * value for name, value in parts.items())
     loss.backward()
     values = torch.stack([loss, *parts.values()]).detach()
-    processes.agree()
     values = processes.average([*state.model.parameters(), *state.adapters.parameters()], values)
     norms = []
     if config.grad_clip:

@@ -139,6 +139,19 @@ def test_a_student_is_distilled_from_it_on_its_own_schedule(tmp_path, monkeypatc
     assert main(["evaluate", str(folder)]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["test_prediction_loss"] == pytest.approx(metadata.metrics["test_prediction_loss"], rel=1e-3)
+    # A pupil of this student learns on the same schedule, and predicts the same.
+    config = dataclasses.replace(PRESETS["faces"].config, teacher_checkpoint=str(folder), prediction_type="epsilon")
+    check_teacher(config)
+    schedule = diffusion.teaching_schedule(config).config
+    assert {name: schedule[name] for name in SCHEDULE} == SCHEDULE
+    with pytest.raises(ValueError, match="predicts 'epsilon', the student 'v_prediction'; set prediction_type to"):
+        check_teacher(dataclasses.replace(config, prediction_type="v_prediction"))
+
+
+@pytest.mark.parametrize("teacher", ["emoji-clutter-teacher", "torchvision:resnet18"])
+def test_a_classifier_teaches_no_diffusion_network(teacher):
+    with pytest.raises(ValueError, match=f"{teacher} is a network for classification, the student one for diffusion"):
+        check_teacher(dataclasses.replace(PRESETS["faces"].config, teacher_checkpoint=teacher))
 
 
 @pytest.mark.parametrize(

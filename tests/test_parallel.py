@@ -54,6 +54,16 @@ try:
     list(distill(configs["red"], folder / "two" / "failed"))
 except Exception as error:
     notes["failed"] = str(error)
+
+def breaking(problem, step, generator):
+    if rank == 1 and step == 1:
+        problem.model.register_forward_pre_hook(lambda module, inputs: 1 / 0)
+    return losses(problem, step, generator)
+classification.losses = breaking
+try:
+    list(distill(configs["sp"], folder / "two" / "broken"))
+except Exception as error:
+    notes["broken"] = str(error)
 (folder / f"notes-{rank}.json").write_text(json.dumps(notes))
 """
 
@@ -141,6 +151,12 @@ def test_all_processes_stop_resume_and_fail_together(folder):
     assert main["failed"] == "Process 1 of 2 failed: no more memory"
     status = read_json(folder / "two" / "failed" / "status.json")
     assert (status["state"], status["step"], status["error"]) == ("failed", 1, main["failed"])
+
+
+def test_failing_where_the_others_wait_for_maps_leaves_none_of_them_waiting(folder):
+    main, other = (read_json(folder / f"notes-{rank}.json") for rank in (0, 1))
+    assert other["broken"] == "division by zero"
+    assert main["broken"] == "Process 1 of 2 failed: division by zero"
 
 
 def test_what_processes_cannot_share_is_told(monkeypatch):

@@ -6,19 +6,25 @@ import functools
 import hashlib
 import http.server
 import pickle
+import shutil
 import tarfile
 import threading
 import urllib.error
 import urllib.request
+import zipfile
+from unittest.mock import create_autospec
 
+import gdown
 import numpy as np
 import pytest
 import torch
 import torchvision
+from gdown.exceptions import FileURLRetrievalError
 from pictures import picture
 from PIL import Image
 
 from redistill.datasets import DATASETS, load_split
+from redistill.torchvision_sets import is_here
 
 URLOPEN = urllib.request.urlopen
 
@@ -33,6 +39,7 @@ def root(tmp_path, monkeypatch):
         raise urllib.error.URLError("Name or service not known")
 
     monkeypatch.setattr("urllib.request.urlopen", offline)
+    monkeypatch.setattr("requests.Session.request", offline)  # gdown's
     return tmp_path / "data"
 
 
@@ -135,6 +142,32 @@ def test_celeba(root, monkeypatch):
     (folder / "img_align_celeba" / "000002.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match=r"Picture 000002\.jpg cannot be read"):
         load_split("celeba", "train", 32)
+
+
+def test_celeba_comes_from_google_drive(root, monkeypatch, tmp_path):
+    """As torchvision calls gdown, whose signature the stand-in has: what it fetches is unpacked and read."""
+    with monkeypatch.context() as there:
+        staging = write_celeba(tmp_path / "drive", there)
+    packed = staging / "img_align_celeba.zip"
+    with zipfile.ZipFile(packed, "w") as file:
+        for path in sorted((staging / "img_align_celeba").iterdir()):
+            file.write(path, f"img_align_celeba/{path.name}")
+    kind = torchvision.datasets.CelebA
+    known = {code: name for code, _, name in kind.file_list}
+    monkeypatch.setattr(kind, "file_list", [(code, md5(staging / name), name) for code, name in known.items()])
+    fetch = lambda id, output, **_: shutil.copy(staging / known[id], output)  # noqa: E731
+    monkeypatch.setattr("gdown.download", create_autospec(gdown.download, side_effect=fetch))
+    assert len(load_split("celeba", "train", 64)) == 4
+    assert gdown.download.call_count == len(known)
+
+
+def test_what_google_drive_refuses_is_one_sentence(root, monkeypatch):
+    refusal = FileURLRetrievalError("Failed to retrieve file url:\n\n\tToo many users have viewed it recently.\n")
+    monkeypatch.setattr("gdown.download", create_autospec(gdown.download, side_effect=refusal))
+    with pytest.raises(ValueError, match=r"cannot be downloaded \(Failed .* Too many users .* recently\)") as said:
+        load_split("celeba", "train")
+    assert "\n" not in str(said.value)
+    assert not is_here("celeba")
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "stl10", "celeba"])
