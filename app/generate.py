@@ -66,7 +66,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
             with gr.Column(visible=False, elem_classes="card") as charted:
                 legend = gr.HTML()
                 chart = LivePlot(height=260, label="Memory along each network", elem_id="generate-memory")
-    kept = gr.State((), time_to_live=STATE_SECONDS)
+    kept = gr.State(None, time_to_live=STATE_SECONDS)
     go.click(
         generate,
         [teacher, students, seed, count, steps, scheduler, other],
@@ -79,8 +79,11 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
     grids.act(look, kept, [way, near], **AT_ONCE)
     way.act(look_nearest, kept, near, **QUIET)
     files.ask(save, kept, [files, said], **QUIET)
-    for opened in (tab.select, page.load):
-        opened(offer, [teacher, students], [teacher, students], **AT_ONCE)
+    awaited = {"inputs": [teacher, students, seed, count, kept], "outputs": [said, grids, charted, legend, chart]}
+    page.load(offer, [teacher, students], [teacher, students], **AT_ONCE)
+    tab.select(offer, [teacher, students], [teacher, students], **AT_ONCE).then(announce, **awaited, **AT_ONCE)
+    for chosen in (teacher.input, students.input, seed.input, count.release):
+        chosen(announce, **awaited, **AT_ONCE)
 
 
 def offer(teacher: Any, students: Any) -> list[Any]:
@@ -96,6 +99,18 @@ def offer(teacher: Any, students: Any) -> list[Any]:
         ),
         gr.CheckboxGroup([(c.title, c.value) for c in others], value=kept or other_names[:1]),
     ]
+
+
+def announce(teacher: Any, students: Any, seed: Any, count: Any, kept: Any) -> list[Any]:
+    """Until the page draws for the first time: the chosen networks, their memory, and the noise they start from."""
+    if kept is not None:
+        return [gr.skip()] * 5
+    try:
+        seeds, _ = check_numbers(seed, count, MAX_STEPS)
+        painters = [*map(load_painter, check_names(teacher, students))]
+    except (ValueError, OSError) as error:
+        return [notice("", str(error)), "", gr.Column(visible=False), "", gr.skip()]
+    return [view.INTRODUCTION, view.panels(painters, seeds), *_charted(painters)]
 
 
 def generate(
@@ -149,9 +164,11 @@ def _update(
         found += [skip] * 4
     else:
         found += [saved, gr.Column(visible=bool(saved)), "", ""]
-    if not charted:
-        return [*found, *[skip] * 3]
-    return [*found, gr.Column(visible=True), view.legend(charted), view.chart(charted)]
+    return [*found, *(_charted(charted) if charted else [skip] * 3)]
+
+
+def _charted(painters: Sequence[Painter]) -> list[Any]:
+    return [gr.Column(visible=True), view.legend(painters), view.chart(painters)]
 
 
 def look(event: gr.EventData, paintings: Any) -> list[str]:

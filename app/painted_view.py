@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from redistill.datasets import credit
+from redistill.sampling import first_noise, to_uint8
 
 from . import plots
 from .fragments import image_tag, notice, png_tag
@@ -35,15 +36,16 @@ def words(text: str) -> str:
 
 
 def panels(painters: Sequence[Painter], seeds: Sequence[int], paintings: Sequence[Painting] = ()) -> str:
-    """One grid a network with its time and memory; with `paintings`, images that can be clicked and saved."""
+    """One grid a network with its memory and time; with `paintings`, images that can be clicked and saved.
+
+    A network that has not drawn yet shows the noise that it will start from.
+    """
     first = painters[0]
+    bases = {_basis(painter.quality) for painter in painters if _figures(painter.quality)}
+    once = bases.pop() if len(bases) == 1 else ""
     figures = []
     for number, painter in enumerate(painters):
-        if paintings:
-            images = "".join(_button(paintings[number], seed) for seed in seeds)
-        else:
-            pairs = zip(painter.drawn.images, seeds, strict=True)
-            images = "".join(image_tag(image, f"image of seed {seed}") for image, seed in pairs)
+        images = _buttons(paintings[number], seeds) if paintings else _images(painter, seeds)
         facts = f"{plots.format_bytes(painter.profile.peak_bytes)} peak"
         if painter is not first:
             ratio = plots.format_ratio(first.profile.peak_bytes, painter.profile.peak_bytes)
@@ -52,14 +54,16 @@ def panels(painters: Sequence[Painter], seeds: Sequence[int], paintings: Sequenc
             f'<figure class="card painted" data-checkpoint="{escape(painter.key)}"><figcaption>'
             f'<span class="card-title">{_dot(number)}{escape(painter.title)}</span>'
             f'<span class="painted-facts">{facts}</span></figcaption>'
-            f'<div class="painted-images">{images}</div>{_facts(painter)}{_quality(painter.quality)}</figure>'
+            f'<div class="painted-images{" awaited" if painter.drawn is None else ""}">{images}</div>'
+            f"{_facts(painter)}{_quality(painter.quality, with_basis=not once)}</figure>"
         )
     learnt = {credit(painter.metadata.dataset)[0] for painter in painters if painter.metadata}
     thanks = f" Learnt from: {escape('; '.join(sorted(learnt)))}." if learnt else ""
+    timed = "" if first.drawn is None else f" Time: all {len(seeds)} images on this machine."
     return (
         f'<div class="painted-row">{"".join(figures)}</div><p class="subline">Peak: activations in fp32; deployed is '
-        f"counted as a runtime frees them, PyTorch as it allocates. Time: all {len(seeds)} images on this "
-        f"machine.{thanks}</p>"
+        f"counted as a runtime frees them, PyTorch as it allocates.{timed}{thanks}</p>"
+        + (f'<p class="subline">Quality: {escape(once)}</p>' if once else "")
     )
 
 
@@ -131,11 +135,19 @@ def _frame(image: Tensor, label: str, alt: str = "") -> str:
     return f"<figure>{image_tag(image, alt or label)}<figcaption>{label}</figcaption></figure>"
 
 
-def _button(painting: Painting, seed: int) -> str:
-    image = png_tag(image_png(painting, seed), f"image of seed {seed}")
-    return (
+def _images(painter: Painter, seeds: Sequence[int]) -> str:
+    if painter.drawn is None:
+        images, what = to_uint8(first_noise(painter.model, seeds)), "noise"
+    else:
+        images, what = painter.drawn.images, "image"
+    return "".join(image_tag(image, f"{what} of seed {seed}") for image, seed in zip(images, seeds, strict=True))
+
+
+def _buttons(painting: Painting, seeds: Sequence[int]) -> str:
+    return "".join(
         f'<button type="button" class="painted-image" data-act="look" data-seed="{seed}" '
-        f'title="Seed {seed}: how it came about">{image}</button>'
+        f'title="Seed {seed}: how it came about">{png_tag(image_png(painting, seed), f"image of seed {seed}")}</button>'
+        for seed in seeds
     )
 
 
@@ -145,36 +157,47 @@ def _dot(number: int) -> str:
 
 def _facts(painter: Painter) -> str:
     drawn = painter.drawn
-    count = len(drawn.images)
     rows = [
         ("One image, deployed", plots.format_bytes(painter.profile.peak_bytes)),
         ("One image, PyTorch", plots.format_bytes(painter.eager_bytes)),
-        ("Time", f"{plots.format_duration(drawn.seconds)} · {drawn.images_per_second:.2g} images/s"),
     ]
-    if drawn.peak_bytes is not None:
-        rows.insert(2, (f"{count} images, measured", plots.format_bytes(drawn.peak_bytes)))
+    if drawn is not None and drawn.peak_bytes is not None:
+        rows.append((f"{len(drawn.images)} images, measured", plots.format_bytes(drawn.peak_bytes)))
+    if drawn is not None:
+        rows.append(("Time", f"{plots.format_duration(drawn.seconds)} · {drawn.images_per_second:.2g} images/s"))
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows)
     return f'<dl class="painted-table">{cells}</dl>'
 
 
-def _quality(quality: Mapping[str, Any]) -> str:
-    """The figures of a card in a sentence: only those that are numbers, with what they depend on."""
+def _quality(quality: Mapping[str, Any], with_basis: bool) -> str:
+    """The figures of a card, with what they depend on unless that is said elsewhere."""
+    figures = _figures(quality)
+    if not figures:
+        return ""
+    basis = f" {escape(_basis(quality))}" if with_basis else ""
+    return f'<p class="painted-quality"><strong>{escape(figures)}</strong>{basis}</p>'
+
+
+def _figures(quality: Mapping[str, Any]) -> str:
+    """The figures of a card that are numbers; empty where there are none."""
     margins = quality.get("margins")
     margins = margins if isinstance(margins, Mapping) else {}
     titles = {"kid": "KID", "fid": "FID", "precision": "precision", "recall": "recall"}
-    parts = [
+    return ", ".join(
         f"{title} {plots.format_number(quality[name])}"
         + (f" ± {plots.format_number(margins[name])}" if _is_number(margins.get(name)) else "")
         for name, title in titles.items()
         if _is_number(quality.get(name))
-    ]
-    if not parts:
-        return ""
+    )
+
+
+def _basis(quality: Mapping[str, Any]) -> str:
+    """Which features, how many images, against which reference, and what that is too few for."""
     depends = {"features": "by {}", "drawn": "{}", "reference": "against {}"}
     said = [form.format(quality[name]) for name, form in depends.items() if isinstance(quality.get(name), str)]
     warning = quality.get("warning")
-    text = f"{'; '.join(filter(None, said))}. {warning if isinstance(warning, str) else ''}".strip()
-    return f'<p class="painted-quality"><strong>{escape(", ".join(parts))}</strong> {escape(text)}</p>'
+    sentences = [f"{'; '.join(said)}."] if said else []
+    return " ".join([*sentences, *([warning] if isinstance(warning, str) else [])])
 
 
 def _spread(way: Sequence[Any]) -> list[Any]:

@@ -74,7 +74,15 @@ ABLATIONS = {
     "red-stage-wise": Method("RED, stage-wise alignment", REDConfig(), alignment="stage-wise", settings=RED),
     "red-scratch": Method("RED, from scratch", REDConfig(), settings=RED | {"init": "scratch"}),
 }
-METHODS = MAIN | OTHERS | ABLATIONS
+# Settings tried for RED + KD, the same training images each.
+BATCH_64 = {"batch_size": 64, "steps": 2 * LONG.steps, "validate_every": 220, "save_every": 220}
+TRIED = {
+    "red+kd-weight-0.5": Method("RED + KD, KD at weight 0.5", REDConfig(), settings=RED | {"kd_weight": 0.5}),
+    "red+kd-red-5": Method("RED + KD, RED at weight 5", REDConfig(), settings=KD | {"red_weight": 5.0}),
+    "red+kd-kernel-5": Method("RED + KD, residual kernel 5", REDConfig(residual_kernel=5), settings=RED | KD),
+    "red+kd-batch-64": Method("RED + KD, batch 64", REDConfig(), settings=RED | KD | BATCH_64),
+}
+METHODS = MAIN | OTHERS | ABLATIONS | TRIED
 QUICK = {"steps": 8, "train_limit": 256, "validate_every": 8, "batch_size": 32}
 
 

@@ -107,7 +107,7 @@ def _denoise(
 ) -> Iterator[SampleStep]:
     parameter = next(model.parameters())
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    x = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(parameter.device)
+    x = _first_noise(shape, generators).to(parameter.device)
     timesteps = spaced_timesteps(base.config.num_train_timesteps, steps)
     update = _UPDATES[scheduler](base, timesteps, generators)
     seconds, peak = 0.0, None
@@ -127,6 +127,16 @@ def _denoise(
         seconds += time.perf_counter() - start
         if images is not None:
             yield SampleStep(step, steps, images, done, seconds, peak)
+
+
+def first_noise(model: nn.Module, seeds: Sequence[int]) -> Tensor:
+    """What `sample` starts from: noise of unit variance, float32 (N, channels, height, width), of each seed its own."""
+    shape = (model.config.in_channels, *_checked_size(model, None))
+    return _first_noise(shape, [torch.Generator().manual_seed(seed) for seed in seeds])
+
+
+def _first_noise(shape: tuple[int, int, int], generators: Sequence[torch.Generator]) -> Tensor:
+    return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import shutil
 import zipfile
 from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
@@ -55,6 +56,19 @@ def test_images_of_all_networks_come_step_by_step_from_the_same_seeds(shipped):
     assert grids.count("<figure") == 2 and grids.count("<img") == 8
     assert [grids.count(f"image of seed {seed}") for seed in (3, 4, 5, 6, 7)] == [2, 2, 2, 2, 0]
     assert "1.00 MiB peak" in grids and "<strong>4.0×</strong> less" in grids and "OpenMoji" in grids
+
+
+def test_until_it_draws_the_page_shows_what_the_networks_need_and_start_from(shipped):
+    said, grids, charted, legend, chart = generate.announce(FACES_TEACHER, ["small"], 3, 4, None)
+    assert "Same seeds" in said and grids.count("<figure") == 2 and "<strong>4.0×</strong> less" in grids
+    assert [grids.count(f"noise of seed {seed}") for seed in (2, 3, 6, 7)] == [0, 2, 2, 0]
+    first, second = (part.split("</div>")[0] for part in grids.split('<div class="painted-images awaited">')[1:])
+    assert first == second, "the same noise for every network"
+    assert "Time" not in grids and charted.visible and "Memory along" in legend and chart["data"]
+    skipped = generate.announce(FACES_TEACHER, ["small"], 3, 4, ())
+    assert all(value == skipped[0] for value in skipped) and skipped[0] == gr.skip(), "what was drawn stays"
+    refused = generate.announce(None, [], 3, 4, None)
+    assert "Choose at least one checkpoint" in refused[0] and refused[1] == "" and not refused[2].visible
 
 
 def test_the_same_seed_gives_the_same_image_whatever_the_count(shipped):
@@ -126,9 +140,14 @@ def test_quality_figures_of_a_card_are_said_with_what_they_depend_on(shipped):
     painter = generate.load_painter("small")
     quality = {"kid": 0.01234, "fid": 41.0, "margins": {"kid": 0.002}, "features": "128 features", "warning": "Few."}
     metadata = dataclasses.replace(painter.metadata, metrics={"quality": quality | {"reference": "<105> faces"}})
-    drawn = list(generate.paint([dataclasses.replace(painter, metadata=metadata)], [1, 2, 3, 4], 2, "ddim"))[-1]
-    shown = painted_view.panels(drawn, [1, 2, 3, 4])
-    assert "KID 0.0123 ± 0.002, FID 41</strong> by 128 features; against &lt;105&gt; faces. Few." in shown
+    judged = dataclasses.replace(painter, metadata=metadata)
+    said = "by 128 features; against &lt;105&gt; faces. Few."
+    shown = painted_view.panels([judged, judged], [1, 2])
+    assert shown.count("KID 0.0123 ± 0.002, FID 41</strong></p>") == 2
+    assert shown.count(said) == shown.count(f'<p class="subline">Quality: {said}</p>') == 1, "once, being the same"
+    other = dataclasses.replace(metadata, metrics={"quality": quality | {"features": "Inception"}})
+    shown = painted_view.panels([judged, dataclasses.replace(painter, metadata=other)], [1, 2])
+    assert f"FID 41</strong> {said}</p>" in shown and "FID 41</strong> by Inception. Few.</p>" in shown
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, "99", "3.0"], ids=repr)

@@ -13,7 +13,7 @@ from torch import nn
 from redistill import sampling
 from redistill.memory import capture
 from redistill.red import REDConfig
-from redistill.sampling import SCHEDULERS, sample, spaced_timesteps, to_grid, to_uint8
+from redistill.sampling import SCHEDULERS, first_noise, sample, spaced_timesteps, to_grid, to_uint8
 from redistill.unet import UNet
 
 TINY = {
@@ -160,6 +160,14 @@ def test_every_record_names_the_peak_of_one_batch_and_the_speed(model):
     assert {record.peak_bytes for record in records} == {tape.profile(accounting="eager").peak_bytes}
     assert records[-1].images_per_second == 3 / records[-1].seconds
     assert records[0].images_per_second == 3 / (4 * records[0].seconds)
+
+
+def test_the_first_noise_is_what_the_model_is_given_first(model):
+    given = []
+    handle = model.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0].clone()))
+    next(sample(model, [5, 3], steps=2, measure=False))
+    handle.remove()
+    assert torch.equal(given[0], first_noise(model, [5, 3])) and not torch.equal(*given[0])
 
 
 def test_images_take_the_size_asked_for(model):
