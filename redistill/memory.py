@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from .alignment import align_points, red_sites
 from .blueprint import Blueprint
 from .compiler import Sites, compile_program
-from .evaluation import Edits, Evaluator
 from .measure import measure_peak
 from .memory_profile import LayerMemory, LiveTensor, MemoryProfile, OpMemory, Peak
 from .program import Program
 from .recorder import example_inputs, record
 from .red import REDConfig
 from .shape_rules import Shape, ShapeRuleError
+from .shapes import Edits, Evaluator
 from .size_bound import size_bound_layer
 from .stride_edits import StrideEditor
 from .strides import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from .evaluation import Edits
 from .shape_rules import RULES, Rule, Shape, ShapeRuleError
+from .shapes import Edits
 from .strides import PoolingPoint
 from .tape import OP, POOLS, Node, Recording, Weight
 
