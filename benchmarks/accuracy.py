@@ -6,10 +6,11 @@
 The teacher is the shipped one. There are students of two stride settings, named by the stride of their stem. Those of
 one setting have the same strides, data, schedule and number of training images; only what they learn from differs,
 and for the rows "from scratch" what they start from: the others start from the teacher's weights. On a CPU the main
-rows have all seeds and the others the first one, the others at the first setting alone. Other losses have the weights
-that they are published with (redistill.feature_losses), RED and KD those of the preset "long". Finished runs in DIR
-are read, not trained again, so the study can be stopped and continued. What `--json` writes, the page shows as
-ready-made runs once it is `checkpoints/study.json`; rows that FILE has already stay, unless they are written anew.
+rows and those of smaller batches have all seeds and the others the first one; only the main ones are trained at the
+second setting. Other losses have the weights that they are published with (redistill.feature_losses), RED and KD those
+of the preset "long". Finished runs in DIR are read, not trained again, so the study can be stopped and continued. What
+`--json` writes, the page shows as ready-made runs once it is `checkpoints/study.json`; rows that FILE has already stay,
+unless they are written anew.
 """
 
 from __future__ import annotations
@@ -74,15 +75,22 @@ ABLATIONS = {
     "red-stage-wise": Method("RED, stage-wise alignment", REDConfig(), alignment="stage-wise", settings=RED),
     "red-scratch": Method("RED, from scratch", REDConfig(), settings=RED | {"init": "scratch"}),
 }
-# Settings tried for RED + KD, the same training images each.
+# Smaller batches, twice as many steps: the same training images.
 BATCH_64 = {"batch_size": 64, "steps": 2 * LONG.steps, "validate_every": 220, "save_every": 220}
+SMALL_BATCH = {
+    f"{name}-batch-64": Method(
+        f"{MAIN[name].title}, batch 64", MAIN[name].blocks, settings={**MAIN[name].settings, **BATCH_64}
+    )
+    for name in ("scratch", "none", "kd", "red+kd")
+}
 TRIED = {
     "red+kd-weight-0.5": Method("RED + KD, KD at weight 0.5", REDConfig(), settings=RED | {"kd_weight": 0.5}),
     "red+kd-red-5": Method("RED + KD, RED at weight 5", REDConfig(), settings=KD | {"red_weight": 5.0}),
     "red+kd-kernel-5": Method("RED + KD, residual kernel 5", REDConfig(residual_kernel=5), settings=RED | KD),
-    "red+kd-batch-64": Method("RED + KD, batch 64", REDConfig(), settings=RED | KD | BATCH_64),
+    "red+kd-blocks": Method("RED blocks without their loss, KD", REDConfig(), settings=KD),
 }
-METHODS = MAIN | OTHERS | ABLATIONS | TRIED
+ALL_SEEDS = MAIN | SMALL_BATCH
+METHODS = ALL_SEEDS | OTHERS | ABLATIONS | TRIED
 QUICK = {"steps": 8, "train_limit": 256, "validate_every": 8, "batch_size": 32}
 
 
@@ -107,7 +115,7 @@ def main() -> None:
     for stem, method in product(stems, methods):
         if method not in MAIN and stem != next(iter(STRIDES)):
             continue
-        trained = seeds if method in MAIN or options.device != "cpu" else seeds[:1]
+        trained = seeds if method in ALL_SEEDS or options.device != "cpu" else seeds[:1]
         configs = [_student(stem, METHODS[method], seed, options.quick, options.device) for seed in trained]
         rows.append(_row(stem, method, [_run(config, runs / f"{stem}-{method}-{config.seed}") for config in configs]))
     print(_table(rows))
