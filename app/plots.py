@@ -118,7 +118,7 @@ def step_figure(records: Sequence[Mapping[str, Any]], steps: int, name: str) -> 
     x, y = thin([(row["step"], row[name]) for row in rows if _finite(row.get(name))])
     line = _line(name.replace("_", " "), x, y, GREY, "%{y:.3g}")
     layout = _curves_layout(steps, {"rangemode": "tozero", "nticks": 4})
-    return {"data": [line], "layout": layout | {"showlegend": False, "margin": {"l": 46, "r": 10, "t": 8, "b": 26}}}
+    return {"data": [line], "layout": layout | {"showlegend": False, "margin": {"l": 54, "r": 10, "t": 8, "b": 26}}}
 
 
 def score_figure(records: Sequence[Mapping[str, Any]], steps: int, teacher: float | None = None) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _curves_layout(steps: int, yaxis: Mapping[str, Any]) -> dict[str, Any]:
     return base_layout(
         uirevision=steps,
         showlegend=True,
-        margin={"l": 46, "r": 10, "t": 8, "b": 48},
+        margin={"l": 54, "r": 10, "t": 8, "b": 48},
         legend={"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top"},
         xaxis={**AXIS, "range": [0, max(1, steps)], "showgrid": False, "nticks": 6},
         yaxis={**AXIS, "nticks": 6, **yaxis},

@@ -29,7 +29,11 @@ STATE_WORDS = {
     "interrupted": "interrupted",
     "broken": "unreadable",
 }
-NO_RUNS = '<p class="headline">No run yet.</p><p class="subline">Choose a preset on the left and press Start.</p>'
+# With the class "no-runs" in it, style.css hides what only a run fills: its buttons, files and charts.
+NO_RUNS = (
+    '<p class="headline no-runs">No run yet.</p><p class="subline">Choose a preset and press Start: losses, accuracy '
+    "and learning rate are drawn here as the run goes.</p>"
+)
 MEMORY = ("training_peak_bytes", "measured_peak_bytes", "eager_peak_bytes", "fused_peak_bytes")
 
 

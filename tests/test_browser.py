@@ -203,9 +203,12 @@ def test_explore_distil_reload_generate(open_page):
     unfold(page, "button", "More of the training")
     fill(page, "Training images (empty: all)", 48)
     fill(page, "Validate every", 3)
-    page.locator("#start").click()
     progress = page.locator("#progress")
+    expect(progress).to_contain_text("No run yet")
+    expect(page.locator("#scores")).to_be_hidden()
+    page.locator("#start").click()
     expect(progress).to_contain_text("RED + KD")
+    expect(page.locator("#scores")).to_be_visible()
     expect(progress).to_contain_text("test accuracy", timeout=2 * PATIENCE)
     expect(progress).to_contain_text("the teacher has 2.0 %")
     scores = "document.querySelector('#scores .liveplot').data[0].x.map(Number)"
@@ -220,6 +223,7 @@ def test_explore_distil_reload_generate(open_page):
     assert page.evaluate(scores) == [3, 6]
 
     unfold(page, "tab", "Generate")
+    expect(page.locator("#grids img[alt='noise of seed 0']")).to_have_count(2)
     fill(page, "number input for Images", 4)
     fill(page, "number input for Denoising steps", 2)
     page.locator("#generate").click()
