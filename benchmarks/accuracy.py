@@ -87,6 +87,9 @@ TRIED = {
     "red+kd-weight-0.5": Method("RED + KD, KD at weight 0.5", REDConfig(), settings=RED | {"kd_weight": 0.5}),
     "red+kd-red-5": Method("RED + KD, RED at weight 5", REDConfig(), settings=KD | {"red_weight": 5.0}),
     "red+kd-kernel-5": Method("RED + KD, residual kernel 5", REDConfig(residual_kernel=5), settings=RED | KD),
+    "red+kd-weight-0.5-batch-64": Method(
+        "RED + KD, KD at weight 0.5, batch 64", REDConfig(), settings=RED | {"kd_weight": 0.5} | BATCH_64
+    ),
     "red+kd-blocks": Method("RED blocks without their loss, KD", REDConfig(), settings=KD),
 }
 ALL_SEEDS = MAIN | SMALL_BATCH
@@ -116,7 +119,7 @@ def main() -> None:
         if method not in MAIN and stem != next(iter(STRIDES)):
             continue
         trained = seeds if method in ALL_SEEDS or options.device != "cpu" else seeds[:1]
-        configs = [_student(stem, METHODS[method], seed, options.quick, options.device) for seed in trained]
+        configs = [student_config(stem, METHODS[method], seed, options.quick, options.device) for seed in trained]
         rows.append(_row(stem, method, [_run(config, runs / f"{stem}-{method}-{config.seed}") for config in configs]))
     print(_table(rows))
     if options.json:
@@ -133,7 +136,8 @@ def _known(parser: argparse.ArgumentParser, names: list[str], choices: Collectio
     return names
 
 
-def _student(stem: str, method: Method, seed: int, quick: bool, device: str) -> DistillConfig:
+def student_config(stem: str, method: Method, seed: int, quick: bool = False, device: str = "cpu") -> DistillConfig:
+    """The settings of one run of the study; `stem` is one of STRIDES, `quick` makes it a few steps."""
     alone = {"red_weight": 0.0, "kd_weight": 0.0, "seed": seed, "device": device}
     student = dataclasses.replace(LONG.student, strides=STRIDES[stem], red=method.blocks, alignment=method.alignment)
     return dataclasses.replace(LONG, student=student, **(alone | dict(method.settings) | (QUICK if quick else {})))

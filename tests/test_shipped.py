@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import accuracy as study
 from redistill import checkpoint
 from redistill.config import DistillConfig
 from redistill.datasets import load_split
@@ -90,12 +91,16 @@ def test_presets_name_teachers_that_can_be_had():
         assert teacher in known, preset.name
 
 
-def test_rows_of_the_study_are_means_of_their_runs():
+def test_rows_of_the_study_are_means_of_runs_that_its_command_makes():
     rows = json.loads((ROOT / "checkpoints" / "study.json").read_text())
-    assert {row["method"] for row in rows} == {"teacher", "none", "kd", "red", "red+kd"}
-    assert all(row["seeds"] == [0, 1, 2] for row in rows if row["method"] != "teacher")
-    for row in rows:
+    students = {(row["strides"], row["method"]): row for row in rows if row["strides"]}
+    assert rows[0]["method"] == "teacher" and len(students) == len(rows) - 1
+    main = ("none", "red-blocks", "red", "kd", "red+kd")
+    assert {(stem, name) for stem in study.STRIDES for name in main} <= students.keys()
+    for (stem, name), row in students.items():
+        assert row["seeds"] == [0, 1, 2] or (row["seeds"] == [0] and name not in main), (stem, name)
+        expected = [study.student_config(stem, study.METHODS[name], seed) for seed in row["seeds"]]
+        assert [DistillConfig.from_dict(run["config"]) for run in row["runs"]] == expected, (stem, name)
         scores = [run["final"]["test_accuracy"] for run in row["runs"]]
-        assert [run["config"]["seed"] for run in row["runs"]] == row["seeds"]
         assert row["accuracy"] == pytest.approx(sum(scores) / len(scores))
-        assert all(DistillConfig.from_dict(run["config"]).dataset == "emoji-clutter" for run in row["runs"])
+        assert row["spread"] == pytest.approx((max(scores) - min(scores)) / 2)
