@@ -120,7 +120,10 @@ def test_a_named_set_that_is_not_here_is_described_and_not_downloaded(upload, mo
     assert "100 classes: apple, aquarium_fish" in card and "and 80 more" in card and "not on this machine yet" in card
     monkeypatch.undo()
     monkeypatch.setenv("REDISTILL_DATA", str(places / "data"))
-    (places / "data" / "cifar-100-python").mkdir(parents=True)
+    folder = places / "data" / "cifar-100-python"
+    folder.mkdir(parents=True)
+    assert "not on this machine yet" in data_panel.show_pictures("cifar100"), "an empty folder holds nothing"
+    (folder / "meta").write_bytes(b"")
     assert "cifar100 is not in" in data_panel.show_pictures("cifar100"), "a damaged one is said to be"
 
 

@@ -227,7 +227,16 @@ def test_slots_of_the_cpu(monkeypatch, chosen, slots):
 
 def test_a_run_goes_on_once_however_often_it_is_asked_to(runs):
     write_run(runs, "left", {"state": "stopped", "step": 1})
-    started = []
+    started, held = [], []
+
+    def hold(path, config):
+        """What a worker does first: hold the lock of its process file."""
+        time.sleep(0.2)
+        file = open(path / ".process", "w")  # noqa: SIM115
+        held.append(file)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write('{"pid": 1, "phase": "queued"}')
+        file.flush()
 
     def ask():
         try:
@@ -236,25 +245,15 @@ def test_a_run_goes_on_once_however_often_it_is_asked_to(runs):
             started.append(None)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs, "_launch", lambda path, config: (time.sleep(0.2), hold(path)))
+        patch.setattr(jobs, "_launch", hold)
         threads = [threading.Thread(target=ask) for _ in range(3)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert sorted(started, key=str) == [None, None, "left"]
-
-
-def hold(path) -> None:
-    """What a worker does first: hold the lock of its process file, here until the test ends."""
-    file = open(path / ".process", "w")  # noqa: SIM115
-    fcntl.flock(file, fcntl.LOCK_EX)
-    file.write('{"pid": 1, "phase": "queued"}')
-    file.flush()
-    _held.append(file)
-
-
-_held: list = []
+    for file in held:
+        file.close()
+    assert sorted(started, key=str) == [None, None, "left"] and len(held) == 1
 
 
 def test_a_full_disk_ends_a_run_in_a_sentence_and_the_next_one_starts(runs):
