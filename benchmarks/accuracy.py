@@ -75,8 +75,9 @@ ABLATIONS = {
     "red-stage-wise": Method("RED, stage-wise alignment", REDConfig(), alignment="stage-wise", settings=RED),
     "red-scratch": Method("RED, from scratch", REDConfig(), settings=RED | {"init": "scratch"}),
 }
-# Smaller batches, twice as many steps: the same training images.
+# Smaller batches and more steps: the same training images.
 BATCH_64 = {"batch_size": 64, "steps": 2 * LONG.steps, "validate_every": 220, "save_every": 220}
+BATCH_32 = {"batch_size": 32, "steps": 4 * LONG.steps, "validate_every": 440, "save_every": 440}
 SMALL_BATCH = {
     f"{name}-batch-64": Method(
         f"{MAIN[name].title}, batch 64", MAIN[name].blocks, settings={**MAIN[name].settings, **BATCH_64}
@@ -87,6 +88,7 @@ TRIED = {
     "red+kd-weight-0.5": Method("RED + KD, KD at weight 0.5", REDConfig(), settings=RED | {"kd_weight": 0.5}),
     "red+kd-red-5": Method("RED + KD, RED at weight 5", REDConfig(), settings=KD | {"red_weight": 5.0}),
     "red+kd-kernel-5": Method("RED + KD, residual kernel 5", REDConfig(residual_kernel=5), settings=RED | KD),
+    "red+kd-batch-32": Method("RED + KD, batch 32", REDConfig(), settings=RED | KD | BATCH_32),
     "red+kd-weight-0.5-batch-64": Method(
         "RED + KD, KD at weight 0.5, batch 64", REDConfig(), settings=RED | {"kd_weight": 0.5} | BATCH_64
     ),
