@@ -106,7 +106,9 @@ def _random_pictures(folder: Path, side: int) -> Path:
 def _fresh_teacher(student: StudentConfig, folder: Path) -> Path:
     reference = replace(student, strides=student.teacher_strides, teacher_strides={}, red=None)
     torch.manual_seed(0)
-    return checkpoint.save(build_reference(student), checkpoint.Metadata(reference, "emoji-clutter"), folder)
+    training = {"prediction_type": DistillConfig.prediction_type}  # what the cases predict
+    metadata = checkpoint.Metadata(reference, "emoji-clutter", training=training)
+    return checkpoint.save(build_reference(student), metadata, folder)
 
 
 def compare(case: Case, turns: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from benchmarks.distill import cases
 from benchmarks.distill import summary as distill_summary
 from benchmarks.exactness import Count
 from benchmarks.memory import REEVALUATIONS, summary
@@ -14,7 +15,7 @@ from benchmarks.page import percentile
 from benchmarks.plain_step import PlainStep
 from benchmarks.red_memory import DEFAULT, STUDENTS, WIDTH, conclusions, study
 from benchmarks.sampling import contenders
-from redistill.config import DistillConfig
+from redistill.config import DistillConfig, check_teacher
 from redistill.memory import measure_peak
 from redistill.presets import FROM_TEACHER
 from redistill.red import REDConfig, red_modules
@@ -123,3 +124,10 @@ def test_sampling_compares_teacher_and_students_without_and_with_red_blocks():
     }
     assert found[0].network.config.pooling_strides == (1, 2, 2, 2)
     assert found[1].network.config.pooling_strides == (2, 2, 2, 1)
+
+
+def test_cases_of_the_step_benchmark_can_be_trained(tmp_path):
+    found = cases(tmp_path, "cpu")
+    assert [case.name for case in found] == ["mobilenet_v2", "ddpm_unet", "narrow_resnet"]
+    for case in found:
+        check_teacher(case.config)
