@@ -24,16 +24,20 @@ NOTHING_CHOSEN = (
 
 
 def headline(results: Sequence[Result]) -> str:
-    """What the plane shows, in a sentence: the teacher and the smallest network of the front."""
+    """What the plane shows, in a sentence: the teacher, and the best network of the front in half its memory.
+
+    Where none is that small, the smallest: it is the nearest to what one came for.
+    """
     front = pareto_front(results)
     teachers = [result for result in results if result.is_teacher and result.is_tested]
     if not front:
         return NO_RESULTS if not results else '<p class="headline">No result has a test figure yet.</p>'
-    smallest = front[0]
-    text = f"A peak of <strong>{plots.format_bytes(smallest.peak_bytes)}</strong> reaches {_score(smallest)}"
     teacher = min(teachers, key=_cost, default=None)
-    if teacher and teacher.key != smallest.key:
-        ratio = plots.format_ratio(teacher.peak_bytes, smallest.peak_bytes)
+    small = [result for result in front if teacher and 2 * result.peak_bytes <= teacher.peak_bytes]
+    named = small[-1] if small else front[0]  # by rising memory, so by rising score too
+    text = f"A peak of <strong>{plots.format_bytes(named.peak_bytes)}</strong> reaches {_score(named)}"
+    if teacher and teacher.key != named.key:
+        ratio = plots.format_ratio(teacher.peak_bytes, named.peak_bytes)
         number = _score(teacher).partition("</strong>")[0] + "</strong>"
         text += (
             f"; the teacher needs {plots.format_bytes(teacher.peak_bytes)}, "

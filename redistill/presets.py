@@ -82,7 +82,7 @@ _PRESETS = (
         "mobilenet",
         "MobileNetV2 from a ResNet",
         "Teacher and student of different families: MobileNetV2 with an early stride of 4 learns emoji-clutter from "
-        "the narrow ResNet, its RED blocks where their maps have one size; about 25 minutes on 2 cores.",
+        "the narrow ResNet, its RED blocks where their maps have one size; about 12 minutes on 2 cores.",
         DistillConfig(
             student=StudentConfig(
                 "narrow_resnet", 64, num_classes=50, strides=MOBILENET_STRIDES, architecture="mobilenet_v2"

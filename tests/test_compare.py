@@ -160,3 +160,17 @@ def test_no_value_from_outside_breaks_compare(some, value):
     assert len(compare.pick(SimpleNamespace(_data=value), value, value)) == 10
     assert len(compare.keep_chosen(value, value, value)) == 10
     assert compare.chosen_config(value) is None
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([("tiny", 53248, 0.6), ("good", 65536, 0.93)], "64.0 KiB</strong> reaches <strong>93.0 %"),
+        ([("tiny", 53248, 0.6), ("good", 65536, 0.93), ("large", 163841, 0.97)], "64.0 KiB</strong> reaches"),
+        ([("large", 163841, 0.97)], "160 KiB</strong> reaches"),
+    ],
+)
+def test_the_headline_names_the_best_network_in_half_the_memory_of_the_teacher(others, said):
+    shown = [result("teacher", 327680, 0.98, TEACHER), *(result(*other) for other in others)]
+    assert said in compare_view.headline(shown)
+    assert "the teacher needs 320 KiB" in compare_view.headline(shown)
