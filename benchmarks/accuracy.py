@@ -79,8 +79,8 @@ ABLATIONS = {
 BATCH_64 = {"batch_size": 64, "steps": 2 * LONG.steps, "validate_every": 220, "save_every": 220}
 BATCH_32 = {"batch_size": 32, "steps": 4 * LONG.steps, "validate_every": 440, "save_every": 440}
 SMALL_BATCH = {
-    f"{name}-batch-64": Method(
-        f"{MAIN[name].title}, batch 64", MAIN[name].blocks, settings={**MAIN[name].settings, **BATCH_64}
+    f"{name}-batch-64": dataclasses.replace(
+        MAIN[name], title=f"{MAIN[name].title}, batch 64", settings={**MAIN[name].settings, **BATCH_64}
     )
     for name in ("scratch", "none", "kd", "red+kd")
 }

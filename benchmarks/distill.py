@@ -31,7 +31,7 @@ from redistill import checkpoint
 from redistill.config import DistillConfig
 from redistill.devices import describe_device
 from redistill.measure import training_peak
-from redistill.presets import CLUTTER_STRIDES, FACES_STRIDES, FROM_TEACHER
+from redistill.presets import CLUTTER_STRIDES, FACES_STRIDES, FROM_TEACHER, MOBILENET_STRIDES
 from redistill.student import StudentConfig, build_reference
 from redistill.training import held_tensors, prepare, train_step
 
@@ -57,8 +57,8 @@ def cases(folder: Path, device: str) -> list[Case]:
         "mobilenet_v2",
         128,
         CLASSES,
-        strides=_strides(4, 2, 2, 1, 1),
-        teacher_strides=_strides(1, 2, 2, 2, 2),
+        strides=MOBILENET_STRIDES,
+        teacher_strides={"features.0.0": 1},
     )
     unet = StudentConfig("unet_paper", 32, strides=FACES_STRIDES)
     clutter = StudentConfig("narrow_resnet", 64, 50, strides=CLUTTER_STRIDES)
@@ -80,17 +80,6 @@ def cases(folder: Path, device: str) -> list[Case]:
         Case("ddpm_unet", distilled[1], steps=1, aim=1.2),
         Case("narrow_resnet", emoji, steps=2),
     ]
-
-
-def _strides(*values: int) -> dict[str, int]:
-    points = (
-        "features.0.0",
-        "features.2.conv.1.0",
-        "features.4.conv.1.0",
-        "features.7.conv.1.0",
-        "features.14.conv.1.0",
-    )
-    return dict(zip(points, values, strict=True))
 
 
 def _random_pictures(folder: Path, side: int) -> Path:

@@ -191,11 +191,7 @@ def check_teacher(config: DistillConfig) -> None:
             )
         if task == config.student.task == "diffusion":
             _check_prediction(config, name, metadata.prediction_type)
-    if task != config.student.task:
-        raise ValueError(
-            f"The teacher {name} is a network for {task}, the student one for {config.student.task}; expected both "
-            "for the same."
-        )
+    _check_task(config, name, task)
     if config.kd_weight > 0 and config.student.task == "classification" and classes != _num_classes(config.student):
         raise ValueError(
             f"The teacher tells {classes} classes apart, the student {_num_classes(config.student)}, so KD cannot "
@@ -207,14 +203,21 @@ def _check_ddpm(config: DistillConfig, source: str) -> None:
     """ValueError where a DDPM from elsewhere draws another size, or predicts something else, than the student."""
     from .hub_pipelines import ddpm_settings
 
-    if config.student.task != "diffusion":
-        raise ValueError(f"{source} draws pictures, and the student is a classifier; choose a classifier as teacher.")
+    _check_task(config, source, "diffusion")
     size, kind = ddpm_settings(source)
     if size not in (None, config.student.image_size):
         raise ValueError(
             f"{source} draws {size} px, the student {config.student.image_size}; set image_size to {size}."
         )
     _check_prediction(config, source, kind)
+
+
+def _check_task(config: DistillConfig, teacher: str, task: str) -> None:
+    if task != config.student.task:
+        raise ValueError(
+            f"The teacher {teacher} is a network for {task}, the student one for {config.student.task}; expected both "
+            "for the same."
+        )
 
 
 def _check_prediction(config: DistillConfig, source: str, kind: str) -> None:

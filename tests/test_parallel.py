@@ -45,25 +45,24 @@ notes["continued"] = [record["step"] for record in distill(configs["red"], stopp
 notes["finished"] = list(distill(configs["red"], stopped))
 
 losses = classification.losses
-def failing(problem, step, generator):
-    if rank == 1 and step == 1:
-        raise ValueError("no more memory")
-    return losses(problem, step, generator)
-classification.losses = failing
-try:
-    list(distill(configs["red"], folder / "two" / "failed"))
-except Exception as error:
-    notes["failed"] = str(error)
+def fails(name, run, how):
+    # Notes what the run ends with when process 1 goes wrong, in the given way, in its second step.
+    def failing(problem, step, generator):
+        if rank == 1 and step == 1:
+            how(problem)
+        return losses(problem, step, generator)
+    classification.losses = failing
+    try:
+        list(distill(configs[run], folder / "two" / name))
+    except Exception as error:
+        notes[name] = str(error)
 
-def breaking(problem, step, generator):
-    if rank == 1 and step == 1:
-        problem.model.register_forward_pre_hook(lambda module, inputs: 1 / 0)
-    return losses(problem, step, generator)
-classification.losses = breaking
-try:
-    list(distill(configs["sp"], folder / "two" / "broken"))
-except Exception as error:
-    notes["broken"] = str(error)
+def at_once(problem):
+    raise ValueError("no more memory")
+def within_the_network(problem):
+    problem.model.register_forward_pre_hook(lambda module, inputs: 1 / 0)
+fails("failed", "red", at_once)
+fails("broken", "sp", within_the_network)
 (folder / f"notes-{rank}.json").write_text(json.dumps(notes))
 """
 
