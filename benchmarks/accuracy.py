@@ -51,10 +51,11 @@ class Method:
 LONG = find_preset("long").config
 STRIDES = {"4": CLUTTER_STRIDES, "8": dict(zip(CLUTTER_STRIDES, (8, 1, 2, 1, 1), strict=True))}  # by the stem's
 RED, KD = {"red_weight": LONG.red_weight}, {"kd_weight": LONG.kd_weight}
+ALONE = {"init": "scratch", "teacher_checkpoint": None}  # without a teacher, from random weights
 # Zhao et al. (CVPR 2022), for networks of one family on CIFAR-100: 1 and 8 beside a cross entropy of weight 1.
 DKD = {"kd": "dkd", "kd_weight": 1.0, "dkd_alpha": 1.0, "dkd_beta": 8.0, "temperature": 4.0}
 MAIN = {
-    "scratch": Method("no distillation, from scratch", settings={"init": "scratch", "teacher_checkpoint": None}),
+    "scratch": Method("no distillation, from scratch", settings=ALONE),
     "none": Method("no distillation"),
     "red-blocks": Method("RED blocks without their loss", REDConfig()),
     "red": Method("RED", REDConfig(), settings=RED),
@@ -73,24 +74,29 @@ ABLATIONS = {
     "red-outermost": Method("RED, outermost layers", REDConfig(points="outermost"), settings=RED),
     "red-outputs": Method("RED, outputs only", REDConfig(points="outputs"), settings=RED),
     "red-stage-wise": Method("RED, stage-wise alignment", REDConfig(), alignment="stage-wise", settings=RED),
+    "red-blocks-scratch": Method("RED blocks without their loss, from scratch", REDConfig(), settings=ALONE),
     "red-scratch": Method("RED, from scratch", REDConfig(), settings=RED | {"init": "scratch"}),
+    "red+kd-scratch": Method("RED + KD, from scratch", REDConfig(), settings=RED | KD | {"init": "scratch"}),
 }
 # Smaller batches and more steps: the same training images.
 BATCH_64 = {"batch_size": 64, "steps": 2 * LONG.steps, "validate_every": 220, "save_every": 220}
 BATCH_32 = {"batch_size": 32, "steps": 4 * LONG.steps, "validate_every": 440, "save_every": 440}
 SMALL_BATCH = {
-    f"{name}-batch-64": dataclasses.replace(
-        MAIN[name], title=f"{MAIN[name].title}, batch 64", settings={**MAIN[name].settings, **BATCH_64}
+    f"{name}-batch-{batch}": dataclasses.replace(
+        MAIN[name], title=f"{MAIN[name].title}, batch {batch}", settings={**MAIN[name].settings, **smaller}
     )
+    for batch, smaller in ((64, BATCH_64), (32, BATCH_32))
     for name in ("scratch", "none", "kd", "red+kd")
 }
 TRIED = {
     "red+kd-weight-0.5": Method("RED + KD, KD at weight 0.5", REDConfig(), settings=RED | {"kd_weight": 0.5}),
     "red+kd-red-5": Method("RED + KD, RED at weight 5", REDConfig(), settings=KD | {"red_weight": 5.0}),
     "red+kd-kernel-5": Method("RED + KD, residual kernel 5", REDConfig(residual_kernel=5), settings=RED | KD),
-    "red+kd-batch-32": Method("RED + KD, batch 32", REDConfig(), settings=RED | KD | BATCH_32),
     "red+kd-weight-0.5-batch-64": Method(
         "RED + KD, KD at weight 0.5, batch 64", REDConfig(), settings=RED | {"kd_weight": 0.5} | BATCH_64
+    ),
+    "red+kd-kernel-5-batch-32": Method(
+        "RED + KD, residual kernel 5, batch 32", REDConfig(residual_kernel=5), settings=RED | KD | BATCH_32
     ),
     "red+kd-blocks": Method("RED blocks without their loss, KD", REDConfig(), settings=KD),
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from benchmarks.distill import cases
 from benchmarks.distill import summary as distill_summary
 from benchmarks.exactness import Count
+from benchmarks.maps import nearness
 from benchmarks.memory import REEVALUATIONS, summary
 from benchmarks.networks import allocate, build, example
 from benchmarks.other_tools import TOOLS
@@ -15,9 +17,13 @@ from benchmarks.page import percentile
 from benchmarks.plain_step import PlainStep
 from benchmarks.red_memory import DEFAULT, STUDENTS, WIDTH, conclusions, study
 from benchmarks.sampling import contenders
+from redistill import checkpoint
 from redistill.config import DistillConfig, check_teacher
+from redistill.datasets import load_split
+from redistill.evaluate import accuracy
 from redistill.memory import measure_peak
-from redistill.presets import FROM_TEACHER
+from redistill.objective import aligned_features
+from redistill.presets import CLUTTER_TEACHER, FROM_TEACHER
 from redistill.red import REDConfig, red_modules
 from redistill.student import StudentConfig
 from redistill.training import prepare
@@ -52,6 +58,18 @@ def test_a_tool_that_fails_says_why():
         figure = ask(Broken(), (torch.zeros(1, 3, 8, 8),))
         assert figure.bytes is None and figure.ms is None
         assert figure.reason
+
+
+def test_nearness_of_maps():
+    student, teacher = (checkpoint.load(name) for name in ("emoji-clutter-student", CLUTTER_TEACHER))
+    split = load_split("emoji-clutter", "test", 64, 300)
+    features = aligned_features(checkpoint.read_metadata("emoji-clutter-student").student, student, teacher)
+    found = nearness(student, teacher, split, features)
+    assert found.accuracy == pytest.approx(accuracy(student, split))
+    itself = nearness(teacher, teacher, split, [(theirs, theirs) for _, theirs in features])
+    assert itself.mean_distance == pytest.approx(0, abs=1e-6)
+    assert list(found.distances) == ["conv1 out", "layer2.0 in", "layer2.0 out", "layer3.0 in", "layer3.0 out"]
+    assert all(distance > 0.01 for distance in found.distances.values())
 
 
 def test_counts_and_the_last_line():

@@ -1,0 +1,108 @@
+"""How near students' feature maps are to their teacher's, which is all that RED's loss asks for.
+
+    python -m benchmarks.maps [CHECKPOINT ...] [--pictures 1000] [--distance cosine]
+
+Checkpoints are folders of classifiers, such as `runs/accuracy/4-red-0/student`, or names of those that ship (default:
+the students of emoji-clutter among them). A row is one student on the test pictures of its data set: its accuracy, its
+cross entropy, and the RED loss between its maps and those of the teacher, for each aligned map and on average, whether
+it was trained with that loss or not. `--teacher` names the teacher of students that had none.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from redistill import checkpoint
+from redistill.datasets import Split, load_split, normalize
+from redistill.hooks import forward_with_features
+from redistill.losses import DISTANCES, channel_mean, pool_to_smaller, red_loss
+from redistill.objective import FeaturePairs, aligned_features
+from redistill.presets import CLUTTER_TEACHER
+from redistill.strides import eval_mode
+
+BATCH = 250  # pictures of a forward
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """A student on the first pictures of a split, held against its teacher there."""
+
+    accuracy: float
+    cross_entropy: float  # nats
+    distances: dict[str, float]  # RED loss by the student's layer and side, such as "conv1 out"
+
+    @property
+    def mean_distance(self) -> float:
+        """What the RED loss of a run is: the mean over the maps."""
+        return sum(self.distances.values()) / len(self.distances)
+
+
+def main() -> None:
+    """Load, compare, print the table and a last line of `maps NAME=mean distance ...`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", nargs="*", metavar="CHECKPOINT", help="folder, or name of one that ships")
+    parser.add_argument("--teacher", default=CLUTTER_TEACHER, help="default: %(default)s")
+    parser.add_argument("--pictures", type=int, default=1000, help="of the test split (default: %(default)s)")
+    parser.add_argument("--distance", default="cosine", choices=DISTANCES, help="default: %(default)s")
+    options = parser.parse_args()
+    names = options.checkpoints or _shipped_students(options.teacher)
+    rows = {}
+    for name in names:
+        metadata = checkpoint.read_metadata(name)
+        student = checkpoint.load(name)
+        teacher = checkpoint.load(metadata.training.get("teacher_checkpoint") or options.teacher)
+        split = load_split(metadata.dataset, "test", metadata.student.image_size, options.pictures)
+        features = aligned_features(metadata.student, student, teacher)
+        rows[name] = nearness(student, teacher, split, features, options.distance)
+    print(_table(rows))
+    figures = " ".join(f"{name}={row.mean_distance:.4f}" for name, row in rows.items())
+    print(f"maps distance={options.distance} {figures}")
+
+
+def _shipped_students(teacher: str) -> list[str]:
+    found = {name: checkpoint.read_metadata(name) for name in checkpoint.list_shipped()}
+    return [name for name, metadata in found.items() if metadata.training.get("teacher_checkpoint") == teacher]
+
+
+@torch.no_grad()
+def nearness(
+    student: nn.Module, teacher: nn.Module, split: Split, features: FeaturePairs, distance: str = "cosine"
+) -> Nearness:
+    """Run both on every picture of `split`. `features` are pairs of aligned maps, the student's and the teacher's."""
+    sums = torch.zeros(2 + len(features))
+    with eval_mode(student), eval_mode(teacher):
+        for start in range(0, len(split.labels), BATCH):
+            images = normalize(split.images[start : start + BATCH])
+            labels = split.labels[start : start + BATCH]
+            logits, mine = forward_with_features(student, (images,), [(pair[0], channel_mean) for pair in features])
+            _, theirs = forward_with_features(
+                teacher, (images,), [(pair[1], channel_mean) for pair in features], stop_after_last=True
+            )
+            apart = [red_loss(*pool_to_smaller(s, t), distance) for s, t in zip(mine, theirs, strict=True)]
+            correct = (logits.argmax(1) == labels).float().mean()
+            sums += len(labels) * torch.stack([correct, F.cross_entropy(logits, labels), *apart])
+    accuracy, cross_entropy, *apart = (sums / len(split.labels)).tolist()
+    titles = [" ".join(pair[0]) for pair in features]
+    return Nearness(accuracy, cross_entropy, dict(zip(titles, apart, strict=True)))
+
+
+def _table(rows: dict[str, Nearness]) -> str:
+    maps: Sequence[str] = list(dict.fromkeys(title for row in rows.values() for title in row.distances))
+    lines = [f"| student | accuracy | cross entropy | mean distance | {' | '.join(maps)} |"]
+    lines.append("| --- " * (4 + len(maps)) + "|")
+    for name, row in rows.items():
+        apart = " | ".join(f"{row.distances[title]:.3f}" if title in row.distances else "" for title in maps)
+        lines.append(
+            f"| {name} | {100 * row.accuracy:.1f} % | {row.cross_entropy:.3f} | {row.mean_distance:.3f} | {apart} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
