@@ -1,4 +1,4 @@
-"""Results as a table: sorted in the page, downloaded as CSV, each row a button."""
+"""Results as a table: sorted and filtered in the page, downloaded as CSV, each row a button."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ const columns = [
   {title: 'Seeds', order: 0},
 ];
 const box = element.querySelector('.layers-box');
+const filter = element.querySelector('[type=search]');
 let column, order, built = null;
 
 function build() {
@@ -52,6 +53,18 @@ function build() {
     row.cells.slice(1).forEach(text => line.insertCell().textContent = text);
   }
   box.replaceChildren(table);
+  narrow();
+}
+// Keeps the rows that contain every word, in their names or in what stands below them.
+function narrow() {
+  const words = filter.value.toLowerCase().split(/\s+/);
+  const rows = [...box.querySelectorAll('tbody tr')];
+  for (const row of rows) {
+    const text = row.cells[0].textContent.toLowerCase();
+    row.hidden = !words.every(word => text.includes(word));
+  }
+  const none = rows.length > 0 && rows.every(row => row.hidden);
+  element.querySelector('.nothing').hidden = !none;
 }
 function again(focus) {
   built = null;
@@ -73,6 +86,7 @@ element.addEventListener('click', event => {
     again(`[data-column='${chosen}']`);
   }
 });
+filter.addEventListener('input', narrow);
 watch('value', build);
 new ResizeObserver(build).observe(box);
 build();
@@ -80,8 +94,10 @@ build();
 
 _TEMPLATE = """
 <div class="layers-bar"><span class="card-title">All results</span>
+<input type="search" class="filter" placeholder="Filter by name" aria-label="Filter results by name">
 <button type="button" class="plain" data-csv>Save as CSV</button></div>
 <div class="layers-box"></div>
+<p class="subline nothing" hidden>No result has all of these words in its name.</p>
 """
 
 
