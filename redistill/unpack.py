@@ -61,7 +61,7 @@ def upload_folder(name: str) -> Path:
 
 
 def _unpack(archive: zipfile.ZipFile, folder: Path, title: str) -> None:
-    members = [member for member in archive.infolist() if not member.is_dir()]
+    members = [member for member in archive.infolist() if not member.filename.endswith("/")]
     _check(members, title)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
@@ -94,6 +94,8 @@ def _check(members: list[zipfile.ZipInfo], title: str) -> None:
         raise ValueError(f"{title} unpacks to over {MAX_RATIO} times its size, as no pictures do; it is not unpacked.")
     for member in members:
         path, mode = PurePosixPath(member.filename), member.external_attr >> 16
+        if not path.parts:
+            raise ValueError(f"{title} holds a file without a name; it is not unpacked.")
         if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in path.parts[0]:
             raise ValueError(f"{title} holds {member.filename[:80]!r}, which leaves its folder; it is not unpacked.")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
