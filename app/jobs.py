@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.cache import cache_dir
-from redistill.run import read_json, read_metrics, scan_metrics, write_json
+from redistill.run import MetricsFile, read_json, write_json
 
 from .worker import PROCESS_FILE
 
@@ -33,6 +33,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 JOB_FILE = "job.json"
 LOG_FILE = "log.txt"
 MAX_WAITING = 20
+MOST_RECORDS = 20_000  # of a run's steps: more than any chart shows, few enough to go through every second
 ALIVE = ("queued", "starting", "running", "stopping")
 RESUMABLE = ("stopped", "failed", "interrupted")
 
@@ -134,7 +135,7 @@ def read_run(name: str) -> Run:
 
 
 def records(run: Run) -> list[dict[str, Any]]:
-    """The run's metrics so far, see `redistill.run.read_metrics`; read again only when the file has changed."""
+    """The run's metrics so far, see `redistill.run.read_metrics`; of a long run every so many steps."""
     return _metrics(run)[0]
 
 
@@ -145,15 +146,14 @@ def unreadable_lines(run: Run) -> int:
 
 def _metrics(run: Run) -> tuple[list[dict[str, Any]], int]:
     try:
-        stat = (run.path / "metrics.jsonl").stat()
-        return _scanned(run.path, stat.st_mtime_ns, stat.st_size)
-    except OSError:  # not written yet, deleted, or no file at all
+        return _file(run.path).read()
+    except OSError:  # no file at all
         return [], 0
 
 
 @lru_cache(maxsize=8)
-def _scanned(path: Path, changed: int, size: int) -> tuple[list[dict[str, Any]], int]:
-    return scan_metrics(path)
+def _file(path: Path) -> MetricsFile:
+    return MetricsFile(path, MOST_RECORDS)
 
 
 def best_validation(run: Run, figure: str) -> float | None:
@@ -167,7 +167,7 @@ def best_validation(run: Run, figure: str) -> float | None:
 
 @lru_cache(maxsize=256)
 def _best_validation(path: Path, figure: str, changed: int, size: int) -> float | None:
-    scores = [row.get(figure) for row in read_metrics(path) if row["kind"] == "validation"]
+    scores = [row.get(figure) for row in _file(path).read()[0] if row["kind"] == "validation"]
     scores = [score for score in scores if isinstance(score, (int, float)) and math.isfinite(score)]
     return (max if figure == "accuracy" else min)(scores, default=None)
 

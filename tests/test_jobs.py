@@ -311,6 +311,10 @@ def test_lines_that_are_no_records_are_counted(runs):
     run = jobs.read_run("odd")
     assert [record["loss"] for record in jobs.records(run)] == [2.0]
     assert jobs.unreadable_lines(run) == len(bad)  # the last line may still be on its way
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write("\n" + good.replace("1,", "2,") + good.replace("2.0", "9.0"))
+    assert [record["loss"] for record in jobs.records(run)] == [9.0, 2.0]
+    assert jobs.unreadable_lines(run) == len(bad) + 1
     (folder / "metrics.jsonl").unlink()
     (folder / "metrics.jsonl").mkdir()
     assert jobs.records(run) == [] and jobs.best_validation(run, "accuracy") is None
