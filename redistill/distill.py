@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,7 +114,7 @@ def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: 
 
 
 def _steps(config: DistillConfig, run: RunFolder, task, problem, state: TrainingState) -> Iterator[dict[str, Any]]:
-    heartbeat = 0.0
+    heartbeat = -math.inf  # by a clock that is never set
     while True:
         due = state.step % config.validate_every == 0 or state.step == config.steps
         if due and state.validated_step < state.step:  # a run that was stopped just before validates first
@@ -126,8 +127,8 @@ def _steps(config: DistillConfig, run: RunFolder, task, problem, state: Training
             _save(run, state)
         record = _advance(config, task, problem, state)
         run.append(record)
-        if time.time() - heartbeat > 1:
-            heartbeat = time.time()
+        if time.monotonic() - heartbeat > 1:
+            heartbeat = time.monotonic()
             run.write_status("running", state.step, config.steps)
         yield record
 
@@ -142,7 +143,8 @@ def _advance(config: DistillConfig, task, problem, state: TrainingState) -> dict
     elapsed = time.perf_counter() - started
     state.seconds += elapsed
     record = {"kind": "step", "step": state.step, **parts, "learning_rate": learning_rate(config, state.step - 1)}
-    return record | {"images_per_second": round(config.batch_size / elapsed, 2)}
+    images = min(config.batch_size, len(problem.train.labels))
+    return record | {"images_per_second": round(images / elapsed, 2)}
 
 
 def _save(run: RunFolder, state: TrainingState) -> None:

@@ -1,5 +1,6 @@
 """The training loop on small pieces of the real data sets."""
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -417,3 +418,16 @@ def test_average_moves_parameters_and_statistics_and_copies_counters():
     torch.testing.assert_close(averaged.fc.weight, 0.9 * before + 0.1 * model.fc.weight)
     torch.testing.assert_close(averaged.bn1.running_mean, torch.full_like(model.bn1.running_mean, 0.3))
     assert averaged.bn1.num_batches_tracked == 7
+
+
+def test_the_status_goes_on_when_the_clock_jumps_back_and_the_rate_counts_pictures(tmp_path, monkeypatch):
+    now = itertools.count(10**9, -3600)
+    monkeypatch.setattr("redistill.distill.time.time", lambda: next(now))
+    ticks = itertools.count(0, 2)
+    monkeypatch.setattr("redistill.distill.time.monotonic", lambda: next(ticks))
+    clock = itertools.count()  # a second between two looks
+    monkeypatch.setattr("redistill.distill.time.perf_counter", lambda: next(clock))
+    for record in distill(small(steps=3, validate_every=3, train_limit=12, batch_size=16), tmp_path):
+        if record["kind"] == "step":
+            assert read_json(tmp_path / "status.json")["step"] == record["step"]
+            assert record["images_per_second"] == 12
