@@ -16,7 +16,7 @@ from redistill.presets import PRESETS, find_preset
 from redistill.student import StudentConfig
 from redistill.teachers import DDPM
 
-from . import choices, data_panel, jobs, run_form, student_form
+from . import choices, data_panel, jobs, run_form, student_form, watch
 from .data_panel import DataPanel
 from .estimate_panel import EstimatePanel
 from .fragments import notice
@@ -27,6 +27,12 @@ from .wording import run_title
 FIRST_PRESET = "quick"
 MAX_SOURCE = 1000  # characters of a folder or Hub id
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+STARTING = """() => '<p class="subline" role="status">Starting…</p>'"""
+# The run that was started, or why it was not, where that is out of view: on a phone the run stands far above.
+SHOW_START = """said => {
+  const shown = document.querySelector(said ? '#refusal' : '#progress');
+  requestAnimationFrame(() => shown.scrollIntoView({block: 'nearest', behavior: 'smooth'}));
+}"""
 FORM = 1 + len(run_form.FIELDS)  # values of a run: the student, then its settings
 FILLED = 5 + FORM + len(student_form.FIELDS)  # what `_filled` returns
 
@@ -47,9 +53,9 @@ def build(tab: gr.Tab) -> DistillTab:
     with gr.Row(elem_classes="columns"):
         with gr.Column(min_width=300, elem_classes="controls"):
             with gr.Column(elem_classes="card"):
-                presets = _preset_choice("Start from", False, FIRST_PRESET)
+                presets = _preset_choice("Start from", False, FIRST_PRESET, "presets")
                 with gr.Accordion("Settings of the paper", open=False, elem_classes="fold"):
-                    paper = _preset_choice("Data that has to be downloaded", True, None)
+                    paper = _preset_choice("Data that has to be downloaded", True, None, "paper")
                 about = gr.HTML(_about(FIRST_PRESET))
             with gr.Column(elem_classes="card"):
                 card = gr.HTML(student_form.card(config.student), elem_id="student")
@@ -76,9 +82,11 @@ def build(tab: gr.Tab) -> DistillTab:
 
     form = [student, *fields.values()]
     shown = [about, card, refusal, presets, paper, *form, *parts.values()]
-    presets.input(take_preset, presets, shown, **QUIET)
-    paper.input(take_preset, paper, shown, **QUIET)
-    start.click(start_run, form, [refusal, panel.runs, *panel.shown], **QUIET)
+    for clicked, other in ((presets, paper), (paper, presets)):
+        clicked.input(None, None, other, js="() => null", **QUIET)  # at once: what is marked is what was clicked last
+    gr.on([presets.input, paper.input], take_preset, [presets, paper], shown, trigger_mode="always_last", **QUIET)
+    start.click(None, None, refusal, js=STARTING, **QUIET)  # before the answer, which may take a while
+    start.click(start_run, form, [refusal, *panel.choice], **QUIET).then(None, refusal, None, js=SHOW_START, **QUIET)
     estimate.attach(form, lambda student, *values: run_form.read(student, values))
     _connect_student(student, card, refusal, fields, parts)
     _connect_data(student, card, data, fields["teacher_checkpoint"])
@@ -91,9 +99,9 @@ def build(tab: gr.Tab) -> DistillTab:
     return DistillTab(shown=shown, change=change, panel=panel)
 
 
-def _preset_choice(label: str, is_paper: bool, value: str | None) -> gr.Radio:
+def _preset_choice(label: str, is_paper: bool, value: str | None, elem_id: str) -> gr.Radio:
     offered = [(preset.title, name) for name, preset in PRESETS.items() if preset.is_paper == is_paper]
-    return gr.Radio(offered, value=value, label=label, elem_classes="list")
+    return gr.Radio(offered, value=value, label=label, elem_classes="list", elem_id=elem_id)
 
 
 def _connect_student(
@@ -126,13 +134,15 @@ def _connect_data(student: gr.State, card: gr.HTML, data: DataPanel, teacher: gr
         )
 
 
-def take_preset(name: Any) -> list[Any]:
-    """Fill the form with a preset."""
+def take_preset(name: Any, paper: Any = None) -> list[Any]:
+    """Fill the form with the preset that is marked in one of the lists, which stay as they are: a second click may
+    have come meanwhile."""
+    name = paper if name is None else name
     try:
         preset = find_preset(name if isinstance(name, str) else str(name))
     except ValueError as error:
         return _refused(error)
-    return _filled(preset.config, _about(preset.name), preset=preset.name)
+    return _filled(preset.config, _about(preset.name), marked=gr.skip())
 
 
 def take_student(values: Any) -> list[Any]:
@@ -155,12 +165,10 @@ def take_config(values: Any) -> list[Any]:
         return _refused(error)
 
 
-def _filled(config: DistillConfig, about: str, said: str = "", preset: str | None = None) -> list[Any]:
+def _filled(config: DistillConfig, about: str, said: str = "", marked: Any = None) -> list[Any]:
     """About, card, refusal, both lists of presets, the student, every setting and every control of the student."""
-    is_paper = preset is not None and PRESETS[preset].is_paper
-    lists = [None if is_paper else preset, preset if is_paper else None]
     student = config.student
-    head = [about, student_form.card(student), said, *lists, student.to_dict()]
+    head = [about, student_form.card(student), said, marked, marked, student.to_dict()]
     return [*head, *run_form.filled(config), *student_form.filled(student)]
 
 
@@ -263,8 +271,8 @@ def start_run(student: Any, *values: Any) -> list[Any]:
         config = run_form.read(student, values)
         run = jobs.start(config.to_dict(), run_title(config))
     except ValueError as error:
-        return [notice("Not started.", str(error)), gr.skip(), *WatchPanel.nothing()]
-    return ["", *WatchPanel.select(run.name)]
+        return [notice("Not started.", str(error)), gr.skip(), gr.skip()]
+    return ["", *watch.choose(run.name)]
 
 
 def _about(name: str) -> str:
