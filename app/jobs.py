@@ -259,17 +259,19 @@ def _launch(path: Path, config: Mapping[str, Any], lock: int) -> None:
 
 
 def _end(path: Path) -> None:
-    """End a process that has nothing to save, and note that it was stopped."""
+    """End a process that has nothing to save, and note that it was stopped; after 10 seconds without mercy."""
     deadline = time.monotonic() + 10
     alive, process = _process(path)
     while alive and not isinstance(process.get("pid"), int) and time.monotonic() < deadline:
         time.sleep(0.05)  # launched just now
         alive, process = _process(path)
-    if alive and isinstance(process.get("pid"), int):
-        with contextlib.suppress(ProcessLookupError):  # it ended just now
-            os.kill(process["pid"], signal.SIGTERM)
-    while _process(path)[0] and time.monotonic() < deadline:
-        time.sleep(0.05)
+    for way in (signal.SIGTERM, signal.SIGKILL):
+        if _process(path)[0] and isinstance(process.get("pid"), int):
+            with contextlib.suppress(ProcessLookupError):  # it ended just now
+                os.kill(process["pid"], way)
+        while _process(path)[0] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        deadline += 2
     status = _read_or_empty(path / "status.json")
     if status.get("state") != "stopped" or status.get("pid") != process.get("pid"):
         kept = {"step": status.get("step", 0), "steps": status.get("steps", 0), "error": None}
@@ -321,24 +323,32 @@ def _read(path: Path) -> Run:
 
 
 def _state(path: Path, status: Mapping[str, Any], alive: bool, process: Mapping[str, Any]) -> tuple[str, str | None]:
-    own = bool(status) and (not process or status.get("pid") == process.get("pid"))
     state, error = status.get("state"), status.get("error")
     if alive and process.get("phase") == "queued":
         return "queued", None
-    if alive and (process.get("phase") == "launched" or not own):
+    if alive and (process.get("phase") == "launched" or status.get("pid") != process.get("pid")):
         return "starting", None
-    if state == "running" and own and (alive or _locked(path)):
+    if alive or _locked(path):
         return ("stopping" if (path / "stop").exists() else "running"), None
+    # A process that died before it wrote a status has left that of the one before. But where the shell went on with the
+    # run, what its process here noted about itself is older than the status.
+    own = bool(status) and (not process or status.get("pid") == process.get("pid") or _went_on_elsewhere(path))
     if own and state in ("finished", "stopped", "failed"):
         return state, str(error) if error else None
     message = _last_words(path)
     return ("failed", message) if message else ("interrupted", None)
 
 
-def _locked(path: Path) -> bool:
-    """Whether a process that was not started here, from the shell say, trains in the folder."""
-    if (path / PROCESS_FILE).exists():
+def _went_on_elsewhere(path: Path) -> bool:
+    """Whether the status was written after the run's last process here began."""
+    try:
+        return (path / "status.json").stat().st_mtime_ns > (path / PROCESS_FILE).stat().st_mtime_ns
+    except OSError:
         return False
+
+
+def _locked(path: Path) -> bool:
+    """Whether a process trains in the folder, one started from the shell, say."""
     try:
         with open(path / ".lock") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

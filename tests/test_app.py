@@ -461,7 +461,7 @@ def test_a_look_never_chooses_a_run_nor_leaves_the_one_that_is_shown(empty):
     write_run(empty, "newer")
     (empty / "runs" / "newer" / "job.json").write_text('{"title": "newer", "created": 2}')
     for chosen, shown in ((None, "one"), ("newer", "newer"), ("one", "one"), ("gone", "one")):
-        said, runs, drawn, *_ = watch.look(chosen, drawn)
+        _, runs, drawn, *_ = watch.look(chosen, drawn)
         assert (drawn["chosen"], drawn["name"]) == (chosen, shown)
         assert "value" not in runs.constructor_args if isinstance(runs, gr.Radio) else runs == gr.skip()
 

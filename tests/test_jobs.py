@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -182,6 +184,52 @@ def test_states_are_told_by_locks_and_not_by_process_ids(runs):
         (folder / "stop").touch()
         assert jobs.read_run("a").state == "stopping"
     assert jobs.read_run("a").step == 4
+
+
+def test_a_run_that_the_shell_goes_on_with_is_running_and_then_what_that_left(runs):
+    folder = write_run(runs, "a")
+    (folder / ".process").write_text(json.dumps({"pid": 1, "phase": "started"}))
+    os.utime(folder / ".process", ns=(10**18, 10**18))
+    (folder / "status.json").write_text(json.dumps({"state": "running", "step": 4, "steps": 10, "pid": 2}))
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert jobs.read_run("a").state == "running"
+        with pytest.raises(ValueError, match="is running; stop it before deleting"):
+            jobs.delete("a")
+    assert jobs.read_run("a").state == "interrupted"
+    (folder / "status.json").write_text(json.dumps({"state": "finished", "step": 10, "steps": 10, "pid": 2}))
+    assert jobs.read_run("a").state == "finished"
+    os.utime(folder / "status.json", ns=(10**17, 10**17))  # of a run before the process
+    assert jobs.read_run("a").state == "interrupted"
+
+
+def test_a_run_that_prepares_is_gone_when_it_is_stopped(runs, monkeypatch, tmp_path):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "empty"))  # all of its pictures have to be drawn
+    run = jobs.start(DistillConfig(StudentConfig("narrow_resnet", 64, 50), "emoji-clutter").to_dict(), "Draws first")
+    wait(run.name, "running", seconds=60)
+    jobs.stop(run.name)
+    assert jobs.read_run(run.name).state == "stopped"
+    with open(run.path / ".process") as file:  # nobody holds it
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert not (run.path / "metrics.jsonl").exists()
+
+
+def test_a_process_that_does_not_listen_is_killed(runs):
+    folder = write_run(runs, "deaf")
+    deaf = (
+        "import fcntl, json, os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "file = open(sys.argv[1], 'w')\n"
+        "fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "print(json.dumps({'pid': os.getpid(), 'phase': 'started'}), file=file, flush=True)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(100)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", deaf, folder / ".process"], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        jobs.stop("deaf")
+        assert process.wait(timeout=5) == -signal.SIGKILL
+    assert jobs.read_run("deaf").state == "stopped"
 
 
 @pytest.mark.parametrize(
