@@ -59,6 +59,12 @@ def available_memory(device: torch.device) -> int | None:
     return min(amounts, default=None)
 
 
+def has_room(device: torch.device, needed: int) -> bool:
+    """Whether `needed` bytes leave more than half of what the device has free to others, as far as it says."""
+    available = available_memory(device)
+    return available is None or needed < available / 2
+
+
 def _processor() -> str:
     with contextlib.suppress(OSError):  # Linux alone has this file
         for line in Path("/proc/cpuinfo").read_text().splitlines():
