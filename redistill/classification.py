@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,5 +135,9 @@ def batch_rows(count: int, batch_size: int, step: int, seed: int) -> Tensor:
     """Indices of the images of training step `step`: every epoch is its own shuffle, without a smaller last batch."""
     batch_size = min(batch_size, count)
     epoch, place = divmod(step, count // batch_size)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 7919 + epoch))
-    return order[place * batch_size : (place + 1) * batch_size]
+    return _shuffled(count, seed * 7919 + epoch)[place * batch_size : (place + 1) * batch_size]
+
+
+@lru_cache(maxsize=2)  # the epoch of a run; ImageNet's takes as long to draw as a step
+def _shuffled(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))

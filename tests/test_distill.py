@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from redistill import checkpoint, classification
+from redistill.classification import batch_rows
 from redistill.config import DistillConfig
 from redistill.distill import distill
 from redistill.feature_losses import FEATURE_LOSSES
@@ -393,6 +394,17 @@ def test_metrics_survive_a_cut_line(tmp_path):
 def test_settings_are_checked(values, tmp_path):
     with pytest.raises(ValueError):
         next(distill(DistillConfig.from_dict(small().to_dict() | values), tmp_path))
+
+
+def test_rows_of_an_epoch_are_its_own_shuffle_drawn_once(monkeypatch):
+    drawn = []
+    randperm = torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda *args, **kwargs: drawn.append(args) or randperm(*args, **kwargs))
+    rows = [batch_rows(1001, 100, step, seed=3) for step in range(20)]
+    assert len(drawn) == 2
+    for epoch in range(2):
+        order = randperm(1001, generator=torch.Generator().manual_seed(3 * 7919 + epoch))
+        assert torch.equal(torch.cat(rows[10 * epoch : 10 * epoch + 10]), order[:1000])
 
 
 def test_learning_rate_follows_its_schedule():
