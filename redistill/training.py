@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import classification, diffusion
+from . import classification, devices, diffusion
 from .config import DistillConfig, check_teacher
 from .devices import check_device, prefers_speed
 from .measure import training_peak
@@ -73,6 +74,12 @@ class NotFiniteError(ValueError):
             f"{what} not finite at step {step}, so the run stops with the last good state kept; "
             "lower the learning rate or the loss weights."
         )
+
+
+def memory_told(config: DistillConfig, device: torch.device) -> AbstractContextManager[None]:
+    """A block that trains, where the end of the device's memory becomes a ValueError with the remedy."""
+    doing = f"Training with {config.batch_size} images of {config.student.image_size} px a step"
+    return devices.memory_told(device, doing, "lower the batch size, or choose smaller images or a smaller network")
 
 
 def prepare(

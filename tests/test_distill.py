@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from redistill import checkpoint, classification
+from redistill.__main__ import main
 from redistill.classification import batch_rows
 from redistill.config import DistillConfig
 from redistill.distill import distill
@@ -321,6 +322,23 @@ def test_an_unwritable_folder_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written"):
         next(distill(small(), tmp_path / "file" / "run"))
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_device_without_memory_is_one_sentence(tmp_path, monkeypatch, capsys, error):
+    def exhausted(*arguments):
+        raise error
+
+    monkeypatch.setattr(classification, "losses", exhausted)
+    (tmp_path / "config.json").write_text(json.dumps(small().to_dict()))
+    assert main(["train", "--config", str(tmp_path / "config.json"), "--run-dir", str(tmp_path / "run")]) == 1
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "Training with 16 images of 32 px a step needs more memory than the" in told
+    assert told.endswith("had left; lower the batch size, or choose smaller images or a smaller network.")
+    status = read_json(tmp_path / "run" / "status.json")
+    assert status["state"] == "failed" and told == f"redistill: {status['error']}"
 
 
 def test_a_full_disk_is_reported_and_nothing_half_written_stays(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from redistill import devices
 from redistill import estimate as module
 from redistill.__main__ import main
 from redistill.config import DistillConfig
@@ -63,7 +64,8 @@ def test_an_estimate_is_made_of_measured_parts_and_its_peak_is_the_run_s(tmp_pat
 
 def test_what_does_not_fit_is_told(monkeypatch):
     assert estimate(small(), steps=1).fits
-    monkeypatch.setattr(module, "available_memory", lambda device: 1_000_000)
+    for place in (module, devices):
+        monkeypatch.setattr(place, "available_memory", lambda device: 1_000_000)
     found = estimate(small(), steps=1)
     assert not found.fits and found.to_dict()["available_bytes"] == 1_000_000
 
@@ -71,7 +73,7 @@ def test_what_does_not_fit_is_told(monkeypatch):
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(module, "train_step", exhausted)
-    with pytest.raises(ValueError, match=r"8 images needs more than the 1,000,000 bytes .* lower the batch size"):
+    with pytest.raises(ValueError, match=r"8 images .* than the 1,000,000 bytes .* lower the batch size, or choose"):
         estimate(small(), steps=1)
     with pytest.raises(ValueError, match="steps is 0"):
         estimate(small(), steps=0)
