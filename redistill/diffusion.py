@@ -166,7 +166,7 @@ def _prediction_loss(problem: Problem, model: nn.Module, split: Split) -> float:
     rounds = _rounds(len(split))
     with eval_mode(model):
         for number in range(rounds):
-            generator = torch.Generator(problem.device).manual_seed(number)
+            generator = torch.Generator().manual_seed(number)  # on the CPU: the same noise on every device
             for batch in split.images.split(JUDGING_BATCH):
                 images = _augmented(problem, batch.to(problem.device), generator, problem.augmentation)
                 noisy, times, target = _noised(problem, images, generator)
@@ -183,9 +183,9 @@ def _augmented(problem: Problem, images: Tensor, generator: torch.Generator, kin
 def _noised(problem: Problem, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Noisy images, their times, and what the network is to predict from them."""
     scheduler = problem.scheduler
-    noise = torch.randn(images.shape, generator=generator, device=problem.device)
+    noise = torch.randn(images.shape, generator=generator, device=generator.device).to(images.device)
     steps = scheduler.config.num_train_timesteps
-    times = torch.randint(steps, (len(images),), generator=generator, device=problem.device)
+    times = torch.randint(steps, (len(images),), generator=generator, device=generator.device).to(images.device)
     noisy = scheduler.add_noise(images, noise, times)
     if problem.config.prediction_type == "v_prediction":
         return noisy, times, scheduler.get_velocity(images, noise, times)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.models.unets.unet_2d import UNet2DOutput
 
-from redistill import checkpoint, classification
+from redistill import checkpoint, classification, diffusion
 from redistill.__main__ import main
 from redistill.classification import batch_rows
 from redistill.config import DistillConfig
@@ -260,6 +261,26 @@ def test_diffusion_run(tmp_path):
     assert (tmp_path / "student" / "samples" / "step-000002.png").stat().st_size > 1000
     model = checkpoint.load(tmp_path / "student" / "student")
     assert len(red_modules(model)) == 10 and tuple(model.config.pooling_strides) == (2, 2, 2, 1)
+
+
+def test_noise_and_times_of_judging_are_the_same_on_every_device(monkeypatch):
+    config = small(student=StudentConfig("unet_small", 32, red=None), dataset="emoji-faces")
+    problem = diffusion.prepare(config, None, None, torch.device("cpu"))
+    monkeypatch.setattr(diffusion.F, "mse_loss", lambda output, target: torch.zeros(()))
+    noised, drawn, generators = diffusion._noised, [], []
+
+    def noted(problem, images, generator):
+        drawn.append(noised(problem, images, generator))
+        generators.append(generator.get_state())
+        return drawn[-1]
+
+    monkeypatch.setattr(diffusion, "_noised", noted)
+    model = torch.nn.Module()
+    model.forward = lambda noisy, times: UNet2DOutput(noisy)
+    for device in (torch.device("cpu"), torch.device("meta")):
+        diffusion.validate(replace(problem, device=device), model)
+        assert {value.device for values in drawn[-8:] for value in values} == {device}
+    assert len(generators) == 16 and all(map(torch.equal, generators[:8], generators[8:]))
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path):
