@@ -190,12 +190,13 @@ def measured_step(config: DistillConfig, task: Any, problem: Any, state: Trainin
 
 
 def held_tensors(problem: Any, state: TrainingState) -> list[Tensor]:
-    """All that is in memory between two steps: networks, adapters, optimizer state, data, the best weights so far."""
+    """All that is on the run's device between two steps: networks, adapters, optimizer state, data, best weights."""
     modules = (state.model, state.averaged, state.adapters, problem.teacher)
     tensors = [tensor for module in modules if module is not None for tensor in module.state_dict().values()]
     tensors += [value for state in state.optimizer.state.values() for value in state.values()]
     tensors += [tensor for split in (problem.train, problem.validation) for tensor in (split.images, split.labels)]
-    return [tensor for tensor in (*tensors, *state.best.values()) if isinstance(tensor, Tensor)]
+    tensors = [tensor for tensor in (*tensors, *state.best.values()) if isinstance(tensor, Tensor)]
+    return [tensor for tensor in tensors if tensor.device.type == problem.device.type]
 
 
 def learning_rate(config: DistillConfig, step: int) -> float:
