@@ -10,7 +10,7 @@ from test_unet import TINY
 from torch import nn
 
 from benchmarks import sampling
-from benchmarks.distill import cases
+from benchmarks.distill import cases, turn_steps
 from benchmarks.distill import summary as distill_summary
 from benchmarks.exactness import Count
 from benchmarks.maps import nearness
@@ -181,3 +181,7 @@ def test_cases_of_the_step_benchmark_can_be_trained(tmp_path):
     assert [case.name for case in found] == ["mobilenet_v2", "ddpm_unet", "narrow_resnet"]
     for case in found:
         check_teacher(case.config)
+    cpu, cuda = torch.device("cpu"), torch.device("cuda:1")
+    assert [turn_steps(case, cpu, quick) for case in found for quick in (False, True)] == [4, 2, 1, 1, 2, 1]
+    assert {turn_steps(case, cuda, quick=False) for case in found} == {200}
+    assert 8 < turn_steps(found[0], cuda, quick=True) < 200
