@@ -17,7 +17,7 @@ from typing import Any
 
 from . import checkpoint
 from .config import DistillConfig
-from .devices import describe_device
+from .devices import check_device, describe_device
 from .evaluate import count_parameters, inference_peaks
 from .parallel import STOP, Processes, StoppedElsewhere, join
 from .run import RunFolder
@@ -26,6 +26,7 @@ from .training import (
     check_weights,
     learning_rate,
     measured_step,
+    memory_told,
     prepare,
     train_step,
 )
@@ -68,7 +69,8 @@ def _lead(config: DistillConfig, run: RunFolder, processes: Processes, device: s
     try:
         stop_file.unlink(missing_ok=True)
         run.write_status("running", step, config.steps)
-        with contextlib.closing(_train(config, run, processes, device)) as records:
+        records = _train(config, run, processes, device)
+        with memory_told(config, check_device(device)), contextlib.closing(records):
             for record in records:
                 step = record["step"]
                 yield record
@@ -89,11 +91,12 @@ def _lead(config: DistillConfig, run: RunFolder, processes: Processes, device: s
 
 def _follow(config: DistillConfig, processes: Processes, device: str) -> Iterator[dict[str, Any]]:
     """Take every step that the main process takes."""
-    task, problem, state = prepare(config, processes, device)
-    processes.agree()
-    state.load_state_dict(processes.broadcast(None))
-    while state.step < config.steps:
-        yield _advance(config, task, problem, state)
+    with memory_told(config, check_device(device)):
+        task, problem, state = prepare(config, processes, device)
+        processes.agree()
+        state.load_state_dict(processes.broadcast(None))
+        while state.step < config.steps:
+            yield _advance(config, task, problem, state)
 
 
 def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: str) -> Iterator[dict[str, Any]]:

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.models.unets.unet_2d import UNet2DOutput
 
-from redistill import checkpoint, classification
+from redistill import checkpoint, classification, diffusion
+from redistill.__main__ import main
+from redistill.classification import batch_rows
 from redistill.config import DistillConfig
 from redistill.distill import distill
 from redistill.feature_losses import FEATURE_LOSSES
@@ -261,6 +264,26 @@ def test_diffusion_run(tmp_path):
     assert len(red_modules(model)) == 10 and tuple(model.config.pooling_strides) == (2, 2, 2, 1)
 
 
+def test_noise_and_times_of_judging_are_the_same_on_every_device(monkeypatch):
+    config = small(student=StudentConfig("unet_small", 32, red=None), dataset="emoji-faces")
+    problem = diffusion.prepare(config, None, None, torch.device("cpu"))
+    monkeypatch.setattr(diffusion.F, "mse_loss", lambda output, target: torch.zeros(()))
+    noised, drawn, generators = diffusion._noised, [], []
+
+    def noted(problem, images, generator):
+        drawn.append(noised(problem, images, generator))
+        generators.append(generator.get_state())
+        return drawn[-1]
+
+    monkeypatch.setattr(diffusion, "_noised", noted)
+    model = torch.nn.Module()
+    model.forward = lambda noisy, times: UNet2DOutput(noisy)
+    for device in (torch.device("cpu"), torch.device("meta")):
+        diffusion.validate(replace(problem, device=device), model)
+        assert {value.device for values in drawn[-8:] for value in values} == {device}
+    assert len(generators) == 16 and all(map(torch.equal, generators[:8], generators[8:]))
+
+
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path):
     config = small(learning_rate=1e30, optimizer="sgd", grad_clip=0.0, schedule="constant", save_every=1, steps=30)
     with pytest.raises(ValueError, match="lower the learning rate"):
@@ -321,6 +344,23 @@ def test_an_unwritable_folder_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written"):
         next(distill(small(), tmp_path / "file" / "run"))
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_device_without_memory_is_one_sentence(tmp_path, monkeypatch, capsys, error):
+    def exhausted(*arguments):
+        raise error
+
+    monkeypatch.setattr(classification, "losses", exhausted)
+    (tmp_path / "config.json").write_text(json.dumps(small().to_dict()))
+    assert main(["train", "--config", str(tmp_path / "config.json"), "--run-dir", str(tmp_path / "run")]) == 1
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "Training with 16 images of 32 px a step needs more memory than the" in told
+    assert told.endswith("had left; lower the batch size, or choose smaller images or a smaller network.")
+    status = read_json(tmp_path / "run" / "status.json")
+    assert status["state"] == "failed" and told == f"redistill: {status['error']}"
 
 
 def test_a_full_disk_is_reported_and_nothing_half_written_stays(tmp_path, monkeypatch):
@@ -394,6 +434,17 @@ def test_metrics_survive_a_cut_line(tmp_path):
 def test_settings_are_checked(values, tmp_path):
     with pytest.raises(ValueError):
         next(distill(DistillConfig.from_dict(small().to_dict() | values), tmp_path))
+
+
+def test_rows_of_an_epoch_are_its_own_shuffle_drawn_once(monkeypatch):
+    drawn = []
+    randperm = torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda *args, **kwargs: drawn.append(args) or randperm(*args, **kwargs))
+    rows = [batch_rows(1001, 100, step, seed=3) for step in range(20)]
+    assert len(drawn) == 2
+    for epoch in range(2):
+        order = randperm(1001, generator=torch.Generator().manual_seed(3 * 7919 + epoch))
+        assert torch.equal(torch.cat(rows[10 * epoch : 10 * epoch + 10]), order[:1000])
 
 
 def test_learning_rate_follows_its_schedule():

@@ -24,6 +24,7 @@ from redistill.presets import PRESETS
 from redistill.red import red_modules
 from redistill.sampling import sample
 from redistill.student import StudentConfig
+from redistill.teachers import load_teacher
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ID = "google/ddpm-tiny-16"
@@ -146,6 +147,15 @@ def test_a_student_is_distilled_from_it_on_its_own_schedule(tmp_path, monkeypatc
     assert {name: schedule[name] for name in SCHEDULE} == SCHEDULE
     with pytest.raises(ValueError, match="predicts 'epsilon', the student 'v_prediction'; set prediction_type to"):
         check_teacher(dataclasses.replace(config, prediction_type="v_prediction"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_teach_in_fp32(tmp_path, dtype):
+    folder = saved_ddpm(tmp_path / "theirs")
+    load_unet(folder).to(dtype).save_pretrained(folder / "unet")
+    teacher = load_teacher(f"ddpm:{folder}")
+    assert {parameter.dtype for parameter in teacher.parameters()} == {torch.float32}
+    assert teacher(torch.zeros(1, 3, 32, 32), 5).sample.dtype == torch.float32
 
 
 @pytest.mark.parametrize("teacher", ["emoji-clutter-teacher", "torchvision:resnet18"])
