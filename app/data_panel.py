@@ -17,7 +17,7 @@ from redistill.ghost import weightless
 from redistill.hub_sets import check_hub_id
 from redistill.student import StudentConfig, build_student
 from redistill.torchvision_sets import is_here
-from redistill.unpack import list_uploads, unpack_zip
+from redistill.unpack import left_out, list_uploads, say_left_out, unpack_zip
 
 from . import jobs
 from .folderbutton import FolderButton
@@ -71,7 +71,8 @@ def take_hub_id(text: Any) -> tuple[str | None, str]:
 def offered(student: StudentConfig, also: str | None = None) -> list[tuple[str, str]]:
     """Data sets that a student can learn from as (title, value): named ones, uploads, and those of one's own runs."""
     task = "classification" if student.task == "classification" else "generation"
-    own = [f"upload:{name}" for name in list_uploads()] + sorted(_of_runs())
+    own = [name for name in _uploads() if _suits(name, task)]
+    own += sorted(name for name in _of_runs() if not name.startswith("upload:"))
     names = [spec.name for spec in DATASETS.values() if task in spec.tasks]
     names += [name for name in dict.fromkeys([*own, *filter(None, [also])]) if name not in DATASETS]
     return [(title(name), name) for name in names]
@@ -113,6 +114,11 @@ def fit(student: StudentConfig, name: Any, image_size: Any = None) -> StudentCon
         sides = f"{sizes[0]} to {sizes[-1]}" if isinstance(sizes, range) else f"one of {list(sizes)}"
         raise ValueError(f"{title(spec.name)} has no pictures of {str(size)[:20]} px; expected {sides}.")
     classes = None if student.task == "diffusion" else spec.num_classes
+    if classes == 1 and name not in DATASETS:
+        raise ValueError(
+            f"{title(spec.name)} has one class only, so no classifier can learn from it; put the pictures of each "
+            "class into a folder of its own, or choose a diffusion student."
+        )
     fitted = dataclasses.replace(student, image_size=size, num_classes=classes)
     check_data(fitted, spec)
     with weightless():
@@ -129,6 +135,13 @@ def show_pictures(name: Any) -> str:
         return notice("", str(error))
 
 
+def said_of(name: str) -> str:
+    """What there is to say about pictures that were chosen, as HTML: which ones of an upload are left out."""
+    kind, _, upload = name.partition(":")
+    words = say_left_out(left_out(upload)) if kind == "upload" else ""
+    return notice("", words, kind="hint") if words else ""
+
+
 def is_present(name: str) -> bool:
     """Whether a named data set needs no download: it is drawn here, or its files lie in the data folder."""
     return name in EMBEDDED or is_here(name)
@@ -136,9 +149,20 @@ def is_present(name: str) -> bool:
 
 def _of_runs() -> set[str]:
     """What one's own runs have learnt from, beside the named sets and what is gone."""
-    names = {str(run.config.get("dataset")) for run in jobs.list_runs()}
-    present = {f"upload:{name}" for name in list_uploads()}
-    return {name for name in names if name.startswith(("hub:", "folder:")) or name in present}
+    names, uploads = {str(run.config.get("dataset")) for run in jobs.list_runs()}, _uploads()
+    return {name for name in names if name.startswith(("hub:", "folder:")) or name in uploads}
+
+
+def _uploads() -> list[str]:
+    return [f"upload:{name}" for name in list_uploads()]
+
+
+def _suits(upload: str, task: str) -> bool:
+    """Whether an upload is for a task; one that cannot be read, from an earlier version, is for none."""
+    try:
+        return task in _look_into(upload).tasks
+    except (ValueError, OSError):
+        return False
 
 
 def _known(name: str) -> str:
@@ -146,7 +170,7 @@ def _known(name: str) -> str:
     return name
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=256)
 def _look_into(name: str) -> DatasetSpec:
     """Uploads never change, and sets of the Hub hardly ever while the app runs."""
     return find_dataset(name)

@@ -40,7 +40,7 @@ class DistillTab:
     panel: WatchPanel
 
 
-def build(tab: gr.Tab) -> DistillTab:
+def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     """Lay the tab out inside the current Blocks context and connect its events."""
     config = PRESETS[FIRST_PRESET].config
     student = gr.State(config.student.to_dict())
@@ -88,6 +88,8 @@ def build(tab: gr.Tab) -> DistillTab:
     fields["feature_loss"].input(run_form.published_weight, fields["feature_loss"], fields["feature_weight"], **QUIET)
     for event in (tab.select, data.dataset.change):
         event(data_panel.show_pictures, data.dataset, panel.pictures, show_progress="hidden", api_visibility="private")
+    for event in (page.load, tab.select):
+        event(offer_data, [student, data.dataset], data.dataset, **QUIET)
     return DistillTab(shown=shown, change=change, panel=panel)
 
 
@@ -188,7 +190,17 @@ def take_data(student: Any, dataset: Any, image_size: Any = None) -> list[Any]:
     except ValueError as error:
         return [gr.skip(), gr.skip(), notice("", str(error)), gr.skip(), gr.skip(), gr.skip()]
     pictures = gr.Radio(choices=data_panel.offered(fitted, also=dataset), value=dataset)
-    return [fitted.to_dict(), student_form.card(fitted), "", pictures, fitted.image_size, teachers]
+    said = data_panel.said_of(dataset)
+    return [fitted.to_dict(), student_form.card(fitted), said, pictures, fitted.image_size, teachers]
+
+
+def offer_data(student: Any, dataset: Any) -> Any:
+    """The pictures there are by now, for a page that opens: other pages may have brought some in."""
+    try:
+        also = dataset if isinstance(dataset, str) else None
+        return gr.Radio(choices=data_panel.offered(run_form.read_student(student), also=also))
+    except ValueError:
+        return gr.skip()
 
 
 def take_brought(student: Any, dataset: Any, said: Any) -> list[Any]:
