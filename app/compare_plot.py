@@ -9,6 +9,7 @@ from typing import Any
 
 from . import plots
 from .results import OWN, Result, pareto_front
+from .wording import seeds_text
 
 _Part = dict[str, Any]
 TEACHER_KIND = "teacher"
@@ -130,7 +131,7 @@ def _hover(result: Result, is_best: bool) -> str:
     lines = [f"<b>{escape(result.title)}</b>", score_text(result), f"peak {plots.format_bytes(result.peak_bytes)}"]
     if result.figures.get("parameters"):
         lines.append(f"{plots.format_count(result.figures['parameters'])} parameters")
-    lines.append(f"seed{'s' if len(result.seeds) > 1 else ''} {', '.join(map(str, result.seeds))}, {result.origin}")
+    lines.append(f"{seeds_text(result.seeds)}, {result.origin}")
     if result.is_tested:
         lines.append("on the front" if is_best else "another one is as small and better")
     return "<br>".join(lines)

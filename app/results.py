@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -42,7 +43,7 @@ class Result:
     is_tested: bool  # whether `score` is the test figure
     spread: float = 0.0  # of `score`: half its range over the seeds
     seeds: tuple[int, ...] = ()
-    figures: Mapping[str, Any] = field(default_factory=dict)  # of the final record
+    figures: Mapping[str, Any] = field(default_factory=dict)  # of the final record; of several: `over_seeds`
 
     @property
     def group(self) -> str:
@@ -136,8 +137,25 @@ def _study_result(row: Mapping[str, Any]) -> Result:
         is_tested=True,
         spread=float(row["spread"]),
         seeds=tuple(run["config"]["seed"] for run in runs),
-        figures=runs[0]["final"],
+        figures=over_seeds([run["final"] for run in runs]),
     )
+
+
+def over_seeds(finals: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures of several seeds as one record: means, bytes in whole ones, and the median of the training time.
+
+    The time is that of a clock on the wall: one run beside other work would decide the mean. What is no number is
+    the first seed's.
+    """
+    found = dict(finals[0])
+    for name in found:
+        values = [number for final in finals if (number := _number(final.get(name))) is not None]
+        if len(set(values)) < 2:
+            continue
+        found[name] = statistics.median(values) if name == "seconds" else statistics.mean(values)
+        if name.endswith("_bytes"):
+            found[name] = round(found[name])
+    return found
 
 
 def _own_result(run: jobs.Run) -> Result | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redistill.config import DistillConfig
@@ -104,7 +104,12 @@ def run_title(config: DistillConfig) -> str:
     return f"{describe_student(config.student)} · {learning_sources(config)} · seed {config.seed}"
 
 
-def run_sentences(config: DistillConfig) -> list[str]:
+def seeds_text(seeds: Sequence[int]) -> str:
+    """ "seed 0" or "seeds 0, 1, 2"."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def run_sentences(config: DistillConfig, seeds: Sequence[int]) -> list[str]:
     """The settings that matter most, as short sentences; what a run does not use is left out."""
     student = config.student
     strides = join_strides(student.strides)
@@ -117,7 +122,7 @@ def run_sentences(config: DistillConfig) -> list[str]:
     start = f"{INIT_LABELS[config.init]} weights"
     rate = f"{config.optimizer.upper() if config.optimizer == 'sgd' else 'AdamW'}, learning rate "
     rate += f"{plots.format_number(config.learning_rate)}, {config.schedule} schedule"
-    found.append(f"{batches} of {config.dataset}, from {start}; {rate}; seed {config.seed}.")
+    found.append(f"{batches} of {config.dataset}, from {start}; {rate}; {seeds_text(seeds)}.")
     return found
 
 

@@ -12,7 +12,7 @@ from made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 
 from app import compare, compare_view, distill, run_form
 from app.compare_plot import plane_figure
-from app.result_table import result_rows
+from app.result_table import MEANS, result_rows
 from redistill.presets import CLUTTER_TEACHER
 
 HOSTILE = [None, [], {}, "", "<script>", -1, math.nan, {"a": {"b": []}}]
@@ -110,6 +110,19 @@ def test_a_point_and_a_row_choose_a_result_and_two_are_compared(some):
     assert differs.index("93.0 %") < differs.index("90.0 %")
     assert compare.keep_chosen("emoji-clutter", "run:bad", kept)[0] is None
     assert compare.show_group("emoji-faces, v-prediction")[:2] == [None, None]
+
+
+def test_a_result_of_several_seeds_names_them_all():
+    mean = dataclasses.replace(result("study", 65536, 0.93), spread=0.01, seeds=(0, 1, 2))
+    one = result("one", 65536, 0.9)
+    assert "seeds 0, 1, 2." in compare_view.chosen_card(mean) and "seed 0." in compare_view.chosen_card(one)
+    differs = compare_view.difference(mean, one)
+    assert "<td>0, 1, 2</td><td>0</td>" in differs and MEANS in differs
+    assert MEANS not in compare_view.difference(one, dataclasses.replace(one, key="two"))
+    table = result_rows([mean, one], None)
+    head, *lines = table["csv"]
+    assert [line[head.index("Seed")] for line in lines] == ["0, 1, 2", "0"]
+    assert table["note"] == MEANS and result_rows([one], None)["note"] == ""
 
 
 def test_names_in_the_texts_are_escaped():

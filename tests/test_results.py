@@ -86,13 +86,31 @@ def test_rows_of_the_study_are_results(places, tmp_path):
     assert study_results(tmp_path / "bad.json") == []
 
 
+def test_figures_of_several_seeds_are_means_and_the_time_their_median():
+    finals = [
+        {"kind": "final", "validation_accuracy": score, "seconds": time, "parameters": 7, "measured_peak_bytes": size}
+        for score, time, size in ((0.90, 600.0, 1000), (0.93, 4000.0, 1001), (0.96, 700.0, 1003))
+    ]
+    found = results.over_seeds(finals)
+    assert found["validation_accuracy"] == pytest.approx(0.93) and found["seconds"] == 700.0
+    assert (found["parameters"], found["kind"]) == (7, "final")
+    assert found["measured_peak_bytes"] == 1001 and isinstance(found["measured_peak_bytes"], int)
+    assert results.over_seeds(finals[:1]) == finals[0]
+
+
 def test_settings_in_words():
-    sentences = " ".join(wording.run_sentences(RED_KD))
-    for part in ("strides 4·1·2·2·1, RED blocks", "RED 1 (cosine), KD 0.2 (temperature 4)", "660 steps of 128 images"):
+    sentences = " ".join(wording.run_sentences(RED_KD, (0, 1)))
+    for part in (
+        "strides 4·1·2·2·1, RED blocks",
+        "RED 1 (cosine), KD 0.2 (temperature 4)",
+        "660 steps of 128 images",
+        "seeds 0, 1.",
+    ):
         assert part in sentences
     assert "from the teacher’s weights" in sentences
-    alone = " ".join(wording.run_sentences(dataclasses.replace(TEACHER, train_limit=500, optimizer="sgd")))
-    assert "pictures alone" in alone and "out of the first 500" in alone and "SGD" in alone and "own strides" in alone
+    alone = " ".join(wording.run_sentences(dataclasses.replace(TEACHER, train_limit=500, optimizer="sgd"), (3,)))
+    for part in ("pictures alone", "out of the first 500", "SGD", "own strides", "seed 3."):
+        assert part in alone
     assert wording.learning_sources(dataclasses.replace(RED_KD, red_weight=0.0, feature_loss="at")) == (
         "KD + Attention transfer"
     )
