@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from functools import lru_cache
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -23,6 +22,7 @@ from . import jobs
 from .folderbutton import FolderButton
 from .fragments import notice, picture_strip
 from .liveradio import LiveRadio
+from .wording import dataset_title
 
 SAMPLES = 8  # pictures shown of a data set
 ZIP_FILE = "Upload a zip file"
@@ -75,17 +75,7 @@ def offered(student: StudentConfig, also: str | None = None) -> list[tuple[str, 
     own += sorted(name for name in _of_runs() if not name.startswith("upload:"))
     names = [spec.name for spec in DATASETS.values() if task in spec.tasks]
     names += [name for name in dict.fromkeys([*own, *filter(None, [also])]) if name not in DATASETS]
-    return [(title(name), name) for name in names]
-
-
-def title(name: str) -> str:
-    """A data set in a list: an upload by the name of its file, one of the Hub by its id."""
-    kind, _, rest = name.partition(":")
-    if kind == "upload":
-        return f"{rest.rpartition('-')[0]} (uploaded)"
-    if kind == "hub":
-        return f"{rest} (Hub)"
-    return Path(rest).name if kind == "folder" else name
+    return [(dataset_title(name), name) for name in names]
 
 
 def look_up(name: Any) -> DatasetSpec:
@@ -112,11 +102,11 @@ def fit(student: StudentConfig, name: Any, image_size: Any = None) -> StudentCon
     if not isinstance(size, int) or size not in spec.image_sizes:
         sizes = spec.image_sizes
         sides = f"{sizes[0]} to {sizes[-1]}" if isinstance(sizes, range) else f"one of {list(sizes)}"
-        raise ValueError(f"{title(spec.name)} has no pictures of {str(size)[:20]} px; expected {sides}.")
+        raise ValueError(f"{dataset_title(spec.name)} has no pictures of {str(size)[:20]} px; expected {sides}.")
     classes = None if student.task == "diffusion" else spec.num_classes
     if classes == 1 and name not in DATASETS:
         raise ValueError(
-            f"{title(spec.name)} has one class only, so no classifier can learn from it; put the pictures of each "
+            f"{dataset_title(name)} has one class only, so no classifier can learn from it; put the pictures of each "
             "class into a folder of its own, or choose a diffusion student."
         )
     fitted = dataclasses.replace(student, image_size=size, num_classes=classes)
@@ -182,13 +172,13 @@ def _card(name: str) -> str:
     split = load_split(name, "train", spec.default_size, limit=SAMPLES)
     images = shrink(split.images, spec.default_size)
     names = [spec.class_names[label] for label in split.labels.tolist()]
-    return picture_strip(list(images), names, title(name), spec.attribution, _facts(spec))
+    return picture_strip(list(images), names, dataset_title(name), spec.attribution, _facts(spec))
 
 
 def _absent(spec: DatasetSpec) -> str:
     """The card of a set that is still to be downloaded."""
     words = f"{escape(spec.description)} It is not on this machine yet: a run downloads it when it starts."
-    return picture_strip([], [], title(spec.name), spec.attribution, f"{_facts(spec)}<br>{words}")
+    return picture_strip([], [], dataset_title(spec.name), spec.attribution, f"{_facts(spec)}<br>{words}")
 
 
 def _facts(spec: DatasetSpec) -> str:

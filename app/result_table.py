@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -124,8 +125,12 @@ def result_rows(results: Sequence[Result], chosen: str | None) -> dict[str, Any]
         "rows": [_row(result, result.key in best, result.key == chosen) for result in results],
         "note": MEANS if any(len(result.seeds) > 1 for result in results) else "",
         "csv": _csv(results),
-        "file": f"redistill-{results[0].group.replace(', ', '-')}" if results else "redistill",
+        "file": _file_name(results[0].group_title) if results else "redistill",
     }
+
+
+def _file_name(group: str) -> str:
+    return f"redistill-{re.sub('[^a-z0-9]+', '-', group.lower()).strip('-')}"
 
 
 def seed_row(result: Result) -> dict[str, str]:

@@ -23,7 +23,7 @@ from redistill.student import StudentConfig, build_student
 from . import jobs
 from .choices import shipped_title
 from .study import study
-from .wording import learning_sources
+from .wording import dataset_title, learning_sources
 
 STUDY_FILE = "study.json"  # among the shipped checkpoints, written by `python -m benchmarks.accuracy --json`
 OWN, READY = "own run", "ready-made"
@@ -48,9 +48,15 @@ class Result:
     @property
     def group(self) -> str:
         """Results of one group can be compared: same pictures, same figure."""
-        if self.is_classifier:
-            return self.config.dataset
-        return f"{self.config.dataset}, {self.config.prediction_type.replace('_', '-')}"
+        return self._of_figure(self.config.dataset)
+
+    @property
+    def group_title(self) -> str:
+        """The group as it is called on the page."""
+        return self._of_figure(dataset_title(self.config.dataset))
+
+    def _of_figure(self, pictures: str) -> str:
+        return pictures if self.is_classifier else f"{pictures}, {self.config.prediction_type.replace('_', '-')}"
 
     @property
     def is_classifier(self) -> bool:
@@ -96,10 +102,11 @@ def pareto_front(results: Iterable[Result]) -> list[Result]:
     return sorted(front.values(), key=lambda result: result.peak_bytes)
 
 
-def groups(results: Sequence[Result]) -> list[str]:
-    """Names of the groups, the one with the most results first."""
+def groups(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """Groups that have a score to show as (title, name), the one with the most results first."""
     names = [result.group for result in results]
-    return sorted(set(names), key=lambda name: (-names.count(name), name))
+    found = {(result.group_title, result.group) for result in results if result.score is not None}
+    return sorted(found, key=lambda group: (-names.count(group[1]), group))
 
 
 def study_results(path: Path | None = None) -> list[Result]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from redistill.config import DistillConfig
@@ -68,6 +69,16 @@ STUDENT_LABELS = {
 }
 
 
+def dataset_title(name: str) -> str:
+    """A data set in a list: an upload by the name of its file, one of the Hub by its id."""
+    kind, _, rest = name.partition(":")
+    if kind == "upload":
+        return f"{rest.rpartition('-')[0]} (uploaded)"
+    if kind == "hub":
+        return f"{rest} (Hub)"
+    return Path(rest).name if kind == "folder" else name
+
+
 def describe_student(student: StudentConfig) -> str:
     """ "Narrow ResNet, strides 4·1·2·2·1, RED blocks" in words short enough for a list."""
     strides = join_strides(student.strides)
@@ -122,7 +133,7 @@ def run_sentences(config: DistillConfig, seeds: Sequence[int]) -> list[str]:
     start = f"{INIT_LABELS[config.init]} weights"
     rate = f"{config.optimizer.upper() if config.optimizer == 'sgd' else 'AdamW'}, learning rate "
     rate += f"{plots.format_number(config.learning_rate)}, {config.schedule} schedule"
-    found.append(f"{batches} of {config.dataset}, from {start}; {rate}; {seeds_text(seeds)}.")
+    found.append(f"{batches} of {dataset_title(config.dataset)}, from {start}; {rate}; {seeds_text(seeds)}.")
     return found
 
 
@@ -176,6 +187,8 @@ def _red_text(value: Any) -> str:
 
 
 def _text(name: str, value: Any) -> str:
+    if name == "dataset":
+        return dataset_title(str(value))
     if name == "teacher_checkpoint":
         return str(value).rstrip("/").removesuffix("/student").rsplit("/", 1)[-1] if value else "none"
     if name == "train_limit" and value is None:
