@@ -89,6 +89,12 @@ element.addEventListener('click', event => {
     again(`[data-column='${chosen}']`);
   }
 });
+// The chart points at the row under the pointer or the focus.
+function point(event) {
+  const key = event.target.closest('tbody tr')?.querySelector('[data-key]').dataset.key;
+  document.dispatchEvent(new CustomEvent('point-mark', {detail: key}));
+}
+for (const kind of ['mouseover', 'mouseleave', 'focusin', 'focusout']) box.addEventListener(kind, point);
 filter.addEventListener('input', narrow);
 watch('value', build);
 new ResizeObserver(build).observe(box);
@@ -106,7 +112,10 @@ _TEMPLATE = """
 
 
 class ResultTable(ShownHTML):
-    """A gradio component whose value is made by `result_rows`. Choosing a row triggers `pick` with its `key`."""
+    """A gradio component whose value is made by `result_rows`. Choosing a row triggers `pick` with its `key`.
+
+    The row under the pointer is a "point-mark" event of the document, see `LivePlot`.
+    """
 
     def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(value, html_template=_TEMPLATE, js_on_load=TABLE_TOOLS + _TABLE, **kwargs)
