@@ -13,6 +13,7 @@ from redistill.config import DistillConfig, check_data
 from redistill.dataset_table import DATASETS, DatasetSpec
 from redistill.datasets import EMBEDDED, find_dataset, load_split, shrink
 from redistill.ghost import weightless
+from redistill.hub import hub_id
 from redistill.hub_sets import check_hub_id
 from redistill.student import StudentConfig, build_student
 from redistill.torchvision_sets import is_here
@@ -61,7 +62,7 @@ def take_upload(file: Any) -> tuple[str | None, str]:
 def take_hub_id(text: Any) -> tuple[str | None, str]:
     """The data set of a Hub id, downloaded where it is not yet, and what to say about it: one of the two is empty."""
     try:
-        name = text.strip() if isinstance(text, str) else str(text)[:80]
+        name = hub_id(text) if isinstance(text, str) else str(text)[:80]
         check_hub_id(name)
         return _known(f"hub:{name}"), ""
     except (ValueError, OSError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from redistill.config import DistillConfig, check_teacher
+from redistill.hub import hub_id
 from redistill.hub_pipelines import ddpm_settings
 from redistill.presets import PRESETS, find_preset
 from redistill.student import StudentConfig
@@ -234,8 +235,9 @@ def take_ddpm(source: Any, dataset: Any) -> list[Any]:
     try:
         if not isinstance(source, str) or len(source) > MAX_SOURCE:
             raise ValueError("The source is no text; expected a folder or a Hub id such as google/ddpm-cifar10-32.")
+        source = hub_id(source)
         size, kind = ddpm_settings(source, choices.folders_open())
-        name = DDPM + source.strip()
+        name = DDPM + source
         base = find_preset("faces").config
         student = StudentConfig(name, size or base.student.image_size, strides=suggest_strides(teacher_tape(name)))
         suits = "generation" in data_panel.look_up(dataset).tasks
@@ -246,7 +248,7 @@ def take_ddpm(source: Any, dataset: Any) -> list[Any]:
         check_teacher(config)
     except (ValueError, OSError) as error:
         return [notice("", str(error)), *[gr.skip()] * FILLED]
-    return ["", *_filled(config, _subline(f"A student of {source.strip()}, on its noise schedule."))]
+    return ["", *_filled(config, _subline(f"A student of {source}, on its noise schedule."))]
 
 
 def show_alignment(student: Any, rule: Any) -> str:
