@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from redistill.config import DistillConfig, check_teacher
+from redistill.hub import hub_id
 from redistill.hub_pipelines import ddpm_settings
 from redistill.presets import PRESETS, find_preset
 from redistill.student import StudentConfig
@@ -46,7 +47,7 @@ class DistillTab:
     panel: WatchPanel
 
 
-def build(tab: gr.Tab) -> DistillTab:
+def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     """Lay the tab out inside the current Blocks context and connect its events."""
     config = PRESETS[FIRST_PRESET].config
     student = gr.State(config.student.to_dict())
@@ -96,6 +97,8 @@ def build(tab: gr.Tab) -> DistillTab:
     fields["feature_loss"].input(run_form.published_weight, fields["feature_loss"], fields["feature_weight"], **QUIET)
     for event in (tab.select, data.dataset.change):
         event(data_panel.show_pictures, data.dataset, panel.pictures, show_progress="hidden", api_visibility="private")
+    for event in (page.load, tab.select):
+        event(offer_data, [student, data.dataset], data.dataset, **QUIET)
     return DistillTab(shown=shown, change=change, panel=panel)
 
 
@@ -196,7 +199,17 @@ def take_data(student: Any, dataset: Any, image_size: Any = None) -> list[Any]:
     except ValueError as error:
         return [gr.skip(), gr.skip(), notice("", str(error)), gr.skip(), gr.skip(), gr.skip()]
     pictures = gr.Radio(choices=data_panel.offered(fitted, also=dataset), value=dataset)
-    return [fitted.to_dict(), student_form.card(fitted), "", pictures, fitted.image_size, teachers]
+    said = data_panel.said_of(dataset)
+    return [fitted.to_dict(), student_form.card(fitted), said, pictures, fitted.image_size, teachers]
+
+
+def offer_data(student: Any, dataset: Any) -> Any:
+    """The pictures there are by now, for a page that opens: other pages may have brought some in."""
+    try:
+        also = dataset if isinstance(dataset, str) else None
+        return gr.Radio(choices=data_panel.offered(run_form.read_student(student), also=also))
+    except ValueError:
+        return gr.skip()
 
 
 def take_brought(student: Any, dataset: Any, said: Any) -> list[Any]:
@@ -230,8 +243,9 @@ def take_ddpm(source: Any, dataset: Any) -> list[Any]:
     try:
         if not isinstance(source, str) or len(source) > MAX_SOURCE:
             raise ValueError("The source is no text; expected a folder or a Hub id such as google/ddpm-cifar10-32.")
+        source = hub_id(source)
         size, kind = ddpm_settings(source, choices.folders_open())
-        name = DDPM + source.strip()
+        name = DDPM + source
         base = find_preset("faces").config
         student = StudentConfig(name, size or base.student.image_size, strides=suggest_strides(teacher_tape(name)))
         suits = "generation" in data_panel.look_up(dataset).tasks
@@ -242,7 +256,7 @@ def take_ddpm(source: Any, dataset: Any) -> list[Any]:
         check_teacher(config)
     except (ValueError, OSError) as error:
         return [notice("", str(error)), *[gr.skip()] * FILLED]
-    return ["", *_filled(config, _subline(f"A student of {source.strip()}, on its noise schedule."))]
+    return ["", *_filled(config, _subline(f"A student of {source}, on its noise schedule."))]
 
 
 def show_alignment(student: Any, rule: Any) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from redistill.config import DistillConfig
@@ -68,6 +69,16 @@ STUDENT_LABELS = {
 }
 
 
+def dataset_title(name: str) -> str:
+    """A data set in a list: an upload by the name of its file, one of the Hub by its id."""
+    kind, _, rest = name.partition(":")
+    if kind == "upload":
+        return f"{rest.rpartition('-')[0]} (uploaded)"
+    if kind == "hub":
+        return f"{rest} (Hub)"
+    return Path(rest).name if kind == "folder" else name
+
+
 def describe_student(student: StudentConfig) -> str:
     """ "Narrow ResNet, strides 4·1·2·2·1, RED blocks" in words short enough for a list."""
     strides = join_strides(student.strides)
@@ -104,7 +115,12 @@ def run_title(config: DistillConfig) -> str:
     return f"{describe_student(config.student)} · {learning_sources(config)} · seed {config.seed}"
 
 
-def run_sentences(config: DistillConfig) -> list[str]:
+def seeds_text(seeds: Sequence[int]) -> str:
+    """ "seed 0" or "seeds 0, 1, 2"."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def run_sentences(config: DistillConfig, seeds: Sequence[int]) -> list[str]:
     """The settings that matter most, as short sentences; what a run does not use is left out."""
     student = config.student
     strides = join_strides(student.strides)
@@ -117,7 +133,7 @@ def run_sentences(config: DistillConfig) -> list[str]:
     start = f"{INIT_LABELS[config.init]} weights"
     rate = f"{config.optimizer.upper() if config.optimizer == 'sgd' else 'AdamW'}, learning rate "
     rate += f"{plots.format_number(config.learning_rate)}, {config.schedule} schedule"
-    found.append(f"{batches} of {config.dataset}, from {start}; {rate}; seed {config.seed}.")
+    found.append(f"{batches} of {dataset_title(config.dataset)}, from {start}; {rate}; {seeds_text(seeds)}.")
     return found
 
 
@@ -171,6 +187,8 @@ def _red_text(value: Any) -> str:
 
 
 def _text(name: str, value: Any) -> str:
+    if name == "dataset":
+        return dataset_title(str(value))
     if name == "teacher_checkpoint":
         return str(value).rstrip("/").removesuffix("/student").rsplit("/", 1)[-1] if value else "none"
     if name == "train_limit" and value is None:

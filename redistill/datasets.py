@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from .hub_sets import check_hub_id, open_hub
 from .image_folder import open_folder
 from .listing import SPLITS, Source
 from .torchvision_sets import open_torchvision
-from .unpack import unpack_zip, upload_folder
+from .unpack import left_out, say_left_out, unpack_zip, upload_folder
 
 AUGMENTATIONS = ("flip-shift", "affine", "flip", "none")
 
@@ -153,11 +154,18 @@ def _open(name: str) -> Source:
         return open_hub(rest)
     if kind == "folder":
         path = Path(rest).expanduser()
-        path = upload_folder(unpack_zip(path)) if path.is_file() else path
-        return open_folder(path, rest)
+        return open_folder(_unpacked(path) if path.is_file() else path, rest)
     if kind == "upload":
         return open_folder(upload_folder(rest), rest)
     return open_torchvision(name, DATASETS[name].class_names)
+
+
+def _unpacked(file: Path) -> Path:
+    """The folder of a zip file's pictures; a warning names those that could not be read."""
+    upload = unpack_zip(file)
+    if broken := left_out(upload):
+        warnings.warn(f"{file.name}: {say_left_out(broken)}", stacklevel=2)
+    return upload_folder(upload)
 
 
 def _load_clutter(split: str, size: int, count: int) -> Split:

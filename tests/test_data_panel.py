@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import zipfile
 
 import gradio as gr
 import pytest
@@ -146,6 +147,43 @@ def test_a_zip_file_that_is_none_is_said_to_be(upload, tmp_path):
     name, said = data_panel.take_upload(str(file))
     assert name is None and "pets.zip cannot be unpacked" in said
     assert distill.take_brought(STUDENT.to_dict(), None, said) == [gr.skip()] * 6
+
+
+def zipped(places, name: str, members: dict[str, bytes]) -> str:
+    with zipfile.ZipFile(places / name, "w") as archive:
+        for path, content in members.items():
+            archive.writestr(path, content)
+    return str(places / name)
+
+
+def test_a_refused_upload_leaves_no_choice(upload, places):
+    before = data_panel.offered(STUDENT)
+    for name, members in (("text.zip", {"a/1.txt": b"x", "b/1.txt": b"x"}), ("broken.zip", {"a/1.png": b"x"})):
+        found, said = data_panel.take_upload(zipped(places, name, members))
+        assert found is None and f"{name}: " in said
+    assert data_panel.offered(STUDENT) == before
+
+
+def test_pictures_without_classes_are_for_diffusion_only(upload, places):
+    pictures = {path.name: path.read_bytes() for path in (places / "source" / "cats").iterdir()}
+    name, said = data_panel.take_upload(zipped(places, "loose.zip", pictures))
+    assert said == "" and "one class only" in distill.take_data(STUDENT.to_dict(), name)[2]
+    faces = PRESETS["faces"].config.student
+    assert distill.take_data(faces.to_dict(), name)[2] == ""
+    choice = ("loose (uploaded)", name)
+    assert choice not in data_panel.offered(STUDENT) and choice in data_panel.offered(faces)
+
+
+def test_pictures_that_are_left_out_are_said_whenever_the_upload_is_chosen(upload, places):
+    pictures = {str(path.relative_to(places / "source")): path.read_bytes() for path in places.rglob("source/*/*.png")}
+    name, said = data_panel.take_upload(zipped(places, "mixed.zip", pictures | {"cats/x.png": b"<html>"}))
+    assert said == ""
+    assert "1 picture that cannot be read is left out: cats/x.png." in distill.take_data(STUDENT.to_dict(), name)[2]
+
+
+def test_a_page_that_opens_offers_what_others_brought(upload):
+    assert ("my-pets (uploaded)", upload) in distill.offer_data(STUDENT.to_dict(), "emoji-clutter").choices
+    assert distill.offer_data(None, []) == gr.skip()
 
 
 def test_a_config_is_read_back_with_its_pictures(upload):

@@ -18,6 +18,7 @@ from redistill import checkpoint, diffusion
 from redistill.__main__ import main
 from redistill.config import check_teacher
 from redistill.drawing import read_settings
+from redistill.hub import hub_id
 from redistill.hub_pipelines import find_ddpm, find_pipeline
 from redistill.pipeline import WEIGHTS, load_scheduler, load_unet
 from redistill.presets import PRESETS
@@ -107,6 +108,28 @@ def test_what_is_not_there_is_one_sentence(hub, source, words):
     with pytest.raises(ValueError, match=words) as error:
         find_pipeline(source)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("https://huggingface.co/google/ddpm-tiny-16", ID),
+        ("huggingface.co/google/ddpm-tiny-16/", ID),
+        ("https://huggingface.co/google/ddpm-tiny-16/tree/main", f"{ID}@main"),
+        ("https://hf.co/google/ddpm-tiny-16/blob/main/unet/config.json?x=1#y", f"{ID}@main"),
+        ("https://huggingface.co/datasets/me/pets", "me/pets"),
+        ("https://huggingface.co/google", "https://huggingface.co/google"),
+        ("https://evil.com/huggingface.co/a/b", "https://evil.com/huggingface.co/a/b"),
+        (" google/ddpm-tiny-16@main ", f"{ID}@main"),
+    ],
+)
+def test_an_address_on_the_hub_is_the_id_of_its_repository(text, found):
+    assert hub_id(text) == found
+
+
+def test_a_repository_is_found_by_its_address(hub, theirs):
+    store(hub, theirs, flat=True)
+    assert find_pipeline(f"https://huggingface.co/{ID}") == find_pipeline(ID)
 
 
 def test_a_shipped_name_finds_its_folder(hub):
