@@ -43,7 +43,7 @@ def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
     words = [STATE_WORDS[run.state], f"step {run.step:,} of {run.steps:,}" if run.step else ""]
     if run.state == "running" and not run.step:
         words[1] = "preparing the pictures; the first time takes about a minute"
-    if run.state == "running":
+    elif run.state == "running":
         words += _speed(run, records)
     parts = [progress_bar(run.title, run.state, share, " · ".join(filter(None, words)))]
     if run.error:

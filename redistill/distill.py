@@ -66,6 +66,7 @@ def _lead(config: DistillConfig, run: RunFolder, processes: Processes, device: s
     step = 0
     try:
         stop_file.unlink(missing_ok=True)
+        step = run.resume_step()
         run.write_status("running", step, config.steps)
         with contextlib.closing(_train(config, run, processes, device)) as records:
             for record in records:

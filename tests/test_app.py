@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import functools
 import json
 import math
@@ -461,7 +462,7 @@ def test_a_look_never_chooses_a_run_nor_leaves_the_one_that_is_shown(empty):
     write_run(empty, "newer")
     (empty / "runs" / "newer" / "job.json").write_text('{"title": "newer", "created": 2}')
     for chosen, shown in ((None, "one"), ("newer", "newer"), ("one", "one"), ("gone", "one")):
-        said, runs, drawn, *_ = watch.look(chosen, drawn)
+        _, runs, drawn, *_ = watch.look(chosen, drawn)
         assert (drawn["chosen"], drawn["name"]) == (chosen, shown)
         assert "value" not in runs.constructor_args if isinstance(runs, gr.Radio) else runs == gr.skip()
 
@@ -524,6 +525,19 @@ def test_odd_values_in_a_runs_files_are_left_out(empty, state):
     progress = watch.look(None, None)[3]
     assert "1 line of its metrics could not be read" in progress
     assert ("ended without a word" in progress) == (state in ("running", "interrupted"))
+
+
+def test_a_run_that_goes_on_stands_where_it_was_and_one_that_begins_has_no_time_left_to_say(empty):
+    records = "".join(f'{{"kind": "step", "step": {step}, "images_per_second": 1.0}}\n' for step in (1, 2))
+    write_run(empty, "on", "running", records)
+    with open(empty / "runs" / "on" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        progress = watch.look(None, None)[3]
+        assert 'aria-valuenow="50.0"' in progress and "step 2 of 4 · 1 images/s · about 4.0 s left" in progress
+        status = empty / "runs" / "on" / "status.json"
+        status.write_text('{"state": "running", "step": 0, "steps": 4}')  # it was killed before its first save
+        progress = watch.look(None, None)[3]
+        assert "preparing the pictures" in progress and "left" not in progress
 
 
 def test_failure_signs_stand_beside_the_run(empty):
