@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redistill.config import DistillConfig
@@ -12,6 +13,7 @@ from redistill.student import StudentConfig
 from redistill.teachers import TEACHERS, find_teacher
 
 from . import plots
+from .jobs import Run
 from .pins import describe_red
 
 ALIGNMENT_LABELS = {"asynchronous": "of the same map size", "stage-wise": "in the same place"}
@@ -102,6 +104,26 @@ def learning_sources(config: DistillConfig) -> str:
 def run_title(config: DistillConfig) -> str:
     """A run's name in lists: network, strides and what it learns from."""
     return f"{describe_student(config.student)} · {learning_sources(config)} · seed {config.seed}"
+
+
+def run_facts(run: Run) -> str:
+    """What tells a run from others of its title: "120 steps, 14:05:32", or "120 steps, 3 May 14:05" on other days."""
+    try:
+        started = time.localtime(run.created) if run.created else None
+    except (OverflowError, ValueError, OSError):  # a damaged file
+        started = None
+    parts = [f"{run.steps:,} steps"] if run.steps else []
+    if started:
+        today = started[:3] == time.localtime()[:3]
+        parts.append(time.strftime("%H:%M:%S" if today else f"{started.tm_mday} %b %H:%M", started))
+    return ", ".join(parts)
+
+
+def distinct_titles(runs: Sequence[Run]) -> dict[str, str]:
+    """The title of each run by its name, with what tells them apart where several have the same."""
+    titles = [run.title for run in runs]
+    facts = {run.name: run_facts(run) for run in runs if titles.count(run.title) > 1}
+    return {run.name: f"{run.title} · {facts[run.name]}" if facts.get(run.name) else run.title for run in runs}
 
 
 def run_sentences(config: DistillConfig) -> list[str]:
