@@ -23,7 +23,7 @@ from redistill.student import StudentConfig, build_student
 from . import jobs
 from .choices import shipped_title
 from .study import study
-from .wording import dataset_title, learning_sources
+from .wording import dataset_title, distinct_titles, learning_sources
 
 STUDY_FILE = "study.json"  # among the shipped checkpoints, written by `python -m benchmarks.accuracy --json`
 OWN, READY = "own run", "ready-made"
@@ -87,7 +87,9 @@ class Result:
 
 def all_results() -> list[Result]:
     """Own runs, the newest first, then what ships. What cannot be read is left out; the Distill tab says why."""
-    own = (_own_result(run) for run in jobs.list_runs() if run.state != "broken")
+    runs = [run for run in jobs.list_runs() if run.state != "broken"]
+    titles = distinct_titles(runs)
+    own = (_own_result(run, titles[run.name]) for run in runs)
     shipped = [_shipped_result(name) for name in checkpoint.list_shipped()]
     return [result for result in (*own, *shipped, *study_results()) if result is not None]
 
@@ -165,7 +167,7 @@ def over_seeds(finals: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _own_result(run: jobs.Run) -> Result | None:
+def _own_result(run: jobs.Run, title: str) -> Result | None:
     try:
         config = DistillConfig.from_dict(run.config)
         peak = peak_bytes(config.student)
@@ -178,7 +180,7 @@ def _own_result(run: jobs.Run) -> Result | None:
     tested = _number(final.get(f"test_{name}"))
     return Result(
         key=f"run:{run.name}",
-        title=run.title,
+        title=title,
         origin=OWN,
         state=run.state,
         config=config,

@@ -23,6 +23,7 @@ from .fragments import notice
 from .liveplot import LivePlot
 from .liveradio import LiveRadio
 from .savefiles import SaveFiles
+from .wording import run_facts
 
 SECONDS = 1.0  # between looks at the files
 FILES = {jobs.LOG_FILE: "Save log", "config.json": "Save config", "metrics.jsonl": "Save metrics"}
@@ -152,7 +153,7 @@ def delete_run(asked: Any, chosen: Any) -> list[Any]:
 def _asked(run: jobs.Run | None) -> list[Any]:
     if run is None:
         return [None, gr.Row(visible=False), ""]
-    words = f"Delete “{run.title}” with its checkpoint, curves and log?"
+    words = f"Delete “{' · '.join(filter(None, (run.title, run_facts(run))))}” with its checkpoint, curves and log?"
     return [run.name, gr.Row(visible=True), notice("", words, kind="hint")]
 
 
@@ -192,7 +193,8 @@ def _act(action: Callable[[str], Any], name: Any) -> str:
 
 
 def _labels(runs: Sequence[jobs.Run]) -> list[tuple[str, str]]:
-    return [(f"{run.title} · {view.STATE_WORDS[run.state]}", run.name) for run in runs]
+    facts = ((run.title, view.STATE_WORDS[run.state], run_facts(run)) for run in runs)
+    return [(" · ".join(filter(None, words)), run.name) for words, run in zip(facts, runs, strict=True)]
 
 
 def _signature(runs: Sequence[jobs.Run], chosen: Any, name: str | None) -> dict[str, Any]:

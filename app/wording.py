@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from redistill.student import StudentConfig
 from redistill.teachers import TEACHERS, find_teacher
 
 from . import plots
+from .jobs import Run
 from .pins import describe_red
 
 ALIGNMENT_LABELS = {"asynchronous": "of the same map size", "stage-wise": "in the same place"}
@@ -118,6 +120,26 @@ def run_title(config: DistillConfig) -> str:
 def seeds_text(seeds: Sequence[int]) -> str:
     """ "seed 0" or "seeds 0, 1, 2"."""
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def run_facts(run: Run) -> str:
+    """What tells a run from others of its title: "120 steps, 14:05:32", or "120 steps, 3 May 14:05" on other days."""
+    try:
+        started = time.localtime(run.created) if run.created else None
+    except (OverflowError, ValueError, OSError):  # a damaged file
+        started = None
+    parts = [f"{run.steps:,} steps"] if run.steps else []
+    if started:
+        today = started[:3] == time.localtime()[:3]
+        parts.append(time.strftime("%H:%M:%S" if today else f"{started.tm_mday} %b %H:%M", started))
+    return ", ".join(parts)
+
+
+def distinct_titles(runs: Sequence[Run]) -> dict[str, str]:
+    """The title of each run by its name, with what tells them apart where several have the same."""
+    titles = [run.title for run in runs]
+    facts = {run.name: run_facts(run) for run in runs if titles.count(run.title) > 1}
+    return {run.name: f"{run.title} · {facts[run.name]}" if facts.get(run.name) else run.title for run in runs}
 
 
 def run_sentences(config: DistillConfig, seeds: Sequence[int]) -> list[str]:

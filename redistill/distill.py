@@ -68,6 +68,7 @@ def _lead(config: DistillConfig, run: RunFolder, processes: Processes, device: s
     step = 0
     try:
         stop_file.unlink(missing_ok=True)
+        step = run.resume_step()
         run.write_status("running", step, config.steps)
         records = _train(config, run, processes, device)
         with memory_told(config, check_device(device)), contextlib.closing(records):

@@ -191,15 +191,20 @@ class RunFolder:
         """Write `last.pt`; tensors and plain values only, so that it loads without unpickling code."""
         _replace(self.path / "last.pt", lambda temporary: torch.save(dict(state), temporary))
 
-    def load_resume_point(self) -> dict[str, Any] | None:
-        """What `save_resume_point` wrote last, or None; ValueError for a damaged file."""
+    def load_resume_point(self, mmap: bool = False) -> dict[str, Any] | None:
+        """What `save_resume_point` wrote last, or None; ValueError for a damaged file. With `mmap`, tensors stay in
+        the file until they are looked at."""
         path = self.path / "last.pt"
         if not path.exists():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         except Exception as error:
             raise ValueError(f"Resume point {path} is damaged; delete it to start the run again.") from error
+
+    def resume_step(self) -> int:
+        """The step that the run goes on from; ValueError for a damaged resume point."""
+        return (self.load_resume_point(mmap=True) or {}).get("step", 0)
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import functools
 import json
 import math
 import shutil
+import time
 from types import SimpleNamespace
 
 import gradio as gr
@@ -15,11 +17,13 @@ import pytest
 import torch
 
 from app import (
+    choices,
     data_panel,
     distill,
     explore,
     jobs,
     plots,
+    results,
     run_form,
     study,
     ui,
@@ -485,12 +489,37 @@ def test_a_run_is_deleted_once_that_is_confirmed_and_the_next_one_shown(empty):
     write_run(empty, "one")
     write_run(empty, "two")
     asked, row, question = watch.ask_to_delete({"name": "one"})
-    assert asked == "one" and row.visible and "Delete “&lt;b&gt;one&lt;/b&gt;”" in question
+    assert asked == "one" and row.visible and "Delete “&lt;b&gt;one&lt;/b&gt; · 4 steps" in question
     assert len(jobs.list_runs()) == 2
     asked, row, _, said, runs, _ = watch.delete_run("one", "one")
     assert (asked, row.visible, said, runs.value) == (None, False, "", "two")
     assert watch.delete_run("two", "two")[4].value is None
     assert "No run yet" in watch.look(None, None)[3]
+
+
+def test_runs_of_one_title_are_told_apart(empty):
+    student = PRESETS["undistilled"].config
+    for name, steps, second in (("a", 3, 0), ("b", 1200, 1), ("c", 1200, 90)):
+        config = dataclasses.replace(student, steps=steps)
+        made.write_run(empty, name, config, "finished")
+        made.write_checkpoint(empty / "runs" / name / "student", config, test_accuracy=0.5)
+        created = time.mktime((2020, 5, 3, 14, 5, second, 0, 0, -1)) if name != "c" else time.time()
+        (empty / "runs" / name / "job.json").write_text(json.dumps({"title": "Same", "created": created}))
+    now = time.strftime("%H:%M", time.localtime(created))
+    wanted = ["Same · 3 steps, 3 May 14:05", "Same · 1,200 steps, 3 May 14:05", f"Same · 1,200 steps, {now}:"]
+    places = (
+        {result.key: result.title for result in results.all_results()},
+        {choice.value: choice.title for choice in choices.checkpoints(lambda metadata: True)},
+    )
+    for titles in places:
+        assert all(titles[f"run:{name}"].startswith(title) for name, title in zip("abc", wanted, strict=True))
+    listed = {name: label for label, name in watch.look(None, None)[1].choices}
+    assert listed["b"] == "Same · finished · 1,200 steps, 3 May 14:05"
+    assert "“Same · 3 steps, 3 May 14:05”" in watch.ask_to_delete({"name": "a"})[2]
+    jobs.delete("a")
+    jobs.delete("b")
+    assert [result.title for result in results.all_results()] == ["Same"]
+    assert wording.run_facts(jobs.Run("x", empty, "x", "finished", created=1e300)) == ""
 
 
 def test_files_of_a_run_are_saved_and_no_others(empty):
@@ -524,6 +553,19 @@ def test_odd_values_in_a_runs_files_are_left_out(empty, state):
     progress = watch.look(None, None)[3]
     assert "1 line of its metrics could not be read" in progress
     assert ("ended without a word" in progress) == (state in ("running", "interrupted"))
+
+
+def test_a_run_that_goes_on_stands_where_it_was_and_one_that_begins_has_no_time_left_to_say(empty):
+    records = "".join(f'{{"kind": "step", "step": {step}, "images_per_second": 1.0}}\n' for step in (1, 2))
+    write_run(empty, "on", "running", records)
+    with open(empty / "runs" / "on" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        progress = watch.look(None, None)[3]
+        assert 'aria-valuenow="50.0"' in progress and "step 2 of 4 · 1 images/s · about 4.0 s left" in progress
+        status = empty / "runs" / "on" / "status.json"
+        status.write_text('{"state": "running", "step": 0, "steps": 4}')  # it was killed before its first save
+        progress = watch.look(None, None)[3]
+        assert "preparing the pictures" in progress and "left" not in progress
 
 
 def test_failure_signs_stand_beside_the_run(empty):

@@ -89,7 +89,7 @@ def test_a_run_yields_writes_and_ends_with_a_checkpoint(tmp_path, teacher):
 
 
 @pytest.mark.parametrize("feature_loss", [None, "vid"])
-def test_a_run_that_is_stopped_and_continued_ends_with_the_same_weights(tmp_path, teacher, feature_loss):
+def test_a_run_that_is_stopped_and_continued_ends_with_the_same_weights(tmp_path, teacher, feature_loss, monkeypatch):
     config = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), feature_loss=feature_loss)
     config = replace(config, ema_decay=0.9)
     list(distill(config, tmp_path / "whole"))
@@ -101,7 +101,16 @@ def test_a_run_that_is_stopped_and_continued_ends_with_the_same_weights(tmp_path
         if record["step"] == 3:  # before the validation that follows it
             (tmp_path / "parts" / "stop").touch()
     assert not (tmp_path / "parts" / "student").exists()
+    loop, found = sys.modules[distill.__module__], []
+    prepare = loop.prepare
+
+    def note_status(*settings):
+        found.append(read_json(tmp_path / "parts" / "status.json"))
+        return prepare(*settings)
+
+    monkeypatch.setattr(loop, "prepare", note_status)
     rest = list(distill(config, tmp_path / "parts"))
+    assert [(status["state"], status["step"]) for status in found] == [("running", 3)]
     assert [(record["kind"], record["step"]) for record in rest[:2]] == [("validation", 3), ("step", 4)]
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     assert rest[-1]["training_peak_bytes"] == read_metrics(tmp_path / "whole")[-1]["training_peak_bytes"]
