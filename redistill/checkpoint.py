@@ -41,6 +41,7 @@ class Metadata:
     dataset: str  # what it was trained on
     metrics: Mapping[str, Any] = field(default_factory=dict)  # the run's final record
     training: Mapping[str, Any] = field(default_factory=dict)  # the run's settings
+    drawn_from: str | None = None  # what its splits were drawn from, see `datasets.drawn_from`
 
     @property
     def prediction_type(self) -> str:
@@ -118,6 +119,7 @@ def read_metadata(folder: str | Path) -> Metadata:
         dataset=values["dataset"],
         metrics=values.get("metrics", {}),
         training=values.get("training", {}),
+        drawn_from=values.get("drawn_from"),
     )
 
 

@@ -102,6 +102,15 @@ def load_split(
     return Split(images, torch.from_numpy(listing.labels[: len(images)]))
 
 
+def drawn_from(name: str) -> str | None:
+    """What changes when a data set's splits are drawn from other pictures, see `Source.drawn_from`.
+
+    None where nothing is drawn. Raises ValueError as `load_split` does.
+    """
+    check_name(name)
+    return None if name in EMBEDDED else _open(name).drawn_from()
+
+
 def check_name(name: str) -> None:
     """ValueError, with the choices, for a text that names no data set. Whether its pictures are here is not asked."""
     if not isinstance(name, str) or not (name in DATASETS or name.startswith(PREFIXES)):

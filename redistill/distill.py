@@ -181,7 +181,11 @@ def _finish(config: DistillConfig, run: RunFolder, task, problem, state: Trainin
     record["training_peak_bytes"] = state.training_peak_bytes
     record["device"] = describe_device(problem.device)
     metadata = checkpoint.Metadata(
-        student=config.student, dataset=config.dataset, metrics=record, training=config.to_dict()
+        student=config.student,
+        dataset=config.dataset,
+        metrics=record,
+        training=config.to_dict(),
+        drawn_from=state.drawn_from,
     )
     scheduler = problem.scheduler if config.student.task == "diffusion" else None
     checkpoint.save(model, metadata, run.path / "student", scheduler)

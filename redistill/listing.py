@@ -63,9 +63,7 @@ class Source:
         The same goes for test pictures, unless there are validation pictures: then those are the test split, and
         validation is drawn. That is how ImageNet's are reported; what is tested on is never trained or chosen with.
         """
-        given = dict(self.parts)
-        if "test" not in given and "validation" in given:
-            given["test"] = given.pop("validation")
+        given = self._given()
         drawn = [part for part in ("validation", "test") if part not in given]
         if name != "train" and name in given:
             listing = given[name]()
@@ -73,6 +71,23 @@ class Source:
         listing = given["train"]()
         rows = draw_splits(listing.labels, drawn, seed, self.class_names)[name]
         return listing.take(rows[_mixed(listing.labels[rows], np.random.default_rng(0))])
+
+    def drawn_from(self) -> str | None:
+        """Twenty characters that change with the names and labels that splits are drawn from; None: none is drawn.
+
+        With one picture more, the same seed draws other splits. What is in the files, or when they were written,
+        does not count.
+        """
+        if self._given().keys() >= {"validation", "test"}:
+            return None
+        listing = self.parts["train"]()
+        return Listing(listing.names, listing.labels, listing.labels.tolist(), listing.read).fingerprint()
+
+    def _given(self) -> dict[str, Callable[[], Listing]]:
+        given = dict(self.parts)
+        if "test" not in given and "validation" in given:
+            given["test"] = given.pop("validation")
+        return given
 
 
 def split_name(folder: str) -> str | None:

@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import classification, devices, diffusion
+from . import checkpoint, classification, devices, diffusion
 from .config import DistillConfig, check_teacher
+from .datasets import drawn_from
 from .devices import check_device, prefers_speed
 from .measure import training_peak
 from .parallel import ALONE, Processes
 from .student import build_student
-from .teachers import load_teacher
+from .teachers import DDPM, PRETRAINED, load_teacher
 
 TASKS = {"classification": classification, "diffusion": diffusion}
 RANK_SEED = 500_000_003  # apart from the seeds of steps
@@ -40,6 +41,7 @@ class TrainingState:
     seconds: float = 0.0  # of training and validation, over all sessions of the run
     validated_step: int = 0  # the step that the last validation followed
     best_score: float = -math.inf
+    drawn_from: str | None = None  # see `datasets.drawn_from`
     best: dict[str, Tensor] = field(default_factory=dict)
     training_peak_bytes: int | None = None  # measured once, in the first step that has all of the optimizer's memory
     in_step: bool = False  # a step has begun and not ended: nothing here is to be saved
@@ -51,10 +53,16 @@ class TrainingState:
             state["averaged"] = self.averaged.state_dict()
         state["adapters"] = self.adapters.state_dict()
         state |= {"step": self.step, "seconds": self.seconds, "best_score": self.best_score}
-        return state | {"validated_step": self.validated_step, "training_peak_bytes": self.training_peak_bytes}
+        state |= {"validated_step": self.validated_step, "training_peak_bytes": self.training_peak_bytes}
+        return state | {"drawn_from": self.drawn_from}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict`."""
+        """Continue from `state_dict`; ValueError where the splits would not be the same any more."""
+        if state.get("drawn_from", self.drawn_from) != self.drawn_from:  # resume points of older runs have none
+            raise ValueError(
+                "Pictures were added, removed or renamed since this run began, so what it kept apart would be drawn "
+                "anew; start a new run, or restore them."
+            )
         self.model.load_state_dict(state["model"])
         self.adapters.load_state_dict(state.get("adapters", {}))  # resume points of older runs have none
         self.optimizer.load_state_dict(state["optimizer"])
@@ -98,8 +106,10 @@ def prepare(
         )
     task = TASKS[config.student.task]
     teacher = None
+    splits = drawn_from(config.dataset)
     if config.teacher_checkpoint is not None:
         check_teacher(config)
+        _check_splits(config, splits)
         teacher = load_teacher(config.teacher_checkpoint).to(place).requires_grad_(False)
     torch.manual_seed(config.seed)
     weights = teacher if config.init == "teacher" else None
@@ -107,7 +117,21 @@ def prepare(
         weights = load_teacher(config.student.student_architecture, config.student.num_classes, pretrained=True)
     model = build_student(config.student, weights=weights).to(place)
     problem = task.prepare(config, model, teacher, place, processes)
-    return task, problem, start(config, problem)
+    state = start(config, problem)
+    state.drawn_from = splits
+    return task, problem, state
+
+
+def _check_splits(config: DistillConfig, splits: str | None) -> None:
+    """ValueError for a teacher that learnt when other pictures were there to draw the same data set's splits from."""
+    if config.teacher_checkpoint.startswith((DDPM, PRETRAINED)):
+        return
+    metadata = checkpoint.read_metadata(config.teacher_checkpoint)
+    if metadata.dataset == config.dataset and metadata.drawn_from not in (None, splits):
+        raise ValueError(
+            f"Pictures of {config.dataset} were added, removed or renamed since the teacher was trained, so it may "
+            "have seen what this run validates or tests on; train a teacher on them anew."
+        )
 
 
 def train_step(config: DistillConfig, task: Any, problem: Any, state: TrainingState) -> dict[str, float]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 
 import pytest
 import torch
 import torchvision
-from pictures import write_classes
+from pictures import picture, write_classes
 
 from redistill import checkpoint, diffusion
 from redistill.__main__ import main
@@ -50,6 +51,27 @@ def test_a_teacher_is_trained_on_a_folder_and_teaches_a_student(pets, tmp_path, 
     assert not any(name.startswith("validation") for name in figures)
     final = checkpoint.read_metadata(student / "student").metrics
     assert figures["test_accuracy"] == final["test_accuracy"] and figures["dataset"] == pets
+
+
+def test_with_other_pictures_than_before_nothing_goes_on_that_has_seen_some(pets, tmp_path):
+    folder = tmp_path / "pets"
+    config = DistillConfig(StudentConfig("narrow_resnet", 32, num_classes=3, red=None), pets, steps=2, batch_size=4)
+    config = dataclasses.replace(config, validate_every=2)
+    list(distill(config, tmp_path / "teacher"))
+    taught = dataclasses.replace(config, teacher_checkpoint=str(tmp_path / "teacher" / "student"))
+    records = distill(config, tmp_path / "run")
+    next(records)
+    records.close()
+    added = folder / "cats" / "added.png"
+    picture(99).save(added)
+    with pytest.raises(ValueError, match=r"removed or renamed since this run began, .* start a new run"):
+        list(distill(config, tmp_path / "run"))
+    with pytest.raises(ValueError, match="since the teacher was trained, so it may have seen what this run"):
+        list(distill(taught, tmp_path / "new"))
+    added.unlink()
+    os.utime(folder / "cats")
+    assert list(distill(config, tmp_path / "run"))[-1]["kind"] == "final"
+    assert list(distill(taught, tmp_path / "new"))[-1]["kind"] == "final"
 
 
 def test_a_network_of_torchvision_is_fine_tuned(pets, tmp_path, capsys):
