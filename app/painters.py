@@ -156,5 +156,5 @@ def keep(painter: Painter, seeds: Sequence[int], scheduler: str, way: Sequence[t
         way=(*way, (done.step, thumbnails(done.images))),
         drawing=dataclasses.replace(drawing, stopped_at=None if done.done else done.step),
         dataset=metadata.dataset if metadata else None,
-        split_seed=metadata.training.get("split_seed", 0) if metadata else 0,
+        split_seed=metadata.split_seed if metadata else 0,
     )
