@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from . import checkpoint
 from .datasets import augment, find_dataset, load_split, normalize
-from .devices import check_device
+from .devices import check_device, exact
 from .pipeline import load_scheduler
 from .presets import FACES_FEATURES
 from .sampling import sample
@@ -87,7 +87,8 @@ class FeatureNetwork:
             raise ValueError(
                 f"Pictures have dtype {images.dtype} and shape {tuple(images.shape)}; expected uint8 (N, 3, H, W)."
             )
-        return torch.cat([self.compute(batch.to(self.device)).float().cpu() for batch in images.split(BATCH)])
+        with exact():
+            return torch.cat([self.compute(batch.to(self.device)).float().cpu() for batch in images.split(BATCH)])
 
 
 def load_features(name: str, device: str | torch.device = "cpu") -> FeatureNetwork:
