@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,12 @@ from redistill.strides import PoolingPoint
 
 from . import choices
 
+KEPT_BYTES = 2**30  # of networks that stay in memory for the next drawing; the one used last stays whatever it takes
 THUMBNAIL = 64  # pixels a side, at most, of what is kept of the way from noise to image
 NEIGHBOURS = 4
+
+_KEPT: dict[tuple[Any, ...], Painter] = {}  # by what was asked for and when its folder changed; used last comes last
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,11 @@ class Painter:
     eager_bytes: int
     points: tuple[PoolingPoint, ...]
     drawn: SampleStep | None = None
+
+    @property
+    def weight_bytes(self) -> int:
+        """What its weights take in memory."""
+        return sum(tensor.nbytes for tensor in self.model.state_dict().values())
 
     @property
     def quality(self) -> Mapping[str, Any]:
@@ -99,11 +108,18 @@ def load_elsewhere(source: str) -> Painter:
 
 def _load(key: str, title: str, folder: Path) -> Painter:
     files = [path for path in (folder / "config.json", folder / "model_index.json") if path.is_file()]
-    return _loaded(key, title, folder, tuple(path.stat().st_mtime_ns for path in files))
+    wanted = (key, title, folder, tuple(path.stat().st_mtime_ns for path in files))
+    with _LOCK:
+        painter = _KEPT.pop(wanted, None)
+    painter = painter or _open(key, title, folder)
+    with _LOCK:
+        _KEPT[wanted] = painter
+        while len(_KEPT) > 1 and sum(kept.weight_bytes for kept in _KEPT.values()) > KEPT_BYTES:
+            del _KEPT[next(iter(_KEPT))]
+    return painter
 
 
-@lru_cache(maxsize=8)
-def _loaded(key: str, title: str, folder: Path, changed: tuple[int, ...]) -> Painter:
+def _open(key: str, title: str, folder: Path) -> Painter:
     model = load_unet(folder)
     size = model.config.sample_size
     height, width = (size, size) if isinstance(size, int) else size
@@ -156,5 +172,5 @@ def keep(painter: Painter, seeds: Sequence[int], scheduler: str, way: Sequence[t
         way=(*way, (done.step, thumbnails(done.images))),
         drawing=dataclasses.replace(drawing, stopped_at=None if done.done else done.step),
         dataset=metadata.dataset if metadata else None,
-        split_seed=metadata.training.get("split_seed", 0) if metadata else 0,
+        split_seed=metadata.split_seed if metadata else 0,
     )

@@ -1,6 +1,7 @@
 """What diffusion students keep: KID, FID, precision and recall of teachers' and students' pictures.
 
     python -m benchmarks.quality [CHECKPOINT ...] [--quick] [--save] [--json FILE] [--pictures 1000] [--steps 40]
+        [--device cuda]
 
 Checkpoints are folders or names of those that ship (default: all that ship for smileys); one reference serves all.
 
@@ -40,14 +41,15 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=1000, help="per network (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=40, help="denoising steps, DDIM (default: %(default)s)")
     parser.add_argument("--features", default="emoji", choices=FEATURES, help="default: %(default)s")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     options = parser.parse_args()
     if options.quick:
         vars(options).update(QUICK)
-    features = load_features(options.features)
+    features = load_features(options.features, options.device)
     names = options.checkpoints or _shipped()
-    size, dataset = _common(names)
-    real, reference = reference_pictures(dataset, size, options.pictures)
-    others, _ = reference_pictures(dataset, size, options.pictures, seed=1)
+    size, dataset, split_seed = _common(names)
+    real, reference = reference_pictures(dataset, size, options.pictures, split_seed=split_seed)
+    others, _ = reference_pictures(dataset, size, options.pictures, seed=1, split_seed=split_seed)
     shadow = F.interpolate(F.avg_pool2d(others.float(), 2), (size, size), mode="bilinear").round().to(torch.uint8)
 
     rows = [
@@ -56,14 +58,14 @@ def main() -> None:
     ]
     for name in names:
         start = time.perf_counter()
-        found = judge_checkpoint(name, options.pictures, features=features, steps=options.steps)
+        found = judge_checkpoint(name, options.pictures, features=features, steps=options.steps, device=options.device)
         memory = capture(checkpoint.load(name), (1, 3, size, size)).profile().peak_bytes
         if options.save:
             checkpoint.add_metrics(name, {"quality": found.to_dict()})
         rows.append(_row(name, found) | {"peak_bytes": memory, "seconds": time.perf_counter() - start})
     print(_table(rows))
     print(f"Against {reference}; {options.pictures:,} pictures each, seeds from 0, DDIM, {options.steps} steps;")
-    print(f"{features.title}; 95 % intervals. {rows[0]['warning']} {describe_device(torch.device('cpu'))}.")
+    print(f"{features.title}; 95 % intervals. {rows[0]['warning']} {describe_device(features.device)}.")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
     figures = " ".join(f"{row['name']}={row['kid']:.4f}" for row in rows)
@@ -75,12 +77,12 @@ def _shipped() -> list[str]:
     return [name for name in checkpoint.list_shipped() if checkpoint.read_metadata(name).dataset == dataset]
 
 
-def _common(names: list[str]) -> tuple[int, str]:
-    """Image size and data set of all checkpoints; ValueError where they differ, since figures would not compare."""
+def _common(names: list[str]) -> tuple[int, str, int]:
+    """Image size, data set and its split seed of all checkpoints; ValueError where they differ: no figure compares."""
     found = {name: checkpoint.read_metadata(name) for name in names}
-    kinds = {(metadata.student.image_size, metadata.dataset) for metadata in found.values()}
+    kinds = {(metadata.student.image_size, metadata.dataset, metadata.split_seed) for metadata in found.values()}
     if len(kinds) > 1:
-        raise ValueError(f"Checkpoints draw {sorted(kinds)}; expected networks of one size and data set.")
+        raise ValueError(f"Checkpoints draw {sorted(kinds)}; expected networks of one size, data set and split seed.")
     return kinds.pop()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 # Settings of DistillConfig that options of their own set.
 _NO_OPTION = ("student",)
+ELSEWHERE = "end what else takes its memory, or choose another --device"  # where a device's memory ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--features", default="emoji", help="to judge by: emoji or inception (default: %(default)s)")
     evaluate.add_argument("--scheduler", default="ddim", help="ddim, ddpm or dpm-solver++ (default: %(default)s)")
     evaluate.add_argument("--steps", type=int, default=40, help="denoising steps (default: %(default)s)")
+    evaluate.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: %(default)s)")
     evaluate.add_argument("--save", action="store_true", help="write these figures of the pictures into the checkpoint")
     evaluate.set_defaults(run=_evaluate)
 
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--seeds", default="0-15", help="such as 0-15 or 3,7,9 (default: %(default)s)")
     sample.add_argument("--scheduler", default="ddim", help="ddim, ddpm or dpm-solver++ (default: %(default)s)")
     sample.add_argument("--steps", type=int, default=50, help="denoising steps (default: %(default)s)")
+    sample.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: %(default)s)")
     sample.add_argument("--out", type=Path, default=Path("samples.png"), help="PNG to write (default: %(default)s)")
     sample.set_defaults(run=_sample)
 
@@ -258,14 +261,18 @@ def parse_seeds(text: str) -> list[int]:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from . import checkpoint
+    from .devices import check_device, memory_told
     from .evaluate import count_parameters
 
     if options.save and options.pictures is None:
         raise ValueError("--save keeps the figures of pictures; give --pictures, such as --pictures 1000.")
+    device = check_device(options.device)
     model = checkpoint.load(options.checkpoint)
     metadata = checkpoint.read_metadata(options.checkpoint)
     figures = {"checkpoint": options.checkpoint, "dataset": metadata.dataset}
-    figures |= _test_figures(model, metadata, options.checkpoint)
+    with memory_told(device, f"Judging {options.checkpoint}", ELSEWHERE):
+        figures |= _test_figures(model.to(device), metadata, options.checkpoint, device)
+        quality = {} if options.pictures is None else {"quality": _quality(options)}
     size = metadata.student.image_size
     profile = _profile(model, size)
     figures |= {
@@ -273,26 +280,26 @@ def _evaluate(options: argparse.Namespace) -> None:
         "peak_bytes": profile.peak_bytes,
         "peak_layer": profile.peak_layer,
     }
-    if options.pictures is not None:
-        figures["quality"] = _quality(options)
-    print(json.dumps(figures, indent=2))
+    print(json.dumps(figures | quality, indent=2))
     if options.save:
-        checkpoint.add_metrics(options.checkpoint, {"quality": figures["quality"]})
+        checkpoint.add_metrics(options.checkpoint, quality)
 
 
 def _quality(options: argparse.Namespace) -> dict[str, Any]:
     from .quality import judge_checkpoint, load_features
 
-    features = load_features(options.features)
     judged = judge_checkpoint(
-        options.checkpoint, options.pictures, features=features, scheduler=options.scheduler, steps=options.steps
+        options.checkpoint,
+        options.pictures,
+        features=load_features(options.features, options.device),
+        scheduler=options.scheduler,
+        steps=options.steps,
+        device=options.device,
     )
     return judged.to_dict()
 
 
-def _test_figures(model, metadata, folder: str) -> dict[str, float]:
-    import torch
-
+def _test_figures(model, metadata, folder: str, device) -> dict[str, float]:
     from . import checkpoint
     from .config import DistillConfig
     from .pipeline import load_scheduler
@@ -302,11 +309,11 @@ def _test_figures(model, metadata, folder: str) -> dict[str, float]:
         student=metadata.student,
         dataset=metadata.dataset,
         prediction_type=metadata.prediction_type,
-        split_seed=metadata.training.get("split_seed", 0),
+        split_seed=metadata.split_seed,
         train_limit=6,  # judging needs no training pictures
     )
     task = TASKS[metadata.student.task]
-    problem = task.prepare(config, model, None, torch.device("cpu"))
+    problem = task.prepare(config, model, None, device)
     if metadata.student.task == "diffusion":
         problem.scheduler = load_scheduler(checkpoint.find(folder))
     figures = task.test(problem, model)
@@ -316,16 +323,20 @@ def _test_figures(model, metadata, folder: str) -> dict[str, float]:
 def _sample(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
+    from .devices import check_device, memory_told
     from .drawing import describe, to_png
     from .hub_pipelines import find_pipeline
     from .pipeline import load_scheduler, load_unet
     from .sampling import sample, to_grid
 
-    folder = find_pipeline(options.checkpoint)
+    device, folder = check_device(options.device), find_pipeline(options.checkpoint)
     model, base, seeds = load_unet(folder), load_scheduler(folder), parse_seeds(options.seeds)
-    steps = sample(model, seeds, scheduler=options.scheduler, steps=options.steps, noise_scheduler=base)
-    with tqdm(total=options.steps, unit="step", dynamic_ncols=True) as bar:
-        for record in steps:
+    with (
+        memory_told(device, f"Drawing with {options.checkpoint}", ELSEWHERE),
+        tqdm(total=options.steps, unit="step", dynamic_ncols=True) as bar,
+    ):
+        model.to(device)
+        for record in sample(model, seeds, scheduler=options.scheduler, steps=options.steps, noise_scheduler=base):
             bar.update(record.step - bar.n)
     drawing = describe(options.checkpoint, folder, model, base, seeds, options.scheduler, options.steps)
     options.out.write_bytes(to_png(to_grid(record.images), drawing.to_dict()))

@@ -48,6 +48,11 @@ class Metadata:
         """What a diffusion network predicts: "v_prediction" or "epsilon"."""
         return self.training.get("prediction_type", "epsilon")
 
+    @property
+    def split_seed(self) -> int:
+        """What drew the validation and test pictures from train, where the data set has none of its own."""
+        return self.training.get("split_seed", 0)
+
 
 def save(model: nn.Module, metadata: Metadata, folder: str | Path, scheduler: Scheduler | None = None) -> Path:
     """Write the checkpoint folder and return it. It is written beside and renamed: all of it appears, or nothing.

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from . import checkpoint
 from .config import check_data
 from .datasets import Split, augment, find_dataset, load_split, normalize, shrink
-from .devices import prefers_speed
+from .devices import exact, prefers_speed
 from .hub_pipelines import find_ddpm
 from .objective import Objective, build_objective, forward_both
 from .parallel import ALONE, Processes
@@ -164,7 +164,7 @@ def _rounds(count: int) -> int:
 def _prediction_loss(problem: Problem, model: nn.Module, split: Split) -> float:
     error = 0.0
     rounds = _rounds(len(split))
-    with eval_mode(model):
+    with eval_mode(model), exact():
         for number in range(rounds):
             generator = torch.Generator().manual_seed(number)  # on the CPU: the same noise on every device
             for batch in split.images.split(JUDGING_BATCH):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .datasets import Split, normalize
+from .devices import exact
 from .memory import capture, measure_peak
 from .recorder import example_inputs
 from .strides import eval_mode, input_channels
@@ -16,7 +17,7 @@ def accuracy(model: nn.Module, split: Split, batch_size: int = 256) -> float:
     """Share of images in `split` whose largest logit is their label, in [0, 1]; runs where the model's weights are."""
     device = next(model.parameters()).device
     correct = 0
-    with eval_mode(model):
+    with eval_mode(model), exact():
         for start in range(0, len(split.labels), batch_size):
             images: Tensor = normalize(split.images[start : start + batch_size].to(device))
             labels = split.labels[start : start + batch_size].to(device)

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from . import checkpoint
 from .datasets import augment, find_dataset, load_split, normalize
+from .devices import check_device, exact
 from .pipeline import load_scheduler
 from .presets import FACES_FEATURES
 from .sampling import sample
@@ -32,6 +33,7 @@ WIDE = 512  # features beyond which 40 more FIDs would take minutes, so that FID
 NEIGHBOURS = 3  # precision and recall: k of the k-nearest-neighbour balls (Kynkäänniemi et al., 2019)
 HALVES = 40  # half samples that the confidence intervals come from
 BATCH = 64
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class FeatureNetwork:
 
     title: str
     compute: Callable[[Tensor], Tensor]
+    device: torch.device = CPU  # that it computes on; features return to the CPU
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -84,26 +87,28 @@ class FeatureNetwork:
             raise ValueError(
                 f"Pictures have dtype {images.dtype} and shape {tuple(images.shape)}; expected uint8 (N, 3, H, W)."
             )
-        return torch.cat([self.compute(batch).float() for batch in images.split(BATCH)])
+        with exact():
+            return torch.cat([self.compute(batch.to(self.device)).float().cpu() for batch in images.split(BATCH)])
 
 
-def load_features(name: str) -> FeatureNetwork:
-    """The feature network "emoji" (ships) or "inception" (weights are downloaded once).
+def load_features(name: str, device: str | torch.device = "cpu") -> FeatureNetwork:
+    """The feature network "emoji" (ships) or "inception" (weights are downloaded once), on `device`.
 
-    Raises ValueError for another name, and where Inception's weights are neither here nor to be had.
+    Raises ValueError for another name or device, and where Inception's weights are neither here nor to be had.
     """
+    device = check_device(device)
     if name not in FEATURES:
         raise ValueError(f"Features are {name!r}; expected one of {list(FEATURES)}.")
-    return _emoji() if name == "emoji" else _inception()
+    return _emoji(device) if name == "emoji" else _inception(device)
 
 
-def _emoji() -> FeatureNetwork:
+def _emoji(device: torch.device) -> FeatureNetwork:
     """The last features, 128 numbers, of the narrow ResNet that tells 129 smileys apart (preset "faces-features").
 
     It was trained at the pictures' own 32 px, so that it sees their pixels. Features are brought to one length, the
     root of their number: how sure the network is says nothing here, and KID's kernel stays within (0, 8].
     """
-    network = checkpoint.load(FACES_FEATURES)
+    network = checkpoint.load(FACES_FEATURES).to(device)
     side = checkpoint.read_metadata(FACES_FEATURES).student.image_size
     network.fc = nn.Identity()
 
@@ -114,31 +119,33 @@ def _emoji() -> FeatureNetwork:
         features = network(pixels)
         return F.normalize(features) * features.shape[1] ** 0.5
 
-    return FeatureNetwork(f"128 features of {FACES_FEATURES}, pictures at {side} px", compute)
+    return FeatureNetwork(f"128 features of {FACES_FEATURES}, pictures at {side} px", compute, device)
 
 
-def _inception() -> FeatureNetwork:
+def _inception(device: torch.device) -> FeatureNetwork:
     """The 2,048 features of Inception-v3 that published FIDs use, by torch-fidelity."""
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
     try:
-        network = FeatureExtractorInceptionV3("inception", ["2048"], verbose=False)
+        network = FeatureExtractorInceptionV3("inception", ["2048"], verbose=False).to(device)
     except OSError as error:
         raise ValueError(
             f"Inception's weights are not here and cannot be downloaded ({error}); put {URL_INCEPTION_V3} into "
             f"{torch.hub.get_dir()}/checkpoints, or use the features 'emoji'."
         ) from error
-    return FeatureNetwork("2,048 features of Inception-v3", lambda images: network(images)[0])
+    return FeatureNetwork("2,048 features of Inception-v3", lambda images: network(images)[0], device)
 
 
-def reference_pictures(dataset: str, image_size: int, count: int, seed: int = 0) -> tuple[Tensor, str]:
+def reference_pictures(
+    dataset: str, image_size: int, count: int, seed: int = 0, split_seed: int = 0
+) -> tuple[Tensor, str]:
     """`count` real training pictures, uint8 (N, 3, S, S), as training would show them, and what they are in words.
 
-    Training pictures, since those are what a diffusion network is to draw; each of `count` is drawn from them all, as
-    KID's formula takes for granted, and augmented anew.
+    Training pictures, since those are what a diffusion network is to draw, at the `split_seed` of its run; each of
+    `count` is drawn from them all, as KID's formula takes for granted, and augmented anew.
     """
-    spec = find_dataset(dataset)
-    split = load_split(dataset, "train", image_size)
+    spec = find_dataset(dataset, split_seed)
+    split = load_split(dataset, "train", image_size, split_seed=split_seed)
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randint(len(split), (count,), generator=generator)
     kind = spec.augmentation("generation")
@@ -180,20 +187,22 @@ def judge_checkpoint(
     scheduler: str = "ddim",
     steps: int = 40,
     seed: int = 0,
+    device: str | torch.device = "cpu",
 ) -> Quality:
     """Draw `count` pictures with a diffusion checkpoint, of the seeds from `seed` on, and judge them.
 
-    The reference are as many pictures of what it was trained on. Raises ValueError for a checkpoint that does not
-    draw, and for what `sample` and `judge` refuse.
+    It draws on `device`; `features` compute on their own. The reference are as many pictures of what it was trained
+    on. Raises ValueError for a checkpoint that does not draw, and for what `sample` and `judge` refuse.
     """
+    device = check_device(device)
     folder = checkpoint.find(folder)
     metadata = checkpoint.read_metadata(folder)
     if metadata.student.task != "diffusion":
         raise ValueError(f"Checkpoint {folder} is a classifier; expected a diffusion network.")
     size = metadata.student.image_size
-    real, reference = reference_pictures(metadata.dataset, size, count)
+    real, reference = reference_pictures(metadata.dataset, size, count, split_seed=metadata.split_seed)
     *_, last = sample(
-        checkpoint.load(folder),
+        checkpoint.load(folder).to(device),
         range(seed, seed + count),
         scheduler=scheduler,
         steps=steps,

@@ -20,7 +20,7 @@ from huggingface_hub import constants
 from PIL import Image
 from test_unet import TINY
 
-from app import choices, generate, painted_view
+from app import choices, generate, painted_view, painters
 from app.painters import load_elsewhere
 from redistill import checkpoint
 from redistill.drawing import Drawing, read_settings, redraw
@@ -69,6 +69,19 @@ def test_until_it_draws_the_page_shows_what_the_networks_need_and_start_from(shi
     assert all(value == skipped[0] for value in skipped) and skipped[0] == gr.skip(), "what was drawn stays"
     refused = generate.announce(None, [], 3, 4, None)
     assert "Choose at least one checkpoint" in refused[0] and refused[1] == "" and not refused[2].visible
+
+
+def test_networks_are_kept_up_to_their_bytes_and_the_last_one_always(shipped, monkeypatch):
+    monkeypatch.setattr(painters, "_KEPT", {})
+    first, second = (generate.load_painter(name) for name in (FACES_TEACHER, "small"))
+    assert generate.load_painter(FACES_TEACHER) is first and generate.load_painter("small") is second
+    monkeypatch.setattr(painters, "KEPT_BYTES", second.weight_bytes)
+    assert generate.load_painter(FACES_TEACHER) is first, "used last, so that the other goes"
+    assert list(painters._KEPT.values()) == [first]
+    again = generate.load_painter("small")
+    assert again is not second and list(painters._KEPT.values()) == [again]
+    monkeypatch.setattr(painters, "KEPT_BYTES", 1)
+    assert generate.load_painter("small") is again
 
 
 def test_the_same_seed_gives_the_same_image_whatever_the_count(shipped):

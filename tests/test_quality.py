@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
+from pictures import write_classes
 from torch.nn import functional as F
 
-from redistill import checkpoint
+from redistill import checkpoint, quality
 from redistill.__main__ import main
+from redistill.datasets import load_split
 from redistill.quality import (
     FIGURES,
     FeatureNetwork,
@@ -134,6 +138,45 @@ def test_a_checkpoint_is_judged_and_its_card_says_so(tmp_path, capsys):
     assert f"| quality kid | {printed['kid']} |" in (folder / "README.md").read_text()
     assert main(["evaluate", str(folder), "--save"]) == 1
     assert "give --pictures" in capsys.readouterr().err
+
+
+def test_networks_compute_on_the_device_that_is_asked_for(monkeypatch):
+    there = torch.device("meta")
+    monkeypatch.setattr(quality, "check_device", torch.device)  # refuses what holds no numbers
+    drawn_on = []
+
+    def draw(model, seeds, **settings):
+        drawn_on.append(next(model.parameters()).device)
+        yield SimpleNamespace(images=torch.zeros(len(seeds), 3, 32, 32, dtype=torch.uint8))
+
+    monkeypatch.setattr(quality, "sample", draw)
+    features = FeatureNetwork("zeros", lambda images: torch.arange(3.0).expand(len(images), 3) / len(images))
+    judge_checkpoint("emoji-faces-student", 20, features=features, device=there)
+    assert drawn_on == [there]
+    seen, features = [], load_features("emoji", there)
+    compute = features.compute
+    zeros = lambda images: seen.append(compute(images).device) or torch.zeros(len(images), 2)  # noqa: E731
+    FeatureNetwork("", zeros, features.device)(torch.zeros(3, 3, 32, 32, dtype=torch.uint8))
+    assert seen == [there]
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate"])
+def test_the_command_line_takes_a_device(command, capsys):
+    assert main([command, "emoji-faces-student", "--device", "cuda:7"]) == 1
+    assert "Device 'cuda:7' is not here" in capsys.readouterr().err
+
+
+def test_a_run_is_judged_by_the_pictures_of_its_own_split(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
+    dataset = f"folder:{write_classes(tmp_path / 'pets', {'cats': 40})}"
+    metadata = checkpoint.read_metadata("emoji-faces-student")
+    training = dict(metadata.training) | {"split_seed": 3}
+    metadata = dataclasses.replace(metadata, dataset=dataset, training=training)
+    checkpoint.save(checkpoint.load("emoji-faces-student"), metadata, tmp_path / "student")
+    asked = []
+    monkeypatch.setattr(quality, "load_split", lambda *args, **named: asked.append(named) or load_split(*args, **named))
+    judge_checkpoint(tmp_path / "student", 20, features=load_features("emoji"), steps=1)
+    assert asked == [{"split_seed": 3}]
 
 
 def test_a_classifier_draws_nothing(emoji):
