@@ -117,7 +117,8 @@ def step_figure(records: Sequence[Mapping[str, Any]], steps: int, name: str) -> 
     rows = [record for record in records if record.get("kind") == "step"]
     x, y = thin([(row["step"], row[name]) for row in rows if _finite(row.get(name))])
     line = _line(name.replace("_", " "), x, y, GREY, "%{y:.3g}")
-    layout = _curves_layout(steps, {"rangemode": "tozero", "nticks": 4})
+    exponents = "e" if name == "learning_rate" else "SI"
+    layout = _curves_layout(steps, {"rangemode": "tozero", "nticks": 4, "exponentformat": exponents})
     return {"data": [line], "layout": layout | {"showlegend": False, "margin": {"l": 54, "r": 10, "t": 8, "b": 26}}}
 
 
@@ -167,7 +168,7 @@ def _curves_layout(steps: int, yaxis: Mapping[str, Any]) -> dict[str, Any]:
         margin={"l": 54, "r": 10, "t": 8, "b": 48},
         legend={"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top"},
         xaxis={**AXIS, "range": [0, max(1, steps)], "showgrid": False, "nticks": 6},
-        yaxis={**AXIS, "nticks": 6, **yaxis},
+        yaxis={**AXIS, "nticks": 6, "exponentformat": "e", **yaxis},  # 5e-5, not 50µ
     )
 
 

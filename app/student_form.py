@@ -143,22 +143,27 @@ def _changed(strides: Mapping[str, int], network: str) -> dict[str, int]:
 
 
 def card(student: StudentConfig) -> str:
-    """The student in words, with what it needs at most, beside its teacher."""
+    """The student in words, with what it needs at most, beside its teacher; a network that could teach, alone."""
+    is_teacher = (
+        student.red is None
+        and student.architecture in (None, student.teacher)
+        and dict(student.strides) == dict(student.teacher_strides)
+    )
     try:
         teacher = StudentConfig(
             student.teacher, student.image_size, student.num_classes, student.teacher_strides, red=None
         )
         before, after = peak_bytes(teacher), peak_bytes(student)
         bare = peak_bytes(dataclasses.replace(student, red=None))
-        memory = (
-            f"Peak {format_bytes(after)}, teacher {format_bytes(before)}: "
-            f"<strong>{format_ratio(before, after)}</strong>"
-        )
+        memory = f"Peak {format_bytes(after)}"
+        if not is_teacher:
+            memory += f", teacher {format_bytes(before)}: <strong>{format_ratio(before, after)}</strong>"
         warning = red_sign(after, bare)
     except ValueError as error:
         memory, warning = escape(str(error)), None
     said = notice("", warning, kind="hint") if warning else ""
+    name = "Teacher" if is_teacher else "Student"
     return (
-        f'<div class="card-title">Student</div><p class="student">{escape(describe_student(student))}, '
+        f'<div class="card-title">{name}</div><p class="student">{escape(describe_student(student))}, '
         f'{student.image_size} px</p><p class="subline">{memory}</p>{said}'
     )

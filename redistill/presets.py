@@ -60,14 +60,15 @@ _PRESETS = (
     ),
     Preset(
         "long",
-        "The same, twice as long",
+        "RED and KD, twice as long",
         "Fourteen epochs: the student that ships, and the schedule of the accuracy study; about 8 minutes on 2 cores.",
         _clutter(CLUTTER_STRIDES, REDConfig(), **FROM_TEACHER),
     ),
     Preset(
         "quick",
         "Quick look",
-        "The same with 3,000 scenes and few steps: the curves move within seconds, the accuracy stays low.",
+        "A student with a fifth of its teacher's memory learns from it on 3,000 scenes, in few steps: the curves move "
+        "within seconds, the accuracy stays low.",
         _clutter(
             CLUTTER_STRIDES,
             REDConfig(),
@@ -95,7 +96,8 @@ _PRESETS = (
     Preset(
         "undistilled",
         "Student without distillation",
-        "The same student trained on the pictures alone, without RED blocks: what distillation has to beat.",
+        "The stride-4 student of emoji-clutter trained on the pictures alone, without RED blocks: what distillation "
+        "has to beat.",
         _clutter(CLUTTER_STRIDES),
     ),
     Preset(
@@ -113,13 +115,14 @@ _PRESETS = (
     Preset(
         "faces-both",
         "Diffusion student, from maps and output",
-        "As above, and the student's output is compared with the teacher's as well.",
+        "The student of the smileys learns from its teacher's maps, and its output is compared with the teacher's.",
         _faces(FACES_STRIDES, REDConfig(), **FROM_FACES, red_weight=1.0, kd_weight=1.0),
     ),
     Preset(
         "faces-alone",
         "Diffusion student without distillation",
-        "The same strides and start, no RED blocks, nothing learnt from the teacher: what distillation has to beat.",
+        "The student of the smileys at its strides, from its teacher's weights; no RED blocks, nothing learnt from the "
+        "teacher: what distillation has to beat.",
         _faces(FACES_STRIDES, **FROM_FACES, red_weight=0.0),
     ),
     Preset(
@@ -131,7 +134,8 @@ _PRESETS = (
     Preset(
         "faces-teacher-long",
         "Diffusion teacher, trained on",
-        "Goes on from what that one leaves in runs/ (here: from the teacher that ships, its result); an hour of CPU.",
+        "Goes on from what the diffusion teacher's run leaves in runs/ (here: from the teacher that ships, its "
+        "result); an hour of CPU.",
         _faces(
             teacher_checkpoint="runs/faces-teacher-0/student",
             init="teacher",

@@ -141,6 +141,12 @@ def test_losses_that_are_not_finite_leave_a_gap_and_no_invalid_json():
     assert [trace["y"] for trace in score["data"]] == [[0.25], [0.9, 0.9]]
 
 
+def test_small_numbers_have_no_metric_prefixes():
+    rate = plots.step_figure([{"kind": "step", "step": 1, "learning_rate": 5e-5}], 10, "learning_rate")
+    for figure in (rate, plots.loss_figure([], 10)):
+        assert figure["layout"]["yaxis"]["exponentformat"] == "e", "5e-5, not 50µ"
+
+
 # Explore
 
 

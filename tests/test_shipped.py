@@ -1,6 +1,7 @@
 """The checkpoints that ship are what their cards say."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,13 @@ def test_presets_name_teachers_that_can_be_had():
         teacher = preset.config.teacher_checkpoint
         known = {*NAMES, None} | trained | ({"torchvision:resnet50"} if preset.is_paper else set())
         assert teacher in known, preset.name
+
+
+def test_every_preset_is_described_on_its_own():
+    """The first one that a page shows is not the first of the list."""
+    for preset in PRESETS.values():
+        if not preset.is_paper:
+            assert not re.search(r"\b(same|above|that one)\b", f"{preset.title} {preset.description}"), preset.name
 
 
 def test_rows_of_the_study_are_means_of_runs_that_its_command_makes():

@@ -65,6 +65,12 @@ def test_another_network_comes_with_strides_of_its_own():
     assert f"Peak {plots.format_bytes(peak)}" in card
 
 
+def test_a_network_at_its_own_strides_is_no_student_on_its_card():
+    shown = student_form.card(PRESETS["teacher"].config.student)
+    assert '"card-title">Teacher<' in shown and "Peak 320 KiB</p>" in shown and "×" not in shown
+    assert '"card-title">Student<' in student_form.card(dataclasses.replace(CLUTTER, red=None))
+
+
 def test_red_blocks_that_set_the_peak_are_said_on_the_card():
     late = dataclasses.replace(CLUTTER, strides={**CLUTTER.strides, "conv1": 1, "maxpool": 2, "layer4.0": 2})
     assert "RED blocks have become the memory peak" in student_form.card(late)
