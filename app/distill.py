@@ -87,7 +87,7 @@ def build(tab: gr.Tab) -> DistillTab:
     gr.on([presets.input, paper.input], take_preset, [presets, paper], shown, trigger_mode="always_last", **QUIET)
     start.click(None, None, refusal, js=STARTING, **QUIET)  # before the answer, which may take a while
     start.click(start_run, form, [refusal, *panel.choice], **QUIET).then(None, refusal, None, js=SHOW_START, **QUIET)
-    estimate.attach(form, lambda student, *values: run_form.read(student, values))
+    estimate.attach(form, [*fields.values(), *parts.values()], lambda student, *values: run_form.read(student, values))
     _connect_student(student, card, refusal, fields, parts)
     _connect_data(student, card, data, fields["teacher_checkpoint"])
     data.teach.click(take_teacher, [student, data.dataset, data.image_size], [data.said, *shown], **QUIET)
