@@ -43,7 +43,10 @@ class DistillTab:
     """The components that the page connects to other tabs."""
 
     shown: list[Any]  # outputs of `take_student` and `take_config`
-    change: gr.Button  # back to Explore
+    student: gr.State  # StudentConfig.to_dict()
+    kept: list[Any]  # what `take_student` needs to keep the form beside the student
+    change: gr.Button  # to Explore, with the student
+    refusal: gr.HTML
     panel: WatchPanel
 
 
@@ -88,7 +91,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     gr.on([presets.input, paper.input], take_preset, [presets, paper], shown, trigger_mode="always_last", **QUIET)
     start.click(None, None, refusal, js=STARTING, **QUIET)  # before the answer, which may take a while
     start.click(start_run, form, [refusal, *panel.choice], **QUIET).then(None, refusal, None, js=SHOW_START, **QUIET)
-    estimate.attach(form, lambda student, *values: run_form.read(student, values))
+    estimate.attach(form, [*fields.values(), *parts.values()], lambda student, *values: run_form.read(student, values))
     _connect_student(student, card, refusal, fields, parts)
     _connect_data(student, card, data, fields["teacher_checkpoint"])
     data.teach.click(take_teacher, [student, data.dataset, data.image_size], [data.said, *shown], **QUIET)
@@ -99,7 +102,8 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
         event(data_panel.show_pictures, data.dataset, panel.pictures, show_progress="hidden", api_visibility="private")
     for event in (page.load, tab.select):
         event(offer_data, [student, data.dataset], data.dataset, **QUIET)
-    return DistillTab(shown=shown, change=change, panel=panel)
+    kept = [student, fields["dataset"], fields["teacher_checkpoint"]]
+    return DistillTab(shown=shown, student=student, kept=kept, change=change, refusal=refusal, panel=panel)
 
 
 def _preset_choice(label: str, is_paper: bool, value: str | None, elem_id: str) -> gr.Radio:
@@ -148,15 +152,37 @@ def take_preset(name: Any, paper: Any = None) -> list[Any]:
     return _filled(preset.config, _about(preset.name), marked=gr.skip())
 
 
-def take_student(values: Any) -> list[Any]:
-    """Fill the form for a student that was chosen in Explore; all other settings are those of its task's preset."""
+def take_student(
+    values: Any, lent: Any = False, before: Any = None, dataset: Any = None, teacher: Any = None
+) -> list[Any]:
+    """Fill the form for a student that was chosen in Explore; all other settings are those of its task's preset.
+
+    Where Explore was opened with the form's own student (`lent`), which is `before` here, only the student changes: the
+    rest of the form stays, `dataset` and `teacher` among it where they suit.
+    """
     try:
-        student, note = adapt(StudentConfig.from_dict(values if isinstance(values, Mapping) else {}))
+        student = StudentConfig.from_dict(values if isinstance(values, Mapping) else {})
+        if lent and run_form.read_student(before).task == student.task:
+            return _changed(student, run_form.read_student(before), dataset, teacher)
+        student, note = adapt(student)
         base = find_preset("faces" if student.task == "diffusion" else "default").config
         config = dataclasses.replace(base, student=student, red_weight=base.red_weight if student.red else 0.0)
         return _filled(config, _subline("Chosen in Explore."), notice("", note, kind="hint") if note else "")
     except ValueError as error:
         return _refused(error)
+
+
+def _changed(student: StudentConfig, before: StudentConfig, dataset: Any, teacher: Any) -> list[Any]:
+    """What `_filled` returns for the form as it is with another student; ValueError where its pictures do not suit."""
+    student, note = adapt(dataclasses.replace(student, alignment=before.alignment), dataset)
+    values = dict.fromkeys(run_form.FIELDS, gr.skip())
+    values |= {
+        "image_size": student.image_size,
+        "teacher_checkpoint": run_form.teacher_choice(student, dataset, teacher),
+    }
+    said = notice("", note, kind="hint") if note else ""
+    head = [gr.skip(), student_form.card(student), said, gr.skip(), gr.skip(), student.to_dict()]
+    return [*head, *values.values(), *student_form.filled(student)]
 
 
 def take_config(values: Any) -> list[Any]:
@@ -268,14 +294,18 @@ def show_alignment(student: Any, rule: Any) -> str:
         return notice("", str(error))
 
 
-def adapt(student: StudentConfig) -> tuple[StudentConfig, str]:
-    """The student on the pictures that are drawn here, and a sentence where their size is not the one asked for."""
-    dataset = find_preset("faces" if student.task == "diffusion" else "default").config.dataset
+def adapt(student: StudentConfig, dataset: Any = None) -> tuple[StudentConfig, str]:
+    """The student on a data set, or else on one that is drawn here, and a sentence where that lacks the size asked for.
+
+    ValueError for a data set that does not suit it.
+    """
+    dataset = dataset or find_preset("faces" if student.task == "diffusion" else "default").config.dataset
     adapted = data_panel.fit(student, dataset)
     if adapted.image_size == student.image_size:
         return adapted, ""
     return adapted, (
-        f"{dataset} has no pictures of {student.image_size} px, so the student is distilled at {adapted.image_size} px."
+        f"{data_panel.title(dataset)} has no pictures of {student.image_size} px, so the student is distilled at "
+        f"{adapted.image_size} px."
     )
 
 

@@ -25,6 +25,21 @@ from .fragments import notice
 from .signs import is_number
 from .watch_view import seconds_left
 
+# The settings that an estimate is of are noted on the page when it is asked for, and compared with at every change: so
+# the answer to an earlier question is told too, and one whose settings are there again is not.
+NOTE_SETTINGS = """(...values) => {
+  document.querySelector('#estimated').dataset.of = JSON.stringify(values);
+  return '';
+}"""
+TELL_OTHERS = """(...values) => {
+  const of = document.querySelector('#estimated')?.dataset.of;
+  return of && of !== JSON.stringify(values)
+    ? '<p class="subline" role="status">Of other settings than the form has now; estimate again.</p>' : '';
+}"""
+FORGET = """() => {
+  delete document.querySelector('#estimated').dataset.of;
+  return '';
+}"""
 SECONDS = 0.2  # between looks at the process
 LONGEST = 600.0  # seconds; drawing or downloading a data set for the first time takes a while
 
@@ -36,19 +51,33 @@ class EstimatePanel:
         with gr.Row(elem_classes="quiet-buttons"):
             self.ask = gr.Button("Estimate time and memory", size="sm", elem_id="estimate")
             self.cancel = gr.Button("Cancel", size="sm", visible=False, elem_id="estimate-cancel")
+        self.of = gr.HTML(elem_id="estimate-of")
         self.shown = gr.HTML(elem_id="estimated")
 
-    def attach(self, form: Sequence[gr.components.Component], read: Callable[..., DistillConfig]) -> None:
-        """Estimate what the form is set to; `read` turns its values into a config."""
+    def attach(
+        self,
+        form: Sequence[gr.components.Component],
+        controls: Sequence[gr.components.Component],
+        read: Callable[..., DistillConfig],
+    ) -> None:
+        """Estimate what the form is set to; `read` turns its values into a config.
+
+        `controls` are what a person sees of the form: once they say something else, so does the panel.
+        """
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         outputs = [self.shown, self.ask, self.cancel]
 
         def estimate(*values: Any) -> Iterator[list[Any]]:
             yield from show(read, *values)
 
+        page_only = {"queue": False, **quiet}
+        self.ask.click(None, list(controls), self.of, js=NOTE_SETTINGS, **page_only)
+        self.cancel.click(None, None, self.of, js=FORGET, **page_only)
+        changes = [control.change for control in controls]
+        gr.on(changes, None, list(controls), self.of, js=TELL_OTHERS, trigger_mode="always_last", **page_only)
         # One at a time: two would take the time from each other.
         asked = self.ask.click(estimate, list(form), outputs, concurrency_limit=1, concurrency_id="estimate", **quiet)
-        self.cancel.click(cancelled, None, outputs, cancels=[asked], queue=False, **quiet)
+        self.cancel.click(cancelled, None, outputs, cancels=[asked], **page_only)
 
 
 def cancelled() -> list[Any]:

@@ -11,7 +11,7 @@ import gradio as gr
 from redistill.memory import Tape
 from redistill.red import REDConfig
 from redistill.student import StudentConfig
-from redistill.teachers import TEACHERS
+from redistill.teachers import TEACHERS, find_teacher
 
 from . import explore_view as view
 from .actions import event_values
@@ -27,6 +27,7 @@ from .trace import Place, read_place
 
 LIVE = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 SETTINGS = 11  # values of a configuration, in the order of `Controls.settings`; those of `Look` follow
+SHOWN = SETTINGS + 8  # what `show_student` returns
 SCROLL = "() => document.querySelector('#alive').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 
 
@@ -37,6 +38,8 @@ class ExploreTab:
     student: gr.State  # StudentConfig.to_dict() of what is shown, or None
     distil: gr.Button
     link: SettingsLink
+    looked: list[Any]  # what `show_student` needs beside the student, and
+    shown: list[Any]  # what it fills
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,9 @@ def build() -> ExploreTab:
     results.search.attach(controls.linked, [controls.budget, controls.kib], read_link, link)
     results.measure.attach(controls.linked, read_link)
     gr.api(memory, api_name="memory", api_description="Peak activation memory of a teacher and its student, in bytes.")
-    return ExploreTab(results.student, results.distil, link)
+    looked = [*controls.counting, controls.budget, controls.kib, pins, place]
+    shown = [*controls.settings, *drawn]
+    return ExploreTab(results.student, results.distil, link, looked, shown)
 
 
 def _connect(controls: Controls, results: Results, pins: gr.State, place: gr.State) -> None:
@@ -196,6 +201,30 @@ def draw_link(settings: Settings, pins: Any, place: Any) -> list[Any]:
     found = study(settings.student, settings.accounting, settings.dtype)
     field = gr.Number(kib, visible=True) if choice == OTHER else gr.Number(visible=False)
     return [*_set_to(found), choice, field, look.pins, *_drawn(found, look)]
+
+
+def show_student(student: StudentConfig, accounting: Any, dtype: Any, *look: Any) -> list[Any]:
+    """Values of `ExploreTab.shown` for a student from another tab; all else stays as the page has it.
+
+    ValueError, in one sentence, for a student that the controls cannot be set to.
+    """
+    network, teacher = find_teacher(student.student_architecture), find_teacher(student.teacher)
+    if network != teacher:
+        raise ValueError(
+            f"Explore shows students of their teacher’s own network; this one is a {network.title} that learns from a "
+            f"{teacher.title}."
+        )
+    if teacher.name not in TEACHERS:
+        raise ValueError(f"Explore shows the networks of its list; {teacher.title} is none of them.")
+    if student.teacher_strides:
+        raise ValueError("Explore shows teachers at their own strides; this student’s teacher has others.")
+    if student.alignment != "asynchronous":
+        raise ValueError("Explore puts RED blocks where maps have the same size; this student has them elsewhere.")
+    own = teacher_strides(teacher_tape(teacher.name)) | dict(student.strides)
+    alone = StudentConfig(teacher.name, student.image_size, strides=own, red=student.red)
+    settings = Settings(alone, _text("accounting", accounting), _text("dtype", dtype))
+    found = study(settings.student, settings.accounting, settings.dtype)
+    return [*_set_to(found), *_drawn(found, _look(*look))]
 
 
 def look_at(event: gr.EventData, *values: Any) -> list[Any]:

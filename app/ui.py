@@ -6,12 +6,14 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: nothing calls home
 
 import gradio as gr
 
-from . import compare, distill, explore, generate
+from . import compare, distill, explore, generate, run_form
+from .fragments import notice
 
 STYLE = Path(__file__).with_name("style.css")
 TITLE = "ReDistill Studio"
@@ -43,16 +45,32 @@ def build() -> gr.Blocks:
             with gr.Tab("Generate", id="generate") as generating:
                 generate.build(generating, page)
         quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        explored.distil.click(distill.take_student, explored.student, distilled.shown, **quiet).then(
-            lambda: gr.Tabs(selected="distill"), None, tabs, **quiet
-        )
+        lent = gr.State(False)  # whether Explore was opened with Distill's student
+        explored.distil.click(
+            distill.take_student, [explored.student, lent, *distilled.kept], distilled.shown, **quiet
+        ).then(lambda: gr.Tabs(selected="distill"), None, tabs, **quiet)
         compared.load.click(
             lambda key: distill.take_config(compare.chosen_config(key)), compared.chosen, distilled.shown, **quiet
         ).then(lambda: gr.Tabs(selected="distill"), None, tabs, **quiet)
-        distilled.change.click(lambda: gr.Tabs(selected="explore"), None, tabs, **quiet)
+        distilled.change.click(
+            change_in_explore,
+            [distilled.student, *explored.looked],
+            [distilled.refusal, tabs, lent, *explored.shown],
+            **quiet,
+        )
         distilled.panel.attach(page)
         explored.link.attach(page)
     return page
+
+
+def change_in_explore(student: Any, *looked: Any) -> list[Any]:
+    """Open Explore with Distill's student, or say on Distill why that cannot be: refusal, tab, lent, Explore."""
+    try:
+        shown = explore.show_student(run_form.read_student(student), *looked)
+    except ValueError as error:
+        words = f"{error} Change it below, under “Change it here”."
+        return [notice("Explore cannot show this student.", words), *[gr.skip()] * (2 + explore.SHOWN)]
+    return ["", gr.Tabs(selected="explore"), True, *shown]
 
 
 def theme() -> gr.themes.Base:

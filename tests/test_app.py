@@ -32,6 +32,7 @@ from app import (
     wording,
 )
 from app.picker import check_strides_form
+from app.trace import Place
 from redistill import checkpoint
 from redistill.config import DistillConfig
 from redistill.dataset_table import DATASETS
@@ -358,6 +359,45 @@ def test_a_student_from_explore_fills_the_form(shipped):
     assert "no pictures of 128 px, so the student is distilled at 64 px" in large[2]
     assert "This" not in large[2]
     assert "it needs" in distill.take_student(None)[2]
+
+
+def test_a_student_goes_to_explore_and_comes_back_with_the_rest_of_the_form(shipped):
+    student = dataclasses.replace(PRESETS["quick"].config.student, strides={"conv1": 2}, red=REDConfig(gate=False))
+    looked = ["eager", "fp16", explore.NO_BUDGET, None, (), Place()]
+    said, tabs, lent, *shown = ui.change_in_explore(student.to_dict(), *looked)
+    assert (said, tabs.selected, lent, len(shown)) == ("", "explore", True, explore.SHOWN)
+    assert shown[:2] == ["narrow_resnet", 64] and list(shown[2].value.values()) == [2, 2, 2, 2, 2]
+    assert shown[3:11] == [True, False, 1, True, 3, "all", "eager", "fp16"]
+
+    values = explore.show(*shown[:2], EARLY, *RED, "fused", "fp32")[1]
+    form = [student.to_dict(), "emoji-clutter", CLUTTER_TEACHER]
+    back = distill.take_student(values, lent, *form)
+    assert "strides 4·1·2·2·1, RED blocks" in back[1] and back[5]["num_classes"] == 50
+    kept = dict(zip(run_form.FIELDS, back[6:], strict=False))
+    changed = {name: value for name, value in kept.items() if value != gr.skip()}
+    assert set(changed) == {"image_size", "teacher_checkpoint"} and changed["image_size"] == 64
+    assert changed["teacher_checkpoint"].value == CLUTTER_TEACHER
+    assert len(back) == distill.FILLED == len(distill.take_student(values))
+    faces = explore.show_teacher("unet_small", *RED, "fused", "fp32")[2]
+    assert distill.take_student(faces, lent, *form)[6].value == "emoji-faces"  # another task has a form of its own
+    for hostile in HOSTILE:
+        assert "notice" in distill.take_student(values, True, hostile, hostile, hostile)[2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"architecture": "mobilenet_v2", "strides": {}, "red": None}, "this one is a MobileNetV2 that learns from a"),
+        ({"teacher_strides": {"conv1": 2}}, "teacher has others"),
+        ({"alignment": "stage-wise"}, "has them elsewhere"),
+        ({"image_size": 1024}, "size is &#x27;1024&#x27;; expected a whole number from 16 to 512"),
+    ],
+)
+def test_a_student_that_explore_cannot_show_is_said_on_distill(changes, sentence):
+    looked = ["fused", "fp32", explore.NO_BUDGET, None, (), Place()]
+    said, *rest = ui.change_in_explore(config(**changes).to_dict(), *looked)
+    assert sentence in said and "Change it below" in said
+    assert rest == [gr.skip()] * (2 + explore.SHOWN)
 
 
 def test_without_a_trained_teacher_distillation_is_refused_in_a_sentence(empty):

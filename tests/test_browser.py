@@ -506,6 +506,41 @@ def test_a_second_page_follows_a_run_and_stops_it(open_page):
     expect(first.locator("#runs")).not_to_contain_text("on its own")
 
 
+def test_a_student_goes_to_explore_and_back_and_an_estimate_is_of_its_settings(open_page):
+    page = open_page(viewport={"width": 1280, "height": 900})
+    unfold(page, "tab", "Distill")
+    refusal, card, change = page.locator("#refusal"), page.locator("#student"), page.get_by_text("Change it in Explore")
+    page.get_by_label("MobileNetV2 from a ResNet", exact=True).check()
+    expect(card).to_contain_text("MobileNetV2 ←")
+    change.click()
+    expect(refusal).to_contain_text("this one is a MobileNetV2 that learns from a Narrow ResNet")
+    page.get_by_label("Student without distillation", exact=True).check()
+    expect(refusal).not_to_contain_text("MobileNetV2")
+    fill(page, "Steps", 77)
+    change.click()
+    expect(page.get_by_label("RED blocks at the aligned layers").first).not_to_be_checked()
+    choose_stride(page, "conv1", 8)
+    expect(page.locator("#summary")).to_contain_text("Peak falls from 320 KiB")
+    page.locator("#to-distil").click()
+    expect(card).to_contain_text("strides 8·1·2·2·1, 64 px")
+    expect(page.get_by_label("Steps", exact=True)).to_have_value("77")
+    expect(page.get_by_label("Student without distillation", exact=True)).to_be_checked()
+
+    other = page.get_by_text("Of other settings than the form has now")
+    page.locator("#estimate").click()
+    expect(page.locator("#estimated")).to_contain_text("Measuring")
+    unfold(page, "button", "More of the training")
+    expect(other).to_have_count(0)
+    fill(page, "Steps", 78)
+    expect(other).to_be_visible()
+    fill(page, "Steps", 77)
+    expect(other).to_have_count(0)
+    page.get_by_label("Quick look", exact=True).check()
+    expect(other).to_be_visible()
+    page.locator("#estimate-cancel").click()
+    expect(other).to_have_count(0)
+
+
 class Held:
     """Answers that reach the page only when they are let go: of events of one component, told by its `elem_id`."""
 
