@@ -23,6 +23,7 @@ from . import jobs
 from .folderbutton import FolderButton
 from .fragments import notice, picture_strip
 from .liveradio import LiveRadio
+from .numberfields import NumberField
 
 SAMPLES = 8  # pictures shown of a data set
 ZIP_FILE = "Upload a zip file"
@@ -44,7 +45,7 @@ class DataPanel:
             self.hub = gr.Textbox(label="Or a data set of the Hugging Face Hub", placeholder="owner/name")
             self.fetch = gr.Button("Use this data set", size="sm", elem_id="fetch")
         self.said = gr.HTML(elem_id="data-said")
-        self.image_size = gr.Number(config.student.image_size, label="Image size, px", precision=0, minimum=8)
+        self.image_size = NumberField(config.student.image_size, label="Image size, px", minimum=8)
         self.teach = gr.Button("Train a teacher on these first", size="sm", elem_id="teach")
 
 

@@ -18,6 +18,7 @@ from redistill.teachers import DDPM, PRETRAINED, find_teacher
 
 from . import choices, data_panel
 from .data_panel import DataPanel
+from .numberfields import NumberField
 from .wording import ALIGNMENT_LABELS, INIT_LABELS, KD_LABELS, LABELS, STUDENT_LABELS
 
 NO_TEACHER = "none"
@@ -42,10 +43,10 @@ class _Builder:
 
     def number(self, name: str, **settings: Any) -> None:
         label = settings.pop("label", LABELS.get(name))
-        self.found[name] = gr.Number(self.values[name], label=label, min_width=120, **settings)
+        self.found[name] = NumberField(self.values[name], label=label, min_width=120, **settings)
 
     def count(self, name: str, least: int = 0, **settings: Any) -> None:
-        self.number(name, precision=0, minimum=least, **settings)
+        self.number(name, minimum=least, **settings)
 
     def radio(self, name: str, options: Sequence[Any], **settings: Any) -> None:
         label = {**LABELS, **STUDENT_LABELS}[name]

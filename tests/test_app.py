@@ -247,6 +247,18 @@ def test_a_page_that_is_opened_does_not_copy_the_server():
     assert len(components) > 50 and events == []
 
 
+def test_no_number_is_refused_or_rounded_before_its_handler():
+    """gradio would raise an error that the page does not show, and nothing would happen there."""
+    numbers = [block for block in ui.build().blocks.values() if isinstance(block, (gr.Number, gr.Slider))]
+    assert len(numbers) > 20
+    for block in numbers:
+        assert block.get_block_name() in ("number", "slider"), "what the browser draws"
+        is_slider = isinstance(block, gr.Slider)
+        for value in (-1e9, 1e9, 1.7, None, "x"):
+            ends = {-1e9: block.minimum, 1e9: block.maximum, 1.7: max(1.7, block.minimum or 0), None: block.minimum}
+            assert block.preprocess(value) == (ends.get(value, value) if is_slider else value), block.label
+
+
 def test_the_api_answers_in_bytes_and_refuses_in_a_sentence():
     answer = explore.memory("resnet18", {**EARLY, "conv1": 8})
     assert answer["student"] == {"peak_bytes": 802816, "peak_layer": "conv1"}

@@ -211,6 +211,8 @@ def test_no_source_from_outside_breaks_generation(shipped, value):
         ((CLUTTER_TEACHER, [], 0, 4, 2, "ddim"), "No checkpoint"),
         ((FACES_TEACHER, ["a", "b", "c", "d"], 0, 4, 2, "ddim"), "at most 3"),
         ((FACES_TEACHER, [], -1, 4, 2, "ddim"), "First seed is -1"),
+        ((FACES_TEACHER, [], 1.7, 4, 2, "ddim"), "First seed is 1.7; expected a whole number from 0 to 900719925474097"),
+        ((FACES_TEACHER, [], 2**53, 4, 2, "ddim"), "First seed is 9007199254740992; expected"),
         ((FACES_TEACHER, [], 0, 1000, 2, "ddim"), "Images is 1000; expected a whole number from 4 to 16"),
         ((FACES_TEACHER, [], 0, 4, 0, "ddim"), "Denoising steps is 0"),
         ((FACES_TEACHER, [], 0, 4, 2, "euler"), "euler"),
