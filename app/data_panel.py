@@ -10,11 +10,12 @@ from typing import Any
 
 import gradio as gr
 
-from redistill.config import DistillConfig, check_data
+from redistill.config import DistillConfig
 from redistill.dataset_table import DATASETS, DatasetSpec
 from redistill.datasets import EMBEDDED, find_dataset, load_split, shrink
 from redistill.ghost import weightless
 from redistill.hub_sets import check_hub_id
+from redistill.presets import PRESETS
 from redistill.student import StudentConfig, build_student
 from redistill.torchvision_sets import is_here
 from redistill.unpack import list_uploads, unpack_zip
@@ -104,6 +105,7 @@ def fit(student: StudentConfig, name: Any, image_size: Any = None) -> StudentCon
     Raises ValueError when the set is for another task, has no such size, or is too small for the strides.
     """
     spec = look_up(name)
+    _check_task(student, spec)
     size = image_size
     if size is None:
         own_size = name in DATASETS and name not in EMBEDDED  # of its photographs
@@ -115,10 +117,24 @@ def fit(student: StudentConfig, name: Any, image_size: Any = None) -> StudentCon
         raise ValueError(f"{title(spec.name)} has no pictures of {str(size)[:20]} px; expected {sides}.")
     classes = None if student.task == "diffusion" else spec.num_classes
     fitted = dataclasses.replace(student, image_size=size, num_classes=classes)
-    check_data(fitted, spec)
     with weightless():
         build_student(fitted)  # strides that do not fit are said here, not in the run's log
     return fitted
+
+
+def _check_task(student: StudentConfig, spec: DatasetSpec) -> None:
+    if student.task == "classification" and "classification" not in spec.tasks:
+        bring = "bring one folder of pictures for each class, at least two"
+        remedy = bring if spec.name.startswith(("upload:", "folder:")) else "choose other pictures"
+        raise ValueError(
+            f"{title(spec.name)} has no classes to tell apart; {remedy}, or take a diffusion network’s preset, such "
+            f"as “{PRESETS['faces'].title}”."
+        )
+    if student.task == "diffusion" and "generation" not in spec.tasks:
+        raise ValueError(
+            f"{title(spec.name)} is there to tell its classes apart, not to draw such pictures; choose other pictures "
+            "for a diffusion network."
+        )
 
 
 def show_pictures(name: Any) -> str:

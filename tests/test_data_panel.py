@@ -62,7 +62,7 @@ def test_pictures_that_are_chosen_fit_the_student_to_them(upload):
         ("emoji-clutter", 48, "emoji-clutter has no pictures of 48 px; expected one of [32, 64]"),
         ("cifar10", 4, "cifar10 has no pictures of 4 px; expected 8 to 512"),
         ("cifar10", None, ""),
-        ("celeba", None, "is for generation, but &#x27;narrow_resnet&#x27; is a network for classification"),
+        ("celeba", None, "celeba has no classes to tell apart; choose other pictures, or take a diffusion network’s"),
         ("folder:/etc", None, "Folders are read from the command line only"),
         ("upload:../runs", None, "There is no upload"),
     ],
@@ -70,6 +70,18 @@ def test_pictures_that_are_chosen_fit_the_student_to_them(upload):
 def test_pictures_that_do_not_fit_are_a_sentence(upload, dataset, size, sentence):
     shown = distill.take_data(STUDENT.to_dict(), dataset, size)
     assert sentence in shown[2] and (shown[0] == gr.skip()) == bool(sentence)
+
+
+def test_pictures_of_one_class_are_for_a_diffusion_network(upload, places):
+    for name, classes in (("loose", {".": 6}), ("lonely", {"cats": 6})):
+        folder = write_classes(places / name, classes)
+        one, _ = data_panel.take_upload(shutil.make_archive(str(places / name), "zip", folder))
+        said = distill.take_data(STUDENT.to_dict(), one)[2]
+        assert f"{name} (uploaded) has no classes to tell apart; bring one folder of pictures for each class" in said
+        assert one not in said and "Diffusion student of the smileys" in said
+        assert distill.take_data(PRESETS["faces"].config.student.to_dict(), one)[2] == ""
+    said = distill.take_data(PRESETS["faces"].config.student.to_dict(), "emoji-clutter")[2]
+    assert "emoji-clutter is there to tell its classes apart" in said
 
 
 def test_a_teacher_is_trained_first_and_then_offered(upload, places, monkeypatch):
