@@ -262,5 +262,6 @@ def _whole(name: str, value: Any, low: int, high: int) -> int:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     whole = number and (isinstance(value, int) or value.is_integer())
     if not whole or not low <= value <= high:
-        raise ValueError(f"{name} is {str(value)[:40]}; expected a whole number from {low} to {high}.")
+        given = "empty" if value is None else str(value)[:40]
+        raise ValueError(f"{name} is {given}; expected a whole number from {low} to {high}.")
     return int(value)
