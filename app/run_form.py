@@ -10,7 +10,7 @@ import gradio as gr
 import torch
 
 from redistill.alignment import RULES
-from redistill.config import CHOICES, DistillConfig, check_teacher
+from redistill.config import CHOICES, DistillConfig, SettingError, check_teacher
 from redistill.datasets import AUGMENTATIONS
 from redistill.feature_losses import FEATURE_LOSSES
 from redistill.student import StudentConfig
@@ -19,7 +19,7 @@ from redistill.teachers import DDPM, PRETRAINED, find_teacher
 from . import choices, data_panel
 from .data_panel import DataPanel
 from .numberfields import NumberField
-from .wording import ALIGNMENT_LABELS, INIT_LABELS, KD_LABELS, LABELS, STUDENT_LABELS
+from .wording import ALIGNMENT_LABELS, INIT_LABELS, KD_LABELS, LABELS, NO_FEATURE_LOSS, STUDENT_LABELS, refusal
 
 NO_TEACHER = "none"
 NO_LOSS = "none"
@@ -78,7 +78,7 @@ def build(config: DistillConfig, data: DataPanel) -> dict[str, gr.components.Com
 def _build_losses(form: _Builder) -> None:
     form.radio("distance", CHOICES["distance"])
     form.radio("alignment", [(ALIGNMENT_LABELS[rule], rule) for rule in RULES])
-    losses = [("nothing more", NO_LOSS), *((item.title, name) for name, item in FEATURE_LOSSES.items())]
+    losses = [(NO_FEATURE_LOSS, NO_LOSS), *((item.title, name) for name, item in FEATURE_LOSSES.items())]
     form.found["feature_loss"] = gr.Dropdown(
         losses, value=form.values["feature_loss"], label=LABELS["feature_loss"], filterable=False
     )
@@ -182,6 +182,13 @@ def read(student: Any, given: Sequence[Any]) -> DistillConfig:
     """Values as they come from the page, whatever they are, to a config; ValueError for what does not fit."""
     if len(given) != len(FIELDS):
         raise ValueError(f"{len(given)} settings came from the page; expected {len(FIELDS)}.")
+    try:
+        return _read(student, given)
+    except SettingError as error:
+        raise ValueError(refusal(error)) from error
+
+
+def _read(student: Any, given: Sequence[Any]) -> DistillConfig:
     settings = dict(zip(FIELDS, given, strict=True))
     chosen = dataclasses.replace(read_student(student), alignment=settings.pop("alignment"))
     if settings["feature_loss"] == NO_LOSS:
@@ -227,7 +234,8 @@ def _teacher(settings: Mapping[str, Any], student: StudentConfig, dataset: str) 
 def _milestones(value: Any) -> tuple[int, ...]:
     parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else []
     if not (isinstance(value, str) or value is None) or not all(part.isdecimal() and len(part) < 10 for part in parts):
-        raise ValueError(f"Milestones are {str(value)[:80]!r}; expected steps with commas, such as 400, 600.")
+        expected = "steps with commas, such as 400, 600"
+        raise ValueError(f"{LABELS['milestones']} is {str(value)[:80]!r}; expected {expected}.")
     return tuple(int(part) for part in parts)
 
 

@@ -110,7 +110,7 @@ def test_a_teacher_is_trained_first_and_then_offered(upload, places, monkeypatch
     read = run_form.read(student, form(student, **chosen)[1:])
     assert read.teacher_checkpoint == str(folder) and read.student.num_classes == 3
     refused = distill.start_run(*form(student, **chosen, split_seed=1))[0]
-    assert "trained on upload:my-pets" in refused and "set split_seed to 0" in refused
+    assert "Seed of the splits 0, not 1" in refused and "set Seed of the splits to 0" in refused
 
 
 def test_sets_of_own_runs_are_offered_while_they_are_there(upload, places):
