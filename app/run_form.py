@@ -217,11 +217,15 @@ def _teacher(settings: Mapping[str, Any], student: StudentConfig, dataset: str) 
     """The teacher's folder or torchvision name; ValueError where there is none and something is learnt from it."""
     value = settings["teacher_checkpoint"]
     if value in (None, "", NO_TEACHER):
-        if settings["kd_weight"] or settings["red_weight"] or settings["init"] == "teacher" or settings["feature_loss"]:
-            raise ValueError(
-                "RED, KD, the teacher's weights and losses of its maps need a trained teacher; choose or train one "
-                "first, or set their weights to 0."
-            )
+        remedies = [f"“{LABELS[name]}” to 0" for name in ("red_weight", "kd_weight") if settings[name]]
+        if settings["init"] == "teacher":
+            remedies.append(f"“{LABELS['init']}” to “{INIT_LABELS['scratch']}”")
+        if settings["feature_loss"]:
+            remedies.append(f"“{LABELS['feature_loss']}” to “{NO_FEATURE_LOSS}”")
+        if remedies:
+            *others, last = remedies
+            changes = f"{', '.join(others)} and {last}" if others else last
+            raise ValueError(f"These settings need a trained teacher; choose one, train one first, or set {changes}.")
         return None
     if value == PRETRAINED + student.teacher and find_teacher(student.teacher).pretrained:
         return value

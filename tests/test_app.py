@@ -385,7 +385,18 @@ def test_without_a_trained_teacher_distillation_is_refused_in_a_sentence(empty):
         ({"alignment": "elsewhere"}, "alignment is"),
         ({"feature_loss": "crd"}, "feature_loss is"),
         ({"feature_loss": "sp", "feature_weight": 0}, "The weight of “Also learn from” is 0; expected a number above"),
-        ({"feature_loss": "sp", "teacher_checkpoint": "none", "kd_weight": 0, "init": "scratch"}, "a trained teacher"),
+        (
+            {"teacher_checkpoint": "none", "kd_weight": 1, "red_weight": 1, "init": "teacher"},
+            "set “RED weight” to 0, “KD weight” to 0 and “Weights to start from” to “fresh”.",
+        ),
+        (
+            {"teacher_checkpoint": "none", "kd_weight": 0, "red_weight": 0, "init": "teacher"},
+            "need a trained teacher; choose one, train one first, or set “Weights to start from” to “fresh”.",
+        ),
+        (
+            {"feature_loss": "sp", "teacher_checkpoint": "none", "kd_weight": 0, "red_weight": 0, "init": "scratch"},
+            "or set “Also learn from” to “nothing more”.",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_start_nothing(shipped, changes, sentence):
