@@ -11,6 +11,7 @@ from redistill import checkpoint
 from redistill.student import StudentConfig
 
 from . import jobs, plots
+from .wording import distinct_titles
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Choice:
 def checkpoints(accept: Callable[[checkpoint.Metadata], bool]) -> list[Choice]:
     """Readable checkpoints that `accept` takes: those that ship, then those of finished runs, the newest first."""
     places = [(name, shipped_title(name)) for name in checkpoint.list_shipped()]
-    places += [(f"run:{run.name}", f"{run.title} (own run)") for run in jobs.list_runs() if run.state == "finished"]
+    runs = [run for run in jobs.list_runs() if run.state == "finished"]
+    places += [(f"run:{name}", f"{title} (own run)") for name, title in distinct_titles(runs).items()]
     found = []
     for value, title in places:
         try:

@@ -64,13 +64,14 @@ def build(tab: gr.Tab) -> CompareTab:
 def refresh(group: Any, chosen: Any, kept: Any) -> list[Any]:
     """Everything the tab shows, from the files as they are now."""
     results = all_results()
-    names = groups(results)
+    offered = groups(results)
+    names = [name for _, name in offered]
     group = group if group in names else names[0] if names else None
     own = [result for result in results if result.group == group]
     one, other = _find(own, chosen), _find(own, kept)
     return [
         _signature(results, group),
-        LiveRadio(choices=names, value=group),
+        LiveRadio(choices=offered, value=group),
         view.headline(own),
         plane_figure(own, one.key if one else None, other.key if other else None),
         view.chosen_card(one),

@@ -10,6 +10,7 @@ from redistill.student import StudentConfig
 
 from . import plots
 from .compare_plot import COLOURS, score_text
+from .result_table import MEANS, seed_row
 from .results import Result, pareto_front, peak_bytes
 from .wording import figure_rows, run_sentences, setting_rows
 
@@ -59,8 +60,9 @@ def legend() -> str:
     )
     return (
         f'<p class="legend">{kinds}</p><p class="subline">Circles are own runs, squares ready-made ones, diamonds '
-        "networks at their own strides. Pale: another is as small and better. Hollow: not tested yet. The dotted line "
-        "is the Pareto front.</p>"
+        "networks at their own strides. Pale: another is as small and better. Hollow: not tested yet. Triangles "
+        "lie beyond the axis. The dotted line is the Pareto front. Drag up or down to zoom in, double-click to zoom "
+        "out; a row of the table under the pointer is shown in the chart.</p>"
     )
 
 
@@ -75,7 +77,7 @@ def chosen_card(result: Result | None) -> str:
         before = peak_bytes(teacher)
         ratio = plots.format_ratio(before, result.peak_bytes)
         peak += f", its teacher {plots.format_bytes(before)}: <strong>{ratio}</strong>"
-    sentences = "".join(f"<li>{escape(text)}</li>" for text in run_sentences(result.config))
+    sentences = "".join(f"<li>{escape(text)}</li>" for text in run_sentences(result.config, result.seeds))
     origin = result.origin if result.is_tested else f"{result.origin}, {result.state}"
     return (
         f'<div class="card-title">{escape(result.title)} <span>{escape(origin)}</span></div>'
@@ -94,11 +96,12 @@ def difference(kept: Result | None, chosen: Result | None) -> str:
             '<p class="subline">Choose another result in the chart or the table.</p></section>'
         )
     body = _rows(_figures(kept), _figures(chosen)) + _rows(_settings(kept), _settings(chosen), " class='first'")
+    averaged = " " + MEANS if max(len(kept.seeds), len(chosen.seeds)) > 1 else ""
     return (
         '<section class="card"><div class="card-title">What differs</div><div class="scroll">'
         '<table class="facts difference"><thead><tr><th></th>'
         f"<th>{escape(kept.title)}</th><th>{escape(chosen.title)}</th></tr></thead><tbody>{body}</tbody></table></div>"
-        '<p class="subline">Everything else is the same in both.</p></section>'
+        f'<p class="subline">Everything else is the same in both.{averaged}</p></section>'
     )
 
 
@@ -120,7 +123,7 @@ def _figures(result: Result) -> dict[str, str]:
 
 def _settings(result: Result) -> dict[str, str]:
     rows = setting_rows(dataclasses.asdict(result.config))
-    return rows | {"Seed": ", ".join(map(str, result.seeds))} if len(result.seeds) > 1 else rows
+    return rows | seed_row(result)
 
 
 def _score(result: Result) -> str:

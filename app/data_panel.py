@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from functools import lru_cache
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,17 +13,18 @@ from redistill.config import DistillConfig
 from redistill.dataset_table import DATASETS, DatasetSpec
 from redistill.datasets import EMBEDDED, find_dataset, load_split, shrink
 from redistill.ghost import weightless
+from redistill.hub import hub_id
 from redistill.hub_sets import check_hub_id
-from redistill.presets import PRESETS
 from redistill.student import StudentConfig, build_student
 from redistill.torchvision_sets import is_here
-from redistill.unpack import list_uploads, unpack_zip
+from redistill.unpack import left_out, list_uploads, say_left_out, unpack_zip
 
 from . import jobs
 from .folderbutton import FolderButton
 from .fragments import notice, picture_strip
 from .liveradio import LiveRadio
 from .numberfields import NumberField
+from .wording import dataset_title
 
 SAMPLES = 8  # pictures shown of a data set
 ZIP_FILE = "Upload a zip file"
@@ -63,7 +63,7 @@ def take_upload(file: Any) -> tuple[str | None, str]:
 def take_hub_id(text: Any) -> tuple[str | None, str]:
     """The data set of a Hub id, downloaded where it is not yet, and what to say about it: one of the two is empty."""
     try:
-        name = text.strip() if isinstance(text, str) else str(text)[:80]
+        name = hub_id(text) if isinstance(text, str) else str(text)[:80]
         check_hub_id(name)
         return _known(f"hub:{name}"), ""
     except (ValueError, OSError) as error:
@@ -73,20 +73,11 @@ def take_hub_id(text: Any) -> tuple[str | None, str]:
 def offered(student: StudentConfig, also: str | None = None) -> list[tuple[str, str]]:
     """Data sets that a student can learn from as (title, value): named ones, uploads, and those of one's own runs."""
     task = "classification" if student.task == "classification" else "generation"
-    own = [f"upload:{name}" for name in list_uploads()] + sorted(_of_runs())
+    own = [name for name in _uploads() if _suits(name, task)]
+    own += sorted(name for name in _of_runs() if not name.startswith("upload:"))
     names = [spec.name for spec in DATASETS.values() if task in spec.tasks]
     names += [name for name in dict.fromkeys([*own, *filter(None, [also])]) if name not in DATASETS]
-    return [(title(name), name) for name in names]
-
-
-def title(name: str) -> str:
-    """A data set in a list: an upload by the name of its file, one of the Hub by its id."""
-    kind, _, rest = name.partition(":")
-    if kind == "upload":
-        return f"{rest.rpartition('-')[0]} (uploaded)"
-    if kind == "hub":
-        return f"{rest} (Hub)"
-    return Path(rest).name if kind == "folder" else name
+    return [(dataset_title(name), name) for name in names]
 
 
 def look_up(name: Any) -> DatasetSpec:
@@ -114,7 +105,7 @@ def fit(student: StudentConfig, name: Any, image_size: Any = None) -> StudentCon
     if not isinstance(size, int) or size not in spec.image_sizes:
         sizes = spec.image_sizes
         sides = f"{sizes[0]} to {sizes[-1]}" if isinstance(sizes, range) else f"one of {list(sizes)}"
-        raise ValueError(f"{title(spec.name)} has no pictures of {str(size)[:20]} px; expected {sides}.")
+        raise ValueError(f"{dataset_title(spec.name)} has no pictures of {str(size)[:20]} px; expected {sides}.")
     classes = None if student.task == "diffusion" else spec.num_classes
     fitted = dataclasses.replace(student, image_size=size, num_classes=classes)
     with weightless():
@@ -123,16 +114,15 @@ def fit(student: StudentConfig, name: Any, image_size: Any = None) -> StudentCon
 
 
 def _check_task(student: StudentConfig, spec: DatasetSpec) -> None:
+    called = dataset_title(spec.name)
     if student.task == "classification" and "classification" not in spec.tasks:
-        bring = "bring one folder of pictures for each class, at least two"
-        remedy = bring if spec.name.startswith(("upload:", "folder:")) else "choose other pictures"
-        raise ValueError(
-            f"{title(spec.name)} has no classes to tell apart; {remedy}, or take a diffusion network’s preset, such "
-            f"as “{PRESETS['faces'].title}”."
-        )
+        lack = "one class only; put the pictures of each class, at least two, into a folder of its own"
+        if spec.name in DATASETS:
+            lack = "no classes to tell apart; choose other pictures"
+        raise ValueError(f"{called} has {lack}, or choose the preset of a diffusion student.")
     if student.task == "diffusion" and "generation" not in spec.tasks:
         raise ValueError(
-            f"{title(spec.name)} is there to tell its classes apart, not to draw such pictures; choose other pictures "
+            f"{called} is there to tell its classes apart, not to draw such pictures; choose other pictures "
             "for a diffusion network."
         )
 
@@ -146,6 +136,13 @@ def show_pictures(name: Any) -> str:
         return notice("", str(error))
 
 
+def said_of(name: str) -> str:
+    """What there is to say about pictures that were chosen, as HTML: which ones of an upload are left out."""
+    kind, _, upload = name.partition(":")
+    words = say_left_out(left_out(upload)) if kind == "upload" else ""
+    return notice("", words, kind="hint") if words else ""
+
+
 def is_present(name: str) -> bool:
     """Whether a named data set needs no download: it is drawn here, or its files lie in the data folder."""
     return name in EMBEDDED or is_here(name)
@@ -153,9 +150,20 @@ def is_present(name: str) -> bool:
 
 def _of_runs() -> set[str]:
     """What one's own runs have learnt from, beside the named sets and what is gone."""
-    names = {str(run.config.get("dataset")) for run in jobs.list_runs()}
-    present = {f"upload:{name}" for name in list_uploads()}
-    return {name for name in names if name.startswith(("hub:", "folder:")) or name in present}
+    names, uploads = {str(run.config.get("dataset")) for run in jobs.list_runs()}, _uploads()
+    return {name for name in names if name.startswith(("hub:", "folder:")) or name in uploads}
+
+
+def _uploads() -> list[str]:
+    return [f"upload:{name}" for name in list_uploads()]
+
+
+def _suits(upload: str, task: str) -> bool:
+    """Whether an upload is for a task; one that cannot be read, from an earlier version, is for none."""
+    try:
+        return task in _look_into(upload).tasks
+    except (ValueError, OSError):
+        return False
 
 
 def _known(name: str) -> str:
@@ -163,7 +171,7 @@ def _known(name: str) -> str:
     return name
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=256)
 def _look_into(name: str) -> DatasetSpec:
     """Uploads never change, and sets of the Hub hardly ever while the app runs."""
     return find_dataset(name)
@@ -175,13 +183,13 @@ def _card(name: str) -> str:
     split = load_split(name, "train", spec.default_size, limit=SAMPLES)
     images = shrink(split.images, spec.default_size)
     names = [spec.class_names[label] for label in split.labels.tolist()]
-    return picture_strip(list(images), names, title(name), spec.attribution, _facts(spec))
+    return picture_strip(list(images), names, dataset_title(name), spec.attribution, _facts(spec))
 
 
 def _absent(spec: DatasetSpec) -> str:
     """The card of a set that is still to be downloaded."""
     words = f"{escape(spec.description)} It is not on this machine yet: a run downloads it when it starts."
-    return picture_strip([], [], title(spec.name), spec.attribution, f"{_facts(spec)}<br>{words}")
+    return picture_strip([], [], dataset_title(spec.name), spec.attribution, f"{_facts(spec)}<br>{words}")
 
 
 def _facts(spec: DatasetSpec) -> str:

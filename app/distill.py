@@ -11,12 +11,13 @@ from typing import Any
 import gradio as gr
 
 from redistill.config import DistillConfig, check_teacher
+from redistill.hub import hub_id
 from redistill.hub_pipelines import ddpm_settings
 from redistill.presets import PRESETS, find_preset
 from redistill.student import StudentConfig
 from redistill.teachers import DDPM
 
-from . import choices, data_panel, jobs, run_form, student_form
+from . import choices, data_panel, jobs, run_form, student_form, watch
 from .data_panel import DataPanel
 from .estimate_panel import EstimatePanel
 from .fragments import notice
@@ -27,6 +28,12 @@ from .wording import run_title
 FIRST_PRESET = "quick"
 MAX_SOURCE = 1000  # characters of a folder or Hub id
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+STARTING = """() => '<p class="subline" role="status">Starting…</p>'"""
+# The run that was started, or why it was not, where that is out of view: on a phone the run stands far above.
+SHOW_START = """said => {
+  const shown = document.querySelector(said ? '#refusal' : '#progress');
+  requestAnimationFrame(() => shown.scrollIntoView({block: 'nearest', behavior: 'smooth'}));
+}"""
 FORM = 1 + len(run_form.FIELDS)  # values of a run: the student, then its settings
 FILLED = 5 + FORM + len(student_form.FIELDS)  # what `_filled` returns
 
@@ -40,16 +47,16 @@ class DistillTab:
     panel: WatchPanel
 
 
-def build(tab: gr.Tab) -> DistillTab:
+def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     """Lay the tab out inside the current Blocks context and connect its events."""
     config = PRESETS[FIRST_PRESET].config
     student = gr.State(config.student.to_dict())
     with gr.Row(elem_classes="columns"):
         with gr.Column(min_width=300, elem_classes="controls"):
             with gr.Column(elem_classes="card"):
-                presets = _preset_choice("Start from", False, FIRST_PRESET)
+                presets = _preset_choice("Start from", False, FIRST_PRESET, "presets")
                 with gr.Accordion("Settings of the paper", open=False, elem_classes="fold"):
-                    paper = _preset_choice("Data that has to be downloaded", True, None)
+                    paper = _preset_choice("Data that has to be downloaded", True, None, "paper")
                 about = gr.HTML(_about(FIRST_PRESET))
             with gr.Column(elem_classes="card"):
                 card = gr.HTML(student_form.card(config.student), elem_id="student")
@@ -76,9 +83,11 @@ def build(tab: gr.Tab) -> DistillTab:
 
     form = [student, *fields.values()]
     shown = [about, card, refusal, presets, paper, *form, *parts.values()]
-    presets.input(take_preset, presets, shown, **QUIET)
-    paper.input(take_preset, paper, shown, **QUIET)
-    start.click(start_run, form, [refusal, panel.runs, *panel.shown], **QUIET)
+    for clicked, other in ((presets, paper), (paper, presets)):
+        clicked.input(None, None, other, js="() => null", **QUIET)  # at once: what is marked is what was clicked last
+    gr.on([presets.input, paper.input], take_preset, [presets, paper], shown, trigger_mode="always_last", **QUIET)
+    start.click(None, None, refusal, js=STARTING, **QUIET)  # before the answer, which may take a while
+    start.click(start_run, form, [refusal, *panel.choice], **QUIET).then(None, refusal, None, js=SHOW_START, **QUIET)
     estimate.attach(form, lambda student, *values: run_form.read(student, values))
     _connect_student(student, card, refusal, fields, parts)
     _connect_data(student, card, data, fields["teacher_checkpoint"])
@@ -88,12 +97,14 @@ def build(tab: gr.Tab) -> DistillTab:
     fields["feature_loss"].input(run_form.published_weight, fields["feature_loss"], fields["feature_weight"], **QUIET)
     for event in (tab.select, data.dataset.change):
         event(data_panel.show_pictures, data.dataset, panel.pictures, show_progress="hidden", api_visibility="private")
+    for event in (page.load, tab.select):
+        event(offer_data, [student, data.dataset], data.dataset, **QUIET)
     return DistillTab(shown=shown, change=change, panel=panel)
 
 
-def _preset_choice(label: str, is_paper: bool, value: str | None) -> gr.Radio:
+def _preset_choice(label: str, is_paper: bool, value: str | None, elem_id: str) -> gr.Radio:
     offered = [(preset.title, name) for name, preset in PRESETS.items() if preset.is_paper == is_paper]
-    return gr.Radio(offered, value=value, label=label, elem_classes="list")
+    return gr.Radio(offered, value=value, label=label, elem_classes="list", elem_id=elem_id)
 
 
 def _connect_student(
@@ -126,13 +137,15 @@ def _connect_data(student: gr.State, card: gr.HTML, data: DataPanel, teacher: gr
         )
 
 
-def take_preset(name: Any) -> list[Any]:
-    """Fill the form with a preset."""
+def take_preset(name: Any, paper: Any = None) -> list[Any]:
+    """Fill the form with the preset that is marked in one of the lists, which stay as they are: a second click may
+    have come meanwhile."""
+    name = paper if name is None else name
     try:
         preset = find_preset(name if isinstance(name, str) else str(name))
     except ValueError as error:
         return _refused(error)
-    return _filled(preset.config, _about(preset.name), preset=preset.name)
+    return _filled(preset.config, _about(preset.name), marked=gr.skip())
 
 
 def take_student(values: Any) -> list[Any]:
@@ -155,12 +168,10 @@ def take_config(values: Any) -> list[Any]:
         return _refused(error)
 
 
-def _filled(config: DistillConfig, about: str, said: str = "", preset: str | None = None) -> list[Any]:
+def _filled(config: DistillConfig, about: str, said: str = "", marked: Any = None) -> list[Any]:
     """About, card, refusal, both lists of presets, the student, every setting and every control of the student."""
-    is_paper = preset is not None and PRESETS[preset].is_paper
-    lists = [None if is_paper else preset, preset if is_paper else None]
     student = config.student
-    head = [about, student_form.card(student), said, *lists, student.to_dict()]
+    head = [about, student_form.card(student), said, marked, marked, student.to_dict()]
     return [*head, *run_form.filled(config), *student_form.filled(student)]
 
 
@@ -188,7 +199,17 @@ def take_data(student: Any, dataset: Any, image_size: Any = None) -> list[Any]:
     except ValueError as error:
         return [gr.skip(), gr.skip(), notice("", str(error)), gr.skip(), gr.skip(), gr.skip()]
     pictures = gr.Radio(choices=data_panel.offered(fitted, also=dataset), value=dataset)
-    return [fitted.to_dict(), student_form.card(fitted), "", pictures, fitted.image_size, teachers]
+    said = data_panel.said_of(dataset)
+    return [fitted.to_dict(), student_form.card(fitted), said, pictures, fitted.image_size, teachers]
+
+
+def offer_data(student: Any, dataset: Any) -> Any:
+    """The pictures there are by now, for a page that opens: other pages may have brought some in."""
+    try:
+        also = dataset if isinstance(dataset, str) else None
+        return gr.Radio(choices=data_panel.offered(run_form.read_student(student), also=also))
+    except ValueError:
+        return gr.skip()
 
 
 def take_brought(student: Any, dataset: Any, said: Any) -> list[Any]:
@@ -222,8 +243,9 @@ def take_ddpm(source: Any, dataset: Any) -> list[Any]:
     try:
         if not isinstance(source, str) or len(source) > MAX_SOURCE:
             raise ValueError("The source is no text; expected a folder or a Hub id such as google/ddpm-cifar10-32.")
+        source = hub_id(source)
         size, kind = ddpm_settings(source, choices.folders_open())
-        name = DDPM + source.strip()
+        name = DDPM + source
         base = find_preset("faces").config
         student = StudentConfig(name, size or base.student.image_size, strides=suggest_strides(teacher_tape(name)))
         suits = "generation" in data_panel.look_up(dataset).tasks
@@ -234,7 +256,7 @@ def take_ddpm(source: Any, dataset: Any) -> list[Any]:
         check_teacher(config)
     except (ValueError, OSError) as error:
         return [notice("", str(error)), *[gr.skip()] * FILLED]
-    return ["", *_filled(config, _subline(f"A student of {source.strip()}, on its noise schedule."))]
+    return ["", *_filled(config, _subline(f"A student of {source}, on its noise schedule."))]
 
 
 def show_alignment(student: Any, rule: Any) -> str:
@@ -263,8 +285,8 @@ def start_run(student: Any, *values: Any) -> list[Any]:
         config = run_form.read(student, values)
         run = jobs.start(config.to_dict(), run_title(config))
     except ValueError as error:
-        return [notice("Not started.", str(error)), gr.skip(), *WatchPanel.nothing()]
-    return ["", *WatchPanel.select(run.name)]
+        return [notice("Not started.", str(error)), gr.skip(), gr.skip()]
+    return ["", *watch.choose(run.name)]
 
 
 def _about(name: str) -> str:

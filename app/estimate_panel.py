@@ -23,6 +23,7 @@ from redistill.run import write_json
 from . import jobs, plots
 from .fragments import notice
 from .signs import is_number
+from .watch_view import seconds_left
 
 SECONDS = 0.2  # between looks at the process
 LONGEST = 600.0  # seconds; drawing or downloading a data set for the first time takes a while
@@ -65,7 +66,7 @@ def show(read: Callable[..., DistillConfig], *values: Any) -> Iterator[list[Any]
                 waiting = f'<p class="subline" role="status">{words}</p>'
                 yield [waiting, gr.Button(interactive=False), gr.Button(visible=True)]
             else:
-                yield [table(event, _busy(config)), gr.Button(interactive=True), gr.Button(visible=False)]
+                yield [table(event, place_in_line(config)), gr.Button(interactive=True), gr.Button(visible=False)]
     except ValueError as error:
         yield [notice("No estimate.", str(error)), gr.Button(interactive=True), gr.Button(visible=False)]
 
@@ -122,15 +123,24 @@ def _read(folder: Path, code: int) -> Mapping[str, Any]:
     raise ValueError(lines[-1].removeprefix("redistill: ")[:400])
 
 
-def _busy(config: DistillConfig) -> int:
-    """How many runs train on the same device now."""
-    return sum(
-        run.state in ("running", "stopping") and run.config.get("device") == config.device for run in jobs.list_runs()
-    )
+def place_in_line(config: DistillConfig) -> str:
+    """What the runs on the same device mean for one that is started now, in a sentence; nothing without any."""
+    device = jobs.device_of(config.to_dict())
+    others = [run for run in jobs.list_runs() if run.state in jobs.ALIVE and jobs.device_of(run.config) == device]
+    before = len(others) - jobs.slots_of(device) + 1  # runs that have to end first
+    if not others:
+        return ""
+    if before < 1:
+        return f"{len(others)} run{'s train' if len(others) > 1 else ' trains'} there now, which slows this one."
+    words = f"Started now, it waits for {before} run{'s' if before > 1 else ''} there to end"
+    left = [seconds_left(run, jobs.records(run)) for run in others]
+    if before == 1 and None not in left:
+        words += f", about {plots.format_duration(min(left))}"
+    return f"{words}; measured beside what trains there now, it may then be faster."
 
 
-def table(values: Mapping[str, Any], busy: int = 0) -> str:
-    """An estimate in words: how long, how much memory, and whether that is there."""
+def table(values: Mapping[str, Any], line: str = "") -> str:
+    """An estimate in words: how long, how much memory, and whether that is there; `line` as of `place_in_line`."""
     rows = []
     if is_number(values.get("seconds")):
         rows.append(("Time", f"about {plots.format_duration(values['seconds'])}"))
@@ -144,9 +154,8 @@ def table(values: Mapping[str, Any], busy: int = 0) -> str:
         verdict = f'<strong class="{"fits" if fits else "misses"}">{"fits" if fits else "does not fit"}</strong>'
         rows.append(("Free memory", f"{plots.format_bytes(available)}: {verdict}"))
     body = "".join(f"<tr><td>{label}</td><td>{text}</td></tr>" for label, text in rows)
-    others = f" {busy} run{'s train' if busy > 1 else ' trains'} there now, which slows this one." if busy else ""
     device = escape(str(values.get("device", "this machine")))
     return (
         f'<table class="facts numbers estimate"><tbody>{body}</tbody></table>'
-        f'<p class="subline">Measured by a few steps on {device}.{others}</p>'
+        f'<p class="subline">Measured by a few steps on {device}. {line}</p>'
     )

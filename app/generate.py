@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from redistill.hub import hub_id
 from redistill.sampling import SCHEDULERS
 
 from . import choices
@@ -26,6 +27,8 @@ MAX_FIRST_SEED = 2**53 - MAX_COUNT  # a browser holds whole numbers exactly belo
 MAX_STEPS = 250
 MAX_STUDENTS = 3
 MAX_SOURCE = 1000  # characters of a folder or Hub id
+MAX_PAGES = 16  # that draw or wait for it; others wait in gradio's queue, which says nothing
+LOOK_SECONDS = 0.3  # between two looks whether it is one's turn
 PREVIEWS = 12  # shown on the way, about
 STATE_SECONDS = 3600  # that images stay on the server after the page was closed
 SCHEDULER_TITLES = {"ddim": "DDIM", "ddpm": "DDPM", "dpm-solver++": "DPM-Solver++"}
@@ -73,8 +76,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
         generate,
         [teacher, students, seed, count, steps, scheduler, other],
         [said, grids, go, stop, kept, saving, way, near, charted, legend, chart],
-        concurrency_limit=1,
-        concurrency_id="generate",
+        concurrency_limit=MAX_PAGES,  # they wait in a line of their own, see `generate`
         **QUIET,
     )
     stop.click(stop_drawing, None, said, **AT_ONCE)
@@ -125,16 +127,38 @@ def generate(
     other: Any = "",
     request: gr.Request | None = None,
 ) -> Iterator[list[Any]]:
-    """Draw with all chosen networks, step by step together, and show the images as they come."""
-    session = _session(request)
+    """Draw with all chosen networks, step by step together, and show the images as they come.
+
+    One page draws at a time, the one that asked first; the others say that they wait, and can be stopped.
+    """
+    session, turn = _session(request), object()
     _stopping.discard(session)
+    _line.append(turn)
+    try:
+        if _line[0] is not turn:
+            yield _update(view.words("Waiting for another drawing…"), running=True)
+        while _line[0] is not turn:
+            if session in _stopping:
+                yield _update(view.words("Stopped before it began."))
+                return
+            time.sleep(LOOK_SECONDS)
+            yield [gr.skip()] * 11  # gradio ends a drawing whose page is gone between two of these
+        yield from _draw(session, teacher, students, seed, count, steps, scheduler, other)
+    finally:
+        _line.remove(turn)
+
+
+def _draw(
+    session: str, teacher: Any, students: Any, seed: Any, count: Any, steps: Any, scheduler: Any, other: Any
+) -> Iterator[list[Any]]:
     yield _update(view.words("Loading…"), running=True)
     try:
         seeds, steps = check_numbers(seed, count, steps)
         elsewhere = check_source(other)
         names = check_names(teacher, students, also=bool(elsewhere))
         painters = [*map(load_painter, names), *map(load_elsewhere, elsewhere)]
-        yield _update(view.words("Loading…"), running=True, saved=(), charted=painters)
+        noise = view.panels(painters, seeds)  # the images before cannot be clicked any more
+        yield _update(view.words("Loading…"), noise, running=True, saved=(), charted=painters)
         words, ways = "Done.", [[] for _ in painters]
         for drawn in paint(painters, seeds, steps, scheduler):
             step = drawn[0].drawn.step
@@ -218,6 +242,8 @@ def _clicked_seed(event: Any) -> int:
 # Pages that asked to stop. Gradio's `cancels` leaves a cancelled event pending on the page, which then ignores the
 # next click; so the drawing itself looks here between steps.
 _stopping: set[str] = set()
+# Drawings in the order in which they were asked for; the first one is being drawn.
+_line: list[object] = []
 
 
 def stop_drawing(request: gr.Request | None = None) -> str:
@@ -236,7 +262,7 @@ def check_source(other: Any) -> list[str]:
         return []
     if not isinstance(other, str) or len(other) > MAX_SOURCE:
         raise ValueError(f"Folder or Hub id is {str(other)[:40]!r}; expected a text such as google/ddpm-cifar10-32.")
-    return [other.strip()] if other.strip() else []
+    return [hub_id(other)] if other.strip() else []
 
 
 def check_names(teacher: Any, students: Any, also: bool = False) -> list[str]:

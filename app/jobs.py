@@ -2,6 +2,7 @@
 
 A run is a folder (see redistill/run.py) under the runs folder; the app keeps nothing in memory. Whether a run's
 process lives is told by a lock on its `.process` file, never by a process id that may have been given to another.
+That lock is taken here and handed to the process, so that a run's state is right from the moment its folder is seen.
 """
 
 from __future__ import annotations
@@ -18,22 +19,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from redistill.cache import cache_dir
-from redistill.run import read_json, read_metrics, scan_metrics, write_json
+from redistill.run import MetricsFile, read_json, write_json
 
-from .worker import PROCESS_FILE
+from .worker import PROCESS_FILE, note
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 JOB_FILE = "job.json"
 LOG_FILE = "log.txt"
 MAX_WAITING = 20
-ALIVE = ("queued", "starting", "running", "stopping")
+MOST_RECORDS = 20_000  # of a run's steps: more than any chart shows, few enough to go through every second
+WAITING = ("queued", "starting")
+ALIVE = (*WAITING, "running", "stopping")
 RESUMABLE = ("stopped", "failed", "interrupted")
 
 _children: list[subprocess.Popen] = []  # only to collect their exit codes; their state is read from files
@@ -66,17 +69,22 @@ def start(config: Mapping[str, Any], title: str) -> Run:
     One run goes on each GPU, `cpu_slots()` on the CPU. Raises ValueError when too many wait already and when the runs
     folder cannot be written; nothing of the run is left then.
     """
-    waiting = sum(run.state == "queued" for run in list_runs())
-    if waiting >= MAX_WAITING:
-        raise ValueError(f"{waiting} runs are waiting already; delete some or wait before starting another.")
     with _written(runs_dir()), _one_at_a_time():
-        path = _new_folder(title)
+        waiting = sum(run.state in WAITING for run in list_runs())
+        if waiting >= MAX_WAITING:
+            raise ValueError(f"{waiting} runs are waiting already; delete some or wait before starting another.")
+        path = _free_path(title)
+        new = path.with_name(f".new-{path.name}")  # in no list until all of it is there
         try:
-            write_json(path / "config.json", dict(config))
-            write_json(path / JOB_FILE, {"title": title, "created": time.time()})
-            _launch(path, config)
+            new.mkdir()
+            write_json(new / "config.json", dict(config))
+            write_json(new / JOB_FILE, {"title": title, "created": time.time()})
+            with _process_lock(new) as lock:
+                new.rename(path)
+                _launch(path, config, lock)
         except OSError:
-            shutil.rmtree(path, ignore_errors=True)
+            for left in (new, path):
+                shutil.rmtree(left, ignore_errors=True)
             raise
     return read_run(path.name)
 
@@ -90,7 +98,7 @@ def stop(name: str) -> None:
     if run.state not in ALIVE:
         raise ValueError(f"Run “{run.title}” is {run.state}; there is nothing to stop.")
     with _written(run.path):
-        if run.step:
+        if run.step and run.state not in WAITING:  # one that goes on has steps before it trains
             (run.path / "stop").touch()
         else:
             _end(run.path)
@@ -103,7 +111,8 @@ def resume(name: str) -> Run:
         if run.state not in RESUMABLE:
             raise ValueError(f"Run “{run.title}” is {run.state}; only a stopped, failed or interrupted run goes on.")
         (run.path / "stop").unlink(missing_ok=True)
-        _launch(run.path, run.config)
+        with _process_lock(run.path) as lock:
+            _launch(run.path, run.config, lock)
     return read_run(name)
 
 
@@ -134,7 +143,7 @@ def read_run(name: str) -> Run:
 
 
 def records(run: Run) -> list[dict[str, Any]]:
-    """The run's metrics so far, see `redistill.run.read_metrics`; read again only when the file has changed."""
+    """The run's metrics so far, see `redistill.run.read_metrics`; of a long run every so many steps."""
     return _metrics(run)[0]
 
 
@@ -145,15 +154,14 @@ def unreadable_lines(run: Run) -> int:
 
 def _metrics(run: Run) -> tuple[list[dict[str, Any]], int]:
     try:
-        stat = (run.path / "metrics.jsonl").stat()
-        return _scanned(run.path, stat.st_mtime_ns, stat.st_size)
-    except OSError:  # not written yet, deleted, or no file at all
+        return _file(run.path).read()
+    except OSError:  # no file at all
         return [], 0
 
 
 @lru_cache(maxsize=8)
-def _scanned(path: Path, changed: int, size: int) -> tuple[list[dict[str, Any]], int]:
-    return scan_metrics(path)
+def _file(path: Path) -> MetricsFile:
+    return MetricsFile(path, MOST_RECORDS)
 
 
 def best_validation(run: Run, figure: str) -> float | None:
@@ -167,7 +175,7 @@ def best_validation(run: Run, figure: str) -> float | None:
 
 @lru_cache(maxsize=256)
 def _best_validation(path: Path, figure: str, changed: int, size: int) -> float | None:
-    scores = [row.get(figure) for row in read_metrics(path) if row["kind"] == "validation"]
+    scores = [row.get(figure) for row in _file(path).read()[0] if row["kind"] == "validation"]
     scores = [score for score in scores if isinstance(score, (int, float)) and math.isfinite(score)]
     return (max if figure == "accuracy" else min)(scores, default=None)
 
@@ -179,17 +187,14 @@ def _folders() -> list[Path]:
         return []
 
 
-def _new_folder(title: str) -> Path:
+def _free_path(title: str) -> Path:
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:48]
-    root = runs_dir()
-    root.mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for number in range(1000):
-        path = root / "-".join(filter(None, (stamp, slug, str(number) if number else "")))
-        with contextlib.suppress(FileExistsError):
-            path.mkdir()
+        path = runs_dir() / "-".join(filter(None, (stamp, slug, str(number) if number else "")))
+        if not path.exists():
             return path
-    raise OSError(errno.EEXIST, "too many runs were started in this second", str(root))
+    raise OSError(errno.EEXIST, "too many runs were started in this second", str(runs_dir()))
 
 
 def cpu_slots() -> int:
@@ -198,20 +203,47 @@ def cpu_slots() -> int:
     return int(chosen) if chosen.isdecimal() and int(chosen) else max(1, _cores() // 4)
 
 
+def slots_of(device: str) -> int:
+    """How many runs may train at a time on a device, as `device_of` calls it: one on each GPU."""
+    return cpu_slots() if device == "cpu" else 1
+
+
+def device_of(config: Mapping[str, Any]) -> str:
+    """The device of a run's settings by its one name: "cpu", "cuda:0", ..."""
+    device = str(config.get("device", "cpu")).lower()
+    return "cuda:0" if device == "cuda" else device
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _launch(path: Path, config: Mapping[str, Any]) -> None:
-    """Start the waiting process of a run, see worker.py, and return once it holds the run's lock."""
-    device = str(config.get("device", "cpu")).lower()
-    queue = runs_dir() / f".queue-{re.sub(r'[^a-z0-9]+', '-', 'cuda:0' if device == 'cuda' else device)}"
-    slots = cpu_slots() if device == "cpu" else 1
+@contextlib.contextmanager
+def _process_lock(path: Path) -> Iterator[int]:
+    """A file descriptor that holds the lock of the run's new `.process` file.
+
+    The lock outlives this block in whoever inherited the descriptor. The file appears with the lock already taken.
+    """
+    new = path / f"{PROCESS_FILE}.new"
+    file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        note(file, {"phase": "launched"})
+        new.replace(path / PROCESS_FILE)
+        yield file
+    finally:
+        os.close(file)
+
+
+def _launch(path: Path, config: Mapping[str, Any], lock: int) -> None:
+    """Start the waiting process of a run, see worker.py, which takes over the run's lock."""
+    device = device_of(config)
+    queue = runs_dir() / f".queue-{re.sub(r'[^a-z0-9]+', '-', device)}"
+    slots = slots_of(device)
     environment = dict(os.environ)
     if slots > 1:  # or each run would take all cores for itself
         environment.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // slots)))
-    command = [sys.executable, "-m", "app.worker", str(path.resolve()), str(queue.resolve()), str(slots)]
-    (path / PROCESS_FILE).unlink(missing_ok=True)
+    command = [sys.executable, "-m", "app.worker", str(path.resolve()), str(lock), str(queue.resolve()), str(slots)]
     with open(path / LOG_FILE, "ab") as log:
         child = subprocess.Popen(
             command,
@@ -221,22 +253,25 @@ def _launch(path: Path, config: Mapping[str, Any]) -> None:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=[lock],
         )
     _children.append(child)
-    deadline = time.monotonic() + 10
-    while child.poll() is None and not _process(path)[1].get("phase") and time.monotonic() < deadline:
-        time.sleep(0.02)
 
 
 def _end(path: Path) -> None:
-    """End a process that has nothing to save, and note that it was stopped."""
-    alive, process = _process(path)
+    """End a process that has nothing to save, and note that it was stopped; after 10 seconds without mercy."""
     deadline = time.monotonic() + 10
-    if alive and isinstance(process.get("pid"), int):
-        with contextlib.suppress(ProcessLookupError):  # it ended just now
-            os.kill(process["pid"], signal.SIGTERM)
-    while _process(path)[0] and time.monotonic() < deadline:
-        time.sleep(0.05)
+    alive, process = _process(path)
+    while alive and not isinstance(process.get("pid"), int) and time.monotonic() < deadline:
+        time.sleep(0.05)  # launched just now
+        alive, process = _process(path)
+    for way in (signal.SIGTERM, signal.SIGKILL):
+        if _process(path)[0] and isinstance(process.get("pid"), int):
+            with contextlib.suppress(ProcessLookupError):  # it ended just now
+                os.kill(process["pid"], way)
+        while _process(path)[0] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        deadline += 2
     status = _read_or_empty(path / "status.json")
     if status.get("state") != "stopped" or status.get("pid") != process.get("pid"):
         kept = {"step": status.get("step", 0), "steps": status.get("steps", 0), "error": None}
@@ -272,8 +307,9 @@ def _read(path: Path) -> Run:
         config = read_json(path / "config.json")
     except (ValueError, OSError) as error:
         return Run(**known, state="broken", error=str(error))
+    alive, process = _process(path)  # before its status, which is its last one where the process has ended by now
     status = _read_or_empty(path / "status.json")
-    state, error = _state(path, status)
+    state, error = _state(path, status, alive, process)
     steps = status.get("steps") or config.get("steps")
     step = status.get("step")
     return Run(
@@ -286,26 +322,33 @@ def _read(path: Path) -> Run:
     )
 
 
-def _state(path: Path, status: Mapping[str, Any]) -> tuple[str, str | None]:
-    alive, process = _process(path)
-    own = bool(status) and (not process or status.get("pid") == process.get("pid"))
+def _state(path: Path, status: Mapping[str, Any], alive: bool, process: Mapping[str, Any]) -> tuple[str, str | None]:
     state, error = status.get("state"), status.get("error")
-    if alive and process.get("phase") != "started":
+    if alive and process.get("phase") == "queued":
         return "queued", None
-    if alive and not own:
+    if alive and (process.get("phase") == "launched" or status.get("pid") != process.get("pid")):
         return "starting", None
-    if state == "running" and own and (alive or _locked(path)):
+    if alive or _locked(path):
         return ("stopping" if (path / "stop").exists() else "running"), None
+    # A process that died before it wrote a status has left that of the one before. But where the shell went on with the
+    # run, what its process here noted about itself is older than the status.
+    own = bool(status) and (not process or status.get("pid") == process.get("pid") or _went_on_elsewhere(path))
     if own and state in ("finished", "stopped", "failed"):
         return state, str(error) if error else None
     message = _last_words(path)
     return ("failed", message) if message else ("interrupted", None)
 
 
-def _locked(path: Path) -> bool:
-    """Whether a process that was not started here, from the shell say, trains in the folder."""
-    if (path / PROCESS_FILE).exists():
+def _went_on_elsewhere(path: Path) -> bool:
+    """Whether the status was written after the run's last process here began."""
+    try:
+        return (path / "status.json").stat().st_mtime_ns > (path / PROCESS_FILE).stat().st_mtime_ns
+    except OSError:
         return False
+
+
+def _locked(path: Path) -> bool:
+    """Whether a process trains in the folder, one started from the shell, say."""
     try:
         with open(path / ".lock") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -341,7 +384,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _one_at_a_time():
+def _one_at_a_time() -> Iterator[None]:
     """Let no other tab or app start, resume or delete a run meanwhile: what was read of it stays true."""
     runs_dir().mkdir(parents=True, exist_ok=True)
     with open(runs_dir() / ".actions", "w") as file:

@@ -59,7 +59,8 @@ async function draw() {
   layout.font.family = layout.hoverlabel.font.family = getComputedStyle(host).fontFamily;
   Object.assign(layout, {width: host.offsetWidth, height: host.offsetHeight});
   layout.xaxis = spread(layout.xaxis, host.offsetWidth);
-  await Plotly.react(host, data, layout, {displayModeBar: false, responsive: false});
+  if (!matchMedia('(pointer: fine)').matches) layout.dragmode = false;  // a finger that drags scrolls the page
+  await Plotly.react(host, data, layout, {displayModeBar: false, responsive: false, doubleClick: 'reset'});
   if (!drawn) {
     drawn = true;
     host.on('plotly_click', event => {
@@ -69,6 +70,18 @@ async function draw() {
   }
   host.dataset.revision = String(Number(host.dataset.revision || 0) + 1);
 }
+// Says what the pointer on the mark with that customdata would; nothing where the plot has no such mark.
+async function point(mark) {
+  if (!drawn || !host.offsetWidth) return;
+  const Plotly = await library;
+  const marks = host.data.flatMap((trace, curveNumber) => {
+    const pointNumber = trace.customdata?.indexOf(mark) ?? -1;
+    return pointNumber < 0 ? [] : [{curveNumber, pointNumber}];
+  });
+  if (marks.length) Plotly.Fx.hover(host, marks);
+  else Plotly.Fx.unhover(host);
+}
+document.addEventListener('point-mark', event => point(event.detail));
 // The figure as a picture on white, in the light theme's colours, with its title.
 async function save(format) {
   const {data, layout, title, file} = painted(props.value, document.documentElement);
@@ -103,7 +116,8 @@ class LivePlot(ShownHTML):
     """A gradio component whose value is a Plotly figure dict (`data`, `layout`), or None for nothing yet.
 
     `height` is in CSS pixels. Colours may be CSS variables, `var(--name)`. Clicking a mark triggers `mark_click` with
-    its customdata. With `can_save`, buttons save the figure as a picture under its `title`, in a file named `file`.
+    its customdata; a "point-mark" event of the document, with such customdata as its detail, points at that mark. With
+    `can_save`, buttons save the figure as a picture under its `title`, in a file named `file`.
     """
 
     def __init__(

@@ -164,7 +164,8 @@ def _facts(painter: Painter) -> str:
     if drawn is not None and drawn.peak_bytes is not None:
         rows.append((f"{len(drawn.images)} images, measured", plots.format_bytes(drawn.peak_bytes)))
     if drawn is not None:
-        rows.append(("Time", f"{plots.format_duration(drawn.seconds)} · {drawn.images_per_second:.2g} images/s"))
+        rate = f" · {drawn.images_per_second:.2g} images/s" if drawn.done else ""
+        rows.append(("Time", plots.format_duration(drawn.seconds) + rate))
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows)
     return f'<dl class="painted-table">{cells}</dl>'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,9 @@ from . import plots
 from .results import Result, pareto_front
 from .shown import ShownHTML
 from .tables import TABLE_TOOLS
-from .wording import setting_rows
+from .wording import LABELS, setting_rows
 
+MEANS = "Figures of several seeds are means, training times medians."
 _TABLE = """
 const columns = [
   {title: 'Network', order: 1},
@@ -27,7 +29,8 @@ let column, order, built = null;
 function build() {
   if (!props.value || !box.offsetWidth || built === props.value) return;
   built = props.value;
-  const {score, score_order, rows} = JSON.parse(built);
+  const {score, score_order, rows, note} = JSON.parse(built);
+  element.querySelector('.means').textContent = note;
   if (columns[1].title !== score) {
     columns[1] = {title: score, order: score_order};
     [column, order] = [1, score_order];
@@ -86,6 +89,12 @@ element.addEventListener('click', event => {
     again(`[data-column='${chosen}']`);
   }
 });
+// The chart points at the row under the pointer or the focus.
+function point(event) {
+  const key = event.target.closest('tbody tr')?.querySelector('[data-key]').dataset.key;
+  document.dispatchEvent(new CustomEvent('point-mark', {detail: key}));
+}
+for (const kind of ['mouseover', 'mouseleave', 'focusin', 'focusout']) box.addEventListener(kind, point);
 filter.addEventListener('input', narrow);
 watch('value', build);
 new ResizeObserver(build).observe(box);
@@ -97,28 +106,45 @@ _TEMPLATE = """
 <input type="search" class="filter" placeholder="Filter by name" aria-label="Filter results by name">
 <button type="button" class="plain" data-csv>Save as CSV</button></div>
 <div class="layers-box"></div>
+<p class="subline means"></p>
 <p class="subline nothing" hidden>No result has all of these words in its name.</p>
 """
 
 
 class ResultTable(ShownHTML):
-    """A gradio component whose value is made by `result_rows`. Choosing a row triggers `pick` with its `key`."""
+    """A gradio component whose value is made by `result_rows`. Choosing a row triggers `pick` with its `key`.
+
+    The row under the pointer is a "point-mark" event of the document, see `LivePlot`.
+    """
 
     def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(value, html_template=_TEMPLATE, js_on_load=TABLE_TOOLS + _TABLE, **kwargs)
 
 
 def result_rows(results: Sequence[Result], chosen: str | None) -> dict[str, Any]:
-    """Results of one group for `ResultTable`: cells as shown and as sorted, and a CSV file with every setting."""
+    """Results of one group for `ResultTable`: cells as shown and as sorted, and a CSV file with every setting.
+
+    Figures of a result of several seeds are means over them, and the training time their median.
+    """
     is_share = not results or results[0].is_classifier
     best = {result.key for result in pareto_front(results)}
     return {
         "score": "Test accuracy" if is_share else "Test loss",
         "score_order": -1 if is_share else 1,
         "rows": [_row(result, result.key in best, result.key == chosen) for result in results],
+        "note": MEANS if any(len(result.seeds) > 1 for result in results) else "",
         "csv": _csv(results),
-        "file": f"redistill-{results[0].group.replace(', ', '-')}" if results else "redistill",
+        "file": _file_name(results[0].group_title) if results else "redistill",
     }
+
+
+def _file_name(group: str) -> str:
+    return f"redistill-{re.sub('[^a-z0-9]+', '-', group.lower()).strip('-')}"
+
+
+def seed_row(result: Result) -> dict[str, str]:
+    """The seeds of a result, as `setting_rows` has that of a run."""
+    return {LABELS["seed"]: ", ".join(map(str, result.seeds))}
 
 
 def _row(result: Result, is_best: bool, is_chosen: bool) -> dict[str, Any]:
@@ -149,7 +175,7 @@ def _score(result: Result) -> str:
 def _csv(results: Sequence[Result]) -> list[list[Any]]:
     """A head and a line for each result: its figures, then its settings as they are called on the page."""
     figures = list(dict.fromkeys(name for result in results for name in result.figures if name != "kind"))
-    settings = [setting_rows(result.config.to_dict()) for result in results]
+    settings = [setting_rows(result.config.to_dict()) | seed_row(result) for result in results]
     labels = list(settings[0]) if settings else []
     head = ["network", "origin", "state", "peak_bytes", "score", "tested", "spread", "seeds", *figures, *labels]
     lines = [head]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,7 +23,7 @@ from redistill.student import StudentConfig, build_student
 from . import jobs
 from .choices import shipped_title
 from .study import study
-from .wording import learning_sources
+from .wording import dataset_title, distinct_titles, learning_sources
 
 STUDY_FILE = "study.json"  # among the shipped checkpoints, written by `python -m benchmarks.accuracy --json`
 OWN, READY = "own run", "ready-made"
@@ -42,14 +43,20 @@ class Result:
     is_tested: bool  # whether `score` is the test figure
     spread: float = 0.0  # of `score`: half its range over the seeds
     seeds: tuple[int, ...] = ()
-    figures: Mapping[str, Any] = field(default_factory=dict)  # of the final record
+    figures: Mapping[str, Any] = field(default_factory=dict)  # of the final record; of several: `over_seeds`
 
     @property
     def group(self) -> str:
         """Results of one group can be compared: same pictures, same figure."""
-        if self.is_classifier:
-            return self.config.dataset
-        return f"{self.config.dataset}, {self.config.prediction_type.replace('_', '-')}"
+        return self._of_figure(self.config.dataset)
+
+    @property
+    def group_title(self) -> str:
+        """The group as it is called on the page."""
+        return self._of_figure(dataset_title(self.config.dataset))
+
+    def _of_figure(self, pictures: str) -> str:
+        return pictures if self.is_classifier else f"{pictures}, {self.config.prediction_type.replace('_', '-')}"
 
     @property
     def is_classifier(self) -> bool:
@@ -80,7 +87,9 @@ class Result:
 
 def all_results() -> list[Result]:
     """Own runs, the newest first, then what ships. What cannot be read is left out; the Distill tab says why."""
-    own = (_own_result(run) for run in jobs.list_runs() if run.state != "broken")
+    runs = [run for run in jobs.list_runs() if run.state != "broken"]
+    titles = distinct_titles(runs)
+    own = (_own_result(run, titles[run.name]) for run in runs)
     shipped = [_shipped_result(name) for name in checkpoint.list_shipped()]
     return [result for result in (*own, *shipped, *study_results()) if result is not None]
 
@@ -95,10 +104,11 @@ def pareto_front(results: Iterable[Result]) -> list[Result]:
     return sorted(front.values(), key=lambda result: result.peak_bytes)
 
 
-def groups(results: Sequence[Result]) -> list[str]:
-    """Names of the groups, the one with the most results first."""
+def groups(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """Groups that have a score to show as (title, name), the one with the most results first."""
     names = [result.group for result in results]
-    return sorted(set(names), key=lambda name: (-names.count(name), name))
+    found = {(result.group_title, result.group) for result in results if result.score is not None}
+    return sorted(found, key=lambda group: (-names.count(group[1]), group))
 
 
 def study_results(path: Path | None = None) -> list[Result]:
@@ -136,11 +146,28 @@ def _study_result(row: Mapping[str, Any]) -> Result:
         is_tested=True,
         spread=float(row["spread"]),
         seeds=tuple(run["config"]["seed"] for run in runs),
-        figures=runs[0]["final"],
+        figures=over_seeds([run["final"] for run in runs]),
     )
 
 
-def _own_result(run: jobs.Run) -> Result | None:
+def over_seeds(finals: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures of several seeds as one record: means, bytes in whole ones, and the median of the training time.
+
+    The time is that of a clock on the wall: one run beside other work would decide the mean. What is no number is
+    the first seed's.
+    """
+    found = dict(finals[0])
+    for name in found:
+        values = [number for final in finals if (number := _number(final.get(name))) is not None]
+        if len(set(values)) < 2:
+            continue
+        found[name] = statistics.median(values) if name == "seconds" else statistics.mean(values)
+        if name.endswith("_bytes"):
+            found[name] = round(found[name])
+    return found
+
+
+def _own_result(run: jobs.Run, title: str) -> Result | None:
     try:
         config = DistillConfig.from_dict(run.config)
         peak = peak_bytes(config.student)
@@ -153,7 +180,7 @@ def _own_result(run: jobs.Run) -> Result | None:
     tested = _number(final.get(f"test_{name}"))
     return Result(
         key=f"run:{run.name}",
-        title=run.title,
+        title=title,
         origin=OWN,
         state=run.state,
         config=config,

@@ -37,7 +37,7 @@ def build() -> gr.Blocks:
             with gr.Tab("Explore", id="explore"):
                 explored = explore.build()
             with gr.Tab("Distill", id="distill") as distilling:
-                distilled = distill.build(distilling)
+                distilled = distill.build(distilling, page)
             with gr.Tab("Compare", id="compare") as comparing:
                 compared = compare.build(comparing)
             with gr.Tab("Generate", id="generate") as generating:

@@ -1,9 +1,17 @@
-"""The right side of tab Distill: the list of runs, and one of them as it goes. It reads files and keeps nothing."""
+"""The right side of tab Distill: the list of runs, and one of them as it goes. It reads files and keeps nothing.
+
+Answers can reach a page in another order than they were asked for, so each thing has one writer. What a person does
+writes the choice of a run and nothing else of the panel. `look` draws the panel for the choice there is, one look at a
+time, and never writes the choice. What it drew is noted on the page, beside what is drawn: the next look compares with
+that, and the buttons act on the run that stands above them.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -15,11 +23,15 @@ from .fragments import notice
 from .liveplot import LivePlot
 from .liveradio import LiveRadio
 from .savefiles import SaveFiles
+from .wording import run_facts
 
 SECONDS = 1.0  # between looks at the files
 FILES = {jobs.LOG_FILE: "Save log", "config.json": "Save config", "metrics.jsonl": "Save metrics"}
 MAX_SAVED = 8_000_000  # bytes of a file that are saved: its end
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+# Where nothing that is there was chosen, the list marks the run that is shown in its place; done on the page, so that
+# a choice which was made meanwhile stays.
+MARK = "(chosen, drawn) => drawn && chosen === drawn.chosen ? drawn.name : chosen"
 
 
 class WatchPanel:
@@ -50,35 +62,37 @@ class WatchPanel:
             with gr.Column(elem_classes="card"):
                 self.runs = LiveRadio([], label="Runs", elem_id="runs", elem_classes="list")
             self.pictures = gr.HTML(elem_id="pictures")
-        self.seen, self.asked = gr.State(None), gr.State(None)
+        self.drawn = gr.JSON(visible="hidden")  # what `look` noted
+        self.woken, asked = gr.State(0.0), gr.State(None)
         charts = [self.losses, self.scores, self.rate, self.speed]
-        self.shown = [self.seen, self.progress, stop, resume, delete, *charts, self.samples]
-        everything = [self.said, self.runs, *self.shown]
-        self.runs.input(show, self.runs, self.shown, **QUIET)
-        gr.Timer(SECONDS).tick(look, [self.runs, self.seen], everything, **QUIET)
-        stop.click(stop_run, self.runs, everything, **QUIET)
-        resume.click(resume_run, self.runs, everything, **QUIET)
-        question = [self.asked, self.confirm, self.question]
-        delete.click(ask_to_delete, self.runs, question, **QUIET)
+        self.shown = [self.drawn, self.progress, stop, resume, delete, *charts, self.samples]
+        self.timer = gr.Timer(SECONDS)
+        stop.click(stop_run, self.drawn, [self.said, self.woken], **QUIET)
+        resume.click(resume_run, self.drawn, [self.said, self.woken], **QUIET)
+        question = [asked, self.confirm, self.question]
+        delete.click(ask_to_delete, self.drawn, question, **QUIET)
         keep.click(lambda: _asked(None), None, question, **QUIET)
         self.runs.input(lambda: _asked(None), None, question, **QUIET)
-        confirm.click(delete_run, self.asked, [*question, *everything], **QUIET)
-        files.ask(save_file, self.runs, [files, self.said], **QUIET)
+        confirm.click(delete_run, [asked, self.runs], [*question, self.said, *self.choice], **QUIET)
+        files.ask(save_file, self.drawn, [files, self.said], **QUIET)
+
+    @property
+    def choice(self) -> list[Any]:
+        """The outputs of an event that chooses a run, see `choose`."""
+        return [self.runs, self.woken]
 
     def attach(self, page: gr.Blocks) -> None:
-        """Show what there is as soon as the page opens."""
-        page.load(open_page, None, [self.runs, *self.shown], **QUIET)
-
-    @staticmethod
-    def nothing() -> list[Any]:
-        """No change of `shown`."""
-        return [gr.skip() for _ in range(10)]
-
-    @staticmethod
-    def select(name: str | None) -> list[Any]:
-        """Values of `runs` and `shown` with this run chosen."""
-        runs = jobs.list_runs()
-        return [LiveRadio(choices=_labels(runs), value=name), *_drawn(runs, name)]
+        """Show what there is as soon as the page opens, and follow the files and the choice from then on."""
+        events = [page.load, self.timer.tick, self.runs.input, self.woken.change]
+        looked = gr.on(
+            events,
+            look,
+            [self.runs, self.drawn],
+            [self.said, self.runs, *self.shown],
+            trigger_mode="always_last",
+            **QUIET,
+        )
+        looked.then(None, [self.runs, self.drawn], self.runs, js=MARK, **QUIET)
 
 
 def _chart(title: str, name: str, height: int, remark: str = "") -> LivePlot:
@@ -87,66 +101,65 @@ def _chart(title: str, name: str, height: int, remark: str = "") -> LivePlot:
         return LivePlot(height=height, label=f"{title} against steps", elem_id=name)
 
 
-def open_page() -> list[Any]:
-    """The newest run, if there is any."""
-    runs = jobs.list_runs()
-    return WatchPanel.select(runs[0].name if runs else None)
+def look(chosen: Any, drawn: Any) -> list[Any]:
+    """What the panel shows for the chosen run, as far as that differs from what was drawn: said, runs, shown.
 
-
-def look(name: Any, seen: Any) -> list[Any]:
-    """What a tick of the clock changes: nothing, unless the files did."""
+    Without a chosen run that is there, it is the one that was shown, or else the newest.
+    """
     runs = jobs.list_runs()
-    chosen = name if name in [run.name for run in runs] else None
-    signature = _signature(runs, chosen)
-    if seen == signature:
-        return [gr.skip(), gr.skip(), *WatchPanel.nothing()]
-    if isinstance(seen, list) and seen[:1] == signature[:1] and chosen == name:
-        return [gr.skip(), gr.skip(), *_drawn(runs, chosen)]
+    names = [run.name for run in runs]
+    before = drawn if isinstance(drawn, Mapping) else {}
+    wanted = [name for name in (chosen, before.get("name")) if name in names]
+    now = _signature(runs, chosen, (wanted or names or [None])[0])
+    if now == before:
+        return [gr.skip() for _ in range(12)]
     said = gr.skip()
-    if isinstance(name, str) and chosen is None:
+    if isinstance(chosen, str) and chosen not in names:
         said = notice("", "The run that was shown is gone: its folder has been deleted.", kind="hint")
-    if chosen is None and runs:
-        chosen = runs[0].name
-    return [said, *WatchPanel.select(chosen)]
+    listed = gr.skip() if now["runs"] == before.get("runs") else LiveRadio(choices=_labels(runs))
+    return [said, listed, *_drawn(runs, now)]
 
 
-def show(name: Any) -> list[Any]:
-    """Another run was chosen in the list."""
-    return _drawn(jobs.list_runs(), name)
+def choose(name: str | None) -> list[Any]:
+    """Values of `WatchPanel.choice` with this run chosen."""
+    return [LiveRadio(choices=_labels(jobs.list_runs()), value=name), time.time()]
 
 
-def stop_run(name: Any) -> list[Any]:
-    """Stop the chosen run with its state saved."""
-    return _act(jobs.stop, name)
+def stop_run(drawn: Any) -> list[Any]:
+    """Stop the run that is shown with its state saved."""
+    return [_act(jobs.stop, _name(drawn)), time.time()]
 
 
-def resume_run(name: Any) -> list[Any]:
-    """Go on with the chosen run from its last saved step."""
-    return _act(jobs.resume, name)
+def resume_run(drawn: Any) -> list[Any]:
+    """Go on with the run that is shown from its last saved step."""
+    return [_act(jobs.resume, _name(drawn)), time.time()]
 
 
-def ask_to_delete(name: Any) -> list[Any]:
-    """Whether the chosen run is to be deleted: nothing happens yet."""
+def ask_to_delete(drawn: Any) -> list[Any]:
+    """Whether the run that is shown is to be deleted: nothing happens yet."""
     try:
-        return _asked(jobs.read_run(name))
+        return _asked(jobs.read_run(_name(drawn)))
     except ValueError as error:
         return [None, gr.Row(visible=True), notice("", str(error))]
 
 
-def delete_run(asked: Any) -> list[Any]:
+def delete_run(asked: Any, chosen: Any) -> list[Any]:
     """Delete the run that was asked about, whichever is chosen by now."""
-    return [*_asked(None), *_act(jobs.delete, asked)]
+    said = _act(jobs.delete, asked)
+    names = [run.name for run in jobs.list_runs()]
+    return [*_asked(None), said, *choose(chosen if chosen in names else names[0] if names else None)]
 
 
 def _asked(run: jobs.Run | None) -> list[Any]:
     if run is None:
         return [None, gr.Row(visible=False), ""]
-    words = f"Delete “{run.title}” with its checkpoint, curves and log?"
+    words = f"Delete “{' · '.join(filter(None, (run.title, run_facts(run))))}” with its checkpoint, curves and log?"
     return [run.name, gr.Row(visible=True), notice("", words, kind="hint")]
 
 
-def save_file(event: gr.EventData, name: Any) -> list[Any]:
-    """A file of the chosen run, for the browser to save."""
+def save_file(event: gr.EventData, drawn: Any) -> list[Any]:
+    """A file of the run that is shown, for the browser to save."""
+    name = _name(drawn)
     try:
         file = event_values(event).get("save")
         if not isinstance(file, str) or file not in FILES:
@@ -162,34 +175,46 @@ def save_file(event: gr.EventData, name: Any) -> list[Any]:
     return [{"name": f"{name}-{file}", "text": text, "asked": time.time_ns()}, ""]
 
 
-def _act(action: Any, name: Any) -> list[Any]:
+def _name(drawn: Any) -> str | None:
+    """The run that is shown, from what `look` noted; None for anything else that the page may send."""
+    name = drawn.get("name") if isinstance(drawn, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _act(action: Callable[[str], Any], name: Any) -> str:
+    """What to say about it: nothing where it worked."""
     try:
         if not isinstance(name, str):
             raise ValueError("Choose a run in the list first.")
         action(name)
-        said = ""
     except ValueError as error:
-        said = notice("", str(error))
-    runs = jobs.list_runs()
-    names = [run.name for run in runs]
-    return [said, *WatchPanel.select(name if name in names else names[0] if names else None)]
+        return notice("", str(error))
+    return ""
 
 
 def _labels(runs: Sequence[jobs.Run]) -> list[tuple[str, str]]:
-    return [(f"{run.title} · {view.STATE_WORDS[run.state]}", run.name) for run in runs]
+    facts = ((run.title, view.STATE_WORDS[run.state], run_facts(run)) for run in runs)
+    return [(" · ".join(filter(None, words)), run.name) for words, run in zip(facts, runs, strict=True)]
 
 
-def _signature(runs: Sequence[jobs.Run], name: Any) -> list[Any]:
-    """What the panel shows depends on nothing else."""
-    listed = [[run.name, run.state] for run in runs]
-    chosen = next((run for run in runs if run.name == name), None)
-    return [listed, [chosen.name, chosen.step, len(jobs.records(chosen))] if chosen else None]
+def _signature(runs: Sequence[jobs.Run], chosen: Any, name: str | None) -> dict[str, Any]:
+    """What the panel shows depends on nothing else: all runs, the one that is shown, and how far it is.
 
-
-def _drawn(runs: Sequence[jobs.Run], name: Any) -> list[Any]:
-    """Values of `shown` for the run of that name."""
-    signature = _signature(runs, name)
+    With `chosen`, the choice that it was drawn for. All values are texts, which stay what they are on the page.
+    """
+    listed = json.dumps([[run.name, run.state] for run in runs])
     run = next((run for run in runs if run.name == name), None)
+    return {
+        "runs": hashlib.sha256(listed.encode()).hexdigest()[:16],
+        "chosen": chosen if isinstance(chosen, str) else None,
+        "name": name,
+        "at": f"{run.step} {len(jobs.records(run))}" if run else None,
+    }
+
+
+def _drawn(runs: Sequence[jobs.Run], signature: Mapping[str, Any]) -> list[Any]:
+    """Values of `shown` for the run that the signature names."""
+    run = next((run for run in runs if run.name == signature["name"]), None)
     if run is None:
         return [signature, view.NO_RUNS, *[gr.Button(interactive=False)] * 3, *_figures([], 1, None), ""]
     records = jobs.records(run)

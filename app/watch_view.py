@@ -43,7 +43,7 @@ def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
     words = [STATE_WORDS[run.state], f"step {run.step:,} of {run.steps:,}" if run.step else ""]
     if run.state == "running" and not run.step:
         words[1] = "preparing the pictures; the first time takes about a minute"
-    if run.state == "running":
+    elif run.state == "running":
         words += _speed(run, records)
     parts = [progress_bar(run.title, run.state, share, " · ".join(filter(None, words)))]
     if run.error:
@@ -61,14 +61,21 @@ def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
 
 def _speed(run: jobs.Run, records: Records) -> list[str]:
     """Images a second lately, and how long the steps that are left take at that rate."""
+    rate, left = step_rate(records), seconds_left(run, records)
+    return [f"{rate:,.0f} images/s", f"about {plots.format_duration(left)} left"] if left is not None else []
+
+
+def step_rate(records: Records) -> float | None:
+    """Images a second lately; None where no record says."""
     rates = [row.get("images_per_second") for row in records[-30:] if row.get("kind") == "step"]
     rates = sorted(rate for rate in rates if is_number(rate) and rate > 0)
-    batch = run.config.get("batch_size")
-    if not rates or not is_number(batch):
-        return []
-    rate = rates[len(rates) // 2]
-    left = (run.steps - run.step) * batch / rate
-    return [f"{rate:,.0f} images/s", f"about {plots.format_duration(left)} left"]
+    return rates[len(rates) // 2] if rates else None
+
+
+def seconds_left(run: jobs.Run, records: Records) -> float | None:
+    """How long a run's last steps take at its rate of late; None where that is not known."""
+    rate, batch = step_rate(records), run.config.get("batch_size")
+    return (run.steps - run.step) * batch / rate if rate and is_number(batch) else None
 
 
 def failure_signs(run: jobs.Run, records: Records) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from redistill.config import DistillConfig, SettingError
@@ -12,6 +14,7 @@ from redistill.student import StudentConfig
 from redistill.teachers import TEACHERS, find_teacher
 
 from . import plots
+from .jobs import Run
 from .pins import describe_red
 
 ALIGNMENT_LABELS = {"asynchronous": "of the same map size", "stage-wise": "in the same place"}
@@ -90,6 +93,16 @@ def _value_text(value: Any) -> str:
     return f"“{KD_LABELS[value]}”" if isinstance(value, str) and value in KD_LABELS else repr(value)
 
 
+def dataset_title(name: str) -> str:
+    """A data set in a list: an upload by the name of its file, one of the Hub by its id."""
+    kind, _, rest = name.partition(":")
+    if kind == "upload":
+        return f"{rest.rpartition('-')[0]} (uploaded)"
+    if kind == "hub":
+        return f"{rest} (Hub)"
+    return Path(rest).name if kind == "folder" else name
+
+
 def describe_student(student: StudentConfig) -> str:
     """ "Narrow ResNet, strides 4·1·2·2·1, RED blocks" in words short enough for a list."""
     strides = join_strides(student.strides)
@@ -126,7 +139,32 @@ def run_title(config: DistillConfig) -> str:
     return f"{describe_student(config.student)} · {learning_sources(config)} · seed {config.seed}"
 
 
-def run_sentences(config: DistillConfig) -> list[str]:
+def seeds_text(seeds: Sequence[int]) -> str:
+    """ "seed 0" or "seeds 0, 1, 2"."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def run_facts(run: Run) -> str:
+    """What tells a run from others of its title: "120 steps, 14:05:32", or "120 steps, 3 May 14:05" on other days."""
+    try:
+        started = time.localtime(run.created) if run.created else None
+    except (OverflowError, ValueError, OSError):  # a damaged file
+        started = None
+    parts = [f"{run.steps:,} steps"] if run.steps else []
+    if started:
+        today = started[:3] == time.localtime()[:3]
+        parts.append(time.strftime("%H:%M:%S" if today else f"{started.tm_mday} %b %H:%M", started))
+    return ", ".join(parts)
+
+
+def distinct_titles(runs: Sequence[Run]) -> dict[str, str]:
+    """The title of each run by its name, with what tells them apart where several have the same."""
+    titles = [run.title for run in runs]
+    facts = {run.name: run_facts(run) for run in runs if titles.count(run.title) > 1}
+    return {run.name: f"{run.title} · {facts[run.name]}" if facts.get(run.name) else run.title for run in runs}
+
+
+def run_sentences(config: DistillConfig, seeds: Sequence[int]) -> list[str]:
     """The settings that matter most, as short sentences; what a run does not use is left out."""
     student = config.student
     strides = join_strides(student.strides)
@@ -139,7 +177,7 @@ def run_sentences(config: DistillConfig) -> list[str]:
     start = f"{INIT_LABELS[config.init]} weights"
     rate = f"{config.optimizer.upper() if config.optimizer == 'sgd' else 'AdamW'}, learning rate "
     rate += f"{plots.format_number(config.learning_rate)}, {config.schedule} schedule"
-    found.append(f"{batches} of {config.dataset}, from {start}; {rate}; seed {config.seed}.")
+    found.append(f"{batches} of {dataset_title(config.dataset)}, from {start}; {rate}; {seeds_text(seeds)}.")
     return found
 
 
@@ -193,6 +231,8 @@ def _red_text(value: Any) -> str:
 
 
 def _text(name: str, value: Any) -> str:
+    if name == "dataset":
+        return dataset_title(str(value))
     if name == "teacher_checkpoint":
         return str(value).rstrip("/").removesuffix("/student").rsplit("/", 1)[-1] if value else "none"
     if name == "train_limit" and value is None:

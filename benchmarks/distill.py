@@ -6,8 +6,8 @@ Both steps distil the same student with the same RED loss (and KD for the narrow
 in fp32. The plain one is what the losses' formulas suggest: a DataLoader whose images pass PIL transforms one by one,
 the whole teacher under no_grad in evaluation mode, feature maps kept whole until the loss, contiguous layout. Its
 images are decoded beforehand, as ours are. The two take turns for a few steps each; a row gives medians over the turns.
-On CUDA rates are images per second of wall time, and the DataLoader has four workers. `--quick` takes one
-turn of half the length.
+On CUDA rates are images per second of wall time, the DataLoader has four workers, and turns are long, or it would live
+on the batches that these have made during ours. `--quick` takes one turn of half the length.
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ from .plain_step import PlainStep
 
 CLASSES, IMAGES_A_CLASS = 10, 24
 CPU_WORKERS, CUDA_WORKERS = 0, 4
+CUDA_STEPS = 200  # of a turn; 4 workers have 8 batches ready when it begins
 
 
 @dataclass(frozen=True)
 class Case:
-    """A student and the run that trains it; `steps` is how many of them a turn takes."""
+    """A student and the run that trains it; `steps` is how many of them a turn takes on the CPU."""
 
     name: str
     config: DistillConfig
@@ -100,7 +101,13 @@ def _fresh_teacher(student: StudentConfig, folder: Path) -> Path:
     return checkpoint.save(build_reference(student), metadata, folder)
 
 
-def compare(case: Case, turns: int) -> dict[str, Any]:
+def turn_steps(case: Case, device: torch.device, quick: bool) -> int:
+    """How many steps a turn takes."""
+    steps = CUDA_STEPS if device.type == "cuda" else case.steps
+    return max(1, steps // 2) if quick else steps
+
+
+def compare(case: Case, quick: bool) -> dict[str, Any]:
     """Rates and peaks of both steps."""
     task, problem, state = prepare(case.config)
     device = problem.device
@@ -111,12 +118,15 @@ def compare(case: Case, turns: int) -> dict[str, Any]:
 
     for step in (ours, plain):  # the optimizer's state, the libraries' kernels
         step()
+    plain.optimizer.zero_grad()  # between two steps nobody holds gradients: `held` knows of none
     data = {
         tensor.data_ptr() for split in (problem.train, problem.validation) for tensor in (split.images, split.labels)
     }
     held = [tensor for tensor in held_tensors(problem, state) if tensor.data_ptr() not in data]
     peaks = [training_peak(step, tensors, device)[1] for step, tensors in ((ours, held), (plain, plain.held_tensors()))]
-    rates = [[_rate(step, case, device) for step in (ours, plain)] for _ in range(turns)]
+    steps, turns = turn_steps(case, device, quick), 1 if quick else 7
+    images = steps * case.config.batch_size
+    rates = [[images / _seconds(step, steps, device) for step in (ours, plain)] for _ in range(turns)]
     return {
         "network": case.name,
         "image_size": case.config.student.image_size,
@@ -130,18 +140,18 @@ def compare(case: Case, turns: int) -> dict[str, Any]:
     }
 
 
-def _rate(step: Callable[[], object], case: Case, device: torch.device) -> float:
-    """Images per second of the CPU time of this process, or of wall time on a GPU."""
+def _seconds(step: Callable[[], object], steps: int, device: torch.device) -> float:
+    """CPU time of this process for so many steps, or wall time on a GPU."""
     clock = time.process_time
     if device.type == "cuda":
         clock = time.perf_counter
         torch.cuda.synchronize(device)
     started = clock()
-    for _ in range(case.steps):
+    for _ in range(steps):
         step()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return case.steps * case.config.batch_size / (clock() - started)
+    return clock() - started
 
 
 def print_row(row: dict[str, Any]) -> None:
@@ -179,9 +189,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["REDISTILL_CACHE"] = str(Path(folder) / "cache")
         for case in cases(Path(folder), options.device):
-            if options.quick:
-                case = replace(case, steps=max(1, case.steps // 2))
-            rows.append(compare(case, turns=1 if options.quick else 7))
+            rows.append(compare(case, options.quick))
             print_row(rows[-1])
     if options.json:
         options.json.write_text(json.dumps({"device": device, "figures": rows}, indent=1) + "\n")

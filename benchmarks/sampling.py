@@ -34,6 +34,12 @@ from redistill.student import StudentConfig, build_reference, build_student
 NETWORKS = ("unet_paper", "unet_small")
 AIMS = {("unet_paper", "student"): 0.31, ("unet_paper", "student + RED"): 0.40}  # of the teacher's CPU time a step
 
+# Steps before the first turn: they load libraries' kernels and compile, at the first time for that time alone, at the
+# second for all times.
+WARM_UP = 2
+
+Backend = str | Callable[..., Any]  # of torch.compile
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -44,8 +50,10 @@ class Contender:
     run: Callable[[int], object]
 
 
-def contenders(name: str, images: int, device: torch.device) -> list[Contender]:
-    """Teacher, students and diffusers' pipeline, all of the same architecture, and compiled ones on CUDA."""
+def contenders(
+    name: str, images: int, device: torch.device, dtype: torch.dtype = torch.float32, backend: Backend | None = None
+) -> list[Contender]:
+    """Teacher, students and diffusers' pipeline, all of one architecture; compiled too where a backend is given."""
     torch.manual_seed(0)
     config = StudentConfig(name, 32, strides=FACES_STRIDES, red=None)
     teacher = build_reference(config)
@@ -54,28 +62,22 @@ def contenders(name: str, images: int, device: torch.device) -> list[Contender]:
         "student": build_student(config),
         "student + RED": build_student(dataclasses.replace(config, red=REDConfig())),
     }
-    networks = {title: _placed(network, device) for title, network in networks.items()}
+    networks = {title: network.to(device, dtype).eval() for title, network in networks.items()}
     found = [Contender(title, network, _ours(network, images)) for title, network in networks.items()]
-    if device.type == "cuda":
+    if backend is not None:
         for title, network in networks.items():
-            compiled = torch.compile(network)
-            compiled.config = network.config
+            compiled = torch.compile(network, backend=backend)
             found.append(Contender(f"{title}, compiled", network, _ours(compiled, images)))
     plain = UNet2DModel.from_config(dict(teacher.config))
     plain.load_state_dict(teacher.state_dict())
-    pipeline = DDIMPipeline(_placed(plain, device), DDIMScheduler())
+    pipeline = DDIMPipeline(plain.to(device, dtype).eval(), DDIMScheduler())
     pipeline.set_progress_bar_config(disable=True)
 
     def theirs(steps: int) -> object:
         generator = torch.Generator(device).manual_seed(0)
-        return pipeline(batch_size=images, num_inference_steps=steps, generator=generator, output_type="np")
+        return pipeline(batch_size=images, num_inference_steps=steps, generator=generator, output_type="pt")
 
     return [*found, Contender("diffusers' pipeline, teacher", plain, theirs)]
-
-
-def _placed(network: nn.Module, device: torch.device) -> nn.Module:
-    network = network.to(device).eval()
-    return network.to(torch.bfloat16) if device.type == "cuda" else network
 
 
 def _ours(network: nn.Module, images: int) -> Callable[[int], object]:
@@ -88,9 +90,10 @@ def _ours(network: nn.Module, images: int) -> Callable[[int], object]:
 
 def compare(name: str, images: int, steps: int, turns: int, device: torch.device) -> list[dict[str, Any]]:
     """One row a contender."""
-    rivals = contenders(name, images, device)
+    fast = {"dtype": torch.bfloat16, "backend": "inductor"} if device.type == "cuda" else {}
+    rivals = contenders(name, images, device, **fast)
     for rival in rivals:
-        rival.run(1)  # libraries' kernels; compilation
+        rival.run(WARM_UP)
     times: dict[str, list[tuple[float, float]]] = {rival.title: [] for rival in rivals}
     for _ in range(turns):
         for rival in rivals:

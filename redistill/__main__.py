@@ -133,10 +133,13 @@ def _train(options: argparse.Namespace) -> None:
     quiet = int(os.environ.get("RANK", 0)) > 0  # of several processes the first one reports
     tell = (lambda text: None) if quiet else tqdm.write
     tell(f"Run folder: {run_dir}")
-    asked_to_stop = _stop_signals()
+    asked_to_stop: list[int] = []
     last: dict[str, Any] = {}
+    _end_on_signals()
     with tqdm(total=config.steps, unit="step", dynamic_ncols=True, disable=quiet) as bar:
         for record in distill(config, run_dir):
+            if not last:
+                asked_to_stop = _stop_on_signals()
             last = record
             if record["kind"] == "step":
                 bar.update(record["step"] - bar.n)
@@ -154,7 +157,13 @@ def _train(options: argparse.Namespace) -> None:
         tell("This run had finished before; give another --run-dir to run it again.")
 
 
-def _stop_signals() -> list[int]:
+def _end_on_signals() -> None:
+    """Let SIGTERM end the process as Ctrl-C does, at once: while a run prepares there is no step to wait for."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
+def _stop_on_signals() -> list[int]:
     """Let Ctrl-C and SIGTERM end the run after the step that is going; a second one ends it at once.
 
     Returns a list that holds the signal as soon as one came.

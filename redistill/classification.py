@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ DRAWING_PASSES = 0  # images that pass the network in one call of `draw`
 
 @dataclass
 class Problem:
-    """What a run learns from: networks and data, all on one device; the images as uint8."""
+    """What a run learns from: networks on `device`, and data, uint8 images, there too if it has room for them."""
 
     config: DistillConfig
     model: nn.Module
@@ -60,8 +61,9 @@ def prepare(
     limit = None if config.train_limit is None else max(1, config.train_limit // 6)
     validation = load_split(config.dataset, "validation", size, limit, config.split_seed)
     kind = config.augmentation or spec.augmentation("classification")
-    train, validation = train.to(device), validation.to(device)
-    return Problem(config, model, teacher, objective, train, validation, kind, device, processes)
+    return Problem(
+        config, model, teacher, objective, train.near(device), validation.near(device), kind, device, processes
+    )
 
 
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -88,9 +90,9 @@ def _batch(problem: Problem, step: int, generator: torch.Generator) -> tuple[Ten
     Every process changes the whole batch, so that its share looks the same however many there are.
     """
     config, share = problem.config, problem.processes.share
-    rows = batch_rows(len(problem.train.labels), config.batch_size, step, config.seed).to(problem.device)
-    images = augment(problem.train.images[rows], generator, problem.augmentation)
-    labels = problem.train.labels[rows]
+    rows = batch_rows(len(problem.train), config.batch_size, step, config.seed)
+    batch = problem.train.take(rows, problem.device)
+    images, labels = augment(batch.images, generator, problem.augmentation), batch.labels
     if config.mixup or config.cutmix:
         classes = config.student.num_classes or find_teacher(config.student.student_architecture).num_classes
         images, labels = mix(normalize(images), labels, classes, generator, config.mixup, config.cutmix)
@@ -115,7 +117,7 @@ def test(problem: Problem, model: nn.Module) -> dict[str, float]:
     config = problem.config
     split = load_split(config.dataset, "test", config.student.image_size, split_seed=config.split_seed)
     return {
-        "test_accuracy": accuracy(model, split.to(problem.device)),
+        "test_accuracy": accuracy(model, split),
         "validation_accuracy": accuracy(model, problem.validation),
     }
 
@@ -133,5 +135,9 @@ def batch_rows(count: int, batch_size: int, step: int, seed: int) -> Tensor:
     """Indices of the images of training step `step`: every epoch is its own shuffle, without a smaller last batch."""
     batch_size = min(batch_size, count)
     epoch, place = divmod(step, count // batch_size)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 7919 + epoch))
-    return order[place * batch_size : (place + 1) * batch_size]
+    return _shuffled(count, seed * 7919 + epoch)[place * batch_size : (place + 1) * batch_size]
+
+
+@lru_cache(maxsize=2)  # the epoch of a run; ImageNet's takes as long to draw as a step
+def _shuffled(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))

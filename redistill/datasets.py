@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,12 @@ from . import emoji, scenes
 from .cache import cache_dir, cached_array, fingerprint
 from .dataset_table import DATASETS, IMAGE_SIZES, DatasetSpec
 from .decode import decoded
+from .devices import has_room
 from .hub_sets import check_hub_id, open_hub
 from .image_folder import open_folder
 from .listing import SPLITS, Source
 from .torchvision_sets import open_torchvision
-from .unpack import unpack_zip, upload_folder
+from .unpack import left_out, say_left_out, unpack_zip, upload_folder
 
 AUGMENTATIONS = ("flip-shift", "affine", "flip", "none")
 
@@ -47,15 +49,25 @@ TRANSLATION = 0.05  # "affine": furthest shift, as a part of the side
 class Split:
     """Images of one split at render size: a data set's `render_scale` times the image size asked for."""
 
-    images: Tensor  # uint8 (N, 3, S, S) on the CPU; `augment` or `shrink` brings them to the image size
+    images: Tensor  # uint8 (N, 3, S, S); `augment` or `shrink` brings them to the image size
     labels: Tensor  # int64 (N,), an index into the data set's class_names
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def to(self, device: torch.device) -> Split:
-        """The same images and labels on another device."""
+    def near(self, device: torch.device) -> Split:
+        """The split on the device, where it leaves that more than half of its free memory; else where it is now."""
+        if not has_room(device, self.images.nbytes + self.labels.nbytes):
+            return self
         return Split(self.images.to(device), self.labels.to(device))
+
+    def take(self, rows: Tensor, device: torch.device) -> Split:
+        """The images and labels of `rows`, an int64 vector, on the device; picked out where the split is."""
+        rows = rows.to(self.images.device)
+        tensors = (self.images[rows], self.labels[rows])
+        if device.type == "cuda" and not self.images.is_cuda:
+            tensors = tuple(tensor.pin_memory() for tensor in tensors)  # the GPU fetches them while Python goes on
+        return Split(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
 
 EMBEDDED = ("emoji-clutter", "emoji-faces", "emoji-identity")
@@ -142,11 +154,18 @@ def _open(name: str) -> Source:
         return open_hub(rest)
     if kind == "folder":
         path = Path(rest).expanduser()
-        path = upload_folder(unpack_zip(path)) if path.is_file() else path
-        return open_folder(path, rest)
+        return open_folder(_unpacked(path) if path.is_file() else path, rest)
     if kind == "upload":
         return open_folder(upload_folder(rest), rest)
     return open_torchvision(name, DATASETS[name].class_names)
+
+
+def _unpacked(file: Path) -> Path:
+    """The folder of a zip file's pictures; a warning names those that could not be read."""
+    upload = unpack_zip(file)
+    if broken := left_out(upload):
+        warnings.warn(f"{file.name}: {say_left_out(broken)}", stacklevel=2)
+    return upload_folder(upload)
 
 
 def _load_clutter(split: str, size: int, count: int) -> Split:

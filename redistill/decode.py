@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,8 @@ from .cache import cache_dir, locked
 from .listing import Listing
 
 CHUNK = 256  # pictures decoded between two writes
+LOOK = 32  # pictures read between two looks at the clock
+LOOK_SIZE = 8  # pixels a side to which a picture is read only to see whether it can be
 MAX_PIXELS = 50_000_000  # of a picture: a larger one is more likely an attack than a photograph
 RESERVE = 2**30  # bytes that are left free on the disk
 
@@ -99,6 +102,28 @@ def _make(listing: Listing, file: Path, shape: Sequence[int]) -> None:
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)
+
+
+def unreadable(listing: Listing, deadline: float) -> list[str]:
+    """Names of the pictures of a listing that `decoded` would refuse; those reached after `deadline`, a time of
+    `time.monotonic`, are not looked at."""
+    found = []
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(listing), LOOK):
+            if time.monotonic() > deadline:
+                break
+            rows = range(start, min(start + LOOK, len(listing)))
+            read = pool.map(lambda row: _is_readable(listing, row), rows)
+            found += [listing.names[row] for row, is_readable in zip(rows, read, strict=True) if not is_readable]
+    return found
+
+
+def _is_readable(listing: Listing, row: int) -> bool:
+    try:
+        _read(listing, row, LOOK_SIZE)
+    except ValueError:
+        return False
+    return True
 
 
 def _read(listing: Listing, row: int, image_size: int) -> np.ndarray:

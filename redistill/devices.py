@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -57,6 +58,26 @@ def available_memory(device: torch.device) -> int | None:
         given_back = next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))  # a file cache
         amounts.append(limit - used + given_back)
     return min(amounts, default=None)
+
+
+@contextlib.contextmanager
+def memory_told(device: torch.device, doing: str, remedy: str) -> Iterator[None]:
+    """Where the device's memory ends inside the block, ValueError: what `doing` needs, what there was, the remedy."""
+    available = available_memory(device)
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
+        had = "what" if available is None else f"the {available:,} bytes that"
+        where = describe_device(device) if device.type == "cuda" else "this machine"
+        raise ValueError(f"{doing} needs more memory than {had} {where} had left; {remedy}.") from error
+
+
+def has_room(device: torch.device, needed: int) -> bool:
+    """Whether `needed` bytes leave more than half of what the device has free to others, as far as it says."""
+    available = available_memory(device)
+    return available is None or needed < available / 2
 
 
 def _processor() -> str:

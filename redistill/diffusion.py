@@ -39,7 +39,7 @@ DRAWING_PASSES = len(PREVIEW_SEEDS) * PREVIEW_STEPS
 
 @dataclass
 class Problem:
-    """What a run learns from: networks, pictures (uint8) and the noise schedule, all on one device."""
+    """What a run learns from: networks on `device`, pictures (uint8), there too if it has room, and noise schedule."""
 
     config: DistillConfig
     model: nn.Module
@@ -83,8 +83,8 @@ def prepare(
     size = config.student.image_size
     spec = find_dataset(config.dataset, config.split_seed)
     check_data(config.student, spec)
-    train = load_split(config.dataset, "train", size, config.train_limit, config.split_seed).to(device)
-    validation = load_split(config.dataset, "validation", size, JUDGED, config.split_seed).to(device)
+    train = load_split(config.dataset, "train", size, config.train_limit, config.split_seed).near(device)
+    validation = load_split(config.dataset, "validation", size, JUDGED, config.split_seed).near(device)
     example = (torch.zeros(2, 3, size, size, device=device), torch.zeros(2, dtype=torch.long, device=device))
     objective = build_objective(config, model, teacher, example, processes)
     for network in filter(None, (model, teacher, objective.adapters)):
@@ -98,9 +98,9 @@ def prepare(
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Named loss parts of one training step, unweighted scalars."""
     config = problem.config
-    rows = torch.randint(len(problem.train.images), (config.batch_size,), generator=generator, device=problem.device)
+    rows = torch.randint(len(problem.train), (config.batch_size,), generator=generator, device=problem.device)
     kind = config.augmentation or problem.augmentation
-    images = _augmented(problem, problem.train.images[rows], generator, kind)
+    images = _augmented(problem, problem.train.take(rows, problem.device).images, generator, kind)
     # Every process draws for the whole batch, so that its share is the same however many there are.
     noisy, times, target = map(problem.processes.share, _noised(problem, images, generator))
     with_kd = problem.teacher is not None and config.kd_weight > 0
@@ -129,7 +129,7 @@ def test(problem: Problem, model: nn.Module) -> dict[str, float]:
     config = problem.config
     split = load_split(config.dataset, "test", config.student.image_size, split_seed=config.split_seed)
     return {
-        "test_prediction_loss": _prediction_loss(problem, model, split.to(problem.device)),
+        "test_prediction_loss": _prediction_loss(problem, model, split),
         "validation_prediction_loss": _prediction_loss(problem, model, problem.validation),
     }
 
@@ -166,9 +166,9 @@ def _prediction_loss(problem: Problem, model: nn.Module, split: Split) -> float:
     rounds = _rounds(len(split))
     with eval_mode(model):
         for number in range(rounds):
-            generator = torch.Generator(problem.device).manual_seed(number)
+            generator = torch.Generator().manual_seed(number)  # on the CPU: the same noise on every device
             for batch in split.images.split(JUDGING_BATCH):
-                images = _augmented(problem, batch, generator, problem.augmentation)
+                images = _augmented(problem, batch.to(problem.device), generator, problem.augmentation)
                 noisy, times, target = _noised(problem, images, generator)
                 error += F.mse_loss(model(noisy, times).sample, target).item() * len(batch)
     return error / (rounds * len(split))
@@ -183,9 +183,9 @@ def _augmented(problem: Problem, images: Tensor, generator: torch.Generator, kin
 def _noised(problem: Problem, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Noisy images, their times, and what the network is to predict from them."""
     scheduler = problem.scheduler
-    noise = torch.randn(images.shape, generator=generator, device=problem.device)
+    noise = torch.randn(images.shape, generator=generator, device=generator.device).to(images.device)
     steps = scheduler.config.num_train_timesteps
-    times = torch.randint(steps, (len(images),), generator=generator, device=problem.device)
+    times = torch.randint(steps, (len(images),), generator=generator, device=generator.device).to(images.device)
     noisy = scheduler.add_noise(images, noise, times)
     if problem.config.prediction_type == "v_prediction":
         return noisy, times, scheduler.get_velocity(images, noise, times)

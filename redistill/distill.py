@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from . import checkpoint
 from .config import DistillConfig
-from .devices import describe_device
+from .devices import check_device, describe_device
 from .evaluate import count_parameters, inference_peaks
 from .parallel import STOP, Processes, StoppedElsewhere, join
 from .run import RunFolder
@@ -25,6 +26,7 @@ from .training import (
     check_weights,
     learning_rate,
     measured_step,
+    memory_told,
     prepare,
     train_step,
 )
@@ -66,8 +68,10 @@ def _lead(config: DistillConfig, run: RunFolder, processes: Processes, device: s
     step = 0
     try:
         stop_file.unlink(missing_ok=True)
+        step = run.resume_step()
         run.write_status("running", step, config.steps)
-        with contextlib.closing(_train(config, run, processes, device)) as records:
+        records = _train(config, run, processes, device)
+        with memory_told(config, check_device(device)), contextlib.closing(records):
             for record in records:
                 step = record["step"]
                 yield record
@@ -88,11 +92,12 @@ def _lead(config: DistillConfig, run: RunFolder, processes: Processes, device: s
 
 def _follow(config: DistillConfig, processes: Processes, device: str) -> Iterator[dict[str, Any]]:
     """Take every step that the main process takes."""
-    task, problem, state = prepare(config, processes, device)
-    processes.agree()
-    state.load_state_dict(processes.broadcast(None))
-    while state.step < config.steps:
-        yield _advance(config, task, problem, state)
+    with memory_told(config, check_device(device)):
+        task, problem, state = prepare(config, processes, device)
+        processes.agree()
+        state.load_state_dict(processes.broadcast(None))
+        while state.step < config.steps:
+            yield _advance(config, task, problem, state)
 
 
 def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: str) -> Iterator[dict[str, Any]]:
@@ -113,7 +118,7 @@ def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: 
 
 
 def _steps(config: DistillConfig, run: RunFolder, task, problem, state: TrainingState) -> Iterator[dict[str, Any]]:
-    heartbeat = 0.0
+    heartbeat = -math.inf  # by a clock that is never set
     while True:
         due = state.step % config.validate_every == 0 or state.step == config.steps
         if due and state.validated_step < state.step:  # a run that was stopped just before validates first
@@ -126,8 +131,8 @@ def _steps(config: DistillConfig, run: RunFolder, task, problem, state: Training
             _save(run, state)
         record = _advance(config, task, problem, state)
         run.append(record)
-        if time.time() - heartbeat > 1:
-            heartbeat = time.time()
+        if time.monotonic() - heartbeat > 1:
+            heartbeat = time.monotonic()
             run.write_status("running", state.step, config.steps)
         yield record
 
@@ -142,7 +147,8 @@ def _advance(config: DistillConfig, task, problem, state: TrainingState) -> dict
     elapsed = time.perf_counter() - started
     state.seconds += elapsed
     record = {"kind": "step", "step": state.step, **parts, "learning_rate": learning_rate(config, state.step - 1)}
-    return record | {"images_per_second": round(config.batch_size / elapsed, 2)}
+    images = min(config.batch_size, len(problem.train.labels))
+    return record | {"images_per_second": round(images / elapsed, 2)}
 
 
 def _save(run: RunFolder, state: TrainingState) -> None:

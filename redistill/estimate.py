@@ -14,7 +14,7 @@ import torch
 from .config import DistillConfig
 from .datasets import Split, find_dataset
 from .devices import available_memory, check_device, describe_device
-from .training import measured_step, prepare, train_step
+from .training import measured_step, memory_told, prepare, train_step
 
 JUDGED_IMAGES = 128  # at most so many validation images are judged to learn how long judging takes
 
@@ -53,14 +53,9 @@ def estimate(config: DistillConfig, steps: int = 3) -> Estimate:
         raise ValueError(f"steps is {steps!r}; expected a whole number of at least 1.")
     device = check_device(config.device)
     available = available_memory(device)
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            return _measure(config, steps, available)
-    except torch.OutOfMemoryError as error:
-        raise ValueError(
-            f"One step of {config.batch_size} images needs more than the {available:,} bytes that "
-            f"{describe_device(device)} has left; lower the batch size."
-        ) from error
+    forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with memory_told(config, device), forked:
+        return _measure(config, steps, available)
 
 
 def _measure(config: DistillConfig, steps: int, available: int | None) -> Estimate:

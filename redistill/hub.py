@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+
+_ADDRESS = re.compile(
+    r"(https?://)?(www\.)?(huggingface\.co|hf\.co)/(datasets/)?(?P<repo>[^/?#]+/[^/?#]+)"
+    r"(/(tree|blob)/(?P<revision>[^/?#]+))?([/?#].*)?"
+)
+
+
+def hub_id(text: str) -> str:
+    """`owner/name` or `owner/name@revision` of a repository's address on huggingface.co; any other text as it is."""
+    text = text.strip()
+    found = _ADDRESS.fullmatch(text)
+    if not found:
+        return text
+    return found["repo"] + (f"@{found['revision']}" if found["revision"] else "")
 
 
 def fetch(

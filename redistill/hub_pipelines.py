@@ -13,7 +13,7 @@ import torch
 from diffusers.configuration_utils import FrozenDict
 
 from . import checkpoint
-from .hub import fetch
+from .hub import fetch, hub_id
 from .pipeline import INDEX, WEIGHTS, build_unet, check_index, load_scheduler
 
 MAX_DOWNLOAD = 4 * 2**30  # bytes; what is larger must be in the Hub's cache before
@@ -25,19 +25,20 @@ _FILES = (*_CONFIGS, WEIGHTS, f"unet/{WEIGHTS}")
 def find_pipeline(source: str, folders: bool = True) -> Path:
     """The folder of a diffusion checkpoint, downloaded where it is not on this machine yet.
 
-    source: a folder; the name of a checkpoint that ships; or `owner/name`, with @revision where wanted. A folder of
-    that name comes first, unless `folders` is off: then no place on this machine but the shipped ones and the Hub's
-    cache is looked at. Raises ValueError, in one sentence, for what is none of these, for too large a download and
-    without a network. `pipeline.load_unet` and `load_scheduler` read the folder, and refuse what does not fit.
+    source: a folder; the name of a checkpoint that ships; or `owner/name`, with @revision where wanted, or its address
+    on huggingface.co. A folder of that name comes first, unless `folders` is off: then no place on this machine but
+    the shipped ones and the Hub's cache is looked at. Raises ValueError, in one sentence, for what is none of these,
+    for a classifier, for too large a download and without a network. `pipeline.load_unet` and `load_scheduler` read
+    the folder, and refuse what does not fit.
     """
     if not isinstance(source, str) or not source.strip():
         raise ValueError(f"Checkpoint is {source!r}; expected a folder or a Hub id such as google/ddpm-cifar10-32.")
-    source = source.strip()
+    source = hub_id(source)
     folder = Path(source).expanduser()
     if folders and folder.is_dir():
-        return folder
+        return _not_classifier(folder)
     if source in checkpoint.list_shipped():
-        return checkpoint.find(source)
+        return _not_classifier(checkpoint.find(source))
     found = _ID.fullmatch(source)
     if not found:
         what = (
@@ -45,7 +46,7 @@ def find_pipeline(source: str, folders: bool = True) -> Path:
             if folders
             else (f"{source[:200]!r} is no Hub id, and folders of this machine are not open to visitors; expected")
         )
-        raise ValueError(f"{what} one of {checkpoint.list_shipped()}, or a Hub id such as google/ddpm-cifar10-32.")
+        raise ValueError(f"{what} one of {_shipped()}, or a Hub id such as google/ddpm-cifar10-32.")
     folder = fetch(
         found["repo"],
         title=f"{found['repo']}, which is no folder,",
@@ -58,6 +59,25 @@ def find_pipeline(source: str, folders: bool = True) -> Path:
             f"{source} has no weights in safetensors ({WEIGHTS}), and pickles are never loaded; convert it where you "
             "trust it: DDPMPipeline.from_pretrained(ID).save_pretrained(FOLDER)."
         )
+    return folder
+
+
+def _task(folder: str | Path) -> str | None:
+    """What a checkpoint of this project is for; None for any other folder."""
+    try:
+        return checkpoint.read_metadata(folder).student.task
+    except ValueError:
+        return None
+
+
+def _shipped() -> list[str]:
+    """Names of the diffusion checkpoints that ship."""
+    return [name for name in checkpoint.list_shipped() if _task(name) == "diffusion"]
+
+
+def _not_classifier(folder: Path) -> Path:
+    if _task(folder) == "classification":
+        raise ValueError(f"{folder.name} is a classifier, which draws nothing; expected one of {_shipped()}.")
     return folder
 
 

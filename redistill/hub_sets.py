@@ -61,7 +61,7 @@ def open_hub(text: str) -> Source:
         labels = np.asarray(rows[label][:] if label else [0] * len(rows), np.int64)
         if split and len(rows) and labels.min() >= 0:  # test splits of competitions have -1 for every label
             stamp = f"{source}#{parts['config']} {name}"
-            found[split] = lambda rows=rows, labels=labels, stamp=stamp: _listing(rows, labels, image, stamp)
+            found[split] = lambda rows=rows, labels=labels, stamp=stamp: _listing(rows, labels, image, stamp, folder)
     if "train" not in found:
         raise ValueError(f"Hub data set {text} has no labelled training split; its splits are {list(splits)}.")
     return Source(text, names, found)
@@ -85,7 +85,7 @@ def _column(features: Any, kind: str, names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in found), found[0] if found else None)
 
 
-def _listing(rows: datasets.Dataset, labels: np.ndarray, image: str, stamp: str) -> Listing:
+def _listing(rows: datasets.Dataset, labels: np.ndarray, image: str, stamp: str, folder: Path) -> Listing:
     import datasets
 
     encoded = rows.cast_column(image, datasets.Image(decode=False))
@@ -93,7 +93,18 @@ def _listing(rows: datasets.Dataset, labels: np.ndarray, image: str, stamp: str)
     def read(row: int) -> Image.Image:
         cell = encoded[row][image]
         if cell["bytes"] is None:
-            return open_picture(Path(cell["path"]))
+            return open_picture(_own_file(cell["path"], folder))
         return Image.open(io.BytesIO(cell["bytes"]), formats=FORMATS)
 
     return Listing([f"number {row}" for row in range(len(rows))], labels, [stamp] * len(rows), read)
+
+
+def _own_file(path: str, folder: Path) -> Path:
+    """A picture's path, if it leads to a file of the repository, or to one unpacked from it.
+
+    Whoever made the repository wrote the path, so anywhere else it would open a stranger's file.
+    """
+    file = Path(path).resolve()  # a file of the Hub's cache is a link into the repository's blobs
+    if not any(file.is_relative_to(place.resolve()) for place in (folder.parent.parent, cache_dir() / "hub")):
+        raise ValueError(f"{path[:80]!r} lies outside of the data set's repository")
+    return file

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from .decode import unreadable
 from .listing import Listing, Source, open_picture, split_name
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -39,6 +41,23 @@ def open_folder(path: Path, title: str) -> Source:
             raise ValueError(f"{title}: class {unknown[0]!r} of {split} is not in train, which has {list(names)[:20]}.")
     parts = {split: functools.cache(functools.partial(_listing, root, found, names)) for split, found in files.items()}
     return Source(title, names, parts)
+
+
+def remove_unreadable(path: Path, title: str, seconds: float) -> list[str]:
+    """Delete the pictures of a folder that cannot be read and return their names, sorted.
+
+    It ends after about `seconds`; pictures that were not reached stay. Raises ValueError as `open_folder` does, and
+    where none can be read.
+    """
+    deadline = time.monotonic() + seconds
+    listings = [part() for part in open_folder(path, title).parts.values()]
+    broken = sorted(name for listing in listings for name in unreadable(listing, deadline))
+    if len(broken) == sum(map(len, listings)):
+        raise ValueError(f"{title}: none of its {len(broken):,} pictures can be read, such as {broken[0]}.")
+    root = _innermost(path)
+    for name in broken:
+        (root / name).unlink()
+    return broken
 
 
 def _innermost(path: Path) -> Path:

@@ -35,44 +35,46 @@ def measure_peak(model: nn.Module, inputs: Any) -> int:
     tensors = [value for value in arguments if isinstance(value, Tensor)]
     if not tensors:
         raise ValueError(f"inputs is {type(inputs).__name__}; expected a tensor, or a tuple with tensors.")
-    device = tensors[0].device.type
-    if device not in MEASURABLE:
-        raise ValueError(f"inputs are on {device!r}; expected one of {list(MEASURABLE)}, where memory is real.")
+    device = tensors[0].device
+    if device.type not in MEASURABLE:
+        raise ValueError(f"inputs are on {device.type!r}; expected one of {list(MEASURABLE)}, where memory is real.")
     held = sum(tensor.untyped_storage().nbytes() for tensor in tensors)
     with torch.no_grad(), eval_mode(model):
-        rise = _cuda_rise(model, arguments) if device == "cuda" else _cpu_rise(model, arguments)
+        if device.type == "cuda":
+            model(*arguments)  # libraries load their kernels and keep workspaces the first time
+            rise = _cuda_rise(lambda: model(*arguments), device)[1]
+        else:
+            rise = _cpu_rise(model, arguments)
     return held + rise
 
 
-def _cuda_rise(model: nn.Module, arguments: tuple) -> int:
-    model(*arguments)  # libraries load their kernels and keep workspaces the first time
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    model(*arguments)
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() - before
+def _cuda_rise(run: Callable[[], Result], device: torch.device) -> tuple[Result, int]:
+    """What `run` returns, and by how many bytes it raises what is allocated on `device` (not the current one)."""
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    result = run()
+    torch.cuda.synchronize(device)
+    return result, torch.cuda.max_memory_allocated(device) - before
 
 
 def training_peak(step: Callable[[], Result], held: Iterable[Tensor], device: torch.device) -> tuple[Result, int]:
     """Run one training step; return its result and the most bytes of tensors alive on `device` meanwhile.
 
-    `held` are the tensors that are there before the step: weights, optimizer state, data. On the CPU their storages
-    and the allocator's events of the step are added up, workspaces of operators included. On CUDA it is
-    `max_memory_allocated`: all that this process holds there.
+    `held` are the tensors that are there before the step: weights, optimizer state, data. To their storages comes what
+    the step allocates, workspaces of operators included: on the CPU the allocator's events, on CUDA the rise of
+    `max_memory_allocated`. What else this process holds does not count.
     """
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        result = step()
-        torch.cuda.synchronize(device)
-        return result, torch.cuda.max_memory_allocated(device)
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in held}
-    result, roots = _profiled(step)
-    events: list[Event] = []
-    for number, root in enumerate(roots):
-        _collect(root, number, events)
-    return result, sum(storages.values()) + _peak(sorted(events))
+    if device.type == "cuda":
+        result, rise = _cuda_rise(step, device)
+    else:
+        result, roots = _profiled(step)
+        events: list[Event] = []
+        for number, root in enumerate(roots):
+            _collect(root, number, events)
+        rise = _peak(sorted(events))
+    return result, sum(storages.values()) + rise
 
 
 def _cpu_rise(model: nn.Module, arguments: tuple) -> int:

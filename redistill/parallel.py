@@ -50,8 +50,18 @@ class Processes:
         return self.rank == 0
 
     def share(self, batch: Tensor) -> Tensor:
-        """This process' rows of what is drawn for the whole batch, the same on every process."""
-        return batch if self.count == 1 else batch.chunk(self.count)[self.rank]
+        """This process' rows of what is drawn for the whole batch, the same on every process.
+
+        Raises ValueError for a batch that cannot be shared evenly, since a mean over unequal shares would be wrong.
+        """
+        if self.count == 1:
+            return batch
+        if len(batch) % self.count:
+            raise ValueError(
+                f"A batch has {len(batch)} pictures, which {self.count} processes cannot share evenly; expected a "
+                f"multiple of {self.count}. With fewer training pictures than batch_size, all of them are one batch."
+            )
+        return batch.chunk(self.count)[self.rank]
 
     def agree(self, wish: int = GO_ON, reason: str = "") -> None:
         """Go on only if every process wishes to; else raise StoppedElsewhere or FailedElsewhere on all of them."""

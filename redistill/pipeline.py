@@ -168,7 +168,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _check_unet_config(config: Mapping[str, Any], path: Path) -> None:
     name = config.get("_class_name")
     if name not in ("UNet", "UNet2DModel"):
-        raise ValueError(f"{path} describes a {name!r}; expected an unconditional U-Net, 'UNet' or 'UNet2DModel'.")
+        what = f"describes a {name!r}" if name else "does not say which network it describes"
+        raise ValueError(f"{path} {what}; expected an unconditional U-Net, 'UNet' or 'UNet2DModel'.")
     if name == "UNet2DModel":
         return
     known = UNet._get_init_keys(UNet) - {"self"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -57,24 +58,68 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
 
     A run that was resumed repeats some steps; the last record of a step and kind is the one returned.
     """
-    return scan_metrics(run_dir)[0]
+    return MetricsFile(run_dir).read()[0]
 
 
-def scan_metrics(run_dir: Path) -> tuple[list[dict[str, Any]], int]:
-    """What `read_metrics` returns, and how many lines are no records; a last one that is being written is none."""
-    try:
-        text = (run_dir / "metrics.jsonl").read_text(errors="replace")
-    except FileNotFoundError:
-        return [], 0
-    lines, unreadable = text.splitlines(), 0
-    records: dict[tuple[int, str], dict[str, Any]] = {}
-    for number, line in enumerate(lines, 1):
+class MetricsFile:
+    """The metrics.jsonl of a run that others may be writing, of which `read` parses only what is new.
+
+    With `most`, about so many records of steps are kept: evenly spread ones, and the newest.
+    """
+
+    NEWEST = 1000  # steps whose records are all kept
+
+    def __init__(self, run_dir: Path, most: int | None = None) -> None:
+        self.path = run_dir / "metrics.jsonl"
+        self.most = most
+        self._lock = threading.Lock()
+        self._forget(None)
+
+    def _forget(self, inode: int | None) -> None:
+        self._inode, self._offset, self._unreadable, self._every = inode, 0, 0, 1
+        self._records: dict[tuple[int, str], dict[str, Any]] = {}
+
+    def read(self) -> tuple[list[dict[str, Any]], int]:
+        """What `read_metrics` returns, and how many lines are no records; a last one that is being written is none."""
         try:
-            record = json.loads(line)
-            records[int(record["step"]), str(record["kind"])] = record
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            unreadable += number < len(lines) or text.endswith("\n")
-    return [records[key] for key in sorted(records, key=lambda key: key[0])], unreadable
+            with self._lock, open(self.path, "rb") as file:
+                status = os.fstat(file.fileno())
+                if status.st_ino != self._inode or status.st_size < self._offset:
+                    self._forget(status.st_ino)
+                file.seek(self._offset)
+                *lines, last = file.read().split(b"\n")
+                self._offset += sum(len(line) + 1 for line in lines)
+                self._unreadable += sum(not _add_record(self._records, line) for line in lines)
+                self._thin()
+                records = dict(self._records)
+                _add_record(records, last)
+                return [records[key] for key in sorted(records, key=lambda key: key[0])], self._unreadable
+        except FileNotFoundError:
+            return [], 0
+
+    def _thin(self) -> None:
+        """Keep the records of every second, fourth, ... step once there are too many of them."""
+        steps = [step for step, kind in self._records if kind == "step"]
+        if self.most is None or len(steps) <= 2 * self.most + self.NEWEST:
+            return
+        newest = max(steps) - self.NEWEST
+        while sum(step % self._every == 0 for step in steps) > self.most:
+            self._every *= 2
+        self._records = {
+            (step, kind): record
+            for (step, kind), record in self._records.items()
+            if kind != "step" or step % self._every == 0 or step > newest
+        }
+
+
+def _add_record(records: dict[tuple[int, str], dict[str, Any]], line: bytes) -> bool:
+    """Add a line's record by step and kind; whether it is one."""
+    try:
+        record = json.loads(line)
+        records[int(record["step"]), str(record["kind"])] = record
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return False
+    return True
 
 
 class RunFolder:
@@ -146,15 +191,20 @@ class RunFolder:
         """Write `last.pt`; tensors and plain values only, so that it loads without unpickling code."""
         _replace(self.path / "last.pt", lambda temporary: torch.save(dict(state), temporary))
 
-    def load_resume_point(self) -> dict[str, Any] | None:
-        """What `save_resume_point` wrote last, or None; ValueError for a damaged file."""
+    def load_resume_point(self, mmap: bool = False) -> dict[str, Any] | None:
+        """What `save_resume_point` wrote last, or None; ValueError for a damaged file. With `mmap`, tensors stay in
+        the file until they are looked at."""
         path = self.path / "last.pt"
         if not path.exists():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         except Exception as error:
             raise ValueError(f"Resume point {path} is damaged; delete it to start the run again.") from error
+
+    def resume_step(self) -> int:
+        """The step that the run goes on from; ValueError for a damaged resume point."""
+        return (self.load_resume_point(mmap=True) or {}).get("step", 0)
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -139,7 +139,7 @@ PRETRAINED = "torchvision:"  # before a network's name: that network with torchv
 def load_teacher(
     name_or_checkpoint: str | Path, num_classes: int | None = None, pretrained: bool | str | Path = False
 ) -> nn.Module:
-    """A network on the CPU, in evaluation mode, with the weights it is to teach with or to be fine-tuned from.
+    """A network on the CPU, fp32, in evaluation mode, with the weights it is to teach with or to be fine-tuned from.
 
     name_or_checkpoint: a name of `TEACHERS`; one with "torchvision:" before it, which is the same as pretrained=True;
         a checkpoint folder, also by the name of one that ships; or "ddpm:" and a folder or Hub id, see hub_pipelines.
@@ -158,7 +158,7 @@ def load_teacher(
         from .hub_pipelines import find_ddpm
         from .pipeline import load_unet
 
-        return load_unet(find_ddpm(name.removeprefix(DDPM)))
+        return load_unet(find_ddpm(name.removeprefix(DDPM))).float()
     elif name not in TEACHERS:
         return _load_checkpoint(name, num_classes, pretrained)
     model = build_teacher(name, num_classes)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import classification, diffusion
+from . import classification, devices, diffusion
 from .config import DistillConfig, check_teacher
 from .devices import check_device, prefers_speed
 from .measure import training_peak
@@ -73,6 +74,12 @@ class NotFiniteError(ValueError):
             f"{what} not finite at step {step}, so the run stops with the last good state kept; "
             "lower the learning rate or the loss weights."
         )
+
+
+def memory_told(config: DistillConfig, device: torch.device) -> AbstractContextManager[None]:
+    """A block that trains, where the end of the device's memory becomes a ValueError with the remedy."""
+    doing = f"Training with {config.batch_size} images of {config.student.image_size} px a step"
+    return devices.memory_told(device, doing, "lower the batch size, or choose smaller images or a smaller network")
 
 
 def prepare(
@@ -183,12 +190,13 @@ def measured_step(config: DistillConfig, task: Any, problem: Any, state: Trainin
 
 
 def held_tensors(problem: Any, state: TrainingState) -> list[Tensor]:
-    """All that is in memory between two steps: networks, adapters, optimizer state, data, the best weights so far."""
+    """All that is on the run's device between two steps: networks, adapters, optimizer state, data, best weights."""
     modules = (state.model, state.averaged, state.adapters, problem.teacher)
     tensors = [tensor for module in modules if module is not None for tensor in module.state_dict().values()]
     tensors += [value for state in state.optimizer.state.values() for value in state.values()]
     tensors += [tensor for split in (problem.train, problem.validation) for tensor in (split.images, split.labels)]
-    return [tensor for tensor in (*tensors, *state.best.values()) if isinstance(tensor, Tensor)]
+    tensors = [tensor for tensor in (*tensors, *state.best.values()) if isinstance(tensor, Tensor)]
+    return [tensor for tensor in tensors if tensor.device.type == problem.device.type]
 
 
 def learning_rate(config: DistillConfig, step: int) -> float:

@@ -1,30 +1,41 @@
-"""Zip files of pictures, from anybody: unpacked into the cache folder under the hash of their content, or refused."""
+"""Zip files of pictures, from anybody: unpacked into the cache folder under the hash of their content, or refused.
+
+What stays is what a run can learn from: pictures that cannot be read are left out, and said to be.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import stat
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from .cache import cache_dir, locked
+from .image_folder import open_folder, remove_unreadable
+from .listing import SPLITS
 
 MAX_FILES = 200_000
 MAX_BYTES = 20 * 2**30  # unpacked
 MAX_RATIO = 100  # unpacked over packed, from RATIO_FROM on: pictures are packed already, bombs are not
 RATIO_FROM = 50 * 2**20
+NAMED = 3  # pictures that a sentence names
+LOOK_SECONDS = 20.0  # for reading the pictures once; those that it is too short for are first read by a run
+_LEFT_OUT = ".left-out.json"  # in an upload's folder: names of the pictures that could not be read
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")
 
 
 def unpack_zip(file: str | Path, name: str | None = None) -> str:
     """Unpack a zip file and return the name of the upload, which starts with that of the file (or `name`).
 
-    The same content is unpacked once. Raises ValueError for what is no zip file or a damaged or encrypted one, for
-    paths that leave the folder, links and devices, for more than `MAX_FILES` files or `MAX_BYTES` bytes, for
-    what unpacks to over `MAX_RATIO` times its size, and when the disk has no room.
+    The same content is unpacked once. Pictures that cannot be read are removed, see `left_out`.
+    Raises ValueError, and keeps nothing, for what is no zip file or a damaged or encrypted one, for paths that leave
+    the folder, links and devices, for more than `MAX_FILES` files or `MAX_BYTES` bytes, for what unpacks to over
+    `MAX_RATIO` times its size, when the disk has no room, and for what no run could learn from.
     """
     file = Path(file)
     title = Path(name or file.name).name
@@ -60,8 +71,25 @@ def upload_folder(name: str) -> Path:
     return uploads_dir() / name
 
 
+def left_out(name: str) -> list[str]:
+    """Names of the pictures of an upload that could not be read and are not in its folder."""
+    try:
+        return json.loads((upload_folder(name) / _LEFT_OUT).read_text(encoding="utf-8"))
+    except FileNotFoundError:  # of an earlier version
+        return []
+
+
+def say_left_out(names: Sequence[str]) -> str:
+    """A sentence about pictures that could not be read; empty for none."""
+    if not names:
+        return ""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    what = "1 picture that cannot be read is" if len(names) == 1 else f"{len(names):,} pictures that cannot be read are"
+    return f"{what} left out: {', '.join(names[:NAMED])}{more}."
+
+
 def _unpack(archive: zipfile.ZipFile, folder: Path, title: str) -> None:
-    members = [member for member in archive.infolist() if not member.is_dir()]
+    members = [member for member in archive.infolist() if not member.filename.endswith("/")]
     _check(members, title)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
@@ -76,9 +104,23 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, title: str) -> None:
             # No more is read than the directory says, which `_check` has added up; the checksum is compared.
             with archive.open(member) as packed, open(target, "xb") as unpacked:
                 shutil.copyfileobj(packed, unpacked)
+        broken = _admit(part, title)
+        (part / _LEFT_OUT).write_text(json.dumps(broken), encoding="utf-8")
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _admit(part: Path, title: str) -> list[str]:
+    """Remove the pictures that cannot be read, and name them; ValueError where no run could learn from the rest."""
+    broken = remove_unreadable(part, title, LOOK_SECONDS)
+    try:
+        source = open_folder(part, title)
+        for split in SPLITS:
+            source.split(split, seed=0)
+    except ValueError as error:
+        raise ValueError(" ".join(filter(None, [str(error), say_left_out(broken)]))) from error
+    return broken
 
 
 def _check(members: list[zipfile.ZipInfo], title: str) -> None:
@@ -94,6 +136,8 @@ def _check(members: list[zipfile.ZipInfo], title: str) -> None:
         raise ValueError(f"{title} unpacks to over {MAX_RATIO} times its size, as no pictures do; it is not unpacked.")
     for member in members:
         path, mode = PurePosixPath(member.filename), member.external_attr >> 16
+        if not path.parts:
+            raise ValueError(f"{title} holds a file without a name; it is not unpacked.")
         if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in path.parts[0]:
             raise ValueError(f"{title} holds {member.filename[:80]!r}, which leaves its folder; it is not unpacked.")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import functools
 import json
 import math
 import shutil
+import time
 from types import SimpleNamespace
 
 import gradio as gr
@@ -15,11 +17,13 @@ import pytest
 import torch
 
 from app import (
+    choices,
     data_panel,
     distill,
     explore,
     jobs,
     plots,
+    results,
     run_form,
     study,
     ui,
@@ -321,6 +325,15 @@ def test_a_preset_takes_the_teacher_that_was_trained_for_it(shipped, preset):
     assert read == dataclasses.replace(wanted, teacher_checkpoint=str(folder))
 
 
+def test_a_preset_is_the_one_that_is_marked_and_never_moves_the_mark(shipped):
+    filled = distill.take_preset("faces")
+    assert filled[5]["teacher"] == "unet_small" and filled[3:5] == [gr.skip()] * 2
+    assert distill.take_preset(None, "stl10")[5]["teacher"] == "resnet18"
+    events = ui.build().config["dependencies"]
+    (event,) = [event for event in events if event["api_name"] == "take_preset"]
+    assert event["trigger_mode"] == "always_last"
+
+
 def test_what_else_to_learn_from_reaches_the_run(shipped, monkeypatch):
     student, *values = form("default", feature_loss="at", feature_weight=500, kd="dkd", alignment="stage-wise")
     read = run_form.read(student, values)
@@ -457,61 +470,98 @@ def write_run(root, name: str, state: str = "finished", records: str = "") -> No
 
 def test_a_run_is_shown_and_its_words_are_escaped(empty):
     write_run(empty, "one", "failed", '{"kind": "step", "step": 1, "loss": 2.0}\n')
-    runs, seen, progress, stop, resume, delete, losses, *_ = watch.open_page()
-    assert runs.value == "one"
+    _, runs, drawn, progress, stop, resume, delete, losses, *_ = watch.look(None, None)
+    assert drawn["name"] == "one" and [value for _, value in runs.choices] == ["one"]
     assert "&lt;b&gt;one&lt;/b&gt;" in progress and "The &lt;loss&gt; is nan." in progress
     assert (stop.interactive, resume.interactive, delete.interactive) == (False, True, True)
     assert losses["data"][0]["y"] == [2.0]
-    assert watch.look("one", seen) == [gr.skip()] * 12
+    assert watch.look(None, drawn) == [gr.skip()] * 12
 
 
 def test_the_clock_redraws_only_what_changed(empty):
     write_run(empty, "one", records='{"kind": "step", "step": 1, "loss": 2.0}\n')
-    seen = watch.open_page()[1]
+    drawn = watch.look("one", None)[2]
     metrics = empty / "runs" / "one" / "metrics.jsonl"
     metrics.write_text(metrics.read_text() + '{"kind": "final", "step": 2, "test_accuracy": 0.5, "seconds": 9}\n')
-    said, runs, seen, progress, *_ = watch.look("one", seen)
+    said, runs, drawn, progress, *_ = watch.look("one", drawn)
     assert said == runs == gr.skip()
     assert "50.0 %" in progress and "9.0 s" in progress
     write_run(empty, "two")
-    said, runs, *_ = watch.look("one", seen)
-    assert runs.value == "one" and len(runs.choices) == 2
+    said, runs, drawn, *_ = watch.look("one", drawn)
+    assert drawn["name"] == "one" and len(runs.choices) == 2
     shutil.rmtree(empty / "runs" / "one")
-    said, runs, *_ = watch.look("one", seen)
-    assert "its folder has been deleted" in said and runs.value == "two"
+    said, runs, drawn, *_ = watch.look("one", drawn)
+    assert "its folder has been deleted" in said and drawn["name"] == "two"
+
+
+def test_a_look_never_chooses_a_run_nor_leaves_the_one_that_is_shown(empty):
+    write_run(empty, "one")
+    drawn = watch.look(None, None)[2]
+    write_run(empty, "newer")
+    (empty / "runs" / "newer" / "job.json").write_text('{"title": "newer", "created": 2}')
+    for chosen, shown in ((None, "one"), ("newer", "newer"), ("one", "one"), ("gone", "one")):
+        _, runs, drawn, *_ = watch.look(chosen, drawn)
+        assert (drawn["chosen"], drawn["name"]) == (chosen, shown)
+        assert "value" not in runs.constructor_args if isinstance(runs, gr.Radio) else runs == gr.skip()
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, "nothing"], ids=repr)
 def test_no_name_from_outside_breaks_the_panel(empty, value):
     write_run(empty, "one")
-    for action in (watch.stop_run, watch.resume_run):
-        assert "notice" in action(value)[0]
-    assert "notice" in watch.ask_to_delete(value)[2] and watch.ask_to_delete(value)[0] is None
-    assert "notice" in watch.delete_run(value)[3]
+    for drawn in (value, {"name": value}):
+        for action in (watch.stop_run, watch.resume_run):
+            assert "notice" in action(drawn)[0]
+        assert "notice" in watch.ask_to_delete(drawn)[2] and watch.ask_to_delete(drawn)[0] is None
+        assert "notice" in watch.save_file(SimpleNamespace(_data={"save": "log.txt"}), drawn)[1]
+        assert watch.look(value, drawn)[2]["name"] == "one"
+    assert "notice" in watch.delete_run(value, value)[3]
     for event in (SimpleNamespace(_data={"save": value}), SimpleNamespace(_data=value)):
-        assert "notice" in watch.save_file(event, "one")[1]
-    assert "notice" in watch.save_file(SimpleNamespace(_data={"save": "log.txt"}), value)[1]
-    assert len(watch.show(value)) == 10
-    assert len(watch.look(value, value)) == 12
+        assert "notice" in watch.save_file(event, {"name": "one"})[1]
     assert [run.name for run in jobs.list_runs()] == ["one"]
 
 
 def test_a_run_is_deleted_once_that_is_confirmed_and_the_next_one_shown(empty):
     write_run(empty, "one")
     write_run(empty, "two")
-    asked, row, question = watch.ask_to_delete("one")
-    assert asked == "one" and row.visible and "Delete “&lt;b&gt;one&lt;/b&gt;”" in question
+    asked, row, question = watch.ask_to_delete({"name": "one"})
+    assert asked == "one" and row.visible and "Delete “&lt;b&gt;one&lt;/b&gt; · 4 steps" in question
     assert len(jobs.list_runs()) == 2
-    asked, row, _, said, runs, *_ = watch.delete_run("one")
+    asked, row, _, said, runs, _ = watch.delete_run("one", "one")
     assert (asked, row.visible, said, runs.value) == (None, False, "", "two")
-    assert "No run yet" in watch.delete_run("two")[6]
+    assert watch.delete_run("two", "two")[4].value is None
+    assert "No run yet" in watch.look(None, None)[3]
+
+
+def test_runs_of_one_title_are_told_apart(empty):
+    student = PRESETS["undistilled"].config
+    for name, steps, second in (("a", 3, 0), ("b", 1200, 1), ("c", 1200, 90)):
+        config = dataclasses.replace(student, steps=steps)
+        made.write_run(empty, name, config, "finished")
+        made.write_checkpoint(empty / "runs" / name / "student", config, test_accuracy=0.5)
+        created = time.mktime((2020, 5, 3, 14, 5, second, 0, 0, -1)) if name != "c" else time.time()
+        (empty / "runs" / name / "job.json").write_text(json.dumps({"title": "Same", "created": created}))
+    now = time.strftime("%H:%M", time.localtime(created))
+    wanted = ["Same · 3 steps, 3 May 14:05", "Same · 1,200 steps, 3 May 14:05", f"Same · 1,200 steps, {now}:"]
+    places = (
+        {result.key: result.title for result in results.all_results()},
+        {choice.value: choice.title for choice in choices.checkpoints(lambda metadata: True)},
+    )
+    for titles in places:
+        assert all(titles[f"run:{name}"].startswith(title) for name, title in zip("abc", wanted, strict=True))
+    listed = {name: label for label, name in watch.look(None, None)[1].choices}
+    assert listed["b"] == "Same · finished · 1,200 steps, 3 May 14:05"
+    assert "“Same · 3 steps, 3 May 14:05”" in watch.ask_to_delete({"name": "a"})[2]
+    jobs.delete("a")
+    jobs.delete("b")
+    assert [result.title for result in results.all_results()] == ["Same"]
+    assert wording.run_facts(jobs.Run("x", empty, "x", "finished", created=1e300)) == ""
 
 
 def test_files_of_a_run_are_saved_and_no_others(empty):
     write_run(empty, "one", records="x" * (watch.MAX_SAVED + 5))
 
     def save(file):
-        return watch.save_file(SimpleNamespace(_data={"save": file}), "one")
+        return watch.save_file(SimpleNamespace(_data={"save": file}), {"name": "one"})
 
     saved, said = save("config.json")
     assert (saved["name"], saved["text"], said) == ("one-config.json", '{"steps": 4, "batch_size": 2}', "")
@@ -535,9 +585,22 @@ def test_odd_values_in_a_runs_files_are_left_out(empty, state):
     samples = empty / "runs" / "odd" / "samples"
     samples.mkdir()
     (samples / "step-last.png").write_text("")
-    progress = watch.open_page()[2]
+    progress = watch.look(None, None)[3]
     assert "1 line of its metrics could not be read" in progress
     assert ("ended without a word" in progress) == (state in ("running", "interrupted"))
+
+
+def test_a_run_that_goes_on_stands_where_it_was_and_one_that_begins_has_no_time_left_to_say(empty):
+    records = "".join(f'{{"kind": "step", "step": {step}, "images_per_second": 1.0}}\n' for step in (1, 2))
+    write_run(empty, "on", "running", records)
+    with open(empty / "runs" / "on" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        progress = watch.look(None, None)[3]
+        assert 'aria-valuenow="50.0"' in progress and "step 2 of 4 · 1 images/s · about 4.0 s left" in progress
+        status = empty / "runs" / "on" / "status.json"
+        status.write_text('{"state": "running", "step": 0, "steps": 4}')  # it was killed before its first save
+        progress = watch.look(None, None)[3]
+        assert "preparing the pictures" in progress and "left" not in progress
 
 
 def test_failure_signs_stand_beside_the_run(empty):
@@ -567,6 +630,6 @@ def test_the_end_states_what_was_measured_beside_what_was_computed(empty):
     final = {"kind": "final", "step": 4, "test_accuracy": 0.5, "seconds": 9, "device": "CPU"}
     final |= {"training_peak_bytes": 2**21, "measured_peak_bytes": 2**20, "eager_peak_bytes": 2**20}
     write_run(empty, "one", records=json.dumps(final | {"fused_peak_bytes": 2**19}) + "\n")
-    progress = watch.open_page()[2]
+    progress = watch.look(None, None)[3]
     for part in ("while training</td><td>2.00 MiB", "at inference</td><td>1.00 MiB", "deployed</td><td>0.50 MiB"):
         assert part in progress

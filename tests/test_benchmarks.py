@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from test_unet import TINY
 from torch import nn
 
-from benchmarks.distill import cases
+from benchmarks import sampling
+from benchmarks.distill import cases, turn_steps
 from benchmarks.distill import summary as distill_summary
 from benchmarks.exactness import Count
 from benchmarks.maps import nearness
@@ -27,6 +31,7 @@ from redistill.presets import CLUTTER_TEACHER, FROM_TEACHER
 from redistill.red import REDConfig, red_modules
 from redistill.student import StudentConfig
 from redistill.training import prepare
+from redistill.unet import UNet
 
 
 def test_other_tools_figures():
@@ -144,8 +149,39 @@ def test_sampling_compares_teacher_and_students_without_and_with_red_blocks():
     assert found[1].network.config.pooling_strides == (2, 2, 2, 1)
 
 
+@pytest.mark.filterwarnings("ignore:Dynamo detected")  # diffusers looks versions up while it runs
+def test_contenders_of_sampling_run_in_bf16_and_are_compiled_before_the_first_turn(monkeypatch):
+    blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+    tiny = TINY | blocks | {"block_out_channels": (8, 8)}
+    for name in ("build_reference", "build_student"):
+        monkeypatch.setattr(sampling, name, lambda config: UNet(**tiny))
+    compiled = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list) -> Callable:
+        compiled.append(graph)
+        return graph.forward
+
+    found = contenders("unet_small", 2, torch.device("cpu"), torch.bfloat16, backend)
+    titles = {rival.title: rival for rival in found}
+    assert [title for title in titles if title.endswith(", compiled")] == [
+        "teacher, compiled",
+        "student, compiled",
+        "student + RED, compiled",
+    ]
+    assert {parameter.dtype for rival in found for parameter in rival.network.parameters()} == {torch.bfloat16}
+    assert titles["diffusers' pipeline, teacher"].run(2).images.shape == (2, 3, 16, 16)
+    titles["teacher, compiled"].run(sampling.WARM_UP)
+    count = len(compiled)
+    assert titles["teacher, compiled"].run(4).done
+    assert len(compiled) == count > 0, "it compiled again inside a turn"
+
+
 def test_cases_of_the_step_benchmark_can_be_trained(tmp_path):
     found = cases(tmp_path, "cpu")
     assert [case.name for case in found] == ["mobilenet_v2", "ddpm_unet", "narrow_resnet"]
     for case in found:
         check_teacher(case.config)
+    cpu, cuda = torch.device("cpu"), torch.device("cuda:1")
+    assert [turn_steps(case, cpu, quick) for case in found for quick in (False, True)] == [4, 2, 1, 1, 2, 1]
+    assert {turn_steps(case, cuda, quick=False) for case in found} == {200}
+    assert 8 < turn_steps(found[0], cuda, quick=True) < 200

@@ -511,6 +511,77 @@ def test_a_second_page_follows_a_run_and_stops_it(open_page):
     expect(first.locator("#runs")).not_to_contain_text("on its own")
 
 
+class Held:
+    """Answers that reach the page only when they are let go: of events of one component, told by its `elem_id`."""
+
+    def __init__(self, page: Page, elem_id: str, event: str) -> None:
+        self.answers = []
+        events = """([elem_id, event]) => {
+          const {components, dependencies} = window.gradio_config;
+          const {id} = components.find(component => component.props.elem_id === elem_id);
+          return dependencies.filter(one => one.backend_fn && one.targets.some(target => target[0] === id &&
+            target[1] === event)).map(one => one.id);
+        }"""
+        self.ids = page.evaluate(events, [elem_id, event])
+        self.page = page
+        page.route("**/run/predict*", self.hold)
+
+    def hold(self, route) -> None:
+        if route.request.post_data_json["fn_index"] in self.ids:
+            self.answers.append((route, route.fetch()))
+        else:
+            route.fallback()
+
+    def wait(self, count: int = 1) -> None:
+        """Until so many answers are held."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while len(self.answers) < count:
+            assert time.monotonic() < deadline, "no answer came"
+            self.page.wait_for_timeout(20)
+
+    def let_go(self) -> None:
+        """Let all answers reach the page, those that are held and those to come."""
+        self.ids = []
+        for route, response in self.answers:
+            route.fulfill(response=response)
+
+
+def test_late_answers_take_no_choice_back(open_page):
+    page = open_page(viewport={"width": 390, "height": 844})
+    unfold(page, "tab", "Distill")
+    first = Held(page, "presets", "input")
+    page.get_by_label("Student without distillation", exact=True).check()
+    first.wait()
+    page.get_by_label("Teacher of emoji-clutter", exact=True).check()
+    first.let_go()
+    expect(page.locator("#student")).to_contain_text("own strides, 64 px")
+    expect(page.get_by_label("Teacher of emoji-clutter", exact=True)).to_be_checked()
+
+    progress, chosen = page.locator("#progress"), page.locator("#runs input:checked + span")
+    page.locator("#start").click()
+    expect(progress).to_contain_text("Narrow ResNet, own strides")
+    expect(progress).to_be_in_viewport()
+    page.locator("#stop").click()
+    expect(progress).to_contain_text("stopped")
+
+    page.get_by_label("Student without distillation", exact=True).check()
+    expect(page.locator("#student")).to_contain_text("strides 4·1·2·2·1, 64 px")
+    started, looked = Held(page, "start", "click"), Held(page, "runs", "input")
+    page.locator("#start").click()
+    expect(page.locator("#refusal")).to_contain_text("Starting…")
+    started.wait()
+    looked.wait()  # it has seen the new run while the old one was chosen
+    started.let_go()
+    expect(chosen).to_contain_text("strides 4·1·2·2·1 · on its own")
+    looked.let_go()
+    expect(progress).to_contain_text("strides 4·1·2·2·1 · on its own")
+    expect(progress).to_be_in_viewport()
+    page.locator("#stop").click()
+    expect(progress).to_contain_text("stopped")
+    expect(progress).to_contain_text("strides 4·1·2·2·1 · on its own")
+    expect(chosen).to_contain_text("stopped")
+
+
 STUDENT_POINT = """
 () => {
   const host = document.querySelector('#plane .liveplot');

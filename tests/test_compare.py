@@ -12,7 +12,8 @@ from made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 
 from app import compare, compare_view, distill, run_form
 from app.compare_plot import plane_figure
-from app.result_table import result_rows
+from app.result_table import MEANS, result_rows
+from app.results import READY
 from redistill.presets import CLUTTER_TEACHER
 
 HOSTILE = [None, [], {}, "", "<script>", -1, math.nan, {"a": {"b": []}}]
@@ -72,6 +73,27 @@ def test_the_plane_marks_front_teacher_and_what_is_not_tested():
     assert [(ring["x"], ring["y"]) for ring in rings] == [([16.0], [0.93]), ([math.log2(327680)], [0.98])]
 
 
+def test_weak_own_runs_do_not_stretch_the_axis():
+    ready = [dataclasses.replace(result(f"ready{score}", 65536, score), origin=READY) for score in (0.855, 0.9, 0.935)]
+    own = [result("weak", 65536, 0.21), result("small", 32768, 0.23), result("best", 65536, 0.99)]
+    figure = plane_figure([*ready, *own], selected="weak")
+    low, high = figure["layout"]["yaxis"]["range"]
+    assert 0.8 < low < 0.855 and 0.99 < high < 1.03
+    found = marks(figure)
+    assert found["weak"][0] == found["small"][0] == "triangle-down" and found["best"][0] == "circle"
+    assert figure["data"][0]["y"] == [low, 0.99, 0.99], "the front’s own weak run as well"
+    assert figure["data"][-1]["y"] == [low], "the ring"
+    low, high = plane_figure(own)["layout"]["yaxis"]["range"]
+    assert low < 0.21 and high > 0.99, "of one's own runs alone, all are in sight"
+
+
+def test_for_losses_the_weak_end_is_the_upper_one():
+    ready = [dataclasses.replace(result(f"ready{score}", 65536, score, FACES), origin=READY) for score in (0.12, 0.13)]
+    figure = plane_figure([*ready, result("weak", 65536, 0.9, FACES), result("best", 65536, 0.1, FACES)])
+    low, high = figure["layout"]["yaxis"]["range"]
+    assert low < 0.1 and 0.13 < high < 0.2 and marks(figure)["weak"][0] == "triangle-up"
+
+
 def test_several_seeds_have_error_bars_and_an_empty_plane_is_drawn():
     mean = dataclasses.replace(result("study", 65536, 0.93), spread=0.01, seeds=(0, 1, 2))
     (trace,) = [trace for trace in plane_figure([mean])["data"] if "customdata" in trace]
@@ -110,6 +132,19 @@ def test_a_point_and_a_row_choose_a_result_and_two_are_compared(some):
     assert differs.index("93.0 %") < differs.index("90.0 %")
     assert compare.keep_chosen("emoji-clutter", "run:bad", kept)[0] is None
     assert compare.show_group("emoji-faces, v-prediction")[:2] == [None, None]
+
+
+def test_a_result_of_several_seeds_names_them_all():
+    mean = dataclasses.replace(result("study", 65536, 0.93), spread=0.01, seeds=(0, 1, 2))
+    one = result("one", 65536, 0.9)
+    assert "seeds 0, 1, 2." in compare_view.chosen_card(mean) and "seed 0." in compare_view.chosen_card(one)
+    differs = compare_view.difference(mean, one)
+    assert "<td>0, 1, 2</td><td>0</td>" in differs and MEANS in differs
+    assert MEANS not in compare_view.difference(one, dataclasses.replace(one, key="two"))
+    table = result_rows([mean, one], None)
+    head, *lines = table["csv"]
+    assert [line[head.index("Seed")] for line in lines] == ["0, 1, 2", "0"]
+    assert table["note"] == MEANS and result_rows([one], None)["note"] == ""
 
 
 def test_names_in_the_texts_are_escaped():

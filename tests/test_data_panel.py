@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import zipfile
 
 import gradio as gr
 import pytest
@@ -62,7 +63,7 @@ def test_pictures_that_are_chosen_fit_the_student_to_them(upload):
         ("emoji-clutter", 48, "emoji-clutter has no pictures of 48 px; expected one of [32, 64]"),
         ("cifar10", 4, "cifar10 has no pictures of 4 px; expected 8 to 512"),
         ("cifar10", None, ""),
-        ("celeba", None, "celeba has no classes to tell apart; choose other pictures, or take a diffusion network’s"),
+        ("celeba", None, "celeba has no classes to tell apart; choose other pictures, or choose the preset of"),
         ("folder:/etc", None, "Folders are read from the command line only"),
         ("upload:../runs", None, "There is no upload"),
     ],
@@ -70,18 +71,6 @@ def test_pictures_that_are_chosen_fit_the_student_to_them(upload):
 def test_pictures_that_do_not_fit_are_a_sentence(upload, dataset, size, sentence):
     shown = distill.take_data(STUDENT.to_dict(), dataset, size)
     assert sentence in shown[2] and (shown[0] == gr.skip()) == bool(sentence)
-
-
-def test_pictures_of_one_class_are_for_a_diffusion_network(upload, places):
-    for name, classes in (("loose", {".": 6}), ("lonely", {"cats": 6})):
-        folder = write_classes(places / name, classes)
-        one, _ = data_panel.take_upload(shutil.make_archive(str(places / name), "zip", folder))
-        said = distill.take_data(STUDENT.to_dict(), one)[2]
-        assert f"{name} (uploaded) has no classes to tell apart; bring one folder of pictures for each class" in said
-        assert one not in said and "Diffusion student of the smileys" in said
-        assert distill.take_data(PRESETS["faces"].config.student.to_dict(), one)[2] == ""
-    said = distill.take_data(PRESETS["faces"].config.student.to_dict(), "emoji-clutter")[2]
-    assert "emoji-clutter is there to tell its classes apart" in said
 
 
 def test_a_teacher_is_trained_first_and_then_offered(upload, places, monkeypatch):
@@ -158,6 +147,45 @@ def test_a_zip_file_that_is_none_is_said_to_be(upload, tmp_path):
     name, said = data_panel.take_upload(str(file))
     assert name is None and "pets.zip cannot be unpacked" in said
     assert distill.take_brought(STUDENT.to_dict(), None, said) == [gr.skip()] * 6
+
+
+def zipped(places, name: str, members: dict[str, bytes]) -> str:
+    with zipfile.ZipFile(places / name, "w") as archive:
+        for path, content in members.items():
+            archive.writestr(path, content)
+    return str(places / name)
+
+
+def test_a_refused_upload_leaves_no_choice(upload, places):
+    before = data_panel.offered(STUDENT)
+    for name, members in (("text.zip", {"a/1.txt": b"x", "b/1.txt": b"x"}), ("broken.zip", {"a/1.png": b"x"})):
+        found, said = data_panel.take_upload(zipped(places, name, members))
+        assert found is None and f"{name}: " in said
+    assert data_panel.offered(STUDENT) == before
+
+
+def test_pictures_without_classes_are_for_diffusion_only(upload, places):
+    pictures = {path.name: path.read_bytes() for path in (places / "source" / "cats").iterdir()}
+    name, said = data_panel.take_upload(zipped(places, "loose.zip", pictures))
+    refused = distill.take_data(STUDENT.to_dict(), name)[2]
+    assert said == "" and "loose (uploaded) has one class only; put the pictures of each class, at least two" in refused
+    faces = PRESETS["faces"].config.student
+    assert distill.take_data(faces.to_dict(), name)[2] == ""
+    assert "to tell its classes apart" in distill.take_data(faces.to_dict(), "emoji-clutter")[2]
+    choice = ("loose (uploaded)", name)
+    assert choice not in data_panel.offered(STUDENT) and choice in data_panel.offered(faces)
+
+
+def test_pictures_that_are_left_out_are_said_whenever_the_upload_is_chosen(upload, places):
+    pictures = {str(path.relative_to(places / "source")): path.read_bytes() for path in places.rglob("source/*/*.png")}
+    name, said = data_panel.take_upload(zipped(places, "mixed.zip", pictures | {"cats/x.png": b"<html>"}))
+    assert said == ""
+    assert "1 picture that cannot be read is left out: cats/x.png." in distill.take_data(STUDENT.to_dict(), name)[2]
+
+
+def test_a_page_that_opens_offers_what_others_brought(upload):
+    assert ("my-pets (uploaded)", upload) in distill.offer_data(STUDENT.to_dict(), "emoji-clutter").choices
+    assert distill.offer_data(None, []) == gr.skip()
 
 
 def test_a_config_is_read_back_with_its_pictures(upload):

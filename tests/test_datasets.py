@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from redistill import cache, datasets, emoji, scenes
+from redistill import cache, classification, datasets, devices, diffusion, emoji, scenes
+from redistill.config import DistillConfig
 from redistill.datasets import DATASETS, SPLITS, augment, find_dataset, load_split, normalize, shrink
+from redistill.student import StudentConfig
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -131,6 +133,25 @@ def test_classes_and_clutter_are_apart_and_drawn():
     looks = np.stack([emoji.render_on_white(code, 16).astype(np.float32) for code in classes]).reshape(50, -1)
     distances = np.abs(looks[:, None] - looks[None]).mean(axis=2) + 255 * np.eye(50)
     assert distances.min() > 15, "no two classes are nearly the same picture"
+
+
+@pytest.mark.parametrize(
+    ("task", "network", "dataset"),
+    [(classification, "narrow_resnet", "emoji-clutter"), (diffusion, "unet_small", "emoji-faces")],
+)
+def test_pictures_go_to_the_device_only_where_they_leave_half_of_its_memory(task, network, dataset, monkeypatch):
+    config = DistillConfig(StudentConfig(network, 32, 50, red=None), dataset, train_limit=12)
+    here, there = torch.device("cpu"), torch.device("meta")
+    train = load_split(dataset, "train", 32, 12)
+    needed = train.images.nbytes + train.labels.nbytes
+    for free, device in ((2 * needed, here), (2 * needed + 1, there)):
+        monkeypatch.setattr(devices, "available_memory", lambda asked, free=free: free)
+        problem = task.prepare(config, None, None, there)
+        assert problem.train.images.device == problem.train.labels.device == device
+        batch = problem.train.take(torch.tensor([3, 1]), there)
+        assert (batch.images.device, batch.labels.device, len(batch)) == (there, there, 2)
+    batch = train.take(torch.tensor([3, 1]), here)
+    assert torch.equal(batch.images, train.images[[3, 1]]) and torch.equal(batch.labels, train.labels[[3, 1]])
 
 
 def test_settings_make_other_pictures_and_another_cache(monkeypatch):

@@ -1,5 +1,6 @@
 """The training loop on small pieces of the real data sets."""
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -12,8 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.models.unets.unet_2d import UNet2DOutput
 
-from redistill import checkpoint, classification
+from redistill import checkpoint, classification, diffusion
+from redistill.__main__ import main
+from redistill.classification import batch_rows
 from redistill.config import DistillConfig, SettingError
 from redistill.distill import distill
 from redistill.feature_losses import FEATURE_LOSSES
@@ -86,7 +90,7 @@ def test_a_run_yields_writes_and_ends_with_a_checkpoint(tmp_path, teacher):
 
 
 @pytest.mark.parametrize("feature_loss", [None, "vid"])
-def test_a_run_that_is_stopped_and_continued_ends_with_the_same_weights(tmp_path, teacher, feature_loss):
+def test_a_run_that_is_stopped_and_continued_ends_with_the_same_weights(tmp_path, teacher, feature_loss, monkeypatch):
     config = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), feature_loss=feature_loss)
     config = replace(config, ema_decay=0.9)
     list(distill(config, tmp_path / "whole"))
@@ -98,7 +102,16 @@ def test_a_run_that_is_stopped_and_continued_ends_with_the_same_weights(tmp_path
         if record["step"] == 3:  # before the validation that follows it
             (tmp_path / "parts" / "stop").touch()
     assert not (tmp_path / "parts" / "student").exists()
+    loop, found = sys.modules[distill.__module__], []
+    prepare = loop.prepare
+
+    def note_status(*settings):
+        found.append(read_json(tmp_path / "parts" / "status.json"))
+        return prepare(*settings)
+
+    monkeypatch.setattr(loop, "prepare", note_status)
     rest = list(distill(config, tmp_path / "parts"))
+    assert [(status["state"], status["step"]) for status in found] == [("running", 3)]
     assert [(record["kind"], record["step"]) for record in rest[:2]] == [("validation", 3), ("step", 4)]
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     assert rest[-1]["training_peak_bytes"] == read_metrics(tmp_path / "whole")[-1]["training_peak_bytes"]
@@ -261,6 +274,26 @@ def test_diffusion_run(tmp_path):
     assert len(red_modules(model)) == 10 and tuple(model.config.pooling_strides) == (2, 2, 2, 1)
 
 
+def test_noise_and_times_of_judging_are_the_same_on_every_device(monkeypatch):
+    config = small(student=StudentConfig("unet_small", 32, red=None), dataset="emoji-faces")
+    problem = diffusion.prepare(config, None, None, torch.device("cpu"))
+    monkeypatch.setattr(diffusion.F, "mse_loss", lambda output, target: torch.zeros(()))
+    noised, drawn, generators = diffusion._noised, [], []
+
+    def noted(problem, images, generator):
+        drawn.append(noised(problem, images, generator))
+        generators.append(generator.get_state())
+        return drawn[-1]
+
+    monkeypatch.setattr(diffusion, "_noised", noted)
+    model = torch.nn.Module()
+    model.forward = lambda noisy, times: UNet2DOutput(noisy)
+    for device in (torch.device("cpu"), torch.device("meta")):
+        diffusion.validate(replace(problem, device=device), model)
+        assert {value.device for values in drawn[-8:] for value in values} == {device}
+    assert len(generators) == 16 and all(map(torch.equal, generators[:8], generators[8:]))
+
+
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path):
     config = small(learning_rate=1e30, optimizer="sgd", grad_clip=0.0, schedule="constant", save_every=1, steps=30)
     with pytest.raises(ValueError, match="lower the learning rate"):
@@ -321,6 +354,23 @@ def test_an_unwritable_folder_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written"):
         next(distill(small(), tmp_path / "file" / "run"))
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_device_without_memory_is_one_sentence(tmp_path, monkeypatch, capsys, error):
+    def exhausted(*arguments):
+        raise error
+
+    monkeypatch.setattr(classification, "losses", exhausted)
+    (tmp_path / "config.json").write_text(json.dumps(small().to_dict()))
+    assert main(["train", "--config", str(tmp_path / "config.json"), "--run-dir", str(tmp_path / "run")]) == 1
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "Training with 16 images of 32 px a step needs more memory than the" in told
+    assert told.endswith("had left; lower the batch size, or choose smaller images or a smaller network.")
+    status = read_json(tmp_path / "run" / "status.json")
+    assert status["state"] == "failed" and told == f"redistill: {status['error']}"
 
 
 def test_a_full_disk_is_reported_and_nothing_half_written_stays(tmp_path, monkeypatch):
@@ -404,6 +454,17 @@ def test_a_refused_setting_can_be_named_and_written_otherwise():
     assert error.say({"milestones": "{Falls}"}, str).startswith("{Falls} is [4, 2]; expected")
 
 
+def test_rows_of_an_epoch_are_its_own_shuffle_drawn_once(monkeypatch):
+    drawn = []
+    randperm = torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda *args, **kwargs: drawn.append(args) or randperm(*args, **kwargs))
+    rows = [batch_rows(1001, 100, step, seed=3) for step in range(20)]
+    assert len(drawn) == 2
+    for epoch in range(2):
+        order = randperm(1001, generator=torch.Generator().manual_seed(3 * 7919 + epoch))
+        assert torch.equal(torch.cat(rows[10 * epoch : 10 * epoch + 10]), order[:1000])
+
+
 def test_learning_rate_follows_its_schedule():
     config = small(steps=100, learning_rate=1.0)
     rates = [learning_rate(config, step) for step in range(100)]
@@ -426,3 +487,16 @@ def test_average_moves_parameters_and_statistics_and_copies_counters():
     torch.testing.assert_close(averaged.fc.weight, 0.9 * before + 0.1 * model.fc.weight)
     torch.testing.assert_close(averaged.bn1.running_mean, torch.full_like(model.bn1.running_mean, 0.3))
     assert averaged.bn1.num_batches_tracked == 7
+
+
+def test_the_status_goes_on_when_the_clock_jumps_back_and_the_rate_counts_pictures(tmp_path, monkeypatch):
+    now = itertools.count(10**9, -3600)
+    monkeypatch.setattr("redistill.distill.time.time", lambda: next(now))
+    ticks = itertools.count(0, 2)
+    monkeypatch.setattr("redistill.distill.time.monotonic", lambda: next(ticks))
+    clock = itertools.count()  # a second between two looks
+    monkeypatch.setattr("redistill.distill.time.perf_counter", lambda: next(clock))
+    for record in distill(small(steps=3, validate_every=3, train_limit=12, batch_size=16), tmp_path):
+        if record["kind"] == "step":
+            assert read_json(tmp_path / "status.json")["step"] == record["step"]
+            assert record["images_per_second"] == 12

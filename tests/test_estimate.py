@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from redistill import devices
 from redistill import estimate as module
 from redistill.__main__ import main
 from redistill.config import DistillConfig
@@ -13,6 +14,7 @@ from redistill.distill import distill
 from redistill.estimate import estimate
 from redistill.measure import training_peak
 from redistill.student import StudentConfig
+from redistill.training import held_tensors, prepare
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,6 +43,23 @@ def test_the_training_peak_counts_what_is_held_and_what_a_step_allocates():
     assert (result, peak) == (4000.0, 4000 + 4000 + 8000 + 8000 + 8)
 
 
+def test_on_a_gpu_the_peak_is_that_of_its_own_device_and_of_what_is_held(monkeypatch):
+    device, asked = torch.device("cuda:1"), []
+    figures = {"synchronize": None, "reset_peak_memory_stats": None, "memory_allocated": 9000}
+    for name, figure in (figures | {"max_memory_allocated": 9500}).items():
+        fake = lambda on=None, name=name, figure=figure: asked.append((name, on)) or figure  # noqa: E731
+        monkeypatch.setattr(torch.cuda, name, fake)
+    weight = torch.ones(1000)
+    assert training_peak(lambda: 7, [weight, weight[:10]], device) == (7, 4000 + 500)  # not 9,500: others' are left out
+    assert {on for _, on in asked} == {device} and len(asked) == 5
+
+
+def test_what_is_held_on_another_device_than_the_run_s_does_not_count():
+    _, problem, state = prepare(small())
+    assert len(held_tensors(problem, state)) > 50
+    assert held_tensors(replace(problem, device=torch.device("meta")), state) == []
+
+
 def test_an_estimate_is_made_of_measured_parts_and_its_peak_is_the_run_s(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = small()
@@ -63,7 +82,8 @@ def test_an_estimate_is_made_of_measured_parts_and_its_peak_is_the_run_s(tmp_pat
 
 def test_what_does_not_fit_is_told(monkeypatch):
     assert estimate(small(), steps=1).fits
-    monkeypatch.setattr(module, "available_memory", lambda device: 1_000_000)
+    for place in (module, devices):
+        monkeypatch.setattr(place, "available_memory", lambda device: 1_000_000)
     found = estimate(small(), steps=1)
     assert not found.fits and found.to_dict()["available_bytes"] == 1_000_000
 
@@ -71,7 +91,7 @@ def test_what_does_not_fit_is_told(monkeypatch):
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(module, "train_step", exhausted)
-    with pytest.raises(ValueError, match=r"8 images needs more than the 1,000,000 bytes .* lower the batch size"):
+    with pytest.raises(ValueError, match=r"8 images .* than the 1,000,000 bytes .* lower the batch size, or choose"):
         estimate(small(), steps=1)
     with pytest.raises(ValueError, match="steps is 0"):
         estimate(small(), steps=0)

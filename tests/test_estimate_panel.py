@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from app import estimate_panel
+from app import estimate_panel, jobs
 from redistill.presets import PRESETS
 
 CONFIG = dataclasses.replace(
@@ -93,8 +93,34 @@ def test_settings_that_do_not_fit_start_no_process(monkeypatch):
     assert "steps is 0." in shown and children == []
 
 
-def test_what_does_not_fit_and_who_else_trains_is_said():
+def test_what_does_not_fit_is_said():
     assert '2.00 GiB: <strong class="fits">fits' in estimate_panel.table(VALUES)
-    tight = estimate_panel.table(VALUES | {"fits": False}, busy=2)
+    tight = estimate_panel.table(VALUES | {"fits": False}, "2 runs train there now.")
     assert "does not fit" in tight and "2 runs train there now" in tight and "&lt;2 threads&gt;" in tight
     assert "Free memory" not in estimate_panel.table({"seconds": "long"})
+
+
+def test_a_run_says_whether_it_would_wait_and_how_long(monkeypatch, tmp_path):
+    runs = []
+    monkeypatch.setattr(jobs, "list_runs", lambda: runs)
+    monkeypatch.setattr(jobs, "records", lambda run: [{"kind": "step", "images_per_second": 2.0}] if run.step else [])
+
+    def add(state: str, step: int = 0, device: str = "cpu"):
+        config = CONFIG.to_dict() | {"device": device}
+        runs.append(jobs.Run(state, tmp_path, state, state, step=step, steps=100, config=config))
+
+    monkeypatch.setenv("REDISTILL_CPU_RUNS", "1")
+    add("finished", 100)
+    add("running", 10, "cuda:0")
+    assert estimate_panel.place_in_line(CONFIG) == ""
+    add("running", 70)
+    waits = "Started now, it waits for 1 run there to end"
+    assert estimate_panel.place_in_line(CONFIG).startswith(f"{waits}, about 1 min 0 s; measured beside")
+    on_gpu = dataclasses.replace(CONFIG, device="cuda")
+    assert estimate_panel.place_in_line(on_gpu).startswith(f"{waits}, about 3 min 0 s;")
+    monkeypatch.setenv("REDISTILL_CPU_RUNS", "2")
+    assert estimate_panel.place_in_line(CONFIG) == "1 run trains there now, which slows this one."
+    add("starting")
+    assert estimate_panel.place_in_line(CONFIG).startswith(f"{waits}; measured")
+    monkeypatch.setenv("REDISTILL_CPU_RUNS", "1")
+    assert "waits for 2 runs there to end; measured" in estimate_panel.place_in_line(CONFIG)

@@ -170,6 +170,40 @@ def test_a_page_that_asked_to_stop_gets_no_more_steps(shipped):
     assert ["Stopped at step" in shown[0] for shown in drawing] == [True]
 
 
+def of_page(name: str) -> SimpleNamespace:
+    """What gradio says of the page that asks."""
+    return SimpleNamespace(session_hash=name)
+
+
+def test_a_page_that_waits_for_another_says_so_and_can_be_stopped(shipped):
+    wish = (FACES_TEACHER, [], 0, 4, 2, "ddim", "")
+    first, second, third = (generate.generate(*wish, of_page(name)) for name in ("one", "two", "three"))
+    assert "Loading" in next(first)[0]
+    for waiting in (second, third):
+        said, *_, stop = next(waiting)[:4]
+        assert "Waiting for another drawing" in said and stop.interactive
+        assert next(waiting) == [gr.skip()] * 11
+    generate.stop_drawing(of_page("two"))
+    assert ["Stopped before it began" in update[0] for update in second] == [True]
+    assert next(third) == [gr.skip()] * 11, "the first one still draws"
+    first.close()  # its page is gone
+    assert "Done" in list(third)[-1][0] and generate._line == []
+
+
+def test_while_a_new_drawing_loads_the_old_images_are_gone(shipped):
+    shown = list(generate.generate(FACES_TEACHER, [], 3, 4, 2, "ddim"))
+    assert shown[0][1] == shown[0][4] == gr.skip(), "both stay until the networks are there"
+    assert shown[1][1].count("noise of seed") == 4 and "<button" not in shown[1][1] and shown[1][4] == ()
+
+
+def test_a_stopped_drawing_has_a_time_and_no_rate(shipped):
+    drawing = generate.generate(FACES_TEACHER, [], 0, 4, 50, "ddim")
+    next(drawing), next(drawing)
+    generate.stop_drawing()
+    *_, last = drawing
+    assert "Time" in last[1] and "images/s" not in last[1]
+
+
 def test_a_network_from_elsewhere_draws_beside_the_others(shipped, tmp_path):
     folder = tmp_path / "from elsewhere"
     DDPMPipeline(unet=UNet2DModel(**TINY), scheduler=DDPMScheduler()).save_pretrained(folder)
@@ -195,6 +229,20 @@ def test_on_a_space_no_folder_is_opened(shipped, tmp_path, monkeypatch):
     monkeypatch.delenv("SPACE_ID")
     assert "Done" in said(None, [], 0, 4, 2, "ddim", "own/ddpm")
     assert load_elsewhere("small").metadata.dataset == "emoji-faces"
+
+
+def test_a_classifier_is_said_to_be_one_and_not_offered(shipped):
+    expected = f"expected one of [&#x27;{FACES_TEACHER}&#x27;, &#x27;small&#x27;]"
+    for source in (CLUTTER_TEACHER, str(checkpoint.SHIPPED / CLUTTER_TEACHER)):
+        shown = said(None, [], 0, 4, 2, "ddim", source)
+        assert f"{CLUTTER_TEACHER} is a classifier" in shown and expected in shown
+    shown = said(None, [], 0, 4, 2, "ddim", "no-such-name")
+    assert expected.removeprefix("expected ").rstrip(".") in shown and CLUTTER_TEACHER not in shown
+
+
+def test_an_address_of_the_hub_is_an_id(shipped):
+    assert generate.check_source(" https://huggingface.co/google/ddpm-cifar10-32 ") == ["google/ddpm-cifar10-32"]
+    assert generate.check_source("/a/folder") == ["/a/folder"]
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, "/etc", "../x"], ids=repr)

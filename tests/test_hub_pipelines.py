@@ -18,12 +18,14 @@ from redistill import checkpoint, diffusion
 from redistill.__main__ import main
 from redistill.config import check_teacher
 from redistill.drawing import read_settings
+from redistill.hub import hub_id
 from redistill.hub_pipelines import find_ddpm, find_pipeline
 from redistill.pipeline import WEIGHTS, load_scheduler, load_unet
 from redistill.presets import PRESETS
 from redistill.red import red_modules
 from redistill.sampling import sample
 from redistill.student import StudentConfig
+from redistill.teachers import load_teacher
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ID = "google/ddpm-tiny-16"
@@ -108,6 +110,28 @@ def test_what_is_not_there_is_one_sentence(hub, source, words):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("https://huggingface.co/google/ddpm-tiny-16", ID),
+        ("huggingface.co/google/ddpm-tiny-16/", ID),
+        ("https://huggingface.co/google/ddpm-tiny-16/tree/main", f"{ID}@main"),
+        ("https://hf.co/google/ddpm-tiny-16/blob/main/unet/config.json?x=1#y", f"{ID}@main"),
+        ("https://huggingface.co/datasets/me/pets", "me/pets"),
+        ("https://huggingface.co/google", "https://huggingface.co/google"),
+        ("https://evil.com/huggingface.co/a/b", "https://evil.com/huggingface.co/a/b"),
+        (" google/ddpm-tiny-16@main ", f"{ID}@main"),
+    ],
+)
+def test_an_address_on_the_hub_is_the_id_of_its_repository(text, found):
+    assert hub_id(text) == found
+
+
+def test_a_repository_is_found_by_its_address(hub, theirs):
+    store(hub, theirs, flat=True)
+    assert find_pipeline(f"https://huggingface.co/{ID}") == find_pipeline(ID)
+
+
 def test_a_shipped_name_finds_its_folder(hub):
     assert find_pipeline("emoji-faces-teacher") == checkpoint.find("emoji-faces-teacher")
 
@@ -146,6 +170,15 @@ def test_a_student_is_distilled_from_it_on_its_own_schedule(tmp_path, monkeypatc
     assert {name: schedule[name] for name in SCHEDULE} == SCHEDULE
     with pytest.raises(ValueError, match="predicts 'epsilon', the student 'v_prediction'; set prediction_type to"):
         check_teacher(dataclasses.replace(config, prediction_type="v_prediction"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_teach_in_fp32(tmp_path, dtype):
+    folder = saved_ddpm(tmp_path / "theirs")
+    load_unet(folder).to(dtype).save_pretrained(folder / "unet")
+    teacher = load_teacher(f"ddpm:{folder}")
+    assert {parameter.dtype for parameter in teacher.parameters()} == {torch.float32}
+    assert teacher(torch.zeros(1, 3, 32, 32), 5).sample.dtype == torch.float32
 
 
 @pytest.mark.parametrize("teacher", ["emoji-clutter-teacher", "torchvision:resnet18"])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import shutil
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import RepositoryNotFoundError
@@ -53,6 +56,14 @@ def pictures(labels: list[int], seed: int = 0) -> bytes:
     images = [{"bytes": png(seed + row), "path": None} for row in range(len(labels))]
     kind = datasets.ClassLabel(names=["cat", "dog"])
     return parquet({"img": images, "label": labels}, img=datasets.Image(), label=kind)
+
+
+def paths(path: str) -> bytes:
+    """Nine pictures that are only named; `datasets` itself would write their bytes."""
+    schema = datasets.Features(image=datasets.Image()).arrow_schema
+    file = io.BytesIO()
+    pq.write_table(pa.table({"image": [{"bytes": None, "path": path}] * 9}, schema=schema), file)
+    return file.getvalue()
 
 
 def test_parquet_with_two_splits(hub):
@@ -129,6 +140,19 @@ def test_data_without_pictures_or_with_damaged_ones(hub):
     with pytest.raises(ValueError, match="Picture number 4 cannot be read"):
         for split in ("train", "validation", "test"):
             load_split("hub:me/cut", split, 8)
+
+
+def test_paths_in_the_data_lead_to_no_file_outside_of_the_repository(hub, tmp_path):
+    (tmp_path / "private.png").write_bytes(png(0))
+    snapshot = hub / "datasets--me--paths" / "snapshots" / COMMIT
+    for number, path in enumerate((tmp_path / "private.png", snapshot / "../../../../private.png", "/etc/passwd")):
+        shutil.rmtree(hub, ignore_errors=True)
+        store(hub, "me/paths", {"data.parquet": paths(str(path))}, f"b{number}")
+        with pytest.raises(ValueError, match=r"cannot be read .*lies outside of the data set's repository"):
+            load_split(f"hub:me/paths@b{number}", "train", 8)
+    shutil.rmtree(hub)
+    store(hub, "me/paths", {"data.parquet": paths(str(snapshot / "own.png")), "own.png": png(1)}, "own")
+    assert load_split("hub:me/paths@own", "train", 8).images.shape[1:] == (3, 8, 8)
 
 
 def test_too_large_a_download_is_refused_and_the_hubs_answer_told(hub, monkeypatch):

@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -15,6 +17,7 @@ import pytest
 
 from app import jobs
 from redistill.config import DistillConfig
+from redistill.run import write_json
 from redistill.student import StudentConfig
 
 
@@ -72,9 +75,10 @@ def write_run(root, name: str, status: dict | None = None, **files: str):
 
 def test_a_run_finishes_and_is_read_again_and_the_next_one_waits_for_it(runs):
     first = jobs.start(settings(), "First run")
+    assert first.state == "starting"
+    wait(first.name, "running")
     second = jobs.start(settings(steps=100_000), "Second")
-    assert second.state == "queued"
-    assert jobs.read_run(first.name).state in ("starting", "running")
+    wait(second.name, "queued", seconds=30)
     finished = wait(first.name, "finished")
     assert (finished.step, finished.steps, finished.title) == (3, 3, "First run")
     records = jobs.records(finished)
@@ -101,17 +105,67 @@ def test_a_run_finishes_and_is_read_again_and_the_next_one_waits_for_it(runs):
 
 def test_a_waiting_run_stops_at_once_and_a_killed_one_blocks_nobody(runs):
     first = jobs.start(settings(steps=100_000), "First")
+    wait(first.name, "running")
     second = jobs.start(settings(), "Second")
     jobs.stop(second.name)
     assert jobs.read_run(second.name).state == "stopped"
     assert not (second.path / "metrics.jsonl").exists()
     process = json.loads((first.path / ".process").read_text())
     os.kill(process["pid"], signal.SIGKILL)
-    assert wait(first.name, "interrupted", seconds=10).step == 0
+    wait(first.name, "interrupted", seconds=10)
     jobs.resume(second.name)
     assert wait(second.name, "starting", "running", seconds=10)
     jobs.stop(second.name)
     assert wait(second.name, "stopped", seconds=60)
+
+
+def test_a_run_is_never_seen_in_a_state_that_it_has_not(runs, monkeypatch):
+    """Whoever looks while a run is started or goes on, at whatever moment, sees no half of it."""
+    seen, ended = set(), threading.Event()
+
+    def look():
+        while not ended.is_set():
+            seen.update(run.state for run in jobs.list_runs())
+
+    popen = jobs.subprocess.Popen
+
+    def slow(*args, **kwargs):
+        time.sleep(0.2)
+        return popen(*args, **kwargs)
+
+    monkeypatch.setattr(jobs.subprocess, "Popen", slow)
+    monkeypatch.setattr(jobs, "write_json", lambda *values: (time.sleep(0.1), write_json(*values)))
+    (runs / ".queue-cpu-0").parent.mkdir(parents=True)
+    with open(runs / ".queue-cpu-0", "w") as taken:
+        fcntl.flock(taken, fcntl.LOCK_EX)
+        looking = threading.Thread(target=look)
+        looking.start()
+        run = jobs.start(settings(), "New")
+        wait(run.name, "queued", seconds=30)
+        ended.set()
+        looking.join()
+        assert seen == {"starting", "queued"}
+        monkeypatch.setattr(jobs, "write_json", write_json)
+        jobs.stop(run.name)
+        ended.clear()
+        seen.clear()
+        looking = threading.Thread(target=look)
+        looking.start()
+        jobs.resume(run.name)
+        wait(run.name, "queued", seconds=30)
+        ended.set()
+        looking.join()
+        assert seen <= {"stopped", "starting", "queued"}
+
+
+def test_a_run_that_goes_on_stops_while_it_waits(runs):
+    write_run(runs, "left", {"state": "stopped", "step": 7, "steps": 10})
+    with open(runs / ".queue-cpu-0", "w") as taken:
+        fcntl.flock(taken, fcntl.LOCK_EX)
+        jobs.resume("left")
+        wait("left", "queued", seconds=30)
+        jobs.stop("left")
+        assert (jobs.read_run("left").state, jobs.read_run("left").step) == ("stopped", 7)
 
 
 def test_settings_that_the_process_refuses_end_in_its_sentence(runs):
@@ -130,6 +184,52 @@ def test_states_are_told_by_locks_and_not_by_process_ids(runs):
         (folder / "stop").touch()
         assert jobs.read_run("a").state == "stopping"
     assert jobs.read_run("a").step == 4
+
+
+def test_a_run_that_the_shell_goes_on_with_is_running_and_then_what_that_left(runs):
+    folder = write_run(runs, "a")
+    (folder / ".process").write_text(json.dumps({"pid": 1, "phase": "started"}))
+    os.utime(folder / ".process", ns=(10**18, 10**18))
+    (folder / "status.json").write_text(json.dumps({"state": "running", "step": 4, "steps": 10, "pid": 2}))
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert jobs.read_run("a").state == "running"
+        with pytest.raises(ValueError, match="is running; stop it before deleting"):
+            jobs.delete("a")
+    assert jobs.read_run("a").state == "interrupted"
+    (folder / "status.json").write_text(json.dumps({"state": "finished", "step": 10, "steps": 10, "pid": 2}))
+    assert jobs.read_run("a").state == "finished"
+    os.utime(folder / "status.json", ns=(10**17, 10**17))  # of a run before the process
+    assert jobs.read_run("a").state == "interrupted"
+
+
+def test_a_run_that_prepares_is_gone_when_it_is_stopped(runs, monkeypatch, tmp_path):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "empty"))  # all of its pictures have to be drawn
+    run = jobs.start(DistillConfig(StudentConfig("narrow_resnet", 64, 50), "emoji-clutter").to_dict(), "Draws first")
+    wait(run.name, "running", seconds=60)
+    jobs.stop(run.name)
+    assert jobs.read_run(run.name).state == "stopped"
+    with open(run.path / ".process") as file:  # nobody holds it
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert not (run.path / "metrics.jsonl").exists()
+
+
+def test_a_process_that_does_not_listen_is_killed(runs):
+    folder = write_run(runs, "deaf")
+    deaf = (
+        "import fcntl, json, os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "file = open(sys.argv[1], 'w')\n"
+        "fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "print(json.dumps({'pid': os.getpid(), 'phase': 'started'}), file=file, flush=True)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(100)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", deaf, folder / ".process"], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        jobs.stop("deaf")
+        assert process.wait(timeout=5) == -signal.SIGKILL
+    assert jobs.read_run("deaf").state == "stopped"
 
 
 @pytest.mark.parametrize(
@@ -192,12 +292,10 @@ def test_as_many_runs_go_on_the_cpu_as_there_are_slots(runs, monkeypatch):
     def states():
         return [jobs.read_run(name).state for name in names]
 
-    deadline = time.monotonic() + 30
-    while states()[1] == "queued" and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert states()[2] == "queued" and "queued" not in states()[:2]
+    wait(names[2], "queued", seconds=30)
+    assert "queued" not in states()[:2]
     jobs.stop(names[0])
-    wait(names[2], "starting", "running", seconds=60)
+    wait(names[2], "running", seconds=60)
 
 
 def test_both_names_of_a_gpu_share_one_queue(runs, monkeypatch):
@@ -229,14 +327,10 @@ def test_a_run_goes_on_once_however_often_it_is_asked_to(runs):
     write_run(runs, "left", {"state": "stopped", "step": 1})
     started, held = [], []
 
-    def hold(path, config):
-        """What a worker does first: hold the lock of its process file."""
+    def hold(path, config, lock):
+        """What a worker does: keep the lock that it is handed."""
         time.sleep(0.2)
-        file = open(path / ".process", "w")  # noqa: SIM115
-        held.append(file)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write('{"pid": 1, "phase": "queued"}')
-        file.flush()
+        held.append(os.dup(lock))
 
     def ask():
         try:
@@ -252,7 +346,7 @@ def test_a_run_goes_on_once_however_often_it_is_asked_to(runs):
         for thread in threads:
             thread.join()
     for file in held:
-        file.close()
+        os.close(file)
     assert sorted(started, key=str) == [None, None, "left"] and len(held) == 1
 
 
@@ -262,11 +356,12 @@ def test_a_full_disk_ends_a_run_in_a_sentence_and_the_next_one_starts(runs):
         fcntl.flock(taken, fcntl.LOCK_EX)
         run = jobs.start(settings(), "No room")
         (run.path / "metrics.jsonl").symlink_to("/dev/full")  # every write finds no space; never read it, it has no end
+        wait(run.name, "queued", seconds=30)
         other = jobs.start(settings(steps=100_000), "Next")
-        assert (jobs.read_run(run.name).state, other.state) == ("queued", "queued")
+        wait(other.name, "queued", seconds=30)
     failed = wait(run.name, "failed")
     assert "No space left on device" in failed.error
-    wait(other.name, "starting", "running", seconds=30)
+    wait(other.name, "running", seconds=30)
     jobs.delete(run.name)
     assert [left.name for left in jobs.list_runs()] == [other.name]
 
@@ -283,11 +378,12 @@ def test_nothing_is_left_of_a_run_that_a_full_disk_kept_from_starting(runs, monk
 
 def test_a_deleted_folder_ends_its_run_and_the_next_one_starts(runs):
     first = jobs.start(settings(steps=100_000), "First")
-    second = jobs.start(settings(steps=100_000), "Second")
     wait(first.name, "running", step=1)
+    second = jobs.start(settings(steps=100_000), "Second")
+    wait(second.name, "queued", seconds=30)
     shutil.rmtree(first.path, ignore_errors=True)
     shutil.rmtree(first.path, ignore_errors=True)  # what it wrote meanwhile
-    wait(second.name, "starting", "running", seconds=60)
+    wait(second.name, "running", seconds=60)
     assert [run.name for run in jobs.list_runs()] == [second.name]
 
 
@@ -311,6 +407,10 @@ def test_lines_that_are_no_records_are_counted(runs):
     run = jobs.read_run("odd")
     assert [record["loss"] for record in jobs.records(run)] == [2.0]
     assert jobs.unreadable_lines(run) == len(bad)  # the last line may still be on its way
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write("\n" + good.replace("1,", "2,") + good.replace("2.0", "9.0"))
+    assert [record["loss"] for record in jobs.records(run)] == [9.0, 2.0]
+    assert jobs.unreadable_lines(run) == len(bad) + 1
     (folder / "metrics.jsonl").unlink()
     (folder / "metrics.jsonl").mkdir()
     assert jobs.records(run) == [] and jobs.best_validation(run, "accuracy") is None

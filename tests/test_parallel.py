@@ -13,7 +13,7 @@ import torch
 from redistill import checkpoint, classification
 from redistill.config import DistillConfig
 from redistill.distill import distill
-from redistill.parallel import join
+from redistill.parallel import Processes, join
 from redistill.red import REDConfig
 from redistill.run import read_json, read_metrics
 from redistill.student import StudentConfig
@@ -162,3 +162,7 @@ def test_what_processes_cannot_share_is_told(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="share out the GPUs"):
         join("cuda:1")
+    assert [Processes(rank, 4).share(torch.arange(8)).tolist() for rank in (0, 3)] == [[0, 1], [6, 7]]
+    for rank in range(4):  # chunks of 3, 3, 3 and 1
+        with pytest.raises(ValueError, match=r"10 pictures, which 4 processes cannot share evenly.*batch_size"):
+            Processes(rank, 4).share(torch.arange(10))

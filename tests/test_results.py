@@ -9,6 +9,7 @@ import pytest
 from made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 
 from app import jobs, results, wording
+from app.result_table import result_rows
 from app.results import OWN, READY, pareto_front, study_results
 from benchmarks.accuracy import _row
 from redistill import checkpoint
@@ -56,7 +57,9 @@ def test_results_come_from_runs_and_checkpoints(places):
     assert found["run:new"].score is None and not one.is_teacher
     drawing = capture(build_student(FACES.student), (1, 3, 32, 32)).profile().peak_bytes
     assert (one.peak_bytes, two.peak_bytes, teacher.peak_bytes) == (65536, drawing, 327680)
-    assert results.groups(list(found.values())) == ["emoji-clutter", "emoji-faces, v-prediction"]
+    assert results.groups(list(found.values())) == [
+        (name, name) for name in ("emoji-clutter", "emoji-faces, v-prediction")
+    ]
     assert jobs.best_validation(jobs.read_run("new"), "accuracy") is None
 
 
@@ -86,13 +89,42 @@ def test_rows_of_the_study_are_results(places, tmp_path):
     assert study_results(tmp_path / "bad.json") == []
 
 
+def test_figures_of_several_seeds_are_means_and_the_time_their_median():
+    finals = [
+        {"kind": "final", "validation_accuracy": score, "seconds": time, "parameters": 7, "measured_peak_bytes": size}
+        for score, time, size in ((0.90, 600.0, 1000), (0.93, 4000.0, 1001), (0.96, 700.0, 1003))
+    ]
+    found = results.over_seeds(finals)
+    assert found["validation_accuracy"] == pytest.approx(0.93) and found["seconds"] == 700.0
+    assert (found["parameters"], found["kind"]) == (7, "final")
+    assert found["measured_peak_bytes"] == 1001 and isinstance(found["measured_peak_bytes"], int)
+    assert results.over_seeds(finals[:1]) == finals[0]
+
+
+def test_uploads_are_called_as_on_distill_and_a_group_without_a_score_is_not_shown():
+    config = dataclasses.replace(RED_KD, dataset="upload:my-pets-0123456789abcdef")
+    (group,) = results.groups([result("a", 64, 0.9, config), result("b", 64, None, FACES)])
+    assert group == ("my-pets (uploaded)", config.dataset)
+    assert "images of my-pets (uploaded), from" in " ".join(wording.run_sentences(config, (0,)))
+    assert wording.setting_rows(config.to_dict())["Pictures"] == "my-pets (uploaded)"
+    drawing = dataclasses.replace(FACES, dataset="hub:me/pets")
+    assert result("c", 64, 0.9, drawing).group_title == "me/pets (Hub), v-prediction"
+    assert result_rows([result("a", 64, 0.9, config)], None)["file"] == "redistill-my-pets-uploaded"
+
+
 def test_settings_in_words():
-    sentences = " ".join(wording.run_sentences(RED_KD))
-    for part in ("strides 4·1·2·2·1, RED blocks", "RED 1 (cosine), KD 0.2 (temperature 4)", "660 steps of 128 images"):
+    sentences = " ".join(wording.run_sentences(RED_KD, (0, 1)))
+    for part in (
+        "strides 4·1·2·2·1, RED blocks",
+        "RED 1 (cosine), KD 0.2 (temperature 4)",
+        "660 steps of 128 images",
+        "seeds 0, 1.",
+    ):
         assert part in sentences
     assert "from the teacher’s weights" in sentences
-    alone = " ".join(wording.run_sentences(dataclasses.replace(TEACHER, train_limit=500, optimizer="sgd")))
-    assert "pictures alone" in alone and "out of the first 500" in alone and "SGD" in alone and "own strides" in alone
+    alone = " ".join(wording.run_sentences(dataclasses.replace(TEACHER, train_limit=500, optimizer="sgd"), (3,)))
+    for part in ("pictures alone", "out of the first 500", "SGD", "own strides", "seed 3."):
+        assert part in alone
     assert wording.learning_sources(dataclasses.replace(RED_KD, red_weight=0.0, feature_loss="at")) == (
         "KD + Attention transfer"
     )
