@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from redistill.config import DistillConfig, check_data
+from redistill.config import DistillConfig
 from redistill.dataset_table import DATASETS, DatasetSpec
 from redistill.datasets import EMBEDDED, find_dataset, load_split, shrink
 from redistill.ghost import weightless
@@ -23,6 +23,7 @@ from . import jobs
 from .folderbutton import FolderButton
 from .fragments import notice, picture_strip
 from .liveradio import LiveRadio
+from .numberfields import NumberField
 from .wording import dataset_title
 
 SAMPLES = 8  # pictures shown of a data set
@@ -45,7 +46,7 @@ class DataPanel:
             self.hub = gr.Textbox(label="Or a data set of the Hugging Face Hub", placeholder="owner/name")
             self.fetch = gr.Button("Use this data set", size="sm", elem_id="fetch")
         self.said = gr.HTML(elem_id="data-said")
-        self.image_size = gr.Number(config.student.image_size, label="Image size, px", precision=0, minimum=8)
+        self.image_size = NumberField(config.student.image_size, label="Image size, px", minimum=8)
         self.teach = gr.Button("Train a teacher on these first", size="sm", elem_id="teach")
 
 
@@ -95,6 +96,7 @@ def fit(student: StudentConfig, name: Any, image_size: Any = None) -> StudentCon
     Raises ValueError when the set is for another task, has no such size, or is too small for the strides.
     """
     spec = look_up(name)
+    _check_task(student, spec)
     size = image_size
     if size is None:
         own_size = name in DATASETS and name not in EMBEDDED  # of its photographs
@@ -105,16 +107,24 @@ def fit(student: StudentConfig, name: Any, image_size: Any = None) -> StudentCon
         sides = f"{sizes[0]} to {sizes[-1]}" if isinstance(sizes, range) else f"one of {list(sizes)}"
         raise ValueError(f"{dataset_title(spec.name)} has no pictures of {str(size)[:20]} px; expected {sides}.")
     classes = None if student.task == "diffusion" else spec.num_classes
-    if classes == 1 and name not in DATASETS:
-        raise ValueError(
-            f"{dataset_title(name)} has one class only, so no classifier can learn from it; put the pictures of each "
-            "class into a folder of its own, or choose a diffusion student."
-        )
     fitted = dataclasses.replace(student, image_size=size, num_classes=classes)
-    check_data(fitted, spec)
     with weightless():
         build_student(fitted)  # strides that do not fit are said here, not in the run's log
     return fitted
+
+
+def _check_task(student: StudentConfig, spec: DatasetSpec) -> None:
+    called = dataset_title(spec.name)
+    if student.task == "classification" and "classification" not in spec.tasks:
+        lack = "one class only; put the pictures of each class, at least two, into a folder of its own"
+        if spec.name in DATASETS:
+            lack = "no classes to tell apart; choose other pictures"
+        raise ValueError(f"{called} has {lack}, or choose the preset of a diffusion student.")
+    if student.task == "diffusion" and "generation" not in spec.tasks:
+        raise ValueError(
+            f"{called} is there to tell its classes apart, not to draw such pictures; choose other pictures "
+            "for a diffusion network."
+        )
 
 
 def show_pictures(name: Any) -> str:

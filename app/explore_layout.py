@@ -19,6 +19,7 @@ from .link import DTYPES, MAX_SIDE, MIN_SIDE, Settings, to_query
 from .linkbutton import LinkButton
 from .liveplot import LivePlot
 from .measure_panel import MeasurePanel
+from .numberfields import ClampedSlider, NumberField
 from .picker import StridePicker
 from .search_panel import SearchPanel
 from .study import Study
@@ -32,14 +33,14 @@ class Controls:
     """What a person sets, on the left."""
 
     teacher: gr.Dropdown
-    image_size: gr.Slider
+    image_size: ClampedSlider
     picker: StridePicker
     early: gr.Button
     original: gr.Button
     red: list[Any]  # blocks, gate, its kernel, residual encoder, its kernel, points
     counting: list[Any]  # accounting, dtype
     budget: gr.Dropdown
-    kib: gr.Number
+    kib: NumberField
 
     @property
     def settings(self) -> list[Any]:
@@ -86,7 +87,9 @@ def build_controls(found: Study) -> Controls:
             label="Teacher",
             filterable=False,
         )
-        image_size = gr.Slider(MIN_SIDE, MAX_SIDE, value=found.config.image_size, step=16, label="Image side, pixels")
+        image_size = ClampedSlider(
+            MIN_SIDE, MAX_SIDE, value=found.config.image_size, step=16, label="Image side, pixels"
+        )
     with gr.Column(elem_classes="card"):
         gr.HTML('<div class="card-title">Pooling strides of the student <span>teacher’s underlined</span></div>')
         picker = StridePicker(
@@ -114,7 +117,7 @@ def build_controls(found: Study) -> Controls:
         budget = gr.Dropdown(
             budget_choices(), value=NO_BUDGET, label="Memory budget (SRAM)", filterable=False, elem_id="budget"
         )
-        kib = gr.Number(64, label="Budget, KiB", visible=False, elem_id="budget-kib")
+        kib = NumberField(64, label="Budget, KiB", visible=False, elem_id="budget-kib")
     return Controls(teacher, image_size, picker, early, original, red, counting, budget, kib)
 
 

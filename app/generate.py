@@ -10,18 +10,20 @@ from typing import Any
 import gradio as gr
 
 from redistill.hub import hub_id
-from redistill.sampling import MAX_SEED, SCHEDULERS
+from redistill.sampling import SCHEDULERS
 
 from . import choices
 from . import painted_view as view
 from .actions import ActionHTML, event_values
 from .fragments import notice
 from .liveplot import LivePlot
+from .numberfields import ClampedSlider, NumberField
 from .painted_files import grid_png, zip_file
 from .painters import Painter, Painting, keep, load_elsewhere, load_painter, paint, thumbnails
 from .savefiles import SaveFiles
 
 MIN_COUNT, MAX_COUNT = 4, 16
+MAX_FIRST_SEED = 2**53 - MAX_COUNT  # a browser holds whole numbers exactly below 2**53
 MAX_STEPS = 250
 MAX_STUDENTS = 3
 MAX_SOURCE = 1000  # characters of a folder or Hub id
@@ -50,9 +52,9 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
                         elem_id="generate-other",
                     )
             with gr.Column(elem_classes="card"):
-                count = gr.Slider(MIN_COUNT, MAX_COUNT, value=8, step=1, label="Images")
-                steps = gr.Slider(2, MAX_STEPS, value=40, step=1, label="Denoising steps")
-                seed = gr.Number(0, label="First seed", precision=0, minimum=0)
+                count = ClampedSlider(MIN_COUNT, MAX_COUNT, value=8, step=1, label="Images")
+                steps = ClampedSlider(2, MAX_STEPS, value=40, step=1, label="Denoising steps")
+                seed = NumberField(0, label="First seed", minimum=0)
                 scheduler = gr.Radio(
                     [(SCHEDULER_TITLES[n], n) for n in SCHEDULERS], value=SCHEDULERS[0], label="Sampler"
                 )
@@ -277,7 +279,7 @@ def check_names(teacher: Any, students: Any, also: bool = False) -> list[str]:
 
 def check_numbers(seed: Any, count: Any, steps: Any) -> tuple[list[int], int]:
     """Seeds of the images, and the number of steps; ValueError for what is no number or out of range."""
-    seed = _whole("First seed", seed, 0, MAX_SEED - MAX_COUNT)
+    seed = _whole("First seed", seed, 0, MAX_FIRST_SEED)
     count = _whole("Images", count, MIN_COUNT, MAX_COUNT)
     return list(range(seed, seed + count)), _whole("Denoising steps", steps, 1, MAX_STEPS)
 
@@ -286,5 +288,6 @@ def _whole(name: str, value: Any, low: int, high: int) -> int:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     whole = number and (isinstance(value, int) or value.is_integer())
     if not whole or not low <= value <= high:
-        raise ValueError(f"{name} is {str(value)[:40]}; expected a whole number from {low} to {high}.")
+        given = "empty" if value is None else str(value)[:40]
+        raise ValueError(f"{name} is {given}; expected a whole number from {low} to {high}.")
     return int(value)

@@ -10,7 +10,7 @@ import gradio as gr
 import torch
 
 from redistill.alignment import RULES
-from redistill.config import CHOICES, DistillConfig, check_teacher
+from redistill.config import CHOICES, DistillConfig, SettingError, check_teacher
 from redistill.datasets import AUGMENTATIONS
 from redistill.feature_losses import FEATURE_LOSSES
 from redistill.student import StudentConfig
@@ -18,7 +18,8 @@ from redistill.teachers import DDPM, PRETRAINED, find_teacher
 
 from . import choices, data_panel
 from .data_panel import DataPanel
-from .wording import ALIGNMENT_LABELS, INIT_LABELS, KD_LABELS, LABELS, STUDENT_LABELS
+from .numberfields import NumberField
+from .wording import ALIGNMENT_LABELS, INIT_LABELS, KD_LABELS, LABELS, NO_FEATURE_LOSS, STUDENT_LABELS, refusal
 
 NO_TEACHER = "none"
 NO_LOSS = "none"
@@ -42,10 +43,10 @@ class _Builder:
 
     def number(self, name: str, **settings: Any) -> None:
         label = settings.pop("label", LABELS.get(name))
-        self.found[name] = gr.Number(self.values[name], label=label, min_width=120, **settings)
+        self.found[name] = NumberField(self.values[name], label=label, min_width=120, **settings)
 
     def count(self, name: str, least: int = 0, **settings: Any) -> None:
-        self.number(name, precision=0, minimum=least, **settings)
+        self.number(name, minimum=least, **settings)
 
     def radio(self, name: str, options: Sequence[Any], **settings: Any) -> None:
         label = {**LABELS, **STUDENT_LABELS}[name]
@@ -77,7 +78,7 @@ def build(config: DistillConfig, data: DataPanel) -> dict[str, gr.components.Com
 def _build_losses(form: _Builder) -> None:
     form.radio("distance", CHOICES["distance"])
     form.radio("alignment", [(ALIGNMENT_LABELS[rule], rule) for rule in RULES])
-    losses = [("nothing more", NO_LOSS), *((item.title, name) for name, item in FEATURE_LOSSES.items())]
+    losses = [(NO_FEATURE_LOSS, NO_LOSS), *((item.title, name) for name, item in FEATURE_LOSSES.items())]
     form.found["feature_loss"] = gr.Dropdown(
         losses, value=form.values["feature_loss"], label=LABELS["feature_loss"], filterable=False
     )
@@ -181,6 +182,13 @@ def read(student: Any, given: Sequence[Any]) -> DistillConfig:
     """Values as they come from the page, whatever they are, to a config; ValueError for what does not fit."""
     if len(given) != len(FIELDS):
         raise ValueError(f"{len(given)} settings came from the page; expected {len(FIELDS)}.")
+    try:
+        return _read(student, given)
+    except SettingError as error:
+        raise ValueError(refusal(error)) from error
+
+
+def _read(student: Any, given: Sequence[Any]) -> DistillConfig:
     settings = dict(zip(FIELDS, given, strict=True))
     chosen = dataclasses.replace(read_student(student), alignment=settings.pop("alignment"))
     if settings["feature_loss"] == NO_LOSS:
@@ -209,11 +217,15 @@ def _teacher(settings: Mapping[str, Any], student: StudentConfig, dataset: str) 
     """The teacher's folder or torchvision name; ValueError where there is none and something is learnt from it."""
     value = settings["teacher_checkpoint"]
     if value in (None, "", NO_TEACHER):
-        if settings["kd_weight"] or settings["red_weight"] or settings["init"] == "teacher" or settings["feature_loss"]:
-            raise ValueError(
-                "RED, KD, the teacher's weights and losses of its maps need a trained teacher; choose or train one "
-                "first, or set their weights to 0."
-            )
+        remedies = [f"“{LABELS[name]}” to 0" for name in ("red_weight", "kd_weight") if settings[name]]
+        if settings["init"] == "teacher":
+            remedies.append(f"“{LABELS['init']}” to “{INIT_LABELS['scratch']}”")
+        if settings["feature_loss"]:
+            remedies.append(f"“{LABELS['feature_loss']}” to “{NO_FEATURE_LOSS}”")
+        if remedies:
+            *others, last = remedies
+            changes = f"{', '.join(others)} and {last}" if others else last
+            raise ValueError(f"These settings need a trained teacher; choose one, train one first, or set {changes}.")
         return None
     if value == PRETRAINED + student.teacher and find_teacher(student.teacher).pretrained:
         return value
@@ -226,7 +238,8 @@ def _teacher(settings: Mapping[str, Any], student: StudentConfig, dataset: str) 
 def _milestones(value: Any) -> tuple[int, ...]:
     parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else []
     if not (isinstance(value, str) or value is None) or not all(part.isdecimal() and len(part) < 10 for part in parts):
-        raise ValueError(f"Milestones are {str(value)[:80]!r}; expected steps with commas, such as 400, 600.")
+        expected = "steps with commas, such as 400, 600"
+        raise ValueError(f"{LABELS['milestones']} is {str(value)[:80]!r}; expected {expected}.")
     return tuple(int(part) for part in parts)
 
 

@@ -20,6 +20,7 @@ from .budget import OTHER, read_budget
 from .fragments import notice
 from .link import Settings, clip, to_query
 from .linkbutton import SettingsLink
+from .numberfields import NumberField
 from .plots import format_bytes, format_duration, format_ratio
 from .study import STRIDES, teacher_tape
 
@@ -34,7 +35,7 @@ class SearchPanel:
     def __init__(self) -> None:
         with gr.Accordion("Find strides that fit", open=False, elem_classes="card fold", elem_id="search"):
             with gr.Row(elem_classes="search-form"):
-                self.budget = gr.Number(DEFAULT_BUDGET, label="Memory to fit, KiB", minimum=0, min_width=130)
+                self.budget = NumberField(DEFAULT_BUDGET, label="Memory to fit, KiB", minimum=0, min_width=130)
                 self.reduction = gr.Radio(
                     [(REDUCTION_LABELS[name], name) for name in REDUCTIONS], value="same", label="Total reduction"
                 )

@@ -66,7 +66,7 @@ def study(config: StudentConfig, accounting: str = "fused", dtype: str = "fp32")
 def check_size(size: object) -> int:
     """An image side that Explore counts: a whole number from 8 to MAX_IMAGE_SIZE pixels."""
     if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= MAX_IMAGE_SIZE:
-        raise ValueError(f"Image size is {str(size)[:40]}; expected a whole number from 8 to {MAX_IMAGE_SIZE} pixels.")
+        raise ValueError(f"Image side is {str(size)[:40]}; expected a whole number from 8 to {MAX_IMAGE_SIZE} pixels.")
     return check_image_size(size)[0]
 
 

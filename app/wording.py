@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from redistill.config import DistillConfig
+from redistill.config import DistillConfig, SettingError
 from redistill.feature_losses import FEATURE_LOSSES, find_feature_loss
 from redistill.red import REDConfig
 from redistill.student import StudentConfig
@@ -19,6 +19,7 @@ from .pins import describe_red
 
 ALIGNMENT_LABELS = {"asynchronous": "of the same map size", "stage-wise": "in the same place"}
 INIT_LABELS = {"scratch": "fresh", "teacher": "the teacher’s", "pretrained": "ImageNet’s (torchvision)"}
+NO_FEATURE_LOSS = "nothing more"
 KD_LABELS = {"kl": "all classes at once", "dkd": "true class apart (DKD)"}
 # What settings of DistillConfig are called, in the order in which they are shown.
 LABELS = {
@@ -69,6 +70,27 @@ STUDENT_LABELS = {
     "red": "RED blocks",
     "alignment": "Learns from the teacher’s layer",
 }
+# What a sentence calls those that the page names beside another field, or with a unit.
+_IN_SENTENCES = {
+    "feature_weight": "The weight of “Also learn from”",
+    "gamma": "The factor below “Rate falls after steps”",
+    "mixup": "Mixup",
+    "cutmix": "CutMix",
+    "image_size": "Image size",
+}
+
+
+def refusal(error: SettingError) -> str:
+    """The sentence of settings that do not fit, with the names and words of the page."""
+    return error.say(LABELS | _IN_SENTENCES, _value_text)
+
+
+def _value_text(value: Any) -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return f"“{KD_LABELS[value]}”" if isinstance(value, str) and value in KD_LABELS else repr(value)
 
 
 def dataset_title(name: str) -> str:
@@ -218,7 +240,7 @@ def _text(name: str, value: Any) -> str:
     if name == "augmentation" and value is None:
         return "the set’s own"
     if name == "feature_loss":
-        return FEATURE_LOSSES[value].title if value in FEATURE_LOSSES else "nothing more"
+        return FEATURE_LOSSES[value].title if value in FEATURE_LOSSES else NO_FEATURE_LOSS
     if name in ("kd", "init"):
         return {**KD_LABELS, **INIT_LABELS}.get(value, str(value))
     if isinstance(value, (list, tuple)):

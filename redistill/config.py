@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +26,32 @@ CHOICES = {
 }
 
 
+class SettingError(ValueError):
+    """Settings of a run that do not fit, in one sentence; the names of their fields in it can be replaced.
+
+    In the `sentence`, names of fields stand in braces, as do those of `texts`; `{value}` is the value at fault.
+    """
+
+    def __init__(self, sentence: str, value: Any = None, texts: Mapping[str, object] | None = None) -> None:
+        super().__init__(sentence, value, texts)  # so that it is pickled whole
+        self.sentence, self.value, self.texts = sentence, value, dict(texts or {})
+
+    def __str__(self) -> str:
+        return self.say()
+
+    def say(self, labels: Mapping[str, str] | None = None, write: Callable[[Any], str] = repr) -> str:
+        """The sentence with fields called as in `labels`, else as here, and the value written by `write`."""
+        return self.sentence.format_map(_Names({**(labels or {}), **self.texts, "value": write(self.value)}))
+
+
+class _Names(dict):
+    def __missing__(self, name: str) -> str:
+        return name
+
+
 @dataclass(frozen=True)
 class DistillConfig:
-    """Every setting of a run. Raises ValueError for a value that cannot be trained with.
+    """Every setting of a run. Raises ValueError, mostly a SettingError, for a value that cannot be trained with.
 
     Without `teacher_checkpoint` the network of `student` is trained on the task alone: that is how teachers and
     undistilled students are made.
@@ -78,15 +101,15 @@ class DistillConfig:
             object.__setattr__(self, "student", StudentConfig.from_dict(self.student))
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {list(choices)}.")
+                raise _not_expected(name, getattr(self, name), f"one of {list(choices)}")
         if not isinstance(self.freeze_batch_norm, bool):
-            raise ValueError(f"freeze_batch_norm is {self.freeze_batch_norm!r}; expected true or false.")
+            raise _not_expected("freeze_batch_norm", self.freeze_batch_norm, "true or false")
         for name in ("steps", "batch_size", "validate_every", "save_every", "train_limit"):
             value = getattr(self, name)
             if value is None and name == "train_limit":
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1.")
+                raise _not_expected(name, value, "a whole number of at least 1")
         weights = ("task_weight", "red_weight", "kd_weight", "dkd_alpha", "dkd_beta", "weight_decay")
         for name in (*weights, "grad_clip", "mixup", "cutmix"):
             _check_number(name, getattr(self, name), low=0)
@@ -95,13 +118,13 @@ class DistillConfig:
         for name in ("seed", "split_seed"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
-                raise ValueError(f"{name} is {value!r}; expected a whole number from 0 to {2**31 - 1}.")
+                raise _not_expected(name, value, f"a whole number from 0 to {2**31 - 1}")
         for name in ("learning_rate", "temperature", "gamma"):
             _check_number(name, getattr(self, name), low=0, exclusive=True)
         for name in ("warmup_steps", "ema_decay"):
             _check_number(name, getattr(self, name), low=0)
         if not self.ema_decay < 1:
-            raise ValueError(f"ema_decay is {self.ema_decay!r}; expected a number from 0 up to, not including, 1.")
+            raise _not_expected("ema_decay", self.ema_decay, "a number from 0 up to, not including, 1")
         self._check_milestones()
         if self.feature_loss is not None:
             find_feature_loss(self.feature_loss)
@@ -112,13 +135,13 @@ class DistillConfig:
         if self.init == "pretrained":
             check_pretrained(self.student.student_architecture)
         if self.augmentation not in (None, *AUGMENTATIONS):
-            raise ValueError(f"augmentation is {self.augmentation!r}; expected one of {list(AUGMENTATIONS)}, or none.")
+            raise _not_expected("augmentation", self.augmentation, f"one of {list(AUGMENTATIONS)}, or none")
         if (self.mixup or self.cutmix) and (self.student.task != "classification" or self.kd == "dkd"):
-            raise ValueError(
-                "mixup and cutmix blend class labels; expected 0 with a diffusion network or with kd 'dkd'."
+            raise SettingError(
+                "{mixup} and {cutmix} blend class labels; expected 0 with a diffusion network, and with DKD."
             )
         if self.kd == "dkd" and self.student.task != "classification":
-            raise ValueError("kd is 'dkd', which takes class labels apart; expected 'kl' for a diffusion network.")
+            raise SettingError("DKD takes class labels apart; with a diffusion network, set {kd} to {value}.", "kl")
         check_name(self.dataset)
         if self.dataset in DATASETS:
             check_data(self.student, DATASETS[self.dataset])
@@ -127,12 +150,12 @@ class DistillConfig:
         values = self.milestones
         whole = isinstance(values, (list, tuple)) and all(type(value) is int for value in values)
         if not whole or list(values) != sorted({*values}) or not all(0 < value < self.steps for value in values):
-            raise ValueError(
-                f"milestones are {values!r}; expected rising whole numbers from 1 to {self.steps - 1}, below the "
-                "number of steps."
-            )
+            expected = f"rising whole numbers from 1 to {self.steps - 1}, below the number of steps"
+            raise _not_expected("milestones", values, expected)
         if self.schedule == "step" and not values:
-            raise ValueError("schedule is 'step' and there are no milestones; expected steps at which the rate falls.")
+            raise SettingError(
+                "{schedule} is {value}, but {milestones} is empty; expected steps at which the rate falls.", "step"
+            )
         object.__setattr__(self, "milestones", tuple(values))
 
     @property
@@ -185,17 +208,21 @@ def check_teacher(config: DistillConfig) -> None:
         task, classes = metadata.student.task, _num_classes(metadata.student)
         seed = metadata.training.get("split_seed", 0)
         if metadata.dataset == config.dataset and seed != config.split_seed:
-            raise ValueError(
-                f"The teacher was trained on {config.dataset} with split_seed {seed}, not {config.split_seed}: it may "
-                f"have seen what this run validates or tests on; set split_seed to {seed}."
+            raise SettingError(
+                "The teacher was trained on the same pictures with {split_seed} {its_seed}, not {value}: it may have "
+                "seen what this run validates or tests on; set {split_seed} to {its_seed}.",
+                config.split_seed,
+                {"its_seed": seed},
             )
         if task == config.student.task == "diffusion":
             _check_prediction(config, name, metadata.prediction_type)
     _check_task(config, name, task)
     if config.kd_weight > 0 and config.student.task == "classification" and classes != _num_classes(config.student):
-        raise ValueError(
-            f"The teacher tells {classes} classes apart, the student {_num_classes(config.student)}, so KD cannot "
-            "compare their answers; choose a teacher of these pictures, or set kd_weight to 0."
+        raise SettingError(
+            "The teacher tells {classes} classes apart, the student {value}, so KD cannot compare their answers; "
+            "choose a teacher of these pictures, or set {kd_weight} to 0.",
+            _num_classes(config.student),
+            {"classes": classes},
         )
 
 
@@ -206,8 +233,10 @@ def _check_ddpm(config: DistillConfig, source: str) -> None:
     _check_task(config, source, "diffusion")
     size, kind = ddpm_settings(source)
     if size not in (None, config.student.image_size):
-        raise ValueError(
-            f"{source} draws {size} px, the student {config.student.image_size}; set image_size to {size}."
+        raise SettingError(
+            "{source} draws {size} px, the student {value}; set {image_size} to {size}.",
+            config.student.image_size,
+            {"source": source, "size": size},
         )
     _check_prediction(config, source, kind)
 
@@ -224,8 +253,10 @@ def _check_prediction(config: DistillConfig, source: str, kind: str) -> None:
     if kind not in CHOICES["prediction_type"]:
         raise ValueError(f"{source} predicts {kind!r}; expected one of {list(CHOICES['prediction_type'])}.")
     if kind != config.prediction_type:
-        raise ValueError(
-            f"{source} predicts {kind!r}, the student {config.prediction_type!r}; set prediction_type to {kind!r}."
+        raise SettingError(
+            "{source} predicts {kind!r}, the student {value}; set {prediction_type} to {kind!r}.",
+            config.prediction_type,
+            {"source": source, "kind": kind},
         )
 
 
@@ -252,4 +283,8 @@ def _num_classes(student: StudentConfig) -> int:
 def _check_number(name: str, value: Any, low: float, exclusive: bool = False) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not number or value < low or (exclusive and value == low):
-        raise ValueError(f"{name} is {value!r}; expected a number {'above' if exclusive else 'of at least'} {low}.")
+        raise _not_expected(name, value, f"a number {'above' if exclusive else 'of at least'} {low}")
+
+
+def _not_expected(name: str, value: Any, expected: str) -> SettingError:
+    return SettingError(f"{{{name}}} is {{value}}; expected {{expected}}.", value, {"expected": expected})

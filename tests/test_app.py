@@ -258,6 +258,18 @@ def test_a_page_that_is_opened_does_not_copy_the_server():
     assert len(components) > 50 and events == []
 
 
+def test_no_number_is_refused_or_rounded_before_its_handler():
+    """gradio would raise an error that the page does not show, and nothing would happen there."""
+    numbers = [block for block in ui.build().blocks.values() if isinstance(block, (gr.Number, gr.Slider))]
+    assert len(numbers) > 20
+    for block in numbers:
+        assert block.get_block_name() in ("number", "slider"), "what the browser draws"
+        is_slider = isinstance(block, gr.Slider)
+        for value in (-1e9, 1e9, 1.7, None, "x"):
+            ends = {-1e9: block.minimum, 1e9: block.maximum, 1.7: max(1.7, block.minimum or 0), None: block.minimum}
+            assert block.preprocess(value) == (ends.get(value, value) if is_slider else value), block.label
+
+
 def test_the_api_answers_in_bytes_and_refuses_in_a_sentence():
     answer = explore.memory("resnet18", {**EARLY, "conv1": 8})
     assert answer["student"] == {"peak_bytes": 802816, "peak_layer": "conv1"}
@@ -412,15 +424,38 @@ def test_without_a_trained_teacher_distillation_is_refused_in_a_sentence(empty):
         ({"teacher_checkpoint": "/etc"}, "No checkpoint"),
         ({"teacher_checkpoint": FACES_TEACHER}, "No checkpoint"),
         ({"dataset": "imagenet"}, "imagenet"),
-        ({"steps": 0}, "steps is 0"),
-        ({"learning_rate": 0}, "learning_rate is 0"),
-        ({"batch_size": None}, "batch_size is None"),
+        ({"steps": 0}, "Steps is 0; expected a whole number of at least 1."),
+        ({"steps": 1.5}, "Steps is 1.5; expected a whole number"),
+        ({"steps": None}, "Steps is empty; expected"),
+        ({"learning_rate": -1}, "Learning rate is -1; expected a number above 0."),
+        ({"batch_size": None}, "Batch is empty"),
+        ({"seed": -1}, "Seed is -1; expected a whole number from 0 to"),
+        ({"red_weight": -1}, "RED weight is -1; expected a number of at least 0."),
+        ({"temperature": 0}, "KD temperature is 0"),
+        ({"gamma": 0}, "The factor below “Rate falls after steps” is 0"),
+        ({"grad_clip": None}, "Gradient clip is empty"),
+        ({"validate_every": None}, "Validate every is empty"),
+        ({"milestones": "5, 3"}, "Rate falls after steps is 5, 3; expected rising whole numbers from 1 to"),
+        ({"milestones": "soon"}, "Rate falls after steps is &#x27;soon&#x27;; expected steps with commas"),
+        ({"schedule": "step"}, "Learning-rate schedule is &#x27;step&#x27;, but Rate falls after steps is empty"),
+        ({"mixup": 1, "kd": "dkd"}, "Mixup and CutMix blend class labels; expected 0"),
         ({"device": "cuda:99"}, "not on this machine"),
-        ({"init": "elsewhere"}, "init is"),
+        ({"init": "elsewhere"}, "Weights to start from is"),
         ({"alignment": "elsewhere"}, "alignment is"),
         ({"feature_loss": "crd"}, "feature_loss is"),
-        ({"feature_loss": "sp", "feature_weight": 0}, "feature_weight is 0"),
-        ({"feature_loss": "sp", "teacher_checkpoint": "none", "kd_weight": 0, "init": "scratch"}, "a trained teacher"),
+        ({"feature_loss": "sp", "feature_weight": 0}, "The weight of “Also learn from” is 0; expected a number above"),
+        (
+            {"teacher_checkpoint": "none", "kd_weight": 1, "red_weight": 1, "init": "teacher"},
+            "set “RED weight” to 0, “KD weight” to 0 and “Weights to start from” to “fresh”.",
+        ),
+        (
+            {"teacher_checkpoint": "none", "kd_weight": 0, "red_weight": 0, "init": "teacher"},
+            "need a trained teacher; choose one, train one first, or set “Weights to start from” to “fresh”.",
+        ),
+        (
+            {"feature_loss": "sp", "teacher_checkpoint": "none", "kd_weight": 0, "red_weight": 0, "init": "scratch"},
+            "or set “Also learn from” to “nothing more”.",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_start_nothing(shipped, changes, sentence):

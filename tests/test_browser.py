@@ -247,6 +247,11 @@ def test_strides_that_do_not_fit_are_said_and_the_chart_stays(open_page):
     choose_stride(page, "layer4.0", 2)
     expect(page.locator("#summary")).to_contain_text("Peak falls")
     expect(page.locator("#to-distil")).to_be_enabled()
+    side = page.get_by_label("number input for Image side, pixels")
+    side.fill("1000")
+    side.press("Tab")
+    expect(side).to_have_value("512")
+    expect(page.locator("#summary")).to_contain_text("the student peaks at 4.00 MiB")  # 64 times that of 64 px
 
 
 LINK = (

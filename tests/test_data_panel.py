@@ -63,7 +63,7 @@ def test_pictures_that_are_chosen_fit_the_student_to_them(upload):
         ("emoji-clutter", 48, "emoji-clutter has no pictures of 48 px; expected one of [32, 64]"),
         ("cifar10", 4, "cifar10 has no pictures of 4 px; expected 8 to 512"),
         ("cifar10", None, ""),
-        ("celeba", None, "is for generation, but &#x27;narrow_resnet&#x27; is a network for classification"),
+        ("celeba", None, "celeba has no classes to tell apart; choose other pictures, or choose the preset of"),
         ("folder:/etc", None, "Folders are read from the command line only"),
         ("upload:../runs", None, "There is no upload"),
     ],
@@ -99,7 +99,7 @@ def test_a_teacher_is_trained_first_and_then_offered(upload, places, monkeypatch
     read = run_form.read(student, form(student, **chosen)[1:])
     assert read.teacher_checkpoint == str(folder) and read.student.num_classes == 3
     refused = distill.start_run(*form(student, **chosen, split_seed=1))[0]
-    assert "trained on upload:my-pets" in refused and "set split_seed to 0" in refused
+    assert "Seed of the splits 0, not 1" in refused and "set Seed of the splits to 0" in refused
 
 
 def test_sets_of_own_runs_are_offered_while_they_are_there(upload, places):
@@ -167,9 +167,11 @@ def test_a_refused_upload_leaves_no_choice(upload, places):
 def test_pictures_without_classes_are_for_diffusion_only(upload, places):
     pictures = {path.name: path.read_bytes() for path in (places / "source" / "cats").iterdir()}
     name, said = data_panel.take_upload(zipped(places, "loose.zip", pictures))
-    assert said == "" and "one class only" in distill.take_data(STUDENT.to_dict(), name)[2]
+    refused = distill.take_data(STUDENT.to_dict(), name)[2]
+    assert said == "" and "loose (uploaded) has one class only; put the pictures of each class, at least two" in refused
     faces = PRESETS["faces"].config.student
     assert distill.take_data(faces.to_dict(), name)[2] == ""
+    assert "to tell its classes apart" in distill.take_data(faces.to_dict(), "emoji-clutter")[2]
     choice = ("loose (uploaded)", name)
     assert choice not in data_panel.offered(STUDENT) and choice in data_panel.offered(faces)
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from redistill import checkpoint, classification, diffusion
 from redistill.__main__ import main
 from redistill.classification import batch_rows
-from redistill.config import DistillConfig
+from redistill.config import DistillConfig, SettingError
 from redistill.distill import distill
 from redistill.feature_losses import FEATURE_LOSSES
 from redistill.red import REDConfig, red_modules
@@ -443,6 +444,14 @@ def test_metrics_survive_a_cut_line(tmp_path):
 def test_settings_are_checked(values, tmp_path):
     with pytest.raises(ValueError):
         next(distill(DistillConfig.from_dict(small().to_dict() | values), tmp_path))
+
+
+def test_a_refused_setting_can_be_named_and_written_otherwise():
+    with pytest.raises(SettingError) as caught:
+        small(milestones=[4, 2])
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert str(error).startswith("milestones is [4, 2]; expected rising whole numbers from 1 to")
+    assert error.say({"milestones": "{Falls}"}, str).startswith("{Falls} is [4, 2]; expected")
 
 
 def test_rows_of_an_epoch_are_its_own_shuffle_drawn_once(monkeypatch):

@@ -209,7 +209,7 @@ def test_a_teacher_that_may_have_seen_the_test_pictures_is_refused(tmp_path):
     teacher = saved(tmp_path / "teacher", split_seed=3)
     config = DistillConfig(student, "folder:pets", teacher_checkpoint=teacher, split_seed=3)
     check_teacher(config)
-    with pytest.raises(ValueError, match="trained on folder:pets with split_seed 3, not 4: it may have seen"):
+    with pytest.raises(ValueError, match="trained on the same pictures with split_seed 3, not 4: it may have seen"):
         check_teacher(dataclasses.replace(config, split_seed=4))
     check_teacher(dataclasses.replace(config, dataset="folder:others", split_seed=4))
     other = dataclasses.replace(config, teacher_checkpoint=saved(tmp_path / "other", 10, split_seed=3))
