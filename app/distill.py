@@ -23,7 +23,7 @@ from .estimate_panel import EstimatePanel
 from .fragments import notice
 from .study import suggest_strides, teacher_tape
 from .watch import WatchPanel
-from .wording import run_title
+from .wording import dataset_title, run_title
 
 FIRST_PRESET = "quick"
 MAX_SOURCE = 1000  # characters of a folder or Hub id
@@ -304,7 +304,7 @@ def adapt(student: StudentConfig, dataset: Any = None) -> tuple[StudentConfig, s
     if adapted.image_size == student.image_size:
         return adapted, ""
     return adapted, (
-        f"{data_panel.title(dataset)} has no pictures of {student.image_size} px, so the student is distilled at "
+        f"{dataset_title(dataset)} has no pictures of {student.image_size} px, so the student is distilled at "
         f"{adapted.image_size} px."
     )
 
