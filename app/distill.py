@@ -90,7 +90,9 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
         clicked.input(None, None, other, js="() => null", **QUIET)  # at once: what is marked is what was clicked last
     gr.on([presets.input, paper.input], take_preset, [presets, paper], shown, trigger_mode="always_last", **QUIET)
     start.click(None, None, refusal, js=STARTING, **QUIET)  # before the answer, which may take a while
-    start.click(start_run, form, [refusal, *panel.choice], **QUIET).then(None, refusal, None, js=SHOW_START, **QUIET)
+    started = start.click(start_run, form, [refusal, *panel.choice], **QUIET)
+    started.then(None, refusal, None, js=SHOW_START, **QUIET)
+    started.failure(None, None, refusal, js="() => ''", **QUIET)  # gradio says why
     estimate.attach(form, [*fields.values(), *parts.values()], lambda student, *values: run_form.read(student, values))
     _connect_student(student, card, refusal, fields, parts)
     _connect_data(student, card, data, fields["teacher_checkpoint"])

@@ -68,7 +68,7 @@ def change_in_explore(student: Any, *looked: Any) -> list[Any]:
     try:
         shown = explore.show_student(run_form.read_student(student), *looked)
     except ValueError as error:
-        words = f"{error} Change it below, under “Change it here”."
+        words = f"{error} Change it under “Change it here” instead."
         return [notice("Explore cannot show this student.", words), *[gr.skip()] * (2 + explore.SHOWN)]
     return ["", gr.Tabs(selected="explore"), True, *shown]
 

@@ -408,7 +408,7 @@ def test_a_student_goes_to_explore_and_comes_back_with_the_rest_of_the_form(ship
 def test_a_student_that_explore_cannot_show_is_said_on_distill(changes, sentence):
     looked = ["fused", "fp32", explore.NO_BUDGET, None, (), Place()]
     said, *rest = ui.change_in_explore(config(**changes).to_dict(), *looked)
-    assert sentence in said and "Change it below" in said
+    assert sentence in said and "“Change it here” instead" in said
     assert rest == [gr.skip()] * (2 + explore.SHOWN)
 
 
