@@ -1,9 +1,9 @@
 """How near students' feature maps are to their teacher's, which is all that RED's loss asks for.
 
-    python -m benchmarks.maps [CHECKPOINT ...] [--pictures 1000] [--distance cosine]
+    python -m benchmarks.maps [CHECKPOINT ...] [--split test] [--pictures 1000] [--distance cosine]
 
 Checkpoints are folders of classifiers, such as `runs/accuracy/4-red-0/student`, or names of those that ship (default:
-the students of emoji-clutter among them). A row is one student on the test pictures of its data set: its accuracy, its
+the students of emoji-clutter among them). A row is one student on pictures of its data set: its accuracy, its
 cross entropy, and the RED loss between its maps and those of the teacher, for each aligned map and on average, whether
 it was trained with that loss or not. `--teacher` names the teacher of students that had none.
 """
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from redistill import checkpoint
 from redistill.datasets import Split, load_split, normalize
 from redistill.hooks import forward_with_features
+from redistill.listing import SPLITS
 from redistill.losses import DISTANCES, channel_mean, pool_to_smaller, red_loss
 from redistill.objective import FeaturePairs, aligned_features
 from redistill.presets import CLUTTER_TEACHER
@@ -48,7 +49,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="*", metavar="CHECKPOINT", help="folder, or name of one that ships")
     parser.add_argument("--teacher", default=CLUTTER_TEACHER, help="default: %(default)s")
-    parser.add_argument("--pictures", type=int, default=1000, help="of the test split (default: %(default)s)")
+    parser.add_argument("--split", default="test", choices=SPLITS, help="default: %(default)s")
+    parser.add_argument("--pictures", type=int, default=1000, help="of the split (default: %(default)s)")
     parser.add_argument("--distance", default="cosine", choices=DISTANCES, help="default: %(default)s")
     options = parser.parse_args()
     names = options.checkpoints or _shipped_students(options.teacher)
@@ -57,7 +59,7 @@ def main() -> None:
         metadata = checkpoint.read_metadata(name)
         student = checkpoint.load(name)
         teacher = checkpoint.load(metadata.training.get("teacher_checkpoint") or options.teacher)
-        split = load_split(metadata.dataset, "test", metadata.student.image_size, options.pictures)
+        split = load_split(metadata.dataset, options.split, metadata.student.image_size, options.pictures)
         features = aligned_features(metadata.student, student, teacher)
         rows[name] = nearness(student, teacher, split, features, options.distance)
     print(_table(rows))

@@ -206,7 +206,7 @@ def check_teacher(config: DistillConfig) -> None:
     else:
         metadata = read_metadata(name)
         task, classes = metadata.student.task, _num_classes(metadata.student)
-        seed = metadata.training.get("split_seed", 0)
+        seed = metadata.split_seed
         if metadata.dataset == config.dataset and seed != config.split_seed:
             raise SettingError(
                 "The teacher was trained on the same pictures with {split_seed} {its_seed}, not {value}: it may have "
