@@ -30,10 +30,11 @@ MAX_SOURCE = 1000  # characters of a folder or Hub id
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 STARTING = """() => '<p class="subline" role="status">Starting…</p>'"""
 # The run that was started, or why it was not, where that is out of view: on a phone the run stands far above.
-SHOW_START = """said => {
-  const shown = document.querySelector(said ? '#refusal' : '#progress');
-  requestAnimationFrame(() => shown.scrollIntoView({block: 'nearest', behavior: 'smooth'}));
-}"""
+SHOW_START = f"""said => {{
+  if (!said) {watch.AWAIT};
+  else requestAnimationFrame(() =>
+    document.querySelector('#refusal').scrollIntoView({{block: 'nearest', behavior: 'smooth'}}));
+}}"""
 FORM = 1 + len(run_form.FIELDS)  # values of a run: the student, then its settings
 FILLED = 5 + FORM + len(student_form.FIELDS)  # what `_filled` returns
 

@@ -30,8 +30,17 @@ FILES = {jobs.LOG_FILE: "Save log", "config.json": "Save config", "metrics.jsonl
 MAX_SAVED = 8_000_000  # bytes of a file that are saved: its end
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 # Where nothing that is there was chosen, the list marks the run that is shown in its place; done on the page, so that
-# a choice which was made meanwhile stays.
-MARK = "(chosen, drawn) => drawn && chosen === drawn.chosen ? drawn.name : chosen"
+# a choice which was made meanwhile stays. A run that is awaited, see `AWAIT`, is brought into view once it is drawn:
+# what appears above while the page scrolls would end that.
+DRAWN = """(chosen, drawn) => {
+  const progress = document.querySelector('#progress');
+  if (progress?.dataset.awaited && drawn?.name === chosen) {
+    delete progress.dataset.awaited;
+    requestAnimationFrame(() => progress.scrollIntoView({block: 'nearest', behavior: 'smooth'}));
+  }
+  return drawn && chosen === drawn.chosen ? drawn.name : chosen;
+}"""
+AWAIT = "document.querySelector('#progress').dataset.awaited = 'yes'"
 
 
 class WatchPanel:
@@ -92,7 +101,7 @@ class WatchPanel:
             trigger_mode="always_last",
             **QUIET,
         )
-        looked.then(None, [self.runs, self.drawn], self.runs, js=MARK, **QUIET)
+        looked.then(None, [self.runs, self.drawn], self.runs, js=DRAWN, **QUIET)
 
 
 def _chart(title: str, name: str, height: int, remark: str = "") -> LivePlot:
