@@ -149,7 +149,15 @@ def filled(config: DistillConfig) -> list[Any]:
     updates = {name: shown[name] for name in FIELDS}
     updates["dataset"] = gr.Radio(choices=data_panel.offered(config.student, also=config.dataset), value=config.dataset)
     updates["teacher_checkpoint"] = teacher_choice(config.student, config.dataset, shown["teacher_checkpoint"])
+    updates["device"] = _own_device(config.device)
     return list(updates.values())
+
+
+def _own_device(wanted: str) -> str:
+    """The device of this machine that comes nearest to what a run on another one had."""
+    wanted = "cuda:0" if wanted == "cuda" else wanted
+    own = devices()
+    return wanted if wanted in own else own[-1 if wanted.startswith("cuda") else 0]
 
 
 def teacher_choice(student: StudentConfig, dataset: str, value: Any = None) -> gr.Radio:

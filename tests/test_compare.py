@@ -175,6 +175,19 @@ def test_the_settings_of_a_result_fill_the_form(some):
     assert "notice" in distill.take_config(compare.chosen_config("run:gone"))[2]
 
 
+def test_settings_of_a_run_on_another_machine_get_a_device_of_this_one(some, monkeypatch):
+    place = 6 + run_form.FIELDS.index("device")
+    for gpus, asked, given in (
+        (0, "cuda:0", "cpu"),
+        (0, "cuda", "cpu"),
+        (2, "cuda", "cuda:0"),
+        (1, "cuda:3", "cuda:0"),
+    ):
+        monkeypatch.setattr(run_form.torch.cuda, "device_count", lambda gpus=gpus: gpus)
+        config = compare.chosen_config("run:bad") | {"device": asked}
+        assert distill.take_config(config)[place] == given
+
+
 def test_the_table_sorts_in_the_page_and_saves_every_setting(some):
     table = compare.refresh("emoji-clutter", "run:good", None)[8]
     rows = {row["key"]: row for row in table["rows"]}
