@@ -45,7 +45,7 @@ def test_a_teacher_is_trained_on_a_folder_and_teaches_a_student(pets, tmp_path, 
     taught = ["--teacher-checkpoint", str(teacher / "student"), "--run-dir", str(student)]
     assert main(["distill", *data, *SHORT, *taught]) == 0
     assert main(["distill", "--dataset", pets, *SHORT, *taught[:2], "--run-dir", str(tmp_path / "other")]) == 1
-    assert "trained on folder:" in capsys.readouterr().err
+    assert "trained on the same pictures with split_seed 4, not 0" in capsys.readouterr().err
     assert main(["evaluate", str(student / "student")]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert not any(name.startswith("validation") for name in figures)
