@@ -93,7 +93,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     start.click(None, None, refusal, js=STARTING, **QUIET)  # before the answer, which may take a while
     started = start.click(start_run, form, [refusal, *panel.choice], **QUIET)
     started.then(None, refusal, None, js=SHOW_START, **QUIET)
-    started.failure(None, None, refusal, js="() => ''", **QUIET)  # gradio says why
+    started.failure(None, None, refusal, js="() => ''", **QUIET)  # or it would say so for good
     estimate.attach(form, [*fields.values(), *parts.values()], lambda student, *values: run_form.read(student, values))
     _connect_student(student, card, refusal, fields, parts)
     _connect_data(student, card, data, fields["teacher_checkpoint"])

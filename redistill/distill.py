@@ -147,7 +147,7 @@ def _advance(config: DistillConfig, task, problem, state: TrainingState) -> dict
     elapsed = time.perf_counter() - started
     state.seconds += elapsed
     record = {"kind": "step", "step": state.step, **parts, "learning_rate": learning_rate(config, state.step - 1)}
-    images = min(config.batch_size, len(problem.train.labels))
+    images = min(config.batch_size, len(problem.train))
     return record | {"images_per_second": round(images / elapsed, 2)}
 
 

@@ -78,6 +78,8 @@ class MetricsFile:
     def _forget(self, inode: int | None) -> None:
         self._inode, self._offset, self._unreadable, self._every = inode, 0, 0, 1
         self._records: dict[tuple[int, str], dict[str, Any]] = {}
+        self._tail: bytes | None = None  # what stood behind the last whole line, and
+        self._found: list[dict[str, Any]] = []  # the records, when it was read last
 
     def read(self) -> tuple[list[dict[str, Any]], int]:
         """What `read_metrics` returns, and how many lines are no records; a last one that is being written is none."""
@@ -87,13 +89,17 @@ class MetricsFile:
                 if status.st_ino != self._inode or status.st_size < self._offset:
                     self._forget(status.st_ino)
                 file.seek(self._offset)
-                *lines, last = file.read().split(b"\n")
+                text = file.read()
+                if text == self._tail:
+                    return self._found, self._unreadable
+                *lines, self._tail = text.split(b"\n")
                 self._offset += sum(len(line) + 1 for line in lines)
                 self._unreadable += sum(not _add_record(self._records, line) for line in lines)
                 self._thin()
                 records = dict(self._records)
-                _add_record(records, last)
-                return [records[key] for key in sorted(records, key=lambda key: key[0])], self._unreadable
+                _add_record(records, self._tail)
+                self._found = [records[key] for key in sorted(records, key=lambda key: key[0])]
+                return self._found, self._unreadable
         except FileNotFoundError:
             return [], 0
 

@@ -106,9 +106,10 @@ def prepare(
         )
     task = TASKS[config.student.task]
     teacher = None
-    splits = drawn_from(config.dataset)
     if config.teacher_checkpoint is not None:
         check_teacher(config)
+    splits = drawn_from(config.dataset)  # only now: this may download the pictures
+    if config.teacher_checkpoint is not None:
         _check_splits(config, splits)
         teacher = load_teacher(config.teacher_checkpoint).to(place).requires_grad_(False)
     torch.manual_seed(config.seed)
