@@ -6,8 +6,8 @@
 The teacher is the shipped one. There are students of two stride settings, named by the stride of their stem. Those of
 one setting have the same strides, data, schedule and number of training images; only what they learn from differs,
 and for the rows "from scratch" what they start from: the others start from the teacher's weights. On a CPU the main
-rows and those of smaller batches have all seeds and the others the first one; only the main ones are trained at the
-second setting. Other losses have the weights that they are published with (redistill.feature_losses), RED and KD those
+rows and those of smaller batches or stage-wise alignment have all seeds and the others the first one; only the main
+ones are trained at the second setting. Other losses have the weights that they are published with (redistill.feature_losses), RED and KD those
 of the preset "long". Finished runs in DIR are read, not trained again, so the study can be stopped and continued. What
 `--json` writes, the page shows as ready-made runs once it is `checkpoints/study.json`; rows that FILE has already stay,
 unless they are written anew.
@@ -73,7 +73,6 @@ ABLATIONS = {
     "red-kernel-5": Method("RED, residual kernel 5", REDConfig(residual_kernel=5), settings=RED),
     "red-outermost": Method("RED, outermost layers", REDConfig(points="outermost"), settings=RED),
     "red-outputs": Method("RED, outputs only", REDConfig(points="outputs"), settings=RED),
-    "red-stage-wise": Method("RED, stage-wise alignment", REDConfig(), alignment="stage-wise", settings=RED),
     "red-blocks-scratch": Method("RED blocks without their loss, from scratch", REDConfig(), settings=ALONE),
     "red-scratch": Method("RED, from scratch", REDConfig(), settings=RED | {"init": "scratch"}),
     "red+kd-scratch": Method("RED + KD, from scratch", REDConfig(), settings=RED | KD | {"init": "scratch"}),
@@ -88,6 +87,14 @@ SMALL_BATCH = {
     for batch, smaller in ((64, BATCH_64), (32, BATCH_32))
     for name in ("scratch", "none", "kd", "red+kd")
 }
+# Blocks at all nine places of the student, not only at the five where the teacher has a map of the same size.
+STAGE_WISE = {
+    f"{name}-stage-wise": dataclasses.replace(
+        method, title=f"{method.title}, stage-wise alignment", alignment="stage-wise"
+    )
+    for name, method in {**MAIN, "red+kd-batch-64": SMALL_BATCH["red+kd-batch-64"]}.items()
+    if method.blocks is not None
+}
 TRIED = {
     "red+kd-weight-0.5": Method("RED + KD, KD at weight 0.5", REDConfig(), settings=RED | {"kd_weight": 0.5}),
     "red+kd-red-5": Method("RED + KD, RED at weight 5", REDConfig(), settings=KD | {"red_weight": 5.0}),
@@ -100,7 +107,7 @@ TRIED = {
     ),
     "red+kd-blocks": Method("RED blocks without their loss, KD", REDConfig(), settings=KD),
 }
-ALL_SEEDS = MAIN | SMALL_BATCH
+ALL_SEEDS = MAIN | SMALL_BATCH | STAGE_WISE
 METHODS = ALL_SEEDS | OTHERS | ABLATIONS | TRIED
 QUICK = {"steps": 8, "train_limit": 256, "validate_every": 8, "batch_size": 32}
 

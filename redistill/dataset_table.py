@@ -74,6 +74,17 @@ DATASETS: dict[str, DatasetSpec] = {
             **_EMOJI,
         ),
         DatasetSpec(
+            name="emoji-food",
+            tasks=("generation",),
+            class_names=tuple(emoji.parse_table(emoji.FOOD).values()),
+            default_size=32,
+            split_sizes={"train": 100, "validation": 12, "test": 12},
+            render_scale=2,
+            description="124 kinds of fruit, vegetables, dishes, sweets and drinks on white, for diffusion: richer in "
+            "colours and outlines than the smileys. Each is one drawing and stands in one split only.",
+            **_EMOJI,
+        ),
+        DatasetSpec(
             name="emoji-identity",
             tasks=("classification",),
             class_names=(*_FACE_NAMES, *(f"{name}, spoilt" for name in _FACE_NAMES)),

@@ -34,9 +34,10 @@ AUGMENTATIONS = ("flip-shift", "affine", "flip", "none")
 
 CHUNK = 500  # scenes of emoji-clutter in one cached file
 DEFAULT_SIZE = 64  # pixels a side for data sets that are not in the table
-FACES_DRAWING = "1"  # version of the code that draws faces: change it when their pictures change
-FACE_MARGIN = 3  # units cut off a face's frame of 72: a plain smiley then fills 73 % of the picture
-FACE_SPLIT_SEED = 2024
+EMOJI_TABLES = {"emoji-faces": emoji.FACES, "emoji-food": emoji.FOOD}  # sets whose pictures are one drawing each
+EMOJI_DRAWING = "1"  # version of the code that draws them: change it when their pictures change
+EMOJI_MARGIN = 3  # units cut off a drawing's frame of 72: a plain smiley then fills 73 % of the picture
+EMOJI_SPLIT_SEED = 2024
 
 SHIFT = 1 / 16  # "flip-shift": furthest shift, as a part of the side (4 pixels of 64)
 ROTATION = 15.0  # "affine": largest rotation, in degrees
@@ -70,7 +71,7 @@ class Split:
         return Split(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
 
-EMBEDDED = ("emoji-clutter", "emoji-faces", "emoji-identity")
+EMBEDDED = ("emoji-clutter", *EMOJI_TABLES, "emoji-identity")
 PREFIXES = ("folder:", "upload:", "hub:")
 
 
@@ -95,8 +96,9 @@ def load_split(
     _check_size(name, size, spec.image_sizes if spec else IMAGE_SIZES)
     if name in EMBEDDED:
         count = spec.split_sizes[split] if limit is None else min(limit, spec.split_sizes[split])
-        loaders = {"emoji-clutter": _load_clutter, "emoji-faces": _load_faces, "emoji-identity": _load_identity}
-        return loaders[name](split, size, count)
+        if name in EMOJI_TABLES:
+            return _load_drawings(name, split, size, count)
+        return (_load_clutter if name == "emoji-clutter" else _load_identity)(split, size, count)
     listing = _open(name).split(split, split_seed)
     images = decoded(listing, size, limit)
     return Split(images, torch.from_numpy(listing.labels[: len(images)]))
@@ -195,14 +197,14 @@ def _clutter_chunk(split: str, start: int, stop: int) -> np.ndarray:
     return chunk[: stop - start]
 
 
-def _load_faces(split: str, size: int, count: int) -> Split:
-    labels = torch.from_numpy(_face_order()[split][:count])
-    return Split(_draw_faces(2 * size)[labels], labels)
+def _load_drawings(name: str, split: str, size: int, count: int) -> Split:
+    labels = torch.from_numpy(_drawing_order(name)[split][:count])
+    return Split(_draw_emoji(name, 2 * size)[labels], labels)
 
 
 def _load_identity(split: str, size: int, count: int) -> Split:
     """In each 258 pictures in a row all faces twice, changed anew as for emoji-faces: as drawn, then spoilt."""
-    faces = _draw_faces(2 * size)
+    faces = _draw_emoji("emoji-faces", 2 * size)
     rounds = []
     for number in range(math.ceil(count / (2 * len(faces)))):
         generator = torch.Generator().manual_seed(len(SPLITS) * number + SPLITS.index(split))
@@ -229,22 +231,22 @@ def _spoil(images: Tensor, generator: torch.Generator) -> Tensor:
     return (images + TEXTURE * random[:, 2:5] * pattern).round().clamp(0, 255).to(torch.uint8)
 
 
-def _draw_faces(size: int) -> Tensor:
-    """All faces on white, kept in the cache: uint8 (129, 3, size, size)."""
-    faces = emoji.parse_table(emoji.FACES)
-    key = fingerprint(FACES_DRAWING, size, FACE_MARGIN, emoji.FACES)
+def _draw_emoji(name: str, size: int) -> Tensor:
+    """All drawings of a set of EMOJI_TABLES on white, kept in the cache: uint8 (drawings, 3, size, size)."""
+    table = EMOJI_TABLES[name]
+    codes = emoji.parse_table(table)
     pictures = cached_array(
-        cache_dir() / "emoji-faces" / f"{size}-{key}.npz",
-        (len(faces), 3, size, size),
-        lambda: np.stack([emoji.render_on_white(code, size, FACE_MARGIN) for code in faces]),
+        cache_dir() / name / f"{size}-{fingerprint(EMOJI_DRAWING, size, EMOJI_MARGIN, table)}.npz",
+        (len(codes), 3, size, size),
+        lambda: np.stack([emoji.render_on_white(code, size, EMOJI_MARGIN) for code in codes]),
     )
     return torch.from_numpy(pictures)
 
 
-def _face_order() -> dict[str, np.ndarray]:
-    """Which faces stand in which split, shuffled once with a fixed seed."""
-    spec = DATASETS["emoji-faces"]
-    order = np.random.default_rng(FACE_SPLIT_SEED).permutation(spec.num_classes)
+def _drawing_order(name: str) -> dict[str, np.ndarray]:
+    """Which drawings stand in which split, shuffled once with a fixed seed."""
+    spec = DATASETS[name]
+    order = np.random.default_rng(EMOJI_SPLIT_SEED).permutation(spec.num_classes)
     ends = np.cumsum([spec.split_sizes[split] for split in SPLITS])
     return dict(zip(SPLITS, np.split(order, ends[:-1]), strict=True))
 

@@ -45,6 +45,30 @@ FACES = """
 1F648 see-no-evil monkey | 1F649 hear-no-evil monkey | 1F64A speak-no-evil monkey
 """
 
+# Food and drink: Unicode's food-fruit, food-vegetable, food-prepared, food-asian, food-sweet and drink subgroups, in
+# Unicode's order.
+FOOD = """
+1F347 grapes | 1F348 melon | 1F349 watermelon | 1F34A tangerine | 1F34B lemon | 1F34B-200D-1F7E9 lime | 1F34C banana
+1F34D pineapple | 1F96D mango | 1F34E red apple | 1F34F green apple | 1F350 pear | 1F351 peach | 1F352 cherries
+1F353 strawberry | 1FAD0 blueberries | 1F95D kiwi | 1F345 tomato | 1FAD2 olive | 1F965 coconut | 1F951 avocado
+1F346 aubergine | 1F954 potato | 1F955 carrot | 1F33D ear of corn | 1F336 hot pepper | 1FAD1 bell pepper
+1F952 cucumber | 1F96C leafy green | 1F966 broccoli | 1F9C4 garlic | 1F9C5 onion | 1F95C peanuts | 1FAD8 beans
+1F330 chestnut | 1FADA ginger | 1FADB pea pod | 1F344-200D-1F7EB brown mushroom | 1FADC root vegetable | 1F35E bread
+1F950 croissant | 1F956 baguette | 1FAD3 flatbread | 1F968 pretzel | 1F96F bagel | 1F95E pancakes | 1F9C7 waffle
+1F9C0 cheese | 1F356 meat on bone | 1F357 poultry leg | 1F969 cut of meat | 1F953 bacon | 1F354 hamburger | 1F35F chips
+1F355 pizza | 1F32D hot dog | 1F96A sandwich | 1F32E taco | 1F32F burrito | 1FAD4 tamale | 1F959 stuffed flatbread
+1F9C6 falafel | 1F95A egg | 1F373 fried egg | 1F958 pan of food | 1F372 pot of food | 1FAD5 fondue
+1F963 bowl with spoon | 1F957 salad | 1F37F popcorn | 1F9C8 butter | 1F9C2 salt | 1F96B tin | 1F371 bento box
+1F358 rice cracker | 1F359 rice ball | 1F35A rice | 1F35B curry | 1F35C steaming bowl | 1F35D spaghetti
+1F360 sweet potato | 1F362 oden | 1F363 sushi | 1F364 fried shrimp | 1F365 fish cake | 1F96E moon cake | 1F361 dango
+1F95F dumpling | 1F960 fortune cookie | 1F961 takeaway box | 1F366 soft ice cream | 1F367 shaved ice | 1F368 ice cream
+1F369 doughnut | 1F36A biscuit | 1F382 birthday cake | 1F370 shortcake | 1F9C1 cupcake | 1F967 pie | 1F36B chocolate
+1F36C sweet | 1F36D lollipop | 1F36E custard | 1F36F honey pot | 1F37C baby bottle | 1F95B milk | 2615 hot drink
+1FAD6 teapot | 1F375 teacup | 1F376 sake | 1F37E popping bottle | 1F377 wine | 1F378 cocktail | 1F379 tropical drink
+1F37A beer mug | 1F37B clinking mugs | 1F942 clinking glasses | 1F943 tumbler | 1FAD7 pouring | 1F964 cup with straw
+1F9CB bubble tea | 1F9C3 drink carton | 1F9C9 mate | 1F9CA ice cube
+"""
+
 
 def parse_table(table: str) -> dict[str, str]:
     """{code points: name} of a table whose entries, "1F600 grinning", are parted by "|" or line ends."""

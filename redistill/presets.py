@@ -43,11 +43,11 @@ def _clutter(strides: Mapping[str, int] | None = None, red: REDConfig | None = N
     return DistillConfig(student=student, dataset="emoji-clutter", **settings)
 
 
-def _faces(strides: Mapping[str, int] | None = None, red: REDConfig | None = None, **settings) -> DistillConfig:
+def _drawing(strides: Mapping[str, int] | None = None, red: REDConfig | None = None, **settings) -> DistillConfig:
     student = StudentConfig("unet_small", image_size=32, strides=strides or {}, red=red)
     common = {"batch_size": 16, "learning_rate": 2e-3, "ema_decay": 0.995, "schedule": "cosine", "warmup_steps": 100}
     common |= {"weight_decay": 0.0, "distance": "mse", "validate_every": 250, "save_every": 100}
-    return DistillConfig(student=student, dataset="emoji-faces", **(common | settings))
+    return DistillConfig(student=student, **({"dataset": "emoji-faces"} | common | settings))
 
 
 _PRESETS = (
@@ -110,37 +110,53 @@ _PRESETS = (
         "faces",
         "Diffusion student of the smileys",
         "A U-Net with a quarter of the activation memory learns to draw from its full-resolution teacher's maps.",
-        _faces(FACES_STRIDES, REDConfig(), **FROM_FACES, red_weight=1.0),
+        _drawing(FACES_STRIDES, REDConfig(), **FROM_FACES, red_weight=1.0),
     ),
     Preset(
         "faces-both",
         "Diffusion student, from maps and output",
         "The student of the smileys learns from its teacher's maps, and its output is compared with the teacher's.",
-        _faces(FACES_STRIDES, REDConfig(), **FROM_FACES, red_weight=1.0, kd_weight=1.0),
+        _drawing(FACES_STRIDES, REDConfig(), **FROM_FACES, red_weight=1.0, kd_weight=1.0),
     ),
     Preset(
         "faces-alone",
         "Diffusion student without distillation",
         "The student of the smileys at its strides, from its teacher's weights; no RED blocks, nothing learnt from the "
         "teacher: what distillation has to beat.",
-        _faces(FACES_STRIDES, **FROM_FACES, red_weight=0.0),
+        _drawing(FACES_STRIDES, **FROM_FACES, red_weight=0.0),
     ),
     Preset(
         "faces-teacher",
         "Diffusion teacher of the smileys",
         "The small U-Net at full resolution, trained from scratch; under an hour of CPU.",
-        _faces(steps=3000),
+        _drawing(steps=3000),
     ),
     Preset(
         "faces-teacher-long",
         "Diffusion teacher, trained on",
         "Goes on from what the diffusion teacher's run leaves in runs/ (here: from the teacher that ships, its "
         "result); an hour of CPU.",
-        _faces(
+        _drawing(
             teacher_checkpoint="runs/faces-teacher-0/student",
             init="teacher",
             red_weight=0.0,
             steps=5000,
+            learning_rate=1.5e-3,
+            ema_decay=0.998,
+            validate_every=500,
+        ),
+    ),
+    Preset(
+        "food-teacher",
+        "Diffusion teacher of the food",
+        "Fruit, dishes, sweets and drinks in place of smileys: the smileys' teacher learns a richer set of pictures; "
+        "an hour of CPU.",
+        _drawing(
+            dataset="emoji-food",
+            teacher_checkpoint=FACES_TEACHER,
+            init="teacher",
+            red_weight=0.0,
+            steps=3000,
             learning_rate=1.5e-3,
             ema_decay=0.998,
             validate_every=500,

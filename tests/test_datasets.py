@@ -297,7 +297,7 @@ def test_faces_have_smooth_edges_and_are_cached_as_drawn(own_cache):
     assert len(files_in(own_cache / "emoji-faces")) == 1
     codes = list(emoji.parse_table(emoji.FACES))
     for picture, label in zip(faces.images[:3], faces.labels, strict=False):
-        drawn = emoji.render_on_white(codes[label], 64, datasets.FACE_MARGIN)
+        drawn = emoji.render_on_white(codes[label], 64, datasets.EMOJI_MARGIN)
         assert np.array_equal(picture.numpy(), drawn)
     assert torch.equal(load_split("emoji-faces", "test", 32, limit=2).images, faces.images[:2])
 
