@@ -86,7 +86,8 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
     awaited = {"inputs": [teacher, students, seed, count, kept], "outputs": [said, grids, charted, legend, chart]}
     page.load(offer, [teacher, students], [teacher, students], **AT_ONCE)
     tab.select(offer, [teacher, students], [teacher, students], **AT_ONCE).then(announce, **awaited, **AT_ONCE)
-    for chosen in (teacher.input, students.input, seed.input, count.release):
+    teacher.input(follow, [teacher, students], students, **AT_ONCE).then(announce, **awaited, **AT_ONCE)
+    for chosen in (students.input, seed.input, count.release):
         chosen(announce, **awaited, **AT_ONCE)
 
 
@@ -95,14 +96,26 @@ def offer(teacher: Any, students: Any) -> list[Any]:
     found = choices.checkpoints(choices.is_diffusion)
     teachers = [choice for choice in found if not choice.is_student]
     others = [choice for choice in found if choice.is_student]
-    names, other_names = [choice.value for choice in teachers], [choice.value for choice in others]
-    kept = [value for value in students if value in other_names] if isinstance(students, list) else []
+    teacher = teacher if teacher in [choice.value for choice in teachers] else next((c.value for c in teachers), None)
+    names = [choice.value for choice in others]
+    kept = [value for value in students if value in names] if isinstance(students, list) else []
     return [
-        gr.Radio(
-            [(c.title, c.value) for c in teachers], value=teacher if teacher in names else next(iter(names), None)
-        ),
-        gr.CheckboxGroup([(c.title, c.value) for c in others], value=kept or other_names[:1]),
+        gr.Radio([(c.title, c.value) for c in teachers], value=teacher),
+        gr.CheckboxGroup([(c.title, c.value) for c in others], value=kept or _own_students(found, teacher)[:1]),
     ]
+
+
+def follow(teacher: Any, students: Any) -> list[str]:
+    """The students beside another teacher: those chosen that learnt from the same pictures, or else the first such."""
+    own = _own_students(choices.checkpoints(choices.is_diffusion), teacher)
+    kept = [value for value in students if value in own] if isinstance(students, list) else []
+    return kept or own[:1]
+
+
+def _own_students(found: Sequence[choices.Choice], teacher: Any) -> list[str]:
+    """Students that learnt from the pictures of the teacher chosen."""
+    datasets = [choice.metadata.dataset for choice in found if choice.value == teacher]
+    return [choice.value for choice in found if choice.is_student and choice.metadata.dataset in datasets]
 
 
 def announce(teacher: Any, students: Any, seed: Any, count: Any, kept: Any) -> list[Any]:

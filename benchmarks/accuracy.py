@@ -4,13 +4,13 @@
                                   [--runs DIR] [--json FILE]
 
 The teacher is the shipped one. There are students of two stride settings, named by the stride of their stem. Those of
-one setting have the same strides, data, schedule and number of training images; only what they learn from differs,
-and for the rows "from scratch" what they start from: the others start from the teacher's weights. On a CPU the main
-rows and those of smaller batches or stage-wise alignment have all seeds and the others the first one; only the main
-ones are trained at the second setting. Other losses have the weights that they are published with (redistill.feature_losses), RED and KD those
-of the preset "long". Finished runs in DIR are read, not trained again, so the study can be stopped and continued. What
-`--json` writes, the page shows as ready-made runs once it is `checkpoints/study.json`; rows that FILE has already stay,
-unless they are written anew.
+one setting have the same strides, data, schedule and number of training images; only what they learn from differs, and
+for the rows "from scratch" what they start from: the others start from the teacher's weights. On a CPU the main rows
+and those of smaller batches or stage-wise alignment have all seeds and the others the first one; only the main ones are
+trained at the second setting. Other losses have the weights that they are published with (redistill.feature_losses),
+RED and KD those of the preset "long". Finished runs in DIR are read, not trained again, so the study can be stopped and
+continued. What `--json` writes, the page shows as ready-made runs once it is `checkpoints/study.json`; rows that FILE
+has already stay, unless they are written anew.
 """
 
 from __future__ import annotations

@@ -7,15 +7,18 @@ Checkpoints are folders or names of those that ship (default: all that ship for 
 
 Every network draws the same seeds. The first row are real pictures against other real ones, augmented anew: no network
 can do better. The second is the teacher's half-resolution shadow: real pictures shrunk to half and enlarged again,
-which is what a student with twice the first stride would keep if it drew nothing finer.
+which is what a student with twice the first stride would keep if it drew nothing finer. Where checkpoints differ in
+their training's seed only, a second table has their means: of networks, where the intervals of the first are of
+pictures.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ import torch
 from torch.nn import functional as F
 
 from redistill import checkpoint
+from redistill.config import DistillConfig
 from redistill.devices import describe_device
 from redistill.memory import capture
 from redistill.presets import FACES_TEACHER
@@ -62,8 +66,12 @@ def main() -> None:
         memory = capture(checkpoint.load(name), (1, 3, size, size)).profile().peak_bytes
         if options.save:
             checkpoint.add_metrics(name, {"quality": found.to_dict()})
-        rows.append(_row(name, found) | {"peak_bytes": memory, "seconds": time.perf_counter() - start})
+        rows.append(
+            _row(name, found) | _training(name) | {"peak_bytes": memory, "seconds": time.perf_counter() - start}
+        )
     print(_table(rows))
+    if means := over_seeds(rows):
+        print(_table_of_means(means))
     print(f"Against {reference}; {options.pictures:,} pictures each, seeds from 0, DDIM, {options.steps} steps;")
     print(f"{features.title}; 95 % intervals. {rows[0]['warning']} {describe_device(features.device)}.")
     if options.json:
@@ -88,6 +96,49 @@ def _common(names: list[str]) -> tuple[int, str, int]:
 
 def _row(name: str, found: Quality) -> dict[str, Any]:
     return {"name": name, **found.to_dict()}
+
+
+def _training(name: str) -> dict[str, Any]:
+    """What a network was trained with, its seed apart, and its loss on test pictures."""
+    metadata = checkpoint.read_metadata(name)
+    settings = DistillConfig.from_dict(metadata.training).to_dict() if metadata.training else {"seed": None}
+    loss = metadata.metrics.get("test_prediction_loss")
+    return {"seed": settings.pop("seed"), "settings": settings, "test_prediction_loss": loss}
+
+
+def over_seeds(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and half the range of every figure, of those networks whose training differs in its seed only.
+
+    rows: as `--json` writes them; those without settings, or alone with theirs, are left out.
+    """
+    trained: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row.get("settings"):
+            trained.setdefault(json.dumps(row["settings"], sort_keys=True), []).append(row)
+    means = []
+    for group in trained.values():
+        seeds = sorted({row["seed"] for row in group})
+        if len(seeds) < 2:
+            continue
+        mean = {"name": group[0]["name"], "seeds": seeds}
+        for name in (*FIGURES, "test_prediction_loss"):
+            values = [row[name] for row in group if row[name] is not None]
+            if len(values) == len(group):
+                mean[name] = statistics.mean(values), (max(values) - min(values)) / 2
+        means.append(mean)
+    return means
+
+
+def _table_of_means(means: Sequence[Mapping[str, Any]]) -> str:
+    figures = {**{name: 2 for name in FIGURES}, "kid": 4, "test_prediction_loss": 4}
+    lines = [f"| trained as | seeds | {' | '.join(figures)} |", "| --- " * (2 + len(figures)) + "|"]
+    for mean in means:
+        cells = [
+            "{:.{digits}f} ± {:.{digits}f}".format(*mean[name], digits=digits) if name in mean else ""
+            for name, digits in figures.items()
+        ]
+        lines.append(f"| {mean['name']} | {', '.join(map(str, mean['seeds']))} | {' | '.join(cells)} |")
+    return "\n".join(["", *lines])
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

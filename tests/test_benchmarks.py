@@ -19,6 +19,7 @@ from benchmarks.networks import allocate, build, example
 from benchmarks.other_tools import TOOLS
 from benchmarks.page import percentile
 from benchmarks.plain_step import PlainStep
+from benchmarks.quality import over_seeds
 from benchmarks.red_memory import DEFAULT, STUDENTS, WIDTH, conclusions, study
 from benchmarks.sampling import contenders
 from redistill import checkpoint
@@ -185,3 +186,22 @@ def test_cases_of_the_step_benchmark_can_be_trained(tmp_path):
     assert [turn_steps(case, cpu, quick) for case in found for quick in (False, True)] == [4, 2, 1, 1, 2, 1]
     assert {turn_steps(case, cuda, quick=False) for case in found} == {200}
     assert 8 < turn_steps(found[0], cuda, quick=True) < 200
+
+
+def test_means_over_seeds_are_of_networks_that_differ_in_nothing_else():
+    def row(name, kid, seed=None, **settings):
+        figures = {"kid": kid, "fid": 10 * kid, "precision": 0.5, "recall": None}
+        return {"name": name, **figures, "test_prediction_loss": 0.1, "seed": seed, "settings": settings}
+
+    rows = [
+        row("real", 0.0),
+        row("red", 0.5, seed=0, red_weight=1.0),
+        row("alone", 0.9, seed=0, red_weight=0.0),
+        row("red again", 0.7, seed=1, red_weight=1.0),
+        row("another", 0.3, seed=0, red_weight=2.0),
+    ]
+    (mean,) = over_seeds(rows)
+    assert (mean["name"], mean["seeds"]) == ("red", [0, 1]) and "recall" not in mean
+    assert mean["kid"] == pytest.approx((0.6, 0.1)) and mean["fid"] == pytest.approx((6.0, 1.0))
+    assert mean["test_prediction_loss"] == (0.1, 0.0)
+    assert over_seeds(rows[:3]) == []

@@ -274,7 +274,7 @@ def test_cache_folder_is_the_users(monkeypatch, tmp_path):
     assert cache.cache_dir() == Path("/home/somebody/.cache/redistill")
 
 
-# emoji-faces
+# emoji-faces, emoji-food
 
 
 def test_faces_are_each_in_one_split():
@@ -288,6 +288,21 @@ def test_faces_are_each_in_one_split():
     assert smile[:, 0, 0].tolist() == [255, 255, 255], "on white"
     red, green, blue = smile[:, 16, 32].tolist()  # the forehead of a yellow face
     assert red > 220 and green > 200 and blue < 90
+
+
+def test_food_is_a_set_of_its_own_each_in_one_split(own_cache):
+    parts = {split: load_split("emoji-food", split) for split in SPLITS}
+    labels = torch.cat([part.labels for part in parts.values()])
+    assert sorted(labels.tolist()) == list(range(124)) and [len(part) for part in parts.values()] == [100, 12, 12]
+    pictures = torch.cat([part.images for part in parts.values()])
+    assert len({picture.numpy().tobytes() for picture in pictures}) == 124
+    names = DATASETS["emoji-food"].class_names
+    colours = {name: pictures[labels == names.index(name)][0, :, 28:36, 26:34] for name in ("lemon", "red apple")}
+    red, green, blue = colours["lemon"].float().mean(dim=(1, 2)).tolist()
+    assert red > 220 and green > 200 and blue < 120
+    red, green, blue = colours["red apple"].float().mean(dim=(1, 2)).tolist()
+    assert red > 200 and green < 130 and blue < 120
+    assert len(files_in(own_cache / "emoji-food")) == 1
 
 
 def test_faces_have_smooth_edges_and_are_cached_as_drawn(own_cache):

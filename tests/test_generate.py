@@ -17,6 +17,7 @@ import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from huggingface_hub import constants
+from made import write_checkpoint, write_run
 from PIL import Image
 from test_unet import TINY
 
@@ -282,6 +283,22 @@ def test_no_source_from_outside_breaks_generation(shipped, value):
 )
 def test_bad_wishes_are_one_sentence(shipped, values, sentence):
     assert sentence in said(*values)
+
+
+def test_students_follow_their_teacher(shipped):
+    for name, preset in (("food", "faces-teacher"), ("drinks", "faces"), ("sweets", "faces-alone")):
+        config = dataclasses.replace(PRESETS[preset].config, dataset="emoji-food")
+        write_run(shipped, name, config, "finished")
+        write_checkpoint(shipped / "runs" / name / "student", config)
+    food, drinks, sweets = "run:food", "run:drinks", "run:sweets"
+    assert generate.offer(None, None)[1].value == ["small"]
+    assert generate.offer(food, None)[1].value == generate.follow(food, ["small"])
+    assert generate.follow(food, ["small"])[0] in (drinks, sweets) and len(generate.follow(food, [])) == 1
+    assert generate.follow(food, ["small", drinks, sweets]) == [drinks, sweets]
+    assert generate.follow(food, ["small", sweets]) == [sweets]
+    assert generate.follow(FACES_TEACHER, [drinks, sweets]) == ["small"]
+    for value in HOSTILE:
+        assert generate.follow(value, value) == []
 
 
 def test_without_checkpoints_there_is_a_sentence(places):
