@@ -70,7 +70,7 @@ def refresh(group: Any, chosen: Any, kept: Any) -> list[Any]:
     own = [result for result in results if result.group == group]
     one, other = _find(own, chosen), _find(own, kept)
     return [
-        _signature(results, group),
+        _signature(results, group, chosen, kept),
         LiveRadio(choices=offered, value=group),
         view.headline(own),
         plane_figure(own, one.key if one else None, other.key if other else None),
@@ -83,8 +83,8 @@ def refresh(group: Any, chosen: Any, kept: Any) -> list[Any]:
 
 
 def look(group: Any, chosen: Any, kept: Any, seen: Any) -> list[Any]:
-    """What a tick of the clock changes: nothing, unless the files did."""
-    if seen is None or seen == _signature(all_results(), group):
+    """What a tick of the clock changes: nothing, unless the files did, or a click came before the last one was done."""
+    if seen is None or seen == _signature(all_results(), group, chosen, kept):
         return [gr.skip()] * 9  # None: the tab was never opened
     return refresh(group, chosen, kept)
 
@@ -120,6 +120,6 @@ def _find(results: Sequence[Result], key: Any) -> Result | None:
     return next((result for result in results if result.key == key), None)
 
 
-def _signature(results: Sequence[Result], group: Any) -> list[Any]:
+def _signature(results: Sequence[Result], group: Any, chosen: Any, kept: Any) -> list[Any]:
     """What the tab shows depends on nothing else."""
-    return [group, [[result.key, result.state, result.score] for result in results]]
+    return [group, chosen, kept, [[result.key, result.state, result.score] for result in results]]

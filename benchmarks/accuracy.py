@@ -178,7 +178,7 @@ def _run(config: DistillConfig, folder: Path) -> checkpoint.Metadata:
 
 
 def _row(stem: str | None, method: str, trained: list[checkpoint.Metadata]) -> dict[str, Any]:
-    """Mean and spread (half the range, 0 for one seed) of the test accuracy, with memory, size and time."""
+    """Mean and spread (half the range, 0 for one seed) of the test accuracy, with memory, size and the median time."""
     first = trained[0]
     side = first.student.image_size
     accuracies = [metadata.metrics["test_accuracy"] for metadata in trained]
@@ -191,7 +191,7 @@ def _row(stem: str | None, method: str, trained: list[checkpoint.Metadata]) -> d
         "spread": (max(accuracies) - min(accuracies)) / 2,
         "peak_bytes": capture(build_student(first.student), (1, 3, side, side)).profile().peak_bytes,
         "parameters": first.metrics["parameters"],
-        "seconds": statistics.mean(metadata.metrics["seconds"] for metadata in trained),
+        "seconds": statistics.median(metadata.metrics["seconds"] for metadata in trained),
         "device": first.metrics["device"],
         "runs": [{"config": dict(metadata.training), "final": dict(metadata.metrics)} for metadata in trained],
     }

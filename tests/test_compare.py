@@ -134,6 +134,15 @@ def test_a_point_and_a_row_choose_a_result_and_two_are_compared(some):
     assert compare.show_group("emoji-faces, v-prediction")[:2] == [None, None]
 
 
+def test_a_click_that_comes_before_the_last_one_is_done_loses_nothing(some):
+    """A row is clicked while "Compare with another" is on its way: the page still says that nothing is kept."""
+    _, *shown = compare.pick(clicked(key="run:bad"), "emoji-clutter", None)
+    assert not shown[7]
+    shown = compare.look("emoji-clutter", "run:bad", "run:good", shown[0])
+    assert ">Test accuracy</th>" in shown[7] and shown[6].value == "Stop comparing"
+    assert compare.look("emoji-clutter", "run:bad", "run:good", shown[0]) == [gr.skip()] * 9
+
+
 def test_a_result_of_several_seeds_names_them_all():
     mean = dataclasses.replace(result("study", 65536, 0.93), spread=0.01, seeds=(0, 1, 2))
     one = result("one", 65536, 0.9)
