@@ -6,6 +6,7 @@ A classifier's folder holds `model.safetensors`. A diffusion network's folder is
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import nn
 
@@ -54,11 +56,20 @@ class Metadata:
         return self.training.get("split_seed", 0)
 
 
-def save(model: nn.Module, metadata: Metadata, folder: str | Path, scheduler: Scheduler | None = None) -> Path:
+def save(
+    model: nn.Module,
+    metadata: Metadata,
+    folder: str | Path,
+    scheduler: Scheduler | None = None,
+    dtype: torch.dtype | None = None,
+) -> Path:
     """Write the checkpoint folder and return it. It is written beside and renamed: all of it appears, or nothing.
 
-    `scheduler` is the noise schedule of a diffusion network (default: that of networks trained from scratch).
+    `scheduler` is the noise schedule of a diffusion network (default: that of networks trained from scratch). `dtype`
+    is that of the weights in the file (default: the model's own): torch.float16 halves it, and `load` gives fp32 again.
     """
+    if dtype is not None:
+        model = copy.deepcopy(model).to(dtype)
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.writing")
@@ -85,7 +96,7 @@ def save(model: nn.Module, metadata: Metadata, folder: str | Path, scheduler: Sc
 
 
 def load(folder: str | Path) -> nn.Module:
-    """The network of a checkpoint folder, on the CPU, in evaluation mode. `folder` may name a shipped checkpoint.
+    """The network of a checkpoint folder, on the CPU, fp32, in evaluation mode. `folder` may name a shipped checkpoint.
 
     Raises ValueError, naming the file, for a missing, damaged or foreign one; nothing is ever unpickled.
     """
@@ -94,7 +105,7 @@ def load(folder: str | Path) -> nn.Module:
     if metadata.student.task == "diffusion":
         from .pipeline import load_unet
 
-        return load_unet(folder).eval()
+        return load_unet(folder)
     model = build_student(metadata.student)
     path = folder / WEIGHTS
     if not path.exists():

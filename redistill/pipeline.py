@@ -103,8 +103,9 @@ def load_scheduler(folder: str | Path) -> Scheduler:
 def load_unet(folder: str | Path) -> UNet:
     """The U-Net of a pipeline's folder, or of that folder's `unet`, in eval mode on the CPU; runs no code of it.
 
-    Names and shapes of the weights must be exactly those of the network that the config describes; ValueError
-    otherwise, and for missing, truncated or foreign files.
+    It computes in fp32, also where the file keeps its weights in half precision. Names and shapes of the weights must
+    be exactly those of the network that the config describes; ValueError otherwise, and for missing, truncated or
+    foreign files.
     """
     root = _unet_folder(Path(folder))
     with torch.device("meta"):  # nothing is allocated until the weights are known to fit
@@ -113,7 +114,7 @@ def load_unet(folder: str | Path) -> UNet:
     unet._fix_state_dict_keys_on_load(weights)  # attention layers of old diffusers folders had other names
     _check_weights(unet, weights, root / WEIGHTS)
     unet.load_state_dict(weights, assign=True)
-    return unet.eval()
+    return unet.float().eval()
 
 
 def build_unet(folder: str | Path) -> UNet:

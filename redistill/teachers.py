@@ -158,7 +158,7 @@ def load_teacher(
         from .hub_pipelines import find_ddpm
         from .pipeline import load_unet
 
-        return load_unet(find_ddpm(name.removeprefix(DDPM))).float()
+        return load_unet(find_ddpm(name.removeprefix(DDPM)))
     elif name not in TEACHERS:
         return _load_checkpoint(name, num_classes, pretrained)
     model = build_teacher(name, num_classes)

@@ -46,6 +46,21 @@ def test_diffusion_round_trip(tmp_path):
     assert json.loads((folder / "scheduler" / "scheduler_config.json").read_text())["prediction_type"] == "v_prediction"
 
 
+@pytest.mark.parametrize("config", [CONFIG, StudentConfig("unet_small", 32, red=None)])
+def test_half_precision_halves_the_file_and_loads_as_fp32(tmp_path, config):
+    model = build_student(config)
+    metadata = checkpoint.Metadata(config, "emoji-faces", training={"prediction_type": "v_prediction"})
+    full, half = checkpoint.save(model, metadata, tmp_path / "full"), tmp_path / "half"
+    checkpoint.save(model, metadata, half, dtype=torch.float16)
+    sizes = [sum(file.stat().st_size for file in folder.rglob("*.safetensors")) for folder in (half, full)]
+    assert sizes[0] / sizes[1] == pytest.approx(0.5, abs=0.02)
+    kept = checkpoint.load(full).state_dict()
+    for name, value in checkpoint.load(half).state_dict().items():
+        expected = kept[name].half().float() if kept[name].is_floating_point() else kept[name]
+        assert value.dtype == expected.dtype and torch.equal(value, expected)
+    assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items()), "the model stays"
+
+
 def damage(folder, what):
     config = folder / "config.json"
     weights = folder / "model.safetensors"
