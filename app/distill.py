@@ -13,7 +13,7 @@ import gradio as gr
 from redistill.config import DistillConfig, check_teacher
 from redistill.hub import hub_id
 from redistill.hub_pipelines import ddpm_settings
-from redistill.presets import PRESETS, find_preset
+from redistill.presets import PRESETS, Preset, find_preset
 from redistill.student import StudentConfig
 from redistill.teachers import DDPM
 
@@ -36,7 +36,9 @@ SHOW_START = f"""said => {{
     document.querySelector('#refusal').scrollIntoView({{block: 'nearest', behavior: 'smooth'}}));
 }}"""
 FORM = 1 + len(run_form.FIELDS)  # values of a run: the student, then its settings
-FILLED = 5 + FORM + len(student_form.FIELDS)  # what `_filled` returns
+PRESET_LISTS = ("presets", "drawing", "paper")  # elem_ids of the lists, the first one always open
+HEAD = 3 + len(PRESET_LISTS)  # what `_filled` returns before the form: about, card, refusal and the lists
+FILLED = HEAD + FORM + len(student_form.FIELDS)  # what `_filled` returns
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,11 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     with gr.Row(elem_classes="columns"):
         with gr.Column(min_width=300, elem_classes="controls"):
             with gr.Column(elem_classes="card"):
-                presets = _preset_choice("Start from", False, FIRST_PRESET, "presets")
+                presets = [_preset_choice("Start from", "presets", FIRST_PRESET)]
+                with gr.Accordion("Diffusion networks", open=False, elem_classes="fold"):
+                    presets.append(_preset_choice("Networks that draw", "drawing"))
                 with gr.Accordion("Settings of the paper", open=False, elem_classes="fold"):
-                    paper = _preset_choice("Data that has to be downloaded", True, None, "paper")
+                    presets.append(_preset_choice("Data that has to be downloaded", "paper"))
                 about = gr.HTML(_about(FIRST_PRESET))
             with gr.Column(elem_classes="card"):
                 card = gr.HTML(student_form.card(config.student), elem_id="student")
@@ -86,10 +90,12 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
         panel = WatchPanel()
 
     form = [student, *fields.values()]
-    shown = [about, card, refusal, presets, paper, *form, *parts.values()]
-    for clicked, other in ((presets, paper), (paper, presets)):
-        clicked.input(None, None, other, js="() => null", **QUIET)  # at once: what is marked is what was clicked last
-    gr.on([presets.input, paper.input], take_preset, [presets, paper], shown, trigger_mode="always_last", **QUIET)
+    shown = [about, card, refusal, *presets, *form, *parts.values()]
+    for clicked in presets:  # at once: what is marked is what was clicked last
+        others = [each for each in presets if each is not clicked]
+        clicked.input(None, None, others, js="() => [null, null]", **QUIET)
+    chosen = [each.input for each in presets]
+    gr.on(chosen, take_preset, presets, shown, trigger_mode="always_last", **QUIET)
     start.click(None, None, refusal, js=STARTING, **QUIET)  # before the answer, which may take a while
     started = start.click(start_run, form, [refusal, *panel.choice], **QUIET)
     started.then(None, refusal, None, js=SHOW_START, **QUIET)
@@ -109,9 +115,16 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     return DistillTab(shown=shown, student=student, kept=kept, change=change, refusal=refusal, panel=panel)
 
 
-def _preset_choice(label: str, is_paper: bool, value: str | None, elem_id: str) -> gr.Radio:
-    offered = [(preset.title, name) for name, preset in PRESETS.items() if preset.is_paper == is_paper]
-    return gr.Radio(offered, value=value, label=label, elem_classes="list", elem_id=elem_id)
+def _preset_choice(label: str, kind: str, value: str | None = None) -> gr.Radio:
+    offered = [(preset.title, name) for name, preset in PRESETS.items() if _list_of(preset) == kind]
+    return gr.Radio(offered, value=value, label=label, elem_classes="list", elem_id=kind)
+
+
+def _list_of(preset: Preset) -> str:
+    """Which of PRESET_LISTS shows a preset."""
+    if preset.is_paper:
+        return "paper"
+    return "drawing" if preset.config.student.task == "diffusion" else "presets"
 
 
 def _connect_student(
@@ -144,10 +157,10 @@ def _connect_data(student: gr.State, card: gr.HTML, data: DataPanel, teacher: gr
         )
 
 
-def take_preset(name: Any, paper: Any = None) -> list[Any]:
+def take_preset(*marked: Any) -> list[Any]:
     """Fill the form with the preset that is marked in one of the lists, which stay as they are: a second click may
     have come meanwhile."""
-    name = paper if name is None else name
+    name = next((name for name in marked if name is not None), None)
     try:
         preset = find_preset(name if isinstance(name, str) else str(name))
     except ValueError as error:
@@ -184,7 +197,7 @@ def _changed(student: StudentConfig, before: StudentConfig, dataset: Any, teache
         "teacher_checkpoint": run_form.teacher_choice(student, dataset, teacher),
     }
     said = notice("", note, kind="hint") if note else ""
-    head = [gr.skip(), student_form.card(student), said, gr.skip(), gr.skip(), student.to_dict()]
+    head = [gr.skip(), student_form.card(student), said, *[gr.skip()] * len(PRESET_LISTS), student.to_dict()]
     return [*head, *values.values(), *student_form.filled(student)]
 
 
@@ -198,9 +211,9 @@ def take_config(values: Any) -> list[Any]:
 
 
 def _filled(config: DistillConfig, about: str, said: str = "", marked: Any = None) -> list[Any]:
-    """About, card, refusal, both lists of presets, the student, every setting and every control of the student."""
+    """About, card, refusal, the lists of presets, the student, every setting and every control of the student."""
     student = config.student
-    head = [about, student_form.card(student), said, marked, marked, student.to_dict()]
+    head = [about, student_form.card(student), said, *[marked] * len(PRESET_LISTS), student.to_dict()]
     return [*head, *run_form.filled(config), *student_form.filled(student)]
 
 

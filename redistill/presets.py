@@ -147,37 +147,6 @@ _PRESETS = (
         ),
     ),
     Preset(
-        "food-teacher",
-        "Diffusion teacher of the food",
-        "Fruit, dishes, sweets and drinks in place of smileys: the smileys' teacher learns a richer set of pictures; "
-        "an hour of CPU.",
-        _drawing(
-            dataset="emoji-food",
-            teacher_checkpoint=FACES_TEACHER,
-            init="teacher",
-            red_weight=0.0,
-            steps=3000,
-            learning_rate=1.5e-3,
-            ema_decay=0.998,
-            validate_every=500,
-        ),
-    ),
-    Preset(
-        "food-teacher-long",
-        "Diffusion teacher of the food, trained on",
-        "Goes on from what the food's diffusion teacher's run leaves in runs/; an hour of CPU.",
-        _drawing(
-            dataset="emoji-food",
-            teacher_checkpoint="runs/food-teacher-0/student",
-            init="teacher",
-            red_weight=0.0,
-            steps=3000,
-            learning_rate=1.5e-3,
-            ema_decay=0.998,
-            validate_every=500,
-        ),
-    ),
-    Preset(
         "faces-features",
         "Features of the smileys",
         "The narrow ResNet, at twice its usual resolution, tells 129 smileys apart, spoilt ones from clean ones too: "

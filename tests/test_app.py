@@ -57,8 +57,9 @@ def empty(tmp_path, monkeypatch):
 def untrained(tmp_path_factory):
     """A folder of untrained checkpoints with the names of those that ship."""
     root = tmp_path_factory.mktemp("checkpoints")
-    for name, preset in ((CLUTTER_TEACHER, "teacher"), (FACES_TEACHER, "faces-teacher"), ("small", "faces")):
-        config = PRESETS[preset].config
+    presets = {CLUTTER_TEACHER: "teacher", FACES_TEACHER: "faces-teacher", "small": "faces"}
+    settings = {name: PRESETS[preset].config for name, preset in presets.items()}
+    for name, config in settings.items():
         metrics = {"test_accuracy": 0.5} if config.student.task == "classification" else {"test_prediction_loss": 1.0}
         metadata = checkpoint.Metadata(config.student, config.dataset, metrics, dataclasses.asdict(config))
         checkpoint.save(build_student(config.student), metadata, root / name)
@@ -334,8 +335,8 @@ def test_a_preset_takes_the_teacher_that_was_trained_for_it(shipped, preset):
 
 def test_a_preset_is_the_one_that_is_marked_and_never_moves_the_mark(shipped):
     filled = distill.take_preset("faces")
-    assert filled[5]["teacher"] == "unet_small" and filled[3:5] == [gr.skip()] * 2
-    assert distill.take_preset(None, "stl10")[5]["teacher"] == "resnet18"
+    assert filled[distill.HEAD]["teacher"] == "unet_small" and filled[3 : distill.HEAD] == [gr.skip()] * 3
+    assert distill.take_preset(None, None, "stl10")[distill.HEAD]["teacher"] == "resnet18"
     events = ui.build().config["dependencies"]
     (event,) = [event for event in events if event["api_name"] == "take_preset"]
     assert event["trigger_mode"] == "always_last"
@@ -365,8 +366,8 @@ def test_the_students_card_counts_the_blocks_of_its_alignment():
 def test_a_student_from_explore_fills_the_form(shipped):
     shown = distill.take_student(config(teacher="narrow_resnet", image_size=64).to_dict())
     assert "strides 4·1·2·2·1, RED blocks, 64 px" in shown[1]
-    assert shown[5]["num_classes"] == 50
-    assert shown[6].value == "emoji-clutter" and shown[8].value == CLUTTER_TEACHER
+    assert shown[distill.HEAD]["num_classes"] == 50
+    assert shown[distill.HEAD + 1].value == "emoji-clutter" and shown[distill.HEAD + 3].value == CLUTTER_TEACHER
     large = distill.take_student(config(image_size=128).to_dict())
     assert "no pictures of 128 px, so the student is distilled at 64 px" in large[2]
     assert "This" not in large[2]
@@ -384,14 +385,16 @@ def test_a_student_goes_to_explore_and_comes_back_with_the_rest_of_the_form(ship
     values = explore.show(*shown[:2], EARLY, *RED, "fused", "fp32")[1]
     form = [student.to_dict(), "emoji-clutter", CLUTTER_TEACHER]
     back = distill.take_student(values, lent, *form)
-    assert "strides 4·1·2·2·1, RED blocks" in back[1] and back[5]["num_classes"] == 50
-    kept = dict(zip(run_form.FIELDS, back[6:], strict=False))
+    assert "strides 4·1·2·2·1, RED blocks" in back[1] and back[distill.HEAD]["num_classes"] == 50
+    kept = dict(zip(run_form.FIELDS, back[distill.HEAD + 1 :], strict=False))
     changed = {name: value for name, value in kept.items() if value != gr.skip()}
     assert set(changed) == {"image_size", "teacher_checkpoint"} and changed["image_size"] == 64
     assert changed["teacher_checkpoint"].value == CLUTTER_TEACHER
     assert len(back) == distill.FILLED == len(distill.take_student(values))
     faces = explore.show_teacher("unet_small", *RED, "fused", "fp32")[2]
-    assert distill.take_student(faces, lent, *form)[6].value == "emoji-faces"  # another task has a form of its own
+    assert (
+        distill.take_student(faces, lent, *form)[distill.HEAD + 1].value == "emoji-faces"
+    )  # another task has a form of its own
     for hostile in HOSTILE:
         assert "notice" in distill.take_student(values, True, hostile, hostile, hostile)[2]
 

@@ -581,6 +581,18 @@ class Held:
             route.fulfill(response=response)
 
 
+def test_presets_of_all_lists_share_one_mark(open_page):
+    page = open_page()
+    unfold(page, "tab", "Distill")
+    unfold(page, "button", "Diffusion networks")
+    page.get_by_label("Diffusion student of the smileys", exact=True).check()
+    expect(page.locator("#student")).to_contain_text("strides 2·2·2·1, RED blocks, 32 px")
+    expect(page.get_by_label("Quick look", exact=True)).not_to_be_checked()
+    page.get_by_label("Quick look", exact=True).check()
+    expect(page.locator("#student")).to_contain_text("strides 4·1·2·2·1, RED blocks, 64 px")
+    expect(page.get_by_label("Diffusion student of the smileys", exact=True)).not_to_be_checked()
+
+
 def test_late_answers_take_no_choice_back(open_page):
     page = open_page(viewport={"width": 390, "height": 844})
     unfold(page, "tab", "Distill")

@@ -177,15 +177,15 @@ def test_the_clock_redraws_only_what_changed(some):
 def test_the_settings_of_a_result_fill_the_form(some):
     config = compare.chosen_config("run:bad")
     shown = distill.take_config(config)
-    fields = dict(zip(run_form.FIELDS, shown[6 : distill.FORM + 5], strict=True))
+    fields = dict(zip(run_form.FIELDS, shown[distill.HEAD + 1 : distill.HEAD + distill.FORM], strict=True))
     assert (fields["seed"], fields["kd_weight"], fields["teacher_checkpoint"].value) == (3, 0.0, CLUTTER_TEACHER)
-    read = run_form.read(shown[5], [getattr(value, "value", value) for value in fields.values()])
+    read = run_form.read(shown[distill.HEAD], [getattr(value, "value", value) for value in fields.values()])
     assert read.to_dict() == config
     assert "notice" in distill.take_config(compare.chosen_config("run:gone"))[2]
 
 
 def test_settings_of_a_run_on_another_machine_get_a_device_of_this_one(some, monkeypatch):
-    place = 6 + run_form.FIELDS.index("device")
+    place = distill.HEAD + 1 + run_form.FIELDS.index("device")
     for gpus, asked, given in (
         (0, "cuda:0", "cpu"),
         (0, "cuda", "cpu"),

@@ -77,11 +77,11 @@ def test_a_teacher_is_trained_first_and_then_offered(upload, places, monkeypatch
     started = []
     monkeypatch.setattr(jobs, "start", lambda settings, title: started.append(settings) or jobs.list_runs()[0])
     write_run(places, "any", PRESETS["default"].config, "finished")
-    said, about, card, refusal, *presets, student = distill.take_teacher(STUDENT.to_dict(), upload, 32)[:7]
-    values = distill.take_teacher(STUDENT.to_dict(), upload, 32)[7 : 6 + distill.FORM]
-    assert (
-        said == refusal == "" and presets == [None, None] and "own strides, 32 px" in card and "can choose it" in about
-    )
+    filled = distill.take_teacher(STUDENT.to_dict(), upload, 32)
+    said, about, card, refusal, *presets, student = filled[: distill.HEAD + 2]
+    values = filled[distill.HEAD + 2 : distill.HEAD + 1 + distill.FORM]
+    assert said == refusal == "" and presets == [None] * 3
+    assert "own strides, 32 px" in card and "can choose it" in about
     values[0], values[2] = values[0].value, values[2].value
     assert distill.start_run(student, *values)[0] == ""
     config = DistillConfig.from_dict(started[0])
@@ -193,8 +193,9 @@ def test_a_config_is_read_back_with_its_pictures(upload):
     student = dataclasses.replace(STUDENT, num_classes=3, image_size=32)
     config = dataclasses.replace(PRESETS["undistilled"].config, student=student, dataset=upload, red_weight=0.0)
     shown = distill.take_config(config.to_dict())
-    values = [value.value if isinstance(value, gr.Radio) else value for value in shown[6 : 5 + distill.FORM]]
-    assert run_form.read(shown[5], values) == config
+    settings = shown[distill.HEAD + 1 : distill.HEAD + distill.FORM]
+    values = [value.value if isinstance(value, gr.Radio) else value for value in settings]
+    assert run_form.read(shown[distill.HEAD], values) == config
 
 
 def test_the_panel_stands_in_the_page():

@@ -17,7 +17,7 @@ FACES = PRESETS["faces"].config.student
 def test_a_ddpm_from_elsewhere_becomes_the_teacher(places, tmp_path):
     """Its size and prediction fill the form, and what is filled in can be started."""
     folder = saved_ddpm(tmp_path / "theirs")
-    said, about, _, refused, _, _, student, *rest = distill.take_ddpm(f" {folder} ", "emoji-clutter")
+    said, about, _, refused, _, _, _, student, *rest = distill.take_ddpm(f" {folder} ", "emoji-clutter")
     assert said == refused == "" and "theirs" in about
     assert student["teacher"] == f"ddpm:{folder}" and student["image_size"] == 32
     fields = dict(zip(run_form.FIELDS, rest, strict=False))
