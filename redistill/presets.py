@@ -19,6 +19,7 @@ FACES_STRIDES: Mapping[str, int] = {
 }
 CLUTTER_TEACHER = "emoji-clutter-teacher"
 FACES_TEACHER = "emoji-faces-teacher"
+FOOD_TEACHER = "emoji-food-teacher"
 FACES_FEATURES = "emoji-identity-features"
 # The paper's MobileNetV2 of an early stride 4 (stem and stages 1,1222121 → 4,1221111), from torchvision's own strides.
 MOBILENET_STRIDES: Mapping[str, int] = {"features.0.0": 4, "features.7.conv.1.0": 1, "features.14.conv.1.0": 1}
@@ -144,6 +145,20 @@ _PRESETS = (
             learning_rate=1.5e-3,
             ema_decay=0.998,
             validate_every=500,
+        ),
+    ),
+    Preset(
+        "food",
+        "Diffusion student of the food",
+        "Fruit, dishes, sweets and drinks in place of smileys, in a quarter of the teacher's activation memory; learns "
+        "from its teacher's maps and output.",
+        _drawing(
+            FACES_STRIDES,
+            REDConfig(),
+            **FROM_FACES | {"teacher_checkpoint": FOOD_TEACHER},
+            dataset="emoji-food",
+            red_weight=1.0,
+            kd_weight=1.0,
         ),
     ),
     Preset(

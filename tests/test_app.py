@@ -36,7 +36,7 @@ from app.trace import Place
 from redistill import checkpoint
 from redistill.config import DistillConfig
 from redistill.dataset_table import DATASETS
-from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
+from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, FOOD_TEACHER, PRESETS
 from redistill.red import REDConfig
 from redistill.student import StudentConfig, build_student
 
@@ -59,6 +59,7 @@ def untrained(tmp_path_factory):
     root = tmp_path_factory.mktemp("checkpoints")
     presets = {CLUTTER_TEACHER: "teacher", FACES_TEACHER: "faces-teacher", "small": "faces"}
     settings = {name: PRESETS[preset].config for name, preset in presets.items()}
+    settings[FOOD_TEACHER] = dataclasses.replace(settings[FACES_TEACHER], dataset="emoji-food")
     for name, config in settings.items():
         metrics = {"test_accuracy": 0.5} if config.student.task == "classification" else {"test_prediction_loss": 1.0}
         metadata = checkpoint.Metadata(config.student, config.dataset, metrics, dataclasses.asdict(config))

@@ -17,7 +17,8 @@ from redistill.presets import PRESETS
 ROOT = Path(__file__).resolve().parent.parent
 FACES_STUDENTS = ["emoji-faces-student", "emoji-faces-student-alone", "emoji-faces-student-with-kd"]
 FACES = [*FACES_STUDENTS, "emoji-faces-teacher"]
-NAMES = ["emoji-clutter-student", "emoji-clutter-teacher", *FACES, "emoji-identity-features"]
+FOOD = ["emoji-food-student", "emoji-food-teacher"]
+NAMES = ["emoji-clutter-student", "emoji-clutter-teacher", *FACES, *FOOD, "emoji-identity-features"]
 SCENES = 500
 
 
@@ -63,6 +64,7 @@ def test_students_need_the_memory_they_promise():
     assert peak("emoji-clutter-teacher") / peak("emoji-clutter-student") == 5.0
     for name in FACES_STUDENTS:
         assert peak("emoji-faces-teacher") / peak(name) > 3.9
+    assert peak("emoji-food-teacher") / peak("emoji-food-student") > 3.9
 
 
 def test_smiley_students_differ_only_in_what_they_learn_from():
@@ -77,7 +79,7 @@ def test_smiley_students_differ_only_in_what_they_learn_from():
 
 
 def test_diffusion_folders_carry_the_present_code():
-    for name in FACES:
+    for name in FACES + FOOD:
         for file in ("unet.py", "red.py"):
             shipped = ROOT / "checkpoints" / name / "unet" / file
             assert shipped.read_text() == (ROOT / "redistill" / file).read_text()
