@@ -34,6 +34,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 JOB_FILE = "job.json"
 LOG_FILE = "log.txt"
 MAX_WAITING = 20
+SECONDS_TO_QUEUE = 5.0  # at most, for a new process to stand in line; it needs a twentieth of one
 MOST_RECORDS = 20_000  # of a run's steps: more than any chart shows, few enough to go through every second
 WAITING = ("queued", "starting")
 ALIVE = (*WAITING, "running", "stopping")
@@ -256,6 +257,9 @@ def _launch(path: Path, config: Mapping[str, Any], lock: int) -> None:
             pass_fds=[lock],
         )
     _children.append(child)
+    deadline = time.monotonic() + SECONDS_TO_QUEUE
+    while _process(path)[1].get("phase") == "launched" and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)  # until it stands in line: the next run would overtake it otherwise
 
 
 def _end(path: Path) -> None:

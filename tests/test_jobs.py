@@ -287,14 +287,12 @@ def test_too_many_waiting_runs_are_refused(runs, monkeypatch):
 
 def test_as_many_runs_go_on_the_cpu_as_there_are_slots(runs, monkeypatch):
     monkeypatch.setenv("REDISTILL_CPU_RUNS", "2")
-    names = []
-    for title in ("one", "two", "three"):  # each in turn: processes that begin together may overtake each other
-        names.append(jobs.start(settings(steps=100_000), title).name)
-        wait(names[-1], "queued" if title == "three" else "running")
+    names = [jobs.start(settings(steps=100_000), title).name for title in ("one", "two", "three")]
 
     def states():
         return [jobs.read_run(name).state for name in names]
 
+    wait(names[2], "queued", seconds=30)
     assert "queued" not in states()[:2]
     jobs.stop(names[0])
     wait(names[2], "running", seconds=60)
