@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -36,7 +37,11 @@ SHOW_START = f"""said => {{
     document.querySelector('#refusal').scrollIntoView({{block: 'nearest', behavior: 'smooth'}}));
 }}"""
 FORM = 1 + len(run_form.FIELDS)  # values of a run: the student, then its settings
-PRESET_LISTS = ("presets", "drawing", "paper")  # elem_ids of the lists, the first one always open
+FOLDED_LISTS = {  # of presets, below the list that is always open; by elem_id: title of the fold, label inside
+    "drawing": ("Diffusion networks", "Networks that draw"),
+    "paper": ("Settings of the paper", "Data that has to be downloaded"),
+}
+PRESET_LISTS = ("presets", *FOLDED_LISTS)  # their elem_ids
 HEAD = 3 + len(PRESET_LISTS)  # what `_filled` returns before the form: about, card, refusal and the lists
 FILLED = HEAD + FORM + len(student_form.FIELDS)  # what `_filled` returns
 
@@ -60,11 +65,10 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     with gr.Row(elem_classes="columns"):
         with gr.Column(min_width=300, elem_classes="controls"):
             with gr.Column(elem_classes="card"):
-                presets = [_preset_choice("Start from", "presets", FIRST_PRESET)]
-                with gr.Accordion("Diffusion networks", open=False, elem_classes="fold"):
-                    presets.append(_preset_choice("Networks that draw", "drawing"))
-                with gr.Accordion("Settings of the paper", open=False, elem_classes="fold"):
-                    presets.append(_preset_choice("Data that has to be downloaded", "paper"))
+                presets = [_preset_choice("Start from", PRESET_LISTS[0], FIRST_PRESET)]
+                for listed, (title, label) in FOLDED_LISTS.items():
+                    with gr.Accordion(title, open=False, elem_classes="fold"):
+                        presets.append(_preset_choice(label, listed))
                 about = gr.HTML(_about(FIRST_PRESET))
             with gr.Column(elem_classes="card"):
                 card = gr.HTML(student_form.card(config.student), elem_id="student")
@@ -93,7 +97,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     shown = [about, card, refusal, *presets, *form, *parts.values()]
     for clicked in presets:  # at once: what is marked is what was clicked last
         others = [each for each in presets if each is not clicked]
-        clicked.input(None, None, others, js="() => [null, null]", **QUIET)
+        clicked.input(None, None, others, js=f"() => {json.dumps([None] * len(others))}", **QUIET)
     chosen = [each.input for each in presets]
     gr.on(chosen, take_preset, presets, shown, trigger_mode="always_last", **QUIET)
     start.click(None, None, refusal, js=STARTING, **QUIET)  # before the answer, which may take a while
@@ -115,16 +119,16 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     return DistillTab(shown=shown, student=student, kept=kept, change=change, refusal=refusal, panel=panel)
 
 
-def _preset_choice(label: str, kind: str, value: str | None = None) -> gr.Radio:
-    offered = [(preset.title, name) for name, preset in PRESETS.items() if _list_of(preset) == kind]
-    return gr.Radio(offered, value=value, label=label, elem_classes="list", elem_id=kind)
+def _preset_choice(label: str, listed: str, value: str | None = None) -> gr.Radio:
+    offered = [(preset.title, name) for name, preset in PRESETS.items() if _list_of(preset) == listed]
+    return gr.Radio(offered, value=value, label=label, elem_classes="list", elem_id=listed)
 
 
 def _list_of(preset: Preset) -> str:
     """Which of PRESET_LISTS shows a preset."""
     if preset.is_paper:
         return "paper"
-    return "drawing" if preset.config.student.task == "diffusion" else "presets"
+    return "drawing" if preset.config.student.task == "diffusion" else PRESET_LISTS[0]
 
 
 def _connect_student(

@@ -98,18 +98,21 @@ def offer(teacher: Any, students: Any) -> list[Any]:
     others = [choice for choice in found if choice.is_student]
     teacher = teacher if teacher in [choice.value for choice in teachers] else next((c.value for c in teachers), None)
     names = [choice.value for choice in others]
-    kept = [value for value in students if value in names] if isinstance(students, list) else []
+    chosen = _still_there(students, names) or _own_students(found, teacher)[:1]
     return [
         gr.Radio([(c.title, c.value) for c in teachers], value=teacher),
-        gr.CheckboxGroup([(c.title, c.value) for c in others], value=kept or _own_students(found, teacher)[:1]),
+        gr.CheckboxGroup([(c.title, c.value) for c in others], value=chosen),
     ]
 
 
 def follow(teacher: Any, students: Any) -> list[str]:
     """The students beside another teacher: those chosen that learnt from the same pictures, or else the first such."""
     own = _own_students(choices.checkpoints(choices.is_diffusion), teacher)
-    kept = [value for value in students if value in own] if isinstance(students, list) else []
-    return kept or own[:1]
+    return _still_there(students, own) or own[:1]
+
+
+def _still_there(chosen: Any, names: Sequence[str]) -> list[str]:
+    return [value for value in chosen if value in names] if isinstance(chosen, list) else []
 
 
 def _own_students(found: Sequence[choices.Choice], teacher: Any) -> list[str]:

@@ -37,6 +37,8 @@ from redistill.red import REDConfig
 from redistill.run import write_text
 from redistill.student import build_student
 
+from .spread import mean_and_spread
+
 
 @dataclass(frozen=True)
 class Method:
@@ -181,14 +183,14 @@ def _row(stem: str | None, method: str, trained: list[checkpoint.Metadata]) -> d
     """Mean and spread (half the range, 0 for one seed) of the test accuracy, with memory, size and the median time."""
     first = trained[0]
     side = first.student.image_size
-    accuracies = [metadata.metrics["test_accuracy"] for metadata in trained]
+    accuracy, spread = mean_and_spread([metadata.metrics["test_accuracy"] for metadata in trained])
     return {
         "strides": stem,
         "method": method,
         "title": "teacher" if stem is None else f"student at stride {stem}, {METHODS[method].title}",
         "seeds": [metadata.training["seed"] for metadata in trained],
-        "accuracy": statistics.mean(accuracies),
-        "spread": (max(accuracies) - min(accuracies)) / 2,
+        "accuracy": accuracy,
+        "spread": spread,
         "peak_bytes": capture(build_student(first.student), (1, 3, side, side)).profile().peak_bytes,
         "parameters": first.metrics["parameters"],
         "seconds": statistics.median(metadata.metrics["seconds"] for metadata in trained),

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +30,8 @@ from redistill.devices import describe_device
 from redistill.memory import capture
 from redistill.presets import FACES_TEACHER
 from redistill.quality import FEATURES, FIGURES, Quality, judge, judge_checkpoint, load_features, reference_pictures
+
+from .spread import mean_and_spread
 
 QUICK = {"pictures": 24, "steps": 3}
 
@@ -124,19 +125,16 @@ def over_seeds(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for name in (*FIGURES, "test_prediction_loss"):
             values = [row[name] for row in group if row[name] is not None]
             if len(values) == len(group):
-                mean[name] = statistics.mean(values), (max(values) - min(values)) / 2
+                mean[name] = mean_and_spread(values)
         means.append(mean)
     return means
 
 
 def _table_of_means(means: Sequence[Mapping[str, Any]]) -> str:
-    figures = {**{name: 2 for name in FIGURES}, "kid": 4, "test_prediction_loss": 4}
+    figures = (*FIGURES, "test_prediction_loss")
     lines = [f"| trained as | seeds | {' | '.join(figures)} |", "| --- " * (2 + len(figures)) + "|"]
     for mean in means:
-        cells = [
-            "{:.{digits}f} ± {:.{digits}f}".format(*mean[name], digits=digits) if name in mean else ""
-            for name, digits in figures.items()
-        ]
+        cells = [_figure(name, *mean[name]) if name in mean else "" for name in figures]
         lines.append(f"| {mean['name']} | {', '.join(map(str, mean['seeds']))} | {' | '.join(cells)} |")
     return "\n".join(["", *lines])
 
@@ -144,16 +142,15 @@ def _table_of_means(means: Sequence[Mapping[str, Any]]) -> str:
 def _table(rows: list[dict[str, Any]]) -> str:
     lines = ["| pictures of | KID | FID | precision | recall | peak activations |", "| --- " * 6 + "|"]
     for row in rows:
-        cells = [_with_margin(row, name) for name in FIGURES]
+        cells = [_figure(name, row[name], row["margins"].get(name)) for name in FIGURES]
         memory = f"{row['peak_bytes'] / 2**20:.3f} MiB" if "peak_bytes" in row else ""
         lines.append(f"| {row['name']} | {' | '.join(cells)} | {memory} |")
     return "\n".join(lines)
 
 
-def _with_margin(row: Mapping[str, Any], name: str) -> str:
-    digits = 4 if name == "kid" else 2
-    margin = row["margins"].get(name)
-    return f"{row[name]:.{digits}f}" + ("" if margin is None else f" ± {margin:.{digits}f}")
+def _figure(name: str, value: float, margin: float | None) -> str:
+    digits = 4 if name in ("kid", "test_prediction_loss") else 2
+    return f"{value:.{digits}f}" + ("" if margin is None else f" ± {margin:.{digits}f}")
 
 
 if __name__ == "__main__":

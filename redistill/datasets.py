@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,6 @@ class Split:
         return Split(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
 
-EMBEDDED = ("emoji-clutter", *EMOJI_TABLES, "emoji-identity")
 PREFIXES = ("folder:", "upload:", "hub:")
 
 
@@ -96,9 +96,7 @@ def load_split(
     _check_size(name, size, spec.image_sizes if spec else IMAGE_SIZES)
     if name in EMBEDDED:
         count = spec.split_sizes[split] if limit is None else min(limit, spec.split_sizes[split])
-        if name in EMOJI_TABLES:
-            return _load_drawings(name, split, size, count)
-        return (_load_clutter if name == "emoji-clutter" else _load_identity)(split, size, count)
+        return _LOADERS[name](split, size, count)
     listing = _open(name).split(split, split_seed)
     images = decoded(listing, size, limit)
     return Split(images, torch.from_numpy(listing.labels[: len(images)]))
@@ -212,6 +210,14 @@ def _load_identity(split: str, size: int, count: int) -> Split:
         rounds += [clean, _spoil(others, generator)]
     images = torch.cat(rounds)
     return Split(images[:count], (torch.arange(len(images)) % (2 * len(faces)))[:count])
+
+
+_LOADERS = {
+    "emoji-clutter": _load_clutter,
+    **{name: partial(_load_drawings, name) for name in EMOJI_TABLES},
+    "emoji-identity": _load_identity,
+}
+EMBEDDED = tuple(_LOADERS)  # the sets that are drawn here and need no files
 
 
 def _spoil(images: Tensor, generator: torch.Generator) -> Tensor:
