@@ -5,9 +5,9 @@
 Both steps distil the same student with the same RED loss (and KD for the narrow ResNet), AdamW and gradient clipping,
 in fp32. The plain one is what the losses' formulas suggest: a DataLoader whose images pass PIL transforms one by one,
 the whole teacher under no_grad in evaluation mode, feature maps kept whole until the loss, contiguous layout. Its
-images are decoded beforehand, as ours are. The two take turns for a few steps each; a row gives medians over the turns.
-On CUDA rates are images per second of wall time, the DataLoader has four workers, and turns are long, or it would live
-on the batches that these have made during ours. `--quick` takes one turn of half the length.
+images are decoded beforehand, as ours are. The two take turns of one step, which a busy machine disturbs alike; a row
+gives medians over the turns. On CUDA rates are images per second of wall time, the DataLoader has four workers, and
+turns are long, or it would live on the batches that these have made during ours. `--quick` takes one turn.
 """
 
 from __future__ import annotations
@@ -33,22 +33,23 @@ from redistill.devices import describe_device
 from redistill.measure import training_peak
 from redistill.presets import CLUTTER_STRIDES, FACES_STRIDES, FROM_TEACHER, MOBILENET_STRIDES
 from redistill.student import StudentConfig, build_reference
+from redistill.teachers import load_teacher
 from redistill.training import held_tensors, prepare, train_step
 
 from .plain_step import PlainStep
 
 CLASSES, IMAGES_A_CLASS = 10, 24
 CPU_WORKERS, CUDA_WORKERS = 0, 4
-CUDA_STEPS = 200  # of a turn; 4 workers have 8 batches ready when it begins
+TURNS, CUDA_TURNS = 25, 7
+CUDA_STEPS, QUICK_CUDA_STEPS = 200, 100  # of a turn; 4 workers have 8 batches ready when it begins
 
 
 @dataclass(frozen=True)
 class Case:
-    """A student and the run that trains it; `steps` is how many of them a turn takes on the CPU."""
+    """A student and the run that trains it."""
 
     name: str
     config: DistillConfig
-    steps: int
     aim: float | None = None  # what the README promises of the ratio
 
 
@@ -77,9 +78,9 @@ def cases(folder: Path, device: str) -> list[Case]:
     ]
     emoji = DistillConfig(student=clutter, dataset="emoji-clutter", train_limit=256, **FROM_TEACHER, **common)
     return [
-        Case("mobilenet_v2", distilled[0], steps=4, aim=1.3),
-        Case("ddpm_unet", distilled[1], steps=1, aim=1.2),
-        Case("narrow_resnet", emoji, steps=2),
+        Case("mobilenet_v2", distilled[0], aim=1.3),
+        Case("ddpm_unet", distilled[1], aim=1.2),
+        Case("narrow_resnet", emoji),
     ]
 
 
@@ -101,17 +102,19 @@ def _fresh_teacher(student: StudentConfig, folder: Path) -> Path:
     return checkpoint.save(build_reference(student), metadata, folder)
 
 
-def turn_steps(case: Case, device: torch.device, quick: bool) -> int:
-    """How many steps a turn takes."""
-    steps = CUDA_STEPS if device.type == "cuda" else case.steps
-    return max(1, steps // 2) if quick else steps
+def turns_of(device: torch.device, quick: bool) -> tuple[int, int]:
+    """How many turns there are, and how many steps each takes."""
+    if device.type == "cuda":
+        return (1, QUICK_CUDA_STEPS) if quick else (CUDA_TURNS, CUDA_STEPS)
+    return 1 if quick else TURNS, 1
 
 
 def compare(case: Case, quick: bool) -> dict[str, Any]:
     """Rates and peaks of both steps."""
     task, problem, state = prepare(case.config)
     device = problem.device
-    plain = PlainStep(case.config, problem, CUDA_WORKERS if device.type == "cuda" else CPU_WORKERS)
+    teacher = load_teacher(case.config.teacher_checkpoint).to(device).requires_grad_(False)
+    plain = PlainStep(case.config, problem, teacher, CUDA_WORKERS if device.type == "cuda" else CPU_WORKERS)
 
     def ours() -> object:
         return train_step(case.config, task, problem, state)
@@ -124,7 +127,7 @@ def compare(case: Case, quick: bool) -> dict[str, Any]:
     }
     held = [tensor for tensor in held_tensors(problem, state) if tensor.data_ptr() not in data]
     peaks = [training_peak(step, tensors, device)[1] for step, tensors in ((ours, held), (plain, plain.held_tensors()))]
-    steps, turns = turn_steps(case, device, quick), 1 if quick else 7
+    turns, steps = turns_of(device, quick)
     images = steps * case.config.batch_size
     rates = [[images / _seconds(step, steps, device) for step in (ours, plain)] for _ in range(turns)]
     return {

@@ -39,11 +39,11 @@ class Pictures(Dataset):
 
 
 class PlainStep:
-    """Called, it takes one step on copies of the networks of `problem`; returns the loss's parts."""
+    """Called, it takes one step on copies of the student of `problem` and of `teacher`; returns the loss's parts."""
 
-    def __init__(self, config: DistillConfig, problem: Any, workers: int) -> None:
+    def __init__(self, config: DistillConfig, problem: Any, teacher: nn.Module, workers: int) -> None:
         self.config, self.device = config, problem.device
-        student, teacher = copy.deepcopy((problem.model, problem.teacher))
+        student, teacher = copy.deepcopy((problem.model, teacher))
         self.student = student.to(memory_format=torch.contiguous_format).train()
         self.teacher = teacher.to(memory_format=torch.contiguous_format).eval()
         pairs = aligned_features(config.student, student, teacher)

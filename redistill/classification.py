@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from .config import check_data
 from .datasets import Split, augment, find_dataset, load_split, normalize
 from .evaluate import accuracy
+from .folding import fold_batch_norms
 from .losses import dkd_loss, kd_loss
 from .mixing import mix
 from .objective import Objective, build_objective, forward_both
@@ -34,7 +35,7 @@ class Problem:
 
     config: DistillConfig
     model: nn.Module
-    teacher: nn.Module | None
+    teacher: nn.Module | None  # its batch norms folded
     objective: Objective
     train: Split
     validation: Split
@@ -55,6 +56,8 @@ def prepare(
     spec = find_dataset(config.dataset, config.split_seed)
     check_data(config.student, spec)
     objective = build_objective(config, model, teacher, (torch.zeros(2, 3, size, size, device=device),), processes)
+    if teacher is not None:  # saves a third of its pass
+        teacher = fold_batch_norms(teacher, objective.teacher_layers)
     for network in filter(None, (model, teacher, objective.adapters)):
         network.to(memory_format=torch.channels_last)  # nearly halves the CPU time of a step of the narrow ResNet
     train = load_split(config.dataset, "train", size, config.train_limit, config.split_seed)

@@ -33,12 +33,9 @@ def describe_device(device: torch.device) -> str:
     return f"{threads} thread{'s' if threads > 1 else ''} of {_processor()}"
 
 
-def prefers_speed(model: nn.Module, device: torch.device) -> bool:
-    """Whether training takes what is faster and rounds otherwise: the fused optimizer, U-Nets in channels_last.
-
-    On a GPU, and for large networks on the CPU, where they save 60 and 10 %.
-    """
-    return device.type == "cuda" or sum(parameter.numel() for parameter in model.parameters()) > LARGE
+def prefers_channels_last(unet: nn.Module, device: torch.device) -> bool:
+    """Whether a U-Net trains faster in channels_last: on a GPU, and a large one on the CPU, by 10 %."""
+    return device.type == "cuda" or sum(parameter.numel() for parameter in unet.parameters()) > LARGE
 
 
 def available_memory(device: torch.device) -> int | None:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from . import checkpoint
 from .config import check_data
 from .datasets import Split, augment, find_dataset, load_split, normalize, shrink
-from .devices import exact, prefers_speed
+from .devices import exact, prefers_channels_last
 from .hub_pipelines import find_ddpm
 from .objective import Objective, build_objective, forward_both
 from .parallel import ALONE, Processes
@@ -88,7 +88,7 @@ def prepare(
     example = (torch.zeros(2, 3, size, size, device=device), torch.zeros(2, dtype=torch.long, device=device))
     objective = build_objective(config, model, teacher, example, processes)
     for network in filter(None, (model, teacher, objective.adapters)):
-        if prefers_speed(network, device):
+        if prefers_channels_last(network, device):
             network.to(memory_format=torch.channels_last)
     scheduler = teaching_schedule(config)
     kind = spec.augmentation("generation")

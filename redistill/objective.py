@@ -39,6 +39,11 @@ class Objective:
     comparisons: Sequence[Comparison] = ()
     adapters: nn.ModuleList = field(default_factory=nn.ModuleList)
 
+    @property
+    def teacher_layers(self) -> set[str]:
+        """Paths of the teacher's modules whose maps are compared."""
+        return {path for comparison in self.comparisons for (path, _), _ in comparison.teacher}
+
 
 def build_objective(
     config: DistillConfig,

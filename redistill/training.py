@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from . import checkpoint, classification, devices, diffusion
 from .config import DistillConfig, check_teacher
 from .datasets import drawn_from
-from .devices import check_device, prefers_speed
+from .devices import check_device
 from .measure import training_peak
 from .parallel import ALONE, Processes
 from .student import build_student
@@ -187,10 +187,7 @@ def start(config: DistillConfig, problem: Any) -> TrainingState:
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else model
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     parameters += adapters.parameters()
-    settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    # The fused step rounds otherwise; small classifiers on the CPU keep the numbers of runs made before, bit by bit.
-    if config.student.task == "diffusion" or prefers_speed(model, problem.device):
-        settings["fused"] = True
+    settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "fused": True}
     if config.optimizer == "sgd":
         optimizer = torch.optim.SGD(parameters, momentum=0.9, **settings)
     else:

@@ -10,7 +10,7 @@ from test_unet import TINY
 from torch import nn
 
 from benchmarks import sampling
-from benchmarks.distill import cases, turn_steps
+from benchmarks.distill import cases, turns_of
 from benchmarks.distill import summary as distill_summary
 from benchmarks.exactness import Count
 from benchmarks.maps import nearness
@@ -31,6 +31,7 @@ from redistill.objective import aligned_features
 from redistill.presets import CLUTTER_TEACHER, FROM_TEACHER
 from redistill.red import REDConfig, red_modules
 from redistill.student import StudentConfig
+from redistill.teachers import load_teacher
 from redistill.training import prepare
 from redistill.unet import UNet
 
@@ -116,7 +117,8 @@ def test_the_plain_distillation_step_has_the_losses_of_ours(tmp_path, monkeypatc
     student = StudentConfig("narrow_resnet", 32, 50, strides={"conv1": 4, "maxpool": 1, "layer4.0": 1}, red=red)
     config = DistillConfig(student, "emoji-clutter", train_limit=16, batch_size=8, **FROM_TEACHER)
     task, problem, _ = prepare(config)
-    plain = PlainStep(config, problem, workers=0)
+    plain = PlainStep(config, problem, load_teacher(CLUTTER_TEACHER), workers=0)
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in plain.teacher.modules())  # it runs them
     assert plain.student.layer1[0].conv1.weight.is_contiguous() and plain.teacher.layer1[0].conv1.weight.is_contiguous()
     problem.model.train()
     before = {name: value.clone() for name, value in plain.student.state_dict().items()}
@@ -183,9 +185,9 @@ def test_cases_of_the_step_benchmark_can_be_trained(tmp_path):
     for case in found:
         check_teacher(case.config)
     cpu, cuda = torch.device("cpu"), torch.device("cuda:1")
-    assert [turn_steps(case, cpu, quick) for case in found for quick in (False, True)] == [4, 2, 1, 1, 2, 1]
-    assert {turn_steps(case, cuda, quick=False) for case in found} == {200}
-    assert 8 < turn_steps(found[0], cuda, quick=True) < 200
+    assert turns_of(cpu, quick=False) == (25, 1) and turns_of(cpu, quick=True) == (1, 1)
+    turns, steps = turns_of(cuda, quick=True)
+    assert turns == 1 and 8 < steps < turns_of(cuda, quick=False)[1] == 200  # workers have 8 batches ready
 
 
 def test_means_over_seeds_are_of_networks_that_differ_in_nothing_else():

@@ -9,7 +9,7 @@ from torch import nn
 from redistill import devices, diffusion
 from redistill.config import DistillConfig
 from redistill.datasets import Split
-from redistill.devices import available_memory, prefers_speed
+from redistill.devices import available_memory, prefers_channels_last
 from redistill.evaluate import accuracy
 from redistill.quality import FeatureNetwork
 from redistill.sampling import sample
@@ -60,7 +60,7 @@ def test_figures_and_pictures_are_made_in_fp32_on_gpus_too():
     assert seen[-1] == before
 
 
-def test_only_large_networks_and_gpus_take_what_rounds_otherwise():
+def test_only_large_unets_and_those_on_gpus_train_in_channels_last():
     small, large = nn.Linear(1000, 100, device="meta"), nn.Linear(3000, 2000, device="meta")
-    assert [prefers_speed(model, CPU) for model in (small, large)] == [False, True]
-    assert prefers_speed(small, torch.device("cuda"))
+    assert [prefers_channels_last(model, CPU) for model in (small, large)] == [False, True]
+    assert prefers_channels_last(small, torch.device("cuda"))
