@@ -26,6 +26,7 @@ MOBILENET_STRIDES: Mapping[str, int] = {"features.0.0": 4, "features.7.conv.1.0"
 # KD at temperature 4 is 16 times its KL divergence; at weight 1 it drowns the other losses.
 FROM_TEACHER = {"teacher_checkpoint": CLUTTER_TEACHER, "init": "teacher", "red_weight": 1.0, "kd_weight": 0.2}
 FROM_FACES = {"teacher_checkpoint": FACES_TEACHER, "init": "teacher", "steps": 2000}
+FROM_FOOD = FROM_FACES | {"teacher_checkpoint": FOOD_TEACHER, "dataset": "emoji-food"}
 
 
 @dataclass(frozen=True)
@@ -152,14 +153,7 @@ _PRESETS = (
         "Diffusion student of the food",
         "Fruit, dishes, sweets and drinks in place of smileys, in a quarter of the teacher's activation memory; learns "
         "from its teacher's maps and output.",
-        _drawing(
-            FACES_STRIDES,
-            REDConfig(),
-            **FROM_FACES | {"teacher_checkpoint": FOOD_TEACHER},
-            dataset="emoji-food",
-            red_weight=1.0,
-            kd_weight=1.0,
-        ),
+        _drawing(FACES_STRIDES, REDConfig(), **FROM_FOOD, red_weight=1.0, kd_weight=1.0),
     ),
     Preset(
         "faces-features",

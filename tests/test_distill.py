@@ -24,7 +24,7 @@ from redistill.feature_losses import FEATURE_LOSSES
 from redistill.red import REDConfig, red_modules
 from redistill.run import read_json, read_metrics
 from redistill.student import StudentConfig, build_reference, build_student
-from redistill.training import learning_rate, update_average
+from redistill.training import learning_rate, prepare, train_step, update_average
 
 ROOT = Path(__file__).resolve().parent.parent
 STRIDES = {"conv1": 4, "maxpool": 1, "layer4.0": 1}
@@ -206,6 +206,23 @@ def test_a_run_from_before_a_setting_existed_goes_on(tmp_path):
     with pytest.raises(ValueError, match="another 'kd'"):
         next(distill(replace(config, kd="dkd"), tmp_path))
     assert next(distill(config, tmp_path))["step"] == 2
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_the_fused_optimizer_steps_are_those_of_the_plain_one(teacher, optimizer):
+    """On the CPU the fused kernels read memory as it lies: wrong where a gradient's strides are not its parameter's."""
+    config = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), optimizer=optimizer)
+    trained = []
+    for fused in (True, False):
+        task, problem, state = prepare(config)
+        for group in state.optimizer.param_groups:
+            assert group["fused"]
+            group["fused"] = fused
+        assert not state.model.layer1[0].conv1.weight.is_contiguous()  # channels_last
+        for _ in range(2):
+            train_step(config, task, problem, state)
+        trained.append(torch.cat([parameter.flatten() for parameter in state.model.parameters()]))
+    assert torch.allclose(*trained, rtol=1e-3, atol=1e-4)
 
 
 def test_students_may_start_from_the_teacher(tmp_path, teacher):
