@@ -112,6 +112,7 @@ def _add_setting_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--teacher", dest="student_teacher", help="network of the teacher, such as resnet18")
     group.add_argument("--architecture", dest="student_architecture", help="the student's network, if another")
     group.add_argument("--strides", dest="student_strides", help="such as conv1=4,maxpool=1,layer4.0=1")
+    group.add_argument("--teacher-strides", dest="student_teacher_strides", help="the teacher's, where not its own")
     group.add_argument("--image-size", dest="student_image_size", type=int, help="pixels a side")
     group.add_argument("--alignment", dest="student_alignment", help="asynchronous or stage-wise")
     group = command.add_argument_group("RED blocks of the student")
@@ -201,9 +202,8 @@ def _run_config(options: argparse.Namespace):
     values |= {name: value for name, value in settings.items() if value is not None}
     student = dict(values.get("student") or {})
     given = {name[8:]: value for name, value in vars(options).items() if name.startswith("student_")}
-    student |= {name: value for name, value in given.items() if value is not None and name != "strides"}
-    if options.student_strides is not None:
-        student["strides"] = parse_strides(options.student_strides)
+    given |= {name: parse_strides(text) for name, text in given.items() if text is not None and "strides" in name}
+    student |= {name: value for name, value in given.items() if value is not None}
     red = {name[4:]: value for name, value in vars(options).items() if name.startswith("red_") and value is not None}
     if options.no_red and red:
         raise ValueError(f"--no-red leaves no RED block whose {next(iter(red))} could be set; drop one of the two.")

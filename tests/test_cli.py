@@ -49,6 +49,9 @@ def test_every_ablation_is_an_option():
     student = config.student
     assert student.red == REDConfig(gate=False, residual_kernel=5, points="outputs")
     assert (student.alignment, student.teacher, student.architecture) == ("stage-wise", "resnet18", "mobilenet_v2")
+    options = ["distill", "--teacher", "mobilenet_v2", "--strides", "features.0.0=4", "--teacher-strides"]
+    student = _run_config(_parser().parse_args([*options, "features.0.0=1"])).student
+    assert (student.strides, student.teacher_strides) == ({"features.0.0": 4}, {"features.0.0": 1})
     # A preset without RED blocks gets them with the first setting of theirs.
     assert _run_config(_parser().parse_args(["distill", "--preset", "undistilled"])).student.red is None
     words = ["distill", "--preset", "undistilled", "--red-gate"]
