@@ -27,8 +27,11 @@ from .watch_view import seconds_left
 
 # The settings that an estimate is of are noted on the page when it is asked for, and compared with at every change: so
 # the answer to an earlier question is told too, and one whose settings are there again is not.
+# The answer will stand below the button, which may be the last thing in view: the page makes room for it at the click.
 NOTE_SETTINGS = """(...values) => {
-  document.querySelector('#estimated').dataset.of = JSON.stringify(values);
+  const estimated = document.querySelector('#estimated');
+  estimated.dataset.of = JSON.stringify(values);
+  estimated.scrollIntoView({block: 'nearest', behavior: 'smooth'});
   return '';
 }"""
 TELL_OTHERS = """(...values) => {

@@ -101,7 +101,10 @@ _POINTS = 400  # a curve's most points; neighbours are averaged beyond that
 
 
 def loss_figure(records: Sequence[Mapping[str, Any]], steps: int) -> dict[str, Any]:
-    """Every loss term against the step, from a run's records of kind "step"."""
+    """Every loss term against the step, from a run's records of kind "step".
+
+    The axis is logarithmic where all of them are above 0: KD is often a hundred times RED, which would be a flat line.
+    """
     rows = [record for record in records if record.get("kind") == "step"]
     data = []
     for name, title in LOSS_NAMES.items():
@@ -109,7 +112,9 @@ def loss_figure(records: Sequence[Mapping[str, Any]], steps: int) -> dict[str, A
         if pairs:
             x, y = thin(pairs)
             data.append(_line(title, x, y, _LOSS_COLOURS[name], "%{y:.4g}"))
-    return {"data": data, "layout": _curves_layout(steps, {"rangemode": "tozero"})}
+    above = bool(data) and min(min(trace["y"]) for trace in data) > 0
+    axis = {"type": "log", "minorloglabels": "complete"} if above else {"rangemode": "tozero"}  # 0.2, not a small 2
+    return {"data": data, "layout": _curves_layout(steps, axis)}
 
 
 def step_figure(records: Sequence[Mapping[str, Any]], steps: int, name: str) -> dict[str, Any]:

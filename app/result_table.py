@@ -10,7 +10,7 @@ from . import plots
 from .results import Result, pareto_front
 from .shown import ShownHTML
 from .tables import TABLE_TOOLS
-from .wording import LABELS, setting_rows
+from .wording import LABELS, row_label, setting_rows
 
 MEANS = "Figures of several seeds are means, training times medians."
 _TABLE = """
@@ -175,7 +175,7 @@ def _score(result: Result) -> str:
 def _csv(results: Sequence[Result]) -> list[list[Any]]:
     """A head and a line for each result: its figures, then its settings as they are called on the page."""
     figures = list(dict.fromkeys(name for result in results for name in result.figures if name != "kind"))
-    settings = [setting_rows(result.config.to_dict()) | seed_row(result) for result in results]
+    settings = [_csv_settings(result) for result in results]
     labels = list(settings[0]) if settings else []
     head = ["network", "origin", "state", "peak_bytes", "score", "tested", "spread", "seeds", *figures, *labels]
     lines = [head]
@@ -184,3 +184,11 @@ def _csv(results: Sequence[Result]) -> list[list[Any]]:
         own += [result.spread, " ".join(map(str, result.seeds))]
         lines.append([*own, *(result.figures.get(name) for name in figures), *(rows[label] for label in labels)])
     return [["" if cell is None else cell for cell in line] for line in lines]
+
+
+def _csv_settings(result: Result) -> dict[str, Any]:
+    """`setting_rows` with numbers as they are: a program would take "1,320" for a text."""
+    config = result.config.to_dict()
+    rows = setting_rows(config)
+    numbers = {row_label(name): value for name, value in config.items() if type(value) in (int, float)}
+    return rows | numbers | seed_row(result)

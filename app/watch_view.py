@@ -52,8 +52,9 @@ def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
         parts.append(notice("", "Its process ended without a word, as when the machine restarts.", kind="hint"))
     unreadable = jobs.unreadable_lines(run)
     if unreadable:
-        lines = f"{unreadable} line{'s' if unreadable > 1 else ''} of its metrics"
-        parts.append(notice("", f"{lines} could not be read and stand in no curve.", kind="hint"))
+        lines, stand = ("lines", "stand") if unreadable > 1 else ("line", "stands")
+        words = f"{unreadable} {lines} of its metrics could not be read and {stand} in no curve."
+        parts.append(notice("", words, kind="hint"))
     parts += [notice("", sign, kind="hint") for sign in failure_signs(run, records)]
     final = next((row for row in reversed(records) if row.get("kind") == "final"), None)
     return "".join(parts) + (_result(final, teacher) if final else "")

@@ -70,6 +70,7 @@ STUDENT_LABELS = {
     "red": "RED blocks",
     "alignment": "Learns from the teacher’s layer",
 }
+_IN_ROWS = {"feature_weight": "Weight of “Also learn from”", "gamma": "Rate is then multiplied by"}
 # What a sentence calls those that the page names beside another field, or with a unit.
 _IN_SENTENCES = {
     "feature_weight": "The weight of “Also learn from”",
@@ -197,12 +198,17 @@ def _losses(config: DistillConfig) -> str:
     return f"Learns with the weights {', '.join(parts)}" if len(parts) > 1 else "Learns from the pictures alone"
 
 
+def row_label(name: str) -> str:
+    """What a table calls a setting of a run, where it does not stand beside the other ones of the page."""
+    return _IN_ROWS.get(name, LABELS.get(name, name))
+
+
 def setting_rows(config: Mapping[str, Any]) -> dict[str, str]:
     """Every setting of a run (`DistillConfig.to_dict()`, of any version) as label → text."""
     student = config.get("student")
     student = student if isinstance(student, Mapping) else {}
     rows = {label: _student_text(name, student.get(name), student) for name, label in STUDENT_LABELS.items()}
-    rows |= {label: _text(name, config.get(name)) for name, label in LABELS.items()}
+    rows |= {row_label(name): _text(name, config.get(name)) for name in LABELS}
     unknown = sorted(set(config) - {*LABELS, "student"})
     return rows | {name: _text(name, config[name]) for name in unknown}
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import json
 import os
+import re
 import signal
 import sys
 import typing
@@ -99,27 +101,46 @@ def _add_setting_options(command: argparse.ArgumentParser) -> None:
     from .config import DistillConfig
     from .red import REDConfig
 
-    hints = typing.get_type_hints(DistillConfig)
+    hints, told = typing.get_type_hints(DistillConfig), _comments(DistillConfig)
     group = command.add_argument_group("settings (default: the preset's)")
     for item in dataclasses.fields(DistillConfig):
         if item.name not in _NO_OPTION:
             # "int | None" is an int on the command line, "tuple[int, ...]" a list with commas.
             hint = hints[item.name]
             kind = _numbers if typing.get_origin(hint) is tuple else next(iter(typing.get_args(hint)), hint)
-            how = {"action": argparse.BooleanOptionalAction} if hint is bool else {"type": kind}
-            group.add_argument(f"--{item.name.replace('_', '-')}", dest=f"set_{item.name}", default=None, **how)
+            _add_option(group, item.name, f"set_{item.name}", kind, told[item.name])
     group = command.add_argument_group("the student")
     group.add_argument("--teacher", dest="student_teacher", help="network of the teacher, such as resnet18")
     group.add_argument("--architecture", dest="student_architecture", help="the student's network, if another")
     group.add_argument("--strides", dest="student_strides", help="such as conv1=4,maxpool=1,layer4.0=1")
+    group.add_argument(
+        "--teacher-strides", dest="student_teacher_strides", help="the teacher's, where not its network's own"
+    )
     group.add_argument("--image-size", dest="student_image_size", type=int, help="pixels a side")
     group.add_argument("--alignment", dest="student_alignment", help="asynchronous or stage-wise")
     group = command.add_argument_group("RED blocks of the student")
     group.add_argument("--no-red", action="store_true", help="leave them out")
-    hints = typing.get_type_hints(REDConfig)
+    hints, told = typing.get_type_hints(REDConfig), _comments(REDConfig)
     for item in dataclasses.fields(REDConfig):
-        kind = {"action": argparse.BooleanOptionalAction} if hints[item.name] is bool else {"type": hints[item.name]}
-        group.add_argument(f"--red-{item.name.replace('_', '-')}", dest=f"red_{item.name}", default=None, **kind)
+        name = f"red_{item.name}"
+        _add_option(group, name, name, hints[item.name], told[item.name])
+
+
+def _add_option(group: Any, name: str, place: str, kind: Any, told: str) -> None:
+    how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "metavar": "VALUE"}
+    option = f"--{name.replace('_', '-')}"
+    group.add_argument(option, dest=place, default=None, help=told.replace("%", "%%") or None, **how)
+
+
+def _comments(settings: type) -> dict[str, str]:
+    """The comment of each field of a class of settings: behind it, or on the line before. "" for a field without."""
+    found, before = {}, ""
+    for line in inspect.getsource(settings).splitlines():
+        code, _, comment = line.strip().partition("# ")
+        if field := re.match(r"(\w+): ", code):
+            found.setdefault(field[1], comment or before)
+        before = "" if code else comment
+    return found
 
 
 def _numbers(text: str) -> list[int]:
@@ -201,9 +222,8 @@ def _run_config(options: argparse.Namespace):
     values |= {name: value for name, value in settings.items() if value is not None}
     student = dict(values.get("student") or {})
     given = {name[8:]: value for name, value in vars(options).items() if name.startswith("student_")}
-    student |= {name: value for name, value in given.items() if value is not None and name != "strides"}
-    if options.student_strides is not None:
-        student["strides"] = parse_strides(options.student_strides)
+    given |= {name: parse_strides(text) for name, text in given.items() if text is not None and "strides" in name}
+    student |= {name: value for name, value in given.items() if value is not None}
     red = {name[4:]: value for name, value in vars(options).items() if name.startswith("red_") and value is not None}
     if options.no_red and red:
         raise ValueError(f"--no-red leaves no RED block whose {next(iter(red))} could be set; drop one of the two.")

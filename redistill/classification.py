@@ -56,7 +56,7 @@ def prepare(
     spec = find_dataset(config.dataset, config.split_seed)
     check_data(config.student, spec)
     objective = build_objective(config, model, teacher, (torch.zeros(2, 3, size, size, device=device),), processes)
-    if teacher is not None:  # saves a third of its pass
+    if teacher is not None:  # saves up to a third of its pass: MobileNetV2's
         teacher = fold_batch_norms(teacher, objective.teacher_layers)
     for network in filter(None, (model, teacher, objective.adapters)):
         network.to(memory_format=torch.channels_last)  # nearly halves the CPU time of a step of the narrow ResNet

@@ -58,8 +58,8 @@ class DistillConfig:
     """
 
     student: StudentConfig  # what is trained
-    dataset: str  # of the table in dataset_table.py, or "folder:PATH", "upload:NAME", "hub:OWNER/NAME"
-    # Folder of the trained teacher, "torchvision:NAME" for ImageNet's weights, or "ddpm:" and a folder or Hub id.
+    dataset: str  # such as "emoji-clutter" (see dataset_table.py), "folder:PATH", "upload:NAME", "hub:OWNER/NAME"
+    # folder of the trained teacher, "torchvision:NAME" for ImageNet's weights, or "ddpm:" and a folder or Hub id
     teacher_checkpoint: str | None = None
     init: str = "scratch"  # start from fresh weights, from the "teacher"'s, or from torchvision's, "pretrained"
     task_weight: float = 1.0  # of the task loss: cross entropy, or the error of the predicted noise or velocity
@@ -70,15 +70,15 @@ class DistillConfig:
     temperature: float = 4.0  # of KD and DKD
     dkd_alpha: float = 1.0  # DKD's weight of the true class against all others
     dkd_beta: float = 8.0  # DKD's weight of the other classes among themselves
-    feature_loss: str | None = None  # one more loss between feature maps, of the table in feature_losses.py
+    feature_loss: str | None = None  # one more loss between feature maps: "fitnet", "at", "sp", "rkd", "vid" or "pkt"
     feature_weight: float | None = None  # of that loss; None: as published
-    prediction_type: str = "v_prediction"  # diffusion: what the network predicts
+    prediction_type: str = "v_prediction"  # diffusion: the network predicts "v_prediction", or "epsilon", the noise
     steps: int = 1320  # optimizer steps
     batch_size: int = 128  # images a step
-    optimizer: str = "adamw"  # or "sgd" with momentum 0.9
+    optimizer: str = "adamw"  # "adamw", or "sgd" with momentum 0.9
     learning_rate: float = 3e-3  # at its highest
-    weight_decay: float = 1e-2
-    schedule: str = "one-cycle"  # or "cosine", "step", "constant" (each after the warm-up)
+    weight_decay: float = 1e-2  # of the optimizer
+    schedule: str = "one-cycle"  # "one-cycle"; after a warm-up "cosine", "step" or "constant"
     milestones: tuple[int, ...] = ()  # "step": steps after which the learning rate falls
     gamma: float = 0.1  # "step": what it is multiplied by at each milestone
     warmup_steps: int = 0  # of linear warm-up; "one-cycle" warms up for a quarter of the steps
@@ -93,8 +93,8 @@ class DistillConfig:
     train_limit: int | None = None  # use only the first so many training images
     validate_every: int = 110  # steps between validations
     save_every: int = 110  # steps between resume points
-    seed: int = 0
-    device: str = "cpu"  # or "cuda", "cuda:1", ...
+    seed: int = 0  # of fresh weights, batches, augmentation and noise
+    device: str = "cpu"  # "cpu", "cuda", "cuda:1", ...
 
     def __post_init__(self) -> None:
         if isinstance(self.student, Mapping):

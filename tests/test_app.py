@@ -144,6 +144,15 @@ def test_losses_that_are_not_finite_leave_a_gap_and_no_invalid_json():
     assert [trace["y"] for trace in score["data"]] == [[0.25], [0.9, 0.9]]
 
 
+def test_a_small_loss_beside_a_large_one_is_told_apart():
+    records = [{"kind": "step", "step": 1, "loss": 20.0, "red_loss": 0.1, "kd_loss": 15.0}]
+    assert plots.loss_figure(records, 10)["layout"]["yaxis"]["type"] == "log"
+    below = {"kind": "step", "step": 2, "loss": 3.0, "feature_loss": -0.5}  # as VID's can be
+    for shown in ([], [*records, below]):
+        axis = plots.loss_figure(shown, 10)["layout"]["yaxis"]
+        assert "type" not in axis and axis["rangemode"] == "tozero"
+
+
 def test_small_numbers_have_no_metric_prefixes():
     rate = plots.step_figure([{"kind": "step", "step": 1, "learning_rate": 5e-5}], 10, "learning_rate")
     for figure in (rate, plots.loss_figure([], 10)):

@@ -534,6 +534,7 @@ def test_a_student_goes_to_explore_and_back_and_an_estimate_is_of_its_settings(o
     other = page.get_by_text("Of other settings than the form has now")
     page.locator("#estimate").click()
     expect(page.locator("#estimated")).to_contain_text("Measuring")
+    expect(page.locator("#estimated")).to_be_in_viewport()
     unfold(page, "button", "More of the training")
     expect(other).to_have_count(0)
     fill(page, "Steps", 78)

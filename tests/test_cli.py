@@ -1,5 +1,6 @@
 """The command line, run as a user runs it."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 from redistill import checkpoint
-from redistill.__main__ import _parser, _run_config, main, parse_seeds, parse_strides
+from redistill.__main__ import _comments, _parser, _run_config, main, parse_seeds, parse_strides
+from redistill.config import DistillConfig
 from redistill.red import REDConfig
 from redistill.student import StudentConfig, build_student
 
@@ -49,10 +51,26 @@ def test_every_ablation_is_an_option():
     student = config.student
     assert student.red == REDConfig(gate=False, residual_kernel=5, points="outputs")
     assert (student.alignment, student.teacher, student.architecture) == ("stage-wise", "resnet18", "mobilenet_v2")
+    options = ["distill", "--teacher", "mobilenet_v2", "--strides", "features.0.0=4", "--teacher-strides"]
+    student = _run_config(_parser().parse_args([*options, "features.0.0=1"])).student
+    assert (student.strides, student.teacher_strides) == ({"features.0.0": 4}, {"features.0.0": 1})
     # A preset without RED blocks gets them with the first setting of theirs.
     assert _run_config(_parser().parse_args(["distill", "--preset", "undistilled"])).student.red is None
     words = ["distill", "--preset", "undistilled", "--red-gate"]
     assert _run_config(_parser().parse_args(words)).student.red == REDConfig()
+
+
+def test_the_help_says_what_every_setting_does(capsys):
+    for command in ("distill", "train", "estimate"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        text = " ".join(capsys.readouterr().out.split())
+        assert "--kd-weight VALUE of distillation at the output" in text
+        assert '--teacher-checkpoint VALUE folder of the trained teacher, "torchvision:NAME"' in text
+        assert '--red-points VALUE "all" aligned sides, the "outermost" layers only, or "outputs" only' in text
+    for settings in (DistillConfig, REDConfig):
+        told = _comments(settings)
+        assert [field.name for field in dataclasses.fields(settings) if not told[field.name]] == []
 
 
 def test_sample_writes_a_grid(tmp_path, capsys):

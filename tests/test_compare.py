@@ -204,7 +204,8 @@ def test_the_table_sorts_in_the_page_and_saves_every_setting(some):
     assert rows["run:half"]["sort"][1] == 0.1 and "not tested yet" in rows["run:half"]["where"]
     head, *lines = table["csv"]
     good = dict(zip(head, lines[[row["key"] for row in table["rows"]].index("run:good")], strict=True))
-    assert (good["peak_bytes"], good["score"], good["tested"], good["KD weight"]) == (65536, 0.93, 1, "0.2")
+    assert (good["peak_bytes"], good["score"], good["tested"], good["KD weight"]) == (65536, 0.93, 1, 0.2)
+    assert good["Steps"] == 660 and good["Rate is then multiplied by"] == 0.1, "numbers, not words"
     assert table["file"] == "redistill-emoji-clutter" and table["score_order"] == -1
     assert result_rows([], None)["rows"] == []
 

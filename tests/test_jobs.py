@@ -16,6 +16,7 @@ import time
 import pytest
 
 from app import jobs
+from app.watch_view import progress
 from redistill.config import DistillConfig
 from redistill.run import write_json
 from redistill.student import StudentConfig
@@ -411,6 +412,9 @@ def test_lines_that_are_no_records_are_counted(runs):
         file.write("\n" + good.replace("1,", "2,") + good.replace("2.0", "9.0"))
     assert [record["loss"] for record in jobs.records(run)] == [9.0, 2.0]
     assert jobs.unreadable_lines(run) == len(bad) + 1
+    assert f"{len(bad) + 1} lines of its metrics could not be read and stand in" in progress(run, [], None)
+    (folder / "metrics.jsonl").write_text("?\n")
+    assert "1 line of its metrics could not be read and stands in" in progress(run, [], None)
     (folder / "metrics.jsonl").unlink()
     (folder / "metrics.jsonl").mkdir()
     assert jobs.records(run) == [] and jobs.best_validation(run, "accuracy") is None
