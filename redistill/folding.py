@@ -17,6 +17,8 @@ def fold_batch_norms(model: nn.Module, watched: Collection[str] = ()) -> nn.Modu
     identity stands in its place, so that every path still leads to a module. Where a module of the `watched` paths
     holds one of the two and not the other, its input or output lies between them; both stay as they are. Parameters
     of the copy need gradients where those of `model` do. A network that torch.fx cannot trace is copied unchanged.
+
+    Not for networks that read a convolution's weights outside it, or carry hooks that change what a norm returns.
     """
     folded = copy.deepcopy(model).eval()
     for conv, norm in list(_pairs(folded)):

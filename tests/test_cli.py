@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from redistill import checkpoint
-from redistill.__main__ import _comments, _parser, _run_config, main, parse_seeds, parse_strides
+from redistill.__main__ import _parser, main, parse_seeds
 from redistill.config import DistillConfig
+from redistill.options import _comments, parse_strides, run_config
 from redistill.red import REDConfig
 from redistill.student import StudentConfig, build_student
 
@@ -43,21 +44,21 @@ def test_train_distil_and_evaluate(tmp_path):
 def test_every_ablation_is_an_option():
     words = "distill --kd dkd --dkd-beta 2 --feature-loss rkd --feature-weight 3 --init scratch --distance mse"
     words += " --alignment stage-wise --no-red-gate --red-residual-kernel 5 --red-points outputs --teacher resnet18"
-    config = _run_config(_parser().parse_args([*words.split(), "--architecture", "mobilenet_v2", "--strides", ""]))
+    config = run_config(_parser().parse_args([*words.split(), "--architecture", "mobilenet_v2", "--strides", ""]))
     assert (config.kd, config.dkd_beta, config.feature_loss, config.feature_weight) == ("dkd", 2.0, "rkd", 3.0)
     options = ["train", "--schedule", "step", "--milestones", "300,600"]
-    assert _run_config(_parser().parse_args(options)).milestones == (300, 600)
+    assert run_config(_parser().parse_args(options)).milestones == (300, 600)
     assert (config.init, config.distance) == ("scratch", "mse")
     student = config.student
     assert student.red == REDConfig(gate=False, residual_kernel=5, points="outputs")
     assert (student.alignment, student.teacher, student.architecture) == ("stage-wise", "resnet18", "mobilenet_v2")
     options = ["distill", "--teacher", "mobilenet_v2", "--strides", "features.0.0=4", "--teacher-strides"]
-    student = _run_config(_parser().parse_args([*options, "features.0.0=1"])).student
+    student = run_config(_parser().parse_args([*options, "features.0.0=1"])).student
     assert (student.strides, student.teacher_strides) == ({"features.0.0": 4}, {"features.0.0": 1})
     # A preset without RED blocks gets them with the first setting of theirs.
-    assert _run_config(_parser().parse_args(["distill", "--preset", "undistilled"])).student.red is None
+    assert run_config(_parser().parse_args(["distill", "--preset", "undistilled"])).student.red is None
     words = ["distill", "--preset", "undistilled", "--red-gate"]
-    assert _run_config(_parser().parse_args(words)).student.red == REDConfig()
+    assert run_config(_parser().parse_args(words)).student.red == REDConfig()
 
 
 def test_the_help_says_what_every_setting_does(capsys):
