@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor
 
 from redistill.datasets import credit
-from redistill.sampling import first_noise, to_uint8
 
 from . import plots
 from .fragments import image_tag, notice, png_tag
@@ -90,7 +89,7 @@ def way_card(paintings: Sequence[Painting], seed: int) -> str:
     rows = []
     for number, painting in enumerate(paintings):
         row = painting.row(seed)
-        frames = "".join(_frame(images[row], str(step), f"step {step}") for step, images in _spread(painting.way))
+        frames = "".join(_moment(images[row], step) for step, images in _spread(painting.way))
         data = base64.b64encode(image_png(painting, seed)).decode()
         rows.append(
             f'<div class="way"><div class="way-head"><span>{_dot(number)}{escape(painting.title)}</span>'
@@ -131,13 +130,17 @@ def nearest_card(paintings: Sequence[Painting], seed: int) -> str:
     )
 
 
+def _moment(image: Tensor, step: int) -> str:
+    return _frame(image, str(step), f"step {step}") if step else _frame(image, "noise")
+
+
 def _frame(image: Tensor, label: str, alt: str = "") -> str:
     return f"<figure>{image_tag(image, alt or label)}<figcaption>{label}</figcaption></figure>"
 
 
 def _images(painter: Painter, seeds: Sequence[int]) -> str:
     if painter.drawn is None:
-        images, what = to_uint8(first_noise(painter.model, seeds)), "noise"
+        images, what = painter.noise(seeds), "noise"
     else:
         images, what = painter.drawn.images, "image"
     return "".join(image_tag(image, f"{what} of seed {seed}") for image, seed in zip(images, seeds, strict=True))

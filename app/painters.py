@@ -19,7 +19,7 @@ from redistill.hub_pipelines import find_pipeline
 from redistill.memory import MemoryProfile, capture
 from redistill.nearest import Neighbours, nearest, training_pictures
 from redistill.pipeline import Scheduler, load_scheduler, load_unet
-from redistill.sampling import SampleStep, sample
+from redistill.sampling import SampleStep, first_noise, sample, to_uint8
 from redistill.strides import PoolingPoint
 
 from . import choices
@@ -52,6 +52,10 @@ class Painter:
         """What its weights take in memory."""
         return sum(tensor.nbytes for tensor in self.model.state_dict().values())
 
+    def noise(self, seeds: Sequence[int]) -> Tensor:
+        """What its images start from, uint8 (N, channels, height, width)."""
+        return to_uint8(first_noise(self.model, seeds))
+
     @property
     def quality(self) -> Mapping[str, Any]:
         """Quality figures of its card, as `quality.Quality.to_dict` writes them; empty where there are none."""
@@ -65,7 +69,7 @@ class Painting:
 
     title: str
     images: Tensor  # uint8 (N, 3, height, width)
-    way: tuple[tuple[int, Tensor], ...]  # (step, uint8 (N, 3, h, w) of at most THUMBNAIL pixels a side)
+    way: tuple[tuple[int, Tensor], ...]  # (step, 0 the noise; uint8 (N, 3, h, w), sides of at most THUMBNAIL pixels)
     drawing: Drawing
     dataset: str | None  # what the network learnt from
     split_seed: int

@@ -26,6 +26,7 @@ from app.painters import load_elsewhere
 from redistill import checkpoint
 from redistill.drawing import Drawing, read_settings, redraw
 from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
+from redistill.sampling import first_noise, to_uint8
 from redistill.student import build_student
 
 HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.inf, ["a"] * 50, {"a": {"b": []}}]
@@ -116,8 +117,11 @@ class Clicked:
 
 def test_a_clicked_image_shows_its_way_and_its_neighbours(painted):
     way, near = generate.look(Clicked(act="look", seed="5"), painted)
-    assert near == "" and "Seed 5" in way and way.count("<figure") == 2 * 4
-    assert [step for step, _ in painted[0].way] == [1, 2, 3, 4]
+    assert near == "" and "Seed 5" in way and way.count("<figure") == 2 * 5
+    assert [step for step, _ in painted[0].way] == [0, 1, 2, 3, 4]
+    assert way.count("<figcaption>noise</figcaption>") == 2 and "<figcaption>4</figcaption>" in way
+    start = to_uint8(first_noise(generate.load_painter("small").model, [5]))[0]
+    assert torch.equal(painted[1].way[0][1][2], start), "the strip starts from what the network was given"
     assert "emoji-faces-teacher-seed-5.png" in way and "small-seed-5.png" in way
     near = generate.look_nearest(Clicked(act="nearest", seed="5"), painted)
     assert near.count("<figure") == 2 * (1 + 4) and "out of 105" in near
