@@ -188,8 +188,12 @@ def _figures(quality: Mapping[str, Any]) -> str:
     margins = margins if isinstance(margins, Mapping) else {}
     titles = {"kid": "KID", "fid": "FID", "precision": "precision", "recall": "recall"}
     return ", ".join(
-        f"{title} {plots.format_number(quality[name])}"
-        + (f" ± {plots.format_number(margins[name])}" if _is_number(margins.get(name)) else "")
+        f"{title} "
+        + (
+            plots.format_margin(quality[name], margins[name])
+            if _is_number(margins.get(name))
+            else plots.format_number(quality[name])
+        )
         for name, title in titles.items()
         if _is_number(quality.get(name))
     )

@@ -161,7 +161,7 @@ def test_quality_figures_of_a_card_are_said_with_what_they_depend_on(shipped):
     judged = dataclasses.replace(painter, metadata=metadata)
     said = "by 128 features; against &lt;105&gt; faces. Few."
     shown = painted_view.panels([judged, judged], [1, 2])
-    assert shown.count("KID 0.0123 ± 0.002, FID 41</strong></p>") == 2
+    assert shown.count("KID 0.0123 ± 0.0020, FID 41</strong></p>") == 2
     assert shown.count(said) == shown.count(f'<p class="subline">Quality: {said}</p>') == 1, "once, being the same"
     other = dataclasses.replace(metadata, metrics={"quality": quality | {"features": "Inception"}})
     shown = painted_view.panels([judged, dataclasses.replace(painter, metadata=other)], [1, 2])
