@@ -52,7 +52,7 @@ def panels(painters: Sequence[Painter], seeds: Sequence[int], paintings: Sequenc
         figures.append(
             f'<figure class="card painted" data-checkpoint="{escape(painter.key)}"><figcaption>'
             f'<span class="card-title">{_dot(number)}{escape(painter.title)}</span>'
-            f'<span class="painted-facts">{facts}</span></figcaption>'
+            f'<span class="painted-facts">{facts}</span></figcaption>{_made(painter.made)}'
             f'<div class="painted-images{" awaited" if painter.drawn is None else ""}">{images}</div>'
             f"{_facts(painter)}{_quality(painter.quality, with_basis=not once)}</figure>"
         )
@@ -171,6 +171,10 @@ def _facts(painter: Painter) -> str:
         rows.append(("Time", plots.format_duration(drawn.seconds) + rate))
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows)
     return f'<dl class="painted-table">{cells}</dl>'
+
+
+def _made(said: str) -> str:
+    return f'<p class="painted-made">{escape(said)}</p>' if said else ""
 
 
 def _quality(quality: Mapping[str, Any], with_basis: bool) -> str:

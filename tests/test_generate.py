@@ -154,6 +154,19 @@ def test_figures_stand_under_the_images_and_the_chart_has_every_network(shipped)
     assert [max(trace["y"]) * 2**20 for trace in chart["data"]] == [1_049_088, 262_656]
 
 
+def test_under_a_networks_name_stands_what_it_learnt_from(shipped):
+    teacher, student = generate.load_painter(FACES_TEACHER), generate.load_painter("small")
+    shown = painted_view.panels([teacher, student], [1, 2])
+    assert "Small DDPM U-Net, own strides · on its own</p>" in shown
+    said = "Small DDPM U-Net, strides 2·2·2·1, RED blocks · RED"
+    assert f"{said}</p>" in shown
+    assert dataclasses.replace(student, title=f"{said} · seed 0 (own run)").made == "", "which says so already"
+    for training in ({}, {"steps": []}, {"foo": "<b>"}):
+        metadata = dataclasses.replace(student.metadata, training=training)
+        assert dataclasses.replace(student, metadata=metadata).made == ""
+    assert dataclasses.replace(student, metadata=None).made == ""
+
+
 def test_quality_figures_of_a_card_are_said_with_what_they_depend_on(shipped):
     painter = generate.load_painter("small")
     quality = {"kid": 0.01234, "fid": 41.0, "margins": {"kid": 0.002}, "features": "128 features", "warning": "Few."}
