@@ -175,7 +175,7 @@ def _draw(
         painters = [*map(load_painter, names), *map(load_elsewhere, elsewhere)]
         noise = view.panels(painters, seeds)  # the images before cannot be clicked any more
         yield _update(view.words("Loading…"), noise, running=True, saved=(), charted=painters)
-        words, ways = "Done.", [[] for _ in painters]
+        words, ways = "Done.", [[(0, thumbnails(painter.noise(seeds)))] for painter in painters]
         for drawn in paint(painters, seeds, steps, scheduler):
             step = drawn[0].drawn.step
             if session in _stopping and step < steps:

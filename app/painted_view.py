@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor
 
 from redistill.datasets import credit
-from redistill.sampling import first_noise, to_uint8
 
 from . import plots
 from .fragments import image_tag, notice, png_tag
@@ -53,7 +52,7 @@ def panels(painters: Sequence[Painter], seeds: Sequence[int], paintings: Sequenc
         figures.append(
             f'<figure class="card painted" data-checkpoint="{escape(painter.key)}"><figcaption>'
             f'<span class="card-title">{_dot(number)}{escape(painter.title)}</span>'
-            f'<span class="painted-facts">{facts}</span></figcaption>'
+            f'<span class="painted-facts">{facts}</span></figcaption>{_made(painter.made)}'
             f'<div class="painted-images{" awaited" if painter.drawn is None else ""}">{images}</div>'
             f"{_facts(painter)}{_quality(painter.quality, with_basis=not once)}</figure>"
         )
@@ -90,7 +89,7 @@ def way_card(paintings: Sequence[Painting], seed: int) -> str:
     rows = []
     for number, painting in enumerate(paintings):
         row = painting.row(seed)
-        frames = "".join(_frame(images[row], str(step), f"step {step}") for step, images in _spread(painting.way))
+        frames = "".join(_moment(images[row], step) for step, images in _spread(painting.way))
         data = base64.b64encode(image_png(painting, seed)).decode()
         rows.append(
             f'<div class="way"><div class="way-head"><span>{_dot(number)}{escape(painting.title)}</span>'
@@ -131,13 +130,17 @@ def nearest_card(paintings: Sequence[Painting], seed: int) -> str:
     )
 
 
+def _moment(image: Tensor, step: int) -> str:
+    return _frame(image, str(step), f"step {step}") if step else _frame(image, "noise")
+
+
 def _frame(image: Tensor, label: str, alt: str = "") -> str:
     return f"<figure>{image_tag(image, alt or label)}<figcaption>{label}</figcaption></figure>"
 
 
 def _images(painter: Painter, seeds: Sequence[int]) -> str:
     if painter.drawn is None:
-        images, what = to_uint8(first_noise(painter.model, seeds)), "noise"
+        images, what = painter.noise(seeds), "noise"
     else:
         images, what = painter.drawn.images, "image"
     return "".join(image_tag(image, f"{what} of seed {seed}") for image, seed in zip(images, seeds, strict=True))
@@ -170,6 +173,10 @@ def _facts(painter: Painter) -> str:
     return f'<dl class="painted-table">{cells}</dl>'
 
 
+def _made(said: str) -> str:
+    return f'<p class="painted-made">{escape(said)}</p>' if said else ""
+
+
 def _quality(quality: Mapping[str, Any], with_basis: bool) -> str:
     """The figures of a card, with what they depend on unless that is said elsewhere."""
     figures = _figures(quality)
@@ -185,8 +192,12 @@ def _figures(quality: Mapping[str, Any]) -> str:
     margins = margins if isinstance(margins, Mapping) else {}
     titles = {"kid": "KID", "fid": "FID", "precision": "precision", "recall": "recall"}
     return ", ".join(
-        f"{title} {plots.format_number(quality[name])}"
-        + (f" ± {plots.format_number(margins[name])}" if _is_number(margins.get(name)) else "")
+        f"{title} "
+        + (
+            plots.format_margin(quality[name], margins[name])
+            if _is_number(margins.get(name))
+            else plots.format_number(quality[name])
+        )
         for name, title in titles.items()
         if _is_number(quality.get(name))
     )

@@ -14,15 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from redistill.checkpoint import Metadata, read_metadata
+from redistill.config import DistillConfig
 from redistill.drawing import Drawing, describe
 from redistill.hub_pipelines import find_pipeline
 from redistill.memory import MemoryProfile, capture
 from redistill.nearest import Neighbours, nearest, training_pictures
 from redistill.pipeline import Scheduler, load_scheduler, load_unet
-from redistill.sampling import SampleStep, sample
+from redistill.sampling import SampleStep, first_noise, sample, to_uint8
 from redistill.strides import PoolingPoint
 
 from . import choices
+from .wording import describe_student, learning_sources
 
 KEPT_BYTES = 2**30  # of networks that stay in memory for the next drawing; the one used last stays whatever it takes
 THUMBNAIL = 64  # pixels a side, at most, of what is kept of the way from noise to image
@@ -52,6 +54,21 @@ class Painter:
         """What its weights take in memory."""
         return sum(tensor.nbytes for tensor in self.model.state_dict().values())
 
+    def noise(self, seeds: Sequence[int]) -> Tensor:
+        """What its images start from, uint8 (N, channels, height, width)."""
+        return to_uint8(first_noise(self.model, seeds))
+
+    @property
+    def made(self) -> str:
+        """Its network, strides and what it learnt from; empty where its title or its folder leaves nothing to say."""
+        try:
+            training = {**self.metadata.training, "student": self.metadata.student} if self.metadata else {}
+            config = DistillConfig.from_dict(training)
+        except (ValueError, TypeError):  # none of ours, or a card written by hand
+            return ""
+        said = f"{describe_student(config.student)} · {learning_sources(config)}"
+        return "" if said in self.title else said
+
     @property
     def quality(self) -> Mapping[str, Any]:
         """Quality figures of its card, as `quality.Quality.to_dict` writes them; empty where there are none."""
@@ -65,7 +82,7 @@ class Painting:
 
     title: str
     images: Tensor  # uint8 (N, 3, height, width)
-    way: tuple[tuple[int, Tensor], ...]  # (step, uint8 (N, 3, h, w) of at most THUMBNAIL pixels a side)
+    way: tuple[tuple[int, Tensor], ...]  # (step, 0 the noise; uint8 (N, 3, h, w), sides of at most THUMBNAIL pixels)
     drawing: Drawing
     dataset: str | None  # what the network learnt from
     split_seed: int

@@ -65,6 +65,14 @@ def format_number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def format_margin(value: float, margin: float) -> str:
+    """A figure and its margin to the margin's second significant digit: 0.15358 and 0.0307 → "0.154 ± 0.031"."""
+    if not (math.isfinite(value) and math.isfinite(margin) and margin > 0):
+        return f"{format_number(value)} ± {format_number(margin)}"
+    digits = max(0, 1 - math.floor(math.log10(margin)))
+    return f"{value:.{digits}f} ± {margin:.{digits}f}"
+
+
 def format_size(size: Sequence[int]) -> str:
     """(16, 16) → "16×16"."""
     return "×".join(str(side) for side in size)

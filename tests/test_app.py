@@ -122,6 +122,9 @@ def test_other_numbers():
         "2 h 1 min",
     ]
     assert plots.format_number(0.034567) == "0.0346"
+    assert plots.format_margin(0.153578, 0.030659) == "0.154 ± 0.031"
+    assert plots.format_margin(8.336, 1.302) == "8.3 ± 1.3" and plots.format_margin(0.004, 0.1277) == "0.00 ± 0.13"
+    assert plots.format_margin(82.4, 12.3) == "82 ± 12" and plots.format_margin(0.5, 0.0) == "0.5 ± 0"
     assert plots.format_size((8, 16)) == "8×16"
 
 

@@ -732,7 +732,7 @@ def test_a_clicked_image_shows_its_way_and_downloads_carry_their_settings(open_p
     page.locator("#generate").click()
     expect(page.locator("#grids")).to_contain_text("4 images, measured")
     page.locator("#grids button[data-seed='2']").first.click()
-    expect(page.locator("#way figure")).to_have_count(2 * 3)
+    expect(page.locator("#way figure")).to_have_count(2 * (1 + 3))
     expect(page.locator("#way")).to_contain_text("Seed 2")
     with page.expect_download() as download:
         page.locator("#way a").first.click()

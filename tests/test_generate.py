@@ -26,6 +26,7 @@ from app.painters import load_elsewhere
 from redistill import checkpoint
 from redistill.drawing import Drawing, read_settings, redraw
 from redistill.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
+from redistill.sampling import first_noise, to_uint8
 from redistill.student import build_student
 
 HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.inf, ["a"] * 50, {"a": {"b": []}}]
@@ -116,8 +117,11 @@ class Clicked:
 
 def test_a_clicked_image_shows_its_way_and_its_neighbours(painted):
     way, near = generate.look(Clicked(act="look", seed="5"), painted)
-    assert near == "" and "Seed 5" in way and way.count("<figure") == 2 * 4
-    assert [step for step, _ in painted[0].way] == [1, 2, 3, 4]
+    assert near == "" and "Seed 5" in way and way.count("<figure") == 2 * 5
+    assert [step for step, _ in painted[0].way] == [0, 1, 2, 3, 4]
+    assert way.count("<figcaption>noise</figcaption>") == 2 and "<figcaption>4</figcaption>" in way
+    start = to_uint8(first_noise(generate.load_painter("small").model, [5]))[0]
+    assert torch.equal(painted[1].way[0][1][2], start), "the strip starts from what the network was given"
     assert "emoji-faces-teacher-seed-5.png" in way and "small-seed-5.png" in way
     near = generate.look_nearest(Clicked(act="nearest", seed="5"), painted)
     assert near.count("<figure") == 2 * (1 + 4) and "out of 105" in near
@@ -150,6 +154,19 @@ def test_figures_stand_under_the_images_and_the_chart_has_every_network(shipped)
     assert [max(trace["y"]) * 2**20 for trace in chart["data"]] == [1_049_088, 262_656]
 
 
+def test_under_a_networks_name_stands_what_it_learnt_from(shipped):
+    teacher, student = generate.load_painter(FACES_TEACHER), generate.load_painter("small")
+    shown = painted_view.panels([teacher, student], [1, 2])
+    assert "Small DDPM U-Net, own strides · on its own</p>" in shown
+    said = "Small DDPM U-Net, strides 2·2·2·1, RED blocks · RED"
+    assert f"{said}</p>" in shown
+    assert dataclasses.replace(student, title=f"{said} · seed 0 (own run)").made == "", "which says so already"
+    for training in ({}, {"steps": []}, {"foo": "<b>"}):
+        metadata = dataclasses.replace(student.metadata, training=training)
+        assert dataclasses.replace(student, metadata=metadata).made == ""
+    assert dataclasses.replace(student, metadata=None).made == ""
+
+
 def test_quality_figures_of_a_card_are_said_with_what_they_depend_on(shipped):
     painter = generate.load_painter("small")
     quality = {"kid": 0.01234, "fid": 41.0, "margins": {"kid": 0.002}, "features": "128 features", "warning": "Few."}
@@ -157,7 +174,7 @@ def test_quality_figures_of_a_card_are_said_with_what_they_depend_on(shipped):
     judged = dataclasses.replace(painter, metadata=metadata)
     said = "by 128 features; against &lt;105&gt; faces. Few."
     shown = painted_view.panels([judged, judged], [1, 2])
-    assert shown.count("KID 0.0123 ± 0.002, FID 41</strong></p>") == 2
+    assert shown.count("KID 0.0123 ± 0.0020, FID 41</strong></p>") == 2
     assert shown.count(said) == shown.count(f'<p class="subline">Quality: {said}</p>') == 1, "once, being the same"
     other = dataclasses.replace(metadata, metrics={"quality": quality | {"features": "Inception"}})
     shown = painted_view.panels([judged, dataclasses.replace(painter, metadata=other)], [1, 2])
