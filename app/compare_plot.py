@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import count
 from typing import Any
 
 from . import plots
@@ -25,6 +26,7 @@ COLOURS = {
 }
 _LABELLED = 6  # points of the front that are named in the chart
 _DIM = 0.32
+_CLOSE, _BESIDE = 0.03, 0.075  # marks overlap within this share of the score's axis; they stand this far apart, in log₂
 
 
 def plane_figure(results: Sequence[Result], selected: str | None = None, kept: str | None = None) -> _Part:
@@ -32,16 +34,19 @@ def plane_figure(results: Sequence[Result], selected: str | None = None, kept: s
 
     Results that others beat are pale, those that have no test figure yet hollow; what lies beyond the axis of the score
     (see `_score_range`) stands as a triangle at its end. The line is the Pareto front. The results with the keys
-    `selected` and `kept` carry a ring. A click gives a result's key, and dragging zooms in on scores.
+    `selected` and `kept` carry a ring. A click gives a result's key, and dragging zooms in on scores. Results of equal
+    memory and nearly equal score stand side by side, those of the front in their place.
     """
     shown = [result for result in results if result.score is not None]
     front = pareto_front(shown)
     ends = _score_range(shown)
+    xs = _side_by_side(shown, front, ends)
     data = [_front_line(front, _range([_x(result) for result in shown], 0.6)[1], ends)] if front else []
     for kind in COLOURS:
         of_kind = [result for result in shown if _kind(result) == kind]
-        data += [_points(kind, of_kind, front, ends)] if of_kind else []
-    data += [_ring(result, key == kept, ends) for key in (selected, kept) for result in shown if result.key == key]
+        data += [_points(kind, of_kind, front, xs, ends)] if of_kind else []
+    for key in (selected, kept):
+        data += [_ring(result, key == kept, xs, ends) for result in shown if result.key == key]
     return {"data": data, "layout": _layout(shown, front, ends)}
 
 
@@ -98,6 +103,21 @@ def _x(result: Result) -> float:
     return math.log2(result.peak_bytes)
 
 
+def _side_by_side(shown: Sequence[Result], front: Sequence[Result], ends: _Ends) -> dict[str, float]:
+    """Where each result stands on the axis of memory, by its key: in its place, or as near as its neighbours let it."""
+    best = {result.key for result in front}
+    columns: dict[int, list[tuple[float, int]]] = {}  # peak → score and place of those that stand there
+    xs = {}
+    for result in sorted(shown, key=lambda result: result.key not in best):
+        column, y = columns.setdefault(result.peak_bytes, []), _y(result, ends)
+        taken = {place for score, place in column if abs(score - y) < _CLOSE * (ends[1] - ends[0])}
+        # 0, 1, -1, 2, -2, ...
+        place = next(place for n in count() if (place := (n + 1) // 2 * (-1) ** (n + 1)) not in taken)
+        column.append((y, place))
+        xs[result.key] = _x(result) + place * _BESIDE
+    return xs
+
+
 def _kind(result: Result) -> str:
     if result.is_teacher:
         return TEACHER_KIND
@@ -105,7 +125,9 @@ def _kind(result: Result) -> str:
     return learning if learning in COLOURS else "other losses"
 
 
-def _points(kind: str, results: Sequence[Result], front: Sequence[Result], ends: _Ends) -> _Part:
+def _points(
+    kind: str, results: Sequence[Result], front: Sequence[Result], xs: Mapping[str, float], ends: _Ends
+) -> _Part:
     best = {result.key for result in front}
     spreads = [result.spread for result in results]
     colour = COLOURS[kind]
@@ -120,7 +142,7 @@ def _points(kind: str, results: Sequence[Result], front: Sequence[Result], ends:
         "type": "scatter",
         "mode": "markers",
         "name": kind,
-        "x": [_x(result) for result in results],
+        "x": [xs[result.key] for result in results],
         "y": [_y(result, ends) for result in results],
         "customdata": [result.key for result in results],
         "text": [_hover(result, result.key in best) for result in results],
@@ -173,11 +195,11 @@ def _front_line(front: Sequence[Result], end: float, ends: _Ends) -> _Part:
     return {"type": "scatter", "x": [*x, end], "y": [*y, y[-1]], **look}
 
 
-def _ring(result: Result, is_kept: bool, ends: _Ends) -> _Part:
+def _ring(result: Result, is_kept: bool, xs: Mapping[str, float], ends: _Ends) -> _Part:
     colour = plots.GREY if is_kept else "var(--chart-text)"
     marker = {"size": 21, "symbol": "circle-open", "color": colour, "line": {"width": 2, "color": colour}}
     look = {"mode": "markers", "hoverinfo": "skip", "marker": marker}
-    return {"type": "scatter", "x": [_x(result)], "y": [_y(result, ends)], **look}
+    return {"type": "scatter", "x": [xs[result.key]], "y": [_y(result, ends)], **look}
 
 
 def _label(result: Result, index: int, front: Sequence[Result], ends: _Ends) -> _Part:

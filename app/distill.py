@@ -128,7 +128,9 @@ def _list_of(preset: Preset) -> str:
     """Which of PRESET_LISTS shows a preset."""
     if preset.is_paper:
         return "paper"
-    return "drawing" if preset.config.student.task == "diffusion" else PRESET_LISTS[0]
+    if preset.config.student.task == "diffusion" or preset.config.dataset == "emoji-identity":  # what judges drawings
+        return "drawing"
+    return PRESET_LISTS[0]
 
 
 def _connect_student(

@@ -104,6 +104,7 @@ def memory_figure(
 def networks_figure(networks: Sequence[Network], ticks: Mapping[str, str]) -> dict[str, Any]:
     """Live bytes at every operator of several networks on one axis: the first as an area, the others before it.
 
+    One other is an area as well; several are lines, or nearly equal ones would mix to a colour that is none of theirs.
     `ticks` maps layers of the first network to short labels under the axis.
     """
     order: list[tuple[str, int]] = []
@@ -122,9 +123,10 @@ def networks_figure(networks: Sequence[Network], ticks: Mapping[str, str]) -> di
         xaxis={**AXIS, "range": [-0.8, axes.end + 0.8], "showgrid": False, "tickangle": 0, **_ticks(axes, ticks)},
         yaxis={**AXIS, "range": [0, axes.top], "ticksuffix": f" {suffix}", "rangemode": "tozero", "nticks": 5},
     )
+    opacities = [0.38, *[0.5 if len(networks) == 2 else 0.0] * (len(networks) - 1)]
     areas = [
-        _area(network.name, str(number), network.points, axes, network.colour, 0.38 if number == 0 else 0.5)
-        for number, network in enumerate(networks)
+        _area(network.name, str(number), network.points, axes, network.colour, opacity)
+        for number, (network, opacity) in enumerate(zip(networks, opacities, strict=True))
     ]
     return {"data": areas, "layout": layout}
 
@@ -159,7 +161,10 @@ def _places(order: Sequence[Key], red: Collection[Key]) -> tuple[dict[Key, float
 
 
 def _area(name: str, network: str, points: Sequence[Point], axes: _Axes, colour: str, opacity: float) -> _Part:
-    """One network: a step at every operator, filled down to nothing; the first and the last one are drawn in full."""
+    """One network: a step at every operator, filled down to nothing; the first and the last one are drawn in full.
+
+    Without opacity it is a line.
+    """
     placed = axes.along(points)
     placed = [(placed[0][0] - 0.5, placed[0][1]), *placed, (placed[-1][0] + 0.5, placed[-1][1])]
     return {
@@ -171,9 +176,8 @@ def _area(name: str, network: str, points: Sequence[Point], axes: _Axes, colour:
         "customdata": [[network, point.layer, point.turn, _hover(point)] for _, point in placed],
         "hovertemplate": f"{name}: %{{customdata[3]}}<extra></extra>",
         "hoverinfo": "y",  # no box with the position at the axis
-        "line": {"shape": "hvh", "width": 1, "color": colour},
-        "fill": "tozeroy",
-        "fillcolor": _translucent(colour, opacity),
+        "line": {"shape": "hvh", "width": 1 if opacity else 2, "color": colour},
+        **({"fill": "tozeroy", "fillcolor": _translucent(colour, opacity)} if opacity else {}),
     }
 
 

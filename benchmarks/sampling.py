@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
 from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
 from torch import nn
@@ -158,6 +159,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     options = parser.parse_args()
+    diffusers.utils.logging.set_verbosity_error()  # its pipelines warn at every move of a network
     device = torch.device(options.device)
     images, steps, turns = (64, 10, 9) if device.type == "cuda" else (8, 1, 7)
     said = f"{describe_device(device)}; DDIM, {images} images at once"

@@ -25,6 +25,7 @@ from torch import nn
 from .datasets import credit
 from .run import read_json, write_json, write_text
 from .student import StudentConfig, build_student
+from .teachers import DDPM
 
 if TYPE_CHECKING:
     from .pipeline import Scheduler
@@ -105,7 +106,9 @@ def load(folder: str | Path) -> nn.Module:
     if metadata.student.task == "diffusion":
         from .pipeline import load_unet
 
-        return load_unet(folder)
+        unet = load_unet(folder)
+        _check_unet(unet, metadata.student, folder)
+        return unet
     model = build_student(metadata.student)
     path = folder / WEIGHTS
     if not path.exists():
@@ -119,6 +122,20 @@ def load(folder: str | Path) -> nn.Module:
             f"it ({str(error).splitlines()[0]}); copy the folder again."
         ) from error
     return model.eval()
+
+
+def _check_unet(unet: nn.Module, student: StudentConfig, folder: Path) -> None:
+    """ValueError where config.json tells of other strides or RED blocks than the network beside it has."""
+    if student.teacher.startswith(DDPM):  # whose own strides are wherever it came from
+        return
+    with torch.device("meta"):
+        told = build_student(student)
+    for name in ("pooling_strides", "red", "red_sites"):
+        if unet.config[name] != told.config[name]:
+            raise ValueError(
+                f"{folder / 'config.json'} describes a network with {name} {told.config[name]}, but "
+                f"{folder / 'unet'} holds one with {unet.config[name]}; copy the whole folder again."
+            )
 
 
 def read_metadata(folder: str | Path) -> Metadata:

@@ -7,6 +7,7 @@ import safetensors.torch
 import torch
 
 from redistill import checkpoint
+from redistill.presets import FACES_STRIDES
 from redistill.red import REDConfig
 from redistill.student import StudentConfig, build_student
 
@@ -44,6 +45,26 @@ def test_diffusion_round_trip(tmp_path):
     inputs = torch.randn(1, 3, 32, 32), 500
     assert torch.equal(checkpoint.load(folder)(*inputs).sample, model(*inputs).sample)
     assert json.loads((folder / "scheduler" / "scheduler_config.json").read_text())["prediction_type"] == "v_prediction"
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (StudentConfig("unet_small", 32, red=None), r"pooling_strides \(1, 2, 2, 2\), but .* \(2, 2, 2, 1\)"),
+        (
+            StudentConfig("unet_small", 32, strides=FACES_STRIDES, red=REDConfig()),
+            "red {.*}, but .* one with None",
+        ),
+    ],
+)
+def test_a_diffusion_network_whose_config_tells_of_another_one_is_refused(tmp_path, other, words):
+    config = StudentConfig("unet_small", 32, strides=FACES_STRIDES, red=None)
+    metadata = checkpoint.Metadata(config, "emoji-faces", training={"prediction_type": "v_prediction"})
+    folder = checkpoint.save(build_student(config), metadata, tmp_path / "unet")
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {"student": other.to_dict()}))
+    with pytest.raises(ValueError, match=f"describes a network with {words}"):
+        checkpoint.load(folder)
 
 
 @pytest.mark.parametrize("config", [CONFIG, StudentConfig("unet_small", 32, red=None)])

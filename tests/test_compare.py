@@ -73,6 +73,20 @@ def test_the_plane_marks_front_teacher_and_what_is_not_tested():
     assert [(ring["x"], ring["y"]) for ring in rings] == [([16.0], [0.93]), ([math.log2(327680)], [0.98])]
 
 
+def test_results_of_one_memory_and_nearly_one_score_stand_side_by_side():
+    scores = (0.9, 0.901, 0.902, 0.903, 0.93, 0.7)
+    shown = [result(f"at {score}", 65536, score) for score in scores] + [result("smaller", 32768, 0.9)]
+    figure = plane_figure(shown, selected="at 0.901")
+    data = [trace for trace in figure["data"] if "customdata" in trace]
+    xs = {key: x for trace in data for key, x in zip(trace["customdata"], trace["x"], strict=True)}
+    assert [xs[f"at {score}"] - 16 for score in scores] == pytest.approx([0, 0.075, -0.075, 0.15, 0, 0])
+    assert xs["smaller"] == 15 and figure["data"][-1]["x"] == [xs["at 0.901"]], "the ring"
+    shown.append(result("best", 65536, 0.9305))
+    data = [trace for trace in plane_figure(shown)["data"] if "customdata" in trace]
+    xs = {key: x for trace in data for key, x in zip(trace["customdata"], trace["x"], strict=True)}
+    assert (xs["best"], xs["at 0.93"]) == (16, 16.075), "the front keeps its place"
+
+
 def test_weak_own_runs_do_not_stretch_the_axis():
     ready = [dataclasses.replace(result(f"ready{score}", 65536, score), origin=READY) for score in (0.855, 0.9, 0.935)]
     own = [result("weak", 65536, 0.21), result("small", 32768, 0.23), result("best", 65536, 0.99)]

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from app.budget import Budget
-from app.memory_plot import memory_figure, merged_order
+from app.memory_plot import Network, Point, memory_figure, merged_order, networks_figure
 from app.pins import make_pin
 from app.study import study, suggest_strides, teacher_tape, tick_labels
 from app.trace import read_place, trace
@@ -125,3 +125,12 @@ def test_the_axis_names_the_layers_that_pool():
     axis = figure(shown())["layout"]["xaxis"]
     assert axis["ticktext"] == ["conv1", "maxpool", "layer2", "layer3", "layer4"]
     assert axis["tickvals"] == sorted(axis["tickvals"])
+
+
+@pytest.mark.parametrize(("count", "filled"), [(1, [True]), (2, [True, True]), (4, [True, False, False, False])])
+def test_several_students_are_lines_over_the_area_of_their_teacher(count, filled):
+    points = [Point("a", 0, "conv", 1024, False), Point("b", 0, "conv", 2048, False)]
+    networks = [Network(str(number), points, "#112233") for number in range(count)]
+    areas = networks_figure(networks, {})["data"]
+    assert ["fill" in area for area in areas] == filled
+    assert all((area["line"]["width"] > 1) != ("fill" in area) for area in areas)
