@@ -38,7 +38,7 @@ SHOW_START = f"""said => {{
 }}"""
 FORM = 1 + len(run_form.FIELDS)  # values of a run: the student, then its settings
 FOLDED_LISTS = {  # of presets, below the list that is always open; by elem_id: title of the fold, label inside
-    "drawing": ("Diffusion networks", "Networks that draw"),
+    "drawing": ("Diffusion networks", "Networks that draw, and one that judges them"),
     "paper": ("Settings of the paper", "Data that has to be downloaded"),
 }
 PRESET_LISTS = ("presets", *FOLDED_LISTS)  # their elem_ids

@@ -270,6 +270,7 @@ FIGURES = {
     "eager_peak_bytes": ("Computed peak, as PyTorch allocates", plots.format_bytes),
     "fused_peak_bytes": ("Computed peak, deployed", plots.format_bytes),
     "seconds": ("Training time", plots.format_duration),
+    "steps_before": ("Steps of the weights it started from", lambda count: f"{count:,}"),
 }
 
 

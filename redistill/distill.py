@@ -176,6 +176,8 @@ def _finish(config: DistillConfig, run: RunFolder, task, problem, state: Trainin
     model.load_state_dict(state.best)
     figures = task.test(problem, model)
     record = {"kind": "final", "step": state.step, **figures, "seconds": round(state.seconds, 1)}
+    if state.steps_before:
+        record["steps_before"] = state.steps_before
     record["parameters"] = count_parameters(model)
     record |= inference_peaks(model, config.student.image_size)
     record["training_peak_bytes"] = state.training_peak_bytes

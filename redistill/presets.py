@@ -40,8 +40,13 @@ class Preset:
     is_paper: bool = False  # settings of ReDistill (arXiv 2406.03744), for data that has to be downloaded
 
 
-def _clutter(strides: Mapping[str, int] | None = None, red: REDConfig | None = None, **settings) -> DistillConfig:
-    student = StudentConfig("narrow_resnet", image_size=64, num_classes=50, strides=strides or {}, red=red)
+def _clutter(
+    strides: Mapping[str, int] | None = None,
+    red: REDConfig | None = None,
+    alignment: str = StudentConfig.alignment,
+    **settings,
+) -> DistillConfig:
+    student = StudentConfig("narrow_resnet", 64, num_classes=50, strides=strides or {}, red=red, alignment=alignment)
     return DistillConfig(student=student, dataset="emoji-clutter", **settings)
 
 
@@ -63,8 +68,24 @@ _PRESETS = (
     Preset(
         "long",
         "RED and KD, twice as long",
-        "Fourteen epochs: the student that ships, and the schedule of the accuracy study; about 8 minutes on 2 cores.",
+        "Fourteen epochs: the schedule of the accuracy study; about 8 minutes on 2 cores.",
         _clutter(CLUTTER_STRIDES, REDConfig(), **FROM_TEACHER),
+    ),
+    Preset(
+        "best",
+        "RED and KD at every layer",
+        "RED blocks at all nine places instead of five, at no cost to the peak, and smaller batches: the best "
+        "setting of the accuracy study, whose student ships; about 8 minutes on 2 cores.",
+        _clutter(
+            CLUTTER_STRIDES,
+            REDConfig(),
+            alignment="stage-wise",
+            **FROM_TEACHER,
+            steps=2640,
+            batch_size=64,
+            validate_every=220,
+            save_every=220,
+        ),
     ),
     Preset(
         "quick",

@@ -42,6 +42,7 @@ class TrainingState:
     validated_step: int = 0  # the step that the last validation followed
     best_score: float = -math.inf
     drawn_from: str | None = None  # see `datasets.drawn_from`
+    steps_before: int = 0  # in which the weights that the run starts from were trained
     best: dict[str, Tensor] = field(default_factory=dict)
     training_peak_bytes: int | None = None  # measured once, in the first step that has all of the optimizer's memory
     in_step: bool = False  # a step has begun and not ended: nothing here is to be saved
@@ -120,6 +121,9 @@ def prepare(
     problem = task.prepare(config, model, teacher, place, processes)
     state = start(config, problem)
     state.drawn_from = splits
+    if config.init == "teacher" and not config.teacher_checkpoint.startswith((DDPM, PRETRAINED)):
+        figures = checkpoint.read_metadata(config.teacher_checkpoint).metrics
+        state.steps_before = figures.get("step", 0) + figures.get("steps_before", 0)
     return task, problem, state
 
 

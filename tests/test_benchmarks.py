@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -70,7 +71,8 @@ def test_a_tool_that_fails_says_why():
 def test_nearness_of_maps():
     student, teacher = (checkpoint.load(name) for name in ("emoji-clutter-student", CLUTTER_TEACHER))
     split = load_split("emoji-clutter", "test", 64, 300)
-    features = aligned_features(checkpoint.read_metadata("emoji-clutter-student").student, student, teacher)
+    config = replace(checkpoint.read_metadata("emoji-clutter-student").student, alignment="asynchronous")
+    features = aligned_features(config, student, teacher)
     found = nearness(student, teacher, split, features)
     assert found.accuracy == pytest.approx(accuracy(student, split))
     itself = nearness(teacher, teacher, split, [(theirs, theirs) for _, theirs in features])

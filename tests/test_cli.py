@@ -112,7 +112,7 @@ def test_search_prints_what_fits(capsys):
         (["search", "resnet18", "--budget", "5KX"], "Amount of memory is '5KX'"),
         (["search", "resnet18", "--reduction", "less"], "reduction is 'less'"),
         (["search", "resnet18", "--image-size", "0"], "Image size is 0"),
-        (["distill", "--preset", "best"], "No preset 'best'"),
+        (["distill", "--preset", "finest"], "No preset 'finest'"),
         (["distill", "--config", "/nowhere.json"], "No file /nowhere.json"),
         (["distill", "--teacher-checkpoint", "/nowhere"], "No checkpoint '/nowhere'"),
         (["distill", "--strides", "conv1=64"], "choose smaller strides"),

@@ -225,6 +225,18 @@ def test_the_fused_optimizer_steps_are_those_of_the_plain_one(teacher, optimizer
     assert torch.allclose(*trained, rtol=1e-3, atol=1e-4)
 
 
+def test_a_card_tells_how_long_the_weights_were_trained_that_a_run_starts_from(tmp_path, teacher):
+    config = small(init="teacher", teacher_checkpoint=str(teacher), red_weight=0.0)
+    list(distill(config, tmp_path / "on"))
+    further = replace(config, teacher_checkpoint=str(tmp_path / "on" / "student"))
+    final = list(distill(further, tmp_path / "further"))[-1]
+    assert (
+        final["steps_before"] == 12 and "| steps_before | 12 |" in (tmp_path / "further/student/README.md").read_text()
+    )
+    alone = checkpoint.read_metadata(teacher).metrics
+    assert "steps_before" not in alone
+
+
 def test_students_may_start_from_the_teacher(tmp_path, teacher):
     config = small(student=student(None, STRIDES), teacher_checkpoint=str(teacher), init="teacher", learning_rate=1e-12)
     list(distill(replace(config, steps=1, grad_clip=0.0), tmp_path))

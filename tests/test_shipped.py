@@ -48,7 +48,8 @@ def test_cards_of_older_versions_still_make_a_run(name):
     metadata = checkpoint.read_metadata(name)
     config = DistillConfig.from_dict(metadata.training)
     assert config.student == metadata.student and config.steps == metadata.metrics["step"]
-    assert (config.kd, config.feature_loss, config.student.alignment) == ("kl", None, "asynchronous")
+    alignment = "stage-wise" if name == "emoji-clutter-student" else "asynchronous"
+    assert (config.kd, config.feature_loss, config.student.alignment) == ("kl", None, alignment)
 
 
 @pytest.mark.parametrize("name", ["emoji-clutter-student", "emoji-clutter-teacher", "emoji-identity-features"])
@@ -114,3 +115,12 @@ def test_rows_of_the_study_are_means_of_runs_that_its_command_makes():
         scores = [run["final"]["test_accuracy"] for run in row["runs"]]
         assert row["accuracy"] == pytest.approx(sum(scores) / len(scores))
         assert row["spread"] == pytest.approx((max(scores) - min(scores)) / 2)
+
+
+def test_the_student_that_ships_is_the_best_run_of_the_study_by_validation():
+    rows = json.loads((ROOT / "checkpoints" / "study.json").read_text())
+    runs = [run for row in rows if row["strides"] == "4" for run in row["runs"]]
+    best = max(runs, key=lambda run: run["final"]["validation_accuracy"])
+    metadata = checkpoint.read_metadata("emoji-clutter-student")
+    assert dict(metadata.training) == best["config"] and dict(metadata.metrics) == best["final"]
+    assert DistillConfig.from_dict(best["config"] | {"seed": 0}) == PRESETS["best"].config
