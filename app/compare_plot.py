@@ -26,7 +26,9 @@ COLOURS = {
 }
 _LABELLED = 6  # points of the front that are named in the chart
 _DIM = 0.32
-_CLOSE, _BESIDE = 0.03, 0.075  # marks overlap within this share of the score's axis; they stand this far apart, in log₂
+# Marks of one memory stand so far apart, in log₂, where their scores differ by less than this share of the axis: they
+# may overlap, but each can be clicked.
+_BESIDE, _CLOSE = 0.07, 0.025
 
 
 def plane_figure(results: Sequence[Result], selected: str | None = None, kept: str | None = None) -> _Part:

@@ -79,12 +79,12 @@ def test_results_of_one_memory_and_nearly_one_score_stand_side_by_side():
     figure = plane_figure(shown, selected="at 0.901")
     data = [trace for trace in figure["data"] if "customdata" in trace]
     xs = {key: x for trace in data for key, x in zip(trace["customdata"], trace["x"], strict=True)}
-    assert [xs[f"at {score}"] - 16 for score in scores] == pytest.approx([0, 0.075, -0.075, 0.15, 0, 0])
+    assert [xs[f"at {score}"] - 16 for score in scores] == pytest.approx([0, 0.07, -0.07, 0.14, 0, 0])
     assert xs["smaller"] == 15 and figure["data"][-1]["x"] == [xs["at 0.901"]], "the ring"
     shown.append(result("best", 65536, 0.9305))
     data = [trace for trace in plane_figure(shown)["data"] if "customdata" in trace]
     xs = {key: x for trace in data for key, x in zip(trace["customdata"], trace["x"], strict=True)}
-    assert (xs["best"], xs["at 0.93"]) == (16, 16.075), "the front keeps its place"
+    assert (xs["best"], xs["at 0.93"]) == (16, 16.07), "the front keeps its place"
 
 
 def test_weak_own_runs_do_not_stretch_the_axis():
