@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from itertools import count
 from typing import Any
 
 from . import plots
@@ -113,8 +112,8 @@ def _side_by_side(shown: Sequence[Result], front: Sequence[Result], ends: _Ends)
     for result in sorted(shown, key=lambda result: result.key not in best):
         column, y = columns.setdefault(result.peak_bytes, []), _y(result, ends)
         taken = {place for score, place in column if abs(score - y) < _CLOSE * (ends[1] - ends[0])}
-        # 0, 1, -1, 2, -2, ...
-        place = next(place for n in count() if (place := (n + 1) // 2 * (-1) ** (n + 1)) not in taken)
+        free = set(range(-len(column), len(column) + 1)) - taken
+        place = min(free, key=lambda place: (abs(place), -place))  # 0, 1, -1, 2, -2, ...
         column.append((y, place))
         xs[result.key] = _x(result) + place * _BESIDE
     return xs

@@ -106,12 +106,13 @@ def prepare(
             f"expected a multiple of {processes.count}."
         )
     task = TASKS[config.student.task]
-    teacher = None
+    teacher = card = None
     if config.teacher_checkpoint is not None:
         check_teacher(config)
     splits = drawn_from(config.dataset)  # only now: this may download the pictures
     if config.teacher_checkpoint is not None:
-        _check_splits(config, splits)
+        card = _card(config.teacher_checkpoint)
+        _check_splits(config, card, splits)
         teacher = load_teacher(config.teacher_checkpoint).to(place).requires_grad_(False)
     torch.manual_seed(config.seed)
     weights = teacher if config.init == "teacher" else None
@@ -121,18 +122,19 @@ def prepare(
     problem = task.prepare(config, model, teacher, place, processes)
     state = start(config, problem)
     state.drawn_from = splits
-    if config.init == "teacher" and not config.teacher_checkpoint.startswith((DDPM, PRETRAINED)):
-        figures = checkpoint.read_metadata(config.teacher_checkpoint).metrics
-        state.steps_before = figures.get("step", 0) + figures.get("steps_before", 0)
+    if config.init == "teacher" and card is not None:
+        state.steps_before = card.metrics.get("step", 0) + card.metrics.get("steps_before", 0)
     return task, problem, state
 
 
-def _check_splits(config: DistillConfig, splits: str | None) -> None:
+def _card(teacher: str) -> checkpoint.Metadata | None:
+    """What a teacher's checkpoint says of itself; None for those that are none of ours."""
+    return None if teacher.startswith((DDPM, PRETRAINED)) else checkpoint.read_metadata(teacher)
+
+
+def _check_splits(config: DistillConfig, card: checkpoint.Metadata | None, splits: str | None) -> None:
     """ValueError for a teacher that learnt when other pictures were there to draw the same data set's splits from."""
-    if config.teacher_checkpoint.startswith((DDPM, PRETRAINED)):
-        return
-    metadata = checkpoint.read_metadata(config.teacher_checkpoint)
-    if metadata.dataset == config.dataset and metadata.drawn_from not in (None, splits):
+    if card is not None and card.dataset == config.dataset and card.drawn_from not in (None, splits):
         raise ValueError(
             f"Pictures of {config.dataset} were added, removed or renamed since the teacher was trained, so it may "
             "have seen what this run validates or tests on; train a teacher on them anew."

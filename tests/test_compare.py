@@ -48,6 +48,12 @@ def marks(figure) -> dict:
     return found
 
 
+def places_of(figure) -> dict[str, float]:
+    """Where every mark that can be clicked stands on the axis of memory, by its key."""
+    clickable = [trace for trace in figure["data"] if "customdata" in trace]
+    return {key: x for trace in clickable for key, x in zip(trace["customdata"], trace["x"], strict=True)}
+
+
 def test_the_plane_marks_front_teacher_and_what_is_not_tested():
     shown = [
         result("teacher", 327680, 0.98, TEACHER),
@@ -77,13 +83,11 @@ def test_results_of_one_memory_and_nearly_one_score_stand_side_by_side():
     scores = (0.9, 0.901, 0.902, 0.903, 0.93, 0.7)
     shown = [result(f"at {score}", 65536, score) for score in scores] + [result("smaller", 32768, 0.9)]
     figure = plane_figure(shown, selected="at 0.901")
-    data = [trace for trace in figure["data"] if "customdata" in trace]
-    xs = {key: x for trace in data for key, x in zip(trace["customdata"], trace["x"], strict=True)}
+    xs = places_of(figure)
     assert [xs[f"at {score}"] - 16 for score in scores] == pytest.approx([0, 0.07, -0.07, 0.14, 0, 0])
     assert xs["smaller"] == 15 and figure["data"][-1]["x"] == [xs["at 0.901"]], "the ring"
     shown.append(result("best", 65536, 0.9305))
-    data = [trace for trace in plane_figure(shown)["data"] if "customdata" in trace]
-    xs = {key: x for trace in data for key, x in zip(trace["customdata"], trace["x"], strict=True)}
+    xs = places_of(plane_figure(shown))
     assert (xs["best"], xs["at 0.93"]) == (16, 16.07), "the front keeps its place"
 
 
