@@ -12,8 +12,12 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is i
 
 import gradio as gr
 
-from . import compare, distill, explore, generate, run_form
-from .fragments import notice
+from .compare import page as compare
+from .distill import page as distill
+from .distill import run_form
+from .explore import page as explore
+from .generate import page as generate
+from .parts.fragments import notice
 
 STYLE = Path(__file__).with_name("style.css")
 TITLE = "ReDistill Studio"

@@ -27,17 +27,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from redistill import checkpoint
-from redistill.config import DistillConfig
-from redistill.distill import distill
-from redistill.feature_losses import FEATURE_LOSSES
+from redistill.checkpoint import folder as checkpoint
+from redistill.common.files import write_text
 from redistill.memory import capture
-from redistill.presets import CLUTTER_STRIDES, CLUTTER_TEACHER, find_preset
-from redistill.red import REDConfig
-from redistill.run import write_text
-from redistill.student import build_student
+from redistill.networks.red import REDConfig
+from redistill.networks.student import build_student
+from redistill.training.config import DistillConfig
+from redistill.training.feature_losses import FEATURE_LOSSES
+from redistill.training.loop import distill
+from redistill.training.presets import CLUTTER_STRIDES, CLUTTER_TEACHER, find_preset
 
-from .spread import mean_and_spread
+from .helpers.spread import mean_and_spread
 
 
 @dataclass(frozen=True)

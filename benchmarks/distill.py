@@ -27,16 +27,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from redistill import checkpoint
-from redistill.config import DistillConfig
-from redistill.devices import describe_device
-from redistill.measure import training_peak
-from redistill.presets import CLUTTER_STRIDES, FACES_STRIDES, FROM_TEACHER, MOBILENET_STRIDES
-from redistill.student import StudentConfig, build_reference
-from redistill.teachers import load_teacher
-from redistill.training import held_tensors, prepare, train_step
+from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.teacher import load_teacher
+from redistill.common.devices import describe_device
+from redistill.memory.measure import training_peak
+from redistill.networks.student import StudentConfig, build_reference
+from redistill.training.config import DistillConfig
+from redistill.training.presets import CLUTTER_STRIDES, FACES_STRIDES, FROM_TEACHER, MOBILENET_STRIDES
+from redistill.training.step import held_tensors, prepare, train_step
 
-from .plain_step import PlainStep
+from .helpers.plain_step import PlainStep
 
 CLASSES, IMAGES_A_CLASS = 10, 24
 CPU_WORKERS, CUDA_WORKERS = 0, 4

@@ -18,14 +18,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from redistill import checkpoint
-from redistill.datasets import Split, load_split, normalize
-from redistill.hooks import forward_with_features
-from redistill.listing import SPLITS
-from redistill.losses import DISTANCES, channel_mean, pool_to_smaller, red_loss
-from redistill.objective import FeaturePairs, aligned_features
-from redistill.presets import CLUTTER_TEACHER
-from redistill.strides import eval_mode
+from redistill.checkpoint import folder as checkpoint
+from redistill.common.modules import eval_mode
+from redistill.data.datasets import Split, load_split, normalize
+from redistill.data.source import SPLITS
+from redistill.networks.features import forward_with_features
+from redistill.training.losses import DISTANCES, channel_mean, pool_to_smaller, red_loss
+from redistill.training.objective import FeaturePairs, aligned_features
+from redistill.training.presets import CLUTTER_TEACHER
 
 BATCH = 250  # pictures of a forward
 

@@ -24,11 +24,11 @@ from typing import Any
 import torch
 
 from redistill.memory import Tape, capture, measure_peak
-from redistill.red import REDConfig
+from redistill.networks.red import REDConfig
 
-from .exactness import DTYPES, RED, own_strides, random_settings
-from .networks import CNNS, NETWORKS, RED_STUDENTS, TIMM, UNET, allocate, build, example, random_strides
-from .other_tools import TOOLS
+from .helpers.exactness import DTYPES, RED, own_strides, random_settings
+from .helpers.networks import CNNS, NETWORKS, RED_STUDENTS, TIMM, UNET, allocate, build, example, random_strides
+from .helpers.other_tools import TOOLS
 
 QUICK = ("resnet50", "mobilenet_v2", UNET)
 

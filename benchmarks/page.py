@@ -30,7 +30,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from redistill.teachers import TEACHERS
+from redistill.networks.zoo import TEACHERS
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM_OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]

@@ -24,14 +24,22 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from redistill import checkpoint
-from redistill.config import DistillConfig
-from redistill.devices import describe_device
+from redistill.checkpoint import folder as checkpoint
+from redistill.common.devices import describe_device
+from redistill.diffusion.quality import (
+    FEATURES,
+    FIGURES,
+    Quality,
+    judge,
+    judge_checkpoint,
+    load_features,
+    reference_pictures,
+)
 from redistill.memory import capture
-from redistill.presets import FACES_TEACHER
-from redistill.quality import FEATURES, FIGURES, Quality, judge, judge_checkpoint, load_features, reference_pictures
+from redistill.training.config import DistillConfig
+from redistill.training.presets import FACES_TEACHER
 
-from .spread import mean_and_spread
+from .helpers.spread import mean_and_spread
 
 QUICK = {"pictures": 24, "steps": 3}
 

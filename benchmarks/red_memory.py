@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from redistill.alignment import align, red_sites
 from redistill.memory import MemoryProfile, capture
-from redistill.red import REDBlock, REDConfig, red_modules
-from redistill.strides import find_pooling_points, set_strides
-from redistill.student import add_red
+from redistill.networks.alignment import align, red_sites
+from redistill.networks.red import REDBlock, REDConfig, red_modules
+from redistill.networks.strides import find_pooling_points, set_strides
+from redistill.networks.student import add_red
 
-from .networks import UNET, build
+from .helpers.networks import UNET, build
 
 MIB = 2**20
 NARROWING = 4

@@ -25,12 +25,12 @@ import torch
 from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
 from torch import nn
 
-from redistill.devices import describe_device
-from redistill.measure import measure_peak
-from redistill.presets import FACES_STRIDES
-from redistill.red import REDConfig
-from redistill.sampling import sample
-from redistill.student import StudentConfig, build_reference, build_student
+from redistill.common.devices import describe_device
+from redistill.diffusion.sampling import sample
+from redistill.memory.measure import measure_peak
+from redistill.networks.red import REDConfig
+from redistill.networks.student import StudentConfig, build_reference, build_student
+from redistill.training.presets import FACES_STRIDES
 
 NETWORKS = ("unet_paper", "unet_small")
 AIMS = {("unet_paper", "student"): 0.31, ("unet_paper", "student + RED"): 0.40}  # of the teacher's CPU time a step

@@ -1,28 +1,32 @@
 """Peak memory reduction of CNNs and diffusion U-Nets by residual encoded distillation (arXiv 2406.03744).
 
-The public names below load on first use, so that importing the package costs nothing. Training and sampling are
-`redistill.distill.distill` and `redistill.sampling.sample`.
+The public names below load on first use, so that importing the package costs nothing.
 """
 
 from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
-    "find_pooling_points": "strides",
-    "set_strides": "strides",
-    "align": "alignment",
-    "REDBlock": "red",
-    "REDConfig": "red",
-    "StudentConfig": "student",
-    "build_student": "student",
-    "capture": "memory",
-    "measure_peak": "memory",
-    "search_strides": "search",
-    "red_loss": "losses",
-    "DistillConfig": "config",
-    "load": "checkpoint",
-    "load_teacher": "teachers",
-    "load_split": "datasets",
+    "find_pooling_points": "networks.strides",
+    "set_strides": "networks.strides",
+    "align": "networks.alignment",
+    "REDBlock": "networks.red",
+    "REDConfig": "networks.red",
+    "StudentConfig": "networks.student",
+    "build_student": "networks.student",
+    "load_teacher": "networks.zoo",
+    "capture": "memory.tape",
+    "measure_peak": "memory.measure",
+    "search_strides": "memory.search",
+    "red_loss": "training.losses",
+    "kd_loss": "training.losses",
+    "DistillConfig": "training.config",
+    "distill": "training.loop",
+    "estimate": "training.estimation",
+    "save": "checkpoint.folder",
+    "load": "checkpoint.folder",
+    "load_split": "data.datasets",
+    "sample": "diffusion.sampling",
 }
 __all__ = list(_PUBLIC)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redistill import checkpoint
+from redistill.checkpoint import folder as checkpoint
 
 
 @pytest.fixture

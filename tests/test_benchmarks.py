@@ -7,34 +7,34 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_unet import TINY
+from helpers.unets import TINY
 from torch import nn
 
 from benchmarks import sampling
 from benchmarks.distill import cases, turns_of
 from benchmarks.distill import summary as distill_summary
-from benchmarks.exactness import Count
+from benchmarks.helpers.exactness import Count
+from benchmarks.helpers.networks import allocate, build, example
+from benchmarks.helpers.other_tools import TOOLS
+from benchmarks.helpers.plain_step import PlainStep
 from benchmarks.maps import nearness
 from benchmarks.memory import REEVALUATIONS, summary
-from benchmarks.networks import allocate, build, example
-from benchmarks.other_tools import TOOLS
 from benchmarks.page import percentile
-from benchmarks.plain_step import PlainStep
 from benchmarks.quality import over_seeds
 from benchmarks.red_memory import DEFAULT, STUDENTS, WIDTH, conclusions, study
 from benchmarks.sampling import contenders
-from redistill import checkpoint
-from redistill.config import DistillConfig, check_teacher
-from redistill.datasets import load_split
-from redistill.evaluate import accuracy
+from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.teacher import load_teacher
+from redistill.data.datasets import load_split
 from redistill.memory import measure_peak
-from redistill.objective import aligned_features
-from redistill.presets import CLUTTER_TEACHER, FROM_TEACHER
-from redistill.red import REDConfig, red_modules
-from redistill.student import StudentConfig
-from redistill.teachers import load_teacher
-from redistill.training import prepare
-from redistill.unet import UNet
+from redistill.networks.red import REDConfig, red_modules
+from redistill.networks.student import StudentConfig
+from redistill.networks.unet import UNet
+from redistill.training.config import DistillConfig, check_teacher
+from redistill.training.evaluation import accuracy
+from redistill.training.objective import aligned_features
+from redistill.training.presets import CLUTTER_TEACHER, FROM_TEACHER
+from redistill.training.step import prepare
 
 
 def test_other_tools_figures():

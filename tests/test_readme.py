@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 
 
 def test_library_example_runs_and_prints_its_figures(capsys):
@@ -16,4 +16,4 @@ def test_library_example_runs_and_prints_its_figures(capsys):
 
 def test_every_local_link_leads_somewhere():
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    assert links and all((Path(__file__).parent.parent / link).exists() for link in links)
+    assert links and all((Path(__file__).parents[1] / link).exists() for link in links)

@@ -1,0 +1,1 @@
+"""Tab Compare: results on the plane of memory and accuracy."""

@@ -1,0 +1,125 @@
+"""Tab Compare: results on the plane of memory and accuracy, what one was trained with, what two differ in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from ..parts.actions import event_values
+from ..parts.fragments import notice
+from ..parts.live_plot import LivePlot
+from ..parts.live_radio import LiveRadio
+from ..runs.results import Result, all_results, groups
+from . import view
+from .plane import plane_figure
+from .result_table import ResultTable, result_rows
+
+SECONDS = 3.0  # between looks at the files
+SCROLL = "() => document.querySelector('#chosen').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
+QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+@dataclass(frozen=True)
+class CompareTab:
+    """The components that the page connects to other tabs."""
+
+    chosen: gr.State  # key of the chosen result, or None
+    load: gr.Button
+
+
+def build(tab: gr.Tab) -> CompareTab:
+    """Lay the tab out inside the current Blocks context and connect its events."""
+    chosen, kept, seen = gr.State(None), gr.State(None), gr.State(None)
+    with gr.Row(elem_classes="columns"):
+        with gr.Column(min_width=300, elem_classes="controls"):
+            with gr.Column(elem_classes="card"):
+                group = LiveRadio([], label="Results on", elem_id="groups", elem_classes="list")
+            with gr.Column(elem_classes="card"):
+                card = gr.HTML(view.NOTHING_CHOSEN, elem_id="chosen")
+                load = gr.Button("Load into Distill", size="sm", interactive=False, elem_id="load")
+                keep = gr.Button("Compare with another", size="sm", interactive=False, elem_id="keep")
+        with gr.Column(min_width=320, elem_classes="results"):
+            said = gr.HTML(view.NO_RESULTS, elem_id="front-said")
+            with gr.Column(elem_classes="card chart"):
+                chart = LivePlot(height=400, label="Peak memory against test score", elem_id="plane")
+                gr.HTML(view.legend())
+        with gr.Column(min_width=320, elem_classes="more"):
+            differs = gr.HTML(elem_id="differs")
+            with gr.Column(elem_classes="card"):
+                table = ResultTable(elem_id="results")
+    shown = [seen, group, said, chart, card, load, keep, differs, table]
+    state = [group, chosen, kept]
+    tab.select(refresh, state, shown, **QUIET)
+    gr.Timer(SECONDS).tick(look, [*state, seen], shown, **QUIET)
+    group.input(show_group, group, [chosen, kept, *shown], **QUIET)
+    for event in (chart.mark_click, table.pick):
+        event(pick, [group, kept], [chosen, *shown], **QUIET).then(None, js=SCROLL, **QUIET)
+    keep.click(keep_chosen, state, [kept, *shown], **QUIET)
+    return CompareTab(chosen=chosen, load=load)
+
+
+def refresh(group: Any, chosen: Any, kept: Any) -> list[Any]:
+    """Everything the tab shows, from the files as they are now."""
+    results = all_results()
+    offered = groups(results)
+    names = [name for _, name in offered]
+    group = group if group in names else names[0] if names else None
+    own = [result for result in results if result.group == group]
+    one, other = _find(own, chosen), _find(own, kept)
+    return [
+        _signature(results, group, chosen, kept),
+        LiveRadio(choices=offered, value=group),
+        view.headline(own),
+        plane_figure(own, one.key if one else None, other.key if other else None),
+        view.chosen_card(one),
+        gr.Button(interactive=one is not None),
+        gr.Button("Stop comparing" if other else "Compare with another", interactive=bool(one or other)),
+        view.difference(other, one),
+        result_rows(own, one.key if one else None),
+    ]
+
+
+def look(group: Any, chosen: Any, kept: Any, seen: Any) -> list[Any]:
+    """What a tick of the clock changes: nothing, unless the files did, or a click came before the last one was done."""
+    if seen is None or seen == _signature(all_results(), group, chosen, kept):
+        return [gr.skip()] * 9  # None: the tab was never opened
+    return refresh(group, chosen, kept)
+
+
+def show_group(group: Any) -> list[Any]:
+    """Results on other pictures, none of them chosen."""
+    return [None, None, *refresh(group, None, None)]
+
+
+def pick(event: gr.EventData, group: Any, kept: Any) -> list[Any]:
+    """Choose the result that was clicked, in the chart or the table."""
+    try:
+        values = event_values(event)
+        key = values.get("key", values.get("mark"))
+    except ValueError as error:
+        return [gr.skip(), gr.skip(), gr.skip(), notice("", str(error)), *[gr.skip()] * 6]
+    return [key if isinstance(key, str) else None, *refresh(group, key, kept)]
+
+
+def keep_chosen(group: Any, chosen: Any, kept: Any) -> list[Any]:
+    """Keep the chosen result to compare others with; if there is one already, stop comparing."""
+    kept = None if kept else chosen
+    return [kept, *refresh(group, chosen, kept)]
+
+
+def chosen_config(chosen: Any) -> dict[str, Any] | None:
+    """All settings of the chosen result, for the form of Distill; None when it is gone."""
+    result = _find(all_results(), chosen)
+    return result.config.to_dict() if result else None
+
+
+def _find(results: Sequence[Result], key: Any) -> Result | None:
+    return next((result for result in results if result.key == key), None)
+
+
+def _signature(results: Sequence[Result], group: Any, chosen: Any, kept: Any) -> list[Any]:
+    """What the tab shows depends on nothing else."""
+    return [group, chosen, kept, [[result.key, result.state, result.score] for result in results]]

@@ -1,0 +1,1 @@
+"""Tab Distill: settings, runs, and how they go."""

@@ -1,0 +1,194 @@
+"""What a run will take, measured by a few of its steps in a process of its own: the page stays live meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from redistill.common.files import write_json
+from redistill.training.config import DistillConfig
+
+from ..parts.fragments import notice
+from ..runs import jobs
+from ..words import numbers
+from ..words.signs import is_number
+from .watch_view import seconds_left
+
+# The settings that an estimate is of are noted on the page when it is asked for, and compared with at every change: so
+# the answer to an earlier question is told too, and one whose settings are there again is not.
+# The answer will stand below the button, which may be the last thing in view: the page makes room for it at the click.
+NOTE_SETTINGS = """(...values) => {
+  const estimated = document.querySelector('#estimated');
+  estimated.dataset.of = JSON.stringify(values);
+  estimated.scrollIntoView({block: 'nearest', behavior: 'smooth'});
+  return '';
+}"""
+TELL_OTHERS = """(...values) => {
+  const of = document.querySelector('#estimated')?.dataset.of;
+  return of && of !== JSON.stringify(values)
+    ? '<p class="subline" role="status">Of other settings than the form has now; estimate again.</p>' : '';
+}"""
+FORGET = """() => {
+  delete document.querySelector('#estimated').dataset.of;
+  return '';
+}"""
+SECONDS = 0.2  # between looks at the process
+LONGEST = 600.0  # seconds; drawing or downloading a data set for the first time takes a while
+
+
+class EstimatePanel:
+    """A button with its result; build it inside the Blocks context where it should stand."""
+
+    def __init__(self) -> None:
+        with gr.Row(elem_classes="quiet-buttons"):
+            self.ask = gr.Button("Estimate time and memory", size="sm", elem_id="estimate")
+            self.cancel = gr.Button("Cancel", size="sm", visible=False, elem_id="estimate-cancel")
+        self.of = gr.HTML(elem_id="estimate-of")
+        self.shown = gr.HTML(elem_id="estimated")
+
+    def attach(
+        self,
+        form: Sequence[gr.components.Component],
+        controls: Sequence[gr.components.Component],
+        read: Callable[..., DistillConfig],
+    ) -> None:
+        """Estimate what the form is set to; `read` turns its values into a config.
+
+        `controls` are what a person sees of the form: once they say something else, so does the panel.
+        """
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        outputs = [self.shown, self.ask, self.cancel]
+
+        def estimate(*values: Any) -> Iterator[list[Any]]:
+            yield from show(read, *values)
+
+        page_only = {"queue": False, **quiet}
+        self.ask.click(None, list(controls), self.of, js=NOTE_SETTINGS, **page_only)
+        self.cancel.click(None, None, self.of, js=FORGET, **page_only)
+        changes = [control.change for control in controls]
+        gr.on(changes, None, list(controls), self.of, js=TELL_OTHERS, trigger_mode="always_last", **page_only)
+        # One at a time: two would take the time from each other.
+        asked = self.ask.click(estimate, list(form), outputs, concurrency_limit=1, concurrency_id="estimate", **quiet)
+        self.cancel.click(cancelled, None, outputs, cancels=[asked], **page_only)
+
+
+def cancelled() -> list[Any]:
+    """The panel without an estimate."""
+    return ["", gr.Button(interactive=True), gr.Button(visible=False)]
+
+
+def show(read: Callable[..., DistillConfig], *values: Any) -> Iterator[list[Any]]:
+    """What the panel shows while it measures, and then. Closing the iterator ends the process."""
+    try:
+        config = read(*values)
+        for event in measure(config):
+            if isinstance(event, float):
+                words = f"Measuring a few steps… {event:.0f} s"
+                waiting = f'<p class="subline" role="status">{words}</p>'
+                yield [waiting, gr.Button(interactive=False), gr.Button(visible=True)]
+            else:
+                yield [table(event, place_in_line(config)), gr.Button(interactive=True), gr.Button(visible=False)]
+    except ValueError as error:
+        yield [notice("No estimate.", str(error)), gr.Button(interactive=True), gr.Button(visible=False)]
+
+
+def measure(config: DistillConfig) -> Iterator[float | Mapping[str, Any]]:
+    """The seconds it has taken so far, again and again, then the estimate as `redistill.estimate` gives it.
+
+    Raises ValueError with the sentence of the process when it ends without one.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="redistill-estimate-") as folder:
+        path = Path(folder)
+        try:
+            write_json(path / "config.json", config.to_dict())
+            process = _start(path)
+        except OSError as error:
+            raise ValueError(f"{path} cannot be written ({error.strerror}); free some space.") from error
+        try:
+            while process.poll() is None:
+                yield time.monotonic() - started
+                if time.monotonic() - started > LONGEST:
+                    raise ValueError(f"It took longer than {LONGEST:.0f} s and was ended; start the run to see.")
+                time.sleep(SECONDS)
+        finally:
+            _end(process)
+        yield _read(path, process.returncode)
+
+
+def _start(folder: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "redistill", "estimate", "--config", str(folder / "config.json")]
+    with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
+        return subprocess.Popen(
+            command, cwd=jobs.REPOSITORY, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+        )
+
+
+def _end(process: subprocess.Popen) -> None:
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # it has nothing to save
+        process.wait()
+
+
+def _read(folder: Path, code: int) -> Mapping[str, Any]:
+    try:
+        values = json.loads((folder / "out").read_text())
+    except ValueError:
+        values = None
+    if code == 0 and isinstance(values, dict):
+        return values
+    lines = (folder / "err").read_text(errors="replace").strip().splitlines() or [f"its process ended with {code}"]
+    if code == -signal.SIGKILL:
+        lines = ["The system ended it, most likely for want of memory; choose a smaller batch."]
+    raise ValueError(lines[-1].removeprefix("redistill: ")[:400])
+
+
+def place_in_line(config: DistillConfig) -> str:
+    """What the runs on the same device mean for one that is started now, in a sentence; nothing without any."""
+    device = jobs.device_of(config.to_dict())
+    others = [run for run in jobs.list_runs() if run.state in jobs.ALIVE and jobs.device_of(run.config) == device]
+    before = len(others) - jobs.slots_of(device) + 1  # runs that have to end first
+    if not others:
+        return ""
+    if before < 1:
+        return f"{len(others)} run{'s train' if len(others) > 1 else ' trains'} there now, which slows this one."
+    words = f"Started now, it waits for {before} run{'s' if before > 1 else ''} there to end"
+    left = [seconds_left(run, jobs.records(run)) for run in others]
+    if before == 1 and None not in left:
+        words += f", about {numbers.format_duration(min(left))}"
+    return f"{words}; measured beside what trains there now, it may then be faster."
+
+
+def table(values: Mapping[str, Any], line: str = "") -> str:
+    """An estimate in words: how long, how much memory, and whether that is there; `line` as of `place_in_line`."""
+    rows = []
+    if is_number(values.get("seconds")):
+        rows.append(("Time", f"about {numbers.format_duration(values['seconds'])}"))
+    if is_number(values.get("images_per_second")):
+        rows.append(("Speed", f"{values['images_per_second']:,.0f} images/s"))
+    peak, available = values.get("training_peak_bytes"), values.get("available_bytes")
+    if is_number(peak):
+        rows.append(("Peak while training", numbers.format_bytes(peak)))
+    fits = values.get("fits") is True
+    if is_number(available):
+        verdict = f'<strong class="{"fits" if fits else "misses"}">{"fits" if fits else "does not fit"}</strong>'
+        rows.append(("Free memory", f"{numbers.format_bytes(available)}: {verdict}"))
+    body = "".join(f"<tr><td>{label}</td><td>{text}</td></tr>" for label, text in rows)
+    device = escape(str(values.get("device", "this machine")))
+    return (
+        f'<table class="facts numbers estimate"><tbody>{body}</tbody></table>'
+        f'<p class="subline">Measured by a few steps on {device}. {line}</p>'
+    )

@@ -1,0 +1,169 @@
+"""The student on the Distill tab: a card that says what it needs, and controls for all that it is built from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from redistill.common.modules import weightless
+from redistill.networks.red import ALIGNMENTS, KERNELS, REDConfig
+from redistill.networks.student import StudentConfig, build_student
+from redistill.networks.zoo import TEACHERS, find_teacher
+
+from ..parts.fragments import notice
+from ..parts.stride_picker import StridePicker, check_strides_form
+from ..parts.study import short_label, stride_choices, suggest_strides, teacher_tape
+from ..runs.results import peak_bytes
+from ..words.numbers import format_bytes, format_ratio
+from ..words.settings import describe_student
+from ..words.signs import red_sign
+
+# In the order of the page.
+FIELDS = (
+    "architecture", "strides", "red", "gate", "gate_kernel", "residual_encoder", "residual_kernel",
+    "points", "teacher", "teacher_strides",
+)  # fmt: skip
+
+
+def build(student: StudentConfig) -> dict[str, gr.components.Component]:
+    """The controls by name, in the order of FIELDS; build them inside the Blocks context where they should stand."""
+    shown = dict(zip(FIELDS, _values(student), strict=True))
+    found: dict[str, gr.components.Component] = {}
+    found["architecture"] = gr.Dropdown(
+        networks(student), value=shown["architecture"], label="Student’s network", filterable=False
+    )
+    found["strides"] = _picker(student.student_architecture, shown["strides"])
+    found["red"] = gr.Checkbox(shown["red"], label="RED blocks at the aligned layers", container=False)
+    with gr.Accordion("Inside a RED block", open=False, elem_classes="fold"):
+        found["gate"] = gr.Checkbox(shown["gate"], label="Gate", container=False)
+        found["gate_kernel"] = gr.Radio(list(KERNELS), value=shown["gate_kernel"], label="Kernel of the gate")
+        found["residual_encoder"] = gr.Checkbox(shown["residual_encoder"], label="Residual encoder", container=False)
+        found["residual_kernel"] = gr.Radio(
+            list(KERNELS), value=shown["residual_kernel"], label="Kernel of the residual encoder"
+        )
+        found["points"] = gr.Radio(list(ALIGNMENTS), value=shown["points"], label="Aligned points that carry one")
+    with gr.Accordion("Its teacher’s network", open=False, elem_classes="fold"):
+        found["teacher"] = gr.Dropdown(
+            networks(student), value=shown["teacher"], label="Teacher’s network", filterable=False
+        )
+        found["teacher_strides"] = _picker(student.teacher, shown["teacher_strides"])
+    return found
+
+
+def networks(student: StudentConfig) -> list[tuple[str, str]]:
+    """The networks for a student's task, as (title, name), a DDPM from elsewhere that it has among them."""
+    own = [find_teacher(name) for name in {student.teacher: 0, student.student_architecture: 0} if name not in TEACHERS]
+    return [(entry.title, entry.name) for entry in (*TEACHERS.values(), *own) if entry.task == student.task]
+
+
+def filled(student: StudentConfig) -> list[Any]:
+    """Updates of all controls, in the order of FIELDS."""
+    updates = dict(zip(FIELDS, _values(student), strict=True))
+    for name, network in (("strides", student.student_architecture), ("teacher_strides", student.teacher)):
+        updates[name] = _picker(network, updates[name])
+    for name in ("architecture", "teacher"):
+        updates[name] = gr.Dropdown(choices=networks(student), value=updates[name])
+    return list(updates.values())
+
+
+def _values(student: StudentConfig) -> list[Any]:
+    red = student.red or REDConfig()
+    strides = own_strides(student.student_architecture) | dict(student.strides)
+    blocks = [student.red is not None, red.gate, red.gate_kernel, red.residual_encoder, red.residual_kernel, red.points]
+    teacher_strides = own_strides(student.teacher) | dict(student.teacher_strides)
+    return [student.student_architecture, strides, *blocks, student.teacher, teacher_strides]
+
+
+def own_strides(network: str) -> dict[str, int]:
+    """A network's own strides by layer path."""
+    return {point.name: point.stride for point in teacher_tape(network).points if point.direction == "down"}
+
+
+def _picker(network: str, strides: Mapping[str, int]) -> StridePicker:
+    own = own_strides(network)
+    points = [
+        {"name": name, "label": short_label(name), "choices": stride_choices(own), "teacher": stride}
+        for name, stride in own.items()
+    ]
+    return StridePicker(strides, points=points)
+
+
+def read(student: Any, *given: Any) -> StudentConfig:
+    """The student that the controls are set to; what they do not show is as in `student`, its dict.
+
+    Strides of another network than before are replaced: the student's by early ones, the teacher's by its own.
+    Raises ValueError, in one sentence, for what does not fit.
+    """
+    if not isinstance(student, Mapping) or len(given) != len(FIELDS):
+        raise ValueError("There is no student yet; choose a preset, or one in Explore.")
+    before, settings = StudentConfig.from_dict(student), dict(zip(FIELDS, given, strict=True))
+    network, teacher = (_network(settings[name], before) for name in ("architecture", "teacher"))
+    strides = _strides(settings["strides"], network, before.student_architecture)
+    if strides is None:
+        strides = suggest_strides(teacher_tape(network))
+    red = None
+    if settings["red"] is not False:
+        inside = {name: settings[name] for name in ("gate", "residual_encoder", "gate_kernel", "residual_kernel")}
+        points = settings["points"]
+        red = REDConfig(**inside, points=points if isinstance(points, str) else str(points)[:80])
+    chosen = dataclasses.replace(
+        before,
+        architecture=None if network == teacher else network,
+        teacher=teacher,
+        strides=_changed(strides, network),
+        teacher_strides=_changed(_strides(settings["teacher_strides"], teacher, before.teacher) or {}, teacher),
+        red=red,
+    )
+    with weightless():
+        build_student(chosen)
+    return chosen
+
+
+def _network(value: Any, student: StudentConfig) -> str:
+    entry = find_teacher(value if isinstance(value, str) else str(value)[:80])
+    if entry.name not in {*TEACHERS, student.teacher, student.student_architecture}:
+        raise ValueError(f"{entry.name} is not on offer; name it under “A DDPM from elsewhere”.")
+    if entry.task != student.task:
+        raise ValueError(f"{entry.title} is a network for {entry.task}; expected one for {student.task}.")
+    return entry.name
+
+
+def _strides(value: Any, network: str, before: str) -> dict[str, int] | None:
+    """The strides that a picker shows, None when they are those of another network."""
+    return check_strides_form(value) if network == before else None
+
+
+def _changed(strides: Mapping[str, int], network: str) -> dict[str, int]:
+    """No strides where all are the network's own: that is what the network itself is described by."""
+    return {} if dict(strides) == own_strides(network) else dict(strides)
+
+
+def card(student: StudentConfig) -> str:
+    """The student in words, with what it needs at most, beside its teacher; a network that could teach, alone."""
+    is_teacher = (
+        student.red is None
+        and student.architecture in (None, student.teacher)
+        and dict(student.strides) == dict(student.teacher_strides)
+    )
+    try:
+        teacher = StudentConfig(
+            student.teacher, student.image_size, student.num_classes, student.teacher_strides, red=None
+        )
+        before, after = peak_bytes(teacher), peak_bytes(student)
+        bare = peak_bytes(dataclasses.replace(student, red=None))
+        memory = f"Peak {format_bytes(after)}"
+        if not is_teacher:
+            memory += f", teacher {format_bytes(before)}: <strong>{format_ratio(before, after)}</strong>"
+        warning = red_sign(after, bare)
+    except ValueError as error:
+        memory, warning = escape(str(error)), None
+    said = notice("", warning, kind="hint") if warning else ""
+    name = "Teacher" if is_teacher else "Student"
+    return (
+        f'<div class="card-title">{name}</div><p class="student">{escape(describe_student(student))}, '
+        f'{student.image_size} px</p><p class="subline">{memory}</p>{said}'
+    )

@@ -1,0 +1,249 @@
+"""The right side of tab Distill: the list of runs, and one of them as it goes. It reads files and keeps nothing.
+
+Answers can reach a page in another order than they were asked for, so each thing has one writer. What a person does
+writes the choice of a run and nothing else of the panel. `look` draws the panel for the choice there is, one look at a
+time, and never writes the choice. What it drew is noted on the page, beside what is drawn: the next look compares with
+that, and the buttons act on the run that stands above them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from ..parts import plots
+from ..parts.actions import event_values
+from ..parts.fragments import notice
+from ..parts.live_plot import LivePlot
+from ..parts.live_radio import LiveRadio
+from ..parts.save_files import SaveFiles
+from ..runs import jobs
+from ..words.settings import run_facts
+from . import watch_view as view
+
+SECONDS = 1.0  # between looks at the files
+FILES = {jobs.LOG_FILE: "Save log", "config.json": "Save config", "metrics.jsonl": "Save metrics"}
+MAX_SAVED = 8_000_000  # bytes of a file that are saved: its end
+QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+# Where nothing that is there was chosen, the list marks the run that is shown in its place; done on the page, so that
+# a choice which was made meanwhile stays. A run that is awaited, see `AWAIT`, is brought into view once it is drawn:
+# what appears above while the page scrolls would end that.
+DRAWN = """(chosen, drawn) => {
+  const progress = document.querySelector('#progress');
+  if (progress?.dataset.awaited && drawn?.name === chosen) {
+    delete progress.dataset.awaited;
+    requestAnimationFrame(() => progress.scrollIntoView({block: 'nearest', behavior: 'smooth'}));
+  }
+  return drawn && chosen === drawn.chosen ? drawn.name : chosen;
+}"""
+AWAIT = "document.querySelector('#progress').dataset.awaited = 'yes'"
+
+
+class WatchPanel:
+    """The panel's components and events; build it inside the Blocks context where it should stand."""
+
+    def __init__(self) -> None:
+        with gr.Column(min_width=320, elem_classes="results"):
+            with gr.Column(elem_classes="card"):
+                self.progress = gr.HTML(view.NO_RUNS, elem_id="progress")
+                with gr.Row(elem_classes="quiet-buttons"):
+                    stop = gr.Button("Stop", size="sm", interactive=False, elem_id="stop")
+                    resume = gr.Button("Go on", size="sm", interactive=False, elem_id="resume")
+                    delete = gr.Button("Delete", size="sm", interactive=False, elem_id="delete")
+                with gr.Row(elem_classes="quiet-buttons confirm", visible=False) as self.confirm:
+                    self.question = gr.HTML(elem_id="delete-question")
+                    confirm = gr.Button("Delete for good", size="sm", variant="stop", elem_id="delete-confirm")
+                    keep = gr.Button("Keep it", size="sm", elem_id="delete-keep")
+                files = SaveFiles(FILES, elem_id="save-files")
+                self.said = gr.HTML(elem_id="run-said")
+            with gr.Row(elem_classes="pair"):
+                self.losses = _chart("Losses", "losses", 250, "parts before their weights")
+                self.scores = _chart("Validation", "scores", 250)
+            with gr.Row(elem_classes="pair"):
+                self.rate = _chart("Learning rate", "rate", 150)
+                self.speed = _chart("Images per second", "speed", 150)
+            self.samples = gr.HTML()
+        with gr.Column(min_width=320, elem_classes="more"):
+            with gr.Column(elem_classes="card"):
+                self.runs = LiveRadio([], label="Runs", elem_id="runs", elem_classes="list")
+            self.pictures = gr.HTML(elem_id="pictures")
+        self.drawn = gr.JSON(visible="hidden")  # what `look` noted
+        self.woken, asked = gr.State(0.0), gr.State(None)
+        charts = [self.losses, self.scores, self.rate, self.speed]
+        self.shown = [self.drawn, self.progress, stop, resume, delete, *charts, self.samples]
+        self.timer = gr.Timer(SECONDS)
+        stop.click(stop_run, self.drawn, [self.said, self.woken], **QUIET)
+        resume.click(resume_run, self.drawn, [self.said, self.woken], **QUIET)
+        question = [asked, self.confirm, self.question]
+        delete.click(ask_to_delete, self.drawn, question, **QUIET)
+        keep.click(lambda: _asked(None), None, question, **QUIET)
+        self.runs.input(lambda: _asked(None), None, question, **QUIET)
+        confirm.click(delete_run, [asked, self.runs], [*question, self.said, *self.choice], **QUIET)
+        files.ask(save_file, self.drawn, [files, self.said], **QUIET)
+
+    @property
+    def choice(self) -> list[Any]:
+        """The outputs of an event that chooses a run, see `choose`."""
+        return [self.runs, self.woken]
+
+    def attach(self, page: gr.Blocks) -> None:
+        """Show what there is as soon as the page opens, and follow the files and the choice from then on."""
+        events = [page.load, self.timer.tick, self.runs.input, self.woken.change]
+        looked = gr.on(
+            events,
+            look,
+            [self.runs, self.drawn],
+            [self.said, self.runs, *self.shown],
+            trigger_mode="always_last",
+            **QUIET,
+        )
+        looked.then(None, [self.runs, self.drawn], self.runs, js=DRAWN, **QUIET)
+
+
+def _chart(title: str, name: str, height: int, remark: str = "") -> LivePlot:
+    with gr.Column(elem_classes="card chart", min_width=280):
+        gr.HTML(f'<div class="card-title">{title}{f" <span>{remark}</span>" if remark else ""}</div>')
+        return LivePlot(height=height, label=f"{title} against steps", elem_id=name)
+
+
+def look(chosen: Any, drawn: Any) -> list[Any]:
+    """What the panel shows for the chosen run, as far as that differs from what was drawn: said, runs, shown.
+
+    Without a chosen run that is there, it is the one that was shown, or else the newest.
+    """
+    runs = jobs.list_runs()
+    names = [run.name for run in runs]
+    before = drawn if isinstance(drawn, Mapping) else {}
+    wanted = [name for name in (chosen, before.get("name")) if name in names]
+    now = _signature(runs, chosen, (wanted or names or [None])[0])
+    if now == before:
+        return [gr.skip() for _ in range(12)]
+    said = gr.skip()
+    if isinstance(chosen, str) and chosen not in names:
+        said = notice("", "The run that was shown is gone: its folder has been deleted.", kind="hint")
+    listed = gr.skip() if now["runs"] == before.get("runs") else LiveRadio(choices=_labels(runs))
+    return [said, listed, *_drawn(runs, now)]
+
+
+def choose(name: str | None) -> list[Any]:
+    """Values of `WatchPanel.choice` with this run chosen."""
+    return [LiveRadio(choices=_labels(jobs.list_runs()), value=name), time.time()]
+
+
+def stop_run(drawn: Any) -> list[Any]:
+    """Stop the run that is shown with its state saved."""
+    return [_act(jobs.stop, _name(drawn)), time.time()]
+
+
+def resume_run(drawn: Any) -> list[Any]:
+    """Go on with the run that is shown from its last saved step."""
+    return [_act(jobs.resume, _name(drawn)), time.time()]
+
+
+def ask_to_delete(drawn: Any) -> list[Any]:
+    """Whether the run that is shown is to be deleted: nothing happens yet."""
+    try:
+        return _asked(jobs.read_run(_name(drawn)))
+    except ValueError as error:
+        return [None, gr.Row(visible=True), notice("", str(error))]
+
+
+def delete_run(asked: Any, chosen: Any) -> list[Any]:
+    """Delete the run that was asked about, whichever is chosen by now."""
+    said = _act(jobs.delete, asked)
+    names = [run.name for run in jobs.list_runs()]
+    return [*_asked(None), said, *choose(chosen if chosen in names else names[0] if names else None)]
+
+
+def _asked(run: jobs.Run | None) -> list[Any]:
+    if run is None:
+        return [None, gr.Row(visible=False), ""]
+    words = f"Delete “{' · '.join(filter(None, (run.title, run_facts(run))))}” with its checkpoint, curves and log?"
+    return [run.name, gr.Row(visible=True), notice("", words, kind="hint")]
+
+
+def save_file(event: gr.EventData, drawn: Any) -> list[Any]:
+    """A file of the run that is shown, for the browser to save."""
+    name = _name(drawn)
+    try:
+        file = event_values(event).get("save")
+        if not isinstance(file, str) or file not in FILES:
+            raise ValueError(f"No file {str(file)[:80]!r} to save; expected one of {list(FILES)}.")
+        path = jobs.read_run(name).path / file
+        with open(path, "rb") as content:
+            content.seek(max(0, path.stat().st_size - MAX_SAVED))
+            text = content.read(MAX_SAVED).decode(errors="replace")
+    except FileNotFoundError:
+        return [gr.skip(), notice("", f"This run has no {file} yet.", kind="hint")]
+    except (ValueError, OSError) as error:
+        return [gr.skip(), notice("", str(error))]
+    return [{"name": f"{name}-{file}", "text": text, "asked": time.time_ns()}, ""]
+
+
+def _name(drawn: Any) -> str | None:
+    """The run that is shown, from what `look` noted; None for anything else that the page may send."""
+    name = drawn.get("name") if isinstance(drawn, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _act(action: Callable[[str], Any], name: Any) -> str:
+    """What to say about it: nothing where it worked."""
+    try:
+        if not isinstance(name, str):
+            raise ValueError("Choose a run in the list first.")
+        action(name)
+    except ValueError as error:
+        return notice("", str(error))
+    return ""
+
+
+def _labels(runs: Sequence[jobs.Run]) -> list[tuple[str, str]]:
+    facts = ((run.title, view.STATE_WORDS[run.state], run_facts(run)) for run in runs)
+    return [(" · ".join(filter(None, words)), run.name) for words, run in zip(facts, runs, strict=True)]
+
+
+def _signature(runs: Sequence[jobs.Run], chosen: Any, name: str | None) -> dict[str, Any]:
+    """What the panel shows depends on nothing else: all runs, the one that is shown, and how far it is.
+
+    With `chosen`, the choice that it was drawn for. All values are texts, which stay what they are on the page.
+    """
+    listed = json.dumps([[run.name, run.state] for run in runs])
+    run = next((run for run in runs if run.name == name), None)
+    return {
+        "runs": hashlib.sha256(listed.encode()).hexdigest()[:16],
+        "chosen": chosen if isinstance(chosen, str) else None,
+        "name": name,
+        "at": f"{run.step} {len(jobs.records(run))}" if run else None,
+    }
+
+
+def _drawn(runs: Sequence[jobs.Run], signature: Mapping[str, Any]) -> list[Any]:
+    """Values of `shown` for the run that the signature names."""
+    run = next((run for run in runs if run.name == signature["name"]), None)
+    if run is None:
+        return [signature, view.NO_RUNS, *[gr.Button(interactive=False)] * 3, *_figures([], 1, None), ""]
+    records = jobs.records(run)
+    teacher = view.teacher_score(run)
+    return [
+        signature,
+        view.progress(run, records, teacher),
+        gr.Button(interactive=run.state in jobs.ALIVE and run.state != "stopping"),
+        gr.Button(interactive=run.state in jobs.RESUMABLE),
+        gr.Button(interactive=run.state not in jobs.ALIVE),
+        *_figures(records, run.steps, teacher),
+        view.latest_samples(run),
+    ]
+
+
+def _figures(records: Sequence[Any], steps: int, teacher: float | None) -> list[Any]:
+    return [
+        plots.loss_figure(records, steps),
+        plots.score_figure(records, steps, teacher),
+        plots.step_figure(records, steps, "learning_rate"),
+        plots.step_figure(records, steps, "images_per_second"),
+    ]

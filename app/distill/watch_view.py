@@ -1,0 +1,169 @@
+"""One run in words: how far it is, what went wrong, what it measured. Whatever comes from outside is escaped here."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from redistill.checkpoint import folder as checkpoint
+from redistill.training.config import DistillConfig
+
+from ..parts.fragments import notice, progress_bar
+from ..runs import jobs
+from ..runs.results import Result, all_results, peak_bytes
+from ..words import numbers
+from ..words.settings import figure_rows
+from ..words.signs import Baseline, baseline_sign, is_number, loss_sign, red_sign, step_losses
+
+Records = Sequence[Mapping[str, Any]]
+STATE_WORDS = {
+    "queued": "waiting for the run before it",
+    "starting": "starting",
+    "running": "running",
+    "stopping": "stopping",
+    "finished": "finished",
+    "stopped": "stopped",
+    "failed": "failed",
+    "interrupted": "interrupted",
+    "broken": "unreadable",
+}
+# With the class "no-runs" in it, style.css hides what only a run fills: its buttons, files and charts.
+NO_RUNS = (
+    '<p class="headline no-runs">No run yet.</p><p class="subline">Choose a preset and press Start: losses, accuracy '
+    "and learning rate are drawn here as the run goes.</p>"
+)
+MEMORY = ("training_peak_bytes", "measured_peak_bytes", "eager_peak_bytes", "fused_peak_bytes")
+
+
+def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
+    """A run's bar, what it does, why it ended and what it reached."""
+    share = 1.0 if run.state == "finished" else run.step / run.steps if run.steps else 0.0
+    words = [STATE_WORDS[run.state], f"step {run.step:,} of {run.steps:,}" if run.step else ""]
+    if run.state == "running" and not run.step:
+        words[1] = "preparing the pictures; the first time takes about a minute"
+    elif run.state == "running":
+        words += _speed(run, records)
+    parts = [progress_bar(run.title, run.state, share, " · ".join(filter(None, words)))]
+    if run.error:
+        parts.append(notice("", run.error))
+    if run.state == "interrupted":
+        parts.append(notice("", "Its process ended without a word, as when the machine restarts.", kind="hint"))
+    unreadable = jobs.unreadable_lines(run)
+    if unreadable:
+        lines, stand = ("lines", "stand") if unreadable > 1 else ("line", "stands")
+        words = f"{unreadable} {lines} of its metrics could not be read and {stand} in no curve."
+        parts.append(notice("", words, kind="hint"))
+    parts += [notice("", sign, kind="hint") for sign in failure_signs(run, records)]
+    final = next((row for row in reversed(records) if row.get("kind") == "final"), None)
+    return "".join(parts) + (_result(final, teacher) if final else "")
+
+
+def _speed(run: jobs.Run, records: Records) -> list[str]:
+    """Images a second lately, and how long the steps that are left take at that rate."""
+    rate, left = step_rate(records), seconds_left(run, records)
+    return [f"{rate:,.0f} images/s", f"about {numbers.format_duration(left)} left"] if left is not None else []
+
+
+def step_rate(records: Records) -> float | None:
+    """Images a second lately; None where no record says."""
+    rates = [row.get("images_per_second") for row in records[-30:] if row.get("kind") == "step"]
+    rates = sorted(rate for rate in rates if is_number(rate) and rate > 0)
+    return rates[len(rates) // 2] if rates else None
+
+
+def seconds_left(run: jobs.Run, records: Records) -> float | None:
+    """How long a run's last steps take at its rate of late; None where that is not known."""
+    rate, batch = step_rate(records), run.config.get("batch_size")
+    return (run.steps - run.step) * batch / rate if rate and is_number(batch) else None
+
+
+def failure_signs(run: jobs.Run, records: Records) -> list[str]:
+    """What the run's curves and its memory say against it, in sentences."""
+    signs = [loss_sign(step_losses(records))]
+    try:
+        config = DistillConfig.from_dict(run.config)
+        bare = peak_bytes(dataclasses.replace(config.student, red=None))
+        signs.append(red_sign(peak_bytes(config.student), bare))
+    except (ValueError, TypeError):
+        return [sign for sign in signs if sign]
+    baseline = find_baseline(config) if config.teacher_checkpoint else None
+    if baseline:
+        figure = "accuracy" if config.student.task == "classification" else "prediction_loss"
+        signs.append(baseline_sign(records, config.steps, figure, baseline))
+    return [sign for sign in signs if sign]
+
+
+def find_baseline(config: DistillConfig) -> Baseline | None:
+    """The best tested result of the same student, without RED blocks, trained on the same pictures alone."""
+    bare = dataclasses.replace(config.student, red=None, alignment="asynchronous")
+
+    def is_baseline(result: Result) -> bool:
+        own = result.config
+        same = dataclasses.replace(own.student, alignment="asynchronous") == bare and own.dataset == config.dataset
+        return same and result.is_tested and result.learning == "on its own" and own.steps <= config.steps
+
+    found = [result for result in all_results() if is_baseline(result)]
+    if not found:
+        return None
+    best = (max if found[0].is_classifier else min)(found, key=lambda result: result.score)
+    return Baseline(best.title, _validations(best), best.score, best.config.steps)
+
+
+def _validations(result: Result) -> dict[int, float]:
+    if not result.key.startswith("run:"):
+        return {}
+    figure = "accuracy" if result.is_classifier else "prediction_loss"
+    try:
+        records = jobs.records(jobs.read_run(result.key.removeprefix("run:")))
+    except ValueError:
+        return {}
+    rows = [row for row in records if row.get("kind") == "validation" and is_number(row.get(figure))]
+    return {row["step"]: row[figure] for row in rows}
+
+
+def teacher_score(run: jobs.Run) -> float | None:
+    """The test figure of the run's teacher: accuracy, or the loss of its prediction; None where it is not known."""
+    folder = run.config.get("teacher_checkpoint")
+    if not folder:
+        return None
+    try:
+        figures = checkpoint.read_metadata(folder).metrics
+    except (ValueError, OSError):
+        return None
+    score = figures.get("test_accuracy", figures.get("test_prediction_loss"))
+    return score if is_number(score) else None
+
+
+def _result(final: Mapping[str, Any], teacher: float | None) -> str:
+    """The figures on the test pictures in a sentence, then what was measured beside what was computed."""
+    accuracy, loss = final.get("test_accuracy"), final.get("test_prediction_loss")
+    parts = []
+    if is_number(accuracy):
+        parts.append(f"<strong>{numbers.format_percent(accuracy)}</strong> test accuracy")
+        parts += [f"the teacher has {numbers.format_percent(teacher)}"] if teacher is not None else []
+    elif is_number(loss):
+        parts.append(f"Test loss of the prediction <strong>{numbers.format_number(loss)}</strong>")
+        parts += [f"the teacher has {numbers.format_number(teacher)}"] if teacher is not None else []
+    seconds = numbers.format_duration(final["seconds"]) if is_number(final.get("seconds")) else "Trained"
+    where = escape(str(final.get("device", "this machine")))
+    sentence = f'<p class="result">{", ".join(parts)}. <span>{seconds} on {where}.</span></p>' if parts else ""
+    memory = figure_rows({name: final.get(name) for name in MEMORY})
+    rows = "".join(f"<tr><td>{label}</td><td>{text}</td></tr>" for label, text in memory.items())
+    return sentence + (f'<table class="facts numbers"><tbody>{rows}</tbody></table>' if rows else "")
+
+
+def latest_samples(run: jobs.Run) -> str:
+    """The images that a diffusion run drew last."""
+    drawn = sorted((run.path / "samples").glob("step-*.png"))
+    try:
+        step = int(drawn[-1].stem.removeprefix("step-"))
+        data = base64.b64encode(drawn[-1].read_bytes()).decode()
+    except (IndexError, OSError, ValueError):
+        return ""
+    return (
+        f'<div class="card"><div class="card-title">Drawn at step {step:,} <span>same seeds every time</span></div>'
+        f'<img class="pixels" alt="images drawn at step {step}" src="data:image/png;base64,{data}"></div>'
+    )

@@ -1,0 +1,1 @@
+"""Tab Explore: strides, and live memory through teacher and student."""

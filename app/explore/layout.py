@@ -1,0 +1,158 @@
+"""The components of Explore and where they stand. What they do is in explore.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from redistill.memory import ACCOUNTINGS
+from redistill.networks.red import ALIGNMENTS, KERNELS
+from redistill.networks.zoo import TEACHERS
+
+from ..parts.actions import ActionHTML
+from ..parts.budget import NO_BUDGET, budget_choices
+from ..parts.live_plot import LivePlot
+from ..parts.number_fields import ClampedSlider, NumberField
+from ..parts.stride_picker import StridePicker
+from ..parts.study import Study
+from ..parts.trace import Place
+from . import view
+from .layer_table import LayerTable
+from .link import DTYPES, MAX_SIDE, MIN_SIDE, Settings, to_query
+from .link_button import LinkButton
+from .measure_panel import MeasurePanel
+from .search_panel import SearchPanel
+
+ACCOUNTING_LABELS = {"fused": "Deployed (fused)", "eager": "PyTorch (eager)"}
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What a person sets, on the left."""
+
+    teacher: gr.Dropdown
+    image_size: ClampedSlider
+    picker: StridePicker
+    early: gr.Button
+    original: gr.Button
+    red: list[Any]  # blocks, gate, its kernel, residual encoder, its kernel, points
+    counting: list[Any]  # accounting, dtype
+    budget: gr.Dropdown
+    kib: NumberField
+
+    @property
+    def settings(self) -> list[Any]:
+        """What makes a configuration, in the order in which handlers take it."""
+        return [self.teacher, self.image_size, self.picker, *self.red, *self.counting]
+
+    @property
+    def linked(self) -> list[Any]:
+        """All that a link restores."""
+        return [*self.settings, self.budget, self.kib]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is found, on the right."""
+
+    student: gr.State
+    link_said: gr.HTML  # what was wrong with the link that the page was opened with
+    summary: gr.HTML
+    chart: LivePlot
+    pin: gr.Button
+    distil: gr.Button
+    link: LinkButton
+    board: ActionHTML
+    search: SearchPanel
+    alive: gr.Accordion
+    tensors: ActionHTML
+    table: LayerTable
+    pairs: gr.HTML
+    measure: MeasurePanel
+
+    def drawn(self, picker: StridePicker) -> list[Any]:
+        """What every change redraws, in the order in which handlers return it."""
+        parts = [self.student, self.distil, self.summary, self.chart, self.pairs, self.board, self.tensors, self.table]
+        return [picker, *parts]
+
+
+def build_controls(found: Study) -> Controls:
+    """Lay the controls out inside the current column, set to what `found` shows."""
+    with gr.Column(elem_classes="card"):
+        teacher = gr.Dropdown(
+            [(other.title, name) for name, other in TEACHERS.items()],
+            value=found.config.teacher,
+            label="Teacher",
+            filterable=False,
+        )
+        image_size = ClampedSlider(
+            MIN_SIDE, MAX_SIDE, value=found.config.image_size, step=16, label="Image side, pixels"
+        )
+    with gr.Column(elem_classes="card"):
+        gr.HTML('<div class="card-title">Pooling strides of the student <span>teacher’s underlined</span></div>')
+        picker = StridePicker(
+            found.config.strides, points=view.stride_rows(found), sizes=view.map_sizes(found), elem_id="strides"
+        )
+        with gr.Row(elem_classes="quiet-buttons"):
+            early = gr.Button("Pool early", size="sm", min_width=80)
+            original = gr.Button("As the teacher", size="sm", min_width=80)
+    with gr.Column(elem_classes="card"):
+        red = [gr.Checkbox(True, label="RED blocks at the aligned layers")]
+        with gr.Accordion("Inside a RED block", open=False):
+            red += [
+                gr.Checkbox(True, label="Gate"),
+                gr.Radio(list(KERNELS), value=1, label="Kernel of the gate"),
+                gr.Checkbox(True, label="Residual encoder"),
+                gr.Radio(list(KERNELS), value=3, label="Kernel of the residual encoder"),
+                gr.Radio(list(ALIGNMENTS), value="all", label="Aligned points that carry one"),
+            ]
+    with gr.Column(elem_classes="card"):
+        labels = [(ACCOUNTING_LABELS[name], name) for name in ACCOUNTINGS]
+        counting = [
+            gr.Radio(labels, value="fused", label="Counted as"),
+            gr.Radio(list(DTYPES), value="fp32", label="Numbers"),
+        ]
+        budget = gr.Dropdown(
+            budget_choices(), value=NO_BUDGET, label="Memory budget (SRAM)", filterable=False, elem_id="budget"
+        )
+        kib = NumberField(64, label="Budget, KiB", visible=False, elem_id="budget-kib")
+    return Controls(teacher, image_size, picker, early, original, red, counting, budget, kib)
+
+
+def build_results(found: Study) -> Results:
+    """Lay out what `found` shows, in two columns of the current row."""
+    with gr.Column(min_width=320, elem_classes="results"):
+        link_said = gr.HTML(elem_id="link-said")
+        summary = gr.HTML(view.summary(found), elem_id="summary")
+        with gr.Column(elem_classes="card chart"):
+            with gr.Row(elem_classes="card-head"):
+                gr.HTML(
+                    '<div class="card-title">Memory alive through the network '
+                    "<span>click it for the tensors</span></div>"
+                )
+                pin = gr.Button("Pin this configuration", size="sm", min_width=170, scale=0, elem_id="pin")
+            chart = LivePlot(
+                view.figure(found, (), None),
+                height=360,
+                label="Memory alive through teacher and student",
+                can_save=True,
+                elem_id="memory",
+            )
+    with gr.Column(min_width=320, elem_classes="more"):
+        with gr.Row(elem_classes="actions"):
+            distil = gr.Button("Distil this student", variant="primary", elem_id="to-distil")
+            link = LinkButton(to_query(Settings(found.config)), elem_id="link")
+        board = ActionHTML(elem_id="board")
+        search = SearchPanel()
+        with gr.Accordion("Tensors alive", open=False, elem_classes="card fold", elem_id="alive") as alive:
+            tensors = ActionHTML(view.tensors(found, Place()), elem_id="tensors")
+        with gr.Accordion("Layers as a table", open=False, elem_classes="card fold", elem_id="layers-fold"):
+            table = LayerTable(view.table(found), elem_id="layers")
+        pairs = gr.HTML(view.pairs_table(found), elem_id="pairs")
+        measure = MeasurePanel()
+    student = gr.State(found.config.to_dict())
+    return Results(
+        student, link_said, summary, chart, pin, distil, link, board, search, alive, tensors, table, pairs, measure
+    )

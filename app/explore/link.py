@@ -1,0 +1,217 @@
+"""A link that restores what Explore shows: settings to a query string, and a query string back. No gradio."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlencode
+
+from redistill.memory import ACCOUNTINGS
+from redistill.networks.red import ALIGNMENTS, KERNELS, REDConfig
+from redistill.networks.strides import check_strides
+from redistill.networks.student import StudentConfig
+from redistill.networks.zoo import TEACHERS, find_teacher
+
+from ..parts.budget import MAX_KIB
+from ..parts.study import stride_choices, suggest_strides, teacher_strides, teacher_tape
+from .pins import LETTERS
+
+DEFAULT_TEACHER = "narrow_resnet"
+DTYPES = ("fp32", "fp16", "int8")
+MIN_SIDE, MAX_SIDE = 16, 512  # pixels that the page's slider offers
+MAX_BUDGET = MAX_KIB * 2**10  # bytes
+MAX_LENGTH = 2000  # characters of a link's keys and values together
+
+KEYS = (
+    "teacher", "size", "strides", "red", "gate", "gate_kernel", "residual", "residual_kernel", "points", "count",
+    "dtype", "budget", "pin",
+)  # fmt: skip
+PIN = "pin"  # the only key that may stand in a link more than once
+PIN_KEYS = tuple(key for key in KEYS if key not in ("budget", PIN))
+# Added to links by others: gradio (theme, signature, API page), and sites on which links are shared.
+_FOREIGN = re.compile(r"__.*|view|deep_link|utm_.*|[a-z]+clid")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that Explore's controls are set to. ValueError for what the page cannot show."""
+
+    student: StudentConfig
+    accounting: str = "fused"
+    dtype: str = "fp32"
+    budget_bytes: int | None = None  # None: no budget line
+    pins: tuple[tuple[str, Settings], ...] = ()  # what is pinned, under its letter; empty: as the page has it
+
+    def __post_init__(self) -> None:
+        student, own = self.student, teacher_strides(teacher_tape(self.student.teacher))
+        _check_whole("size", student.image_size, MIN_SIDE, MAX_SIDE)
+        check_strides(student.strides, teacher_tape(student.teacher).points, student.image_size)
+        for name, stride in student.strides.items():
+            _check_choice(f"Stride of {name}", stride, stride_choices(own))
+        _check_choice("count", self.accounting, ACCOUNTINGS)
+        _check_choice("dtype", self.dtype, DTYPES)
+        if self.budget_bytes is not None:
+            _check_whole("budget", self.budget_bytes, 1, MAX_BUDGET)
+        letters = [letter for letter, _ in self.pins]
+        for letter in letters:
+            _check_choice("The letter of a pin", letter, tuple(LETTERS))
+        if len(set(letters)) < len(letters):
+            raise ValueError(f"the pins have the letters {', '.join(letters)}; expected each letter once.")
+
+
+def to_query(settings: Settings) -> str:
+    """The settings as a query string such as "teacher=resnet18&size=224&strides=8,1,1,2,2&red=on&...".
+
+    Strides stand in the order in which the layers run. Settings of a RED block and a budget are left out where they
+    are the usual ones. What is pinned stands as "pin=A;teacher:resnet18;size:224;...", with ";" and ":" inside.
+    """
+    values = _texts(settings)
+    if settings.budget_bytes is not None:
+        values["budget"] = settings.budget_bytes
+    pins = [(PIN, ";".join([letter, *map(":".join, _texts(pin).items())])) for letter, pin in settings.pins]
+    return urlencode([*values.items(), *pins], safe=",;:")
+
+
+def _texts(settings: Settings) -> dict[str, str]:
+    """The settings of a network by their keys in a link."""
+    student = settings.student
+    strides = teacher_strides(teacher_tape(student.teacher)) | dict(student.strides)
+    values = {
+        "teacher": student.teacher,
+        "size": student.image_size,
+        "strides": ",".join(str(stride) for stride in strides.values()),
+        "red": "on" if student.red else "off",
+        **_red_values(student.red),
+        "count": settings.accounting,
+        "dtype": settings.dtype,
+    }
+    return {key: str(value) for key, value in values.items()}
+
+
+def parse_query(text: str) -> dict[str, list[str]]:
+    """A query string to all values of each key, as `from_query` takes them. Never raises."""
+    return parse_qs(text[: 10 * MAX_LENGTH], keep_blank_values=True)
+
+
+def from_query(query: Mapping[str, Sequence[str]]) -> Settings:
+    """The settings of a query string, as `parse_query` reads it: all values of each key, in a list.
+
+    What is not given is what the page opens with, for the teacher that is given. Keys that are no setting are left to
+    `unknown_keys`. Raises ValueError, in one sentence, for a value that does not fit or a key that is repeated.
+    """
+    texts = _single_texts(query)
+    pins = tuple(map(_pin, query.get(PIN, ())))
+    return _settings(texts, _whole(texts, "budget", None, 1, MAX_BUDGET), pins)
+
+
+def _settings(
+    texts: Mapping[str, str], budget_bytes: int | None = None, pins: tuple[tuple[str, Settings], ...] = ()
+) -> Settings:
+    teacher = _choice(texts, "teacher", DEFAULT_TEACHER, TEACHERS)
+    size = _whole(texts, "size", find_teacher(teacher).image_size, MIN_SIDE, MAX_SIDE)
+    return Settings(
+        StudentConfig(teacher, size, strides=_strides(texts, teacher), red=_red(texts)),
+        _choice(texts, "count", "fused", ACCOUNTINGS),
+        _choice(texts, "dtype", "fp32", DTYPES),
+        budget_bytes,
+        pins,
+    )
+
+
+def _pin(text: str) -> tuple[str, Settings]:
+    letter, *parts = text.split(";")
+    texts = dict(part.partition(":")[::2] for part in parts)
+    if len(texts) < len(parts) or not set(texts) <= set(PIN_KEYS):
+        raise ValueError(f"pin is {clip(text)}; expected a letter and settings such as A;teacher:resnet18;size:224.")
+    return letter, _settings(texts)
+
+
+def unknown_keys(query: Mapping[str, Sequence[str]]) -> list[str]:
+    """Keys that are neither a setting nor one that gradio or a site that shares links adds."""
+    return [key for key in query if key not in KEYS and not _FOREIGN.fullmatch(key)]
+
+
+def _single_texts(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    length = sum(len(key) + sum(map(len, values)) for key, values in query.items() if not _FOREIGN.fullmatch(key))
+    if length > MAX_LENGTH:
+        raise ValueError(f"it is {length:,} characters long; expected at most {MAX_LENGTH:,}.")
+    single = [key for key in KEYS if key != PIN]
+    for key in single:
+        if len(query.get(key, [""])) != 1:
+            raise ValueError(f"{key} stands in it {len(query[key])} times; expected it once.")
+    return {key: query[key][0] for key in single if key in query}
+
+
+def _strides(texts: Mapping[str, str], teacher: str) -> dict[str, int]:
+    tape = teacher_tape(teacher)
+    if "strides" not in texts:
+        return suggest_strides(tape)
+    own, parts = teacher_strides(tape), texts["strides"].split(",")
+    if len(parts) != len(own) or not all(re.fullmatch("[0-9]{1,3}", part) for part in parts):
+        example = ",".join(str(stride) for stride in own.values())
+        raise ValueError(
+            f"strides is {clip(texts['strides'])}; expected {len(own)} whole numbers such as {example}, for the "
+            f"layers {', '.join(own)}."
+        )
+    return dict(zip(own, map(int, parts), strict=True))
+
+
+def _red(texts: Mapping[str, str]) -> REDConfig | None:
+    usual = REDConfig()
+    red = REDConfig(
+        gate=_switch(texts, "gate", usual.gate),
+        residual_encoder=_switch(texts, "residual", usual.residual_encoder),
+        gate_kernel=int(_choice(texts, "gate_kernel", str(usual.gate_kernel), [str(side) for side in KERNELS])),
+        residual_kernel=int(_choice(texts, "residual_kernel", str(usual.residual_kernel), [str(k) for k in KERNELS])),
+        points=_choice(texts, "points", usual.points, ALIGNMENTS),
+    )
+    return red if _switch(texts, "red", True) else None
+
+
+def _red_values(red: REDConfig | None) -> dict[str, str | int]:
+    """The settings of a RED block that are not the usual ones, by their keys in a link."""
+    if red is None:
+        return {}
+    usual, values = REDConfig(), {}
+    for key, name in (("gate", "gate"), ("residual", "residual_encoder")):
+        if getattr(red, name) != getattr(usual, name):
+            values[key] = "on" if getattr(red, name) else "off"
+    for key in ("gate_kernel", "residual_kernel", "points"):
+        if getattr(red, key) != getattr(usual, key):
+            values[key] = getattr(red, key)
+    return values
+
+
+def _switch(texts: Mapping[str, str], key: str, usual: bool) -> bool:
+    return _choice(texts, key, "on" if usual else "off", ("on", "off")) == "on"
+
+
+def _choice(texts: Mapping[str, str], key: str, usual: str, choices: Collection[str]) -> str:
+    value = texts.get(key, usual)
+    _check_choice(key, value, choices)
+    return value
+
+
+def _whole(texts: Mapping[str, str], key: str, usual: int | None, least: int, most: int) -> int | None:
+    if key not in texts:
+        return usual
+    value = int(texts[key]) if re.fullmatch("[0-9]{1,15}", texts[key]) else texts[key]
+    _check_whole(key, value, least, most)
+    return value
+
+
+def _check_choice(name: str, value: object, choices: Collection[object]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {clip(value)}; expected one of {', '.join(map(str, choices))}.")
+
+
+def _check_whole(name: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"{name} is {clip(value)}; expected a whole number from {least} to {most:,}.")
+
+
+def clip(value: object) -> str:
+    """A value as it may stand in a sentence: short, control characters spelled out."""
+    text = str(value)
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")

@@ -1,0 +1,143 @@
+"""Measure on this machine: one real pass of teacher and student, beside the figures that Explore computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+import torch
+from torch import Tensor
+
+from redistill.memory import MemoryProfile
+from redistill.memory.measure import measure_peak
+from redistill.memory.recorder import example_inputs
+from redistill.networks.strides import input_channels
+from redistill.networks.student import StudentConfig, build_student
+
+from ..parts.fragments import notice
+from ..parts.study import study
+from ..words.numbers import format_bytes, format_count
+from ..words.settings import describe_student
+from .link import Settings
+
+MAX_MACS = 25 * 10**9  # of one pass; a few seconds on two cores
+MAX_BYTES = 2**31  # weights and activations together, about what a small machine has to spare
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The peak of one network, in bytes: what the allocator saw, and what Explore computes as PyTorch allocates."""
+
+    name: str
+    computed: int
+    measured: int
+
+    @property
+    def difference(self) -> int:
+        """Bytes measured beyond those computed."""
+        return self.measured - self.computed
+
+
+class MeasurePanel:
+    """A card with the button and its result; build it inside the Blocks context where it should stand."""
+
+    def __init__(self) -> None:
+        with gr.Column(elem_classes="card"):
+            gr.HTML(_INTRODUCTION)
+            self.button = gr.Button("Measure on this machine", size="sm", elem_id="measure")
+            self.shown = gr.HTML(elem_id="measured")
+
+    def attach(self, controls: Sequence[gr.components.Component], read: Callable[..., Settings]) -> None:
+        """Measure what the controls are set to when the button is clicked; `read` turns their values into settings."""
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        outputs = [self.shown, self.button]
+        # Networks are built and run one at a time, in the queue: others' pages stay quick meanwhile.
+        self.button.click(wait, None, outputs, queue=False, **quiet).then(
+            lambda *values: show(read, *values), list(controls), outputs, concurrency_limit=1, **quiet
+        )
+
+
+def wait() -> list[Any]:
+    """What stands on the page until the result is there."""
+    words = '<p class="subline" role="status">Building both networks and running each once…</p>'
+    return [words, gr.Button(interactive=False)]
+
+
+def show(read: Callable[..., Settings], *values: Any) -> list[Any]:
+    """The table for values that `read` takes, whatever they are; a sentence where nothing is measured."""
+    try:
+        student = read(*values).student
+        shown = _table(student, measure(student))
+    except ValueError as error:
+        shown = notice("Not measured.", str(error))
+    return [shown, gr.Button(interactive=True)]
+
+
+def measure(student: StudentConfig) -> list[Measurement]:
+    """Teacher and student, each built and run once on the CPU: one image, fp32, batch 1, weights of zeros.
+
+    Raises ValueError for settings that do not fit, for networks that would take long or much memory, and when the
+    machine has no memory left for one.
+    """
+    found = study(student, "eager", "fp32")
+    teacher = StudentConfig(student.teacher, student.image_size, red=None)
+    networks = {"Teacher": (teacher, found.teacher), "Student": (student, found.student)}
+    for name, (_, profile) in networks.items():
+        _check_cost(name, profile, student.image_size)
+    return [
+        Measurement(name, profile.peak_bytes, _measured_peak(config)) for name, (config, profile) in networks.items()
+    ]
+
+
+def _check_cost(name: str, profile: MemoryProfile, image_size: int) -> None:
+    if profile.macs > MAX_MACS:
+        raise ValueError(
+            f"One pass of the {name.lower()} at {image_size} px takes {format_count(profile.macs)} "
+            f"multiply-accumulates, which would be long here; expected at most {format_count(MAX_MACS)}. "
+            "Choose a smaller image."
+        )
+    needed = profile.weight_bytes + profile.peak_bytes
+    if needed > MAX_BYTES:
+        raise ValueError(
+            f"The {name.lower()} at {image_size} px needs {format_bytes(needed)} with its weights; expected at most "
+            f"{format_bytes(MAX_BYTES)}. Choose a smaller image."
+        )
+
+
+def _measured_peak(config: StudentConfig) -> int:
+    with torch.device("meta"):  # drawing random weights takes longer than the pass; how much is alive is the same
+        network = build_student(config)
+        inputs = example_inputs(network, (1, input_channels(network), config.image_size, config.image_size))
+    try:
+        network = network.to_empty(device="cpu")
+        for tensor in (*network.parameters(), *network.buffers()):
+            tensor.data.zero_()
+        real = [torch.zeros(value.shape) if isinstance(value, Tensor) else value for value in inputs]
+        return measure_peak(network, tuple(real))
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(f"This machine could not run it: {str(error).splitlines()[0][:200]}") from error
+
+
+_INTRODUCTION = (
+    '<div class="card-title">Check the figures</div><p class="subline">Runs teacher and student once with one image '
+    "and fp32 numbers, and adds up what PyTorch allocates.</p>"
+)
+
+
+def _table(student: StudentConfig, measurements: Sequence[Measurement]) -> str:
+    rows = "".join(
+        f"<tr><td>{name}</td>{''.join(f'<td>{getattr(m, name):,}</td>' for m in measurements)}</tr>"
+        for name in ("computed", "measured", "difference")
+    )
+    names = "".join(f"<th>{escape(m.name)}</th>" for m in measurements)
+    exact = not any(m.difference for m in measurements)
+    said = "Exact to the byte." if exact else "This machine allocates otherwise than computed."
+    return (
+        f'<p class="student">{said}</p><div class="scroll"><table class="facts numbers"><thead><tr><th>Peak, bytes</th>'
+        f"{names}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f'<p class="subline">{escape(describe_student(student))}, {student.image_size} px, as '
+        "PyTorch counts (eager).</p>"
+    )

@@ -1,0 +1,222 @@
+"""The texts and tables of Explore as HTML. Whatever comes from outside is escaped here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from redistill.memory import LiveTensor, MemoryProfile
+
+from ..parts import plots
+from ..parts.budget import Budget
+from ..parts.fragments import notice
+from ..parts.memory_plot import PIN_COLOURS, memory_figure
+from ..parts.stride_picker import StridePicker
+from ..parts.study import Study, short_label, size_text, stride_choices, tick_labels, warnings
+from ..parts.trace import Place, layer_label, locate, peak_label, trace
+from ..words import numbers
+from .layer_table import layer_rows
+from .pins import Pin, describe_pin, make_pin
+
+USERS_NAMED = 2  # of the operators that still need a tensor; the others are counted
+
+
+def figure(found: Study, pins: Sequence[Pin], budget: Budget | None) -> dict[str, Any]:
+    """The chart, with the title and the file name that it is saved under."""
+    network = found.config.teacher
+    drawn = memory_figure(network, trace(found.teacher), trace(found.student), tick_labels(found), pins, budget)
+    peaks = " → ".join(numbers.format_bytes(profile.peak_bytes) for profile in (found.teacher, found.student))
+    return drawn | {"title": f"{describe_pin(make_pin(found))}: {peaks}", "file": file_name(found)}
+
+
+def file_name(found: Study) -> str:
+    """ "memory-resnet18-8.1.1.2.2.1-red-224-fused-fp32", for files that a person saves."""
+    config = found.config
+    strides = ".".join(str(stride) for stride in config.strides.values())
+    red = "red" if config.red else ""
+    parts = ("memory", config.teacher, strides, red, str(config.image_size), found.student.accounting, found.dtype)
+    return "-".join(filter(None, parts))
+
+
+def table(found: Study) -> dict[str, Any]:
+    """The layers of both networks, for `LayerTable`."""
+    return layer_rows(found, file_name(found))
+
+
+def picker(found: Study) -> StridePicker:
+    """All of the stride picker: another network's points, its strides and map sizes."""
+    strides = {point.name: point.stride for point in found.points if point.direction == "down"}
+    return StridePicker(strides, points=stride_rows(found), sizes=map_sizes(found))
+
+
+def stride_rows(found: Study) -> list[dict[str, Any]]:
+    """The picker's rows: one for each pooling point of the teacher."""
+    own = {point.name: point.stride for point in found.teacher_points if point.direction == "down"}
+    choices = stride_choices(own)
+    return [{"name": n, "label": short_label(n), "choices": choices, "teacher": own[n]} for n in own]
+
+
+def map_sizes(found: Study) -> dict[str, str]:
+    """Map sizes before and after each pooling point, as text."""
+    return {point.name: size_text(point) for point in found.points if point.direction == "down"}
+
+
+def summary(found: Study, budget: Budget | None = None) -> str:
+    """The sentence above the chart, the facts beside it and what one should know before trusting the ratio."""
+    before, bare = found.teacher.peak_bytes, found.bare.peak_bytes
+    lines = [f'<p class="headline">{_headline(found)}</p>']
+    if found.config.red:
+        weights = [numbers.format_bytes(profile.weight_bytes) for profile in (found.teacher, found.student)]
+        lines.append(
+            f'<p class="subline">Without RED blocks the student peaks at {numbers.format_bytes(bare)}: '
+            f"<strong>{numbers.format_ratio(before, bare)}</strong>. Weights {' → '.join(weights)}.</p>"
+        )
+    if budget:
+        lines.append(_budget_line(found, budget))
+    lines += [notice("", text, kind="hint") for text in warnings(found)]
+    return "".join(lines)
+
+
+def _headline(found: Study) -> str:
+    before, after = found.teacher.peak_bytes, found.student.peak_bytes
+    included = ", RED blocks included" if found.config.red else ""
+    if before == after:
+        where, there = peak_label(found.teacher), peak_label(found.student)
+        layers = where if where == there else f"{where}; in the student {there}"
+        return f"Peak stays at {_peak(before, layers)}: {_ratio(before, after)}{included}."
+    verb = "falls" if after < before else "rises"
+    texts = {numbers.format_bytes(before), numbers.format_bytes(after)}
+    by = f" by {abs(before - after):,} B" if len(texts) == 1 else ""
+    peaks = [_peak(profile.peak_bytes, peak_label(profile)) for profile in (found.teacher, found.student)]
+    return f"Peak {verb}{by} from {peaks[0]} to {peaks[1]}: {_ratio(before, after)}{included}."
+
+
+def _peak(count: int, where: str) -> str:
+    return f'<strong class="nowrap">{numbers.format_bytes(count)}</strong> <code>({escape(where)})</code>'
+
+
+def _ratio(before: int, after: int) -> str:
+    return f'<strong class="ratio">{numbers.format_ratio(before, after)}</strong>'
+
+
+def _budget_line(found: Study, budget: Budget) -> str:
+    parts = [f"the {who} {_verdict(budget, peak.peak_bytes)}" for who, peak in _both(found)]
+    return (
+        f'<p class="budget" id="budget-said">{escape(budget.title)}, {numbers.format_bytes(budget.bytes)}: '
+        f"{'; '.join(parts)}. <span>Activations only: the student’s weights, "
+        f"{numbers.format_bytes(found.student.weight_bytes)}, and the program need room of their own.</span></p>"
+    )
+
+
+def _both(found: Study) -> list[tuple[str, MemoryProfile]]:
+    return [("teacher", found.teacher), ("student", found.student)]
+
+
+def _verdict(budget: Budget, peak_bytes: int) -> str:
+    kind = "fits" if budget.fits(peak_bytes) else "misses"
+    return f'<strong class="{kind}">{escape(budget.verdict(peak_bytes))}</strong>'
+
+
+def pairs_table(found: Study) -> str:
+    """Which layer learns from which; layers without a partner stand in it with the reason."""
+    rows = "".join(
+        '<tr{}><td><code>{}</code></td><td data-title="learns from teacher’s">{}</td>'
+        '<td data-title="aligned">{}</td><td data-title="because">{}</td></tr>'.format(
+            "" if pair.teacher else ' class="unaligned"',
+            escape(pair.student),
+            f"<code>{escape(pair.teacher)}</code>" if pair.teacher else "none",
+            " and ".join(f"{side}put" for side in pair.sides) or "–",
+            escape(pair.reason),
+        )
+        for pair in found.pairs
+    )
+    return (
+        '<details class="card pairs" open><summary>Aligned layers</summary><div class="scroll">'
+        '<table class="facts stacked"><thead><tr>'
+        "<th>Student</th><th>learns from teacher’s</th><th>aligned</th><th>because</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></div></details>"
+    )
+
+
+def pin_board(found: Study | None, pins: Sequence[Pin], budget: Budget | None = None, said: str = "") -> str:
+    """What is pinned beside what is shown, if that fits, one line each; nothing when there is nothing to say."""
+    message = notice("Not pinned.", said) if said else ""
+    if not pins:
+        return f"<section>{message}</section>" if said else ""
+    shown = [make_pin(found), *pins] if found else pins
+    titles = ["Configuration", "Peak", "Ratio", "RED blocks’ peak", "Weights", "MACs"]
+    titles += ["Budget", ""] if budget else [""]
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    rows = "".join(_pin_row(pin, titles, budget) for pin in shown)
+    return (
+        '<section class="card"><div class="card-title">Pinned configurations</div><div class="scroll">'
+        f'<table class="facts stacked board"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f"{message}</section>"
+    )
+
+
+def _pin_row(pin: Pin, titles: Sequence[str], budget: Budget | None) -> str:
+    cells = {
+        "Peak": f"<strong>{numbers.format_bytes(pin.peak_bytes)}</strong>",
+        "Ratio": numbers.format_ratio(pin.teacher_bytes, pin.peak_bytes),
+        "RED blocks’ peak": numbers.format_bytes(pin.red_peak_bytes) if pin.red_peak_bytes else "–",
+        "Weights": numbers.format_bytes(pin.weight_bytes),
+        "MACs": numbers.format_count(pin.macs),
+        "Budget": _verdict(budget, pin.peak_bytes) if budget else "",
+    }
+    body = "".join(f'<td data-title="{title}">{cells[title]}</td>' for title in titles if title in cells)
+    colour = PIN_COLOURS.get(pin.letter, plots.STUDENT)
+    name = pin.letter or "Shown"
+    buttons = "".join(
+        f'<button type="button" class="plain" data-act="{act}" data-letter="{pin.letter}" '
+        f'aria-label="{act.capitalize()} {pin.letter}">{act.capitalize()}</button>'
+        for act in (("load", "remove") if pin.letter else ())
+    )
+    return (
+        f'<tr><th scope="row"><span class="swatch" style="background:{colour}"></span><b>{name}</b> '
+        f'{escape(describe_pin(pin))}</th>{body}<td class="board-buttons">{buttons}</td></tr>'
+    )
+
+
+def tensors(found: Study, place: Place) -> str:
+    """The tensors alive at one operator, largest first, with who made each and who still needs it."""
+    profile = found.teacher if place.network == "teacher" else found.student
+    index = locate(profile, place)
+    op = profile.timeline[index]
+    alive = profile.live_tensors(index)
+    rows = "".join(_tensor_row(tensor, op.live_bytes) for tensor in alive)
+    peak = "the peak of" if index == profile.peak_index else "in"
+    count = f"{len(alive)} tensor{'s' if len(alive) > 1 else ''}"
+    buttons = "".join(
+        f'<button type="button" class="plain" data-act="peak" data-network="{network}">{title}’s peak</button>'
+        for network, title in (("student", "Student"), ("teacher", "Teacher"))
+    )
+    return (
+        f'<p class="alive-where">While <code>{escape(layer_label(op.layer))}</code> runs ({escape(op.op)}), {peak} '
+        f"the {place.network}: <strong>{numbers.format_bytes(op.live_bytes)}</strong> in {count}.</p>"
+        '<div class="scroll"><table class="facts stacked alive"><thead><tr>'
+        "<th>Tensor</th><th>Bytes</th><th>made by</th><th>needed by</th></tr></thead>"
+        f"<tbody>{rows}</tbody><tfoot><tr><td>Sum</td><td>{op.live_bytes:,}</td><td></td><td></td></tr></tfoot>"
+        f'</table></div><p class="alive-peaks">Go to {buttons}</p>'
+    )
+
+
+def _tensor_row(tensor: LiveTensor, total: int) -> str:
+    share = 100 * tensor.bytes / total if total else 0
+    made = "the input" if tensor.made_by == ("input", "") else _operator(tensor.made_by)
+    users = list(dict.fromkeys(_operator(user) for user in tensor.needed_by))
+    more = f" and {len(users) - USERS_NAMED} more" if len(users) > USERS_NAMED else ""
+    needed = (", ".join(users[:USERS_NAMED]) + more) or "nobody any more"
+    return (
+        f"<tr><td>{numbers.format_size(tensor.shape) or 'a number'}</td>"
+        f'<td data-bytes="{tensor.bytes}">{tensor.bytes:,}<div class="share"><div style="width:{share:.1f}%"></div>'
+        f'</div></td><td data-title="made by">{made}</td><td data-title="needed by">{needed}</td></tr>'
+    )
+
+
+def _operator(named: tuple[str, str]) -> str:
+    op, layer = named
+    if named == ("output", ""):
+        return "the output"
+    return f"<code>{escape(layer_label(layer))}</code> ({escape(op)})"

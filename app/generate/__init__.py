@@ -1,0 +1,1 @@
+"""Tab Generate: pictures of a teacher and its students, side by side."""

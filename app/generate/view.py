@@ -1,0 +1,224 @@
+"""What was drawn on tab Generate as HTML and as a chart. Whatever comes from outside is escaped here."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from torch import Tensor
+
+from redistill.data.datasets import credit
+
+from ..parts import plots
+from ..parts.fragments import image_tag, notice, png_tag
+from ..parts.memory_plot import Network, networks_figure
+from ..parts.study import pooling_labels
+from ..parts.trace import peak_label, trace
+from ..words import numbers
+from .files import image_name, image_png
+from .painters import Painter, Painting
+
+COLOURS = (plots.TEACHER, plots.STUDENT, plots.VIOLET, plots.GOLD, plots.RED)
+MOMENTS = 9  # of the way from noise to image that are shown
+
+INTRODUCTION = (
+    '<p class="headline">Same seeds, a fraction of the memory.</p>'
+    '<p class="subline">Every network starts from the same '
+    "noise, so the images differ only by what the student has kept.</p>"
+)
+
+
+def words(text: str) -> str:
+    """What the page is doing, in a line."""
+    return f"<p class='subline' role='status'>{escape(text)}</p>"
+
+
+def panels(painters: Sequence[Painter], seeds: Sequence[int], paintings: Sequence[Painting] = ()) -> str:
+    """One grid a network with its memory and time; with `paintings`, images that can be clicked and saved.
+
+    A network that has not drawn yet shows the noise that it will start from.
+    """
+    first = painters[0]
+    bases = {_basis(painter.quality) for painter in painters if _figures(painter.quality)}
+    once = bases.pop() if len(bases) == 1 else ""
+    figures = []
+    for number, painter in enumerate(painters):
+        images = _buttons(paintings[number], seeds) if paintings else _images(painter, seeds)
+        facts = f"{numbers.format_bytes(painter.profile.peak_bytes)} peak"
+        if painter is not first:
+            ratio = numbers.format_ratio(first.profile.peak_bytes, painter.profile.peak_bytes)
+            facts += f" · <strong>{ratio}</strong> less"
+        figures.append(
+            f'<figure class="card painted" data-checkpoint="{escape(painter.key)}"><figcaption>'
+            f'<span class="card-title">{_dot(number)}{escape(painter.title)}</span>'
+            f'<span class="painted-facts">{facts}</span></figcaption>{_made(painter.made)}'
+            f'<div class="painted-images{" awaited" if painter.drawn is None else ""}">{images}</div>'
+            f"{_facts(painter)}{_quality(painter.quality, with_basis=not once)}</figure>"
+        )
+    learnt = {credit(painter.metadata.dataset)[0] for painter in painters if painter.metadata}
+    thanks = f" Learnt from: {escape('; '.join(sorted(learnt)))}." if learnt else ""
+    timed = "" if first.drawn is None else f" Time: all {len(seeds)} images on this machine."
+    return (
+        f'<div class="painted-row">{"".join(figures)}</div><p class="subline">Peak: activations in fp32; deployed is '
+        f"counted as a runtime frees them, PyTorch as it allocates.{timed}{thanks}</p>"
+        + (f'<p class="subline">Quality: {escape(once)}</p>' if once else "")
+    )
+
+
+def chart(painters: Sequence[Painter]) -> dict[str, Any]:
+    """Memory along all networks, one image, as deployed."""
+    networks = [
+        Network(f"{painter.title}, peak at {peak_label(painter.profile)}", trace(painter.profile), COLOURS[number])
+        for number, painter in enumerate(painters)
+    ]
+    return networks_figure(networks, pooling_labels(painters[0].profile, painters[0].points))
+
+
+def legend(painters: Sequence[Painter]) -> str:
+    """The chart's title, and whose colour is which."""
+    names = "".join(f"<span>{_dot(number)}{escape(painter.title)}</span>" for number, painter in enumerate(painters))
+    return (
+        '<div class="card-title">Memory along the network <span>one image, as deployed</span></div>'
+        f'<p class="subline legend">{names}</p>'
+    )
+
+
+def way_card(paintings: Sequence[Painting], seed: int) -> str:
+    """One seed's way from noise to image in every network, its files, and the question what it was learnt from."""
+    rows = []
+    for number, painting in enumerate(paintings):
+        row = painting.row(seed)
+        frames = "".join(_moment(images[row], step) for step, images in _spread(painting.way))
+        data = base64.b64encode(image_png(painting, seed)).decode()
+        rows.append(
+            f'<div class="way"><div class="way-head"><span>{_dot(number)}{escape(painting.title)}</span>'
+            f'<a class="plain" download="{escape(image_name(painting, seed))}" '
+            f'href="data:image/png;base64,{data}">Save PNG</a></div><div class="way-frames">{frames}</div></div>'
+        )
+    return (
+        f'<section class="card" id="way"><div class="card-title">Seed {seed} <span>from noise to image: what each '
+        f"step expects</span></div>{''.join(rows)}"
+        f'<button type="button" class="plain" data-act="nearest" data-seed="{seed}">'
+        "Show the training pictures nearest to it</button></section>"
+    )
+
+
+def nearest_card(paintings: Sequence[Painting], seed: int) -> str:
+    """The training pictures nearest to an image of every network; a sentence where they are not to be had."""
+    rows, totals = [], set()
+    for number, painting in enumerate(paintings):
+        head = f'<div class="way-head"><span>{_dot(number)}{escape(painting.title)}</span></div>'
+        try:
+            pictures, found, total = painting.neighbours(seed)
+        except (ValueError, OSError) as error:
+            rows.append(f'<div class="way">{head}{notice("", str(error), kind="hint")}</div>')
+            continue
+        totals.add(total)
+        frames = _frame(painting.images[painting.row(seed)], "drawn")
+        for picture, distance, mirrored in zip(pictures, found.distances[0], found.mirrored[0], strict=True):
+            shown = picture.flip(-1) if mirrored else picture
+            label = f"{distance:.1f}{' mirrored' if mirrored else ''}"
+            frames += _frame(shown, label)
+        rows.append(f'<div class="way">{head}<div class="near-frames">{frames}</div></div>')
+    out_of = f" out of {' and '.join(f'{total:,}' for total in sorted(totals))}" if totals else ""
+    return (
+        f'<section class="card" id="near"><div class="card-title">Seed {seed} <span>nearest training '
+        f'pictures{out_of}</span></div>{"".join(rows)}<p class="subline">Distance: root mean squared difference of '
+        "pixel values (0 to 255), as drawn or mirrored. A small one means that the picture was learnt by heart; a "
+        "large one does not prove that it is new, for the same picture moved by two pixels is far away.</p></section>"
+    )
+
+
+def _moment(image: Tensor, step: int) -> str:
+    return _frame(image, str(step), f"step {step}") if step else _frame(image, "noise")
+
+
+def _frame(image: Tensor, label: str, alt: str = "") -> str:
+    return f"<figure>{image_tag(image, alt or label)}<figcaption>{label}</figcaption></figure>"
+
+
+def _images(painter: Painter, seeds: Sequence[int]) -> str:
+    if painter.drawn is None:
+        images, what = painter.noise(seeds), "noise"
+    else:
+        images, what = painter.drawn.images, "image"
+    return "".join(image_tag(image, f"{what} of seed {seed}") for image, seed in zip(images, seeds, strict=True))
+
+
+def _buttons(painting: Painting, seeds: Sequence[int]) -> str:
+    return "".join(
+        f'<button type="button" class="painted-image" data-act="look" data-seed="{seed}" '
+        f'title="Seed {seed}: how it came about">{png_tag(image_png(painting, seed), f"image of seed {seed}")}</button>'
+        for seed in seeds
+    )
+
+
+def _dot(number: int) -> str:
+    return f'<i class="dot" style="background:{COLOURS[number]}"></i>'
+
+
+def _facts(painter: Painter) -> str:
+    drawn = painter.drawn
+    rows = [
+        ("One image, deployed", numbers.format_bytes(painter.profile.peak_bytes)),
+        ("One image, PyTorch", numbers.format_bytes(painter.eager_bytes)),
+    ]
+    if drawn is not None and drawn.peak_bytes is not None:
+        rows.append((f"{len(drawn.images)} images, measured", numbers.format_bytes(drawn.peak_bytes)))
+    if drawn is not None:
+        rate = f" · {drawn.images_per_second:.2g} images/s" if drawn.done else ""
+        rows.append(("Time", numbers.format_duration(drawn.seconds) + rate))
+    cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows)
+    return f'<dl class="painted-table">{cells}</dl>'
+
+
+def _made(said: str) -> str:
+    return f'<p class="painted-made">{escape(said)}</p>' if said else ""
+
+
+def _quality(quality: Mapping[str, Any], with_basis: bool) -> str:
+    """The figures of a card, with what they depend on unless that is said elsewhere."""
+    figures = _figures(quality)
+    if not figures:
+        return ""
+    basis = f" {escape(_basis(quality))}" if with_basis else ""
+    return f'<p class="painted-quality"><strong>{escape(figures)}</strong>{basis}</p>'
+
+
+def _figures(quality: Mapping[str, Any]) -> str:
+    """The figures of a card that are numbers; empty where there are none."""
+    margins = quality.get("margins")
+    margins = margins if isinstance(margins, Mapping) else {}
+    titles = {"kid": "KID", "fid": "FID", "precision": "precision", "recall": "recall"}
+    return ", ".join(
+        f"{title} "
+        + (
+            numbers.format_margin(quality[name], margins[name])
+            if _is_number(margins.get(name))
+            else numbers.format_number(quality[name])
+        )
+        for name, title in titles.items()
+        if _is_number(quality.get(name))
+    )
+
+
+def _basis(quality: Mapping[str, Any]) -> str:
+    """Which features, how many images, against which reference, and what that is too few for."""
+    depends = {"features": "by {}", "drawn": "{}", "reference": "against {}"}
+    said = [form.format(quality[name]) for name, form in depends.items() if isinstance(quality.get(name), str)]
+    warning = quality.get("warning")
+    sentences = [f"{'; '.join(said)}."] if said else []
+    return " ".join([*sentences, *([warning] if isinstance(warning, str) else [])])
+
+
+def _spread(way: Sequence[Any]) -> list[Any]:
+    """At most MOMENTS entries, evenly spread, the first and the last among them."""
+    last = len(way) - 1
+    count = min(MOMENTS, len(way))
+    return [way[round(i * last / max(1, count - 1))] for i in range(count)] if count > 1 else list(way)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,49 @@
+"""Fields for numbers that reach their handler whatever was typed.
+
+gradio refuses a number out of range before the handler runs: the page, which does not show such errors, would keep
+its old figures and messages, and a field of whole numbers would round what was typed. Here `minimum` and `maximum` are
+only what the browser's arrows keep to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+class NumberField(gr.Number):
+    """A number that the handlers check themselves; None while the field is empty."""
+
+    is_template = True  # the browser draws it as a plain number
+
+    def preprocess(self, payload: Any) -> Any:
+        """The value as the page sent it, whatever it is."""
+        return payload
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
+    from gradio.blocks import Block
+
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+class ClampedSlider(gr.Slider):
+    """A slider whose value is the nearest end for a number beyond it: what its field jumps to when it is left."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """The value within the range, the smaller end for an empty field; what is no number as the page sent it."""
+        if payload is None:
+            return self.minimum
+        is_number = isinstance(payload, (int, float)) and not isinstance(payload, bool)
+        return min(max(payload, self.minimum), self.maximum) if is_number else payload
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
+    from gradio.blocks import Block
+
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component

@@ -1,0 +1,1 @@
+"""Runs as processes, ready-made and own results. No gradio."""

@@ -1,0 +1,118 @@
+"""What can be chosen on the page: checkpoints that ship and those of one's own runs. No gradio."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from redistill.checkpoint import folder as checkpoint
+from redistill.networks.student import StudentConfig
+
+from ..words import numbers
+from ..words.settings import distinct_titles
+from . import jobs
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A checkpoint that can be chosen: `value` finds it again (`folder` turns it into a place), `title` is shown."""
+
+    value: str  # name of a shipped checkpoint, or "run:NAME"
+    title: str
+    metadata: checkpoint.Metadata
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it comes from a run of the person's own."""
+        return self.value.startswith("run:")
+
+    @property
+    def is_student(self) -> bool:
+        """Whether its strides are other than its network's own."""
+        return bool(self.metadata.student.strides)
+
+
+def checkpoints(accept: Callable[[checkpoint.Metadata], bool]) -> list[Choice]:
+    """Readable checkpoints that `accept` takes: those that ship, then those of finished runs, the newest first."""
+    places = [(name, shipped_title(name)) for name in checkpoint.list_shipped()]
+    runs = [run for run in jobs.list_runs() if run.state == "finished"]
+    places += [(f"run:{name}", f"{title} (own run)") for name, title in distinct_titles(runs).items()]
+    found = []
+    for value, title in places:
+        try:
+            metadata = checkpoint.read_metadata(_place(value))
+        except (ValueError, OSError):
+            continue  # a damaged folder is no choice; naming it directly says what is wrong with it
+        if accept(metadata):
+            found.append(Choice(value, title, metadata))
+    return found
+
+
+def find(value: object, accept: Callable[[checkpoint.Metadata], bool]) -> Choice:
+    """The choice of that value; ValueError when it is gone or never was one, so that no path from outside is opened."""
+    offered = checkpoints(accept)
+    for choice in offered:
+        if choice.value == value:
+            return choice
+    if not offered:
+        raise ValueError("There is no trained checkpoint for this yet; train one first on the Distill tab.")
+    raise ValueError(f"No checkpoint {str(value)[:80]!r}; expected one of {[choice.value for choice in offered]}.")
+
+
+def folder(choice: Choice) -> Path:
+    """Where a choice lies."""
+    return checkpoint.find(_place(choice.value))
+
+
+def folders_open() -> bool:
+    """Whether people may name folders of this machine: not on a Space, where anybody may be at the page."""
+    return "SPACE_ID" not in os.environ  # set on every Space
+
+
+def value_of(folder: str) -> str:
+    """The value of the choice that a run's config calls by its folder; a shipped checkpoint's name stays as it is."""
+    path = Path(folder)
+    is_own = path.name == "student" and path.parent.parent == jobs.runs_dir()
+    return f"run:{path.parent.name}" if is_own else folder
+
+
+def is_diffusion(metadata: checkpoint.Metadata) -> bool:
+    """Whether a checkpoint draws images."""
+    return metadata.student.task == "diffusion"
+
+
+def teaches(student: StudentConfig, dataset: str) -> Callable[[checkpoint.Metadata], bool]:
+    """Accepts trained teachers of `student`: its teacher's network, at its own strides, on the same pictures."""
+
+    def accept(metadata: checkpoint.Metadata) -> bool:
+        own = metadata.student
+        return (
+            own.student_architecture == student.teacher
+            and dict(own.strides) == dict(student.teacher_strides)
+            and own.red is None
+            and own.image_size == student.image_size
+            and metadata.dataset == dataset
+        )
+
+    return accept
+
+
+def score_text(metadata: checkpoint.Metadata) -> str | None:
+    """What a checkpoint reached on the test pictures, in words."""
+    figures = metadata.metrics
+    if "test_accuracy" in figures:
+        return f"{numbers.format_percent(figures['test_accuracy'])} test accuracy"
+    if "test_prediction_loss" in figures:
+        return f"test loss {numbers.format_number(figures['test_prediction_loss'])}"
+    return None
+
+
+def shipped_title(name: str) -> str:
+    """ "Emoji faces student with KD" of the checkpoint "emoji-faces-student-with-kd"."""
+    return name.replace("-", " ").capitalize().replace(" kd", " KD")
+
+
+def _place(value: str) -> str | Path:
+    return jobs.runs_dir() / value[4:] / "student" if value.startswith("run:") else value

@@ -1,0 +1,251 @@
+"""All results there are to compare: own runs, checkpoints that ship, rows of the accuracy study. No gradio."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from redistill.checkpoint import folder as checkpoint
+from redistill.common.files import read_json
+from redistill.common.modules import weightless
+from redistill.memory import capture
+from redistill.networks.strides import input_channels
+from redistill.networks.student import StudentConfig, build_student
+from redistill.training.config import DistillConfig
+
+from ..parts.study import study
+from ..words.settings import dataset_title, distinct_titles, learning_sources
+from . import jobs
+from .choices import shipped_title
+
+STUDY_FILE = "study.json"  # among the shipped checkpoints, written by `python -m benchmarks.accuracy --json`
+OWN, READY = "own run", "ready-made"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trained network, or one row of a study with several seeds: a point of the plane."""
+
+    key: str  # finds it again: "run:NAME", "shipped:NAME" or "study:STRIDE-METHOD"
+    title: str
+    origin: str  # OWN or READY
+    state: str  # "finished", or what an own run is doing
+    config: DistillConfig
+    peak_bytes: int  # of the network's activations: batch 1, fp32, fused, RED blocks included
+    score: float | None  # test figure of a finished run, else the best validation so far, else None
+    is_tested: bool  # whether `score` is the test figure
+    spread: float = 0.0  # of `score`: half its range over the seeds
+    seeds: tuple[int, ...] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict)  # of the final record; of several: `over_seeds`
+
+    @property
+    def group(self) -> str:
+        """Results of one group can be compared: same pictures, same figure."""
+        return self._of_figure(self.config.dataset)
+
+    @property
+    def group_title(self) -> str:
+        """The group as it is called on the page."""
+        return self._of_figure(dataset_title(self.config.dataset))
+
+    def _of_figure(self, pictures: str) -> str:
+        return pictures if self.is_classifier else f"{pictures}, {self.config.prediction_type.replace('_', '-')}"
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether `score` is an accuracy (higher is better), not the loss of a prediction (lower is better)."""
+        return self.config.student.task == "classification"
+
+    @property
+    def is_teacher(self) -> bool:
+        """Whether it is a network at its own strides, without RED blocks."""
+        student = self.config.student
+        return not student.strides and student.red is None and student.architecture in (None, student.teacher)
+
+    @property
+    def learning(self) -> str:
+        """What it learnt from, see `learning_sources`."""
+        return learning_sources(self.config)
+
+    def beats(self, other: Result) -> bool:
+        """Whether it is at least as good in memory and score, and better in one; untested results beat nobody."""
+        if not (self.is_tested and other.is_tested):
+            return False
+        own, theirs = self._cost(), other._cost()
+        return own != theirs and all(mine <= their for mine, their in zip(own, theirs, strict=True))
+
+    def _cost(self) -> tuple[int, float]:
+        return self.peak_bytes, -self.score if self.is_classifier else self.score
+
+
+def all_results() -> list[Result]:
+    """Own runs, the newest first, then what ships. What cannot be read is left out; the Distill tab says why."""
+    runs = [run for run in jobs.list_runs() if run.state != "broken"]
+    titles = distinct_titles(runs)
+    own = (_own_result(run, titles[run.name]) for run in runs)
+    shipped = [_shipped_result(name) for name in checkpoint.list_shipped()]
+    return [result for result in (*own, *shipped, *study_results()) if result is not None]
+
+
+def pareto_front(results: Iterable[Result]) -> list[Result]:
+    """The tested results that no other one beats, by rising memory; of equal ones the first."""
+    tested = [result for result in results if result.is_tested]
+    front: dict[tuple[int, float | None], Result] = {}
+    for result in tested:
+        if not any(other.beats(result) for other in tested):
+            front.setdefault((result.peak_bytes, result.score), result)
+    return sorted(front.values(), key=lambda result: result.peak_bytes)
+
+
+def groups(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """Groups that have a score to show as (title, name), the one with the most results first."""
+    names = [result.group for result in results]
+    found = {(result.group_title, result.group) for result in results if result.score is not None}
+    return sorted(found, key=lambda group: (-names.count(group[1]), group))
+
+
+def study_results(path: Path | None = None) -> list[Result]:
+    """Rows that `benchmarks.accuracy --json` wrote, one result for each method; none where the file is missing.
+
+    A row has `strides` (the stem's), `method`, `title`, `accuracy`, `spread`, `peak_bytes` and `runs`, a list of a
+    config and a final record for each seed. The teacher's row is left out: it is the shipped checkpoint. Damaged rows
+    are left out too.
+    """
+    path = path or checkpoint.SHIPPED / STUDY_FILE
+    try:
+        rows = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return []
+    found = []
+    for row in rows if isinstance(rows, list) else []:
+        try:
+            if row["method"] != "teacher":
+                found.append(_study_result(row))
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            continue
+    return found
+
+
+def _study_result(row: Mapping[str, Any]) -> Result:
+    runs, title = row["runs"], str(row["title"])
+    return Result(
+        key=f"study:{row['strides']}-{row['method']}",
+        title=title[:1].upper() + title[1:],
+        origin=READY,
+        state="finished",
+        config=DistillConfig.from_dict(runs[0]["config"]),
+        peak_bytes=int(row["peak_bytes"]),
+        score=float(row["accuracy"]),
+        is_tested=True,
+        spread=float(row["spread"]),
+        seeds=tuple(run["config"]["seed"] for run in runs),
+        figures=over_seeds([run["final"] for run in runs]),
+    )
+
+
+def over_seeds(finals: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures of several seeds as one record: means, bytes in whole ones, and the median of the training time.
+
+    The time is that of a clock on the wall: one run beside other work would decide the mean. What is no number is
+    the first seed's.
+    """
+    found = dict(finals[0])
+    for name in found:
+        values = [number for final in finals if (number := _number(final.get(name))) is not None]
+        if len(set(values)) < 2:
+            continue
+        found[name] = statistics.median(values) if name == "seconds" else statistics.mean(values)
+        if name.endswith("_bytes"):
+            found[name] = round(found[name])
+    return found
+
+
+def _own_result(run: jobs.Run, title: str) -> Result | None:
+    try:
+        config = DistillConfig.from_dict(run.config)
+        peak = peak_bytes(config.student)
+    except (ValueError, TypeError):
+        return None
+    final = {}
+    if run.state == "finished":
+        final = _final_record(run.path / "student")
+    name = "accuracy" if config.student.task == "classification" else "prediction_loss"
+    tested = _number(final.get(f"test_{name}"))
+    return Result(
+        key=f"run:{run.name}",
+        title=title,
+        origin=OWN,
+        state=run.state,
+        config=config,
+        peak_bytes=peak,
+        score=tested if tested is not None else jobs.best_validation(run, name),
+        is_tested=tested is not None,
+        seeds=(config.seed,),
+        figures=final,
+    )
+
+
+def _final_record(folder: Path) -> Mapping[str, Any]:
+    try:
+        metrics = read_json(folder / "config.json").get("metrics")
+    except (ValueError, OSError):
+        return {}
+    return metrics if isinstance(metrics, Mapping) else {}
+
+
+def _shipped_result(name: str) -> Result | None:
+    try:
+        metadata = checkpoint.read_metadata(name)
+        config = DistillConfig.from_dict({**metadata.training, "student": metadata.student})
+        peak = peak_bytes(config.student)
+    except (ValueError, TypeError, OSError):
+        return None
+    figure = "test_accuracy" if metadata.student.task == "classification" else "test_prediction_loss"
+    score = _number(metadata.metrics.get(figure))
+    return Result(
+        key=f"shipped:{name}",
+        title=shipped_title(name),
+        origin=READY,
+        state="finished",
+        config=config,
+        peak_bytes=peak,
+        score=score,
+        is_tested=score is not None,
+        seeds=(config.seed,),
+        figures=metadata.metrics,
+    )
+
+
+def peak_bytes(student: StudentConfig) -> int:
+    """Peak activation memory of a student, RED blocks included: batch 1, fp32, fused. ValueError if it cannot be.
+
+    It does not depend on the number of classes: the head's output is far smaller than any map.
+    """
+    network = student.student_architecture
+    if student.red is None or (network == student.teacher and not student.teacher_strides):
+        alone = StudentConfig(
+            network, student.image_size, strides=student.strides, red=student.red, alignment=student.alignment
+        )
+        return study(alone).student.peak_bytes  # in milliseconds, on the network's tape
+    return _captured_peak(json.dumps(dataclasses.asdict(student)))
+
+
+@lru_cache(maxsize=256)
+def _captured_peak(student: str) -> int:
+    config = StudentConfig.from_dict(json.loads(student))
+    with weightless():
+        model = build_student(config)
+    size = (1, input_channels(model), config.image_size, config.image_size)
+    return capture(model, size).profile().peak_bytes
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else None

@@ -1,0 +1,62 @@
+"""Waits for its turn, then becomes the training process: `python -m app.runs.worker RUN_DIR LOCK QUEUE SLOTS`.
+
+Runs on one device take turns by file locks, which the kernel lets go of when their holder ends, however it ends. So
+there is no queue to keep or to repair: a waiting run survives a restart of the app, and a killed run blocks nobody.
+LOCK is an open file that holds the run's process lock, see `jobs._process_lock`.
+QUEUE is the lock of the first in line; as many runs as there are SLOTS hold one of the locks QUEUE-0, QUEUE-1, ...
+Only the standard library is imported, since a waiting process should cost nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PROCESS_FILE = ".process"
+SECONDS = 0.1  # between the first in line's looks for a free slot
+
+
+def main(run_dir: Path, process: int, queue: Path, slots: int) -> None:
+    """Keep the run's process lock, wait for a slot of the device, then run `redistill distill` under both."""
+    note(process, {"pid": os.getpid(), "phase": "queued"})
+    first_in_line = _lock(queue)
+    slot = _free_slot(queue, slots)
+    os.close(first_in_line)
+    note(process, {"pid": os.getpid(), "phase": "started"})
+    for file in (process, slot):
+        os.set_inheritable(file, True)
+    command = ["-m", "redistill", "distill", "--config", str(run_dir / "config.json"), "--run-dir", str(run_dir)]
+    os.execv(sys.executable, [sys.executable, *command])
+
+
+def _lock(path: Path) -> int:
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def _free_slot(queue: Path, slots: int) -> int:
+    while True:
+        for number in range(slots):
+            file = os.open(queue.with_name(f"{queue.name}-{number}"), os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return file
+            except BlockingIOError:
+                os.close(file)
+        time.sleep(SECONDS)
+
+
+def note(file: int, values: Mapping[str, Any]) -> None:
+    """Write what a run's process says about itself, `pid` and `phase`, into the open file that holds its lock."""
+    os.pwrite(file, json.dumps(values).ljust(80).encode(), 0)  # of one length: a reader never sees half of it
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))

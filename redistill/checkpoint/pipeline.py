@@ -1,0 +1,219 @@
+"""Folders that `diffusers` loads: a U-Net of ours, its code and its scheduler.
+
+    model_index.json                            which classes, for DiffusionPipeline.from_pretrained
+    unet/config.json                            the settings of `UNet`, strides and RED included
+    unet/diffusion_pytorch_model.safetensors    weights; never pickles
+    unet/unet.py, unet/red.py                   the code, for readers without this package (trust_remote_code=True)
+    scheduler/scheduler_config.json             noise schedule and prediction type
+
+Older repositories of the Hub (google/ddpm-cifar10-32) keep both configs and the weights beside `model_index.json`;
+they are read too. The loaders here build the network with this package's own class and run no code of the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, DPMSolverMultistepScheduler
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..networks.unet import UNet
+
+INDEX = "model_index.json"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+SCHEDULERS = {cls.__name__: cls for cls in (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler)}
+
+Scheduler = DDPMScheduler | DDIMScheduler | DPMSolverMultistepScheduler
+Pipeline = DDPMPipeline | DDIMPipeline
+
+
+def save_pipeline(unet: UNet, scheduler: Scheduler, folder: str | Path, files: Mapping[str, str] | None = None) -> Path:
+    """Write the folder above, and `files` (name → text, such as a model card) beside `model_index.json`.
+
+    Everything is written next to `folder` first and then takes its place, so a reader never sees half a
+    checkpoint. A pipeline that stood there is replaced as a whole; a folder that holds something else is a
+    ValueError. A full disk or a read-only place raises OSError and leaves what was there.
+    """
+    if not isinstance(unet, UNet):
+        raise ValueError(f"A {type(unet).__name__} cannot be saved as a pipeline; expected a redistill.unet.UNet.")
+    if type(scheduler).__name__ not in SCHEDULERS:
+        raise ValueError(f"Scheduler {type(scheduler).__name__} is not supported; expected one of {list(SCHEDULERS)}.")
+    target = Path(folder)
+    if target.exists() and not _is_replaceable(target):
+        raise ValueError(f"{target} exists and is no diffusers folder; choose a new or an empty folder.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        fresh = staging / "fresh"
+        unet.save_pretrained(fresh / "unet")
+        scheduler.save_pretrained(fresh / "scheduler")
+        (fresh / INDEX).write_text(json.dumps(_index(scheduler), indent=2) + "\n", encoding="utf-8")
+        for name, text in (files or {}).items():
+            (fresh / name).write_text(text, encoding="utf-8")
+        if target.exists():
+            target.rename(staging / "replaced")
+        fresh.rename(target)
+    finally:
+        shutil.rmtree(staging)
+    return target
+
+
+def load_pipeline(folder: str | Path) -> Pipeline:
+    """The pipeline saved in `folder`, U-Net in eval mode on the CPU; runs no code of the folder.
+
+    Folders of plain diffusers pipelines with an unconditional `UNet2DModel` load too, as a `UNet` with that
+    network's strides. Raises ValueError, naming the file and what was expected, for anything else.
+    """
+    root = Path(folder)
+    check_index(root)
+    scheduler = load_scheduler(root)
+    pipeline = DDIMPipeline if isinstance(scheduler, DDIMScheduler) else DDPMPipeline
+    return pipeline(unet=load_unet(root), scheduler=scheduler)
+
+
+def check_index(folder: str | Path) -> None:
+    """ValueError for a folder whose pipeline has more parts than U-Net and noise schedule, as a latent one has."""
+    path = Path(folder) / INDEX
+    unknown = sorted(
+        name for name in _read_json(path) if not name.startswith("_") and name not in ("unet", "scheduler")
+    )
+    if unknown:
+        raise ValueError(f"{path} names a component {unknown[0]!r}; expected only 'unet' and 'scheduler'.")
+
+
+def load_scheduler(folder: str | Path) -> Scheduler:
+    """The noise schedule saved in a pipeline's folder; ValueError for one that is not supported or not readable."""
+    path = _scheduler_file(Path(folder))
+    config = _read_json(path)
+    name = config.get("_class_name")
+    if name not in SCHEDULERS:
+        raise ValueError(f"{path} names the scheduler {name!r}; expected one of {list(SCHEDULERS)}.")
+    return _build(SCHEDULERS[name], config, path)
+
+
+def load_unet(folder: str | Path) -> UNet:
+    """The U-Net of a pipeline's folder, or of that folder's `unet`, in eval mode on the CPU; runs no code of it.
+
+    It computes in fp32, also where the file keeps its weights in half precision. Names and shapes of the weights must
+    be exactly those of the network that the config describes; ValueError otherwise, and for missing, truncated or
+    foreign files.
+    """
+    root = _unet_folder(Path(folder))
+    with torch.device("meta"):  # nothing is allocated until the weights are known to fit
+        unet = build_unet(folder)
+    weights = _read_weights(root / WEIGHTS)
+    unet._fix_state_dict_keys_on_load(weights)  # attention layers of old diffusers folders had other names
+    _check_weights(unet, weights, root / WEIGHTS)
+    unet.load_state_dict(weights, assign=True)
+    return unet.float().eval()
+
+
+def build_unet(folder: str | Path) -> UNet:
+    """The U-Net that a pipeline's folder describes, with fresh weights; ValueError for another or a broken config."""
+    path = _unet_folder(Path(folder)) / "config.json"
+    config = _read_json(path)
+    _check_unet_config(config, path)
+    return _build(UNet, config, path)
+
+
+def weight_files(folder: str | Path) -> list[Path]:
+    """The files of a pipeline's folder that decide what it draws: network, weights and noise schedule."""
+    root = Path(folder)
+    return [_unet_folder(root) / "config.json", _unet_folder(root) / WEIGHTS, _scheduler_file(root)]
+
+
+def _unet_folder(root: Path) -> Path:
+    return root / "unet" if (root / "unet").is_dir() else root
+
+
+def _scheduler_file(root: Path) -> Path:
+    flat = root / "scheduler_config.json"
+    return flat if flat.is_file() else root / "scheduler" / "scheduler_config.json"
+
+
+def _index(scheduler: Scheduler) -> dict[str, Any]:
+    """diffusers would record `redistill.unet` as the U-Net's library; the reader has only the file in the folder."""
+    return {
+        "_class_name": "DDIMPipeline" if isinstance(scheduler, DDIMScheduler) else "DDPMPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "unet": ["unet", "UNet"],
+        "scheduler": ["diffusers", type(scheduler).__name__],
+    }
+
+
+def _is_replaceable(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / INDEX).is_file() or not any(folder.iterdir()))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; expected a folder with {INDEX}, unet/ and scheduler/.")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not readable JSON ({error}).") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds a {type(values).__name__}; expected a JSON object of settings.")
+    return values
+
+
+def _check_unet_config(config: Mapping[str, Any], path: Path) -> None:
+    name = config.get("_class_name")
+    if name not in ("UNet", "UNet2DModel"):
+        what = f"describes a {name!r}" if name else "does not say which network it describes"
+        raise ValueError(f"{path} {what}; expected an unconditional U-Net, 'UNet' or 'UNet2DModel'.")
+    if name == "UNet2DModel":
+        return
+    known = UNet._get_init_keys(UNet) - {"self"}
+    given = {key for key in config if not key.startswith("_")}
+    if given - known:
+        raise ValueError(f"{path} has an unknown setting {min(given - known)!r}; expected only {sorted(known)}.")
+    if config.get("pooling_strides") is None:
+        raise ValueError(f"{path} has no 'pooling_strides'; expected a list such as [1, 2, 2, 2].")
+
+
+def _build(cls: type, config: Mapping[str, Any], path: Path) -> Any:
+    try:
+        return cls.from_config(dict(config))
+    except ValueError as error:
+        raise ValueError(f"{path} describes no usable {cls.__name__}: {error}") from error
+    except Exception as error:  # a wrong type somewhere in the config surfaces as anything
+        kind = type(error).__name__
+        raise ValueError(f"{path} describes no usable {cls.__name__} ({kind}: {error}).") from error
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        pickles = sorted(other.name for other in path.parent.glob("*.bin"))
+        remedy = (
+            f"{pickles[0]} is a pickle, which is never loaded; save it as safetensors" if pickles else "save it again"
+        )
+        raise ValueError(f"{path} does not exist; {remedy}.")
+    try:
+        # Copies: a mapped file could be replaced or cut short while the network lives.
+        return {name: value.clone() for name, value in load_file(path).items()}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is truncated or is no safetensors file ({error}).") from error
+
+
+def _check_weights(unet: UNet, weights: Mapping[str, Tensor], path: Path) -> None:
+    expected = unet.state_dict()
+    missing, foreign = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
+    if missing or foreign:
+        what = f"lacks {missing[0]!r}" if missing else f"holds {foreign[0]!r}"
+        raise ValueError(f"{path} {what}: it does not belong to this config ({len(expected)} tensors expected).")
+    for name, value in weights.items():
+        if value.shape != expected[name].shape:
+            found, wanted = list(value.shape), list(expected[name].shape)
+            raise ValueError(f"{path} holds {name!r} of shape {found}; the config expects {wanted}.")
+        if value.is_floating_point() != expected[name].is_floating_point():
+            raise ValueError(f"{path} holds {name!r} as {value.dtype}; expected {expected[name].dtype}.")

@@ -1,0 +1,117 @@
+"""Diffusion checkpoints from anywhere: a folder, one that ships, or a repository of the Hugging Face Hub by its id.
+
+Any unconditional DDPM of diffusers will do, such as google/ddpm-cifar10-32. Of a repository only the configs and the
+weights in safetensors are downloaded; no code of it is run and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from diffusers.configuration_utils import FrozenDict
+
+from ..common.hub import fetch, hub_id
+from . import folder as checkpoint
+from .pipeline import INDEX, WEIGHTS, build_unet, check_index, load_scheduler
+
+MAX_DOWNLOAD = 4 * 2**30  # bytes; what is larger must be in the Hub's cache before
+_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
+_CONFIGS = (INDEX, "config.json", "scheduler_config.json", "unet/config.json", "scheduler/scheduler_config.json")
+_FILES = (*_CONFIGS, WEIGHTS, f"unet/{WEIGHTS}")
+
+
+def find_pipeline(source: str, folders: bool = True) -> Path:
+    """The folder of a diffusion checkpoint, downloaded where it is not on this machine yet.
+
+    source: a folder; the name of a checkpoint that ships; or `owner/name`, with @revision where wanted, or its address
+    on huggingface.co. A folder of that name comes first, unless `folders` is off: then no place on this machine but
+    the shipped ones and the Hub's cache is looked at. Raises ValueError, in one sentence, for what is none of these,
+    for a classifier, for too large a download and without a network. `pipeline.load_unet` and `load_scheduler` read
+    the folder, and refuse what does not fit.
+    """
+    if not isinstance(source, str) or not source.strip():
+        raise ValueError(f"Checkpoint is {source!r}; expected a folder or a Hub id such as google/ddpm-cifar10-32.")
+    source = hub_id(source)
+    folder = Path(source).expanduser()
+    if folders and folder.is_dir():
+        return _not_classifier(folder)
+    if source in checkpoint.list_shipped():
+        return _not_classifier(checkpoint.find(source))
+    found = _ID.fullmatch(source)
+    if not found:
+        what = (
+            f"There is no folder {source[:200]!r}; expected a folder,"
+            if folders
+            else (f"{source[:200]!r} is no Hub id, and folders of this machine are not open to visitors; expected")
+        )
+        raise ValueError(f"{what} one of {_shipped()}, or a Hub id such as google/ddpm-cifar10-32.")
+    folder = fetch(
+        found["repo"],
+        title=f"{found['repo']}, which is no folder,",
+        most_bytes=MAX_DOWNLOAD,
+        revision=found["revision"],
+        files=_FILES,
+    )
+    if not any((folder / name).is_file() for name in (WEIGHTS, f"unet/{WEIGHTS}")):
+        raise ValueError(
+            f"{source} has no weights in safetensors ({WEIGHTS}), and pickles are never loaded; convert it where you "
+            "trust it: DDPMPipeline.from_pretrained(ID).save_pretrained(FOLDER)."
+        )
+    return folder
+
+
+def _task(folder: str | Path) -> str | None:
+    """What a checkpoint of this project is for; None for any other folder."""
+    try:
+        return checkpoint.read_metadata(folder).student.task
+    except ValueError:
+        return None
+
+
+def _shipped() -> list[str]:
+    """Names of the diffusion checkpoints that ship."""
+    return [name for name in checkpoint.list_shipped() if _task(name) == "diffusion"]
+
+
+def _not_classifier(folder: Path) -> Path:
+    if _task(folder) == "classification":
+        raise ValueError(f"{folder.name} is a classifier, which draws nothing; expected one of {_shipped()}.")
+    return folder
+
+
+def find_ddpm(source: str) -> Path:
+    """The folder of a DDPM that can teach, found as by `find_pipeline`: unconditional, on square RGB pictures.
+
+    Raises ValueError, in one sentence, as that does, and for what draws by class, in a latent space or no RGB.
+    """
+    return _checked(source)[0]
+
+
+def ddpm_settings(source: str, folders: bool = True) -> tuple[int | None, str]:
+    """Pixels a side that the DDPM `source` draws (None: any) and what it predicts; ValueError as `find_ddpm`.
+
+    `folders` as for `find_pipeline`.
+    """
+    folder, config = _checked(source, folders)
+    size = config.sample_size
+    sides = {size} if size is None or isinstance(size, int) else set(size)
+    if len(sides) > 1:
+        raise ValueError(f"{source} draws {size} px; expected a DDPM of square pictures.")
+    return sides.pop(), load_scheduler(folder).config.prediction_type
+
+
+def _checked(source: str, folders: bool = True) -> tuple[Path, FrozenDict]:
+    """The folder of a DDPM that can teach, and its U-Net's config."""
+    folder = find_pipeline(source, folders)
+    check_index(folder)
+    with torch.device("meta"):
+        config = build_unet(folder).config
+    if config.class_embed_type is not None or config.num_class_embeds is not None:
+        raise ValueError(f"{source} draws what a class label asks for; expected an unconditional DDPM.")
+    if (config.in_channels, config.out_channels) != (3, 3):
+        raise ValueError(
+            f"{source} maps {config.in_channels} channels to {config.out_channels}; expected RGB pictures, 3 to 3."
+        )
+    return folder, config

@@ -1,0 +1,320 @@
+"""`python -m redistill`: train, distil, estimate, evaluate, sample and count memory from the shell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .options import add_setting_options, parse_strides, run_config
+
+ELSEWHERE = "end what else takes its memory, or choose another --device"  # where a device's memory ended
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it worked, 1 after one sentence on stderr when the input or the disk did not allow it."""
+    options = _parser().parse_args(arguments)
+    # A stop by the system or another program ends a run as Ctrl-C does: with its state saved.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        options.run(options)
+    except (ValueError, OSError) as error:
+        print(f"redistill: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("redistill: stopped; the same command continues the run.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m redistill", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a teacher, or a student without distillation")
+    train.add_argument("--preset", default="teacher", help="settings to start from (default: %(default)s)")
+    train.set_defaults(run=_train)
+    distill = commands.add_parser("distill", help="distil a student from a trained teacher")
+    distill.add_argument("--preset", default="default", help="settings to start from (default: %(default)s)")
+    distill.set_defaults(run=_train)
+    estimate = commands.add_parser("estimate", help="time and peak memory of a run, measured by a few of its steps")
+    estimate.add_argument("--preset", default="default", help="settings to start from (default: %(default)s)")
+    estimate.set_defaults(run=_estimate)
+    for command in (train, distill, estimate):
+        command.add_argument("--config", type=Path, help="all settings from a run's config.json instead of a preset")
+        if command is not estimate:
+            command.add_argument("--run-dir", type=Path, help="folder of the run (default: runs/PRESET-SEED)")
+        add_setting_options(command)
+
+    evaluate = commands.add_parser("evaluate", help="figures of a checkpoint on its test split, and its memory")
+    evaluate.add_argument("checkpoint", help="folder, or name of a shipped checkpoint")
+    evaluate.add_argument("--pictures", type=int, help="draw so many with a diffusion network and judge them too")
+    evaluate.add_argument("--features", default="emoji", help="to judge by: emoji or inception (default: %(default)s)")
+    evaluate.add_argument("--scheduler", default="ddim", help="ddim, ddpm or dpm-solver++ (default: %(default)s)")
+    evaluate.add_argument("--steps", type=int, default=40, help="denoising steps (default: %(default)s)")
+    evaluate.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: %(default)s)")
+    evaluate.add_argument("--save", action="store_true", help="write these figures of the pictures into the checkpoint")
+    evaluate.set_defaults(run=_evaluate)
+
+    sample = commands.add_parser("sample", help="draw images with a diffusion checkpoint")
+    sample.add_argument("checkpoint", help="folder, name of a shipped checkpoint, or Hub id of a diffusers DDPM")
+    sample.add_argument("--seeds", default="0-15", help="such as 0-15 or 3,7,9 (default: %(default)s)")
+    sample.add_argument("--scheduler", default="ddim", help="ddim, ddpm or dpm-solver++ (default: %(default)s)")
+    sample.add_argument("--steps", type=int, default=50, help="denoising steps (default: %(default)s)")
+    sample.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: %(default)s)")
+    sample.add_argument("--out", type=Path, default=Path("samples.png"), help="PNG to write (default: %(default)s)")
+    sample.set_defaults(run=_sample)
+
+    memory = commands.add_parser("memory", help="activation memory of a network at other pooling strides")
+    memory.add_argument("network", help="name of a network, such as resnet18")
+    memory.add_argument("--strides", default="", help="such as conv1=8,maxpool=1,layer4.0=1")
+    memory.add_argument("--image-size", type=int, help="pixels a side (default: the network's usual)")
+    memory.add_argument("--accounting", default="fused", help="fused or eager (default: %(default)s)")
+    memory.add_argument("--no-red", action="store_true", help="leave RED blocks out")
+    memory.set_defaults(run=_memory)
+
+    search = commands.add_parser("search", help="every choice of pooling strides of a network, and what fits a budget")
+    search.add_argument("teacher", help="name of a network, such as resnet50")
+    search.add_argument("--image-size", type=int, help="pixels a side (default: the network's usual)")
+    search.add_argument(
+        "--budget", help="such as 512KiB; 1 KiB is 1,024 bytes, 1 KB 1,000 (default: the teacher's peak)"
+    )
+    search.add_argument("--reduction", default="same", help="total reduction: same or any (default: %(default)s)")
+    search.add_argument("--no-red", action="store_true", help="leave RED blocks out")
+    search.add_argument("--accounting", default="fused", help="fused or eager (default: %(default)s)")
+    search.add_argument("--dtype", default="fp32", help="fp32, fp16, bf16 or int8 (default: %(default)s)")
+    search.set_defaults(run=_search)
+    return parser
+
+
+def _train(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from ..training.loop import distill
+
+    config = run_config(options)
+    run_dir = options.run_dir or Path("runs") / f"{options.preset}-{config.seed}"
+    quiet = int(os.environ.get("RANK", 0)) > 0  # of several processes the first one reports
+    tell = (lambda text: None) if quiet else tqdm.write
+    tell(f"Run folder: {run_dir}")
+    asked_to_stop: list[int] = []
+    last: dict[str, Any] = {}
+    _end_on_signals()
+    with tqdm(total=config.steps, unit="step", dynamic_ncols=True, disable=quiet) as bar:
+        for record in distill(config, run_dir):
+            if not last:
+                asked_to_stop = _stop_on_signals()
+            last = record
+            if record["kind"] == "step":
+                bar.update(record["step"] - bar.n)
+                parts = {name: f"{value:.4f}" for name, value in record.items() if name.endswith("loss")}
+                bar.set_postfix(parts, refresh=False)
+            else:
+                tell(json.dumps(record))
+            if asked_to_stop and record["kind"] != "final":
+                raise KeyboardInterrupt
+    if last.get("kind") == "final":
+        tell(f"Finished: {run_dir / 'student'} holds the checkpoint.")
+    elif last:
+        tell(f"Stopped at step {last['step']} of {config.steps}; the same command continues the run.")
+    else:
+        tell("This run had finished before; give another --run-dir to run it again.")
+
+
+def _end_on_signals() -> None:
+    """Let SIGTERM end the process as Ctrl-C does, at once: while a run prepares there is no step to wait for."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
+def _stop_on_signals() -> list[int]:
+    """Let Ctrl-C and SIGTERM end the run after the step that is going; a second one ends it at once.
+
+    Returns a list that holds the signal as soon as one came.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note)
+    return came
+
+
+def _estimate(options: argparse.Namespace) -> None:
+    from ..training.estimation import estimate
+
+    print(json.dumps(estimate(run_config(options)).to_dict(), indent=2))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """ "0-3,7" as [0, 1, 2, 3, 7]; ValueError for anything else."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        low, dash, high = part.strip().partition("-")
+        if not low.isdigit() or (dash and not high.isdigit()):
+            raise ValueError(f"Seeds hold {part!r}; expected whole numbers and ranges such as 0-15 or 3,7,9.")
+        seeds += range(int(low), int(high or low) + 1)
+    return seeds
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from ..checkpoint import folder as checkpoint
+    from ..common.devices import check_device, memory_told
+    from ..training.evaluation import count_parameters
+
+    if options.save and options.pictures is None:
+        raise ValueError("--save keeps the figures of pictures; give --pictures, such as --pictures 1000.")
+    device = check_device(options.device)
+    model = checkpoint.load(options.checkpoint)
+    metadata = checkpoint.read_metadata(options.checkpoint)
+    figures = {"checkpoint": options.checkpoint, "dataset": metadata.dataset}
+    with memory_told(device, f"Judging {options.checkpoint}", ELSEWHERE):
+        figures |= _test_figures(model.to(device), metadata, options.checkpoint, device)
+        quality = {} if options.pictures is None else {"quality": _quality(options)}
+    size = metadata.student.image_size
+    profile = _profile(model, size)
+    figures |= {
+        "parameters": count_parameters(model),
+        "peak_bytes": profile.peak_bytes,
+        "peak_layer": profile.peak_layer,
+    }
+    print(json.dumps(figures | quality, indent=2))
+    if options.save:
+        checkpoint.add_metrics(options.checkpoint, quality)
+
+
+def _quality(options: argparse.Namespace) -> dict[str, Any]:
+    from ..diffusion.quality import judge_checkpoint, load_features
+
+    judged = judge_checkpoint(
+        options.checkpoint,
+        options.pictures,
+        features=load_features(options.features, options.device),
+        scheduler=options.scheduler,
+        steps=options.steps,
+        device=options.device,
+    )
+    return judged.to_dict()
+
+
+def _test_figures(model, metadata, folder: str, device) -> dict[str, float]:
+    from ..checkpoint import folder as checkpoint
+    from ..checkpoint.pipeline import load_scheduler
+    from ..training.config import DistillConfig
+    from ..training.step import TASKS
+
+    config = DistillConfig(
+        student=metadata.student,
+        dataset=metadata.dataset,
+        prediction_type=metadata.prediction_type,
+        split_seed=metadata.split_seed,
+        train_limit=6,  # judging needs no training pictures
+    )
+    task = TASKS[metadata.student.task]
+    problem = task.prepare(config, model, None, device)
+    if metadata.student.task == "diffusion":
+        problem.scheduler = load_scheduler(checkpoint.find(folder))
+    figures = task.test(problem, model)
+    return {name: value for name, value in figures.items() if name.startswith("test_")}
+
+
+def _sample(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from ..checkpoint.pipeline import load_scheduler, load_unet
+    from ..checkpoint.sources import find_pipeline
+    from ..common.devices import check_device, memory_told
+    from ..diffusion.drawing import describe, to_png
+    from ..diffusion.sampling import sample, to_grid
+
+    device, folder = check_device(options.device), find_pipeline(options.checkpoint)
+    model, base, seeds = load_unet(folder), load_scheduler(folder), parse_seeds(options.seeds)
+    with (
+        memory_told(device, f"Drawing with {options.checkpoint}", ELSEWHERE),
+        tqdm(total=options.steps, unit="step", dynamic_ncols=True) as bar,
+    ):
+        model.to(device)
+        for record in sample(model, seeds, scheduler=options.scheduler, steps=options.steps, noise_scheduler=base):
+            bar.update(record.step - bar.n)
+    drawing = describe(options.checkpoint, folder, model, base, seeds, options.scheduler, options.steps)
+    options.out.write_bytes(to_png(to_grid(record.images), drawing.to_dict()))
+    print(
+        f"{len(record.images)} images in {record.seconds:.1f} s ({record.images_per_second:.2g} images/s, peak of "
+        f"activations {record.peak_bytes / 2**20:.2f} MiB): {options.out}"
+    )
+
+
+def _memory(options: argparse.Namespace) -> None:
+    from ..networks.red import REDConfig
+    from ..networks.student import StudentConfig, build_reference, build_student
+    from ..networks.zoo import find_teacher
+
+    size = options.image_size or find_teacher(options.network).image_size
+    red = None if options.no_red else REDConfig()
+    config = StudentConfig(options.network, size, strides=parse_strides(options.strides), red=red)
+    before = _profile(build_reference(config), size, options.accounting)
+    after = _profile(build_student(config), size, options.accounting)
+    for title, profile in (("teacher", before), ("student", after)):
+        print(f"{title}: {profile.peak_bytes:,} bytes ({profile.peak_bytes / 2**20:.3f} MiB) at {profile.peak_layer}")
+    print(f"ratio: {before.peak_bytes / after.peak_bytes:.2f}")
+
+
+def _search(options: argparse.Namespace) -> None:
+    import torch
+
+    from ..common.units import parse_bytes
+    from ..memory.search import search_strides
+    from ..networks.red import REDConfig
+    from ..networks.zoo import build_network, find_teacher
+
+    budget = None if options.budget is None else parse_bytes(options.budget)
+    size = find_teacher(options.teacher).image_size if options.image_size is None else options.image_size
+    with torch.device("meta"):
+        model = build_network(options.teacher)
+    result = search_strides(
+        model,
+        size,
+        reduction=options.reduction,
+        red=None if options.no_red else REDConfig(),
+        accounting=options.accounting,
+        dtype=options.dtype,
+    )
+    budget = result.teacher.peak_bytes if budget is None else budget
+    fitting = sum(candidate.peak_bytes <= budget for candidate in result.candidates)
+    print(f"{result.tried} choices of strides in {result.seconds:.1f} s: {result.refused} refused, ", end="")
+    print(f"{fitting} fit {budget:,} bytes ({budget / 2**20:.3f} MiB).")
+    print(f"The most computation kept in each amount of memory, by strides of {', '.join(result.teacher.strides)}:")
+    print(f"{'':<10}{'strides':<14}{'peak bytes':>13}{'without RED':>13}{'GMACs':>9}{'without RED':>13}  peak at")
+    print(_search_row("teacher", result.teacher))
+    for candidate in result.front:
+        if candidate.peak_bytes <= budget:
+            print(_search_row("", candidate))
+    if not fitting:
+        print(f"Nothing fits; the least memory is:\n{_search_row('', result.candidates[0])}")
+
+
+def _search_row(title: str, candidate) -> str:
+    strides = ",".join(map(str, candidate.strides.values()))
+    peaks = f"{candidate.peak_bytes:>13,}{candidate.bare_peak_bytes:>13,}"
+    macs = f"{candidate.macs / 1e9:>9.3f}{candidate.bare_macs / 1e9:>13.3f}"
+    return f"{title:<10}{strides:<14}{peaks}{macs}  {candidate.peak_layer}"
+
+
+def _profile(model, size: int, accounting: str = "fused"):
+    from ..memory import capture
+    from ..networks.strides import input_channels
+
+    return capture(model, (1, input_channels(model), size, size)).profile(accounting=accounting)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

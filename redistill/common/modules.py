@@ -1,0 +1,88 @@
+"""Networks without weights: built, or copied, with the shapes of their parameters and no data."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+PLAIN = (bool, int, float, str, type(None), torch.dtype, torch.device, torch.Size)
+IN_PLACE = ("normal_", "uniform_", "fill_", "zero_", "random_", "exponential_", "erfinv_", "clamp_", "mul_", "add_")
+DRAWS = {
+    *(getattr(Tensor, name) for name in IN_PLACE),
+    *(getattr(nn.init, name) for name in dir(nn.init) if name.endswith("_") and not name.startswith("_")),
+}
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves out the drawing of weights, which takes most of the time of building a network on the meta device."""
+
+    def __torch_function__(self, func, kinds, args=(), kwargs=None):
+        if func in DRAWS and args and isinstance(args[0], Tensor) and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def weightless() -> Iterator[None]:
+    """Modules that are built inside have parameters and buffers on the meta device: shapes without data."""
+    with torch.device("meta"), _NoDraws():
+        yield
+
+
+def ghost(tensor: Tensor) -> Tensor:
+    """A tensor of the same shape, dtype and layout on the meta device, without gradient."""
+    return torch.empty_like(tensor, device="meta", requires_grad=False)
+
+
+def ghost_of(model: nn.Module) -> nn.Module:
+    """A deep copy of the model whose parameters, buffers and other tensors have shapes but no data."""
+    memo: dict[int, Any] = {}
+    for parameter in model.parameters():
+        memo[id(parameter)] = nn.Parameter(ghost(parameter), requires_grad=False)
+    for module in model.modules():
+        for tensor in chain(module._buffers.values(), module.__dict__.values()):
+            if isinstance(tensor, Tensor) and id(tensor) not in memo:
+                memo[id(tensor)] = ghost(tensor)
+    return _clone(model, memo)
+
+
+def _clone(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """`copy.deepcopy` of a module, several times faster: most of what a module holds need not be taken apart."""
+    if id(module) in memo:
+        return memo[id(module)]
+    if hasattr(module, "__deepcopy__"):
+        return copy.deepcopy(module, memo)
+    kind = type(module)
+    clone = memo[id(module)] = kind.__new__(kind)
+    state = clone.__dict__
+    for name, value in module.__dict__.items():
+        if isinstance(value, PLAIN):
+            state[name] = value
+        elif name in ("_parameters", "_buffers"):
+            state[name] = {key: None if tensor is None else memo[id(tensor)] for key, tensor in value.items()}
+        elif name == "_modules":
+            state[name] = {key: None if child is None else _clone(child, memo) for key, child in value.items()}
+        elif isinstance(value, dict) and not value:
+            state[name] = type(value)()
+        else:
+            state[name] = copy.deepcopy(value, memo)
+    return clone
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block; every module's own mode is restored after it."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,1 @@
+"""Pictures by name: found, split, decoded, augmented."""

@@ -1,0 +1,110 @@
+"""Image data sets of the Hugging Face Hub by their id: `owner/name`, `owner/name#configuration`, `...@revision`.
+
+The repository is downloaded as it is (a second use finds it in the Hub's cache, without a network too), and read by
+`datasets`: Parquet, folders of pictures, WebDataset. No code of a repository is run.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from ..common.cache import cache_dir
+from ..common.hub import fetch
+from .source import FORMATS, Listing, Source, open_picture, split_name
+
+if TYPE_CHECKING:
+    import datasets
+
+MAX_DOWNLOAD = 30 * 2**30  # bytes; what is larger must be in the Hub's cache before
+_ID = re.compile(r"(?P<repo>\w[\w.-]*(/\w[\w.-]*)?)(#(?P<config>[\w.-]+))?(@(?P<revision>[\w./-]+))?")
+_LABELS = ("label", "labels", "fine_label", "class", "target")  # columns of classes, the first that there is
+
+
+def check_hub_id(text: str) -> re.Match[str]:
+    """The parts of a data set's id; ValueError for what is none. Nothing is looked up."""
+    found = _ID.fullmatch(text)
+    if not found:
+        raise ValueError(
+            f"Hub data set is {text[:80]!r}; expected owner/name, with #configuration and @revision where wanted."
+        )
+    return found
+
+
+def open_hub(text: str) -> Source:
+    """A data set of the Hub, downloaded where it is not yet. Raises ValueError, in one sentence, for an id that is
+    none or leads nowhere, for too large a download, without a network, and for data without pictures."""
+    parts = check_hub_id(text)
+    folder = fetch(
+        parts["repo"],
+        title=f"Hub data set {parts['repo']}",
+        most_bytes=MAX_DOWNLOAD,
+        repo_type="dataset",
+        revision=parts["revision"],
+    )
+    splits = _read(folder, parts["config"], text)
+    features = next(iter(splits.values())).features
+    image = _column(features, "Image", ("image", "img"))
+    if image is None:
+        raise ValueError(f"Hub data set {text} has no column of pictures; its columns are {list(features)}.")
+    label = _column(features, "ClassLabel", _LABELS)
+    names = tuple(features[label].names) if label else ("picture",)
+    source = f"huggingface.co/datasets/{parts['repo']} at revision {folder.name[:10]}"
+    found = {}
+    for name, rows in splits.items():
+        split = split_name(name) or ("train" if len(splits) == 1 else None)
+        labels = np.asarray(rows[label][:] if label else [0] * len(rows), np.int64)
+        if split and len(rows) and labels.min() >= 0:  # test splits of competitions have -1 for every label
+            stamp = f"{source}#{parts['config']} {name}"
+            found[split] = lambda rows=rows, labels=labels, stamp=stamp: _listing(rows, labels, image, stamp, folder)
+    if "train" not in found:
+        raise ValueError(f"Hub data set {text} has no labelled training split; its splits are {list(splits)}.")
+    return Source(text, names, found)
+
+
+def _read(folder: Path, config: str | None, text: str) -> dict[str, datasets.Dataset]:
+    import datasets
+
+    try:
+        if config is None and len(configs := datasets.get_dataset_config_names(str(folder))) > 1:
+            raise ValueError(f"it has several configurations, write {text}#NAME with one of {configs}")
+        return dict(datasets.load_dataset(str(folder), config, cache_dir=str(cache_dir() / "hub")))
+    except Exception as error:  # datasets raises its readers' own errors: pyarrow's, pandas', OSError, ...
+        reason = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
+        raise ValueError(f"Hub data set {text} cannot be read ({reason}).") from error
+
+
+def _column(features: Any, kind: str, names: tuple[str, ...]) -> str | None:
+    """The column of that kind of feature: the first of `names` among them, or else the first there is."""
+    found = [name for name, feature in features.items() if type(feature).__name__ == kind]
+    return next((name for name in names if name in found), found[0] if found else None)
+
+
+def _listing(rows: datasets.Dataset, labels: np.ndarray, image: str, stamp: str, folder: Path) -> Listing:
+    import datasets
+
+    encoded = rows.cast_column(image, datasets.Image(decode=False))
+
+    def read(row: int) -> Image.Image:
+        cell = encoded[row][image]
+        if cell["bytes"] is None:
+            return open_picture(_own_file(cell["path"], folder))
+        return Image.open(io.BytesIO(cell["bytes"]), formats=FORMATS)
+
+    return Listing([f"number {row}" for row in range(len(rows))], labels, [stamp] * len(rows), read)
+
+
+def _own_file(path: str, folder: Path) -> Path:
+    """A picture's path, if it leads to a file of the repository, or to one unpacked from it.
+
+    Whoever made the repository wrote the path, so anywhere else it would open a stranger's file.
+    """
+    file = Path(path).resolve()  # a file of the Hub's cache is a link into the repository's blobs
+    if not any(file.is_relative_to(place.resolve()) for place in (folder.parent.parent, cache_dir() / "hub")):
+        raise ValueError(f"{path[:80]!r} lies outside of the data set's repository")
+    return file

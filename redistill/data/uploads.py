@@ -1,0 +1,160 @@
+"""Zip files of pictures, from anybody: unpacked into the cache folder under the hash of their content, or refused.
+
+What stays is what a run can learn from: pictures that cannot be read are left out, and said to be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from ..common.cache import cache_dir, locked
+from .folder import open_folder, remove_unreadable
+from .source import SPLITS
+
+MAX_FILES = 200_000
+MAX_BYTES = 20 * 2**30  # unpacked
+MAX_RATIO = 100  # unpacked over packed, from RATIO_FROM on: pictures are packed already, bombs are not
+RATIO_FROM = 50 * 2**20
+NAMED = 3  # pictures that a sentence names
+LOOK_SECONDS = 20.0  # for reading the pictures once; those that it is too short for are first read by a run
+_LEFT_OUT = ".left-out.json"  # in an upload's folder: names of the pictures that could not be read
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")
+
+
+def unpack_zip(file: str | Path, name: str | None = None) -> str:
+    """Unpack a zip file and return the name of the upload, which starts with that of the file (or `name`).
+
+    The same content is unpacked once. Pictures that cannot be read are removed, see `left_out`.
+    Raises ValueError, and keeps nothing, for what is no zip file or a damaged or encrypted one, for paths that leave
+    the folder, links and devices, for more than `MAX_FILES` files or `MAX_BYTES` bytes, for what unpacks to over
+    `MAX_RATIO` times its size, when the disk has no room, and for what no run could learn from.
+    """
+    file = Path(file)
+    title = Path(name or file.name).name
+    try:
+        upload = f"{_slug(title)}-{_content_hash(file)}"
+        folder = uploads_dir() / upload
+        with locked(folder):
+            if not folder.exists():
+                with zipfile.ZipFile(file) as archive:
+                    _unpack(archive, folder, title)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, UnicodeError) as error:
+        raise ValueError(f"{title} cannot be unpacked ({error}); expected a zip file of class subfolders.") from error
+    except OSError as error:
+        raise ValueError(f"{title} cannot be unpacked into {uploads_dir()} ({error.strerror or error}).") from error
+    return upload
+
+
+def uploads_dir() -> Path:
+    """Where zip files are unpacked to; it need not exist yet."""
+    return cache_dir() / "uploads"
+
+
+def list_uploads() -> list[str]:
+    """Names of what was unpacked, sorted."""
+    folders = uploads_dir().glob("*") if uploads_dir().is_dir() else ()
+    return sorted(folder.name for folder in folders if _NAME.fullmatch(folder.name) and folder.is_dir())
+
+
+def upload_folder(name: str) -> Path:
+    """The folder of an upload; ValueError, with the uploads there are, for any other name."""
+    if not _NAME.fullmatch(name) or not (uploads_dir() / name).is_dir():
+        raise ValueError(f"There is no upload {name[:80]!r} in {uploads_dir()}; expected one of {list_uploads()}.")
+    return uploads_dir() / name
+
+
+def left_out(name: str) -> list[str]:
+    """Names of the pictures of an upload that could not be read and are not in its folder."""
+    try:
+        return json.loads((upload_folder(name) / _LEFT_OUT).read_text(encoding="utf-8"))
+    except FileNotFoundError:  # of an earlier version
+        return []
+
+
+def say_left_out(names: Sequence[str]) -> str:
+    """A sentence about pictures that could not be read; empty for none."""
+    if not names:
+        return ""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    what = "1 picture that cannot be read is" if len(names) == 1 else f"{len(names):,} pictures that cannot be read are"
+    return f"{what} left out: {', '.join(names[:NAMED])}{more}."
+
+
+def _unpack(archive: zipfile.ZipFile, folder: Path, title: str) -> None:
+    members = [member for member in archive.infolist() if not member.filename.endswith("/")]
+    _check(members, title)
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+    part.mkdir()
+    try:
+        needed, free = sum(member.file_size for member in members), shutil.disk_usage(part).free
+        if needed > free:
+            raise ValueError(f"{title} unpacks to {_size(needed)}, but {part.parent} has {_size(free)} free.")
+        for member in members:
+            target = part / member.filename
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # No more is read than the directory says, which `_check` has added up; the checksum is compared.
+            with archive.open(member) as packed, open(target, "xb") as unpacked:
+                shutil.copyfileobj(packed, unpacked)
+        broken = _admit(part, title)
+        (part / _LEFT_OUT).write_text(json.dumps(broken), encoding="utf-8")
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _admit(part: Path, title: str) -> list[str]:
+    """Remove the pictures that cannot be read, and name them; ValueError where no run could learn from the rest."""
+    broken = remove_unreadable(part, title, LOOK_SECONDS)
+    try:
+        source = open_folder(part, title)
+        for split in SPLITS:
+            source.split(split, seed=0)
+    except ValueError as error:
+        raise ValueError(" ".join(filter(None, [str(error), say_left_out(broken)]))) from error
+    return broken
+
+
+def _check(members: list[zipfile.ZipInfo], title: str) -> None:
+    """Everything that can be known before a byte is written."""
+    if not members:
+        raise ValueError(f"{title} is empty; expected a zip file of class subfolders.")
+    if len(members) > MAX_FILES:
+        raise ValueError(f"{title} holds {len(members):,} files; expected at most {MAX_FILES:,}.")
+    unpacked, packed = (sum(getattr(m, key) for m in members) for key in ("file_size", "compress_size"))
+    if unpacked > MAX_BYTES:
+        raise ValueError(f"{title} unpacks to {_size(unpacked)}; expected at most {_size(MAX_BYTES)}.")
+    if unpacked > RATIO_FROM and unpacked > MAX_RATIO * packed:
+        raise ValueError(f"{title} unpacks to over {MAX_RATIO} times its size, as no pictures do; it is not unpacked.")
+    for member in members:
+        path, mode = PurePosixPath(member.filename), member.external_attr >> 16
+        if not path.parts:
+            raise ValueError(f"{title} holds a file without a name; it is not unpacked.")
+        if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in path.parts[0]:
+            raise ValueError(f"{title} holds {member.filename[:80]!r}, which leaves its folder; it is not unpacked.")
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            raise ValueError(f"{title} holds {member.filename[:80]!r}, a link or device; expected only plain files.")
+        if member.flag_bits & 1:
+            raise ValueError(f"{title} is encrypted; expected a zip file without a password.")
+
+
+def _content_hash(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+
+
+def _slug(title: str) -> str:
+    stem = re.sub(r"[^a-z0-9]+", "-", Path(title).stem.lower()).strip("-")
+    return stem[:40].rstrip("-") or "pictures"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

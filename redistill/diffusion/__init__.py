@@ -1,0 +1,1 @@
+"""Draws pictures with diffusion networks and judges them."""

@@ -1,0 +1,233 @@
+"""How near drawn pictures come to real ones: KID, FID, precision and recall, each with a confidence interval.
+
+All four compare features of two sets of pictures, so a figure means nothing without naming the feature network, the
+numbers of pictures and the reference: `Quality` carries them. The formulas are torch-fidelity's. Features are those of
+Inception where its weights can be had; for emoji, and without a network, those of a classifier of smileys that ships.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..checkpoint import folder as checkpoint
+from ..checkpoint.pipeline import load_scheduler
+from ..common.devices import check_device, exact
+from ..data.datasets import augment, find_dataset, load_split, normalize
+from .sampling import sample
+
+FEATURES = ("emoji", "inception")
+FIGURES = ("kid", "fid", "precision", "recall")
+FEW = 5_000  # pictures below which FID is said to be biased
+LEAST = 20  # pictures that figures are given for at all
+WIDE = 512  # features beyond which 40 more FIDs would take minutes, so that FID has no interval
+NEIGHBOURS = 3  # precision and recall: k of the k-nearest-neighbour balls (Kynkäänniemi et al., 2019)
+HALVES = 40  # half samples that the confidence intervals come from
+BATCH = 64
+CPU = torch.device("cpu")
+
+FACES_FEATURES = "emoji-identity-features"  # the shipped classifier whose features tell smileys apart
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Figures of one set of drawn pictures, and all that they depend on.
+
+    `kid` (Bińkowski et al., 2018; unbiased, cubic kernel) and `fid` (Heusel et al., 2017) are distances, lower is
+    better; `precision` and `recall` (Kynkäänniemi et al., 2019) are shares from 0 to 1. `margins` holds half of the
+    95 % confidence interval of each, but for FID only where there are few features.
+    """
+
+    kid: float
+    fid: float
+    precision: float
+    recall: float
+    margins: Mapping[str, float]
+    features: str  # which network's, in words
+    images: int
+    reference_images: int
+    reference: str  # what the pictures are compared with, in words
+    drawn: str = ""  # how they were drawn, in words
+
+    @property
+    def warning(self) -> str:
+        """What a reader of these figures must know, or nothing."""
+        fewest = min(self.images, self.reference_images)
+        if fewest >= FEW:
+            return ""
+        return f"Only {fewest:,} pictures: FID comes out too high, and small differences mean nothing."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, the warning among them."""
+        margins = {name: round(value, 6) for name, value in self.margins.items()}
+        figures = {name: round(getattr(self, name), 6) for name in FIGURES}
+        sizes = {"images": self.images, "reference_images": self.reference_images}
+        said = {"features": self.features, "reference": self.reference, "drawn": self.drawn, "warning": self.warning}
+        return figures | {"margins": margins} | sizes | said
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """Turns uint8 pictures (N, 3, H, W) into features (N, D), float32."""
+
+    title: str
+    compute: Callable[[Tensor], Tensor]
+    device: torch.device = CPU  # that it computes on; features return to the CPU
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"Pictures have dtype {images.dtype} and shape {tuple(images.shape)}; expected uint8 (N, 3, H, W)."
+            )
+        with exact():
+            return torch.cat([self.compute(batch.to(self.device)).float().cpu() for batch in images.split(BATCH)])
+
+
+def load_features(name: str, device: str | torch.device = "cpu") -> FeatureNetwork:
+    """The feature network "emoji" (ships) or "inception" (weights are downloaded once), on `device`.
+
+    Raises ValueError for another name or device, and where Inception's weights are neither here nor to be had.
+    """
+    device = check_device(device)
+    if name not in FEATURES:
+        raise ValueError(f"Features are {name!r}; expected one of {list(FEATURES)}.")
+    return _emoji(device) if name == "emoji" else _inception(device)
+
+
+def _emoji(device: torch.device) -> FeatureNetwork:
+    """The last features, 128 numbers, of the narrow ResNet that tells 129 smileys apart (preset "faces-features").
+
+    It was trained at the pictures' own 32 px, so that it sees their pixels. Features are brought to one length, the
+    root of their number: how sure the network is says nothing here, and KID's kernel stays within (0, 8].
+    """
+    network = checkpoint.load(FACES_FEATURES).to(device)
+    side = checkpoint.read_metadata(FACES_FEATURES).student.image_size
+    network.fc = nn.Identity()
+
+    def compute(images: Tensor) -> Tensor:
+        pixels = normalize(images)
+        if pixels.shape[-2:] != (side, side):
+            pixels = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True, align_corners=False)
+        features = network(pixels)
+        return F.normalize(features) * features.shape[1] ** 0.5
+
+    return FeatureNetwork(f"128 features of {FACES_FEATURES}, pictures at {side} px", compute, device)
+
+
+def _inception(device: torch.device) -> FeatureNetwork:
+    """The 2,048 features of Inception-v3 that published FIDs use, by torch-fidelity."""
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+
+    try:
+        network = FeatureExtractorInceptionV3("inception", ["2048"], verbose=False).to(device)
+    except OSError as error:
+        raise ValueError(
+            f"Inception's weights are not here and cannot be downloaded ({error}); put {URL_INCEPTION_V3} into "
+            f"{torch.hub.get_dir()}/checkpoints, or use the features 'emoji'."
+        ) from error
+    return FeatureNetwork("2,048 features of Inception-v3", lambda images: network(images)[0], device)
+
+
+def reference_pictures(
+    dataset: str, image_size: int, count: int, seed: int = 0, split_seed: int = 0
+) -> tuple[Tensor, str]:
+    """`count` real training pictures, uint8 (N, 3, S, S), as training would show them, and what they are in words.
+
+    Training pictures, since those are what a diffusion network is to draw, at the `split_seed` of its run; each of
+    `count` is drawn from them all, as KID's formula takes for granted, and augmented anew.
+    """
+    spec = find_dataset(dataset, split_seed)
+    split = load_split(dataset, "train", image_size, split_seed=split_seed)
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randint(len(split), (count,), generator=generator)
+    kind = spec.augmentation("generation")
+    pictures = [augment(split.images[part], generator, kind, image_size) for part in rows.split(BATCH)]
+    said = f"{count:,} augmented pictures of {len(split):,} in {dataset}'s training split, seed {seed}"
+    return torch.cat(pictures), said
+
+
+def judge(drawn: Tensor, real: Tensor, reference: str, features: FeatureNetwork, seed: int = 0) -> Quality:
+    """Figures of the pictures `drawn` against `real`, both uint8 (N, 3, H, W); `reference` says what `real` is.
+
+    A confidence interval is ±1.96 standard deviations of the figure over half samples of both sets (the delete-half
+    jackknife, Shao and Wu, 1989), drawn with `seed`. Raises ValueError for too few pictures.
+    """
+    for name, images in (("drawn", drawn), ("real", real)):
+        if len(images) < LEAST:
+            raise ValueError(f"There are {len(images)} {name} pictures; expected at least {LEAST}.")
+    one, other = features(drawn), features(real)
+    figures = _figures(one, other, FIGURES)
+    generator = torch.Generator().manual_seed(seed)
+    names = [name for name in FIGURES if name != "fid" or one.shape[1] <= WIDE]
+    halves = [_figures(_half(one, generator), _half(other, generator), names) for _ in range(HALVES)]
+    margins = {name: 1.96 * float(np.std([half[name] for half in halves])) for name in names}
+    return Quality(
+        **figures,
+        margins=margins,
+        features=features.title,
+        reference=reference,
+        images=len(drawn),
+        reference_images=len(real),
+    )
+
+
+def judge_checkpoint(
+    folder: str | Path,
+    count: int = 1000,
+    *,
+    features: FeatureNetwork,
+    scheduler: str = "ddim",
+    steps: int = 40,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> Quality:
+    """Draw `count` pictures with a diffusion checkpoint, of the seeds from `seed` on, and judge them.
+
+    It draws on `device`; `features` compute on their own. The reference are as many pictures of what it was trained
+    on. Raises ValueError for a checkpoint that does not draw, and for what `sample` and `judge` refuse.
+    """
+    device = check_device(device)
+    folder = checkpoint.find(folder)
+    metadata = checkpoint.read_metadata(folder)
+    if metadata.student.task != "diffusion":
+        raise ValueError(f"Checkpoint {folder} is a classifier; expected a diffusion network.")
+    size = metadata.student.image_size
+    real, reference = reference_pictures(metadata.dataset, size, count, split_seed=metadata.split_seed)
+    *_, last = sample(
+        checkpoint.load(folder).to(device),
+        range(seed, seed + count),
+        scheduler=scheduler,
+        steps=steps,
+        noise_scheduler=load_scheduler(folder),
+        preview_every=0,
+        measure=False,
+    )
+    drawn = f"{count:,} pictures, seeds {seed} to {seed + count - 1}, {scheduler}, {steps} steps"
+    return dataclasses.replace(judge(last.images, real, reference, features), drawn=drawn)
+
+
+def _half(features: Tensor, generator: torch.Generator) -> Tensor:
+    return features[torch.randperm(len(features), generator=generator)[: len(features) // 2]]
+
+
+def _figures(drawn: Tensor, real: Tensor, names: Collection[str]) -> dict[str, float]:
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_kid import kernel_mmd
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    drawn, real = drawn.double(), real.double()
+    shares = prc_features_to_metric(drawn, real, prc_neighborhood=NEIGHBOURS, verbose=False)
+    figures = {"kid": float(kernel_mmd(drawn.numpy(), real.numpy()))}
+    if "fid" in names:
+        statistics = [fid_features_to_statistics(features) for features in (drawn, real)]
+        figures["fid"] = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    return figures | {"precision": shares["precision"], "recall": shares["recall"]}

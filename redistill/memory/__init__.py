@@ -1,0 +1,19 @@
+"""What a network needs of activation memory, to the byte: recorded once, re-evaluated live."""
+
+from .measure import measure_peak
+from .profile import LayerMemory, LiveTensor, MemoryProfile, OpMemory, Peak
+from .shape_rules import ShapeRuleError
+from .tape import ACCOUNTINGS, Tape, capture
+
+__all__ = [
+    "ACCOUNTINGS",
+    "LayerMemory",
+    "LiveTensor",
+    "MemoryProfile",
+    "OpMemory",
+    "Peak",
+    "ShapeRuleError",
+    "Tape",
+    "capture",
+    "measure_peak",
+]

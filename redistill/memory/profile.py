@@ -1,0 +1,133 @@
+"""What one evaluation of a tape says: the peak, the timeline, and on demand the layers and the tensors alive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import NamedTuple
+
+from .accounting import Timeline
+from .program import Program
+from .shape_rules import Shape
+
+
+class OpMemory(NamedTuple):
+    """Bytes alive while one operator runs, its inputs and outputs included."""
+
+    op: str
+    layer: str  # path of the module that runs it
+    live_bytes: int
+    is_red: bool
+
+
+class Peak(NamedTuple):
+    """The figures of one evaluation that a search compares."""
+
+    bytes: int
+    layer: str  # module path; "" for operators of the network's own forward
+    macs: int
+
+
+class LayerMemory(NamedTuple):
+    """A module that runs operators itself: the most bytes alive while it does, and what it leaves."""
+
+    name: str
+    peak_bytes: int
+    output_shape: Shape
+    output_bytes: int
+    is_red: bool
+    first_index: int  # of its operators in the timeline
+    last_index: int
+
+
+class LiveTensor(NamedTuple):
+    """A buffer that is alive at one operator."""
+
+    shape: Shape
+    bytes: int
+    made_by: tuple[str, str]  # (operator, layer); ("input", "") for the input
+    needed_by: tuple[tuple[str, str], ...]  # operators from here on that touch it, and ("output", "")
+
+
+@dataclass(frozen=True)
+class MemoryProfile:
+    """Activation memory of one forward pass; all sizes in bytes, indices count operators in the order they run."""
+
+    peak_bytes: int
+    peak_layer: str  # module path; "" for operators of the network's own forward
+    peak_index: int
+    red_peak_bytes: int  # most bytes alive while an operator of a RED block runs; 0 without RED blocks
+    weight_bytes: int  # parameters and buffers of the model, RED blocks included
+    red_weight_bytes: int
+    input_bytes: int
+    output_bytes: int
+    accounting: str  # "fused" or "eager"
+    _program: Program = field(repr=False, compare=False)
+    _shapes: list[Shape] = field(repr=False, compare=False)
+    _timeline: Timeline = field(repr=False, compare=False)
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of one pass over the whole batch, RED blocks included."""
+        return self._program.macs(self._shapes)
+
+    @cached_property
+    def timeline(self) -> tuple[OpMemory, ...]:
+        """One entry an operator."""
+        pairs = zip(self._program.steps, self._timeline.live, strict=True)
+        return tuple(OpMemory(step.title, step.layer, live, step.is_red) for step, live in pairs)
+
+    @cached_property
+    def layers(self) -> tuple[LayerMemory, ...]:
+        """One entry a module that runs operators, in the order in which they first run."""
+        indices: dict[str, list[int]] = {}
+        for i, step in enumerate(self._program.steps):
+            indices.setdefault(step.layer, []).append(i)
+        live, steps, sizes = self._timeline.live, self._program.steps, self._timeline.sizes
+        layers = []
+        for name, own in indices.items():
+            end = steps[own[-1]]
+            shape = self._shapes[end.result] if end.result >= 0 else ()
+            made = end.births or end.writes
+            layers.append(
+                LayerMemory(
+                    name=name,
+                    peak_bytes=max(live[i] for i in own),
+                    output_shape=shape,
+                    output_bytes=sizes[made[0]] if made else 0,
+                    is_red=end.is_red,
+                    first_index=own[0],
+                    last_index=own[-1],
+                )
+            )
+        return tuple(layers)
+
+    def live_tensors(self, index: int) -> tuple[LiveTensor, ...]:
+        """The buffers alive at one operator, largest first; their bytes add up to its `live_bytes`.
+
+        Raises ValueError when there is no such operator.
+        """
+        steps, line = self._program.steps, self._timeline
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(steps):
+            raise ValueError(f"Operator {index!r} is not on the timeline; expected 0 to {len(steps) - 1}.")
+        outputs = {line.home[buffer] for buffer in self._program.outputs}
+        made: dict[int, tuple[int, int]] = {}  # buffer → (step that wrote it last, value)
+        needed: dict[int, list[tuple[str, str]]] = {}
+        for i, step in enumerate(steps):
+            if i <= index:
+                made.update((line.home[buffer], (i, step.result)) for buffer in (*step.births, *step.writes))
+            if i >= index:
+                for root in dict.fromkeys(line.home[buffer] for buffer in step.touched):
+                    needed.setdefault(root, []).append((step.title, step.layer))
+        alive = []
+        for buffer, first in enumerate(line.first):
+            if not 0 <= first <= index <= line.last[buffer]:
+                continue
+            writer, value = made.get(buffer, (-1, self._program.buffer_values[buffer]))
+            if prod(self._shapes[value]) != prod(self._shapes[self._program.buffer_values[buffer]]):
+                value = self._program.buffer_values[buffer]  # written through a view of a part
+            maker = (steps[writer].title, steps[writer].layer) if writer >= 0 else ("input", "")
+            users = needed.get(buffer, []) + ([("output", "")] if buffer in outputs else [])
+            alive.append(LiveTensor(self._shapes[value], line.sizes[buffer], maker, tuple(users)))
+        return tuple(sorted(alive, key=lambda tensor: -tensor.bytes))

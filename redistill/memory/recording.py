@@ -1,0 +1,108 @@
+"""What is recorded of one forward pass: operators, values, buffers and the order in which they come and go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from ..networks.red import REDBlock, REDLayer
+from .shape_rules import Rule, Shape
+
+WEIGHTS = -1  # stands for the buffer of every parameter: not an activation
+OP, FREE, ENTER, LEAVE = range(4)  # kinds of events
+Event = tuple[Any, ...]  # (OP, node), (FREE, buffer), (ENTER, path, value), (LEAVE, path, value)
+POOLS = ("max_pool2d_with_indices", "avg_pool2d")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operator of the pass; tensors are numbers of values, and layers go by their path in the model."""
+
+    op: str  # name of the aten operator, without overload
+    call: int  # number of the call from Python that it belongs to
+    title: str  # name of that call
+    layer: str
+    is_red: bool  # inside a RED block
+    ins: tuple[int, ...]
+    outs: tuple[int, ...]
+    new: tuple[int, ...]  # buffers born here
+    sources: tuple[int, ...]  # per output: position of the input whose buffer it shares, or -1
+    args: tuple  # other arguments, by schema position; tensors are None
+    rule: Rule  # output shapes from input shapes
+    in_place_able: bool  # element by element, so that it may write where an operand dies
+    is_view: bool  # only looks at its input's buffer
+
+
+@dataclass(slots=True)
+class Buffer:
+    """A storage: as large as the tensor it was made for."""
+
+    value: int  # the value it was made for
+    itemsize: int
+    is_float: bool
+    call: int
+    inner: bool = False  # freed by the call that made it: a workspace
+
+
+@dataclass
+class Recording:
+    """All that one pass showed; integers and tuples only, besides the copy of the model without weights."""
+
+    model: nn.Module
+    paths: dict[str, str]  # path of a module → path shown, which leaves out the ".layer" of a REDLayer
+    arguments: tuple[Any, ...]  # what the model was called with, tensors on the meta device
+    nodes: list[Node] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    shapes: list[Shape] = field(default_factory=list)  # per value
+    buffer_of: list[int] = field(default_factory=list)  # per value
+    buffers: list[Buffer] = field(default_factory=list)
+    inputs: tuple[int, ...] = ()  # values
+    outputs: tuple[int, ...] = ()
+    layouts: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+    # ^ values, with the dims whose being 1 or not decided whether a view or a copy was made
+    whole_slices: list[tuple[int, int]] = field(default_factory=list)
+    # ^ values and dims of which x[:n] took all there was, which torch passes over in silence
+
+    @cached_property
+    def has_red(self) -> bool:
+        """Whether the network carries RED blocks; to be asked once the recording is complete."""
+        return any(node.is_red for node in self.nodes)
+
+
+def shown_paths(model: nn.Module) -> dict[str, str]:
+    """Path of every module → the path it is shown under: a layer inside its RED blocks keeps its own name."""
+    paths = {"": ""}
+    modules = dict(model.named_modules())
+    for path in modules:
+        parent, _, leaf = path.rpartition(".")
+        if path:
+            inside = leaf == "layer" and isinstance(modules[parent], REDLayer)
+            paths[path] = paths[parent] if inside else f"{paths[parent]}.{leaf}".lstrip(".")
+    return paths
+
+
+class Weight(NamedTuple):
+    """One parameter or buffer of a model."""
+
+    numbers: int
+    itemsize: int
+    is_float: bool
+    is_red: bool
+
+    def bytes(self, itemsize: int | None) -> int:
+        """Its size; `itemsize` replaces that of floating-point numbers."""
+        return self.numbers * (itemsize if itemsize is not None and self.is_float else self.itemsize)
+
+
+def weights_of(model: nn.Module) -> list[Weight]:
+    """Every parameter and buffer, once."""
+    red = {id(t) for m in model.modules() if isinstance(m, REDBlock) for t in chain(m.parameters(), m.buffers())}
+    unique = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    return [
+        Weight(tensor.numel(), tensor.element_size(), tensor.dtype.is_floating_point, key in red)
+        for key, tensor in unique.items()
+    ]

@@ -1,0 +1,173 @@
+"""Every choice of pooling strides of a network, on one tape: what fits a memory budget, and what it costs.
+
+Pooling earlier lowers peak memory and computation alike, so lowest memory and fewest multiply-accumulates (MACs) meet
+in one student: the one that pools everything at once and has the least left to compute with. What trades against memory
+is how much of the teacher's computation a student keeps, and the front says how much each byte can buy.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+from torch import nn
+
+from ..networks.red import REDConfig
+from ..networks.strides import Size, check_image_size, input_channels
+from .profile import Peak
+from .tape import Tape, capture
+
+REDUCTIONS = ("same", "any")
+MAX_VECTORS = 100_000  # about two minutes of a ResNet-50
+DEFAULT_RED = REDConfig()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One choice of strides; bytes of activations, and MACs of one pass over the batch."""
+
+    strides: dict[str, int]  # of every pooling point, by layer path
+    reduction: int  # their product
+    peak_bytes: int  # with RED blocks where the search has them
+    bare_peak_bytes: int  # without
+    peak_layer: str  # where the peak is, RED blocks included
+    macs: int  # RED blocks included where the search has them
+    bare_macs: int
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What `search_strides` found."""
+
+    front: tuple[Candidate, ...]
+    # ^ Pareto front of least peak memory for most of the network's own MACs kept (`bare_macs`: what RED blocks compute
+    #   is no part of it), both rising. The last one that fits a budget keeps the most computation in it.
+    candidates: tuple[Candidate, ...]  # all, least peak first, then most of the network's own MACs
+    teacher: Candidate  # the network as it is, which has no RED blocks
+    tried: int  # stride vectors
+    refused: int  # of these, too much reduction for the image, or strides that do not fit the network
+    fitting: int  # candidates within the budget; all of them without one
+    budget_bytes: int | None
+    seconds: float  # the search took, capture included
+
+    @property
+    def cheapest(self) -> Candidate:
+        """The candidate with the fewest MACs of those with the least peak: the other end of the trade."""
+        least = self.candidates[0].peak_bytes
+        return min((c for c in self.candidates if c.peak_bytes == least), key=lambda candidate: candidate.macs)
+
+
+def search_strides(
+    network: nn.Module | Tape,
+    image_size: int | Size | None = None,
+    budget_bytes: int | None = None,
+    *,
+    strides: Iterable[int] = (1, 2, 4, 8),
+    reduction: str = "same",
+    red: REDConfig | None = DEFAULT_RED,
+    accounting: str = "fused",
+    dtype: str | None = None,
+    batch: int | None = None,
+    fuse_add: bool = False,
+) -> SearchResult:
+    """Try every choice of `strides` at the pooling points of a network and return what each one needs.
+
+    `network` is a model, which needs an `image_size` in pixels, or its tape. With `reduction` "same" the total
+    reduction stays the network's own, so that its last maps keep their size; "any" takes all that the image has room
+    for. With `red`, candidates carry RED blocks where `build_student` puts them, aligned with the network as it is.
+    The other settings are those of `Tape.profile`, whose figures these are. MACs stand in for the accuracy that can
+    be kept; they are no promise of it.
+
+    Raises ValueError for unknown settings, for more than `MAX_VECTORS` choices, and when no choice fits the network.
+    """
+    start = time.perf_counter()
+    choices = _check_settings(strides, reduction, budget_bytes)
+    tape = network if isinstance(network, Tape) else _capture(network, image_size, batch)
+    points = {point.name: point.stride for point in tape.points if point.direction == "down"}
+    vectors = _vectors(choices, points, reduction)
+    settings = (image_size, batch, dtype, accounting, fuse_add)
+    teacher = _candidate(points, *tape.peaks(None, *settings))
+    candidates, reason = [], None
+    for vector in vectors:
+        named = dict(zip(points, vector, strict=True))
+        try:
+            peaks = tape.peaks(named, *settings, reds=(None,) if red is None else (None, red))
+        except ValueError as error:
+            reason = reason or error
+        else:
+            candidates.append(_candidate(named, *peaks))
+    if not candidates:
+        raise ValueError(f"None of the {len(vectors)} stride vectors of {list(points)} can be evaluated: {reason}")
+    candidates.sort(key=lambda candidate: (candidate.peak_bytes, -candidate.bare_macs))
+    return SearchResult(
+        front=_front(candidates),
+        candidates=tuple(candidates),
+        teacher=teacher,
+        tried=len(vectors),
+        refused=len(vectors) - len(candidates),
+        fitting=sum(budget_bytes is None or candidate.peak_bytes <= budget_bytes for candidate in candidates),
+        budget_bytes=budget_bytes,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _check_settings(strides: Iterable[int], reduction: str, budget_bytes: int | None) -> list[int]:
+    """The strides to choose from, each once and rising."""
+    choices = list(strides)
+    if not choices or any(isinstance(stride, bool) or not isinstance(stride, int) or stride < 1 for stride in choices):
+        raise ValueError(f"Strides to choose from are {choices}; expected whole numbers of at least 1.")
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction is {reduction!r}; expected one of {list(REDUCTIONS)}.")
+    whole = isinstance(budget_bytes, int) and not isinstance(budget_bytes, bool)
+    if budget_bytes is not None and not (whole and budget_bytes >= 1):
+        raise ValueError(f"Memory budget is {budget_bytes!r}; expected a whole number of bytes, at least 1.")
+    return sorted(set(choices))
+
+
+def _capture(model: nn.Module, image_size: int | Size | None, batch: int | None) -> Tape:
+    if image_size is None:
+        raise ValueError("image_size is None; expected the side of the images in pixels, or a tape of the model.")
+    return capture(model, (1 if batch is None else batch, input_channels(model), *check_image_size(image_size)))
+
+
+def _vectors(choices: Sequence[int], points: dict[str, int], reduction: str) -> list[tuple[int, ...]]:
+    """Strides to try, in the order of `points`. Neighbours differ late, where less of the network follows."""
+    count = len(choices) ** len(points)
+    if count > MAX_VECTORS:
+        raise ValueError(
+            f"{len(choices)} strides at {len(points)} pooling points make {count:,} stride vectors; "
+            f"expected at most {MAX_VECTORS:,}. Choose fewer strides."
+        )
+    total = prod(points.values())
+    vectors = [v for v in product(choices, repeat=len(points)) if reduction == "any" or prod(v) == total]
+    if not vectors:
+        raise ValueError(
+            f"No choice of the strides {list(choices)} at {list(points)} reduces the image {total} times, as the "
+            "network does; choose other strides, or reduction 'any'."
+        )
+    return vectors
+
+
+def _candidate(strides: dict[str, int], bare: Peak, full: Peak | None = None) -> Candidate:
+    full = full or bare
+    return Candidate(
+        strides=dict(strides),
+        reduction=prod(strides.values()),
+        peak_bytes=full.bytes,
+        bare_peak_bytes=bare.bytes,
+        peak_layer=full.layer,
+        macs=full.macs,
+        bare_macs=bare.macs,
+    )
+
+
+def _front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Those that keep more than all that need as little memory; `candidates` come by peak, then most own MACs."""
+    front: list[Candidate] = []
+    for candidate in candidates:
+        if not front or candidate.bare_macs > front[-1].bare_macs:
+            front.append(candidate)
+    return tuple(front)

@@ -1,0 +1,109 @@
+"""What other pooling strides change in a recorded pass: arguments, pools that vanish, a tail of another width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from ..networks.strides import PoolingPoint
+from .recording import OP, POOLS, Node, Recording, Weight
+from .shape_rules import RULES, Rule, Shape, ShapeRuleError
+from .shapes import Edits
+
+PADDING, STRIDE = 4, 3  # places of a convolution's arguments
+
+
+class StrideEditor:
+    """Turns strides into edits of one recording, whose `points` are its pooling points as recorded."""
+
+    def __init__(self, recording: Recording, points: Sequence[PoolingPoint]) -> None:
+        self.recording, self.points = recording, points
+        self.in_layer: dict[str, list[tuple[int, Node]]] = {}
+        for event in recording.events:
+            if event[0] == OP:
+                node = recording.nodes[event[1]]
+                self.in_layer.setdefault(node.layer, []).append((event[1], node))
+
+    def edits(self, changed: Mapping[str, int]) -> Edits:
+        """Edits for the points in `changed`, by name; `ShapeRuleError` where the recording lacks what they need."""
+        rules: dict[int, tuple[Rule, tuple]] = {}
+        identities: set[int] = set()
+        for point in self.points:
+            if point.name in changed and point.direction == "down":
+                for path in point.modules:
+                    self._stride(path, changed[point.name], rules, identities)
+        if not any(point.direction == "up" for point in self.points):
+            return Edits(rules, frozenset(identities))
+        return self._mirror(changed, rules, identities)
+
+    def _nodes(self, path: str, *ops: str) -> list[tuple[int, Node]]:
+        found = [item for item in self.in_layer.get(self.recording.paths[path], ()) if item[1].op in ops]
+        if not found:
+            raise ShapeRuleError(f"Layer {path!r} did nothing when it was recorded; capture the network anew.")
+        return found
+
+    def _stride(self, path: str, stride: int, rules: dict, identities: set[int]) -> None:
+        """Another stride for a convolution or a window pool."""
+        for index, node in self._nodes(path, *POOLS, "convolution"):
+            if node.op in POOLS:
+                if stride == 1 and any(side % 2 == 0 for side in node.args[1]):
+                    identities.add(index)
+                place = 2
+            else:
+                place = STRIDE
+            rules[index] = (node.rule, _with(node.args, place, [stride, stride]))
+
+    def _mirror(self, changed: Mapping[str, int], rules: dict, identities: set[int]) -> Edits:
+        """A U-Net's decoder follows its encoder: the last level is undone first, the head's stride by the tail."""
+        if self.recording.has_red:
+            raise ShapeRuleError("This U-Net carries RED blocks for its own strides; build it with these strides.")
+        down = [point for point in self.points if point.direction == "down"]
+        *up, tail = [point for point in self.points if point.direction == "up"]
+        strides = [changed.get(point.name, point.stride) for point in down]
+        for point, stride in zip(down[1:], strides[1:], strict=True):
+            if point.stride != stride:
+                self._pad(point, stride, rules, identities)
+        for point, stride in zip(up, reversed(strides[1:]), strict=True):
+            if point.stride == stride == 1:
+                continue
+            # At stride 1 nothing is enlarged, so a recording made there has no operator to edit.
+            for index, node in self._nodes(point.modules[0], "upsample_nearest2d"):
+                if stride == 1:
+                    identities.add(index)
+                rules[index] = (RULES[node.op], (None, None, float(stride), float(stride)))
+        weights = self._widen(tail, strides[0], rules) if strides[0] != tail.stride else {}
+        return Edits(rules, frozenset(identities), weights, self._added(weights))
+
+    def _pad(self, point: PoolingPoint, stride: int, rules: dict, identities: set[int]) -> None:
+        """diffusers pads a down-sampler right and bottom where its convolution does not pad, except at stride 1."""
+        (path,) = point.modules
+        ((index, conv),) = self._nodes(path, "convolution")
+        pads = [i for i, node in self.in_layer.get(point.name, ()) if node.op == "constant_pad_nd"]
+        if point.stride == 1 and self.recording.model.config.downsample_padding != 1:
+            raise ShapeRuleError(f"Layer {point.name!r} may pad at stride {stride}; capture the network anew.")
+        if pads and stride == 1:
+            identities.update(pads)
+            rules[index] = (conv.rule, _with(rules[index][1], PADDING, [1, 1]))
+
+    def _widen(self, tail: PoolingPoint, stride: int, rules: dict) -> dict[int, Shape]:
+        """The tail makes stride² times the image's channels, and a pixel shuffle spreads them over space."""
+        ((index, shuffle),) = self._nodes(tail.modules[0], "pixel_shuffle")
+        rules[index] = (shuffle.rule, _with(shuffle.args, 1, stride))
+        ((_, conv),) = self._nodes("conv_out", "convolution")
+        shapes = [self.recording.shapes[value] for value in conv.ins[1:]]
+        return {
+            value: (shape[0] // tail.stride**2 * stride**2, *shape[1:])
+            for value, shape in zip(conv.ins[1:], shapes, strict=True)
+        }
+
+    def _added(self, weights: Mapping[int, Shape]) -> tuple[Weight, ...]:
+        tail = self.recording.model.get_submodule("conv_out")
+        added = [prod(shape) - prod(self.recording.shapes[value]) for value, shape in weights.items()]
+        return tuple(
+            Weight(numbers, parameter.element_size(), parameter.is_floating_point(), False)
+            for numbers, parameter in zip(added, (tail.weight, tail.bias), strict=False)
+        )
+
+
+def _with(args: tuple, place: int, value: object) -> tuple:
+    return (*args[:place], value, *args[place + 1 :])

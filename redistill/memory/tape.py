@@ -1,0 +1,370 @@
+"""Activation memory of a network, exact to the byte and re-evaluated live.
+
+`capture(model, size)` records one forward pass without computing anything; the `Tape` it returns answers what the
+network would need with other pooling strides, image sizes, batches, number formats and RED blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..networks.alignment import align_points, red_sites
+from ..networks.red import REDConfig
+from ..networks.strides import (
+    PoolingPoint,
+    check_image_size,
+    check_strides,
+    declares_points,
+    find_pooling_points,
+    restride_points,
+)
+from .accounting import Timeline, buffer_sizes, eager, fused
+from .blueprint import Blueprint
+from .compiler import Sites, compile_program
+from .profile import MemoryProfile, Peak
+from .program import Program
+from .recorder import example_inputs, record
+from .recording import ENTER, LEAVE, Recording, weights_of
+from .shape_rules import Shape, ShapeRuleError
+from .shapes import Edits, Evaluator
+from .size_bound import size_bound_layer
+from .stride_edits import StrideEditor
+
+PROGRAMS_KEPT = 256  # compiled programs a tape remembers; each belongs to one set of RED sites and identity pools
+SETTINGS_KEPT = 8  # settings whose shapes and sizes a tape remembers: one edit asks for both accountings and the points
+ITEMSIZES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}  # bytes a number
+ACCOUNTINGS = ("fused", "eager")
+
+
+def capture(model: nn.Module, input_size: Sequence[int] | Sequence[Any] | Tensor) -> Tape:
+    """Record one forward pass of `model` and return its tape.
+
+    `input_size` is (batch, channels, height, width), or example inputs: a tensor, or the tuple of arguments, of which
+    only shapes and dtypes matter. Models that take a timestep are given one with a size. The model may be on any
+    device; it is neither run nor changed, and no data of its weights is touched. The pass is in evaluation mode.
+
+    Raises ValueError for a size that is no size, or on which the model cannot run.
+    """
+    inputs = _example(model, input_size)
+    try:
+        return Tape(record(model, inputs))
+    except ShapeRuleError:
+        raise
+    except (RuntimeError, NotImplementedError, IndexError) as error:
+        shapes = ", ".join(str(tuple(value.shape)) for value in inputs if isinstance(value, Tensor))
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{type(model).__name__} cannot run on inputs of shape {shapes}: {reason}") from error
+
+
+def _example(model: nn.Module, given: Any) -> tuple[Any, ...]:
+    if isinstance(given, Tensor):
+        return (given,)
+    given = tuple(given)
+    if any(isinstance(value, Tensor) for value in given):
+        return given
+    if len(given) != 4 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in given):
+        raise ValueError(
+            f"Input size is {given!r}; expected (batch, channels, height, width), whole numbers of at least 1, "
+            "or example inputs."
+        )
+    return example_inputs(model, given)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What there is to count at some strides, image size, batch and RED settings."""
+
+    program: Program
+    shapes: list[Shape]  # of all values
+    edits: Edits  # what the strides changed
+    sizes: dict[int | None, list[int]] = field(default_factory=dict)  # by itemsize: bytes of all buffers
+
+    def count(self, itemsize: int | None, accounting: str, fuse_add: bool) -> tuple[Timeline, int, int, str]:
+        """The timeline, its peak, and the operator and layer of the peak."""
+        if itemsize not in self.sizes:
+            self.sizes[itemsize] = buffer_sizes(self.program, self.shapes, itemsize)
+        sizes = self.sizes[itemsize]
+        if accounting == "eager":
+            line = eager(self.program, sizes)
+        else:
+            line = fused(self.program, self.shapes, sizes, fuse_add)
+        if not line.live:
+            return line, 0, 0, ""
+        peak = max(line.live)
+        index = line.live.index(peak)
+        return line, peak, index, self.program.steps[index].layer
+
+
+class Tape:
+    """One recorded forward pass, ready to be evaluated at other settings. Made by `capture`."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self._evaluator = Evaluator(recording)
+        self._places = _module_values(recording)
+        self._weights = weights_of(recording.model)
+        self._weight_sums: dict[int | None, tuple[int, int]] = {}
+        self._blueprint = Blueprint(recording)
+        self._evaluated: dict[Any, tuple[list[Shape], Edits]] = {}
+        self._settings: dict[Any, _Setting] = {}
+        self._programs: dict[Any, Program] = {}
+        self._teacher_points: dict[tuple[int, int], list[PoolingPoint]] = {}
+
+    @cached_property
+    def points(self) -> list[PoolingPoint]:
+        """The model's pooling points at the recorded image size, as `find_pooling_points` gives them."""
+        return find_pooling_points(self.recording.model, self._image_size)
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of the first input as recorded."""
+        return self.recording.shapes[self.recording.inputs[0]]
+
+    @property
+    def _image_size(self) -> tuple[int, int]:
+        return self.input_shape[-2:]
+
+    def profile(
+        self,
+        strides: Mapping[str, int] | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        batch: int | None = None,
+        dtype: str | None = None,
+        accounting: str = "fused",
+        fuse_add: bool = False,
+        red: REDConfig | None = None,
+        alignment: str = "asynchronous",
+    ) -> MemoryProfile:
+        """Memory with other settings; what is not given stays as recorded.
+
+        `strides` are keyed by pooling point. `dtype` ("fp32", "fp16", "bf16", "int8") is that of every floating-point
+        tensor. `accounting` "eager" is what PyTorch allocates, "fused" what a deployment runtime holds; `fuse_add`
+        lets its convolutions accumulate into the operand that is added to their result. With `red`, RED blocks stand
+        where a student of these strides has them when it is aligned (`alignment`) with the network as recorded.
+
+        Raises ValueError for unknown names and values, and `ShapeRuleError`, a ValueError, where the tape does not
+        say what would happen; build the model that way and capture it then.
+        """
+        itemsize = _check_choices(dtype, accounting, fuse_add, batch)
+        [setting] = self._prepare(strides, image_size, batch, (red,), alignment)
+        return self._summary(setting, itemsize, accounting, fuse_add)
+
+    def peaks(
+        self,
+        strides: Mapping[str, int] | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        batch: int | None = None,
+        dtype: str | None = None,
+        accounting: str = "fused",
+        fuse_add: bool = False,
+        reds: Sequence[REDConfig | None] = (None,),
+    ) -> list[Peak]:
+        """Peak, its layer and MACs as `profile` gives them, for each of `reds`, in less time: for many settings.
+
+        Raises ValueError and `ShapeRuleError` as `profile` does.
+        """
+        itemsize = _check_choices(dtype, accounting, fuse_add, batch)
+        result: list[Peak] = []
+        counted = macs = None
+        for setting in self._prepare(strides, image_size, batch, reds):
+            if macs is None:
+                macs = self._blueprint.macs(setting.shapes)
+            if setting.program is counted:  # settings that put in no block share a program
+                result.append(result[-1])
+                continue
+            counted = setting.program
+            _, peak, _, layer = setting.count(itemsize, accounting, fuse_add)
+            result.append(Peak(peak, layer, macs + counted.red_macs(setting.shapes)))
+        return result
+
+    def _prepare(
+        self,
+        strides: Mapping[str, int] | None,
+        image_size: int | tuple[int, int] | None,
+        batch: int | None,
+        reds: Sequence[REDConfig | None],
+        alignment: str = "asynchronous",
+    ) -> Iterator[_Setting]:
+        """What there is to count, for each of `reds`."""
+        size = self._image_size if image_size is None else check_image_size(image_size)
+        changed = self._changed_strides(strides, size) if strides else {}
+        recorded, edits = self._evaluate(changed, size, batch)
+        for red in reds:
+            key = (tuple(changed.items()), size, batch, red, alignment)
+            setting = self._settings.get(key)
+            if setting is None:
+                sites = self._red_sites(changed, size, recorded, red, alignment) if red is not None else {}
+                program = self._program(edits.identities, sites, red)
+                setting = _Setting(program, program.shapes(recorded), edits)
+                _keep(self._settings, key, setting, SETTINGS_KEPT)
+            yield setting
+
+    def points_at(
+        self, strides: Mapping[str, int] | None = None, image_size: int | tuple[int, int] | None = None
+    ) -> list[PoolingPoint]:
+        """The pooling points with other strides and at another image size; what is not given stays as recorded.
+
+        Raises ValueError and `ShapeRuleError` as `profile` does.
+        """
+        size = self._image_size if image_size is None else check_image_size(image_size)
+        changed = self._changed_strides(strides, size) if strides else {}
+        return self._points_at(changed, self._evaluate(changed, size, None)[0])
+
+    def _changed_strides(self, strides: Mapping[str, int], size: tuple[int, int]) -> dict[str, int]:
+        check_strides(strides, self.points, size)
+        own = {point.name: point.stride for point in self.points}
+        return {name: stride for name, stride in strides.items() if stride != own[name]}
+
+    def _evaluate(
+        self, changed: Mapping[str, int], size: tuple[int, int], batch: int | None
+    ) -> tuple[list[Shape], Edits]:
+        """Shapes of all recorded values at other settings, and what the strides changed."""
+        first = self._input_at(size, batch)
+        key = (tuple(changed.items()), first)
+        found = self._evaluated.get(key)
+        if found is None:
+            found = self._evaluate_anew(changed, size, first)
+            _keep(self._evaluated, key, found, SETTINGS_KEPT)
+        return found
+
+    def _evaluate_anew(
+        self, changed: Mapping[str, int], size: tuple[int, int], first: Shape
+    ) -> tuple[list[Shape], Edits]:
+        recording = self.recording
+        if not changed and first == self.input_shape:
+            return recording.shapes, Edits()
+        if first[0] != self.input_shape[0] and len(recording.inputs) > 1:
+            raise ShapeRuleError("The network has further inputs of unknown batch; capture it with this batch.")
+        if (changed or first[2:] != self.input_shape[2:]) and self._size_bound is not None:
+            raise ShapeRuleError(
+                f"Layer {self._size_bound!r} may pad or pool by its stride or a map's size; capture the network anew."
+            )
+        if declares_points(recording.model):  # refuse what the network would refuse
+            down = [changed.get(point.name, point.stride) for point in self.points if point.direction == "down"]
+            recording.model.check_image_size(size, down)
+        edits = self._editor.edits(changed) if changed else Edits()
+        return self._evaluator.shapes(first, edits), edits
+
+    @cached_property
+    def _size_bound(self) -> str | None:
+        return size_bound_layer(self.recording)
+
+    def _input_at(self, size: tuple[int, int], batch: int | None) -> Shape:
+        shape = self.input_shape
+        if size != shape[-2:]:
+            if len(shape) != 4:
+                raise ValueError(f"The input has shape {shape}, so it has no image size; expected image_size=None.")
+            shape = (*shape[:2], *size)
+        return shape if batch is None else (batch, *shape[1:])
+
+    @cached_property
+    def _editor(self) -> StrideEditor:
+        return StrideEditor(self.recording, self.points)
+
+    def _red_sites(
+        self, changed: Mapping[str, int], size: tuple[int, int], shapes: list[Shape], red: REDConfig, alignment: str
+    ) -> Sites:
+        """Where a student of these strides gets RED blocks when it is aligned with the network as recorded."""
+        if self.recording.has_red:
+            raise ValueError("The network carries RED blocks already; expected one without them, or red=None.")
+        if size not in self._teacher_points:
+            self._teacher_points[size] = self._points_at({}, self._evaluate({}, size, None)[0])
+        student = self._points_at(changed, shapes)
+        return red_sites(align_points(student, self._teacher_points[size], alignment), red)
+
+    def _points_at(self, changed: Mapping[str, int], shapes: list[Shape]) -> list[PoolingPoint]:
+        if not changed and shapes is self.recording.shapes:
+            return list(self.points)
+        if declares_points(self.recording.model):
+            size = shapes[self.recording.inputs[0]][-2:]
+            return restride_points(self.points, changed, size)
+        points, reduction = [], 1
+        for point in self.points:
+            stride = changed.get(point.name, point.stride)
+            reduction *= stride
+            before, after = self._places[point.name]
+            points.append(
+                replace(
+                    point,
+                    stride=stride,
+                    reduction=reduction,
+                    in_size=shapes[before][-2:],
+                    out_size=shapes[after][-2:],
+                )
+            )
+        return points
+
+    def _program(self, identities: frozenset[int], sites: Sites, red: REDConfig | None) -> Program:
+        key = (identities, tuple((path, *sides) for path, sides in sites.items()), red if sites else None)
+        program = self._programs.get(key)
+        if program is None:
+            program = compile_program(self._blueprint, identities, sites, red)
+            _keep(self._programs, key, program, PROGRAMS_KEPT)
+        return program
+
+    def _summary(self, setting: _Setting, itemsize: int | None, accounting: str, fuse_add: bool) -> MemoryProfile:
+        program = setting.program
+        line, peak, index, layer = setting.count(itemsize, accounting, fuse_add)
+        sizes = line.sizes
+        weights, red_weights = self._weight_bytes(itemsize)
+        spliced = program.red_weight_bytes(itemsize)
+        added = sum(weight.bytes(itemsize) for weight in setting.edits.added_weights)
+        return MemoryProfile(
+            peak_bytes=peak,
+            peak_layer=layer,
+            peak_index=index,
+            red_peak_bytes=max((line.live[i] for i in program.red_steps), default=0),
+            weight_bytes=weights + added + spliced,
+            red_weight_bytes=red_weights + spliced,
+            input_bytes=sum(sizes[buffer] for buffer in program.inputs),
+            output_bytes=sum(sizes[buffer] for buffer in program.outputs),
+            accounting=accounting,
+            _program=program,
+            _shapes=setting.shapes,
+            _timeline=line,
+        )
+
+    def _weight_bytes(self, itemsize: int | None) -> tuple[int, int]:
+        """Bytes of the recorded network's weights, and of those in RED blocks."""
+        if itemsize not in self._weight_sums:
+            sizes = [(weight.bytes(itemsize), weight.is_red) for weight in self._weights]
+            total, red = sum(size for size, _ in sizes), sum(size for size, is_red in sizes if is_red)
+            self._weight_sums[itemsize] = total, red
+        return self._weight_sums[itemsize]
+
+
+def _keep(cache: dict, key: Any, value: Any, most: int) -> None:
+    """Remember a value, and the latest ones only; threads may do so at once, as the visitors of a page do."""
+    cache[key] = value
+    for oldest in list(cache)[:-most]:
+        cache.pop(oldest, None)
+
+
+def _check_choices(dtype: str | None, accounting: str, fuse_add: bool, batch: int | None) -> int | None:
+    """Bytes of a number in `dtype`, None for None; ValueError for what is none of the choices."""
+    if accounting not in ACCOUNTINGS:
+        raise ValueError(f"accounting is {accounting!r}; expected one of {list(ACCOUNTINGS)}.")
+    if fuse_add and accounting != "fused":
+        raise ValueError(f"fuse_add is set with accounting {accounting!r}; expected accounting 'fused'.")
+    if dtype is not None and dtype not in ITEMSIZES:
+        raise ValueError(f"dtype is {dtype!r}; expected one of {list(ITEMSIZES)}.")
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+        raise ValueError(f"batch is {batch!r}; expected a whole number of at least 1.")
+    return None if dtype is None else ITEMSIZES[dtype]
+
+
+def _module_values(recording: Recording) -> dict[str, tuple[int, int]]:
+    """The value that each module took and the one it gave on its first call, by path."""
+    taken: dict[str, int] = {}
+    places: dict[str, tuple[int, int]] = {}
+    for event in recording.events:
+        if event[0] == ENTER and event[2] is not None:
+            taken.setdefault(event[1], event[2])
+        elif event[0] == LEAVE and event[2] is not None and event[1] in taken:
+            places.setdefault(event[1], (taken[event[1]], event[2]))
+    return places

@@ -1,0 +1,1 @@
+"""Builds networks and says where they pool; reads no checkpoint."""

@@ -1,0 +1,140 @@
+"""Alignment: which layer of the teacher each resolution-changing layer of the student learns from.
+
+ReDistill, arXiv 2406.03744, section 3.1. "asynchronous", the paper's rule, pairs layers by the size of the maps they
+make, wherever they stand in their networks, because an aggressive-pooling student reaches a size earlier than its
+teacher does. "stage-wise", the paper's ablation, pairs layers by their place; their maps then differ in size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from .features import Feature
+from .red import REDConfig, select_sides
+from .strides import PoolingPoint, Size, find_pooling_points
+
+RULES = ("asynchronous", "stage-wise")
+
+
+@dataclass(frozen=True)
+class AlignedPair:
+    """A resolution-changing layer of the student and the teacher's layer it is aligned with.
+
+    `teacher` is None and `sides` is empty where there is no partner; `reason` then says why.
+    """
+
+    student: str
+    teacher: str | None
+    sides: tuple[str, ...]  # aligned feature maps: "in", "out" or both
+    reason: str
+    in_size: Size  # of the student's layer, (height, width)
+    out_size: Size
+    in_channels: int  # of the student's layer
+    out_channels: int
+
+
+def align(
+    student: nn.Module, teacher: nn.Module, image_size: int | Size, rule: str = "asynchronous"
+) -> list[AlignedPair]:
+    """Pair every pooling point of `student` with one of `teacher`, for images of `image_size` pixels.
+
+    One entry a pooling point of the student, in order; points without a partner are in the list too, with the
+    reason. Neither model is changed. Raises ValueError for a rule that is not one of RULES.
+    """
+    return align_points(find_pooling_points(student, image_size), find_pooling_points(teacher, image_size), rule)
+
+
+def align_points(
+    student: Sequence[PoolingPoint], teacher: Sequence[PoolingPoint], rule: str = "asynchronous"
+) -> list[AlignedPair]:
+    """The rule itself, on points.
+
+    "asynchronous": same output size in an encoder, same input size in a decoder. Of several partners the one whose
+    other side agrees too comes first. The other side is aligned as well where it agrees, except that the first layer
+    aligns its output only and a U-Net's tail its input only.
+
+    "stage-wise": the first with the first, the second with the second, encoder and decoder apart; that is the layer of
+    the same name in a teacher of the same architecture. Layers whose stride became 1 take part, and sizes may differ.
+    """
+    check_rule(rule)
+    if rule == "stage-wise":
+        return _align_places(student, teacher)
+    return [_align_point(point, teacher) for point in student]
+
+
+def check_rule(rule: str) -> str:
+    """The rule itself; ValueError, with the choices, where there is no such rule."""
+    if rule not in RULES:
+        raise ValueError(f"alignment is {rule!r}; expected one of {list(RULES)}.")
+    return rule
+
+
+def red_sites(pairs: Sequence[AlignedPair], config: REDConfig) -> dict[str, dict[str, int]]:
+    """Where RED blocks stand in the student: layer path → side → channels, as `insert_red` takes it."""
+    aligned = [pair for pair in pairs if pair.sides]
+    kept = select_sides([pair.sides for pair in aligned], config.points)
+    channels = {"in": "in_channels", "out": "out_channels"}
+    return {
+        pair.student: {side: getattr(pair, channels[side]) for side in sides}
+        for pair, sides in zip(aligned, kept, strict=True)
+        if sides
+    }
+
+
+def feature_pairs(pairs: Sequence[AlignedPair], points: str = "all") -> list[tuple[Feature, Feature]]:
+    """Aligned feature maps, (student's, teacher's), each a layer path and a side; `points` as in `REDConfig`."""
+    aligned = [pair for pair in pairs if pair.sides]
+    kept = select_sides([pair.sides for pair in aligned], points)
+    return [
+        ((pair.student, side), (pair.teacher, side))
+        for pair, sides in zip(aligned, kept, strict=True)
+        for side in sides
+    ]
+
+
+def _align_places(student: Sequence[PoolingPoint], teacher: Sequence[PoolingPoint]) -> list[AlignedPair]:
+    waiting = {way: [other for other in teacher if other.direction == way] for way in ("down", "up")}
+    pairs = []
+    for point in student:
+        if not waiting[point.direction]:
+            pairs.append(_pair(point, None, (), "the teacher has fewer resolution-changing layers"))
+            continue
+        partner = waiting[point.direction].pop(0)
+        sides = tuple(side for side in point.sides if side in partner.sides)
+        pairs.append(_pair(point, partner.name, sides, "both stand in the same place of their networks"))
+    return pairs
+
+
+def _align_point(point: PoolingPoint, teacher: Sequence[PoolingPoint]) -> AlignedPair:
+    matched = "out_size" if point.direction == "down" else "in_size"
+    size = getattr(point, matched)
+    candidates = [
+        other
+        for other in teacher
+        if other.direction == point.direction and other.stride > 1 and getattr(other, matched) == size
+    ]
+    if point.stride == 1:
+        return _pair(point, None, (), "its stride is 1, so it changes no resolution")
+    if not candidates:
+        verb = "makes" if point.direction == "down" else "starts from"
+        return _pair(point, None, (), f"no resolution-changing layer of the teacher {verb} {size[0]}×{size[1]} maps")
+    partner = max(candidates, key=lambda other: (other.in_size == point.in_size) + (other.out_size == point.out_size))
+    agree = {"in": partner.in_size == point.in_size, "out": partner.out_size == point.out_size}
+    sides = tuple(side for side in point.sides if agree[side])
+    return _pair(point, partner.name, sides, f"both have {size[0]}×{size[1]} maps")
+
+
+def _pair(point: PoolingPoint, teacher: str | None, sides: tuple[str, ...], reason: str) -> AlignedPair:
+    return AlignedPair(
+        student=point.name,
+        teacher=teacher,
+        sides=sides,
+        reason=reason,
+        in_size=point.in_size,
+        out_size=point.out_size,
+        in_channels=point.in_channels,
+        out_channels=point.out_channels,
+    )

@@ -1,0 +1,122 @@
+"""From a configuration to a student: the teacher's architecture with other pooling strides and RED blocks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from ..common.modules import weightless
+from .alignment import AlignedPair, align, check_rule, red_sites
+from .red import REDConfig, insert_red
+from .strides import check_image_size, set_strides
+from .zoo import build_network, find_teacher
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """All that a student is built from; JSON-able through `to_dict`, and equal configs build equal networks.
+
+    With `red=None` and no strides it describes the teacher itself. Names and strides are checked when the student
+    is built, since only the network knows its pooling points.
+    """
+
+    teacher: str  # network of the table in teachers.py that the student is aligned with
+    image_size: int  # pixels a side; decides which layers align
+    num_classes: int | None = None  # None: the table's number; diffusion networks have none
+    strides: Mapping[str, int] = field(default_factory=dict)  # the student's, by layer path; others stay
+    teacher_strides: Mapping[str, int] = field(default_factory=dict)  # the teacher's own, where they differ too
+    architecture: str | None = None  # the student's network, where it is not the teacher's
+    red: REDConfig | None = field(default_factory=REDConfig)  # None: no RED blocks
+    alignment: str = "asynchronous"  # or "stage-wise": which layers of the teacher it learns from, see alignment.py
+
+    def __post_init__(self) -> None:
+        for name in filter(None, (self.teacher, self.architecture)):
+            find_teacher(name)
+        if isinstance(self.red, Mapping):
+            object.__setattr__(self, "red", REDConfig.from_dict(self.red))
+        check_image_size(self.image_size)
+        check_rule(self.alignment)
+        for name in ("strides", "teacher_strides"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected layer paths with strides.")
+            object.__setattr__(self, name, dict(getattr(self, name)))
+
+    @property
+    def student_architecture(self) -> str:
+        """Name of the student's network in the table."""
+        return self.architecture or self.teacher
+
+    @property
+    def task(self) -> str:
+        """ "classification" or "diffusion"."""
+        return find_teacher(self.student_architecture).task
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, keyed by field name."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> StudentConfig:
+        """Rebuild from `to_dict`; ValueError for a missing or unknown key, with the known ones."""
+        known = [item.name for item in dataclasses.fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ValueError(f"Unknown student setting {unknown[0]!r}; expected one of {known}.")
+        for name in ("teacher", "image_size"):
+            if name not in values:
+                raise ValueError(f"The student's configuration has no {name!r}; it needs 'teacher' and 'image_size'.")
+        return cls(**values)
+
+
+def build_student(config: StudentConfig, weights: nn.Module | None = None) -> nn.Module:
+    """Build the student of `config`: architecture, strides, then RED blocks at the aligned layers.
+
+    `weights` is a model, usually the trained teacher, whose parameters and buffers the student starts from wherever
+    name and shape agree; RED blocks always start fresh. Weights are drawn from torch's global generator, so seed it
+    for a reproducible start. Raises ValueError for names and strides that do not fit, and where no weight fits.
+    """
+    student = build_network(config.student_architecture, config.num_classes)
+    if weights is not None and not copy_matching(weights, student):
+        raise ValueError(
+            f"{config.student_architecture!r} shares no weights with {config.teacher!r}; "
+            "expected networks of one architecture, or init 'scratch'."
+        )
+    set_strides(student, config.strides, config.image_size)
+    if config.red is None:
+        return student
+    return add_red(student, red_sites(aligned_pairs(config, student), config.red), config.red)
+
+
+def add_red(student: nn.Module, sites: Mapping[str, Mapping[str, int]], red: REDConfig) -> nn.Module:
+    """Put RED blocks at `sites` (layer path → side → channels) into a student without any, in place; returns it."""
+    if not sites:
+        return student
+    if hasattr(student, "add_red"):
+        return student.add_red(red, {name: list(sides) for name, sides in sites.items()})
+    return insert_red(student, sites, red)
+
+
+def build_reference(config: StudentConfig) -> nn.Module:
+    """The teacher of `config` with fresh weights and its own strides: what the student is aligned with."""
+    return set_strides(build_network(config.teacher, config.num_classes), config.teacher_strides, config.image_size)
+
+
+def aligned_pairs(config: StudentConfig, student: nn.Module | None = None) -> list[AlignedPair]:
+    """How the student of `config` aligns with its teacher; builds both without weights where none is given."""
+    with weightless():
+        student = student or build_student(dataclasses.replace(config, red=None))
+        return align(student, build_reference(config), config.image_size, config.alignment)
+
+
+def copy_matching(source: nn.Module, target: nn.Module) -> list[str]:
+    """Copy every parameter and buffer of `source` that `target` has with the same shape; return the names copied."""
+    state = target.state_dict()
+    matching = {
+        name: value for name, value in source.state_dict().items() if name in state and state[name].shape == value.shape
+    }
+    target.load_state_dict(matching, strict=False)
+    return list(matching)

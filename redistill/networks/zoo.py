@@ -1,0 +1,142 @@
+"""The networks to start from: torchvision's classifiers, a narrow ResNet, and diffusion U-Nets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torchvision
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
+
+from .unet import PAPER_UNET, SMALL_UNET, UNet
+
+
+class NarrowResNet(nn.Module):
+    """A ResNet for small pictures: one basic block in each of four stages of 16, 32, 64 and 128 channels.
+
+    The stem keeps the resolution (stride 1), a max-pool and three stages halve it: strides 1,2,1,2,2,2 in the
+    order `conv1, maxpool, layer1..4`. Maps (batch, 3, height, width) to logits (batch, num_classes).
+    """
+
+    def __init__(self, num_classes: int, channels: tuple[int, int, int, int] = (16, 32, 64, 128)) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, channels[0], kernel_size=7, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels[0])
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.layer1 = _stage(channels[0], channels[0], stride=1)
+        self.layer2 = _stage(channels[0], channels[1], stride=2)
+        self.layer3 = _stage(channels[1], channels[2], stride=2)
+        self.layer4 = _stage(channels[2], channels[3], stride=2)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(channels[3], num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(self.avgpool(x).flatten(1))
+
+
+def _stage(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    shortcut = None
+    if stride != 1:
+        conv = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False)
+        shortcut = nn.Sequential(conv, nn.BatchNorm2d(out_channels))
+    return nn.Sequential(BasicBlock(in_channels, out_channels, stride, shortcut))
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """One architecture of the table: what to call it, what it is for, and how to build it without weights."""
+
+    name: str
+    title: str
+    task: str  # "classification" or "diffusion"
+    image_size: int | None  # pixels a side it is usually used at; None: what a pipeline says that is not read yet
+    build: Callable[[int], nn.Module]  # takes num_classes; diffusion networks ignore it
+    num_classes: int = 1000  # classes it usually has; 0 for diffusion
+    pretrained: bool = False  # whether torchvision has ImageNet weights for it
+
+
+def _torchvision(name: str, title: str) -> Teacher:
+    def build(num_classes: int) -> nn.Module:
+        return torchvision.models.get_model(name, weights=None, num_classes=num_classes)
+
+    return Teacher(name, title, "classification", 224, build, pretrained=True)
+
+
+def _unet(name: str, title: str, settings: dict) -> Teacher:
+    def build(num_classes: int) -> nn.Module:
+        return UNet(**settings)
+
+    return Teacher(name, title, "diffusion", settings["sample_size"], build, num_classes=0)
+
+
+TEACHERS: dict[str, Teacher] = {
+    teacher.name: teacher
+    for teacher in (
+        Teacher("narrow_resnet", "Narrow ResNet", "classification", 64, NarrowResNet, num_classes=50),
+        _torchvision("resnet18", "ResNet-18"),
+        _torchvision("resnet34", "ResNet-34"),
+        _torchvision("resnet50", "ResNet-50"),
+        _torchvision("resnet101", "ResNet-101"),
+        _torchvision("resnet152", "ResNet-152"),
+        _torchvision("resnext50_32x4d", "ResNeXt-50 32×4d"),
+        _torchvision("mobilenet_v2", "MobileNetV2"),
+        _torchvision("mobilenet_v3_small", "MobileNetV3 small"),
+        _torchvision("mobilenet_v3_large", "MobileNetV3 large"),
+        _torchvision("efficientnet_b0", "EfficientNet-B0"),
+        _torchvision("vgg16", "VGG-16"),
+        _torchvision("densenet121", "DenseNet-121"),
+        _unet("unet_small", "Small DDPM U-Net", SMALL_UNET),
+        _unet("unet_paper", "DDPM U-Net of the paper", PAPER_UNET),
+    )
+}
+
+
+DDPM = "ddpm:"  # before a folder or Hub id: the network of that unconditional DDPM of diffusers
+
+
+def find_teacher(name: str) -> Teacher:
+    """The table's entry, or one for "ddpm:" and a folder or Hub id, which is not looked for before it is built.
+
+    ValueError, naming the entries, for a name that is neither.
+    """
+    if isinstance(name, str) and name.startswith(DDPM) and name != DDPM:
+        return _ddpm(name)
+    if name not in TEACHERS:
+        raise ValueError(f"No network {name!r}; expected one of {[*TEACHERS, 'ddpm:FOLDER', 'ddpm:OWNER/NAME']}.")
+    return TEACHERS[name]
+
+
+def _ddpm(name: str) -> Teacher:
+    source = name.removeprefix(DDPM)
+
+    def build(num_classes: int) -> nn.Module:
+        from ..checkpoint.pipeline import build_unet
+        from ..checkpoint.sources import find_ddpm
+
+        return build_unet(find_ddpm(source))
+
+    return Teacher(name, f"DDPM {Path(source).name}", "diffusion", None, build, num_classes=0)
+
+
+def build_network(name: str, num_classes: int | None = None) -> nn.Module:
+    """A network of the table with fresh weights. `num_classes` defaults to the table's, and must be at least 1."""
+    teacher = find_teacher(name)
+    classes = teacher.num_classes if num_classes is None else num_classes
+    if teacher.task == "classification" and (isinstance(classes, bool) or not isinstance(classes, int) or classes < 1):
+        raise ValueError(f"num_classes is {classes!r}; expected a whole number of at least 1.")
+    return teacher.build(classes)
+
+
+PRETRAINED = "torchvision:"  # before a network's name: that network with torchvision's ImageNet weights
+
+
+def check_pretrained(name: str) -> None:
+    """ValueError, with the networks there are, for one that torchvision has no ImageNet weights for."""
+    if not find_teacher(name).pretrained:
+        having = [teacher.name for teacher in TEACHERS.values() if teacher.pretrained]
+        raise ValueError(f"There are no ImageNet weights of {name!r}; expected one of {having}.")

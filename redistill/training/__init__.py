@@ -1,0 +1,1 @@
+"""Settings in, records out: teachers from scratch, students by residual encoded distillation."""

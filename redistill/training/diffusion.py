@@ -1,0 +1,186 @@
+"""Diffusion U-Nets: batches, losses and figures for the loop in `distill.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from diffusers import DDPMScheduler
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..checkpoint import folder as checkpoint
+from ..checkpoint.pipeline import load_scheduler
+from ..checkpoint.sources import find_ddpm
+from ..common.devices import exact, prefers_channels_last
+from ..common.modules import eval_mode
+from ..data.datasets import Split, augment, find_dataset, load_split, normalize, shrink
+from ..diffusion.sampling import sample, to_grid
+from ..networks.schedule import noise_scheduler
+from ..networks.zoo import DDPM
+from .config import check_data
+from .objective import Objective, build_objective, forward_both
+from .parallel import ALONE, Processes
+
+if TYPE_CHECKING:
+    from .config import DistillConfig
+
+PREVIEW_SEEDS = range(8)
+PREVIEW_STEPS = 20
+JUDGING_ROUNDS = 8  # noises and times drawn for each image when a network is judged
+JUDGED = 1000  # images that validation uses; from so many on, one noise and time each will do
+JUDGING_BATCH = 64  # images at once
+# Images that pass the network in one call of `draw`: those of each step, and once more to be measured.
+DRAWING_PASSES = len(PREVIEW_SEEDS) * PREVIEW_STEPS
+
+
+@dataclass
+class Problem:
+    """What a run learns from: networks on `device`, pictures (uint8), there too if it has room, and noise schedule."""
+
+    config: DistillConfig
+    model: nn.Module
+    teacher: nn.Module | None
+    objective: Objective
+    train: Split
+    validation: Split
+    augmentation: str  # kind of `augment` that judging uses, and training unless the settings name another
+    scheduler: DDPMScheduler
+    device: torch.device
+    processes: Processes = ALONE
+
+
+def teaching_schedule(config: DistillConfig) -> DDPMScheduler:
+    """The forward process of a run: its teacher's, `noise_scheduler` without one.
+
+    A student of a DDPM from elsewhere was taught on that network's schedule, and hands it on to its own students.
+    """
+    source = config.teacher_checkpoint
+    if source is None:
+        return noise_scheduler(config.prediction_type)
+    folder = find_ddpm(source.removeprefix(DDPM)) if source.startswith(DDPM) else checkpoint.find(source)
+    return DDPMScheduler.from_config(load_scheduler(folder).config)
+
+
+def prepare(
+    config: DistillConfig,
+    model: nn.Module,
+    teacher: nn.Module | None,
+    device: torch.device,
+    processes: Processes = ALONE,
+) -> Problem:
+    """Load the pictures and align the networks."""
+    size = config.student.image_size
+    spec = find_dataset(config.dataset, config.split_seed)
+    check_data(config.student, spec)
+    train = load_split(config.dataset, "train", size, config.train_limit, config.split_seed).near(device)
+    validation = load_split(config.dataset, "validation", size, JUDGED, config.split_seed).near(device)
+    example = (torch.zeros(2, 3, size, size, device=device), torch.zeros(2, dtype=torch.long, device=device))
+    objective = build_objective(config, model, teacher, example, processes)
+    for network in filter(None, (model, teacher, objective.adapters)):
+        if prefers_channels_last(network, device):
+            network.to(memory_format=torch.channels_last)
+    scheduler = teaching_schedule(config)
+    kind = spec.augmentation("generation")
+    return Problem(config, model, teacher, objective, train, validation, kind, scheduler, device, processes)
+
+
+def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Named loss parts of one training step, unweighted scalars."""
+    config = problem.config
+    rows = torch.randint(len(problem.train), (config.batch_size,), generator=generator, device=problem.device)
+    kind = config.augmentation or problem.augmentation
+    images = _augmented(problem, problem.train.take(rows, problem.device).images, generator, kind)
+    # Every process draws for the whole batch, so that its share is the same however many there are.
+    noisy, times, target = map(problem.processes.share, _noised(problem, images, generator))
+    with_kd = problem.teacher is not None and config.kd_weight > 0
+    output, teacher_output, compared = forward_both(
+        problem.model, problem.teacher, (noisy, times), problem.objective.comparisons, with_kd, config.precision
+    )
+    predicted = output.sample.float()  # bf16 under mixed precision, as is the teacher's
+    parts = {"task_loss": F.mse_loss(predicted, target), **compared}
+    if with_kd:
+        parts["kd_loss"] = F.mse_loss(predicted, teacher_output.sample.float())
+    return parts
+
+
+def validate(problem: Problem, model: nn.Module) -> dict[str, float]:
+    """Mean squared error of the prediction on validation pictures, at noises and times that never change."""
+    return {"prediction_loss": _prediction_loss(problem, model, problem.validation)}
+
+
+def score(figures: Mapping[str, float]) -> float:
+    """What the best model is chosen by; higher is better."""
+    return -figures["prediction_loss"]
+
+
+def test(problem: Problem, model: nn.Module) -> dict[str, float]:
+    """The validation figure on the test pictures, and on the validation pictures that chose the model."""
+    config = problem.config
+    split = load_split(config.dataset, "test", config.student.image_size, split_seed=config.split_seed)
+    return {
+        "test_prediction_loss": _prediction_loss(problem, model, split),
+        "validation_prediction_loss": _prediction_loss(problem, model, problem.validation),
+    }
+
+
+def draw(problem: Problem, model: nn.Module, folder: Path, step: int) -> None:
+    """Write `step-000123.png`: images of the same seeds at every step, so that one can watch them come."""
+    drawn = sample(
+        model,
+        PREVIEW_SEEDS,
+        noise_scheduler=problem.scheduler,
+        steps=PREVIEW_STEPS,
+        preview_every=0,
+        measure=False,
+    )
+    *_, last = drawn
+    folder.mkdir(exist_ok=True)
+    temporary = folder / f".step-{step:06d}.png"
+    Image.fromarray(to_grid(last.images, columns=4).permute(1, 2, 0).numpy()).save(temporary)
+    temporary.rename(folder / f"step-{step:06d}.png")
+
+
+def judging_passes(count: int) -> int:
+    """How many images pass the network when a split of `count` is judged."""
+    return count * _rounds(count)
+
+
+def _rounds(count: int) -> int:
+    return JUDGING_ROUNDS if count < JUDGED else 1
+
+
+@torch.no_grad()
+def _prediction_loss(problem: Problem, model: nn.Module, split: Split) -> float:
+    error = 0.0
+    rounds = _rounds(len(split))
+    with eval_mode(model), exact():
+        for number in range(rounds):
+            generator = torch.Generator().manual_seed(number)  # on the CPU: the same noise on every device
+            for batch in split.images.split(JUDGING_BATCH):
+                images = _augmented(problem, batch.to(problem.device), generator, problem.augmentation)
+                noisy, times, target = _noised(problem, images, generator)
+                error += F.mse_loss(model(noisy, times).sample, target).item() * len(batch)
+    return error / (rounds * len(split))
+
+
+def _augmented(problem: Problem, images: Tensor, generator: torch.Generator, kind: str) -> Tensor:
+    size = problem.config.student.image_size
+    images = images if kind == "affine" else shrink(images, size)  # which affine changes do themselves
+    return normalize(augment(images, generator, kind, size))
+
+
+def _noised(problem: Problem, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Noisy images, their times, and what the network is to predict from them."""
+    scheduler = problem.scheduler
+    noise = torch.randn(images.shape, generator=generator, device=generator.device).to(images.device)
+    steps = scheduler.config.num_train_timesteps
+    times = torch.randint(steps, (len(images),), generator=generator, device=generator.device).to(images.device)
+    noisy = scheduler.add_noise(images, noise, times)
+    if problem.config.prediction_type == "v_prediction":
+        return noisy, times, scheduler.get_velocity(images, noise, times)
+    return noisy, times, noise

@@ -1,0 +1,101 @@
+"""What a run will cost, measured before it starts: a few real steps of it, in memory alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..common.devices import available_memory, check_device, describe_device
+from ..data.datasets import Split, find_dataset
+from .config import DistillConfig
+from .step import measured_step, memory_told, prepare, train_step
+
+JUDGED_IMAGES = 128  # at most so many validation images are judged to learn how long judging takes
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Time and memory of a run; times are wall-clock seconds on `device`, as busy as it was."""
+
+    seconds: float  # of the whole run: steps, validations with their preview pictures, and the test
+    step_seconds: float  # of one step
+    validation_seconds: float  # of one validation
+    test_seconds: float  # of the judgement at the end
+    images_per_second: float  # in training
+    training_peak_bytes: int  # most bytes of tensors alive during a step; data, weights and optimizer state included
+    available_bytes: int | None  # what the device had left before; None: the system does not say
+    device: str
+
+    @property
+    def fits(self) -> bool:
+        """Whether the device has the memory, as far as it says."""
+        return self.available_bytes is None or self.training_peak_bytes <= self.available_bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: the fields, and `fits`."""
+        return dataclasses.asdict(self) | {"fits": self.fits}
+
+
+def estimate(config: DistillConfig, steps: int = 3) -> Estimate:
+    """Measure `config` by two steps that warm up, `steps` that are timed and a part of a validation; writes nothing.
+
+    Loading the data set and the teacher is not counted, but has to happen: a set that was never drawn or downloaded
+    takes that long here. The global random state is left as it was. Raises ValueError for settings that cannot be
+    trained with, and when the device's memory is too small for a step.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps is {steps!r}; expected a whole number of at least 1.")
+    device = check_device(config.device)
+    available = available_memory(device)
+    forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with memory_told(config, device), forked:
+        return _measure(config, steps, available)
+
+
+def _measure(config: DistillConfig, steps: int, available: int | None) -> Estimate:
+    task, problem, state = prepare(config)
+    step = (config, task, problem, state)
+    train_step(*step)  # makes the optimizer's state, chooses kernels
+    measured_step(*step)
+    step_seconds = statistics.median(_seconds(lambda: train_step(*step), problem.device) for _ in range(steps))
+    part = _beginning(problem.validation, JUDGED_IMAGES)
+    judged = dataclasses.replace(problem, validation=part)
+    judging = _seconds(lambda: task.validate(judged, state.averaged), problem.device)
+    pass_seconds = judging / task.judging_passes(len(part))
+    validation_passes = task.judging_passes(len(problem.validation))
+    test_count = find_dataset(config.dataset, config.split_seed).split_sizes["test"]
+    validation_seconds = pass_seconds * (validation_passes + task.DRAWING_PASSES)
+    test_seconds = pass_seconds * (task.judging_passes(test_count) + validation_passes)
+    validations = -(-config.steps // config.validate_every)
+    return Estimate(
+        seconds=config.steps * step_seconds + validations * validation_seconds + test_seconds,
+        step_seconds=step_seconds,
+        validation_seconds=validation_seconds,
+        test_seconds=test_seconds,
+        images_per_second=config.batch_size / step_seconds,
+        training_peak_bytes=state.training_peak_bytes,
+        available_bytes=available,
+        device=describe_device(problem.device),
+    )
+
+
+def _beginning(split: Split, count: int) -> Split:
+    return Split(split.images[:count], split.labels[:count])
+
+
+def _seconds(run: Callable[[], object], device: torch.device) -> float:
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    wait()
+    start = time.perf_counter()
+    run()
+    wait()
+    return time.perf_counter() - start

@@ -1,0 +1,195 @@
+"""Training as an iterator of records: teachers from scratch, students by residual encoded distillation.
+
+`training.py` has the step; here is what stands around it: the run folder, validation, resuming, the test at the end.
+All randomness of a step comes from (seed, step), so that a run resumed from its last saved step goes on exactly as it
+would have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint import folder as checkpoint
+from ..common.devices import check_device, describe_device
+from .config import DistillConfig
+from .evaluation import count_parameters, inference_peaks
+from .parallel import STOP, Processes, StoppedElsewhere, join
+from .run import RunFolder
+from .step import (
+    TrainingState,
+    check_weights,
+    learning_rate,
+    measured_step,
+    memory_told,
+    prepare,
+    train_step,
+)
+
+
+def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, Any]]:
+    """Train, yielding records that are also appended to the run's metrics.jsonl.
+
+    Records are dicts with `kind` and `step`: "step" (loss, its named parts, learning_rate, images_per_second),
+    "validation" (its figures) and, last, "final" (test figures, parameters, seconds, peak bytes). A folder with an
+    unfinished run of the same settings is continued; a finished one yields nothing. Closing the iterator, or a file
+    named `stop` in the folder, stops the run with its state saved. The best model by validation ends in
+    `run_dir/student`.
+
+    Among several processes (see parallel.py) the main one alone writes, validates and yields all of that; the others
+    yield steps. They stop and fail together.
+
+    Raises ValueError for settings that do not fit and for a loss that is not finite, OSError when the disk fails;
+    the state saved last stays, and status.json says what happened.
+    """
+    processes, device = join(config.device)
+    with contextlib.suppress(StoppedElsewhere), processes.together():
+        if processes.main:
+            # A folder may hold a run from before a setting existed; it was run with what is the default now.
+            complete = lambda stored: DistillConfig.from_dict(stored).to_dict()  # noqa: E731
+            with contextlib.closing(RunFolder(run_dir, config.to_dict(), complete)) as run:
+                processes.agree()
+                if not processes.broadcast(run.finished()):
+                    yield from _lead(config, run, processes, device)
+        else:
+            processes.agree()
+            if not processes.broadcast(None):
+                yield from _follow(config, processes, device)
+
+
+def _lead(config: DistillConfig, run: RunFolder, processes: Processes, device: str) -> Iterator[dict[str, Any]]:
+    """Train and keep status.json."""
+    stop_file = run.path / "stop"
+    step = 0
+    try:
+        stop_file.unlink(missing_ok=True)
+        step = run.resume_step()
+        run.write_status("running", step, config.steps)
+        records = _train(config, run, processes, device)
+        with memory_told(config, check_device(device)), contextlib.closing(records):
+            for record in records:
+                step = record["step"]
+                yield record
+                if stop_file.exists() and record["kind"] != "final":
+                    break
+        finished = record["kind"] == "final"
+        run.write_status("finished" if finished else "stopped", step, config.steps)
+        if not finished:
+            processes.agree(STOP)
+    except (GeneratorExit, KeyboardInterrupt, StoppedElsewhere):
+        run.write_status("stopped", step, config.steps)
+        raise
+    except Exception as error:
+        with contextlib.suppress(OSError):  # on a full disk the error itself still reaches the caller
+            run.write_status("failed", step, config.steps, error=(str(error).splitlines() or [repr(error)])[0])
+        raise
+
+
+def _follow(config: DistillConfig, processes: Processes, device: str) -> Iterator[dict[str, Any]]:
+    """Take every step that the main process takes."""
+    with memory_told(config, check_device(device)):
+        task, problem, state = prepare(config, processes, device)
+        processes.agree()
+        state.load_state_dict(processes.broadcast(None))
+        while state.step < config.steps:
+            yield _advance(config, task, problem, state)
+
+
+def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: str) -> Iterator[dict[str, Any]]:
+    task, problem, state = prepare(config, processes, device)
+    resume_point = run.load_resume_point()
+    if resume_point is not None:
+        state.load_state_dict(resume_point)
+    processes.agree()
+    processes.broadcast(state.state_dict())
+    try:
+        yield from _steps(config, run, task, problem, state)
+    except BaseException:
+        if not state.in_step:  # a step that was broken off has changed batch-norm statistics, or weights
+            _save(run, state)
+        raise
+    _save(run, state)
+    yield _finish(config, run, task, problem, state)
+
+
+def _steps(config: DistillConfig, run: RunFolder, task, problem, state: TrainingState) -> Iterator[dict[str, Any]]:
+    heartbeat = -math.inf  # by a clock that is never set
+    while True:
+        due = state.step % config.validate_every == 0 or state.step == config.steps
+        if due and state.validated_step < state.step:  # a run that was stopped just before validates first
+            record = _validate(config, run, task, problem, state)
+            run.append(record)
+            yield record
+        if state.step == config.steps:
+            return
+        if state.step and state.step % config.save_every == 0:
+            _save(run, state)
+        record = _advance(config, task, problem, state)
+        run.append(record)
+        if time.monotonic() - heartbeat > 1:
+            heartbeat = time.monotonic()
+            run.write_status("running", state.step, config.steps)
+        yield record
+
+
+def _advance(config: DistillConfig, task, problem, state: TrainingState) -> dict[str, Any]:
+    """One step, if all processes are ready for it; its record."""
+    problem.processes.agree()
+    # The optimizer has all of its memory after its first step.
+    measuring = state.training_peak_bytes is None and (state.step > 0 or config.steps == 1)
+    started = time.perf_counter()
+    parts = (measured_step if measuring else train_step)(config, task, problem, state)
+    elapsed = time.perf_counter() - started
+    state.seconds += elapsed
+    record = {"kind": "step", "step": state.step, **parts, "learning_rate": learning_rate(config, state.step - 1)}
+    images = min(config.batch_size, len(problem.train))
+    return record | {"images_per_second": round(images / elapsed, 2)}
+
+
+def _save(run: RunFolder, state: TrainingState) -> None:
+    """Write the resume point, unless the weights are spoilt: a loss can be finite when its gradient is not."""
+    check_weights(state)
+    run.save_resume_point(state.state_dict())
+
+
+def _validate(config: DistillConfig, run: RunFolder, task, problem, state: TrainingState) -> dict[str, Any]:
+    started = time.perf_counter()
+    figures = task.validate(problem, state.averaged)
+    score = task.score(figures)
+    if score > state.best_score:
+        state.best_score = score
+        state.best = {name: value.detach().cpu().clone() for name, value in state.averaged.state_dict().items()}
+    task.draw(problem, state.averaged, run.path / "samples", state.step)
+    state.validated_step = state.step
+    state.seconds += time.perf_counter() - started
+    return {"kind": "validation", "step": state.step, **figures}
+
+
+def _finish(config: DistillConfig, run: RunFolder, task, problem, state: TrainingState) -> dict[str, Any]:
+    """Judge the best model on the test split, once, and write the checkpoint."""
+    model = copy.deepcopy(state.averaged)
+    model.load_state_dict(state.best)
+    figures = task.test(problem, model)
+    record = {"kind": "final", "step": state.step, **figures, "seconds": round(state.seconds, 1)}
+    if state.steps_before:
+        record["steps_before"] = state.steps_before
+    record["parameters"] = count_parameters(model)
+    record |= inference_peaks(model, config.student.image_size)
+    record["training_peak_bytes"] = state.training_peak_bytes
+    record["device"] = describe_device(problem.device)
+    metadata = checkpoint.Metadata(
+        student=config.student,
+        dataset=config.dataset,
+        metrics=record,
+        training=config.to_dict(),
+        drawn_from=state.drawn_from,
+    )
+    scheduler = problem.scheduler if config.student.task == "diffusion" else None
+    checkpoint.save(model, metadata, run.path / "student", scheduler)
+    run.append(record)
+    return record

@@ -1,0 +1,265 @@
+"""One training step, and the state that goes from step to step.
+
+The step serves classifiers and diffusion U-Nets alike; `classification.py` and `diffusion.py` say what a batch is and
+what is learnt from it. All randomness of a step comes from (seed, step).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint import folder as checkpoint
+from ..checkpoint.teacher import load_teacher
+from ..common import devices
+from ..common.devices import check_device
+from ..data.datasets import drawn_from
+from ..memory.measure import training_peak
+from ..networks.student import build_student
+from ..networks.zoo import DDPM, PRETRAINED
+from . import classification, diffusion
+from .config import DistillConfig, check_teacher
+from .parallel import ALONE, Processes
+
+TASKS = {"classification": classification, "diffusion": diffusion}
+RANK_SEED = 500_000_003  # apart from the seeds of steps
+
+
+@dataclass
+class TrainingState:
+    """What changes from step to step; `state_dict` is the resume point."""
+
+    model: nn.Module
+    averaged: nn.Module  # the EMA copy, or the model itself without EMA
+    adapters: nn.Module  # what losses learn along with the model and no checkpoint keeps
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0  # of training and validation, over all sessions of the run
+    validated_step: int = 0  # the step that the last validation followed
+    best_score: float = -math.inf
+    drawn_from: str | None = None  # see `datasets.drawn_from`
+    steps_before: int = 0  # in which the weights that the run starts from were trained
+    best: dict[str, Tensor] = field(default_factory=dict)
+    training_peak_bytes: int | None = None  # measured once, in the first step that has all of the optimizer's memory
+    in_step: bool = False  # a step has begun and not ended: nothing here is to be saved
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values only."""
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best}
+        if self.averaged is not self.model:
+            state["averaged"] = self.averaged.state_dict()
+        state["adapters"] = self.adapters.state_dict()
+        state |= {"step": self.step, "seconds": self.seconds, "best_score": self.best_score}
+        state |= {"validated_step": self.validated_step, "training_peak_bytes": self.training_peak_bytes}
+        return state | {"drawn_from": self.drawn_from}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`; ValueError where the splits would not be the same any more."""
+        if state.get("drawn_from", self.drawn_from) != self.drawn_from:  # resume points of older runs have none
+            raise ValueError(
+                "Pictures were added, removed or renamed since this run began, so what it kept apart would be drawn "
+                "anew; start a new run, or restore them."
+            )
+        self.model.load_state_dict(state["model"])
+        self.adapters.load_state_dict(state.get("adapters", {}))  # resume points of older runs have none
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.averaged is not self.model:
+            self.averaged.load_state_dict(state["averaged"])
+        self.best, self.best_score = dict(state["best"]), state["best_score"]
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.validated_step = state.get("validated_step", self.step)  # these two are newer than the others
+        self.training_peak_bytes = state.get("training_peak_bytes")
+
+
+class NotFiniteError(ValueError):
+    """Loss, gradient or weights became infinite or not a number; the message names the step and what to do."""
+
+    def __init__(self, what: str, step: int) -> None:
+        super().__init__(
+            f"{what} not finite at step {step}, so the run stops with the last good state kept; "
+            "lower the learning rate or the loss weights."
+        )
+
+
+def memory_told(config: DistillConfig, device: torch.device) -> AbstractContextManager[None]:
+    """A block that trains, where the end of the device's memory becomes a ValueError with the remedy."""
+    doing = f"Training with {config.batch_size} images of {config.student.image_size} px a step"
+    return devices.memory_told(device, doing, "lower the batch size, or choose smaller images or a smaller network")
+
+
+def prepare(
+    config: DistillConfig, processes: Processes = ALONE, device: str | None = None
+) -> tuple[Any, Any, TrainingState]:
+    """The task's module, its problem (networks and data on the device) and the state before the first step.
+
+    `device` is this process' own, where there are several. Raises ValueError for settings, a teacher or a device that
+    do not fit. Seeds torch's global generator.
+    """
+    place = check_device(device or config.device)
+    if config.batch_size % processes.count:
+        raise ValueError(
+            f"batch_size is {config.batch_size}, which {processes.count} processes cannot share equally; "
+            f"expected a multiple of {processes.count}."
+        )
+    task = TASKS[config.student.task]
+    teacher = card = None
+    if config.teacher_checkpoint is not None:
+        check_teacher(config)
+    splits = drawn_from(config.dataset)  # only now: this may download the pictures
+    if config.teacher_checkpoint is not None:
+        card = _card(config.teacher_checkpoint)
+        _check_splits(config, card, splits)
+        teacher = load_teacher(config.teacher_checkpoint).to(place).requires_grad_(False)
+    torch.manual_seed(config.seed)
+    weights = teacher if config.init == "teacher" else None
+    if config.init == "pretrained":
+        weights = load_teacher(config.student.student_architecture, config.student.num_classes, pretrained=True)
+    model = build_student(config.student, weights=weights).to(place)
+    problem = task.prepare(config, model, teacher, place, processes)
+    state = start(config, problem)
+    state.drawn_from = splits
+    if config.init == "teacher" and card is not None:
+        state.steps_before = card.metrics.get("step", 0) + card.metrics.get("steps_before", 0)
+    return task, problem, state
+
+
+def _card(teacher: str) -> checkpoint.Metadata | None:
+    """What a teacher's checkpoint says of itself; None for those that are none of ours."""
+    return None if teacher.startswith((DDPM, PRETRAINED)) else checkpoint.read_metadata(teacher)
+
+
+def _check_splits(config: DistillConfig, card: checkpoint.Metadata | None, splits: str | None) -> None:
+    """ValueError for a teacher that learnt when other pictures were there to draw the same data set's splits from."""
+    if card is not None and card.dataset == config.dataset and card.drawn_from not in (None, splits):
+        raise ValueError(
+            f"Pictures of {config.dataset} were added, removed or renamed since the teacher was trained, so it may "
+            "have seen what this run validates or tests on; train a teacher on them anew."
+        )
+
+
+def train_step(config: DistillConfig, task: Any, problem: Any, state: TrainingState) -> dict[str, float]:
+    """One optimizer step; returns the loss and its parts, means over the whole batch.
+
+    After NotFiniteError, or any other, the state is not to be used or saved (`state.in_step`).
+    """
+    state.in_step = True
+    processes = problem.processes
+    torch.manual_seed(_step_seed(config.seed, state.step) + processes.rank * RANK_SEED)  # dropout
+    generator = torch.Generator(problem.device).manual_seed(_step_seed(config.seed, state.step))
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(config, state.step)
+    _train_mode(state.model, config.freeze_batch_norm)
+    parts = task.losses(problem, state.step, generator)
+    weights = config.weights
+    loss = sum(weights[name] * value for name, value in parts.items())
+    loss.backward()
+    values = torch.stack([loss, *parts.values()]).detach()
+    values = processes.average([*state.model.parameters(), *state.adapters.parameters()], values)
+    norms = []
+    if config.grad_clip:
+        for trained in (state.model, state.adapters):  # apart, or a new adapter's gradient would shrink the student's
+            norms.append(nn.utils.clip_grad_norm_(list(trained.parameters()), config.grad_clip))
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)  # now, so that the next forward pass does not hold them
+    if state.averaged is not state.model:
+        update_average(state.averaged, state.model, config.ema_decay, state.step)
+    # Only now are figures asked for: on a GPU that waits for all of the step.
+    total, *values = values.tolist()
+    if not math.isfinite(total):
+        raise NotFiniteError(f"The loss is {total},", state.step + 1)
+    for norm in norms:
+        if not torch.isfinite(norm):
+            raise NotFiniteError(f"The gradient's length is {norm.item()},", state.step + 1)
+    state.step += 1
+    state.in_step = False
+    return {"loss": total} | dict(zip(parts, values, strict=True))
+
+
+def _train_mode(model: nn.Module, freeze_batch_norm: bool) -> None:
+    model.train()
+    if freeze_batch_norm:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+def start(config: DistillConfig, problem: Any) -> TrainingState:
+    """The state before the first step."""
+    model, adapters = problem.model, problem.objective.adapters
+    averaged = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else model
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters += adapters.parameters()
+    settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "fused": True}
+    if config.optimizer == "sgd":
+        optimizer = torch.optim.SGD(parameters, momentum=0.9, **settings)
+    else:
+        optimizer = torch.optim.AdamW(parameters, **settings)
+    return TrainingState(model, averaged, adapters, optimizer)
+
+
+def check_weights(state: TrainingState) -> None:
+    """NotFiniteError when a parameter or a buffer of the network is infinite or not a number."""
+    for name, value in state.model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise NotFiniteError(f"{name!r} is", state.step)
+
+
+def measured_step(config: DistillConfig, task: Any, problem: Any, state: TrainingState) -> dict[str, float]:
+    """`train_step` that notes the peak memory while training in the state, as `measure.training_peak` counts it."""
+    held = held_tensors(problem, state)
+    parts, state.training_peak_bytes = training_peak(
+        lambda: train_step(config, task, problem, state), held, problem.device
+    )
+    return parts
+
+
+def held_tensors(problem: Any, state: TrainingState) -> list[Tensor]:
+    """All that is on the run's device between two steps: networks, adapters, optimizer state, data, best weights."""
+    modules = (state.model, state.averaged, state.adapters, problem.teacher)
+    tensors = [tensor for module in modules if module is not None for tensor in module.state_dict().values()]
+    tensors += [value for state in state.optimizer.state.values() for value in state.values()]
+    tensors += [tensor for split in (problem.train, problem.validation) for tensor in (split.images, split.labels)]
+    tensors = [tensor for tensor in (*tensors, *state.best.values()) if isinstance(tensor, Tensor)]
+    return [tensor for tensor in tensors if tensor.device.type == problem.device.type]
+
+
+def learning_rate(config: DistillConfig, step: int) -> float:
+    """Learning rate of step `step` (from 0): a linear warm-up, then the schedule's course down from the highest.
+
+    "one-cycle" and "cosine" fall along half a cosine to 0 (Loshchilov and Hutter, SGDR, 2017, equation 5, without
+    restarts); "step" multiplies by `gamma` after each milestone.
+    """
+    warmup = config.steps // 4 if config.schedule == "one-cycle" else config.warmup_steps
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    if config.schedule == "constant":
+        return config.learning_rate
+    if config.schedule == "step":
+        return config.learning_rate * config.gamma ** sum(step >= milestone for milestone in config.milestones)
+    progress = (step - warmup) / max(1, config.steps - warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+@torch.no_grad()
+def update_average(averaged: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move `averaged` towards `model` in place: parameters and batch-norm statistics by EMA, counters by copy.
+
+    Early steps use a smaller decay, (1 + step) / (10 + step), so that the random start is soon forgotten.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    for target, source in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
+        if target.is_floating_point():
+            target.lerp_(source, 1 - decay)
+        else:
+            target.copy_(source)
+
+
+def _step_seed(seed: int, step: int) -> int:
+    return seed * 1_000_003 + step

@@ -1,0 +1,174 @@
+"""Find strides that fit: the sentence, the rows and what a click on one fills, with good, bad and hostile input."""
+
+from __future__ import annotations
+
+import math
+import re
+from html import unescape
+
+import gradio as gr
+import pytest
+
+from app.explore import page as explore
+from app.explore import search_panel
+from app.explore.link import Settings, from_query, parse_query
+from app.parts.study import study, suggest_strides, teacher_tape
+from app.parts.trace import Place
+from app.words import numbers
+from redistill.networks.red import REDConfig
+from redistill.networks.student import StudentConfig
+
+NARROW = ["narrow_resnet", 64, suggest_strides(teacher_tape("narrow_resnet"))]
+EARLY = suggest_strides(teacher_tape("resnet18"))
+STATES = ((), Place())  # no pins, no layer of interest
+CONTROLS = [*NARROW, True, True, 1, True, 3, "all", "fused", "fp32", "none", None]
+HOSTILE = [[], {}, "", "<script>", -1, 0, True, math.nan, math.inf, 10**30, ["a"] * 50]
+
+
+@pytest.fixture(scope="module")
+def link():
+    """The link that a row's click goes through."""
+    with gr.Blocks():
+        return explore.build().link
+
+
+def search(budget=64.0, reduction="same", with_red=True, controls=CONTROLS) -> str:
+    shown, button = search_panel.show(explore.read_link, budget, reduction, with_red, *controls)
+    assert button.interactive is True
+    return shown
+
+
+def queries(shown: str) -> list[str]:
+    return [unescape(query) for query in re.findall(r'data-query="([^"]*)"', shown)]
+
+
+def cells(shown: str) -> list[list[str]]:
+    rows = re.findall("<tr data-act.*?</tr>", shown)
+    return [[re.sub("<.*?>", "", cell) for cell in re.findall("<td>(.*?)</td>", row)] for row in rows]
+
+
+def peak(query: str) -> int:
+    settings = from_query(parse_query(query))
+    return study(settings.student, settings.accounting, settings.dtype).student.peak_bytes
+
+
+def test_every_row_is_a_link_to_what_it_says():
+    shown = search()
+    links, rows = queries(shown), cells(shown)
+    assert len(links) == len(rows) >= 3
+    peaks = [peak(query) for query in links]
+    assert peaks == sorted(peaks)
+    kept = [int(row[3].removesuffix(" %")) for row in rows]
+    assert kept == sorted(kept), "more memory buys more computation"
+    for query, row, count in zip(links, rows, peaks, strict=True):
+        assert f'data-act="open" data-query="{query}"' in unescape(shown)
+        assert row[:2] == [
+            query.split("strides=")[1].split("&")[0].replace(",", "·"),
+            numbers.format_bytes(count),
+        ]
+        assert row[2] == numbers.format_ratio(320 * 1024, count)
+        assert row[4] == ("yes" if count <= 64 * 1024 else "no")
+
+
+@pytest.mark.parametrize("reduction", ["same", "any"])
+def test_the_sentence_counts_what_fits_to_the_byte(reduction):
+    found = search_panel.search(Settings(StudentConfig(*NARROW[:2], strides=NARROW[2])), reduction)
+    peaks = [candidate.peak_bytes for candidate in found.candidates]
+    for budget in (peaks[0], peaks[len(peaks) // 2], peaks[-1]):
+        fitting = sum(count <= budget for count in peaks)
+        verb = "fits" if fitting == 1 else "fit"
+        said = f"{fitting:,} of {found.tried:,} stride settings {verb} {budget / 1024:,g} KiB"
+        assert said in search(budget / 1024, reduction)
+    shown = search((peaks[0] - 1) / 1024, reduction)
+    assert f"None of {found.tried:,} stride settings fits" in shown and "the smallest peak is" in shown
+    assert ("do not fit the image" in shown) == (reduction == "any")
+
+
+def test_the_best_that_fits_is_named_and_set_apart():
+    shown = search(100)
+    fitting = [row for row in cells(shown) if row[4] == "yes"]
+    assert f"the best keeps {fitting[-1][3]} of the teacher’s MACs" in shown
+    [best] = re.findall('data-query="([^"]*)" class="best"', shown)
+    assert unescape(best) == queries(shown)[len(fitting) - 1]
+
+
+def test_without_a_budget_nothing_is_said_about_fitting():
+    shown = search(None)
+    assert "Of 65 stride settings, the smallest peak is" in shown
+    assert "Fits" not in shown and {len(row) for row in cells(shown)} == {4}
+
+
+def test_the_search_takes_everything_else_from_the_controls():
+    shown = search(controls=["narrow_resnet", 96, {}, True, True, 1, True, 5, "outputs", "eager", "fp16", "none", 1])
+    for query in queries(shown):
+        settings = from_query(parse_query(query))
+        assert settings.student.image_size == 96
+        assert settings.student.red == REDConfig(residual_kernel=5, points="outputs")
+        assert (settings.accounting, settings.dtype) == ("eager", "fp16")
+    assert "Narrow ResNet, 96 px, with RED blocks, eager, fp16." in shown
+    off = [*NARROW, False, *CONTROLS[4:]]
+    assert all("red=on" in query for query in queries(search(64, "same", True, off)))
+    bare = search(64, "same", False)
+    assert all("red=off" in query for query in queries(bare)) and "without RED blocks" in bare
+
+
+def test_a_diffusion_networks_rows_are_links_too():
+    shown = search(300.0, "any", controls=["unet_small", 32, {}, *CONTROLS[3:]])
+    assert "of 256 stride settings fit 300 KiB" in shown
+    peaks = [numbers.format_bytes(peak(query)) for query in queries(shown)]
+    assert peaks == [row[1] for row in cells(shown)] and len(set(peaks)) > 5
+
+
+def test_the_panel_takes_over_explores_budget():
+    assert search_panel.take_budget("nano33", None) == 256
+    assert search_panel.take_budget("other", 100.5) == 100.5
+    for choice, kib in (("none", 5), ("other", None), ("other", -1), ([], {}), (None, math.nan)):
+        assert search_panel.take_budget(choice, kib) == gr.skip()
+
+
+def test_a_search_is_run_once_for_all_budgets():
+    search_panel._search.cache_clear()
+    for budget in (64, 512, None):
+        search(budget)
+    assert search_panel._search.cache_info().misses == 1
+
+
+def test_a_clicked_row_fills_the_controls(link):
+    query = queries(search())[0]
+    said, address, *values = link.open_row(gr.EventData(None, {"query": query}), *STATES)
+    assert (said, address) == ("", query)
+    settings = from_query(parse_query(query))
+    assert values[2].value == settings.student.strides
+    assert values[len(link.controls)]["strides"] == settings.student.strides
+    budget, kib, pins = values[len(link.controls) - 3 : len(link.controls)]
+    assert (budget, kib.value, pins) == ("other", 64, STATES[0])
+
+
+def test_pinned_configurations_stay_when_a_row_is_clicked(link):
+    pins = explore.pin_shown(*CONTROLS, (), Place())[0]
+    query = queries(search())[0]
+    _, _, *values = link.open_row(gr.EventData(None, {"query": query}), pins, Place())
+    assert "Load A" in values[len(link.controls) + 5]
+
+
+@pytest.mark.parametrize("sent", [{}, {"query": None}, {"query": ["a"]}, {"query": "&" * 10**6}, {"query": "\0=%ff&x"}])
+def test_no_click_from_outside_breaks_the_page(link, sent):
+    assert len(link.open_row(gr.EventData(None, sent), *STATES)) == len(link.outputs)
+    assert "teacher is" in link.open_row(gr.EventData(None, {"query": "teacher=x" + "y" * 100}), *STATES)[0]
+
+
+@pytest.mark.parametrize("position", range(3))
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_no_value_from_outside_breaks_the_search(position, value):
+    values = [64.0, "same", True]
+    values[position] = value
+    shown = search(*values)
+    fits = position == 2 or (position == 0 and value == "")  # an empty budget is none; a switch is on unless it is off
+    assert ("Not searched." in shown) != fits
+    assert "<script" not in shown
+
+
+def test_controls_that_do_not_fit_are_a_sentence():
+    shown = search(controls=["resnet99", *CONTROLS[1:]])
+    assert "Not searched." in shown and "No network &#x27;resnet99&#x27;" in shown
+    assert "reduce the image 32 times" in search(controls=["resnet18", 16, EARLY, *CONTROLS[3:]])

@@ -1,0 +1,353 @@
+"""Tab Generate: drawing, what is shown and saved of it, with good, bad and hostile input."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import math
+import shutil
+import zipfile
+from types import SimpleNamespace
+
+import gradio as gr
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from helpers.made import write_checkpoint, write_run
+from helpers.unets import TINY
+from huggingface_hub import constants
+from PIL import Image
+
+from app.generate import page as generate
+from app.generate import painters
+from app.generate import view as painted_view
+from app.generate.painters import load_elsewhere
+from app.runs import choices
+from redistill.checkpoint import folder as checkpoint
+from redistill.diffusion.drawing import Drawing, read_settings, redraw
+from redistill.diffusion.sampling import first_noise, to_uint8
+from redistill.networks.student import build_student
+from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
+
+HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.inf, ["a"] * 50, {"a": {"b": []}}]
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A folder of untrained checkpoints with the names of those that ship."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    for name, preset in ((CLUTTER_TEACHER, "teacher"), (FACES_TEACHER, "faces-teacher"), ("small", "faces")):
+        config = PRESETS[preset].config
+        torch.manual_seed(0)
+        metadata = checkpoint.Metadata(config.student, config.dataset, {}, dataclasses.asdict(config))
+        checkpoint.save(build_student(config.student), metadata, root / name)
+    return root
+
+
+@pytest.fixture
+def shipped(places, untrained, monkeypatch):
+    """Untrained checkpoints in the places of those that ship, and no runs."""
+    monkeypatch.setattr(checkpoint, "SHIPPED", untrained)
+    return places
+
+
+def test_images_of_all_networks_come_step_by_step_from_the_same_seeds(shipped):
+    shown = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim", None))  # as an unopened field sends it
+    assert "Loading" in shown[0][0] and "Step 1 of 2" in shown[2][0] and "Done" in shown[-1][0]
+    grids = shown[-1][1]
+    assert grids.count("<figure") == 2 and grids.count("<img") == 8
+    assert [grids.count(f"image of seed {seed}") for seed in (3, 4, 5, 6, 7)] == [2, 2, 2, 2, 0]
+    assert "1.00 MiB peak" in grids and "<strong>4.0×</strong> less" in grids and "OpenMoji" in grids
+
+
+def test_until_it_draws_the_page_shows_what_the_networks_need_and_start_from(shipped):
+    said, grids, charted, legend, chart = generate.announce(FACES_TEACHER, ["small"], 3, 4, None)
+    assert "Same seeds" in said and grids.count("<figure") == 2 and "<strong>4.0×</strong> less" in grids
+    assert [grids.count(f"noise of seed {seed}") for seed in (2, 3, 6, 7)] == [0, 2, 2, 0]
+    first, second = (part.split("</div>")[0] for part in grids.split('<div class="painted-images awaited">')[1:])
+    assert first == second, "the same noise for every network"
+    assert "Time" not in grids and charted.visible and "Memory along" in legend and chart["data"]
+    skipped = generate.announce(FACES_TEACHER, ["small"], 3, 4, ())
+    assert all(value == skipped[0] for value in skipped) and skipped[0] == gr.skip(), "what was drawn stays"
+    refused = generate.announce(None, [], 3, 4, None)
+    assert "Choose at least one checkpoint" in refused[0] and refused[1] == "" and not refused[2].visible
+
+
+def test_networks_are_kept_up_to_their_bytes_and_the_last_one_always(shipped, monkeypatch):
+    monkeypatch.setattr(painters, "_KEPT", {})
+    first, second = (generate.load_painter(name) for name in (FACES_TEACHER, "small"))
+    assert generate.load_painter(FACES_TEACHER) is first and generate.load_painter("small") is second
+    monkeypatch.setattr(painters, "KEPT_BYTES", second.weight_bytes)
+    assert generate.load_painter(FACES_TEACHER) is first, "used last, so that the other goes"
+    assert list(painters._KEPT.values()) == [first]
+    again = generate.load_painter("small")
+    assert again is not second and list(painters._KEPT.values()) == [again]
+    monkeypatch.setattr(painters, "KEPT_BYTES", 1)
+    assert generate.load_painter("small") is again
+
+
+def test_the_same_seed_gives_the_same_image_whatever_the_count(shipped):
+    painter = generate.load_painter(FACES_TEACHER)
+    few = list(generate.paint([painter], [5, 6, 7, 8], 2, "ddim"))[-1][0].drawn.images
+    many = list(generate.paint([painter], list(range(4, 12)), 2, "ddim"))[-1][0].drawn.images
+    assert few.shape == (4, 3, 32, 32)
+    assert (few.int() - many[1:5].int()).abs().max() <= 2
+
+
+@pytest.fixture(scope="module")
+def drawn_once(untrained):
+    """What a page keeps of four images of each of two networks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "SHIPPED", untrained)
+        return list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 4, "ddim"))[-1][4]
+
+
+@pytest.fixture
+def painted(shipped, drawn_once):
+    """The same, with the checkpoints in place."""
+    return drawn_once
+
+
+class Clicked:
+    """What gradio hands to a listener."""
+
+    def __init__(self, **data: str) -> None:
+        self._data = data
+
+
+def test_a_clicked_image_shows_its_way_and_its_neighbours(painted):
+    way, near = generate.look(Clicked(act="look", seed="5"), painted)
+    assert near == "" and "Seed 5" in way and way.count("<figure") == 2 * 5
+    assert [step for step, _ in painted[0].way] == [0, 1, 2, 3, 4]
+    assert way.count("<figcaption>noise</figcaption>") == 2 and "<figcaption>4</figcaption>" in way
+    start = to_uint8(first_noise(generate.load_painter("small").model, [5]))[0]
+    assert torch.equal(painted[1].way[0][1][2], start), "the strip starts from what the network was given"
+    assert "emoji-faces-teacher-seed-5.png" in way and "small-seed-5.png" in way
+    near = generate.look_nearest(Clicked(act="nearest", seed="5"), painted)
+    assert near.count("<figure") == 2 * (1 + 4) and "out of 105" in near
+
+
+def test_what_is_saved_draws_the_same_image_again(painted):
+    value, _ = generate.save(Clicked(save="zip"), painted)
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(value["base64"]))) as archive:
+        names = archive.namelist()
+        settings = json.loads(archive.read("settings.json"))
+        image = archive.read("2/small-seed-4.png")
+    assert len(names) == 2 + 2 * 4 and names[:2] == ["settings.json", "grid.png"]
+    drawing = Drawing.from_dict(read_settings(io.BytesIO(image)))
+    assert drawing == Drawing.from_dict(settings["networks"][1]).of(4) and drawing.checkpoint == "small"
+    painter = generate.load_painter("small")
+    again = redraw(drawing, painter.model, painter.scheduler, painter.folder)[0]
+    with Image.open(io.BytesIO(image)) as file:
+        assert np.abs(np.asarray(file).astype(int) - again.permute(1, 2, 0).numpy()).max() <= 2
+    value, _ = generate.save(Clicked(save="grid"), painted)
+    grid = io.BytesIO(base64.b64decode(value["base64"]))
+    assert Image.open(grid).size == (4 * 34 - 2, 2 * 34 - 2) and read_settings(grid) == settings
+
+
+def test_figures_stand_under_the_images_and_the_chart_has_every_network(shipped):
+    *_, last = updates = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))
+    assert last[1].count("One image, PyTorch") == last[1].count("4 images, measured") == 2
+    assert "images/s" in last[1] and "1.64 MiB" in last[1]
+    chart = updates[1][10]
+    assert [trace["name"].split(",")[0] for trace in chart["data"]] == ["Emoji faces teacher", "Small"]
+    assert [max(trace["y"]) * 2**20 for trace in chart["data"]] == [1_049_088, 262_656]
+
+
+def test_under_a_networks_name_stands_what_it_learnt_from(shipped):
+    teacher, student = generate.load_painter(FACES_TEACHER), generate.load_painter("small")
+    shown = painted_view.panels([teacher, student], [1, 2])
+    assert "Small DDPM U-Net, own strides · on its own</p>" in shown
+    said = "Small DDPM U-Net, strides 2·2·2·1, RED blocks · RED"
+    assert f"{said}</p>" in shown
+    assert dataclasses.replace(student, title=f"{said} · seed 0 (own run)").made == "", "which says so already"
+    for training in ({}, {"steps": []}, {"foo": "<b>"}):
+        metadata = dataclasses.replace(student.metadata, training=training)
+        assert dataclasses.replace(student, metadata=metadata).made == ""
+    assert dataclasses.replace(student, metadata=None).made == ""
+
+
+def test_quality_figures_of_a_card_are_said_with_what_they_depend_on(shipped):
+    painter = generate.load_painter("small")
+    quality = {"kid": 0.01234, "fid": 41.0, "margins": {"kid": 0.002}, "features": "128 features", "warning": "Few."}
+    metadata = dataclasses.replace(painter.metadata, metrics={"quality": quality | {"reference": "<105> faces"}})
+    judged = dataclasses.replace(painter, metadata=metadata)
+    said = "by 128 features; against &lt;105&gt; faces. Few."
+    shown = painted_view.panels([judged, judged], [1, 2])
+    assert shown.count("KID 0.0123 ± 0.0020, FID 41</strong></p>") == 2
+    assert shown.count(said) == shown.count(f'<p class="subline">Quality: {said}</p>') == 1, "once, being the same"
+    other = dataclasses.replace(metadata, metrics={"quality": quality | {"features": "Inception"}})
+    shown = painted_view.panels([judged, dataclasses.replace(painter, metadata=other)], [1, 2])
+    assert f"FID 41</strong> {said}</p>" in shown and "FID 41</strong> by Inception. Few.</p>" in shown
+
+
+@pytest.mark.parametrize("value", [*HOSTILE, "99", "3.0"], ids=repr)
+def test_no_click_from_outside_breaks_what_was_drawn(painted, value):
+    for event in (Clicked(seed=value, save=value), SimpleNamespace(_data=value)):
+        assert "notice" in generate.look(event, painted)[0]
+        assert "notice" in generate.look_nearest(event, painted)
+        assert "notice" in generate.save(event, painted)[1]
+    assert "no longer here" in generate.look(Clicked(seed="3"), value)[0]
+
+
+def said(*values) -> str:
+    return list(generate.generate(*values))[-1][0]
+
+
+def test_a_page_that_asked_to_stop_gets_no_more_steps(shipped):
+    drawing = generate.generate(FACES_TEACHER, [], 0, 4, 50, "ddim")
+    next(drawing), next(drawing)
+    assert "Stopping" in generate.stop_drawing()
+    assert ["Stopped at step" in shown[0] for shown in drawing] == [True]
+
+
+def of_page(name: str) -> SimpleNamespace:
+    """What gradio says of the page that asks."""
+    return SimpleNamespace(session_hash=name)
+
+
+def test_a_page_that_waits_for_another_says_so_and_can_be_stopped(shipped):
+    wish = (FACES_TEACHER, [], 0, 4, 2, "ddim", "")
+    first, second, third = (generate.generate(*wish, of_page(name)) for name in ("one", "two", "three"))
+    assert "Loading" in next(first)[0]
+    for waiting in (second, third):
+        said, *_, stop = next(waiting)[:4]
+        assert "Waiting for another drawing" in said and stop.interactive
+        assert next(waiting) == [gr.skip()] * 11
+    generate.stop_drawing(of_page("two"))
+    assert ["Stopped before it began" in update[0] for update in second] == [True]
+    assert next(third) == [gr.skip()] * 11, "the first one still draws"
+    first.close()  # its page is gone
+    assert "Done" in list(third)[-1][0] and generate._line == []
+
+
+def test_while_a_new_drawing_loads_the_old_images_are_gone(shipped):
+    shown = list(generate.generate(FACES_TEACHER, [], 3, 4, 2, "ddim"))
+    assert shown[0][1] == shown[0][4] == gr.skip(), "both stay until the networks are there"
+    assert shown[1][1].count("noise of seed") == 4 and "<button" not in shown[1][1] and shown[1][4] == ()
+
+
+def test_a_stopped_drawing_has_a_time_and_no_rate(shipped):
+    drawing = generate.generate(FACES_TEACHER, [], 0, 4, 50, "ddim")
+    next(drawing), next(drawing)
+    generate.stop_drawing()
+    *_, last = drawing
+    assert "Time" in last[1] and "images/s" not in last[1]
+
+
+def test_a_network_from_elsewhere_draws_beside_the_others(shipped, tmp_path):
+    folder = tmp_path / "from elsewhere"
+    DDPMPipeline(unet=UNet2DModel(**TINY), scheduler=DDPMScheduler()).save_pretrained(folder)
+    *_, last = generate.generate(FACES_TEACHER, [], 3, 4, 2, "ddim", f" {folder} ")
+    assert last[1].count("<figure") == 2 and ">from elsewhere<" in last[1]
+    assert last[4][1].images.shape == (4, 3, 16, 16) and last[4][1].drawing.checkpoint == str(folder)
+    assert "What from elsewhere learnt from is not written" in generate.look_nearest(Clicked(seed="3"), last[4])
+    grid = generate.save(Clicked(save="grid"), last[4])[0]["base64"]
+    assert Image.open(io.BytesIO(base64.b64decode(grid))).size == (4 * 34 - 2, 2 * 34 - 2)
+
+
+def test_on_a_space_no_folder_is_opened(shipped, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    DDPMPipeline(unet=UNet2DModel(**TINY), scheduler=DDPMScheduler()).save_pretrained(tmp_path / "own" / "ddpm")
+    monkeypatch.setenv("SPACE_ID", "someone/redistill")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    shown = said(None, [], 0, 4, 2, "ddim", str(tmp_path / "own" / "ddpm"))
+    assert "folders of this machine are not open to visitors" in shown and "google/ddpm-cifar10-32" in shown
+    assert "Hub cannot be reached" in said(None, [], 0, 4, 2, "ddim", "own/ddpm")  # an id, though a folder too
+    assert "Done" in said(None, [], 0, 4, 2, "ddim", "small")
+    assert load_elsewhere("small").metadata is None
+    monkeypatch.delenv("SPACE_ID")
+    assert "Done" in said(None, [], 0, 4, 2, "ddim", "own/ddpm")
+    assert load_elsewhere("small").metadata.dataset == "emoji-faces"
+
+
+def test_a_classifier_is_said_to_be_one_and_not_offered(shipped):
+    expected = f"expected one of [&#x27;{FACES_TEACHER}&#x27;, &#x27;small&#x27;]"
+    for source in (CLUTTER_TEACHER, str(checkpoint.SHIPPED / CLUTTER_TEACHER)):
+        shown = said(None, [], 0, 4, 2, "ddim", source)
+        assert f"{CLUTTER_TEACHER} is a classifier" in shown and expected in shown
+    shown = said(None, [], 0, 4, 2, "ddim", "no-such-name")
+    assert expected.removeprefix("expected ").rstrip(".") in shown and CLUTTER_TEACHER not in shown
+
+
+def test_an_address_of_the_hub_is_an_id(shipped):
+    assert generate.check_source(" https://huggingface.co/google/ddpm-cifar10-32 ") == ["google/ddpm-cifar10-32"]
+    assert generate.check_source("/a/folder") == ["/a/folder"]
+
+
+@pytest.mark.parametrize("value", [*HOSTILE, "/etc", "../x"], ids=repr)
+def test_no_source_from_outside_breaks_generation(shipped, value):
+    shown = said(None, [], 0, 4, 2, "ddim", value)
+    assert shown.count("Nothing drawn.") == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ((None, [], 0, 4, 2, "ddim"), "Choose at least one checkpoint"),
+        (("/etc", [], 0, 4, 2, "ddim"), "No checkpoint &#x27;/etc&#x27;"),
+        ((CLUTTER_TEACHER, [], 0, 4, 2, "ddim"), "No checkpoint"),
+        ((FACES_TEACHER, ["a", "b", "c", "d"], 0, 4, 2, "ddim"), "at most 3"),
+        ((FACES_TEACHER, [], -1, 4, 2, "ddim"), "First seed is -1"),
+        ((FACES_TEACHER, [], 1.7, 4, 2, "ddim"), "First seed is 1.7; expected a whole number from 0 to 9007199254"),
+        ((FACES_TEACHER, [], None, 4, 2, "ddim"), "First seed is empty"),
+        ((FACES_TEACHER, [], 2**53, 4, 2, "ddim"), "First seed is 9007199254740992; expected"),
+        ((FACES_TEACHER, [], 0, 1000, 2, "ddim"), "Images is 1000; expected a whole number from 4 to 16"),
+        ((FACES_TEACHER, [], 0, 4, 0, "ddim"), "Denoising steps is 0"),
+        ((FACES_TEACHER, [], 0, 4, 2, "euler"), "euler"),
+    ],
+)
+def test_bad_wishes_are_one_sentence(shipped, values, sentence):
+    assert sentence in said(*values)
+
+
+def test_students_follow_their_teacher(shipped):
+    for name, preset in (("food", "faces-teacher"), ("drinks", "faces"), ("sweets", "faces-alone")):
+        config = dataclasses.replace(PRESETS[preset].config, dataset="emoji-food")
+        write_run(shipped, name, config, "finished")
+        write_checkpoint(shipped / "runs" / name / "student", config)
+    food, drinks, sweets = "run:food", "run:drinks", "run:sweets"
+    assert generate.offer(None, None)[1].value == ["small"]
+    assert generate.offer(food, None)[1].value == generate.follow(food, ["small"])
+    assert generate.follow(food, ["small"])[0] in (drinks, sweets) and len(generate.follow(food, [])) == 1
+    assert generate.follow(food, ["small", drinks, sweets]) == [drinks, sweets]
+    assert generate.follow(food, ["small", sweets]) == [sweets]
+    assert generate.follow(FACES_TEACHER, [drinks, sweets]) == ["small"]
+    for value in HOSTILE:
+        assert generate.follow(value, value) == []
+
+
+def test_without_checkpoints_there_is_a_sentence(places):
+    assert generate.offer(None, None)[0].choices == []
+    assert "no trained checkpoint" in said(FACES_TEACHER, [], 0, 4, 2, "ddim")
+
+
+def test_a_damaged_checkpoint_is_a_sentence(places, untrained):
+    shutil.copytree(untrained, checkpoint.SHIPPED)
+    weights = checkpoint.SHIPPED / "small" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "truncated" in said(FACES_TEACHER, ["small"], 0, 4, 2, "ddim")
+
+
+@pytest.mark.parametrize("position", range(5))
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_no_value_from_outside_breaks_generation(shipped, monkeypatch, position, value):
+    def load(name):
+        raise ValueError(f"would draw with {choices.find(name, choices.is_diffusion).value}")
+
+    monkeypatch.setattr(generate, "load_painter", load)
+    values = [FACES_TEACHER, ["small"], 0, 4, 2, "ddim"]
+    values[position] = value
+    fits = (position == 0 and value in (None, "")) or (position == 1 and value in (None, []))
+    shown = said(*values)
+    assert "Nothing drawn." in shown
+    assert ("would draw" in shown) == fits
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_no_sampler_from_outside_breaks_generation(shipped, value):
+    assert "scheduler is" in said(FACES_TEACHER, [], 0, 4, 2, value)

@@ -1,0 +1,152 @@
+"""What Compare shows: results from runs, checkpoints and the study; the Pareto front; the settings in words."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from helpers.made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
+
+from app.compare.result_table import result_rows
+from app.runs import jobs, results
+from app.runs.results import OWN, READY, pareto_front, study_results
+from app.words import settings as wording
+from benchmarks.accuracy import _row
+from redistill.checkpoint import folder as checkpoint
+from redistill.memory import capture
+from redistill.networks.red import REDConfig
+from redistill.networks.student import StudentConfig, build_student
+
+
+def test_the_front_holds_what_no_other_one_beats():
+    small, beaten, large, same = (
+        result("s", 64, 0.9),
+        result("b", 64, 0.8),
+        result("l", 320, 0.98),
+        result("e", 64, 0.9),
+    )
+    too_large, untested = result("t", 640, 0.98), result("u", 32, 0.99, is_tested=False)
+    assert pareto_front([beaten, large, small, too_large, untested, same]) == [small, large]
+    assert small.beats(beaten) and not small.beats(same) and not untested.beats(large)
+    assert large.beats(too_large) and not large.beats(small)
+    assert pareto_front([]) == []
+
+
+def test_for_diffusion_the_lower_loss_is_better():
+    good, bad, large = result("g", 256, 0.1, FACES), result("b", 256, 0.2, FACES), result("l", 1024, 0.08, FACES)
+    assert pareto_front([bad, large, good]) == [good, large]
+    assert good.group == "emoji-faces, v-prediction"
+
+
+def test_results_come_from_runs_and_checkpoints(places):
+    write_checkpoint(places / "shipped" / "emoji-clutter-teacher", TEACHER, test_accuracy=0.982, parameters=9)
+    figures = [{"kind": "validation", "step": step, "accuracy": a} for step, a in ((1, 0.2), (2, 0.6), (3, 0.5))]
+    write_run(places, "one", RED_KD, "stopped", *figures)
+    write_run(places, "two", FACES, "finished")
+    write_checkpoint(places / "runs" / "two" / "student", FACES, test_prediction_loss=0.128)
+    write_run(places, "new", RED_KD, "stopped")
+    broken = places / "runs" / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text('{"student": 3}')
+    found = {entry.key: entry for entry in results.all_results()}
+    assert set(found) == {"run:one", "run:two", "run:new", "shipped:emoji-clutter-teacher"}
+    one, two, teacher = found["run:one"], found["run:two"], found["shipped:emoji-clutter-teacher"]
+    assert (one.score, one.is_tested, one.state, one.origin) == (0.6, False, "stopped", OWN)
+    assert (two.score, two.is_tested) == (0.128, True)
+    assert (teacher.score, teacher.is_teacher, teacher.origin) == (0.982, True, READY)
+    assert found["run:new"].score is None and not one.is_teacher
+    drawing = capture(build_student(FACES.student), (1, 3, 32, 32)).profile().peak_bytes
+    assert (one.peak_bytes, two.peak_bytes, teacher.peak_bytes) == (65536, drawing, 327680)
+    assert results.groups(list(found.values())) == [
+        (name, name) for name in ("emoji-clutter", "emoji-faces, v-prediction")
+    ]
+    assert jobs.best_validation(jobs.read_run("new"), "accuracy") is None
+
+
+@pytest.mark.parametrize("red", [None, REDConfig()])
+def test_a_student_of_another_architecture_has_its_own_peak(red):
+    student = StudentConfig("resnet18", 64, num_classes=50, architecture="mobilenet_v2", red=red)
+    measured = capture(build_student(student), (1, 3, 64, 64)).profile().peak_bytes
+    assert results.peak_bytes(student) == measured
+    assert not result("x", measured, 0.5, dataclasses.replace(TEACHER, student=student)).is_teacher
+
+
+def test_rows_of_the_study_are_results(places, tmp_path):
+    runs = []
+    for seed, accuracy in ((0, 0.92), (1, 0.94)):
+        config = dataclasses.replace(RED_KD, seed=seed)
+        metrics = {"test_accuracy": accuracy, "parameters": 383106, "seconds": 600.0, "device": "CPU"}
+        runs.append(checkpoint.Metadata(config.student, config.dataset, metrics, config.to_dict()))
+    rows = [_row("4", "red+kd", runs), _row(None, "teacher", runs[:1]), {"method": "cut"}, 7]
+    (tmp_path / "shipped").mkdir()
+    (tmp_path / "shipped" / "study.json").write_text(json.dumps(rows))
+    (found,) = results.all_results()
+    assert (found.key, found.title, found.origin) == ("study:4-red+kd", "Student at stride 4, RED + KD", READY)
+    assert (found.score, found.spread, found.seeds) == (pytest.approx(0.93), pytest.approx(0.01), (0, 1))
+    assert found.config == RED_KD and found.peak_bytes == 65536 and found.figures["parameters"] == 383106
+    assert study_results(tmp_path / "nowhere.json") == []
+    (tmp_path / "bad.json").write_text("{")
+    assert study_results(tmp_path / "bad.json") == []
+
+
+def test_figures_of_several_seeds_are_means_and_the_time_their_median():
+    finals = [
+        {"kind": "final", "validation_accuracy": score, "seconds": time, "parameters": 7, "measured_peak_bytes": size}
+        for score, time, size in ((0.90, 600.0, 1000), (0.93, 4000.0, 1001), (0.96, 700.0, 1003))
+    ]
+    found = results.over_seeds(finals)
+    assert found["validation_accuracy"] == pytest.approx(0.93) and found["seconds"] == 700.0
+    assert (found["parameters"], found["kind"]) == (7, "final")
+    assert found["measured_peak_bytes"] == 1001 and isinstance(found["measured_peak_bytes"], int)
+    assert results.over_seeds(finals[:1]) == finals[0]
+
+
+def test_uploads_are_called_as_on_distill_and_a_group_without_a_score_is_not_shown():
+    config = dataclasses.replace(RED_KD, dataset="upload:my-pets-0123456789abcdef")
+    (group,) = results.groups([result("a", 64, 0.9, config), result("b", 64, None, FACES)])
+    assert group == ("my-pets (uploaded)", config.dataset)
+    assert "images of my-pets (uploaded), from" in " ".join(wording.run_sentences(config, (0,)))
+    assert wording.setting_rows(config.to_dict())["Pictures"] == "my-pets (uploaded)"
+    drawing = dataclasses.replace(FACES, dataset="hub:me/pets")
+    assert result("c", 64, 0.9, drawing).group_title == "me/pets (Hub), v-prediction"
+    assert result_rows([result("a", 64, 0.9, config)], None)["file"] == "redistill-my-pets-uploaded"
+
+
+def test_settings_in_words():
+    sentences = " ".join(wording.run_sentences(RED_KD, (0, 1)))
+    for part in (
+        "strides 4·1·2·2·1, RED blocks",
+        "RED 1 (cosine), KD 0.2 (temperature 4)",
+        "660 steps of 128 images",
+        "seeds 0, 1.",
+    ):
+        assert part in sentences
+    assert "from the teacher’s weights" in sentences
+    alone = " ".join(wording.run_sentences(dataclasses.replace(TEACHER, train_limit=500, optimizer="sgd"), (3,)))
+    for part in ("pictures alone", "out of the first 500", "SGD", "own strides", "seed 3."):
+        assert part in alone
+    assert wording.learning_sources(dataclasses.replace(RED_KD, red_weight=0.0, feature_loss="at")) == (
+        "KD + Attention transfer"
+    )
+
+
+def test_every_setting_has_a_row_and_odd_ones_are_shown():
+    rows = wording.setting_rows(RED_KD.to_dict())
+    assert len(rows) == len(dataclasses.fields(RED_KD)) - 1 + len(dataclasses.fields(RED_KD.student))
+    assert rows["Strides"] == "4·1·2·2·1" and rows["RED blocks"] == "as usual" and rows["Training images"] == "all"
+    other = dataclasses.replace(RED_KD.student, red=REDConfig(gate=False))
+    assert wording.setting_rows({"student": other.to_dict()})["RED blocks"] == "no gate"
+    odd = wording.setting_rows({"student": {"red": {"colour": 3}}, "teacher_checkpoint": "/a/runs/x/student", "new": 5})
+    assert odd["RED blocks"] == "{'colour': 3}" and odd["Teacher"] == "x" and odd["new"] == "5"
+
+
+def test_figures_in_words():
+    final = {"test_accuracy": 0.93, "parameters": 383106, "training_peak_bytes": 2**21, "device": "CPU", "seconds": 75}
+    assert wording.figure_rows(final) == {
+        "Test accuracy": "93.0 %",
+        "Parameters": "383,106",
+        "Measured peak while training": "2.00 MiB",
+        "Training time": "1 min 15 s",
+    }
+    assert wording.figure_rows({"seconds": "long", "parameters": True}) == {}

@@ -1,0 +1,690 @@
+"""The page's handlers with good, bad and hostile input, and the figures and numbers that it shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import functools
+import json
+import math
+import shutil
+import time
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+import torch
+from helpers import made
+
+from app import ui
+from app.distill import data_panel, run_form, watch, watch_view
+from app.distill import page as distill
+from app.explore import page as explore
+from app.parts import plots, study
+from app.parts.stride_picker import check_strides_form
+from app.parts.trace import Place
+from app.runs import choices, jobs, results
+from app.words import numbers
+from app.words import settings as wording
+from redistill.checkpoint import folder as checkpoint
+from redistill.data.table import DATASETS
+from redistill.networks.red import REDConfig
+from redistill.networks.student import StudentConfig, build_student
+from redistill.training.config import DistillConfig
+from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, FOOD_TEACHER, PRESETS
+
+EARLY = {"conv1": 4, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
+RED = (True, True, 1, True, 3, "all")
+HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.inf, ["a"] * 50, {"a": {"b": []}}]
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """No runs and no checkpoints."""
+    monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "checkpoints")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A folder of untrained checkpoints with the names of those that ship."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    presets = {CLUTTER_TEACHER: "teacher", FACES_TEACHER: "faces-teacher", "small": "faces"}
+    settings = {name: PRESETS[preset].config for name, preset in presets.items()}
+    settings[FOOD_TEACHER] = dataclasses.replace(settings[FACES_TEACHER], dataset="emoji-food")
+    for name, config in settings.items():
+        metrics = {"test_accuracy": 0.5} if config.student.task == "classification" else {"test_prediction_loss": 1.0}
+        metadata = checkpoint.Metadata(config.student, config.dataset, metrics, dataclasses.asdict(config))
+        checkpoint.save(build_student(config.student), metadata, root / name)
+    return root
+
+
+@pytest.fixture
+def shipped(empty, untrained, monkeypatch):
+    """Untrained checkpoints in the places of those that ship, and no runs."""
+    monkeypatch.setattr(checkpoint, "SHIPPED", untrained)
+    return empty
+
+
+# Numbers and figures
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.00 KiB"),
+        (5376, "5.25 KiB"),
+        (65536, "64.0 KiB"),
+        (327680, "320 KiB"),
+        (2**19 - 1, "512 KiB"),
+        (2**19, "0.50 MiB"),
+        (802816, "0.77 MiB"),
+        (4014080, "3.83 MiB"),
+        (150 * 2**20, "150 MiB"),
+        (2**30, "1.00 GiB"),
+    ],
+)
+def test_bytes_are_written_in_the_unit_that_suits_them(count, text):
+    assert numbers.format_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (4014080, 802816, "5.0×"),
+        (1, 1, "1.0×"),
+        (1, 2, "0.50×"),
+        (1000, 3, "333×"),
+        (996, 1000, "1.0×"),
+        (1, 0, "inf×"),
+    ],
+)
+def test_ratios(before, after, text):
+    assert numbers.format_ratio(before, after) == text
+
+
+def test_other_numbers():
+    assert numbers.format_percent(0.9126) == "91.3 %"
+    assert [numbers.format_duration(s) for s in (0.04, 59.6, 75, 7265)] == [
+        "0.0 s",
+        "1 min 0 s",
+        "1 min 15 s",
+        "2 h 1 min",
+    ]
+    assert numbers.format_number(0.034567) == "0.0346"
+    assert numbers.format_margin(0.153578, 0.030659) == "0.154 ± 0.031"
+    assert numbers.format_margin(8.336, 1.302) == "8.3 ± 1.3" and numbers.format_margin(0.004, 0.1277) == "0.00 ± 0.13"
+    assert numbers.format_margin(82.4, 12.3) == "82 ± 12" and numbers.format_margin(0.5, 0.0) == "0.5 ± 0"
+    assert numbers.format_size((8, 16)) == "8×16"
+
+
+def test_a_long_curve_is_thinned_and_ends_where_it_ended():
+    x, y = plots.thin([(step, float(step % 2)) for step in range(1, 1001)], most=100)
+    assert len(x) == 100 and x[-1] == 1000
+    assert set(y) == {0.5}
+    assert plots.thin([(1, 2.0)]) == ([1], [2.0])
+
+
+def test_losses_that_are_not_finite_leave_a_gap_and_no_invalid_json():
+    records = [
+        {"kind": "step", "step": 1, "loss": 2.0, "red_loss": 1.0},
+        {"kind": "step", "step": 2, "loss": math.nan, "red_loss": "x"},
+        {"kind": "validation", "step": 2, "accuracy": 0.25},
+    ]
+    figure = plots.loss_figure(records, 10)
+    assert {trace["name"]: trace["y"] for trace in figure["data"]} == {"total": [2.0], "RED": [1.0]}
+    score = plots.score_figure(records, 10, teacher=0.9)
+    assert [trace["y"] for trace in score["data"]] == [[0.25], [0.9, 0.9]]
+
+
+def test_a_small_loss_beside_a_large_one_is_told_apart():
+    records = [{"kind": "step", "step": 1, "loss": 20.0, "red_loss": 0.1, "kd_loss": 15.0}]
+    assert plots.loss_figure(records, 10)["layout"]["yaxis"]["type"] == "log"
+    below = {"kind": "step", "step": 2, "loss": 3.0, "feature_loss": -0.5}  # as VID's can be
+    for shown in ([], [*records, below]):
+        axis = plots.loss_figure(shown, 10)["layout"]["yaxis"]
+        assert "type" not in axis and axis["rangemode"] == "tozero"
+
+
+def test_small_numbers_have_no_metric_prefixes():
+    rate = plots.step_figure([{"kind": "step", "step": 1, "learning_rate": 5e-5}], 10, "learning_rate")
+    for figure in (rate, plots.loss_figure([], 10)):
+        assert figure["layout"]["yaxis"]["exponentformat"] == "e", "5e-5, not 50µ"
+
+
+# Explore
+
+
+def config(**changes) -> StudentConfig:
+    return StudentConfig(**({"teacher": "narrow_resnet", "image_size": 64, "strides": EARLY} | changes))
+
+
+def test_the_page_counts_what_the_library_counts():
+    found = study.study(config(teacher="resnet18", image_size=224, strides={**EARLY, "conv1": 8}))
+    assert (found.teacher.peak_bytes, found.student.peak_bytes, found.bare.peak_bytes) == (4014080, 802816, 802816)
+    figure = explore.show("resnet18", 224, {**EARLY, "conv1": 8}, *RED, "fused", "fp32")[4]
+    teacher, student, red, _ = (trace["y"] for trace in figure["data"])
+    assert max(teacher) == 4014080 / 2**20 and max(student) == 802816 / 2**20
+    assert max(red) == found.student.red_peak_bytes / 2**20
+
+
+@pytest.mark.parametrize("name", ["unet_small", "mobilenet_v2"])
+def test_a_student_that_the_teachers_tape_cannot_tell_is_recorded_anew(name):
+    tape = study.teacher_tape(name)
+    size = tape.input_shape[-1]
+    student = StudentConfig(name, size, strides=study.suggest_strides(tape))
+    found = study.study(student)
+    with torch.device("meta"):
+        fresh = study.capture(build_student(student), tape.input_shape).profile()
+    assert found.student.peak_bytes == fresh.peak_bytes
+    assert found.bare.peak_bytes < found.teacher.peak_bytes
+
+
+def test_the_sentence_states_both_ratios_and_where_the_peaks_are():
+    summary = explore.show("resnet50", 224, {**EARLY, "conv1": 8}, *RED, "fused", "fp32")[3]
+    for part in ("falls from", "6.89 MiB", "2.30 MiB", "3.0×", "1.72 MiB", "4.0×", "RED blocks set the peak"):
+        assert part in summary
+    assert "never sees 1 of every 8 rows" in summary
+    without = explore.show("resnet50", 224, {**EARLY, "conv1": 8}, False, *RED[1:], "fused", "fp32")[3]
+    assert "4.0×" in without and "RED" not in without
+
+
+def test_a_larger_student_and_a_peak_at_the_image_are_said():
+    assert "needs more memory than its teacher" in " ".join(study.warnings(study.study(config(strides={"maxpool": 1}))))
+    assert "The input image itself is 48.0 KiB" in " ".join(study.warnings(study.study(config())))
+
+
+def test_unaligned_layers_stand_in_the_table_with_their_reason():
+    table = explore.show("narrow_resnet", 64, EARLY, *RED, "fused", "fp32")[5]
+    assert table.count("<tr") == 6
+    assert "its stride is 1, so it changes no resolution" in table
+
+
+@pytest.mark.parametrize(
+    ("strides", "sentence"),
+    [
+        ({**EARLY, "layer4.0": 8}, "reduce the image 128 times, but it has 64 pixels"),
+        ({"conv9": 2}, "No pooling point &#x27;conv9&#x27;"),
+        ({"conv1": 0}, "Stride of &#x27;conv1&#x27; is 0"),
+        ({"conv1": -2}, "is -2"),
+        ({"conv1": 1.5}, "expected a whole number"),
+        ({"<b>": 2}, "&lt;b&gt;"),
+    ],
+)
+def test_strides_that_do_not_fit_are_one_sentence_and_the_chart_stays(strides, sentence):
+    picker, student, button, said, *rest = explore.show("narrow_resnet", 64, strides, *RED, "fused", "fp32")
+    assert sentence in said and "Traceback" not in said
+    assert student is None and button.interactive is False
+    assert [picker, *rest] == [gr.skip()] * 6
+
+
+@pytest.mark.parametrize("position", range(11))
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_no_value_from_outside_breaks_explore(position, value):
+    values = ["narrow_resnet", 64, EARLY, *RED, "fused", "fp32"]
+    values[position] = value
+    shown = explore.show(*values)
+    assert "Peak" in shown[3] or "does not fit" in shown[3]
+    assert len(shown) == 9
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_no_teacher_from_outside_breaks_explore(value):
+    assert "does not fit" in explore.show_teacher(value, *RED, "fused", "fp32")[4]
+
+
+def test_another_teacher_comes_with_a_student_that_fits():
+    size, picker, student, _, summary, *_ = explore.show_teacher("unet_small", *RED, "fused", "fp32")
+    assert size == 32
+    assert "falls" in summary and "4.0×" in summary
+    assert list(student["strides"].values()) == [2, 2, 2, 1]
+    assert StudentConfig.from_dict(student).red == REDConfig()
+    assert [point["name"] for point in picker.props["points"]] == list(student["strides"])
+
+
+def test_the_two_buttons_set_all_strides():
+    early = explore.pool_early("narrow_resnet", 64, {}, *RED, "fused", "fp32")
+    assert early[1]["strides"] == EARLY
+    same = explore.pool_as_teacher("narrow_resnet", 64, {}, *RED, "fused", "fp32")
+    assert "stays" in same[3] or "rises" in same[3]
+    assert list(same[1]["strides"].values()) == [1, 2, 2, 2, 2]
+
+
+def test_a_page_that_is_opened_does_not_copy_the_server():
+    """gradio copies each component's settings for every page, and an event among them copies all it belongs to."""
+    components = ui.build().get_config_file()["components"]
+    events = [
+        (component["props"].get("elem_id"), name)
+        for component in components
+        for name, value in component["props"].items()
+        if isinstance(value, functools.partial)
+    ]
+    assert len(components) > 50 and events == []
+
+
+def test_no_number_is_refused_or_rounded_before_its_handler():
+    """gradio would raise an error that the page does not show, and nothing would happen there."""
+    numbers = [block for block in ui.build().blocks.values() if isinstance(block, (gr.Number, gr.Slider))]
+    assert len(numbers) > 20
+    for block in numbers:
+        assert block.get_block_name() in ("number", "slider"), "what the browser draws"
+        is_slider = isinstance(block, gr.Slider)
+        for value in (-1e9, 1e9, 1.7, None, "x"):
+            ends = {-1e9: block.minimum, 1e9: block.maximum, 1.7: max(1.7, block.minimum or 0), None: block.minimum}
+            assert block.preprocess(value) == (ends.get(value, value) if is_slider else value), block.label
+
+
+def test_the_api_answers_in_bytes_and_refuses_in_a_sentence():
+    answer = explore.memory("resnet18", {**EARLY, "conv1": 8})
+    assert answer["student"] == {"peak_bytes": 802816, "peak_layer": "conv1"}
+    with pytest.raises(gr.Error, match="No network 'resnet99'"):
+        explore.memory("resnet99", {})
+
+
+def test_strides_have_a_form():
+    assert check_strides_form({"a": 1}) == {"a": 1}
+    with pytest.raises(ValueError, match="must map"):
+        check_strides_form({str(i): 1 for i in range(1000)})
+
+
+# Distill
+
+
+def form(preset: str, **changes) -> list:
+    run = PRESETS[preset].config
+    values = run_form.values(run) | changes
+    return [run.student.to_dict(), *(values[name] for name in run_form.FIELDS)]
+
+
+def test_every_setting_of_a_run_has_a_control():
+    fields = {field.name for field in dataclasses.fields(DistillConfig)}
+    assert {*fields, "alignment", "image_size"} == {*run_form.FIELDS, "student"}
+    with gr.Blocks():  # in the order in which the form is read
+        config = PRESETS["default"].config
+        assert tuple(run_form.build(config, data_panel.DataPanel(config))) == run_form.FIELDS
+
+
+def needs_training(preset: str) -> bool:
+    return f"{preset}-teacher" in PRESETS and PRESETS[preset].is_paper
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if not needs_training(name)])
+def test_a_preset_comes_back_from_the_form_unchanged(shipped, monkeypatch, preset):
+    if PRESETS[preset].config.dataset.startswith("hub:"):  # which would be downloaded to be looked into
+        found = dataclasses.replace(DATASETS["stl10"], class_names=tuple(map(str, range(1000))))
+        monkeypatch.setattr(data_panel, "find_dataset", lambda name: found)
+    student, *values = form(preset)
+    read = run_form.read(student, values)
+    wanted = PRESETS[preset].config
+    if wanted.teacher_checkpoint is None:
+        wanted = dataclasses.replace(wanted, red_weight=0.0)  # there is nothing to compare with
+    if preset == "faces-teacher-long":  # a network that has been trained for as long stands in for the run
+        wanted = dataclasses.replace(wanted, teacher_checkpoint=FACES_TEACHER)
+    assert read == wanted
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if needs_training(name)])
+def test_a_preset_takes_the_teacher_that_was_trained_for_it(shipped, preset):
+    student, *values = form(preset)
+    with pytest.raises(ValueError, match="need a trained teacher"):
+        run_form.read(student, values)
+    wanted = PRESETS[preset].config
+    made.write_run(shipped, "teacher", PRESETS[f"{preset}-teacher"].config, "finished")
+    folder = shipped / "runs" / "teacher" / "student"
+    made.write_checkpoint(folder, PRESETS[f"{preset}-teacher"].config, test_accuracy=0.9)
+    read = run_form.read(*form(preset)[:1], form(preset)[1:])
+    assert read == dataclasses.replace(wanted, teacher_checkpoint=str(folder))
+
+
+def test_a_preset_is_the_one_that_is_marked_and_never_moves_the_mark(shipped):
+    filled = distill.take_preset("faces")
+    assert filled[distill.HEAD]["teacher"] == "unet_small" and filled[3 : distill.HEAD] == [gr.skip()] * 3
+    assert distill.take_preset(None, None, "stl10")[distill.HEAD]["teacher"] == "resnet18"
+    events = ui.build().config["dependencies"]
+    (event,) = [event for event in events if event["api_name"] == "take_preset"]
+    assert event["trigger_mode"] == "always_last"
+
+
+def test_what_else_to_learn_from_reaches_the_run(shipped, monkeypatch):
+    student, *values = form("default", feature_loss="at", feature_weight=500, kd="dkd", alignment="stage-wise")
+    read = run_form.read(student, values)
+    assert (read.feature_loss, read.feature_weight, read.kd) == ("at", 500, "dkd")
+    assert read.student.alignment == "stage-wise"
+    assert "RED stage-wise + DKD + Attention transfer · seed 0" in wording.run_title(read)
+    again = run_form.values(dataclasses.replace(read, feature_weight=None))
+    assert (again["feature_loss"], again["feature_weight"], again["alignment"]) == ("at", 1000.0, "stage-wise")
+    assert run_form.published_weight("rkd") == 1.0 and run_form.published_weight(run_form.NO_LOSS) is None
+
+
+def test_the_students_card_counts_the_blocks_of_its_alignment():
+    late = config(strides={"maxpool": 4, "layer2.0": 1}).to_dict()
+    cards = {rule: distill.show_alignment(late, rule) for rule in ("asynchronous", "stage-wise")}
+    for rule, card in cards.items():
+        built = build_student(config(strides=late["strides"], alignment=rule))
+        peak = study.capture(built, (1, 3, 64, 64)).profile().peak_bytes
+        assert f"Peak {numbers.format_bytes(peak)}, teacher" in card
+    assert cards["asynchronous"] != cards["stage-wise"]
+
+
+def test_a_student_from_explore_fills_the_form(shipped):
+    shown = distill.take_student(config(teacher="narrow_resnet", image_size=64).to_dict())
+    assert "strides 4·1·2·2·1, RED blocks, 64 px" in shown[1]
+    assert shown[distill.HEAD]["num_classes"] == 50
+    assert shown[distill.HEAD + 1].value == "emoji-clutter" and shown[distill.HEAD + 3].value == CLUTTER_TEACHER
+    large = distill.take_student(config(image_size=128).to_dict())
+    assert "no pictures of 128 px, so the student is distilled at 64 px" in large[2]
+    assert "This" not in large[2]
+    assert "it needs" in distill.take_student(None)[2]
+
+
+def test_a_student_goes_to_explore_and_comes_back_with_the_rest_of_the_form(shipped):
+    student = dataclasses.replace(PRESETS["quick"].config.student, strides={"conv1": 2}, red=REDConfig(gate=False))
+    looked = ["eager", "fp16", explore.NO_BUDGET, None, (), Place()]
+    said, tabs, lent, *shown = ui.change_in_explore(student.to_dict(), *looked)
+    assert (said, tabs.selected, lent, len(shown)) == ("", "explore", True, explore.SHOWN)
+    assert shown[:2] == ["narrow_resnet", 64] and list(shown[2].value.values()) == [2, 2, 2, 2, 2]
+    assert shown[3:11] == [True, False, 1, True, 3, "all", "eager", "fp16"]
+
+    values = explore.show(*shown[:2], EARLY, *RED, "fused", "fp32")[1]
+    form = [student.to_dict(), "emoji-clutter", CLUTTER_TEACHER]
+    back = distill.take_student(values, lent, *form)
+    assert "strides 4·1·2·2·1, RED blocks" in back[1] and back[distill.HEAD]["num_classes"] == 50
+    kept = dict(zip(run_form.FIELDS, back[distill.HEAD + 1 :], strict=False))
+    changed = {name: value for name, value in kept.items() if value != gr.skip()}
+    assert set(changed) == {"image_size", "teacher_checkpoint"} and changed["image_size"] == 64
+    assert changed["teacher_checkpoint"].value == CLUTTER_TEACHER
+    assert len(back) == distill.FILLED == len(distill.take_student(values))
+    faces = explore.show_teacher("unet_small", *RED, "fused", "fp32")[2]
+    assert (
+        distill.take_student(faces, lent, *form)[distill.HEAD + 1].value == "emoji-faces"
+    )  # another task has a form of its own
+    for hostile in HOSTILE:
+        assert "notice" in distill.take_student(values, True, hostile, hostile, hostile)[2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"architecture": "mobilenet_v2", "strides": {}, "red": None}, "this one is a MobileNetV2 that learns from a"),
+        ({"teacher_strides": {"conv1": 2}}, "teacher has others"),
+        ({"alignment": "stage-wise"}, "has them elsewhere"),
+        ({"image_size": 1024}, "size is &#x27;1024&#x27;; expected a whole number from 16 to 512"),
+    ],
+)
+def test_a_student_that_explore_cannot_show_is_said_on_distill(changes, sentence):
+    looked = ["fused", "fp32", explore.NO_BUDGET, None, (), Place()]
+    said, *rest = ui.change_in_explore(config(**changes).to_dict(), *looked)
+    assert sentence in said and "“Change it here” instead" in said
+    assert rest == [gr.skip()] * (2 + explore.SHOWN)
+
+
+def test_without_a_trained_teacher_distillation_is_refused_in_a_sentence(empty):
+    said = distill.start_run(*form("default"))[0]
+    assert "need a trained teacher" in said
+    assert jobs.list_runs() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"teacher_checkpoint": "/etc"}, "No checkpoint"),
+        ({"teacher_checkpoint": FACES_TEACHER}, "No checkpoint"),
+        ({"dataset": "imagenet"}, "imagenet"),
+        ({"steps": 0}, "Steps is 0; expected a whole number of at least 1."),
+        ({"steps": 1.5}, "Steps is 1.5; expected a whole number"),
+        ({"steps": None}, "Steps is empty; expected"),
+        ({"learning_rate": -1}, "Learning rate is -1; expected a number above 0."),
+        ({"batch_size": None}, "Batch is empty"),
+        ({"seed": -1}, "Seed is -1; expected a whole number from 0 to"),
+        ({"red_weight": -1}, "RED weight is -1; expected a number of at least 0."),
+        ({"temperature": 0}, "KD temperature is 0"),
+        ({"gamma": 0}, "The factor below “Rate falls after steps” is 0"),
+        ({"grad_clip": None}, "Gradient clip is empty"),
+        ({"validate_every": None}, "Validate every is empty"),
+        ({"milestones": "5, 3"}, "Rate falls after steps is 5, 3; expected rising whole numbers from 1 to"),
+        ({"milestones": "soon"}, "Rate falls after steps is &#x27;soon&#x27;; expected steps with commas"),
+        ({"schedule": "step"}, "Learning-rate schedule is &#x27;step&#x27;, but Rate falls after steps is empty"),
+        ({"mixup": 1, "kd": "dkd"}, "Mixup and CutMix blend class labels; expected 0"),
+        ({"device": "cuda:99"}, "not on this machine"),
+        ({"init": "elsewhere"}, "Weights to start from is"),
+        ({"alignment": "elsewhere"}, "alignment is"),
+        ({"feature_loss": "crd"}, "feature_loss is"),
+        ({"feature_loss": "sp", "feature_weight": 0}, "The weight of “Also learn from” is 0; expected a number above"),
+        (
+            {"teacher_checkpoint": "none", "kd_weight": 1, "red_weight": 1, "init": "teacher"},
+            "set “RED weight” to 0, “KD weight” to 0 and “Weights to start from” to “fresh”.",
+        ),
+        (
+            {"teacher_checkpoint": "none", "kd_weight": 0, "red_weight": 0, "init": "teacher"},
+            "need a trained teacher; choose one, train one first, or set “Weights to start from” to “fresh”.",
+        ),
+        (
+            {"feature_loss": "sp", "teacher_checkpoint": "none", "kd_weight": 0, "red_weight": 0, "init": "scratch"},
+            "or set “Also learn from” to “nothing more”.",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_start_nothing(shipped, changes, sentence):
+    said, runs, *_ = distill.start_run(*form("default", **changes))
+    assert "Not started." in said and sentence in said
+    assert runs == gr.skip() and jobs.list_runs() == []
+
+
+@pytest.mark.parametrize("name", run_form.FIELDS)
+def test_no_value_from_outside_breaks_the_form(shipped, monkeypatch, name):
+    started = []
+
+    def start(settings, title):
+        started.append(settings)
+        return jobs.Run("x", shipped, title, "queued")
+
+    monkeypatch.setattr(jobs, "start", start)
+    monkeypatch.setattr(data_panel, "build_student", lambda student: None)
+    for value in HOSTILE:
+        started.clear()
+        shown = distill.start_run(*form("default", **{name: value}))[0]
+        assert ("Not started." in shown) != bool(started), value
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_no_student_or_preset_from_outside_breaks_the_form(shipped, value):
+    assert "Not started." in distill.start_run(value, *form("default")[1:])[0]
+    assert "notice" in distill.take_preset(value)[2]
+    assert "notice" in distill.take_student(value)[2]
+    assert "notice" in data_panel.show_pictures(value)
+    assert "notice" in distill.show_alignment(value, value)
+    assert run_form.published_weight(value) is None
+
+
+def test_a_read_only_runs_folder_is_a_sentence(shipped, monkeypatch):
+    (shipped / "file").write_text("")
+    monkeypatch.setenv("REDISTILL_RUNS", str(shipped / "file"))
+    assert "cannot be written" in distill.start_run(*form("undistilled"))[0]
+
+
+def test_pictures_carry_their_attribution(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path))
+    shown = data_panel.show_pictures("emoji-faces")
+    assert shown.count("<img") == data_panel.SAMPLES and "OpenMoji" in shown
+
+
+# Watching
+
+
+def write_run(root, name: str, state: str = "finished", records: str = "") -> None:
+    folder = root / "runs" / name
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"steps": 4, "batch_size": 2}')
+    (folder / "job.json").write_text(f'{{"title": "<b>{name}</b>", "created": 1}}')
+    (folder / "status.json").write_text(f'{{"state": "{state}", "step": 2, "steps": 4, "error": "The <loss> is nan."}}')
+    (folder / "metrics.jsonl").write_text(records)
+
+
+def test_a_run_is_shown_and_its_words_are_escaped(empty):
+    write_run(empty, "one", "failed", '{"kind": "step", "step": 1, "loss": 2.0}\n')
+    _, runs, drawn, progress, stop, resume, delete, losses, *_ = watch.look(None, None)
+    assert drawn["name"] == "one" and [value for _, value in runs.choices] == ["one"]
+    assert "&lt;b&gt;one&lt;/b&gt;" in progress and "The &lt;loss&gt; is nan." in progress
+    assert (stop.interactive, resume.interactive, delete.interactive) == (False, True, True)
+    assert losses["data"][0]["y"] == [2.0]
+    assert watch.look(None, drawn) == [gr.skip()] * 12
+
+
+def test_the_clock_redraws_only_what_changed(empty):
+    write_run(empty, "one", records='{"kind": "step", "step": 1, "loss": 2.0}\n')
+    drawn = watch.look("one", None)[2]
+    metrics = empty / "runs" / "one" / "metrics.jsonl"
+    metrics.write_text(metrics.read_text() + '{"kind": "final", "step": 2, "test_accuracy": 0.5, "seconds": 9}\n')
+    said, runs, drawn, progress, *_ = watch.look("one", drawn)
+    assert said == runs == gr.skip()
+    assert "50.0 %" in progress and "9.0 s" in progress
+    write_run(empty, "two")
+    said, runs, drawn, *_ = watch.look("one", drawn)
+    assert drawn["name"] == "one" and len(runs.choices) == 2
+    shutil.rmtree(empty / "runs" / "one")
+    said, runs, drawn, *_ = watch.look("one", drawn)
+    assert "its folder has been deleted" in said and drawn["name"] == "two"
+
+
+def test_a_look_never_chooses_a_run_nor_leaves_the_one_that_is_shown(empty):
+    write_run(empty, "one")
+    drawn = watch.look(None, None)[2]
+    write_run(empty, "newer")
+    (empty / "runs" / "newer" / "job.json").write_text('{"title": "newer", "created": 2}')
+    for chosen, shown in ((None, "one"), ("newer", "newer"), ("one", "one"), ("gone", "one")):
+        _, runs, drawn, *_ = watch.look(chosen, drawn)
+        assert (drawn["chosen"], drawn["name"]) == (chosen, shown)
+        assert "value" not in runs.constructor_args if isinstance(runs, gr.Radio) else runs == gr.skip()
+
+
+@pytest.mark.parametrize("value", [*HOSTILE, "nothing"], ids=repr)
+def test_no_name_from_outside_breaks_the_panel(empty, value):
+    write_run(empty, "one")
+    for drawn in (value, {"name": value}):
+        for action in (watch.stop_run, watch.resume_run):
+            assert "notice" in action(drawn)[0]
+        assert "notice" in watch.ask_to_delete(drawn)[2] and watch.ask_to_delete(drawn)[0] is None
+        assert "notice" in watch.save_file(SimpleNamespace(_data={"save": "log.txt"}), drawn)[1]
+        assert watch.look(value, drawn)[2]["name"] == "one"
+    assert "notice" in watch.delete_run(value, value)[3]
+    for event in (SimpleNamespace(_data={"save": value}), SimpleNamespace(_data=value)):
+        assert "notice" in watch.save_file(event, {"name": "one"})[1]
+    assert [run.name for run in jobs.list_runs()] == ["one"]
+
+
+def test_a_run_is_deleted_once_that_is_confirmed_and_the_next_one_shown(empty):
+    write_run(empty, "one")
+    write_run(empty, "two")
+    asked, row, question = watch.ask_to_delete({"name": "one"})
+    assert asked == "one" and row.visible and "Delete “&lt;b&gt;one&lt;/b&gt; · 4 steps" in question
+    assert len(jobs.list_runs()) == 2
+    asked, row, _, said, runs, _ = watch.delete_run("one", "one")
+    assert (asked, row.visible, said, runs.value) == (None, False, "", "two")
+    assert watch.delete_run("two", "two")[4].value is None
+    assert "No run yet" in watch.look(None, None)[3]
+
+
+def test_runs_of_one_title_are_told_apart(empty):
+    student = PRESETS["undistilled"].config
+    for name, steps, second in (("a", 3, 0), ("b", 1200, 1), ("c", 1200, 90)):
+        config = dataclasses.replace(student, steps=steps)
+        made.write_run(empty, name, config, "finished")
+        made.write_checkpoint(empty / "runs" / name / "student", config, test_accuracy=0.5)
+        created = time.mktime((2020, 5, 3, 14, 5, second, 0, 0, -1)) if name != "c" else time.time()
+        (empty / "runs" / name / "job.json").write_text(json.dumps({"title": "Same", "created": created}))
+    now = time.strftime("%H:%M", time.localtime(created))
+    wanted = ["Same · 3 steps, 3 May 14:05", "Same · 1,200 steps, 3 May 14:05", f"Same · 1,200 steps, {now}:"]
+    places = (
+        {result.key: result.title for result in results.all_results()},
+        {choice.value: choice.title for choice in choices.checkpoints(lambda metadata: True)},
+    )
+    for titles in places:
+        assert all(titles[f"run:{name}"].startswith(title) for name, title in zip("abc", wanted, strict=True))
+    listed = {name: label for label, name in watch.look(None, None)[1].choices}
+    assert listed["b"] == "Same · finished · 1,200 steps, 3 May 14:05"
+    assert "“Same · 3 steps, 3 May 14:05”" in watch.ask_to_delete({"name": "a"})[2]
+    jobs.delete("a")
+    jobs.delete("b")
+    assert [result.title for result in results.all_results()] == ["Same"]
+    assert wording.run_facts(jobs.Run("x", empty, "x", "finished", created=1e300)) == ""
+
+
+def test_files_of_a_run_are_saved_and_no_others(empty):
+    write_run(empty, "one", records="x" * (watch.MAX_SAVED + 5))
+
+    def save(file):
+        return watch.save_file(SimpleNamespace(_data={"save": file}), {"name": "one"})
+
+    saved, said = save("config.json")
+    assert (saved["name"], saved["text"], said) == ("one-config.json", '{"steps": 4, "batch_size": 2}', "")
+    assert len(save("metrics.jsonl")[0]["text"]) == watch.MAX_SAVED
+    assert "has no log.txt yet" in save("log.txt")[1]
+    assert "expected one of" in save("../one/config.json")[1]
+
+
+ODD = """{"kind": "step", "step": 1, "loss": "x", "images_per_second": "fast", "learning_rate": null}
+{"kind": "step", "step": 2, "loss": [1], "images_per_second": NaN}
+not json
+{"kind": "validation", "step": 2, "accuracy": "high"}
+{"kind": "final", "step": 2, "test_accuracy": {}, "seconds": "long", "measured_peak_bytes": "many"}
+"""
+
+
+@pytest.mark.parametrize("state", ["running", "finished", "failed", "interrupted"])
+def test_odd_values_in_a_runs_files_are_left_out(empty, state):
+    write_run(empty, "odd", state, ODD)
+    (empty / "runs" / "odd" / "config.json").write_text('{"steps": 4, "batch_size": "two", "student": 3}')
+    samples = empty / "runs" / "odd" / "samples"
+    samples.mkdir()
+    (samples / "step-last.png").write_text("")
+    progress = watch.look(None, None)[3]
+    assert "1 line of its metrics could not be read" in progress
+    assert ("ended without a word" in progress) == (state in ("running", "interrupted"))
+
+
+def test_a_run_that_goes_on_stands_where_it_was_and_one_that_begins_has_no_time_left_to_say(empty):
+    records = "".join(f'{{"kind": "step", "step": {step}, "images_per_second": 1.0}}\n' for step in (1, 2))
+    write_run(empty, "on", "running", records)
+    with open(empty / "runs" / "on" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        progress = watch.look(None, None)[3]
+        assert 'aria-valuenow="50.0"' in progress and "step 2 of 4 · 1 images/s · about 4.0 s left" in progress
+        status = empty / "runs" / "on" / "status.json"
+        status.write_text('{"state": "running", "step": 0, "steps": 4}')  # it was killed before its first save
+        progress = watch.look(None, None)[3]
+        assert "preparing the pictures" in progress and "left" not in progress
+
+
+def test_failure_signs_stand_beside_the_run(empty):
+    config = PRESETS["quick"].config
+    stem = {**config.student.strides, "conv1": 1, "maxpool": 2, "layer4.0": 2}
+    student = dataclasses.replace(config.student, strides=stem)  # its RED blocks hold several of the largest maps
+    config = dataclasses.replace(config, student=student)
+    alone = dataclasses.replace(
+        config, student=dataclasses.replace(student, red=None), teacher_checkpoint=None, init="scratch", kd_weight=0.0
+    )
+    made.write_run(empty, "alone", alone, "finished", {"kind": "validation", "step": 60, "accuracy": 0.5})
+    made.write_checkpoint(empty / "runs" / "alone" / "student", alone, test_accuracy=0.6)
+    losses = [{"kind": "step", "step": step, "loss": 1.0 + (step > 40)} for step in range(1, 61)]
+    made.write_run(empty, "run", config, "stopped", *losses, {"kind": "validation", "step": 60, "accuracy": 0.3})
+    signs = " ".join(watch_view.failure_signs(jobs.read_run("run"), jobs.records(jobs.read_run("run"))))
+    for part in (
+        "The loss has risen",
+        "RED blocks have become the memory peak",
+        "30.0 % at step 60",
+        "has 50.0 % there",
+    ):
+        assert part in signs
+    assert watch_view.failure_signs(jobs.read_run("alone"), []) == []
+
+
+def test_the_end_states_what_was_measured_beside_what_was_computed(empty):
+    final = {"kind": "final", "step": 4, "test_accuracy": 0.5, "seconds": 9, "device": "CPU"}
+    final |= {"training_peak_bytes": 2**21, "measured_peak_bytes": 2**20, "eager_peak_bytes": 2**20}
+    write_run(empty, "one", records=json.dumps(final | {"fused_peak_bytes": 2**19}) + "\n")
+    progress = watch.look(None, None)[3]
+    for part in ("while training</td><td>2.00 MiB", "at inference</td><td>1.00 MiB", "deployed</td><td>0.50 MiB"):
+        assert part in progress

@@ -1,0 +1,127 @@
+"""Checkpoint folders: round trips, and one sentence for everything that is not one."""
+
+import json
+
+import pytest
+import safetensors.torch
+import torch
+
+from redistill.checkpoint import folder as checkpoint
+from redistill.networks.red import REDConfig
+from redistill.networks.student import StudentConfig, build_student
+from redistill.training.presets import FACES_STRIDES
+
+CONFIG = StudentConfig("narrow_resnet", 32, 50, {"conv1": 4, "maxpool": 1, "layer4.0": 1}, red=REDConfig())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    metadata = checkpoint.Metadata(CONFIG, "emoji-clutter", {"test_accuracy": 0.5}, {"seed": 3, "steps": 7})
+    return checkpoint.save(build_student(CONFIG), metadata, tmp_path / "here")
+
+
+def test_round_trip(folder):
+    model, again = checkpoint.load(folder), checkpoint.load(str(folder))
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(model(x), again(x)) and not model.training
+    assert checkpoint.read_metadata(folder).student == CONFIG
+    card = (folder / "README.md").read_text()
+    assert "CC" in card and "| seed | 3 |" in card and "| test_accuracy | 0.5 |" in card
+
+
+def test_saving_again_replaces_the_folder_whole(folder):
+    (folder / "stray").write_text("")
+    metadata = checkpoint.read_metadata(folder)
+    checkpoint.save(build_student(CONFIG), metadata, folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert [path.name for path in folder.parent.iterdir()] == ["here"]
+
+
+def test_diffusion_round_trip(tmp_path):
+    config = StudentConfig("unet_small", 32, red=None)
+    metadata = checkpoint.Metadata(config, "emoji-faces", training={"prediction_type": "v_prediction"})
+    model = build_student(config).eval()
+    folder = checkpoint.save(model, metadata, tmp_path / "unet")
+    inputs = torch.randn(1, 3, 32, 32), 500
+    assert torch.equal(checkpoint.load(folder)(*inputs).sample, model(*inputs).sample)
+    assert json.loads((folder / "scheduler" / "scheduler_config.json").read_text())["prediction_type"] == "v_prediction"
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (StudentConfig("unet_small", 32, red=None), r"pooling_strides \(1, 2, 2, 2\), but .* \(2, 2, 2, 1\)"),
+        (
+            StudentConfig("unet_small", 32, strides=FACES_STRIDES, red=REDConfig()),
+            "red {.*}, but .* one with None",
+        ),
+    ],
+)
+def test_a_diffusion_network_whose_config_tells_of_another_one_is_refused(tmp_path, other, words):
+    config = StudentConfig("unet_small", 32, strides=FACES_STRIDES, red=None)
+    metadata = checkpoint.Metadata(config, "emoji-faces", training={"prediction_type": "v_prediction"})
+    folder = checkpoint.save(build_student(config), metadata, tmp_path / "unet")
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {"student": other.to_dict()}))
+    with pytest.raises(ValueError, match=f"describes a network with {words}"):
+        checkpoint.load(folder)
+
+
+@pytest.mark.parametrize("config", [CONFIG, StudentConfig("unet_small", 32, red=None)])
+def test_half_precision_halves_the_file_and_loads_as_fp32(tmp_path, config):
+    model = build_student(config)
+    metadata = checkpoint.Metadata(config, "emoji-faces", training={"prediction_type": "v_prediction"})
+    full, half = checkpoint.save(model, metadata, tmp_path / "full"), tmp_path / "half"
+    checkpoint.save(model, metadata, half, dtype=torch.float16)
+    sizes = [sum(file.stat().st_size for file in folder.rglob("*.safetensors")) for folder in (half, full)]
+    assert sizes[0] / sizes[1] == pytest.approx(0.5, abs=0.02)
+    kept = checkpoint.load(full).state_dict()
+    for name, value in checkpoint.load(half).state_dict().items():
+        expected = kept[name].half().float() if kept[name].is_floating_point() else kept[name]
+        assert value.dtype == expected.dtype and torch.equal(value, expected)
+    assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items()), "the model stays"
+
+
+def damage(folder, what):
+    config = folder / "config.json"
+    weights = folder / "model.safetensors"
+    if what == "no weights":
+        weights.unlink()
+    elif what == "cut weights":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif what == "a pickle":
+        torch.save(build_student(CONFIG).state_dict(), weights)
+    elif what == "foreign weights":
+        safetensors.torch.save_file({"other": torch.zeros(3)}, weights)
+    elif what == "broken config":
+        config.write_text("{")
+    elif what == "unknown network":
+        config.write_text(config.read_text().replace("narrow_resnet", "wide_resnet"))
+    elif what == "another format":
+        config.write_text(config.read_text().replace('"format": 1', '"format": 9'))
+    elif what == "no student":
+        config.write_text('{"format": 1}')
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("no weights", "has no model.safetensors"),
+        ("cut weights", "does not hold the weights"),
+        ("a pickle", "does not hold the weights"),
+        ("foreign weights", "does not hold the weights"),
+        ("broken config", "not readable JSON"),
+        ("unknown network", "No network 'wide_resnet'"),
+        ("another format", "format 9; expected 1"),
+        ("no student", "has no 'student'"),
+    ],
+)
+def test_damaged_folders_are_refused_with_a_sentence(folder, what, words):
+    damage(folder, what)
+    with pytest.raises(ValueError, match=words):
+        checkpoint.load(folder)
+
+
+def test_missing_checkpoints_name_the_shipped_ones(tmp_path):
+    with pytest.raises(ValueError, match="No checkpoint"):
+        checkpoint.load(tmp_path / "nowhere")

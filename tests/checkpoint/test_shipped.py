@@ -1,0 +1,126 @@
+"""The checkpoints that ship are what their cards say."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import accuracy as study
+from redistill.checkpoint import folder as checkpoint
+from redistill.data.datasets import load_split
+from redistill.memory import capture
+from redistill.training.config import DistillConfig
+from redistill.training.evaluation import accuracy
+from redistill.training.presets import PRESETS
+
+ROOT = Path(__file__).resolve().parents[2]
+FACES_STUDENTS = ["emoji-faces-student", "emoji-faces-student-alone", "emoji-faces-student-with-kd"]
+FACES = [*FACES_STUDENTS, "emoji-faces-teacher"]
+FOOD = ["emoji-food-student", "emoji-food-teacher"]
+NAMES = ["emoji-clutter-student", "emoji-clutter-teacher", *FACES, *FOOD, "emoji-identity-features"]
+SCENES = 500
+
+
+def peak(name):
+    size = checkpoint.read_metadata(name).student.image_size
+    return capture(checkpoint.load(name), (1, 3, size, size)).profile().peak_bytes
+
+
+def test_all_are_there_and_small():
+    assert checkpoint.list_shipped() == NAMES
+    sizes = [file.stat().st_size for file in (ROOT / "checkpoints").rglob("*") if file.is_file()]
+    assert max(sizes) < 10e6 and sum(sizes) < 60e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cards_tell_how_they_were_made(name):
+    card = (ROOT / "checkpoints" / name / "README.md").read_text()
+    metadata = checkpoint.read_metadata(name)
+    for word in ("python -m redistill", "| seed |", "| steps |", "| seconds |", "| device |", "CC BY-SA 4.0"):
+        assert word in card
+    for figure in ("test_accuracy", "test_prediction_loss"):
+        assert figure not in metadata.metrics or f"| {figure} | {metadata.metrics[figure]} |" in card
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cards_of_older_versions_still_make_a_run(name):
+    metadata = checkpoint.read_metadata(name)
+    config = DistillConfig.from_dict(metadata.training)
+    assert config.student == metadata.student and config.steps == metadata.metrics["step"]
+    alignment = "stage-wise" if name == "emoji-clutter-student" else "asynchronous"
+    assert (config.kd, config.feature_loss, config.student.alignment) == ("kl", None, alignment)
+
+
+@pytest.mark.parametrize("name", ["emoji-clutter-student", "emoji-clutter-teacher", "emoji-identity-features"])
+def test_classifiers_are_as_accurate_as_they_say(name):
+    """On the first 500 test pictures; three standard deviations of such a sample are allowed."""
+    metadata = checkpoint.read_metadata(name)
+    claimed, size = metadata.metrics["test_accuracy"], metadata.student.image_size
+    found = accuracy(checkpoint.load(name), load_split(metadata.dataset, "test", size, limit=SCENES))
+    assert abs(found - claimed) < 3 * (claimed * (1 - claimed) / SCENES) ** 0.5
+
+
+def test_students_need_the_memory_they_promise():
+    assert peak("emoji-clutter-teacher") / peak("emoji-clutter-student") == 5.0
+    for name in FACES_STUDENTS:
+        assert peak("emoji-faces-teacher") / peak(name) > 3.9
+    assert peak("emoji-food-teacher") / peak("emoji-food-student") > 3.9
+
+
+def test_smiley_students_differ_only_in_what_they_learn_from():
+    """Same teacher, start, seed, steps and strides; RED blocks and losses are what is compared."""
+    compared, rest = {}, []
+    for name in FACES_STUDENTS:
+        settings = DistillConfig.from_dict(checkpoint.read_metadata(name).training).to_dict()
+        compared[name] = (settings["student"].pop("red") is not None, *map(settings.pop, ("red_weight", "kd_weight")))
+        rest.append(settings)
+    assert list(compared.values()) == [(True, 1.0, 0.0), (False, 0.0, 0.0), (True, 1.0, 1.0)]
+    assert rest[0] == rest[1] == rest[2] and rest[0]["teacher_checkpoint"] == "emoji-faces-teacher"
+
+
+def test_diffusion_folders_carry_the_present_code():
+    for name in FACES + FOOD:
+        for file in ("unet.py", "red.py"):
+            shipped = ROOT / "checkpoints" / name / "unet" / file
+            assert shipped.read_text() == (ROOT / "redistill" / file).read_text()
+
+
+def test_presets_name_teachers_that_can_be_had():
+    """One that ships, torchvision's, or the one that another preset trains."""
+    trained = {f"runs/{name}-0/student" for name in PRESETS}
+    for preset in PRESETS.values():
+        teacher = preset.config.teacher_checkpoint
+        known = {*NAMES, None} | trained | ({"torchvision:resnet50"} if preset.is_paper else set())
+        assert teacher in known, preset.name
+
+
+def test_every_preset_is_described_on_its_own():
+    """The first one that a page shows is not the first of the list."""
+    for preset in PRESETS.values():
+        if not preset.is_paper:
+            assert not re.search(r"\b(same|above|that one)\b", f"{preset.title} {preset.description}"), preset.name
+
+
+def test_rows_of_the_study_are_means_of_runs_that_its_command_makes():
+    rows = json.loads((ROOT / "checkpoints" / "study.json").read_text())
+    students = {(row["strides"], row["method"]): row for row in rows if row["strides"]}
+    assert rows[0]["method"] == "teacher" and len(students) == len(rows) - 1
+    main = ("none", "red-blocks", "red", "kd", "red+kd")
+    assert {(stem, name) for stem in study.STRIDES for name in main} <= students.keys()
+    for (stem, name), row in students.items():
+        assert row["seeds"] == [0, 1, 2] or (row["seeds"] == [0] and name not in main), (stem, name)
+        expected = [study.student_config(stem, study.METHODS[name], seed) for seed in row["seeds"]]
+        assert [DistillConfig.from_dict(run["config"]) for run in row["runs"]] == expected, (stem, name)
+        scores = [run["final"]["test_accuracy"] for run in row["runs"]]
+        assert row["accuracy"] == pytest.approx(sum(scores) / len(scores))
+        assert row["spread"] == pytest.approx((max(scores) - min(scores)) / 2)
+
+
+def test_the_student_that_ships_is_the_best_run_of_the_study_by_validation():
+    rows = json.loads((ROOT / "checkpoints" / "study.json").read_text())
+    runs = [run for row in rows if row["strides"] == "4" for run in row["runs"]]
+    best = max(runs, key=lambda run: run["final"]["validation_accuracy"])
+    metadata = checkpoint.read_metadata("emoji-clutter-student")
+    assert dict(metadata.training) == best["config"] and dict(metadata.metrics) == best["final"]
+    assert DistillConfig.from_dict(best["config"] | {"seed": 0}) == PRESETS["best"].config

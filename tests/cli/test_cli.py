@@ -1,0 +1,147 @@
+"""The command line, run as a user runs it."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from redistill.checkpoint import folder as checkpoint
+from redistill.cli.commands import _parser, main, parse_seeds
+from redistill.cli.options import _comments, parse_strides, run_config
+from redistill.networks.red import REDConfig
+from redistill.networks.student import StudentConfig, build_student
+from redistill.training.config import DistillConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments, **environment):
+    command = [sys.executable, "-m", "redistill", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300)
+
+
+def test_train_distil_and_evaluate(tmp_path):
+    cache = {"REDISTILL_CACHE": str(tmp_path / "cache")}
+    small = ["--steps", "2", "--batch-size", "8", "--train-limit", "16", "--image-size", "32"]
+    result = run("train", "--run-dir", str(tmp_path / "teacher"), *small, **cache)
+    assert result.returncode == 0, result.stderr
+    teacher = tmp_path / "teacher" / "student"
+    result = run("distill", "--run-dir", str(tmp_path / "run"), "--teacher-checkpoint", str(teacher), *small, **cache)
+    assert result.returncode == 0, result.stderr
+    assert "2/2" in result.stderr and "red_loss" in result.stderr
+    result = run("evaluate", str(tmp_path / "run" / "student"), **cache)
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(result.stdout)
+    assert figures["test_accuracy"] == checkpoint.read_metadata(tmp_path / "run" / "student").metrics["test_accuracy"]
+    assert figures["peak_bytes"] > 0 and figures["parameters"] > 100_000
+
+
+def test_every_ablation_is_an_option():
+    words = "distill --kd dkd --dkd-beta 2 --feature-loss rkd --feature-weight 3 --init scratch --distance mse"
+    words += " --alignment stage-wise --no-red-gate --red-residual-kernel 5 --red-points outputs --teacher resnet18"
+    config = run_config(_parser().parse_args([*words.split(), "--architecture", "mobilenet_v2", "--strides", ""]))
+    assert (config.kd, config.dkd_beta, config.feature_loss, config.feature_weight) == ("dkd", 2.0, "rkd", 3.0)
+    options = ["train", "--schedule", "step", "--milestones", "300,600"]
+    assert run_config(_parser().parse_args(options)).milestones == (300, 600)
+    assert (config.init, config.distance) == ("scratch", "mse")
+    student = config.student
+    assert student.red == REDConfig(gate=False, residual_kernel=5, points="outputs")
+    assert (student.alignment, student.teacher, student.architecture) == ("stage-wise", "resnet18", "mobilenet_v2")
+    options = ["distill", "--teacher", "mobilenet_v2", "--strides", "features.0.0=4", "--teacher-strides"]
+    student = run_config(_parser().parse_args([*options, "features.0.0=1"])).student
+    assert (student.strides, student.teacher_strides) == ({"features.0.0": 4}, {"features.0.0": 1})
+    # A preset without RED blocks gets them with the first setting of theirs.
+    assert run_config(_parser().parse_args(["distill", "--preset", "undistilled"])).student.red is None
+    words = ["distill", "--preset", "undistilled", "--red-gate"]
+    assert run_config(_parser().parse_args(words)).student.red == REDConfig()
+
+
+def test_the_help_says_what_every_setting_does(capsys):
+    for command in ("distill", "train", "estimate"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        text = " ".join(capsys.readouterr().out.split())
+        assert "--kd-weight VALUE of distillation at the output" in text
+        assert '--teacher-checkpoint VALUE folder of the trained teacher, "torchvision:NAME"' in text
+        assert '--red-points VALUE "all" aligned sides, the "outermost" layers only, or "outputs" only' in text
+    for settings in (DistillConfig, REDConfig):
+        told = _comments(settings)
+        assert [field.name for field in dataclasses.fields(settings) if not told[field.name]] == []
+
+
+def test_sample_writes_a_grid(tmp_path, capsys):
+    config = StudentConfig("unet_small", 32, red=None)
+    torch.manual_seed(0)
+    folder = checkpoint.save(build_student(config), checkpoint.Metadata(config, "emoji-faces"), tmp_path / "unet")
+    out = tmp_path / "grid.png"
+    assert main(["sample", str(folder), "--seeds", "0-3", "--steps", "2", "--out", str(out)]) == 0
+    assert out.read_bytes().startswith(b"\x89PNG") and "4 images" in capsys.readouterr().out
+
+
+def test_memory_prints_the_published_ratio(capsys):
+    assert main(["memory", "resnet18", "--strides", "conv1=8,maxpool=1,layer4.0=1", "--no-red"]) == 0
+    printed = capsys.readouterr().out
+    assert "3.828 MiB" in printed and "0.766 MiB" in printed and "ratio: 5.00" in printed
+
+
+def test_search_prints_what_fits(capsys):
+    assert main(["search", "narrow_resnet", "--budget", "64KiB", "--dtype", "int8"]) == 0
+    printed = capsys.readouterr().out
+    assert "65 choices of strides" in printed and "fit 65,536 bytes" in printed
+    rows = [line.split() for line in printed.splitlines()[3:]]
+    assert rows[0][:3] == ["teacher", "1,2,2,2,2", "81,920"] and len(rows) > 2
+    assert all(int(row[1].replace(",", "")) <= 65_536 for row in rows[1:])
+    assert main(["search", "narrow_resnet", "--budget", "1KB", "--no-red"]) == 0
+    printed = capsys.readouterr().out
+    assert "0 fit 1,000 bytes" in printed and "Nothing fits" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["memory", "resnet19"], "No network 'resnet19'"),
+        (["memory", "resnet18", "--strides", "conv1:8"], "expected layer=stride pairs"),
+        (["memory", "resnet18", "--strides", "conv1=64"], "choose smaller strides"),
+        (["memory", "resnet18", "--strides", "conv9=2"], "No pooling point 'conv9'"),
+        (["search", "resnet19"], "No network 'resnet19'"),
+        (["search", "resnet18", "--budget", "5KX"], "Amount of memory is '5KX'"),
+        (["search", "resnet18", "--reduction", "less"], "reduction is 'less'"),
+        (["search", "resnet18", "--image-size", "0"], "Image size is 0"),
+        (["distill", "--preset", "finest"], "No preset 'finest'"),
+        (["distill", "--config", "/nowhere.json"], "No file /nowhere.json"),
+        (["distill", "--teacher-checkpoint", "/nowhere"], "No checkpoint '/nowhere'"),
+        (["distill", "--strides", "conv1=64"], "choose smaller strides"),
+        (["distill", "--steps", "0"], "steps is 0"),
+        (["distill", "--feature-loss", "crd"], "feature_loss is 'crd'; expected one of ['fitnet'"),
+        (["distill", "--alignment", "none"], "alignment is 'none'; expected one of ['asynchronous'"),
+        (["distill", "--red-points", "some"], "RED points is 'some'"),
+        (["distill", "--no-red", "--red-gate-kernel", "3"], "no RED block whose gate_kernel"),
+        (["evaluate", "/nowhere"], "No checkpoint '/nowhere'"),
+        (["sample", "/nowhere"], "There is no folder '/nowhere'"),
+        (["distill", "--run-dir", "/proc/run"], "cannot be written"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert words in error and "Traceback" not in error
+
+
+def test_broken_config_file_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"student": ')
+    assert main(["distill", "--config", str(tmp_path / "config.json")]) == 1
+    assert "not readable JSON" in capsys.readouterr().err
+
+
+def test_lists_are_parsed():
+    assert parse_strides("conv1=4, maxpool=1") == {"conv1": 4, "maxpool": 1}
+    assert parse_seeds("0-3,7") == [0, 1, 2, 3, 7]
+    for text in ("a", "1-", "1,,2"):
+        with pytest.raises(ValueError, match="Seeds hold"):
+            parse_seeds(text)

@@ -1,0 +1,191 @@
+"""The stride search: its figures are the tape's, its front is the front, its counts add up."""
+
+from __future__ import annotations
+
+import random
+from itertools import product
+from math import prod
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from redistill.memory import Tape, capture
+from redistill.memory.search import MAX_VECTORS, search_strides
+from redistill.networks.red import REDConfig, insert_red
+from redistill.networks.zoo import build_network
+
+PAPER = {"conv1": 8, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
+REDS = (None, REDConfig(), REDConfig(gate=False, points="outputs"))
+
+
+def build(name: str) -> nn.Module:
+    with torch.device("meta"):
+        return build_network(name)
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Tape:
+    return capture(build("narrow_resnet"), (1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("name", ["narrow_resnet", "mobilenet_v2", "vgg16", "densenet121"])
+def test_peaks_are_those_of_a_profile_on_a_tape_without_a_past(name):
+    tape = capture(build(name), (1, 3, 64, 64))
+    chosen = random.Random(name)
+    for _ in range(4 if name == "densenet121" else 12):
+        strides = {point.name: chosen.choice((1, 2, 2, 4)) for point in tape.points}
+        settings = {
+            "strides": strides,
+            "image_size": chosen.choice((None, None, 64, 96)),
+            "batch": chosen.choice((None, 3)),
+            "dtype": chosen.choice((None, "int8")),
+            "accounting": chosen.choice(("fused", "eager")),
+        }
+        settings["fuse_add"] = settings["accounting"] == "fused" and chosen.random() < 0.5
+        if prod(strides.values()) > 64:
+            with pytest.raises(ValueError, match="reduce the image"):
+                tape.peaks(**settings, reds=REDS)
+            continue
+        reds = chosen.sample(REDS, len(REDS))
+        found = tape.peaks(**settings, reds=reds)
+        fresh = Tape(tape.recording)
+        for red, peak in zip(reds, found, strict=True):
+            profile = fresh.profile(**settings, red=red)
+            assert peak == (profile.peak_bytes, profile.peak_layer, profile.macs), (settings, red)
+
+
+def test_peaks_without_any_block_to_put_in_are_the_bare_ones(narrow):
+    # Nothing but the stem pools, to a size that no layer of the teacher makes.
+    strides = {point.name: 1 for point in narrow.points} | {"conv1": 3}
+    bare, red = narrow.peaks(strides, reds=(None, REDConfig()))
+    assert bare == red == narrow.peaks(strides)[0]
+
+
+@pytest.mark.parametrize("reduction", ["same", "any"])
+@pytest.mark.parametrize("red", [None, REDConfig()])
+def test_result_is_that_of_going_through_all_vectors(narrow, reduction, red):
+    names = [point.name for point in narrow.points]
+    expected = {}
+    refused = 0
+    for vector in product((1, 2, 4), repeat=len(names)):
+        if reduction == "same" and prod(vector) != 16:
+            continue
+        if prod(vector) > 32:
+            refused += 1
+            continue
+        strides = dict(zip(names, vector, strict=True))
+        expected[vector] = narrow.profile(strides), narrow.profile(strides, red=red)
+    result = search_strides(narrow, strides=(4, 1, 2, 2), reduction=reduction, red=red)
+    found = {tuple(candidate.strides.values()): candidate for candidate in result.candidates}
+    assert found.keys() == expected.keys()
+    for vector, (bare, full) in expected.items():
+        candidate = found[vector]
+        assert list(candidate.strides) == names and candidate.reduction == prod(vector)
+        assert (candidate.bare_peak_bytes, candidate.bare_macs) == (bare.peak_bytes, bare.macs)
+        assert (candidate.peak_bytes, candidate.macs) == (full.peak_bytes, full.macs)
+        assert candidate.peak_layer == full.peak_layer
+        assert candidate.macs >= candidate.bare_macs
+    assert (result.tried, result.refused) == (len(expected) + refused, refused)
+    assert refused == 0 if reduction == "same" else refused > 0
+    assert result.seconds > 0
+
+    def dominated(pair: tuple[int, int]) -> bool:
+        others = {(full.peak_bytes, bare.macs) for bare, full in expected.values()} - {pair}
+        return any(peak <= pair[0] and kept >= pair[1] for peak, kept in others)
+
+    pairs = {(full.peak_bytes, bare.macs) for bare, full in expected.values()}
+    front = [(candidate.peak_bytes, candidate.bare_macs) for candidate in result.front]
+    assert front == sorted(pair for pair in pairs if not dominated(pair))
+    assert len(front) > 2
+    peaks = [candidate.peak_bytes for candidate in result.candidates]
+    assert peaks == sorted(peaks)
+    assert (result.cheapest.peak_bytes, result.cheapest.macs) == min(
+        (full.peak_bytes, full.macs) for _, full in expected.values()
+    )
+
+
+def test_published_strides_of_resnet18():
+    result = search_strides(build("resnet18"), 224, strides=(1, 2, 8))
+    assert result.teacher.peak_bytes == result.teacher.bare_peak_bytes == 4_014_080
+    assert result.teacher.macs == result.teacher.bare_macs == 1_814_073_344
+    assert set(result.teacher.strides.values()) == {2} and result.teacher.reduction == 32
+    [paper] = [candidate for candidate in result.candidates if candidate.strides == PAPER]
+    assert paper.peak_bytes == paper.bare_peak_bytes == 802_816 and paper.peak_layer == "conv1"
+    assert paper.bare_macs < paper.macs < result.teacher.macs
+    assert all(candidate.reduction == 32 for candidate in result.candidates)
+
+
+def test_the_budget_flips_at_the_byte(narrow):
+    peaks = [candidate.peak_bytes for candidate in search_strides(narrow).candidates]
+    middle = peaks[len(peaks) // 2]
+    at, below = (search_strides(narrow, budget_bytes=budget) for budget in (middle, middle - 1))
+    assert at.fitting == sum(peak <= middle for peak in peaks) > below.fitting == sum(peak < middle for peak in peaks)
+    assert (at.budget_bytes, search_strides(narrow).fitting) == (middle, len(peaks))
+    assert search_strides(narrow, budget_bytes=1).fitting == 0
+
+
+def test_a_model_and_a_tape_at_another_size_and_batch_agree(narrow):
+    settings = {"accounting": "eager", "dtype": "fp16", "batch": 2}
+    on_tape = search_strides(narrow, 48, strides=(1, 2), reduction="any", **settings)
+    fresh = search_strides(build("narrow_resnet"), (48, 48), strides=(1, 2), reduction="any", **settings)
+    assert on_tape.candidates == fresh.candidates and on_tape.teacher == fresh.teacher
+    assert on_tape.front == fresh.front
+
+
+class Fixed(nn.Module):
+    """A strided convolution whose classifier takes its maps as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.fc = nn.Linear(4 * 8 * 8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.conv(x).flatten(1))
+
+
+def test_strides_that_do_not_fit_the_network_are_refused():
+    result = search_strides(Fixed(), 16, reduction="any")
+    assert (result.tried, result.refused, len(result.candidates)) == (4, 3, 1)
+    with pytest.raises(ValueError, match=r"None of the 2 stride vectors .*'fc'.*a linear layer of 256 features"):
+        search_strides(Fixed(), 16, reduction="any", strides=(1, 4))
+
+
+def test_a_network_with_red_blocks_is_refused_by_that_reason():
+    with torch.device("meta"):
+        student = insert_red(torchvision.models.resnet18(), {"layer2.0": {"out": 128}}, REDConfig())
+    with pytest.raises(ValueError, match="carries RED blocks already"):
+        search_strides(student, 64)
+    result = search_strides(student, 64, red=None, strides=(1, 2))
+    assert result.teacher.macs == capture(student, (1, 3, 64, 64)).profile().macs
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"budget_bytes": 0}, "Memory budget is 0;"),
+        ({"budget_bytes": -5}, "Memory budget is -5;"),
+        ({"budget_bytes": 1.5}, r"Memory budget is 1\.5;"),
+        ({"budget_bytes": True}, "Memory budget is True;"),
+        ({"reduction": "less"}, r"reduction is 'less'; expected one of \['same', 'any'\]"),
+        ({"strides": ()}, r"Strides to choose from are \[\]"),
+        ({"strides": (1, 0)}, r"Strides to choose from are \[1, 0\]"),
+        ({"strides": (1, 2.0)}, r"Strides to choose from are \[1, 2\.0\]"),
+        ({"strides": (3,)}, "No choice of the strides .3. .* reduces the image 16 times"),
+        ({"strides": range(1, 12)}, f"161,051 stride vectors; expected at most {MAX_VECTORS:,}"),
+        ({"dtype": "fp8"}, "dtype is 'fp8'"),
+        ({"accounting": "lazy"}, "accounting is 'lazy'"),
+        ({"batch": 0}, "batch is 0"),
+        ({"image_size": "large"}, "Image size is 'large'"),
+    ],
+)
+def test_bad_settings_are_one_clear_error(narrow, settings, words):
+    with pytest.raises(ValueError, match=words):
+        search_strides(narrow, **settings)
+
+
+def test_a_model_needs_an_image_size():
+    with pytest.raises(ValueError, match="image_size is None"):
+        search_strides(build("narrow_resnet"))

@@ -1,0 +1,215 @@
+"""Pooling points and strides, on networks that no list in the code knows."""
+
+import copy
+import itertools
+import math
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional as F
+
+from redistill.networks.strides import UnitPool, find_pooling_points, set_strides
+from redistill.networks.zoo import build_network
+
+RESNET = ["conv1", "maxpool", "layer2.0", "layer3.0", "layer4.0"]
+# Names of the points and their strides, at 224 px (the narrow ResNet: 64 px).
+POINTS = {
+    "resnet18": (RESNET, [2, 2, 2, 2, 2]),
+    "resnet50": (RESNET, [2, 2, 2, 2, 2]),
+    "resnet152": (RESNET, [2, 2, 2, 2, 2]),
+    "resnext50_32x4d": (RESNET, [2, 2, 2, 2, 2]),
+    "mobilenet_v2": (
+        [f"features.{path}" for path in ("0.0", "2.conv.1.0", "4.conv.1.0", "7.conv.1.0", "14.conv.1.0")],
+        [2, 2, 2, 2, 2],
+    ),
+    "mobilenet_v3_small": (
+        [f"features.{path}" for path in ("0.0", "1.block.0.0", "2.block.1.0", "4.block.1.0", "9.block.1.0")],
+        [2, 2, 2, 2, 2],
+    ),
+    "efficientnet_b0": (
+        [f"features.{path}" for path in ("0.0", "2.0.block.1.0", "3.0.block.1.0", "4.0.block.1.0", "6.0.block.1.0")],
+        [2, 2, 2, 2, 2],
+    ),
+    "vgg16": ([f"features.{index}" for index in (0, 4, 9, 16, 23, 30)], [1, 2, 2, 2, 2, 2]),
+    "densenet121": (
+        [f"features.{path}" for path in ("conv0", "pool0", "transition1.pool", "transition2.pool", "transition3.pool")],
+        [2, 2, 2, 2, 2],
+    ),
+    "narrow_resnet": (RESNET, [1, 2, 2, 2, 2]),
+}
+
+
+def build(name):
+    with torch.device("meta"):
+        return build_network(name)
+
+
+def size_of(name):
+    return 64 if name == "narrow_resnet" else 224
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_finds_the_points_of_the_network(name):
+    points = find_pooling_points(build(name), size_of(name))
+    names, strides = POINTS[name]
+    assert [point.name for point in points] == names
+    assert [point.stride for point in points] == strides
+    assert [point.reduction for point in points] == [math.prod(strides[: i + 1]) for i in range(len(strides))]
+    assert points[0].in_size == (size_of(name),) * 2
+    for before, after in itertools.pairwise(points):
+        assert after.in_size == before.out_size
+        assert after.out_size == tuple(-(-side // after.stride) for side in after.in_size)
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_sets_every_point_and_back(name):
+    model = build(name)
+    keys = list(model.state_dict())
+    original = find_pooling_points(model, size_of(name))
+    own = {point.name: point.stride for point in original}
+    for point in original:
+        for stride in {1, 4} if point is original[0] else {4 if point.stride == 1 else 1}:
+            if math.prod(own.values()) // point.stride * stride > size_of(name):
+                continue
+            set_strides(model, own | {point.name: stride}, size_of(name))
+            changed = find_pooling_points(model, size_of(name))
+            assert {p.name: p.stride for p in changed} == own | {point.name: stride}
+    set_strides(model, own, size_of(name))
+    assert find_pooling_points(model, size_of(name)) == original
+    assert list(model.state_dict()) == keys
+
+
+def test_shortcut_follows_its_block():
+    model = set_strides(torchvision.models.resnet18(), {"layer2.0": 1, "layer3.0": 4}, 64)
+    assert model.layer2[0].conv1.stride == model.layer2[0].downsample[0].stride == (1, 1)
+    assert model.layer3[0].conv1.stride == model.layer3[0].downsample[0].stride == (4, 4)
+    assert model(torch.randn(2, 3, 64, 64)).shape == (2, 1000)
+
+
+def test_branches_in_a_container_that_is_never_called():
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 3, padding=1)
+            self.branches = nn.ModuleDict({"conv": nn.Conv2d(4, 4, 3, 2, 1), "pool": nn.MaxPool2d(3, 2, 1)})
+
+        def forward(self, x):
+            x = self.stem(x)
+            return self.branches["conv"](x) + self.branches["pool"](x)
+
+    model = Branches()
+    assert [(p.name, p.modules) for p in find_pooling_points(model, 32)] == [
+        ("stem", ("stem",)),
+        ("branches.conv", ("branches.conv", "branches.pool")),
+    ]
+    set_strides(model, {"branches.conv": 4}, 32)
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 4, 8, 8)
+
+
+def test_even_pool_at_stride_one_is_the_identity_and_comes_back():
+    model = build("vgg16")
+    pool = model.features[4]
+    set_strides(model, {"features.4": 1}, 64)
+    assert isinstance(model.features[4], UnitPool)
+    assert find_pooling_points(model, 64)[1].out_size == (64, 64)
+    set_strides(model, {"features.4": 2}, 64)
+    assert model.features[4] is pool and pool.stride == 2
+
+
+def test_odd_pool_at_stride_one_stays_a_pool():
+    model = set_strides(build("resnet18"), {"maxpool": 1}, 64)
+    assert isinstance(model.maxpool, nn.MaxPool2d) and model.maxpool.stride == 1
+
+
+def test_model_is_left_as_it_was():
+    model = torchvision.models.resnet18().train()
+    model.layer3.eval()
+    state = copy.deepcopy(model.state_dict())
+    find_pooling_points(model, 64)
+    assert model.training and not model.layer3.training and not model.layer3[0].bn1.training
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_rectangular_images():
+    points = find_pooling_points(build("resnet18"), (224, 96))
+    assert points[0].out_size == (112, 48) and points[-1].out_size == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("strides", "words"),
+    [
+        ({"conv2": 2}, ["'conv2'", "'conv1'", "'layer4.0'"]),
+        ({"conv1": 0}, ["'conv1' is 0", "1, 2, 4 or 8"]),
+        ({"conv1": -2}, ["'conv1' is -2", "1, 2, 4 or 8"]),
+        ({"conv1": 1.5}, ["'conv1' is 1.5", "1, 2, 4 or 8"]),
+        ({"conv1": True}, ["'conv1' is True"]),
+        ({"conv1": 8, "maxpool": 8}, ["512 times", "224 pixels"]),
+    ],
+)
+def test_strides_that_do_not_fit_are_refused_and_change_nothing(strides, words):
+    model = build("resnet18")
+    before = find_pooling_points(model, 224)
+    with pytest.raises(ValueError) as error:
+        set_strides(model, strides, 224)
+    assert all(word in str(error.value) for word in words)
+    assert find_pooling_points(model, 224) == before
+
+
+def test_a_failing_forward_rolls_the_strides_back():
+    class Valid(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 3)
+            self.second = nn.Conv2d(4, 4, 5)
+
+        def forward(self, x):
+            return self.second(self.stem(x))
+
+    model = Valid()
+    with pytest.raises(ValueError, match="cannot run on 16×16 images"):
+        set_strides(model, {"stem": 4}, 16)
+    assert model.stem.stride == (1, 1)
+
+
+@pytest.mark.parametrize("size", [0, -8, 2.5, (8, 8, 8), (8, 0)])
+def test_image_sizes_are_checked(size):
+    with pytest.raises(ValueError, match="Image size is"):
+        find_pooling_points(build("resnet18"), size)
+
+
+class Functional(nn.Module):
+    def __init__(self, pool):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.pool = pool
+
+    def forward(self, x):
+        return self.pool(self.stem(x))
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        lambda x: F.max_pool2d(x, 2),
+        lambda x: F.avg_pool2d(x, 2),
+        lambda x: x[:, :, ::2, ::2],
+        lambda x: F.pixel_unshuffle(x, 2),
+        lambda x: F.conv2d(x, torch.empty(8, 8, 3, 3, device="meta"), stride=2),
+    ],
+)
+def test_functional_pools_are_refused_by_name(pool):
+    class Block(nn.Module):
+        def forward(self, x):
+            return pool(x)
+
+    model = Functional(Block())
+    with pytest.raises(ValueError, match=r"'pool' .Block. changes resolution with a function call"):
+        find_pooling_points(model, 16)
+
+
+def test_global_pools_are_no_points():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert [point.name for point in find_pooling_points(model, 16)] == ["0"]
