@@ -30,7 +30,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from redistill.networks.zoo import TEACHERS
+from redistill.networks.zoo import NETWORKS
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM_OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
@@ -99,11 +99,11 @@ def opened(browser: Browser, address: str) -> tuple[Page, float]:
 def choose_teacher(page: Page, name: str) -> None:
     """Pick a teacher in the list, and wait until its chart is drawn."""
     control = page.get_by_label("Teacher", exact=True).first
-    if control.input_value() == TEACHERS[name].title:
+    if control.input_value() == NETWORKS[name].title:
         return
     before = page.evaluate(REVISION)
     control.click()
-    page.get_by_role("option", name=TEACHERS[name].title, exact=True).click()
+    page.get_by_role("option", name=NETWORKS[name].title, exact=True).click()
     page.wait_for_function(f"before => {REVISION} !== before", arg=before)
     page.wait_for_timeout(1000)
 

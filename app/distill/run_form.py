@@ -12,7 +12,7 @@ import torch
 from redistill.data.datasets import AUGMENTATIONS
 from redistill.networks.alignment import RULES
 from redistill.networks.student import StudentConfig
-from redistill.networks.zoo import DDPM, PRETRAINED, find_teacher
+from redistill.networks.zoo import DDPM, PRETRAINED, find_network
 from redistill.training.config import CHOICES, DistillConfig, SettingError, check_teacher
 from redistill.training.feature_losses import FEATURE_LOSSES
 
@@ -187,7 +187,7 @@ def teachers(student: StudentConfig, dataset: str) -> list[tuple[str, str]]:
     titles = [
         (f"{choice.title}, {choices.score_text(choice.metadata) or 'not tested'}", choice.value) for choice in found
     ]
-    entry = find_teacher(student.teacher)
+    entry = find_network(student.teacher)
     if entry.name.startswith(DDPM):
         titles.insert(0, (entry.title, entry.name))
     if entry.pretrained and not student.teacher_strides:
@@ -244,7 +244,7 @@ def _teacher(settings: Mapping[str, Any], student: StudentConfig, dataset: str) 
             changes = f"{', '.join(others)} and {last}" if others else last
             raise ValueError(f"These settings need a trained teacher; choose one, train one first, or set {changes}.")
         return None
-    if value == PRETRAINED + student.teacher and find_teacher(student.teacher).pretrained:
+    if value == PRETRAINED + student.teacher and find_network(student.teacher).pretrained:
         return value
     if value == student.teacher and value.startswith(DDPM):
         return value

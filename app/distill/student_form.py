@@ -10,9 +10,9 @@ from typing import Any
 import gradio as gr
 
 from redistill.common.modules import weightless
-from redistill.networks.red import ALIGNMENTS, KERNELS, REDConfig
+from redistill.networks.red import KERNELS, SIDES, REDConfig
 from redistill.networks.student import StudentConfig, build_student
-from redistill.networks.zoo import TEACHERS, find_teacher
+from redistill.networks.zoo import NETWORKS, find_network
 
 from ..parts.fragments import notice
 from ..parts.stride_picker import StridePicker, check_strides_form
@@ -45,7 +45,7 @@ def build(student: StudentConfig) -> dict[str, gr.components.Component]:
         found["residual_kernel"] = gr.Radio(
             list(KERNELS), value=shown["residual_kernel"], label="Kernel of the residual encoder"
         )
-        found["points"] = gr.Radio(list(ALIGNMENTS), value=shown["points"], label="Aligned points that carry one")
+        found["points"] = gr.Radio(list(SIDES), value=shown["points"], label="Aligned points that carry one")
     with gr.Accordion("Its teacher’s network", open=False, elem_classes="fold"):
         found["teacher"] = gr.Dropdown(
             networks(student), value=shown["teacher"], label="Teacher’s network", filterable=False
@@ -56,8 +56,8 @@ def build(student: StudentConfig) -> dict[str, gr.components.Component]:
 
 def networks(student: StudentConfig) -> list[tuple[str, str]]:
     """The networks for a student's task, as (title, name), a DDPM from elsewhere that it has among them."""
-    own = [find_teacher(name) for name in {student.teacher: 0, student.student_architecture: 0} if name not in TEACHERS]
-    return [(entry.title, entry.name) for entry in (*TEACHERS.values(), *own) if entry.task == student.task]
+    own = [find_network(name) for name in {student.teacher: 0, student.student_architecture: 0} if name not in NETWORKS]
+    return [(entry.title, entry.name) for entry in (*NETWORKS.values(), *own) if entry.task == student.task]
 
 
 def filled(student: StudentConfig) -> list[Any]:
@@ -124,8 +124,8 @@ def read(student: Any, *given: Any) -> StudentConfig:
 
 
 def _network(value: Any, student: StudentConfig) -> str:
-    entry = find_teacher(value if isinstance(value, str) else str(value)[:80])
-    if entry.name not in {*TEACHERS, student.teacher, student.student_architecture}:
+    entry = find_network(value if isinstance(value, str) else str(value)[:80])
+    if entry.name not in {*NETWORKS, student.teacher, student.student_architecture}:
         raise ValueError(f"{entry.name} is not on offer; name it under “A DDPM from elsewhere”.")
     if entry.task != student.task:
         raise ValueError(f"{entry.title} is a network for {entry.task}; expected one for {student.task}.")

@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from redistill.memory import ACCOUNTINGS
-from redistill.networks.red import ALIGNMENTS, KERNELS
-from redistill.networks.zoo import TEACHERS
+from redistill.networks.red import KERNELS, SIDES
+from redistill.networks.zoo import NETWORKS
 
 from ..parts.actions import ActionHTML
 from ..parts.budget import NO_BUDGET, budget_choices
@@ -82,7 +82,7 @@ def build_controls(found: Study) -> Controls:
     """Lay the controls out inside the current column, set to what `found` shows."""
     with gr.Column(elem_classes="card"):
         teacher = gr.Dropdown(
-            [(other.title, name) for name, other in TEACHERS.items()],
+            [(other.title, name) for name, other in NETWORKS.items()],
             value=found.config.teacher,
             label="Teacher",
             filterable=False,
@@ -106,7 +106,7 @@ def build_controls(found: Study) -> Controls:
                 gr.Radio(list(KERNELS), value=1, label="Kernel of the gate"),
                 gr.Checkbox(True, label="Residual encoder"),
                 gr.Radio(list(KERNELS), value=3, label="Kernel of the residual encoder"),
-                gr.Radio(list(ALIGNMENTS), value="all", label="Aligned points that carry one"),
+                gr.Radio(list(SIDES), value="all", label="Aligned points that carry one"),
             ]
     with gr.Column(elem_classes="card"):
         labels = [(ACCOUNTING_LABELS[name], name) for name in ACCOUNTINGS]

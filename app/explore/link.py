@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlencode
 
 from redistill.memory import ACCOUNTINGS
-from redistill.networks.red import ALIGNMENTS, KERNELS, REDConfig
+from redistill.networks.red import KERNELS, SIDES, REDConfig
 from redistill.networks.strides import check_strides
 from redistill.networks.student import StudentConfig
-from redistill.networks.zoo import TEACHERS, find_teacher
+from redistill.networks.zoo import NETWORKS, find_network
 
 from ..parts.budget import MAX_KIB
 from ..parts.study import stride_choices, suggest_strides, teacher_strides, teacher_tape
@@ -108,8 +108,8 @@ def from_query(query: Mapping[str, Sequence[str]]) -> Settings:
 def _settings(
     texts: Mapping[str, str], budget_bytes: int | None = None, pins: tuple[tuple[str, Settings], ...] = ()
 ) -> Settings:
-    teacher = _choice(texts, "teacher", DEFAULT_TEACHER, TEACHERS)
-    size = _whole(texts, "size", find_teacher(teacher).image_size, MIN_SIDE, MAX_SIDE)
+    teacher = _choice(texts, "teacher", DEFAULT_TEACHER, NETWORKS)
+    size = _whole(texts, "size", find_network(teacher).image_size, MIN_SIDE, MAX_SIDE)
     return Settings(
         StudentConfig(teacher, size, strides=_strides(texts, teacher), red=_red(texts)),
         _choice(texts, "count", "fused", ACCOUNTINGS),
@@ -164,7 +164,7 @@ def _red(texts: Mapping[str, str]) -> REDConfig | None:
         residual_encoder=_switch(texts, "residual", usual.residual_encoder),
         gate_kernel=int(_choice(texts, "gate_kernel", str(usual.gate_kernel), [str(side) for side in KERNELS])),
         residual_kernel=int(_choice(texts, "residual_kernel", str(usual.residual_kernel), [str(k) for k in KERNELS])),
-        points=_choice(texts, "points", usual.points, ALIGNMENTS),
+        points=_choice(texts, "points", usual.points, SIDES),
     )
     return red if _switch(texts, "red", True) else None
 

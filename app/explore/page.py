@@ -11,7 +11,7 @@ import gradio as gr
 from redistill.memory import Tape
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
-from redistill.networks.zoo import TEACHERS, find_teacher
+from redistill.networks.zoo import NETWORKS, find_network
 
 from ..parts.actions import event_values
 from ..parts.budget import NO_BUDGET, OTHER, Budget, budget_controls, read_budget
@@ -53,7 +53,7 @@ class Look:
 
 def build() -> ExploreTab:
     """Lay the tab out inside the current Blocks context and connect its events."""
-    entry = TEACHERS[DEFAULT_TEACHER]
+    entry = NETWORKS[DEFAULT_TEACHER]
     found = study(StudentConfig(entry.name, entry.image_size, strides=suggest_strides(teacher_tape(entry.name))))
     pins, place = gr.State(()), gr.State(Place())
     with gr.Row(elem_classes="columns"):
@@ -123,7 +123,7 @@ def show_budget(*values: Any) -> list[Any]:
 def show_teacher(teacher: Any, *others: Any) -> list[Any]:
     """Another teacher at its usual image side, with a student to start from; `others` as in `show`, from RED on."""
     try:
-        entry = TEACHERS[_network(teacher)]
+        entry = NETWORKS[_network(teacher)]
         found, look = _read((entry.name, entry.image_size, suggest_strides(teacher_tape(entry.name)), *others))
     except ValueError as error:
         return [gr.skip(), *_refused(error)]
@@ -208,13 +208,13 @@ def show_student(student: StudentConfig, accounting: Any, dtype: Any, *look: Any
 
     ValueError, in one sentence, for a student that the controls cannot be set to.
     """
-    network, teacher = find_teacher(student.student_architecture), find_teacher(student.teacher)
+    network, teacher = find_network(student.student_architecture), find_network(student.teacher)
     if network != teacher:
         raise ValueError(
             f"Explore shows students of their teacher’s own network; this one is a {network.title} that learns from a "
             f"{teacher.title}."
         )
-    if teacher.name not in TEACHERS:
+    if teacher.name not in NETWORKS:
         raise ValueError(f"Explore shows the networks of its list; {teacher.title} is none of them.")
     if student.teacher_strides:
         raise ValueError("Explore shows teachers at their own strides; this student’s teacher has others.")
@@ -257,7 +257,7 @@ def memory(
     """
     try:
         name = _network(teacher)
-        size = image_size or TEACHERS[name].image_size
+        size = image_size or NETWORKS[name].image_size
         found = _study(name, size, strides, red, True, 1, True, 3, "all", accounting, "fp32")
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error
@@ -328,8 +328,8 @@ def _look(budget: Any = NO_BUDGET, kib: Any = None, pins: Any = (), place: Any =
 def _network(value: Any) -> str:
     """The name of a network of the table; ValueError for any other, as a DDPM from elsewhere, which Explore lacks."""
     name = _text("teacher", value)
-    if name not in TEACHERS:
-        raise ValueError(f"No network {name[:80]!r}; expected one of {list(TEACHERS)}.")
+    if name not in NETWORKS:
+        raise ValueError(f"No network {name[:80]!r}; expected one of {list(NETWORKS)}.")
     return name
 
 

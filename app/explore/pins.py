@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redistill.networks.student import StudentConfig
-from redistill.networks.zoo import find_teacher
+from redistill.networks.zoo import find_network
 
 from ..parts.study import Study
 from ..parts.trace import Point, trace
@@ -77,7 +77,7 @@ def check_pins(value: Any) -> tuple[Pin, ...]:
 def describe_pin(pin: Pin) -> str:
     """ "Narrow ResNet 4·1·2·2·1, RED blocks, 64 px, fused, fp32"."""
     strides = "·".join(str(stride) for stride in pin.config.strides.values())
-    title = f"{find_teacher(pin.config.teacher).title} {strides}".strip()
+    title = f"{find_network(pin.config.teacher).title} {strides}".strip()
     size = f"{pin.config.image_size} px"
     return ", ".join((title, describe_red(pin.config.red), size, pin.accounting, pin.dtype))
 

@@ -13,7 +13,7 @@ import gradio as gr
 from redistill.memory.search import REDUCTIONS, Candidate, SearchResult, search_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
-from redistill.networks.zoo import find_teacher
+from redistill.networks.zoo import find_network
 
 from ..parts.actions import ActionHTML
 from ..parts.budget import OTHER, read_budget
@@ -187,7 +187,7 @@ def _searched(found: SearchResult, settings: Settings) -> str:
     refused = f"{found.refused:,} do not fit the image. " if found.refused else ""
     blocks = "with RED blocks" if student.red else "without RED blocks"
     return (
-        f"{escape(find_teacher(student.teacher).title)}, {student.image_size} px, {blocks}, {settings.accounting}, "
+        f"{escape(find_network(student.teacher).title)}, {student.image_size} px, {blocks}, {settings.accounting}, "
         f"{settings.dtype}. {refused}Searched in {format_duration(found.seconds)}. Click a row to see it above. MACs "
         "stand in for the accuracy that can be kept; they are no promise of it."
     )

@@ -19,11 +19,8 @@ class ActionHTML(gr.HTML):
 
     def __init__(self, value: str = "", **kwargs: Any) -> None:
         super().__init__(value, js_on_load=_LISTEN, **kwargs)
-    from collections.abc import Callable, Sequence
-    from typing import TYPE_CHECKING, Any, Literal
-
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
-
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component

@@ -19,11 +19,8 @@ class NumberField(gr.Number):
     def preprocess(self, payload: Any) -> Any:
         """The value as the page sent it, whatever it is."""
         return payload
-    from collections.abc import Callable, Sequence
-    from typing import TYPE_CHECKING, Any, Literal
-
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
-
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
@@ -39,11 +36,8 @@ class ClampedSlider(gr.Slider):
             return self.minimum
         is_number = isinstance(payload, (int, float)) and not isinstance(payload, bool)
         return min(max(payload, self.minimum), self.maximum) if is_number else payload
-    from collections.abc import Callable, Sequence
-    from typing import TYPE_CHECKING, Any, Literal
-
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
-
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component

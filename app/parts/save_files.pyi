@@ -38,11 +38,8 @@ class SaveFiles(ShownHTML):
             for name, words in files.items()
         )
         super().__init__(None, html_template=f'<div class="save-files">{buttons}</div>', js_on_load=_SAVE, **kwargs)
-    from collections.abc import Callable, Sequence
-    from typing import TYPE_CHECKING, Any, Literal
-
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
-
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component

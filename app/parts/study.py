@@ -16,7 +16,7 @@ from redistill.networks.alignment import AlignedPair, align_points, red_sites
 from redistill.networks.red import REDConfig
 from redistill.networks.strides import PoolingPoint, check_image_size, check_strides, input_channels, set_strides
 from redistill.networks.student import StudentConfig, add_red
-from redistill.networks.zoo import build_network, find_teacher
+from redistill.networks.zoo import build_network, find_network
 
 from ..words.numbers import format_bytes, format_ratio, format_size
 
@@ -73,7 +73,7 @@ def check_size(size: object) -> int:
 @cache
 def teacher_tape(name: str) -> Tape:
     """The recorded teacher at its own strides and usual size; kept, since every change is evaluated on it."""
-    entry = find_teacher(name)
+    entry = find_network(name)
     with weightless():
         model = build_network(name)
     size = entry.image_size or check_image_size(model.config.sample_size)[0]

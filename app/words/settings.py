@@ -9,7 +9,7 @@ from typing import Any
 
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
-from redistill.networks.zoo import TEACHERS, find_teacher
+from redistill.networks.zoo import NETWORKS, find_network
 from redistill.training.config import DistillConfig, SettingError
 from redistill.training.feature_losses import FEATURE_LOSSES, find_feature_loss
 
@@ -112,9 +112,9 @@ def describe_student(student: StudentConfig) -> str:
 
 def network_title(student: StudentConfig) -> str:
     """The student's network, and the teacher's where it is another."""
-    title = find_teacher(student.student_architecture).title
+    title = find_network(student.student_architecture).title
     same = student.student_architecture == student.teacher
-    return title if same else f"{title} ← {find_teacher(student.teacher).title}"
+    return title if same else f"{title} ← {find_network(student.teacher).title}"
 
 
 def join_strides(strides: Mapping[str, int]) -> str:
@@ -216,7 +216,7 @@ def _student_text(name: str, value: Any, student: Mapping[str, Any]) -> str:
     if name == "architecture":
         value = value or student.get("teacher")
     if name in ("teacher", "architecture"):
-        return TEACHERS[value].title if value in TEACHERS else str(value)
+        return NETWORKS[value].title if value in NETWORKS else str(value)
     if name in ("strides", "teacher_strides") and isinstance(value, Mapping):
         return join_strides(value) or "own"
     if name == "red":

@@ -10,7 +10,7 @@ from ..checkpoint import folder as checkpoint
 from ..checkpoint.pipeline import load_unet
 from ..checkpoint.sources import find_ddpm
 from ..networks.pretrained import file_state, imagenet_state, load_but_head
-from ..networks.zoo import DDPM, PRETRAINED, TEACHERS, build_network, check_pretrained, find_teacher
+from ..networks.zoo import DDPM, NETWORKS, PRETRAINED, build_network, check_pretrained, find_network
 
 
 def load_teacher(
@@ -18,7 +18,7 @@ def load_teacher(
 ) -> nn.Module:
     """A network on the CPU, fp32, in evaluation mode, with the weights it is to teach with or to be fine-tuned from.
 
-    name_or_checkpoint: a name of `TEACHERS`; one with "torchvision:" before it, which is the same as pretrained=True;
+    name_or_checkpoint: a name of `NETWORKS`; one with "torchvision:" before it, which is the same as pretrained=True;
         a checkpoint folder, also by the name of one that ships; or "ddpm:" and a folder or Hub id, see hub_pipelines.
     num_classes: of a classifier (default: the table's, or the checkpoint's).
     pretrained: True for torchvision's ImageNet weights, a path for a file of weights of that network (a state_dict, or
@@ -33,7 +33,7 @@ def load_teacher(
         name, pretrained = name.removeprefix(PRETRAINED), True
     elif name.startswith(DDPM):
         return load_unet(find_ddpm(name.removeprefix(DDPM)))
-    elif name not in TEACHERS:
+    elif name not in NETWORKS:
         return _load_checkpoint(name, num_classes, pretrained)
     model = build_network(name, num_classes)
     if pretrained is True:
@@ -49,7 +49,7 @@ def _load_checkpoint(folder: str, num_classes: int | None, pretrained: bool | st
     if pretrained:
         raise ValueError(f"{folder!r} is a checkpoint with its own weights; expected pretrained False.")
     metadata = checkpoint.read_metadata(folder).student
-    classes = metadata.num_classes or find_teacher(metadata.student_architecture).num_classes
+    classes = metadata.num_classes or find_network(metadata.student_architecture).num_classes
     if num_classes not in (None, classes):
         raise ValueError(f"Checkpoint {folder!r} tells {classes} classes apart; expected {num_classes}.")
     return checkpoint.load(folder)

@@ -256,9 +256,9 @@ def _sample(options: argparse.Namespace) -> None:
 def _memory(options: argparse.Namespace) -> None:
     from ..networks.red import REDConfig
     from ..networks.student import StudentConfig, build_reference, build_student
-    from ..networks.zoo import find_teacher
+    from ..networks.zoo import find_network
 
-    size = options.image_size or find_teacher(options.network).image_size
+    size = options.image_size or find_network(options.network).image_size
     red = None if options.no_red else REDConfig()
     config = StudentConfig(options.network, size, strides=parse_strides(options.strides), red=red)
     before = _profile(build_reference(config), size, options.accounting)
@@ -274,10 +274,10 @@ def _search(options: argparse.Namespace) -> None:
     from ..common.units import parse_bytes
     from ..memory.search import search_strides
     from ..networks.red import REDConfig
-    from ..networks.zoo import build_network, find_teacher
+    from ..networks.zoo import build_network, find_network
 
     budget = None if options.budget is None else parse_bytes(options.budget)
-    size = find_teacher(options.teacher).image_size if options.image_size is None else options.image_size
+    size = find_network(options.teacher).image_size if options.image_size is None else options.image_size
     with torch.device("meta"):
         model = build_network(options.teacher)
     result = search_strides(

@@ -36,20 +36,20 @@ def weightless() -> Iterator[None]:
         yield
 
 
-def ghost(tensor: Tensor) -> Tensor:
+def meta_like(tensor: Tensor) -> Tensor:
     """A tensor of the same shape, dtype and layout on the meta device, without gradient."""
     return torch.empty_like(tensor, device="meta", requires_grad=False)
 
 
-def ghost_of(model: nn.Module) -> nn.Module:
+def meta_copy(model: nn.Module) -> nn.Module:
     """A deep copy of the model whose parameters, buffers and other tensors have shapes but no data."""
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(ghost(parameter), requires_grad=False)
+        memo[id(parameter)] = nn.Parameter(meta_like(parameter), requires_grad=False)
     for module in model.modules():
         for tensor in chain(module._buffers.values(), module.__dict__.values()):
             if isinstance(tensor, Tensor) and id(tensor) not in memo:
-                memo[id(tensor)] = ghost(tensor)
+                memo[id(tensor)] = meta_like(tensor)
     return _clone(model, memo)
 
 

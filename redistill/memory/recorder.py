@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..common.modules import ghost, ghost_of
+from ..common.modules import meta_copy, meta_like
 from ..networks.meta_ops import elementwise
 from ..networks.red import REDBlock
 from .fitted_rules import fitted_rule, fixed_rule
@@ -34,8 +34,8 @@ def record(model: nn.Module, inputs: Sequence[Any]) -> Recording:
 
     Tensors among `inputs` only lend their shape and dtype. `model` may be on any device and stays as it was.
     """
-    model = ghost_of(model).eval()
-    example = tuple(ghost(value) if isinstance(value, Tensor) else value for value in inputs)
+    model = meta_copy(model).eval()
+    example = tuple(meta_like(value) if isinstance(value, Tensor) else value for value in inputs)
     recorder = _Recorder(model, example)
     with torch.no_grad():
         recorder.run()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SIDES = ("in", "out")
-ALIGNMENTS = ("all", "outermost", "outputs")
+SIDES = ("all", "outermost", "outputs")
 KERNELS = (1, 3, 5)
 
 # Scales and shift of the batch norms in a fresh block, which then returns about 0.9·x.
@@ -43,8 +43,8 @@ class REDConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or value not in KERNELS:
                 raise ValueError(f"RED {name} is {value!r}; expected one of {list(KERNELS)}.")
-        if self.points not in ALIGNMENTS:
-            raise ValueError(f"RED points is {self.points!r}; expected one of {list(ALIGNMENTS)}.")
+        if self.points not in SIDES:
+            raise ValueError(f"RED points is {self.points!r}; expected one of {list(SIDES)}.")
         if not (self.gate or self.residual_encoder):
             raise ValueError(
                 "A RED block without gate and without residual encoder does nothing; "

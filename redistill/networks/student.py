@@ -13,7 +13,7 @@ from ..common.modules import weightless
 from .alignment import AlignedPair, align, check_rule, red_sites
 from .red import REDConfig, insert_red
 from .strides import check_image_size, set_strides
-from .zoo import build_network, find_teacher
+from .zoo import build_network, find_network
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class StudentConfig:
 
     def __post_init__(self) -> None:
         for name in filter(None, (self.teacher, self.architecture)):
-            find_teacher(name)
+            find_network(name)
         if isinstance(self.red, Mapping):
             object.__setattr__(self, "red", REDConfig.from_dict(self.red))
         check_image_size(self.image_size)
@@ -53,7 +53,7 @@ class StudentConfig:
     @property
     def task(self) -> str:
         """ "classification" or "diffusion"."""
-        return find_teacher(self.student_architecture).task
+        return find_network(self.student_architecture).task
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, keyed by field name."""

@@ -48,7 +48,7 @@ def _stage(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
 
 
 @dataclass(frozen=True)
-class Teacher:
+class NetworkInfo:
     """One architecture of the table: what to call it, what it is for, and how to build it without weights."""
 
     name: str
@@ -60,24 +60,24 @@ class Teacher:
     pretrained: bool = False  # whether torchvision has ImageNet weights for it
 
 
-def _torchvision(name: str, title: str) -> Teacher:
+def _torchvision(name: str, title: str) -> NetworkInfo:
     def build(num_classes: int) -> nn.Module:
         return torchvision.models.get_model(name, weights=None, num_classes=num_classes)
 
-    return Teacher(name, title, "classification", 224, build, pretrained=True)
+    return NetworkInfo(name, title, "classification", 224, build, pretrained=True)
 
 
-def _unet(name: str, title: str, settings: dict) -> Teacher:
+def _unet(name: str, title: str, settings: dict) -> NetworkInfo:
     def build(num_classes: int) -> nn.Module:
         return UNet(**settings)
 
-    return Teacher(name, title, "diffusion", settings["sample_size"], build, num_classes=0)
+    return NetworkInfo(name, title, "diffusion", settings["sample_size"], build, num_classes=0)
 
 
-TEACHERS: dict[str, Teacher] = {
-    teacher.name: teacher
-    for teacher in (
-        Teacher("narrow_resnet", "Narrow ResNet", "classification", 64, NarrowResNet, num_classes=50),
+NETWORKS: dict[str, NetworkInfo] = {
+    entry.name: entry
+    for entry in (
+        NetworkInfo("narrow_resnet", "Narrow ResNet", "classification", 64, NarrowResNet, num_classes=50),
         _torchvision("resnet18", "ResNet-18"),
         _torchvision("resnet34", "ResNet-34"),
         _torchvision("resnet50", "ResNet-50"),
@@ -99,19 +99,19 @@ TEACHERS: dict[str, Teacher] = {
 DDPM = "ddpm:"  # before a folder or Hub id: the network of that unconditional DDPM of diffusers
 
 
-def find_teacher(name: str) -> Teacher:
+def find_network(name: str) -> NetworkInfo:
     """The table's entry, or one for "ddpm:" and a folder or Hub id, which is not looked for before it is built.
 
     ValueError, naming the entries, for a name that is neither.
     """
     if isinstance(name, str) and name.startswith(DDPM) and name != DDPM:
         return _ddpm(name)
-    if name not in TEACHERS:
-        raise ValueError(f"No network {name!r}; expected one of {[*TEACHERS, 'ddpm:FOLDER', 'ddpm:OWNER/NAME']}.")
-    return TEACHERS[name]
+    if name not in NETWORKS:
+        raise ValueError(f"No network {name!r}; expected one of {[*NETWORKS, 'ddpm:FOLDER', 'ddpm:OWNER/NAME']}.")
+    return NETWORKS[name]
 
 
-def _ddpm(name: str) -> Teacher:
+def _ddpm(name: str) -> NetworkInfo:
     source = name.removeprefix(DDPM)
 
     def build(num_classes: int) -> nn.Module:
@@ -120,16 +120,16 @@ def _ddpm(name: str) -> Teacher:
 
         return build_unet(find_ddpm(source))
 
-    return Teacher(name, f"DDPM {Path(source).name}", "diffusion", None, build, num_classes=0)
+    return NetworkInfo(name, f"DDPM {Path(source).name}", "diffusion", None, build, num_classes=0)
 
 
 def build_network(name: str, num_classes: int | None = None) -> nn.Module:
     """A network of the table with fresh weights. `num_classes` defaults to the table's, and must be at least 1."""
-    teacher = find_teacher(name)
-    classes = teacher.num_classes if num_classes is None else num_classes
-    if teacher.task == "classification" and (isinstance(classes, bool) or not isinstance(classes, int) or classes < 1):
+    network = find_network(name)
+    classes = network.num_classes if num_classes is None else num_classes
+    if network.task == "classification" and (isinstance(classes, bool) or not isinstance(classes, int) or classes < 1):
         raise ValueError(f"num_classes is {classes!r}; expected a whole number of at least 1.")
-    return teacher.build(classes)
+    return network.build(classes)
 
 
 PRETRAINED = "torchvision:"  # before a network's name: that network with torchvision's ImageNet weights
@@ -137,6 +137,6 @@ PRETRAINED = "torchvision:"  # before a network's name: that network with torchv
 
 def check_pretrained(name: str) -> None:
     """ValueError, with the networks there are, for one that torchvision has no ImageNet weights for."""
-    if not find_teacher(name).pretrained:
-        having = [teacher.name for teacher in TEACHERS.values() if teacher.pretrained]
+    if not find_network(name).pretrained:
+        having = [entry.name for entry in NETWORKS.values() if entry.pretrained]
         raise ValueError(f"There are no ImageNet weights of {name!r}; expected one of {having}.")

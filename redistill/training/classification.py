@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ..data.datasets import Split, augment, find_dataset, load_split, normalize
 from ..data.mixing import mix
-from ..networks.zoo import find_teacher
+from ..networks.zoo import find_network
 from .config import check_data
 from .evaluation import accuracy
 from .folding import fold_batch_norms
@@ -97,7 +97,7 @@ def _batch(problem: Problem, step: int, generator: torch.Generator) -> tuple[Ten
     batch = problem.train.take(rows, problem.device)
     images, labels = augment(batch.images, generator, problem.augmentation), batch.labels
     if config.mixup or config.cutmix:
-        classes = config.student.num_classes or find_teacher(config.student.student_architecture).num_classes
+        classes = config.student.num_classes or find_network(config.student.student_architecture).num_classes
         images, labels = mix(normalize(images), labels, classes, generator, config.mixup, config.cutmix)
         images, labels = share(images), share(labels)
     else:

@@ -11,7 +11,7 @@ from typing import Any
 from ..data.datasets import AUGMENTATIONS, check_name
 from ..data.table import DATASETS, DatasetSpec
 from ..networks.student import StudentConfig
-from ..networks.zoo import DDPM, PRETRAINED, check_pretrained, find_teacher
+from ..networks.zoo import DDPM, PRETRAINED, check_pretrained, find_network
 from .feature_losses import find_feature_loss
 from .losses import DISTANCES
 
@@ -201,7 +201,7 @@ def check_teacher(config: DistillConfig) -> None:
         _check_ddpm(config, name.removeprefix(DDPM))
         return
     if name.startswith(PRETRAINED):
-        spec = find_teacher(name.removeprefix(PRETRAINED))
+        spec = find_network(name.removeprefix(PRETRAINED))
         task, classes = spec.task, spec.num_classes
     else:
         metadata = read_metadata(name)
@@ -277,7 +277,7 @@ def check_data(student: StudentConfig, spec: DatasetSpec) -> None:
 
 
 def _num_classes(student: StudentConfig) -> int:
-    return student.num_classes or find_teacher(student.student_architecture).num_classes
+    return student.num_classes or find_network(student.student_architecture).num_classes
 
 
 def _check_number(name: str, value: Any, low: float, exclusive: bool = False) -> None:

@@ -14,7 +14,7 @@ from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.teacher import load_teacher
 from redistill.networks.pretrained import fold_normalization
 from redistill.networks.student import StudentConfig, build_student
-from redistill.networks.zoo import TEACHERS, build_network
+from redistill.networks.zoo import NETWORKS, build_network
 from redistill.training.config import DistillConfig, check_teacher
 from redistill.training.presets import PRESETS
 
@@ -90,7 +90,7 @@ def as_imagenet(images: torch.Tensor) -> torch.Tensor:
 
 
 def test_the_networks_of_the_table_have_weights_of_torchvision():
-    assert {*ISSUE.split(), "densenet121"} == {name for name, teacher in TEACHERS.items() if teacher.pretrained}
+    assert {*ISSUE.split(), "densenet121"} == {name for name, teacher in NETWORKS.items() if teacher.pretrained}
     for name in ISSUE.split():
         preset = torchvision.models.get_model_weights(name).IMAGENET1K_V1.transforms()
         assert (tuple(preset.mean), tuple(preset.std)) == (MEAN, STD)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from redistill.common.modules import ghost_of, weightless
+from redistill.common.modules import meta_copy, weightless
 from redistill.networks.meta_ops import elementwise
 from redistill.networks.zoo import build_network
 
@@ -20,9 +20,9 @@ def shapes(model: nn.Module) -> dict[str, tuple]:
 @pytest.mark.parametrize("name", ["narrow_resnet", "mobilenet_v3_small", "unet_small"])
 def test_built_without_weights(name):
     with weightless():
-        ghost = build_network(name)
-    assert all(tensor.is_meta for tensor in (*ghost.parameters(), *ghost.buffers()))
-    assert shapes(ghost) == shapes(build_network(name))
+        empty = build_network(name)
+    assert all(tensor.is_meta for tensor in (*empty.parameters(), *empty.buffers()))
+    assert shapes(empty) == shapes(build_network(name))
 
 
 def test_weights_are_drawn_again_afterwards():
@@ -49,13 +49,13 @@ class Tangled(nn.Module):
 
 def test_a_copy_keeps_what_belongs_together():
     model = Tangled()
-    ghost = ghost_of(model)
-    assert type(ghost) is Tangled and ghost.again is ghost.first is ghost.plain[0] is not model.first
-    assert ghost.second.weight is ghost.first.weight and ghost.first.weight.is_meta and ghost.scale.is_meta
-    assert shapes(ghost) == shapes(model) and ghost.empty is None and ghost.nothing is None
-    ghost.settings["sizes"].append(3)
-    ghost.first.register_forward_hook(print)
-    ghost.first.out_features = 5
+    empty = meta_copy(model)
+    assert type(empty) is Tangled and empty.again is empty.first is empty.plain[0] is not model.first
+    assert empty.second.weight is empty.first.weight and empty.first.weight.is_meta and empty.scale.is_meta
+    assert shapes(empty) == shapes(model) and empty.empty is None and empty.nothing is None
+    empty.settings["sizes"].append(3)
+    empty.first.register_forward_hook(print)
+    empty.first.out_features = 5
     assert model.settings["sizes"] == [1, 2] and not model.first._forward_hooks and model.first.out_features == 3
     assert all(not parameter.is_meta for parameter in model.parameters())
 
