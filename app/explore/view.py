@@ -11,7 +11,7 @@ from redistill.memory import LiveTensor, MemoryProfile
 from ..parts import plots
 from ..parts.budget import Budget
 from ..parts.fragments import notice
-from ..parts.memory_plot import PIN_COLOURS, memory_figure
+from ..parts.memory_plot import PIN_COLOURS, PinnedCurve, memory_figure
 from ..parts.stride_picker import StridePicker
 from ..parts.study import Study, short_label, size_text, stride_choices, tick_labels, warnings
 from ..parts.trace import Place, layer_label, locate, peak_label, trace
@@ -25,7 +25,8 @@ USERS_NAMED = 2  # of the operators that still need a tensor; the others are cou
 def figure(found: Study, pins: Sequence[Pin], budget: Budget | None) -> dict[str, Any]:
     """The chart, with the title and the file name that it is saved under."""
     network = found.config.teacher
-    drawn = memory_figure(network, trace(found.teacher), trace(found.student), tick_labels(found), pins, budget)
+    pinned = [PinnedCurve(p.letter, p.peak_bytes, p.curve if p.config.teacher == network else None) for p in pins]
+    drawn = memory_figure(trace(found.teacher), trace(found.student), tick_labels(found), pinned, budget)
     peaks = " → ".join(numbers.format_bytes(profile.peak_bytes) for profile in (found.teacher, found.student))
     return drawn | {"title": f"{describe_pin(make_pin(found))}: {peaks}", "file": file_name(found)}
 

@@ -1,4 +1,4 @@
-"""The chart of live memory through teacher and student. No gradio, no torch: points and bytes in, a figure out."""
+"""The chart of live memory through networks. No gradio, no torch: points and bytes in, a figure out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..explore.pins import Pin
 from ..words.numbers import format_bytes
 from .budget import Budget
 from .plots import AXIS, RED, STUDENT, TEACHER, base_layout
@@ -31,6 +30,15 @@ class Network:
 
 
 @dataclass(frozen=True)
+class PinnedCurve:
+    """A pinned student in `memory_figure`."""
+
+    letter: str  # of PIN_COLOURS
+    peak_bytes: int
+    points: Sequence[Point] | None  # None: of another network, whose peak is drawn as a level
+
+
+@dataclass(frozen=True)
 class _Axes:
     """Where things stand: operators along the network, bytes in `unit`s up to `top`."""
 
@@ -38,6 +46,33 @@ class _Axes:
     end: float
     unit: int  # bytes
     top: float
+
+    @classmethod
+    def around(cls, curves: Sequence[Sequence[Point]], levels: Sequence[int] = (), budget: int = 0) -> _Axes:
+        """Axes with room for all curves, for levels in bytes, and for a budget that is not far above them."""
+        order: list[tuple[str, int]] = []
+        for points in curves:
+            order = merged_order(order, [point[:2] for point in points])
+        highest = max([point.bytes for points in curves for point in points] + list(levels))
+        unit = 2**20 if highest >= 2**19 else 2**10
+        reach = budget if highest < budget <= _FAR * highest else highest
+        red = {point[:2] for points in curves for point in points if point.is_red}
+        return cls(*_places(order, red), unit, reach / unit * _HEADROOM)
+
+    def layout(self, ticks: Mapping[str, str], nticks: int, **settings: Any) -> _Part:
+        """The figure's layout; `ticks` maps layers to short labels under the axis."""
+        suffix = " MiB" if self.unit == 2**20 else " KiB"
+        shown = {self.place[layer, 0]: text for layer, text in ticks.items() if (layer, 0) in self.place}
+        x = {"range": [-0.8, self.end + 0.8], "tickvals": list(shown), "ticktext": list(shown.values())}
+        y = {"range": [0, self.top], "ticksuffix": suffix, "rangemode": "tozero", "nticks": nticks}
+        return base_layout(
+            hovermode="x",
+            hoverdistance=-1,
+            uirevision=str(len(self.place)),
+            xaxis={**AXIS, **x, "showgrid": False, "tickangle": 0},
+            yaxis={**AXIS, **y},
+            **settings,
+        )
 
     def along(self, points: Sequence[Point]) -> list[tuple[float, Point]]:
         """Points with their positions, from left to right."""
@@ -58,48 +93,31 @@ class _Axes:
 
 
 def memory_figure(
-    network: str,
     teacher: Sequence[Point],
     student: Sequence[Point],
     ticks: Mapping[str, str],
-    pins: Sequence[Pin] = (),
+    pins: Sequence[PinnedCurve] = (),
     budget: Budget | None = None,
 ) -> dict[str, Any]:
     """Live bytes at every operator of teacher, student and pinned students, on one axis along the network.
 
-    `network` names the teacher; of a pin with another teacher only the peak is drawn, as a level. `ticks` maps layers
-    to short labels under the axis. Points carry the place that they stand for, as `trace.read_place` takes it.
+    `ticks` maps layers to short labels under the axis. Points carry the place that they stand for, as
+    `trace.read_place` takes it.
     """
-    curves = {pin.letter: pin.curve for pin in pins if pin.config.teacher == network}
-    order = [point[:2] for point in teacher]
-    for points in (student, *curves.values()):
-        order = merged_order(order, [point[:2] for point in points])
-    highest = max([point.bytes for point in (*teacher, *student)] + [pin.peak_bytes for pin in pins])
-    unit, suffix = (2**20, "MiB") if highest >= 2**19 else (2**10, "KiB")
-    reach = max(highest, budget.bytes) if budget and budget.bytes <= _FAR * highest else highest
-    red = {point[:2] for points in (student, *curves.values()) for point in points if point.is_red}
-    axes = _Axes(*_places(order, red), unit, reach / unit * _HEADROOM)
+    curves = [teacher, student, *(pin.points for pin in pins if pin.points is not None)]
+    axes = _Axes.around(curves, [pin.peak_bytes for pin in pins], budget.bytes if budget else 0)
     peaks = [axes.peak(teacher), axes.peak(student)]
     shapes, labels = _budget_marks(budget, axes, peaks) if budget else ([], [])
-    labels += _pin_labels(pins, curves, axes)
-    layout = base_layout(
-        hovermode="x",
-        hoverdistance=-1,
-        uirevision=str(len(order)),
-        margin={"l": 62, "r": 10, "t": 10, "b": 52},
-        xaxis={**AXIS, "range": [-0.8, axes.end + 0.8], "showgrid": False, "tickangle": 0, **_ticks(axes, ticks)},
-        yaxis={**AXIS, "range": [0, axes.top], "ticksuffix": f" {suffix}", "rangemode": "tozero", "nticks": 6},
-        shapes=shapes,
-        annotations=labels + _peak_labels(axes, peaks),
-    )
+    labels += [*_pin_labels(pins, axes), *_peak_labels(axes, peaks)]
+    margin = {"l": 62, "r": 10, "t": 10, "b": 52}
     data = [
         _area("Teacher", "teacher", teacher, axes, TEACHER, 0.38),
         _area("Student", "student", student, axes, STUDENT, 0.65),
         _red_area(student, axes),
-        *(_pin_line(pin, axes, curves.get(pin.letter)) for pin in pins),
+        *(_pin_line(pin, axes) for pin in pins),
         _peak_marks(axes, peaks),
     ]
-    return {"data": data, "layout": layout}
+    return {"data": data, "layout": axes.layout(ticks, 6, margin=margin, shapes=shapes, annotations=labels)}
 
 
 def networks_figure(networks: Sequence[Network], ticks: Mapping[str, str]) -> dict[str, Any]:
@@ -108,28 +126,14 @@ def networks_figure(networks: Sequence[Network], ticks: Mapping[str, str]) -> di
     One other is an area as well; several are lines, or nearly equal ones would mix to a colour that is none of theirs.
     `ticks` maps layers of the first network to short labels under the axis.
     """
-    order: list[tuple[str, int]] = []
-    for network in networks:
-        order = merged_order(order, [point[:2] for point in network.points])
-    highest = max(point.bytes for network in networks for point in network.points)
-    unit, suffix = (2**20, "MiB") if highest >= 2**19 else (2**10, "KiB")
-    red = {point[:2] for network in networks for point in network.points if point.is_red}
-    axes = _Axes(*_places(order, red), unit, highest / unit * _HEADROOM)
-    layout = base_layout(
-        hovermode="x",
-        hoverdistance=-1,
-        uirevision=str(len(order)),
-        showlegend=False,  # names and colours stand at the pictures
-        margin={"l": 62, "r": 10, "t": 10, "b": 34},
-        xaxis={**AXIS, "range": [-0.8, axes.end + 0.8], "showgrid": False, "tickangle": 0, **_ticks(axes, ticks)},
-        yaxis={**AXIS, "range": [0, axes.top], "ticksuffix": f" {suffix}", "rangemode": "tozero", "nticks": 5},
-    )
+    axes = _Axes.around([network.points for network in networks])
     opacities = [0.38, *[0.5 if len(networks) == 2 else 0.0] * (len(networks) - 1)]
     areas = [
         _area(network.name, str(number), network.points, axes, network.colour, opacity)
         for number, (network, opacity) in enumerate(zip(networks, opacities, strict=True))
     ]
-    return {"data": areas, "layout": layout}
+    margin = {"l": 62, "r": 10, "t": 10, "b": 34}
+    return {"data": areas, "layout": axes.layout(ticks, 5, margin=margin, showlegend=False)}  # names stand elsewhere
 
 
 def merged_order(first: Sequence[Key], second: Sequence[Key]) -> list[Key]:
@@ -205,23 +209,23 @@ def _red_area(student: Sequence[Point], axes: _Axes) -> _Part:
     return {"type": "scatter", "mode": "lines", "name": "RED blocks", "x": x, "y": y, **look}
 
 
-def _pin_line(pin: Pin, axes: _Axes, curve: Sequence[Point] | None) -> _Part:
+def _pin_line(pin: PinnedCurve, axes: _Axes) -> _Part:
     """A thin line through the pinned student, or at its peak when there is no curve to compare."""
-    if curve is None:
+    if pin.points is None:
         x, y = [-0.8, axes.end + 0.8], [pin.peak_bytes / axes.unit] * 2
     else:
-        placed = axes.along(curve)
+        placed = axes.along(pin.points)
         x, y = [position for position, _ in placed], [point.bytes / axes.unit for _, point in placed]
-    dash = "solid" if curve else "dot"
+    dash = "solid" if pin.points else "dot"
     line = {"shape": "hvh", "width": 1.6, "color": PIN_COLOURS[pin.letter], "dash": dash}
     return {"type": "scatter", "mode": "lines", "name": pin.letter, "x": x, "y": y, "hoverinfo": "skip", "line": line}
 
 
-def _pin_labels(pins: Sequence[Pin], curves: Mapping[str, Sequence[Point]], axes: _Axes) -> list[_Part]:
+def _pin_labels(pins: Sequence[PinnedCurve], axes: _Axes) -> list[_Part]:
     """Letters at the peaks, on the side away from the other labels; those of equal peaks together."""
     letters: dict[tuple[float, int], str] = {}
     for pin in pins:
-        peak = axes.peak(pin.curve) if pin.letter in curves else (axes.end, pin.peak_bytes)
+        peak = axes.peak(pin.points) if pin.points else (axes.end, pin.peak_bytes)
         letters[peak] = f"{letters.get(peak, '')} {pin.letter}".strip()
     labels = []
     for (position, count), text in letters.items():
@@ -270,11 +274,6 @@ def _budget_marks(budget: Budget, axes: _Axes, peaks: Sequence[tuple[float, int]
 def _label(x: float, y: float, text: str, colour: str) -> _Part:
     look = {"showarrow": False, "yanchor": "bottom", "font": {"color": colour, "size": 12}, "borderpad": 1}
     return {"x": x, "y": y, "text": text, "bgcolor": "var(--chart-veil)", **look}
-
-
-def _ticks(axes: _Axes, labels: Mapping[str, str]) -> _Part:
-    shown = {axes.place[layer, 0]: text for layer, text in labels.items() if (layer, 0) in axes.place}
-    return {"tickvals": list(shown), "ticktext": list(shown.values())}
 
 
 def _translucent(colour: str, opacity: float) -> str:

@@ -137,6 +137,13 @@ def test_two_pins_are_compared_with_what_is_shown():
     assert [trace["name"] for trace in shown[CHART]["data"][3:5]] == ["A", "B"]
 
 
+def test_a_pin_of_another_network_is_a_level_at_its_peak():
+    figure = explore_view.figure(narrow(), pinned({}, {"teacher": "resnet18", "size": 224}), None)
+    curve, level = figure["data"][3:5]
+    assert len(curve["y"]) > 2 and max(curve["y"]) == 65536 / 2**20
+    assert len(set(level["y"])) == 1 and len(level["y"]) == 2
+
+
 def test_what_does_not_fit_cannot_be_pinned_and_the_pins_stay():
     pins = pinned({})
     kept, chart, board = explore.pin_shown("narrow_resnet", 64, BAD, *SETTINGS[3:], "none", None, pins, Place())

@@ -7,9 +7,8 @@ import json
 
 import pytest
 
-from app.explore.pins import make_pin
 from app.parts.budget import Budget
-from app.parts.memory_plot import Network, Point, memory_figure, merged_order, networks_figure
+from app.parts.memory_plot import Network, PinnedCurve, Point, memory_figure, merged_order, networks_figure
 from app.parts.study import study, suggest_strides, teacher_tape, tick_labels
 from app.parts.trace import read_place, trace
 from redistill.networks.student import StudentConfig
@@ -22,8 +21,7 @@ def shown(teacher: str = "narrow_resnet", **changes):
 
 
 def figure(found, pins=(), budget=None):
-    ticks = tick_labels(found)
-    return memory_figure(found.config.teacher, trace(found.teacher), trace(found.student), ticks, pins, budget)
+    return memory_figure(trace(found.teacher), trace(found.student), tick_labels(found), pins, budget)
 
 
 def labels(drawn) -> dict[str, dict]:
@@ -106,18 +104,20 @@ def test_a_budget_far_above_the_peaks_is_only_named():
 
 
 def test_pins_of_the_same_network_are_curves_and_of_another_one_a_level():
-    same = make_pin(shown(red=None), "A")
-    larger = make_pin(shown("resnet18"), "B")
+    pinned = trace(shown(red=None).student)
+    same = PinnedCurve("A", max(point.bytes for point in pinned), pinned)
+    larger = PinnedCurve("B", shown("resnet18").student.peak_bytes, None)
     drawn = figure(shown(), [same, larger])
     curve, level = drawn["data"][3:5]
-    assert [y * 2**20 for y in curve["y"]] == [point.bytes for point in same.curve]
+    assert [y * 2**20 for y in curve["y"]] == [point.bytes for point in pinned]
     assert [y * 2**20 for y in level["y"]] == [larger.peak_bytes] * 2
     assert drawn["layout"]["yaxis"]["range"][1] * 2**20 > larger.peak_bytes
     assert {"<b>A</b>", "<b>B</b>"} <= set(labels(drawn))
 
 
 def test_letters_of_equal_pins_stand_together():
-    pins = [make_pin(shown(), letter) for letter in "AB"]
+    found = shown()
+    pins = [PinnedCurve(letter, found.student.peak_bytes, trace(found.student)) for letter in "AB"]
     assert "<b>A B</b>" in labels(figure(shown(), pins))
 
 
