@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from redistill.common.modules import weightless
-from redistill.networks.red import KERNELS, SIDES, REDConfig
+from redistill.networks.red import KERNELS, POINTS, REDConfig
 from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.zoo import NETWORKS, find_network
 
@@ -45,7 +45,7 @@ def build(student: StudentConfig) -> dict[str, gr.components.Component]:
         found["residual_kernel"] = gr.Radio(
             list(KERNELS), value=shown["residual_kernel"], label="Kernel of the residual encoder"
         )
-        found["points"] = gr.Radio(list(SIDES), value=shown["points"], label="Aligned points that carry one")
+        found["points"] = gr.Radio(list(POINTS), value=shown["points"], label="Aligned points that carry one")
     with gr.Accordion("Its teacher’s network", open=False, elem_classes="fold"):
         found["teacher"] = gr.Dropdown(
             networks(student), value=shown["teacher"], label="Teacher’s network", filterable=False

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from redistill.memory import ACCOUNTINGS
-from redistill.networks.red import KERNELS, SIDES
+from redistill.networks.red import KERNELS, POINTS
 from redistill.networks.zoo import NETWORKS
 
 from ..parts.actions import ActionHTML
@@ -106,7 +106,7 @@ def build_controls(found: Study) -> Controls:
                 gr.Radio(list(KERNELS), value=1, label="Kernel of the gate"),
                 gr.Checkbox(True, label="Residual encoder"),
                 gr.Radio(list(KERNELS), value=3, label="Kernel of the residual encoder"),
-                gr.Radio(list(SIDES), value="all", label="Aligned points that carry one"),
+                gr.Radio(list(POINTS), value="all", label="Aligned points that carry one"),
             ]
     with gr.Column(elem_classes="card"):
         labels = [(ACCOUNTING_LABELS[name], name) for name in ACCOUNTINGS]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlencode
 
 from redistill.memory import ACCOUNTINGS
-from redistill.networks.red import KERNELS, SIDES, REDConfig
+from redistill.networks.red import KERNELS, POINTS, REDConfig
 from redistill.networks.strides import check_strides
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NETWORKS, find_network
@@ -164,7 +164,7 @@ def _red(texts: Mapping[str, str]) -> REDConfig | None:
         residual_encoder=_switch(texts, "residual", usual.residual_encoder),
         gate_kernel=int(_choice(texts, "gate_kernel", str(usual.gate_kernel), [str(side) for side in KERNELS])),
         residual_kernel=int(_choice(texts, "residual_kernel", str(usual.residual_kernel), [str(k) for k in KERNELS])),
-        points=_choice(texts, "points", usual.points, SIDES),
+        points=_choice(texts, "points", usual.points, POINTS),
     )
     return red if _switch(texts, "red", True) else None
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SIDES = ("in", "out")
-SIDES = ("all", "outermost", "outputs")
+POINTS = ("all", "outermost", "outputs")
 KERNELS = (1, 3, 5)
 
 # Scales and shift of the batch norms in a fresh block, which then returns about 0.9·x.
@@ -43,8 +43,8 @@ class REDConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or value not in KERNELS:
                 raise ValueError(f"RED {name} is {value!r}; expected one of {list(KERNELS)}.")
-        if self.points not in SIDES:
-            raise ValueError(f"RED points is {self.points!r}; expected one of {list(SIDES)}.")
+        if self.points not in POINTS:
+            raise ValueError(f"RED points is {self.points!r}; expected one of {list(POINTS)}.")
         if not (self.gate or self.residual_encoder):
             raise ValueError(
                 "A RED block without gate and without residual encoder does nothing; "

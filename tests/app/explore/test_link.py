@@ -18,7 +18,7 @@ from app.explore.pins import LETTERS, describe_pin
 from app.parts.study import study, suggest_strides, teacher_strides, teacher_tape
 from app.parts.trace import Place
 from redistill.memory import ACCOUNTINGS
-from redistill.networks.red import KERNELS, SIDES, REDConfig
+from redistill.networks.red import KERNELS, POINTS, REDConfig
 from redistill.networks.student import StudentConfig
 
 STATES = ((), Place())  # no pins, no layer of interest
@@ -42,7 +42,7 @@ reds = st.builds(
     residual_encoder=st.booleans(),
     gate_kernel=st.sampled_from(KERNELS),
     residual_kernel=st.sampled_from(KERNELS),
-    points=st.sampled_from(SIDES),
+    points=st.sampled_from(POINTS),
 )
 
 
