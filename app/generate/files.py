@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from redistill.diffusion.drawing import to_png
+from redistill.diffusion.images import to_png
 from redistill.diffusion.sampling import to_grid
 
 from .painters import Painting

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from redistill.checkpoint.folder import Metadata, read_metadata
 from redistill.checkpoint.pipeline import Scheduler, load_scheduler, load_unet
 from redistill.checkpoint.sources import find_pipeline
-from redistill.diffusion.drawing import Drawing, describe
+from redistill.diffusion.images import SampleSettings, sample_settings
 from redistill.diffusion.nearest import Neighbours, nearest, training_pictures
 from redistill.diffusion.sampling import SampleStep, first_noise, sample, to_uint8
 from redistill.memory import MemoryProfile, capture
@@ -83,7 +83,7 @@ class Painting:
     title: str
     images: Tensor  # uint8 (N, 3, height, width)
     way: tuple[tuple[int, Tensor], ...]  # (step, 0 the noise; uint8 (N, 3, h, w), sides of at most THUMBNAIL pixels)
-    drawing: Drawing
+    drawing: SampleSettings
     dataset: str | None  # what the network learnt from
     split_seed: int
 
@@ -182,7 +182,7 @@ def keep(painter: Painter, seeds: Sequence[int], scheduler: str, way: Sequence[t
     """What stays of a network's images when it has drawn, or was stopped."""
     done, metadata = painter.drawn, painter.metadata
     name = Path(*painter.folder.parts[-3:]) if painter.key.startswith("run:") else painter.key
-    drawing = describe(str(name), painter.folder, painter.model, painter.scheduler, seeds, scheduler, done.total)
+    drawing = sample_settings(str(name), painter.folder, painter.model, painter.scheduler, seeds, scheduler, done.total)
     return Painting(
         title=painter.title,
         images=done.images,

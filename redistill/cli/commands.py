@@ -168,7 +168,7 @@ def parse_seeds(text: str) -> list[int]:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from ..checkpoint import folder as checkpoint
-    from ..common.devices import check_device, memory_told
+    from ..common.devices import check_device, explain_out_of_memory
     from ..training.evaluation import count_parameters
 
     if options.save and options.pictures is None:
@@ -177,7 +177,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     model = checkpoint.load(options.checkpoint)
     metadata = checkpoint.read_metadata(options.checkpoint)
     figures = {"checkpoint": options.checkpoint, "dataset": metadata.dataset}
-    with memory_told(device, f"Judging {options.checkpoint}", ELSEWHERE):
+    with explain_out_of_memory(device, f"Judging {options.checkpoint}", ELSEWHERE):
         figures |= _test_figures(model.to(device), metadata, options.checkpoint, device)
         quality = {} if options.pictures is None else {"quality": _quality(options)}
     size = metadata.student.image_size
@@ -232,21 +232,21 @@ def _sample(options: argparse.Namespace) -> None:
 
     from ..checkpoint.pipeline import load_scheduler, load_unet
     from ..checkpoint.sources import find_pipeline
-    from ..common.devices import check_device, memory_told
-    from ..diffusion.drawing import describe, to_png
+    from ..common.devices import check_device, explain_out_of_memory
+    from ..diffusion.images import sample_settings, to_png
     from ..diffusion.sampling import sample, to_grid
 
     device, folder = check_device(options.device), find_pipeline(options.checkpoint)
     model, base, seeds = load_unet(folder), load_scheduler(folder), parse_seeds(options.seeds)
     with (
-        memory_told(device, f"Drawing with {options.checkpoint}", ELSEWHERE),
+        explain_out_of_memory(device, f"Drawing with {options.checkpoint}", ELSEWHERE),
         tqdm(total=options.steps, unit="step", dynamic_ncols=True) as bar,
     ):
         model.to(device)
         for record in sample(model, seeds, scheduler=options.scheduler, steps=options.steps, noise_scheduler=base):
             bar.update(record.step - bar.n)
-    drawing = describe(options.checkpoint, folder, model, base, seeds, options.scheduler, options.steps)
-    options.out.write_bytes(to_png(to_grid(record.images), drawing.to_dict()))
+    settings = sample_settings(options.checkpoint, folder, model, base, seeds, options.scheduler, options.steps)
+    options.out.write_bytes(to_png(to_grid(record.images), settings.to_dict()))
     print(
         f"{len(record.images)} images in {record.seconds:.1f} s ({record.images_per_second:.2g} images/s, peak of "
         f"activations {record.peak_bytes / 2**20:.2f} MiB): {options.out}"

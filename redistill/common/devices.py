@@ -58,7 +58,7 @@ def available_memory(device: torch.device) -> int | None:
 
 
 @contextlib.contextmanager
-def exact() -> Iterator[None]:
+def no_tf32() -> Iterator[None]:
     """Inside the block fp32 networks compute in fp32 on GPUs too, which else round what they multiply (TF32).
 
     For figures and pictures, so that they compare with those made on the CPU; training stays as fast as it is.
@@ -75,7 +75,7 @@ def exact() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def memory_told(device: torch.device, doing: str, remedy: str) -> Iterator[None]:
+def explain_out_of_memory(device: torch.device, doing: str, remedy: str) -> Iterator[None]:
     """Where the device's memory ends inside the block, ValueError: what `doing` needs, what there was, the remedy."""
     available = available_memory(device)
     try:

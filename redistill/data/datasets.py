@@ -57,7 +57,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def near(self, device: torch.device) -> Split:
+    def to_device_if_room(self, device: torch.device) -> Split:
         """The split on the device, where it leaves that more than half of its free memory; else where it is now."""
         if not has_room(device, self.images.nbytes + self.labels.nbytes):
             return self

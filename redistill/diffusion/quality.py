@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ..checkpoint import folder as checkpoint
 from ..checkpoint.pipeline import load_scheduler
-from ..common.devices import check_device, exact
+from ..common.devices import check_device, no_tf32
 from ..data.datasets import augment, find_dataset, load_split, normalize
 from .sampling import sample
 
@@ -88,7 +88,7 @@ class FeatureNetwork:
             raise ValueError(
                 f"Pictures have dtype {images.dtype} and shape {tuple(images.shape)}; expected uint8 (N, 3, H, W)."
             )
-        with exact():
+        with no_tf32():
             return torch.cat([self.compute(batch.to(self.device)).float().cpu() for batch in images.split(BATCH)])
 
 

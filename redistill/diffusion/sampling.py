@@ -19,7 +19,7 @@ from diffusers.models.attention_processor import Attention
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor, nn
 
-from ..common.devices import exact
+from ..common.devices import no_tf32
 from ..common.modules import eval_mode
 from ..memory.measure import MEASURABLE, measure_peak
 
@@ -117,7 +117,7 @@ def _denoise(
             peak = measure_peak(model, (x[:batch_size].to(parameter.dtype, copy=True), timesteps[0]))
     for index, t in enumerate(timesteps):
         start = time.perf_counter()
-        with eval_mode(model), one_layout(model), exact(), torch.no_grad():
+        with eval_mode(model), one_layout(model), no_tf32(), torch.no_grad():
             batches = x.to(parameter.dtype).split(batch_size)
             output = torch.cat([model(batch, t, return_dict=False)[0] for batch in batches]).float()
             x0 = predict_original(base, output, t, x)

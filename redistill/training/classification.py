@@ -64,9 +64,8 @@ def prepare(
     limit = None if config.train_limit is None else max(1, config.train_limit // 6)
     validation = load_split(config.dataset, "validation", size, limit, config.split_seed)
     kind = config.augmentation or spec.augmentation("classification")
-    return Problem(
-        config, model, teacher, objective, train.near(device), validation.near(device), kind, device, processes
-    )
+    train, validation = (pictures.to_device_if_room(device) for pictures in (train, validation))
+    return Problem(config, model, teacher, objective, train, validation, kind, device, processes)
 
 
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ..checkpoint import folder as checkpoint
 from ..checkpoint.pipeline import load_scheduler
 from ..checkpoint.sources import find_ddpm
-from ..common.devices import exact, prefers_channels_last
+from ..common.devices import no_tf32, prefers_channels_last
 from ..common.modules import eval_mode
 from ..data.datasets import Split, augment, find_dataset, load_split, normalize, shrink
 from ..diffusion.sampling import sample, to_grid
@@ -77,8 +77,8 @@ def prepare(
     size = config.student.image_size
     spec = find_dataset(config.dataset, config.split_seed)
     check_data(config.student, spec)
-    train = load_split(config.dataset, "train", size, config.train_limit, config.split_seed).near(device)
-    validation = load_split(config.dataset, "validation", size, JUDGED, config.split_seed).near(device)
+    train = load_split(config.dataset, "train", size, config.train_limit, config.split_seed).to_device_if_room(device)
+    validation = load_split(config.dataset, "validation", size, JUDGED, config.split_seed).to_device_if_room(device)
     example = (torch.zeros(2, 3, size, size, device=device), torch.zeros(2, dtype=torch.long, device=device))
     objective = build_objective(config, model, teacher, example, processes)
     for network in filter(None, (model, teacher, objective.adapters)):
@@ -158,7 +158,7 @@ def _rounds(count: int) -> int:
 def _prediction_loss(problem: Problem, model: nn.Module, split: Split) -> float:
     error = 0.0
     rounds = _rounds(len(split))
-    with eval_mode(model), exact():
+    with eval_mode(model), no_tf32():
         for number in range(rounds):
             generator = torch.Generator().manual_seed(number)  # on the CPU: the same noise on every device
             for batch in split.images.split(JUDGING_BATCH):

@@ -14,7 +14,7 @@ import torch
 from ..common.devices import available_memory, check_device, describe_device
 from ..data.datasets import Split, find_dataset
 from .config import DistillConfig
-from .step import measured_step, memory_told, prepare, train_step
+from .step import explain_training_memory, measured_step, prepare, train_step
 
 JUDGED_IMAGES = 128  # at most so many validation images are judged to learn how long judging takes
 
@@ -54,7 +54,7 @@ def estimate(config: DistillConfig, steps: int = 3) -> Estimate:
     device = check_device(config.device)
     available = available_memory(device)
     forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-    with memory_told(config, device), forked:
+    with explain_training_memory(config, device), forked:
         return _measure(config, steps, available)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..common.devices import exact
+from ..common.devices import no_tf32
 from ..common.modules import eval_mode
 from ..data.datasets import Split, normalize
 from ..memory import capture, measure_peak
@@ -18,7 +18,7 @@ def accuracy(model: nn.Module, split: Split, batch_size: int = 256) -> float:
     """Share of images in `split` whose largest logit is their label, in [0, 1]; runs where the model's weights are."""
     device = next(model.parameters()).device
     correct = 0
-    with eval_mode(model), exact():
+    with eval_mode(model), no_tf32():
         for start in range(0, len(split.labels), batch_size):
             images: Tensor = normalize(split.images[start : start + batch_size].to(device))
             labels = split.labels[start : start + batch_size].to(device)

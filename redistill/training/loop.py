@@ -24,9 +24,9 @@ from .run import RunFolder
 from .step import (
     TrainingState,
     check_weights,
+    explain_training_memory,
     learning_rate,
     measured_step,
-    memory_told,
     prepare,
     train_step,
 )
@@ -71,7 +71,7 @@ def _lead(config: DistillConfig, run: RunFolder, processes: Processes, device: s
         step = run.resume_step()
         run.write_status("running", step, config.steps)
         records = _train(config, run, processes, device)
-        with memory_told(config, check_device(device)), contextlib.closing(records):
+        with explain_training_memory(config, check_device(device)), contextlib.closing(records):
             for record in records:
                 step = record["step"]
                 yield record
@@ -92,7 +92,7 @@ def _lead(config: DistillConfig, run: RunFolder, processes: Processes, device: s
 
 def _follow(config: DistillConfig, processes: Processes, device: str) -> Iterator[dict[str, Any]]:
     """Take every step that the main process takes."""
-    with memory_told(config, check_device(device)):
+    with explain_training_memory(config, check_device(device)):
         task, problem, state = prepare(config, processes, device)
         processes.agree()
         state.load_state_dict(processes.broadcast(None))

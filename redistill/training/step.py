@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import folder as checkpoint
 from ..checkpoint.teacher import load_teacher
-from ..common import devices
-from ..common.devices import check_device
+from ..common.devices import check_device, explain_out_of_memory
 from ..data.datasets import drawn_from
 from ..memory.measure import training_peak
 from ..networks.student import build_student
@@ -88,10 +87,11 @@ class NotFiniteError(ValueError):
         )
 
 
-def memory_told(config: DistillConfig, device: torch.device) -> AbstractContextManager[None]:
+def explain_training_memory(config: DistillConfig, device: torch.device) -> AbstractContextManager[None]:
     """A block that trains, where the end of the device's memory becomes a ValueError with the remedy."""
     doing = f"Training with {config.batch_size} images of {config.student.image_size} px a step"
-    return devices.memory_told(device, doing, "lower the batch size, or choose smaller images or a smaller network")
+    remedy = "lower the batch size, or choose smaller images or a smaller network"
+    return explain_out_of_memory(device, doing, remedy)
 
 
 def prepare(

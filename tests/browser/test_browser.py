@@ -25,7 +25,7 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from app.parts.study import study, suggest_strides, teacher_tape
 from redistill.checkpoint import folder as checkpoint
-from redistill.diffusion.drawing import Drawing, read_settings
+from redistill.diffusion.images import SampleSettings, read_settings
 from redistill.networks.student import StudentConfig, build_student
 from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 
@@ -739,7 +739,7 @@ def test_a_clicked_image_shows_its_way_and_downloads_carry_their_settings(open_p
     download.value.save_as(tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as image:
         assert image.size == (32, 32)
-    drawing = Drawing.from_dict(read_settings(tmp_path / "one.png"))
+    drawing = SampleSettings.from_dict(read_settings(tmp_path / "one.png"))
     assert (drawing.checkpoint, drawing.seeds, drawing.steps) == (FACES_TEACHER, (2,), 3)
     with page.expect_download() as download:
         page.get_by_role("button", name="All images as zip").click()

@@ -20,7 +20,7 @@ from redistill.checkpoint.sources import find_ddpm, find_pipeline
 from redistill.checkpoint.teacher import load_teacher
 from redistill.cli.commands import main
 from redistill.common.hub import hub_id
-from redistill.diffusion.drawing import read_settings
+from redistill.diffusion.images import read_settings
 from redistill.diffusion.sampling import sample
 from redistill.networks.red import red_modules
 from redistill.networks.student import StudentConfig

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from redistill.diffusion.images import SampleSettings
+from redistill.diffusion.sampling import sample
 from redistill.networks.red import REDConfig
 from redistill.networks.unet import UNet
 
@@ -48,3 +50,17 @@ def predict(model, size: int = 16) -> torch.Tensor:
 def same(first: torch.Tensor, second: torch.Tensor) -> bool:
     """Equal up to the rounding that threads and memory alignment leave."""
     return first.shape == second.shape and bool((first - second).abs().max() < 1e-5)
+
+
+def sample_again(settings: SampleSettings, model, noise_scheduler) -> torch.Tensor:
+    """The images that the settings of a PNG file give: uint8 (N, 3, height, width)."""
+    records = sample(
+        model,
+        settings.seeds,
+        scheduler=settings.scheduler,
+        steps=settings.steps,
+        noise_scheduler=noise_scheduler,
+        prediction_type=settings.prediction_type,
+        image_size=settings.image_size,
+    )
+    return next(record.images for record in records if record.done or record.step == settings.stopped_at)

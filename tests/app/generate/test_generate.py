@@ -17,7 +17,7 @@ import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from helpers.made import write_checkpoint, write_run
-from helpers.unets import TINY
+from helpers.unets import TINY, sample_again
 from huggingface_hub import constants
 from PIL import Image
 
@@ -27,7 +27,7 @@ from app.generate import view as painted_view
 from app.generate.painters import load_elsewhere
 from app.runs import choices
 from redistill.checkpoint import folder as checkpoint
-from redistill.diffusion.drawing import Drawing, read_settings, redraw
+from redistill.diffusion.images import SampleSettings, read_settings
 from redistill.diffusion.sampling import first_noise, to_uint8
 from redistill.networks.student import build_student
 from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
@@ -137,10 +137,10 @@ def test_what_is_saved_draws_the_same_image_again(painted):
         settings = json.loads(archive.read("settings.json"))
         image = archive.read("2/small-seed-4.png")
     assert len(names) == 2 + 2 * 4 and names[:2] == ["settings.json", "grid.png"]
-    drawing = Drawing.from_dict(read_settings(io.BytesIO(image)))
-    assert drawing == Drawing.from_dict(settings["networks"][1]).of(4) and drawing.checkpoint == "small"
+    drawing = SampleSettings.from_dict(read_settings(io.BytesIO(image)))
+    assert drawing == SampleSettings.from_dict(settings["networks"][1]).of(4) and drawing.checkpoint == "small"
     painter = generate.load_painter("small")
-    again = redraw(drawing, painter.model, painter.scheduler, painter.folder)[0]
+    again = sample_again(drawing, painter.model, painter.scheduler)[0]
     with Image.open(io.BytesIO(image)) as file:
         assert np.abs(np.asarray(file).astype(int) - again.permute(1, 2, 0).numpy()).max() <= 2
     value, _ = generate.save(Clicked(save="grid"), painted)

@@ -1,7 +1,7 @@
-"""What a drawn image carries with it: all settings that give the same image again, in the PNG file itself.
+"""Sampled images as PNG files that carry all settings which give the same image again.
 
-A PNG of this project holds them as JSON in the text chunk `redistill` (PNG specification, section 11.3.4); `redraw`
-reads them there and draws the image once more.
+They are JSON in the text chunk `redistill` (PNG specification, section 11.3.4): `read_settings` reads them there,
+`sample` takes them.
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor, nn
 
 from ..checkpoint.pipeline import Scheduler, weight_files
-from .sampling import sample
 
 KEY = "redistill"  # of the text chunk
 PACKAGES = ("torch", "diffusers")
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """How images of one checkpoint were drawn."""
+class SampleSettings:
+    """How images of one checkpoint were sampled."""
 
     checkpoint: str  # name of one that ships, folder, or Hub id
-    fingerprint: str  # of its weights and settings, see `fingerprint`
+    fingerprint: str  # of its weights and settings, see `weights_fingerprint`
     seeds: tuple[int, ...]  # one an image
     scheduler: str
     steps: int  # denoising steps; of images that were stopped midway, those that were planned
@@ -45,7 +44,7 @@ class Drawing:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Any) -> Drawing:
+    def from_dict(cls, values: Any) -> SampleSettings:
         """Rebuild from `to_dict`; ValueError for anything else."""
         names = {item.name for item in dataclasses.fields(cls)}
         if not isinstance(values, dict) or set(values) != names:
@@ -53,19 +52,19 @@ class Drawing:
         sequences = {name: tuple(values[name]) for name in ("seeds", "image_size")}
         return cls(**values | sequences)
 
-    def of(self, seed: int) -> Drawing:
+    def of(self, seed: int) -> SampleSettings:
         """The settings of one of the images alone."""
         return dataclasses.replace(self, seeds=(seed,))
 
 
-def describe(
+def sample_settings(
     checkpoint: str, folder: Path, model: nn.Module, base: Scheduler, seeds: Sequence[int], scheduler: str, steps: int
-) -> Drawing:
-    """The settings with which `sample` draws with this model, loaded from `folder`, at its own image size."""
+) -> SampleSettings:
+    """The settings of `sample` for this model, loaded from `folder`, at its own image size."""
     size = model.config.sample_size
-    return Drawing(
+    return SampleSettings(
         checkpoint=checkpoint,
-        fingerprint=fingerprint(folder),
+        fingerprint=weights_fingerprint(folder),
         seeds=tuple(seeds),
         scheduler=scheduler,
         steps=steps,
@@ -75,7 +74,7 @@ def describe(
     )
 
 
-def fingerprint(folder: str | Path) -> str:
+def weights_fingerprint(folder: str | Path) -> str:
     """Twenty characters that change with the weights of a pipeline's folder, its network's config or its schedule."""
     digest = hashlib.sha256()
     for path in weight_files(folder):
@@ -101,26 +100,3 @@ def read_settings(file: str | Path | BinaryIO) -> dict[str, Any]:
         return json.loads(text)
     except (TypeError, json.JSONDecodeError):
         raise ValueError(f"The picture holds no settings under {KEY!r}; expected one that redistill wrote.") from None
-
-
-def redraw(drawing: Drawing, model: nn.Module, base: Scheduler, folder: Path) -> Tensor:
-    """Draw the images of these settings again, uint8 (N, 3, height, width), equal up to rounding.
-
-    `model` and `base` are the network and noise schedule in `folder`. ValueError where these are not the weights that
-    the settings name.
-    """
-    if fingerprint(folder) != drawing.fingerprint:
-        raise ValueError(
-            f"{folder} has the fingerprint {fingerprint(folder)}, but the images were drawn with {drawing.fingerprint} "
-            f"({drawing.checkpoint}); expected the same weights."
-        )
-    records = sample(
-        model,
-        drawing.seeds,
-        scheduler=drawing.scheduler,
-        steps=drawing.steps,
-        noise_scheduler=base,
-        prediction_type=drawing.prediction_type,
-        image_size=drawing.image_size,
-    )
-    return next(record.images for record in records if record.done or record.step == drawing.stopped_at)

@@ -8,11 +8,11 @@ import io
 import pytest
 import torch
 from diffusers import DDPMScheduler
-from helpers.unets import STUDENT, tiny
+from helpers.unets import STUDENT, sample_again, tiny
 from PIL import Image
 
 from redistill.checkpoint.pipeline import load_scheduler, load_unet, save_pipeline
-from redistill.diffusion.drawing import Drawing, describe, fingerprint, read_settings, redraw, to_png
+from redistill.diffusion.images import SampleSettings, read_settings, sample_settings, to_png, weights_fingerprint
 from redistill.diffusion.sampling import sample
 
 
@@ -20,7 +20,7 @@ from redistill.diffusion.sampling import sample
 def folder(tmp_path_factory):
     torch.manual_seed(0)
     base = DDPMScheduler(num_train_timesteps=50, prediction_type="v_prediction")
-    return save_pipeline(tiny(STUDENT, red=True), base, tmp_path_factory.mktemp("drawing") / "network")
+    return save_pipeline(tiny(STUDENT, red=True), base, tmp_path_factory.mktemp("sampled") / "network")
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "ddpm"])
@@ -29,25 +29,23 @@ def test_a_saved_image_says_how_to_draw_it_again(folder, scheduler, stopped_at):
     model, base = load_unet(folder), load_scheduler(folder)
     records = list(sample(model, [4, 9, 2], scheduler=scheduler, steps=5, noise_scheduler=base))
     drawn = records[(stopped_at or 5) - 1].images
-    drawing = describe("mine", folder, model, base, [4, 9, 2], scheduler, 5)
-    drawing = dataclasses.replace(drawing, stopped_at=stopped_at)
-    file = io.BytesIO(to_png(drawn[1], drawing.of(9).to_dict()))
-    read = Drawing.from_dict(read_settings(file))
-    assert read == drawing.of(9) and read.prediction_type == "v_prediction" and read.image_size == (16, 16)
-    again = redraw(read, load_unet(folder), load_scheduler(folder), folder)
+    settings = sample_settings("mine", folder, model, base, [4, 9, 2], scheduler, 5)
+    settings = dataclasses.replace(settings, stopped_at=stopped_at)
+    file = io.BytesIO(to_png(drawn[1], settings.of(9).to_dict()))
+    read = SampleSettings.from_dict(read_settings(file))
+    assert read == settings.of(9) and read.prediction_type == "v_prediction" and read.image_size == (16, 16)
+    again = sample_again(read, load_unet(folder), load_scheduler(folder))
     assert again.shape == (1, 3, 16, 16) and (again[0].int() - drawn[1].int()).abs().max() <= 2
     assert (again[0].int() - drawn[0].int()).abs().max() > 10
 
 
 def test_other_weights_are_not_taken_for_those_that_drew(folder, tmp_path):
-    drawing = describe("mine", folder, load_unet(folder), load_scheduler(folder), [0], "ddim", 2)
+    settings = sample_settings("mine", folder, load_unet(folder), load_scheduler(folder), [0], "ddim", 2)
     model = load_unet(folder)
     with torch.no_grad():
         model.conv_in.layer.bias[0] += 1e-3
     other = save_pipeline(model, load_scheduler(folder), tmp_path / "other")
-    assert fingerprint(other) != fingerprint(folder) == drawing.fingerprint
-    with pytest.raises(ValueError, match=r"were drawn with .* expected the same weights"):
-        redraw(drawing, model, load_scheduler(other), other)
+    assert weights_fingerprint(other) != weights_fingerprint(folder) == settings.fingerprint
 
 
 def test_pictures_and_settings_of_another_kind_are_refused(tmp_path):
@@ -56,4 +54,4 @@ def test_pictures_and_settings_of_another_kind_are_refused(tmp_path):
         read_settings(tmp_path / "plain.png")
     for values in ([1], {"seeds": [1]}, {}):
         with pytest.raises(ValueError, match="expected an object with"):
-            Drawing.from_dict(values)
+            SampleSettings.from_dict(values)
