@@ -1,9 +1,11 @@
 # make run: the app on http://localhost:7860.  make test: lint, format check and all tests.
-# Both set up .venv first, and skip that when the requirements have not changed.
+# Both set up .venv first, and skip that when what they need has not changed. What that is stands in pyproject.toml,
+# the releases in requirements.txt. They bring the command $(BIN)/redistill too, which runs the code of this folder.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP_INSTALL = $(BIN)/pip install -q --disable-pip-version-check -c requirements.txt
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 APT_INSTALL := $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 
@@ -32,14 +34,14 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Installing python3-venv"; $(APT_INSTALL) python3-venv >/dev/null; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) -m venv failed" >&2; exit 1; }
 
-$(VENV)/.run-ready: requirements.txt | $(VENV)/bin/python
+$(VENV)/.run-ready: pyproject.toml requirements.txt | $(VENV)/bin/python
 	@echo "Installing the app's packages, about 5 GB with torch (a few minutes, once)"
-	$(BIN)/pip install -q --disable-pip-version-check -r requirements.txt
+	$(PIP_INSTALL) -e '.[app]'
 	@touch $@
 
-$(VENV)/.test-ready: requirements-dev.txt requirements.txt | $(VENV)/.run-ready
+$(VENV)/.test-ready: pyproject.toml requirements.txt | $(VENV)/.run-ready
 	@echo "Installing what the tests need"
-	$(BIN)/pip install -q --disable-pip-version-check -r requirements-dev.txt
+	$(PIP_INSTALL) -e '.[app,test]'
 	@touch $@
 
 # The browser tests drive Debian's Chromium.

@@ -6,6 +6,8 @@ The public names below load on first use, so that importing the package costs no
 from importlib import import_module
 from typing import Any
 
+__version__ = "0.1.0"  # the one place: pyproject.toml reads it here
+
 _PUBLIC = {
     "find_pooling_points": "networks.strides",
     "set_strides": "networks.strides",
