@@ -16,7 +16,7 @@ _PUBLIC = {
     "REDConfig": "networks.red",
     "StudentConfig": "networks.student",
     "build_student": "networks.student",
-    "load_teacher": "networks.zoo",
+    "load_teacher": "checkpoint.teacher",
     "capture": "memory.tape",
     "measure_peak": "memory.measure",
     "search_strides": "memory.search",

@@ -162,13 +162,19 @@ def find(folder: str | Path) -> Path:
         if (path / "config.json").is_file():
             return path
     raise ValueError(
-        f"No checkpoint {str(folder)!r}; expected a folder with a config.json, or one of {list_shipped()}."
+        f"No checkpoint {str(folder)!r}; expected a folder with a config.json, or {one_of(list_shipped())}."
     )
 
 
 def list_shipped() -> list[str]:
     """Names of the checkpoints that ship with the project, sorted."""
     return sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
+
+
+def one_of(names: list[str]) -> str:
+    """What a refusal offers of the checkpoints that ship; an installed package comes without, and says so."""
+    missing = "the name of one that ships (none do here; REDISTILL_CHECKPOINTS names the checkpoints/ of a clone)"
+    return f"one of {names}" if names else missing
 
 
 def model_card(metadata: Metadata) -> str:

@@ -46,7 +46,7 @@ def find_pipeline(source: str, folders: bool = True) -> Path:
             if folders
             else (f"{source[:200]!r} is no Hub id, and folders of this machine are not open to visitors; expected")
         )
-        raise ValueError(f"{what} one of {_shipped()}, or a Hub id such as google/ddpm-cifar10-32.")
+        raise ValueError(f"{what} {checkpoint.one_of(_shipped())}, or a Hub id such as google/ddpm-cifar10-32.")
     folder = fetch(
         found["repo"],
         title=f"{found['repo']}, which is no folder,",

@@ -7,6 +7,7 @@ import safetensors.torch
 import torch
 
 from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.sources import find_pipeline
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
 from redistill.training.presets import FACES_STRIDES
@@ -125,3 +126,11 @@ def test_damaged_folders_are_refused_with_a_sentence(folder, what, words):
 def test_missing_checkpoints_name_the_shipped_ones(tmp_path):
     with pytest.raises(ValueError, match="No checkpoint"):
         checkpoint.load(tmp_path / "nowhere")
+
+
+def test_an_installed_package_says_where_shipped_checkpoints_are(tmp_path, monkeypatch):
+    """The wheel brings none, unlike a clone."""
+    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "nowhere")
+    for refused in (checkpoint.find, find_pipeline):
+        with pytest.raises(ValueError, match=r"'emoji-faces-student'.* REDISTILL_CHECKPOINTS"):
+            refused("emoji-faces-student")
