@@ -20,8 +20,9 @@ from torch.nn import functional as F
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.common.modules import eval_mode
-from redistill.data.datasets import Split, load_split, normalize
-from redistill.data.source import SPLITS
+from redistill.data.augmentation import normalize
+from redistill.data.datasets import load_split
+from redistill.data.source import SPLITS, Split
 from redistill.networks.features import forward_with_features
 from redistill.training.losses import DISTANCES, channel_mean, pool_to_smaller, red_loss
 from redistill.training.objective import FeaturePairs, aligned_features

@@ -11,7 +11,9 @@ import gradio as gr
 
 from redistill.common.hub import hub_id
 from redistill.common.modules import weightless
-from redistill.data.datasets import EMBEDDED, find_dataset, load_split, shrink
+from redistill.data.augmentation import shrink
+from redistill.data.datasets import find_dataset, load_split
+from redistill.data.drawn import DRAWN
 from redistill.data.hub_sets import check_hub_id
 from redistill.data.table import DATASETS, DatasetSpec
 from redistill.data.torchvision_sets import is_here
@@ -99,7 +101,7 @@ def fit(student: StudentConfig, name: Any, image_size: Any = None) -> StudentCon
     _check_task(student, spec)
     size = image_size
     if size is None:
-        own_size = name in DATASETS and name not in EMBEDDED  # of its photographs
+        own_size = name in DATASETS and name not in DRAWN  # of its photographs
         keep = student.image_size in spec.image_sizes and not own_size
         size = student.image_size if keep else spec.default_size
     if not isinstance(size, int) or size not in spec.image_sizes:
@@ -145,7 +147,7 @@ def said_of(name: str) -> str:
 
 def is_present(name: str) -> bool:
     """Whether a named data set needs no download: it is drawn here, or its files lie in the data folder."""
-    return name in EMBEDDED or is_here(name)
+    return name in DRAWN or is_here(name)
 
 
 def _of_runs() -> set[str]:

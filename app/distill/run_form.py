@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 import torch
 
-from redistill.data.datasets import AUGMENTATIONS
+from redistill.data.augmentation import AUGMENTATIONS
 from redistill.networks.alignment import RULES
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import DDPM, PRETRAINED, find_network

@@ -1,4 +1,4 @@
-"""Pictures that are listed and not decoded yet, and how a set gets its train, validation and test splits."""
+"""Pictures that are listed and not decoded yet, how a set gets its splits, and what a loaded split is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
+
+from ..common.devices import has_room
 
 SPLITS = ("train", "validation", "test")
 SHARE = 0.1  # part of each class that a split drawn from train takes
@@ -46,6 +50,31 @@ class Listing:
         for name, stamp in zip(self.names, self.stamps, strict=True):
             digest.update(f"{name}\0{stamp}\0".encode())
         return digest.hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of one split at render size: a data set's `render_scale` times the image size asked for."""
+
+    images: Tensor  # uint8 (N, 3, S, S); `augment` or `shrink` brings them to the image size
+    labels: Tensor  # int64 (N,), an index into the data set's class_names
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to_device_if_room(self, device: torch.device) -> Split:
+        """The split on the device, where it leaves that more than half of its free memory; else where it is now."""
+        if not has_room(device, self.images.nbytes + self.labels.nbytes):
+            return self
+        return Split(self.images.to(device), self.labels.to(device))
+
+    def take(self, rows: Tensor, device: torch.device) -> Split:
+        """The images and labels of `rows`, an int64 vector, on the device; picked out where the split is."""
+        rows = rows.to(self.images.device)
+        tensors = (self.images[rows], self.labels[rows])
+        if device.type == "cuda" and not self.images.is_cuda:
+            tensors = tuple(tensor.pin_memory() for tensor in tensors)  # the GPU fetches them while Python goes on
+        return Split(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
 
 @dataclass(frozen=True)

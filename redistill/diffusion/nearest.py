@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..data.datasets import load_split, shrink
+from ..data.augmentation import shrink
+from ..data.datasets import load_split
 
 CHUNK = 256  # pictures compared at once
 

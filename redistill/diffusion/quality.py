@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from ..checkpoint import folder as checkpoint
 from ..checkpoint.pipeline import load_scheduler
 from ..common.devices import check_device, no_tf32
-from ..data.datasets import augment, find_dataset, load_split, normalize
+from ..data.augmentation import augment, normalize
+from ..data.datasets import find_dataset, load_split
 from .sampling import sample
 
 FEATURES = ("emoji", "inception")

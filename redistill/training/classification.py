@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..data.datasets import Split, augment, find_dataset, load_split, normalize
-from ..data.mixing import mix
+from ..data.augmentation import augment, mix, normalize
+from ..data.datasets import find_dataset, load_split
+from ..data.source import Split
 from ..networks.zoo import find_network
 from .config import check_data
 from .evaluation import accuracy

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..data.datasets import AUGMENTATIONS, check_name
+from ..data.augmentation import AUGMENTATIONS
+from ..data.datasets import check_name
 from ..data.table import DATASETS, DatasetSpec
 from ..networks.student import StudentConfig
 from ..networks.zoo import DDPM, PRETRAINED, check_pretrained, find_network

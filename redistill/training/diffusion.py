@@ -18,7 +18,9 @@ from ..checkpoint.pipeline import load_scheduler
 from ..checkpoint.sources import find_ddpm
 from ..common.devices import no_tf32, prefers_channels_last
 from ..common.modules import eval_mode
-from ..data.datasets import Split, augment, find_dataset, load_split, normalize, shrink
+from ..data.augmentation import augment, normalize, shrink
+from ..data.datasets import find_dataset, load_split
+from ..data.source import Split
 from ..diffusion.sampling import sample, to_grid
 from ..networks.schedule import noise_scheduler
 from ..networks.zoo import DDPM

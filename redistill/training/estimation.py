@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from ..common.devices import available_memory, check_device, describe_device
-from ..data.datasets import Split, find_dataset
+from ..data.datasets import find_dataset
+from ..data.source import Split
 from .config import DistillConfig
 from .step import explain_training_memory, measured_step, prepare, train_step
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from ..common.devices import no_tf32
 from ..common.modules import eval_mode
-from ..data.datasets import Split, normalize
+from ..data.augmentation import normalize
+from ..data.source import Split
 from ..memory import capture, measure_peak
 from ..memory.recorder import example_inputs
 from ..networks.strides import input_channels

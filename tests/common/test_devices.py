@@ -8,7 +8,7 @@ from torch import nn
 
 from redistill.common import devices
 from redistill.common.devices import available_memory, prefers_channels_last
-from redistill.data.datasets import Split
+from redistill.data.source import Split
 from redistill.diffusion.quality import FeatureNetwork
 from redistill.diffusion.sampling import sample
 from redistill.networks import schedule
