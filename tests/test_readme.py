@@ -1,19 +1,53 @@
-"""What the README shows runs, and prints what it says."""
+"""What README and docs/ show runs, leads somewhere, and is what the study holds."""
 
+import json
 import re
 from pathlib import Path
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def test_library_example_runs_and_prints_its_figures(capsys):
     code = re.search(r"<!-- tested: .*?-->\n```python\n(.*?)```", README, re.DOTALL)[1]
+    assert re.findall(r"^(?:import|from) .*$", code, re.MULTILINE) == ["import redistill"]
     exec(compile(code, "README.md", "exec"), {})
     printed = capsys.readouterr().out
     promised = re.findall(r"# ([\d,]+ bytes at \w+)", code)
     assert len(promised) == 2 and all(line in printed for line in promised)
 
 
-def test_every_local_link_leads_somewhere():
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    assert links and all((Path(__file__).parents[1] / link).exists() for link in links)
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120
+
+
+@pytest.mark.parametrize("name", ["README.md", *(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md"))])
+def test_every_local_link_leads_somewhere(name):
+    file = ROOT / name
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", file.read_text())
+    assert all((file.parent / link).exists() for link in links)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
+def test_accuracies_are_those_of_the_study(name):
+    """Each mean with its spread is a row's; every other accuracy of a table is a row's, a run's or a validation."""
+    rows = json.loads((ROOT / "checkpoints" / "study.json").read_text())
+    means = [(row["accuracy"], row["spread"]) for row in rows]
+    finals = [[run["final"] for run in row["runs"]] for row in rows]
+    known = [mean for mean, _ in means] + [final["test_accuracy"] for seeds in finals for final in seeds]
+    known += [sum(final["validation_accuracy"] for final in seeds) / len(seeds) for seeds in finals]
+    cells = [cell for line in (ROOT / name).read_text().splitlines() if line[:1] == "|" for cell in line.split("|")]
+    figures = [found for cell in cells if (found := re.fullmatch(r" *([\d.]+) %(?: ± ([\d.]+))? *", cell))]
+    assert len(figures) >= 7
+    for figure in figures:
+        if figure[2] is None:
+            assert any(rounds_to(figure[1], value) for value in known), figure[0]
+        else:
+            assert any(rounds_to(figure[1], mean) and rounds_to(figure[2], spread) for mean, spread in means), figure[0]
+
+
+def rounds_to(percent: str, value: float) -> bool:
+    """Whether `value`, a share of one, is what stands there to one decimal; halves may have gone either way."""
+    return abs(float(percent) - 100 * value) < 0.0501
