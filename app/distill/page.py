@@ -13,13 +13,13 @@ import gradio as gr
 
 from redistill.checkpoint.sources import ddpm_settings
 from redistill.common.hub import hub_id
+from redistill.memory.comparison import early_strides
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import DDPM
 from redistill.training.config import DistillConfig, check_teacher
 from redistill.training.presets import PRESETS, Preset, find_preset
 
 from ..parts.fragments import notice
-from ..parts.study import suggest_strides, teacher_tape
 from ..runs import choices, jobs
 from ..words.settings import dataset_title, run_title
 from . import data_panel, run_form, student_form, watch
@@ -296,7 +296,7 @@ def take_ddpm(source: Any, dataset: Any) -> list[Any]:
         size, kind = ddpm_settings(source, choices.folders_open())
         name = DDPM + source
         base = find_preset("faces").config
-        student = StudentConfig(name, size or base.student.image_size, strides=suggest_strides(teacher_tape(name)))
+        student = StudentConfig(name, size or base.student.image_size, strides=early_strides(name))
         suits = "generation" in data_panel.look_up(dataset).tasks
         dataset = dataset if suits else base.dataset
         student = data_panel.fit(student, dataset, student.image_size)

@@ -10,14 +10,15 @@ from typing import Any
 import gradio as gr
 
 from redistill.common.modules import weightless
+from redistill.memory.comparison import early_strides, own_strides
 from redistill.networks.red import KERNELS, POINTS, REDConfig
 from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.zoo import NETWORKS, find_network
 
 from ..parts.fragments import notice
 from ..parts.stride_picker import StridePicker, check_strides_form
-from ..parts.study import short_label, stride_choices, suggest_strides, teacher_tape
 from ..runs.results import peak_bytes
+from ..words.memory import short_label, stride_choices
 from ..words.numbers import format_bytes, format_ratio
 from ..words.settings import describe_student
 from ..words.signs import red_sign
@@ -78,11 +79,6 @@ def _values(student: StudentConfig) -> list[Any]:
     return [student.student_architecture, strides, *blocks, student.teacher, teacher_strides]
 
 
-def own_strides(network: str) -> dict[str, int]:
-    """A network's own strides by layer path."""
-    return {point.name: point.stride for point in teacher_tape(network).points if point.direction == "down"}
-
-
 def _picker(network: str, strides: Mapping[str, int]) -> StridePicker:
     own = own_strides(network)
     points = [
@@ -104,7 +100,7 @@ def read(student: Any, *given: Any) -> StudentConfig:
     network, teacher = (_network(settings[name], before) for name in ("architecture", "teacher"))
     strides = _strides(settings["strides"], network, before.student_architecture)
     if strides is None:
-        strides = suggest_strides(teacher_tape(network))
+        strides = early_strides(network)
     red = None
     if settings["red"] is not False:
         inside = {name: settings[name] for name in ("gate", "residual_encoder", "gate_kernel", "residual_kernel")}

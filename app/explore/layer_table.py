@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from redistill.memory import MemoryProfile
+from redistill.memory.comparison import Comparison
 
 from ..parts.shown_html import ShownHTML
-from ..parts.study import Study
 from ..parts.tables import TABLE_TOOLS
 from ..parts.trace import layer_label
 
@@ -101,7 +101,7 @@ class LayerTable(ShownHTML):
         super().__init__(value, html_template=_TEMPLATE, js_on_load=TABLE_TOOLS + _TABLE, **kwargs)
 
 
-def layer_rows(found: Study, file: str) -> dict[str, Any]:
+def layer_rows(found: Comparison, file: str) -> dict[str, Any]:
     """The layers of both networks in the order in which they run, and the name of a file with them.
 
     A row is the layer as shown, its peak in bytes, the shape of its output, the bytes of that, 1 for a layer of a RED

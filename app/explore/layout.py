@@ -7,16 +7,16 @@ from typing import Any
 
 import gradio as gr
 
-from redistill.memory import ACCOUNTINGS
+from redistill.memory.comparison import Comparison
 from redistill.networks.red import KERNELS, POINTS
 from redistill.networks.zoo import NETWORKS
 
 from ..parts.actions import ActionHTML
 from ..parts.budget import NO_BUDGET, budget_choices
+from ..parts.counting import COUNTINGS
 from ..parts.live_plot import LivePlot
 from ..parts.number_fields import ClampedSlider, NumberField
 from ..parts.stride_picker import StridePicker
-from ..parts.study import Study
 from ..parts.trace import Place
 from . import view
 from .layer_table import LayerTable
@@ -24,8 +24,6 @@ from .link import DTYPES, MAX_SIDE, MIN_SIDE, Settings, to_query
 from .link_button import LinkButton
 from .measure_panel import MeasurePanel
 from .search_panel import SearchPanel
-
-ACCOUNTING_LABELS = {"fused": "Deployed (fused)", "eager": "PyTorch (eager)"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class Results:
         return [picker, *parts]
 
 
-def build_controls(found: Study) -> Controls:
+def build_controls(found: Comparison) -> Controls:
     """Lay the controls out inside the current column, set to what `found` shows."""
     with gr.Column(elem_classes="card"):
         teacher = gr.Dropdown(
@@ -109,7 +107,7 @@ def build_controls(found: Study) -> Controls:
                 gr.Radio(list(POINTS), value="all", label="Aligned points that carry one"),
             ]
     with gr.Column(elem_classes="card"):
-        labels = [(ACCOUNTING_LABELS[name], name) for name in ACCOUNTINGS]
+        labels = [(counting.title, name) for name, counting in COUNTINGS.items()]
         counting = [
             gr.Radio(labels, value="fused", label="Counted as"),
             gr.Radio(list(DTYPES), value="fp32", label="Numbers"),
@@ -121,7 +119,7 @@ def build_controls(found: Study) -> Controls:
     return Controls(teacher, image_size, picker, early, original, red, counting, budget, kib)
 
 
-def build_results(found: Study) -> Results:
+def build_results(found: Comparison) -> Results:
     """Lay out what `found` shows, in two columns of the current row."""
     with gr.Column(min_width=320, elem_classes="results"):
         link_said = gr.HTML(elem_id="link-said")

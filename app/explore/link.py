@@ -7,19 +7,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlencode
 
-from redistill.memory import ACCOUNTINGS
+from redistill.memory.comparison import early_strides, network_tape, own_strides
 from redistill.networks.red import KERNELS, POINTS, REDConfig
 from redistill.networks.strides import check_strides
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NETWORKS, find_network
 
 from ..parts.budget import MAX_KIB
-from ..parts.study import stride_choices, suggest_strides, teacher_strides, teacher_tape
+from ..parts.counting import COUNTINGS
+from ..words.memory import stride_choices
 from .pins import LETTERS
 
 DEFAULT_TEACHER = "narrow_resnet"
 DTYPES = ("fp32", "fp16", "int8")
 MIN_SIDE, MAX_SIDE = 16, 512  # pixels that the page's slider offers
+MAX_IMAGE_SIZE = 1024  # pixels that are counted at all
 MAX_BUDGET = MAX_KIB * 2**10  # bytes
 MAX_LENGTH = 2000  # characters of a link's keys and values together
 
@@ -38,18 +40,18 @@ class Settings:
     """All that Explore's controls are set to. ValueError for what the page cannot show."""
 
     student: StudentConfig
-    accounting: str = "fused"
+    accounting: str = "fused"  # a name of COUNTINGS
     dtype: str = "fp32"
     budget_bytes: int | None = None  # None: no budget line
     pins: tuple[tuple[str, Settings], ...] = ()  # what is pinned, under its letter; empty: as the page has it
 
     def __post_init__(self) -> None:
-        student, own = self.student, teacher_strides(teacher_tape(self.student.teacher))
+        student, own = self.student, own_strides(self.student.teacher)
         _check_whole("size", student.image_size, MIN_SIDE, MAX_SIDE)
-        check_strides(student.strides, teacher_tape(student.teacher).points, student.image_size)
+        check_strides(student.strides, network_tape(student.teacher).points, student.image_size)
         for name, stride in student.strides.items():
             _check_choice(f"Stride of {name}", stride, stride_choices(own))
-        _check_choice("count", self.accounting, ACCOUNTINGS)
+        _check_choice("count", self.accounting, COUNTINGS)
         _check_choice("dtype", self.dtype, DTYPES)
         if self.budget_bytes is not None:
             _check_whole("budget", self.budget_bytes, 1, MAX_BUDGET)
@@ -76,7 +78,7 @@ def to_query(settings: Settings) -> str:
 def _texts(settings: Settings) -> dict[str, str]:
     """The settings of a network by their keys in a link."""
     student = settings.student
-    strides = teacher_strides(teacher_tape(student.teacher)) | dict(student.strides)
+    strides = own_strides(student.teacher) | dict(student.strides)
     values = {
         "teacher": student.teacher,
         "size": student.image_size,
@@ -112,7 +114,7 @@ def _settings(
     size = _whole(texts, "size", find_network(teacher).image_size, MIN_SIDE, MAX_SIDE)
     return Settings(
         StudentConfig(teacher, size, strides=_strides(texts, teacher), red=_red(texts)),
-        _choice(texts, "count", "fused", ACCOUNTINGS),
+        _choice(texts, "count", "fused", COUNTINGS),
         _choice(texts, "dtype", "fp32", DTYPES),
         budget_bytes,
         pins,
@@ -144,10 +146,9 @@ def _single_texts(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 def _strides(texts: Mapping[str, str], teacher: str) -> dict[str, int]:
-    tape = teacher_tape(teacher)
     if "strides" not in texts:
-        return suggest_strides(tape)
-    own, parts = teacher_strides(tape), texts["strides"].split(",")
+        return early_strides(teacher)
+    own, parts = own_strides(teacher), texts["strides"].split(",")
     if len(parts) != len(own) or not all(re.fullmatch("[0-9]{1,3}", part) for part in parts):
         example = ",".join(str(stride) for stride in own.values())
         raise ValueError(
@@ -199,6 +200,13 @@ def _whole(texts: Mapping[str, str], key: str, usual: int | None, least: int, mo
     value = int(texts[key]) if re.fullmatch("[0-9]{1,15}", texts[key]) else texts[key]
     _check_whole(key, value, least, most)
     return value
+
+
+def check_size(size: object) -> int:
+    """An image side that Explore counts: a whole number from 8 to MAX_IMAGE_SIZE pixels."""
+    if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= MAX_IMAGE_SIZE:
+        raise ValueError(f"Image side is {str(size)[:40]}; expected a whole number from 8 to {MAX_IMAGE_SIZE} pixels.")
+    return size
 
 
 def _check_choice(name: str, value: object, choices: Collection[object]) -> None:

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from redistill.memory import MemoryProfile
+from redistill.memory.comparison import compare
 from redistill.memory.measure import measure_peak
 from redistill.memory.recorder import example_inputs
 from redistill.networks.strides import input_channels
 from redistill.networks.student import StudentConfig, build_student
 
 from ..parts.fragments import notice
-from ..parts.study import study
 from ..words.numbers import format_bytes, format_count
 from ..words.settings import describe_student
 from .link import Settings
@@ -82,7 +82,7 @@ def measure(student: StudentConfig) -> list[Measurement]:
     Raises ValueError for settings that do not fit, for networks that would take long or much memory, and when the
     machine has no memory left for one.
     """
-    found = study(student, "eager", "fp32")
+    found = compare(student, "eager")
     teacher = StudentConfig(student.teacher, student.image_size, red=None)
     networks = {"Teacher": (teacher, found.teacher), "Student": (student, found.student)}
     for name, (_, profile) in networks.items():

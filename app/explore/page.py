@@ -8,20 +8,20 @@ from typing import Any
 
 import gradio as gr
 
-from redistill.memory import Tape
+from redistill.memory.comparison import Comparison, early_strides, own_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NETWORKS, find_network
 
 from ..parts.actions import event_values
 from ..parts.budget import NO_BUDGET, OTHER, Budget, budget_controls, read_budget
+from ..parts.counting import compare_as, counting_of
 from ..parts.fragments import notice
 from ..parts.stride_picker import StridePicker, check_strides_form
-from ..parts.study import Study, check_size, study, suggest_strides, teacher_strides, teacher_tape
 from ..parts.trace import Place, read_place
 from . import view
 from .layout import Controls, Results, build_controls, build_results
-from .link import DEFAULT_TEACHER, Settings
+from .link import DEFAULT_TEACHER, Settings, check_size
 from .link_button import SettingsLink
 from .pins import Pin, add_pin, check_pins, find_pin, make_pin
 
@@ -54,7 +54,7 @@ class Look:
 def build() -> ExploreTab:
     """Lay the tab out inside the current Blocks context and connect its events."""
     entry = NETWORKS[DEFAULT_TEACHER]
-    found = study(StudentConfig(entry.name, entry.image_size, strides=suggest_strides(teacher_tape(entry.name))))
+    found = compare_as(StudentConfig(entry.name, entry.image_size, strides=early_strides(entry.name)))
     pins, place = gr.State(()), gr.State(Place())
     with gr.Row(elem_classes="columns"):
         with gr.Column(min_width=300, elem_classes="controls"):
@@ -124,7 +124,7 @@ def show_teacher(teacher: Any, *others: Any) -> list[Any]:
     """Another teacher at its usual image side, with a student to start from; `others` as in `show`, from RED on."""
     try:
         entry = NETWORKS[_network(teacher)]
-        found, look = _read((entry.name, entry.image_size, suggest_strides(teacher_tape(entry.name)), *others))
+        found, look = _read((entry.name, entry.image_size, early_strides(entry.name), *others))
     except ValueError as error:
         return [gr.skip(), *_refused(error)]
     return [entry.image_size, view.picker(found), *_drawn(found, look)]
@@ -132,12 +132,12 @@ def show_teacher(teacher: Any, *others: Any) -> list[Any]:
 
 def pool_early(*values: Any) -> list[Any]:
     """The strides that a new teacher starts with; `values` as in `show`."""
-    return _show_strides(suggest_strides, values)
+    return _show_strides(early_strides, values)
 
 
 def pool_as_teacher(*values: Any) -> list[Any]:
     """The teacher's own strides; `values` as in `show`."""
-    return _show_strides(teacher_strides, values)
+    return _show_strides(own_strides, values)
 
 
 def pin_shown(*values: Any) -> list[Any]:
@@ -159,7 +159,7 @@ def use_pin(event: gr.EventData, *values: Any) -> list[Any]:
         pin = find_pin(look.pins, clicked.get("letter"))
         if clicked.get("act") == "remove":
             return _unpinned(pin, look, values)
-        found = study(pin.config, pin.accounting, pin.dtype)
+        found = compare_as(pin.config, pin.accounting, pin.dtype)
     except ValueError as error:
         return [*[gr.skip()] * 11, *_refused(error)]
     teacher, image_size, picker, *others = _set_to(found)
@@ -195,10 +195,10 @@ def draw_link(settings: Settings, pins: Any, place: Any) -> list[Any]:
     """
     choice, kib = budget_controls(settings.budget_bytes)
     if settings.pins:
-        made = (make_pin(study(pin.student, pin.accounting, pin.dtype), letter) for letter, pin in settings.pins)
+        made = (make_pin(compare_as(pin.student, pin.accounting, pin.dtype), letter) for letter, pin in settings.pins)
         pins = sorted(made, key=lambda pin: pin.letter)
     look = _look(choice, kib, pins, place)
-    found = study(settings.student, settings.accounting, settings.dtype)
+    found = compare_as(settings.student, settings.accounting, settings.dtype)
     field = gr.Number(kib, visible=True) if choice == OTHER else gr.Number(visible=False)
     return [*_set_to(found), choice, field, look.pins, *_drawn(found, look)]
 
@@ -220,10 +220,10 @@ def show_student(student: StudentConfig, accounting: Any, dtype: Any, *look: Any
         raise ValueError("Explore shows teachers at their own strides; this student’s teacher has others.")
     if student.alignment != "asynchronous":
         raise ValueError("Explore puts RED blocks where maps have the same size; this student has them elsewhere.")
-    own = teacher_strides(teacher_tape(teacher.name)) | dict(student.strides)
+    own = own_strides(teacher.name) | dict(student.strides)
     alone = StudentConfig(teacher.name, student.image_size, strides=own, red=student.red)
     settings = Settings(alone, _text("accounting", accounting), _text("dtype", dtype))
-    found = study(settings.student, settings.accounting, settings.dtype)
+    found = compare_as(settings.student, settings.accounting, settings.dtype)
     return [*_set_to(found), *_drawn(found, _look(*look))]
 
 
@@ -265,17 +265,17 @@ def memory(
     return {name: {"peak_bytes": peak.peak_bytes, "peak_layer": peak.peak_layer} for name, peak in peaks.items()}
 
 
-def _show_strides(choose: Callable[[Tape], dict[str, int]], values: Sequence[Any]) -> list[Any]:
+def _show_strides(choose: Callable[[str], dict[str, int]], values: Sequence[Any]) -> list[Any]:
     try:
         teacher, image_size, _, *others = values
-        strides = choose(teacher_tape(_network(teacher)))
+        strides = choose(_network(teacher))
         found, look = _read((teacher, image_size, strides, *others))
     except ValueError as error:
         return _refused(error)
     return [view.picker(found), *_drawn(found, look)]
 
 
-def _read(values: Sequence[Any]) -> tuple[Study, Look]:
+def _read(values: Sequence[Any]) -> tuple[Comparison, Look]:
     """Values as they come from the page, whatever they are; ValueError, in one sentence, for what does not fit."""
     return _study(*_settings(values)), _look(*values[SETTINGS:])
 
@@ -286,8 +286,8 @@ def _settings(values: Sequence[Any]) -> Sequence[Any]:
     return values[:SETTINGS]
 
 
-def _study(*settings: Any) -> Study:
-    return study(*_config(*settings))
+def _study(*settings: Any) -> Comparison:
+    return compare_as(*_config(*settings))
 
 
 def _config(
@@ -311,11 +311,11 @@ def _config(
     return config, _text("accounting", accounting), _text("dtype", dtype)
 
 
-def _set_to(found: Study) -> list[Any]:
+def _set_to(found: Comparison) -> list[Any]:
     """Values of `Controls.settings` for what is shown."""
     config, red = found.config, found.config.red or REDConfig()
     inside = [red.gate, red.gate_kernel, red.residual_encoder, red.residual_kernel, red.points]
-    counting = [found.student.accounting, found.dtype]
+    counting = [counting_of(found), found.dtype]
     return [config.teacher, config.image_size, view.picker(found), config.red is not None, *inside, *counting]
 
 
@@ -339,7 +339,7 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-def _drawn(found: Study, look: Look) -> list[Any]:
+def _drawn(found: Comparison, look: Look) -> list[Any]:
     return [
         found.config.to_dict(),
         gr.Button(interactive=True),

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from redistill.memory.comparison import Comparison
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import find_network
 
-from ..parts.study import Study
+from ..parts.counting import counting_of
 from ..parts.trace import Point, trace
 from ..words.settings import describe_red
 
@@ -32,12 +33,12 @@ class Pin:
     curve: tuple[Point, ...]
 
 
-def make_pin(found: Study, letter: str = "") -> Pin:
+def make_pin(found: Comparison, letter: str = "") -> Pin:
     """What is shown, as a pin."""
     return Pin(
         letter=letter,
         config=found.config,
-        accounting=found.student.accounting,
+        accounting=counting_of(found),
         dtype=found.dtype,
         peak_bytes=found.student.peak_bytes,
         teacher_bytes=found.teacher.peak_bytes,
@@ -48,7 +49,7 @@ def make_pin(found: Study, letter: str = "") -> Pin:
     )
 
 
-def add_pin(pins: Sequence[Pin], found: Study) -> tuple[Pin, ...]:
+def add_pin(pins: Sequence[Pin], found: Comparison) -> tuple[Pin, ...]:
     """`pins` and what is shown, under the first free letter. ValueError when it is pinned or none is free."""
     free = [letter for letter in LETTERS if letter not in {pin.letter for pin in pins}]
     for pin in pins:
@@ -82,5 +83,5 @@ def describe_pin(pin: Pin) -> str:
     return ", ".join((title, describe_red(pin.config.red), size, pin.accounting, pin.dtype))
 
 
-def _same(pin: Pin, found: Study) -> bool:
-    return (pin.config, pin.accounting, pin.dtype) == (found.config, found.student.accounting, found.dtype)
+def _same(pin: Pin, found: Comparison) -> bool:
+    return (pin.config, pin.accounting, pin.dtype) == (found.config, counting_of(found), found.dtype)

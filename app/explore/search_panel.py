@@ -10,16 +10,17 @@ from typing import Any
 
 import gradio as gr
 
-from redistill.memory.search import REDUCTIONS, Candidate, SearchResult, search_strides
+from redistill.memory.comparison import network_tape
+from redistill.memory.search import REDUCTIONS, STRIDES, Candidate, SearchResult, search_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import find_network
 
 from ..parts.actions import ActionHTML
 from ..parts.budget import OTHER, read_budget
+from ..parts.counting import COUNTINGS
 from ..parts.fragments import notice
 from ..parts.number_fields import NumberField
-from ..parts.study import STRIDES, teacher_tape
 from ..words.numbers import format_bytes, format_duration, format_ratio
 from .link import Settings, clip, to_query
 from .link_button import SettingsLink
@@ -112,13 +113,13 @@ def _search(
     teacher: str, image_size: int, reduction: str, red: REDConfig | None, accounting: str, dtype: str
 ) -> SearchResult:
     return search_strides(
-        teacher_tape(teacher),
+        network_tape(teacher),
         image_size,
         strides=STRIDES,
         reduction=reduction,
         red=red,
-        accounting=accounting,
         dtype=dtype,
+        **COUNTINGS[accounting].settings,
     )
 
 

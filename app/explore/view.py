@@ -7,22 +7,24 @@ from html import escape
 from typing import Any
 
 from redistill.memory import LiveTensor, MemoryProfile
+from redistill.memory.comparison import Comparison
 
 from ..parts import plots
 from ..parts.budget import Budget
+from ..parts.counting import counting_of
 from ..parts.fragments import notice
 from ..parts.memory_plot import PIN_COLOURS, PinnedCurve, memory_figure
 from ..parts.stride_picker import StridePicker
-from ..parts.study import Study, short_label, size_text, stride_choices, tick_labels, warnings
 from ..parts.trace import Place, layer_label, locate, peak_label, trace
 from ..words import numbers
+from ..words.memory import short_label, size_text, stride_choices, tick_labels, warnings
 from .layer_table import layer_rows
 from .pins import Pin, describe_pin, make_pin
 
 USERS_NAMED = 2  # of the operators that still need a tensor; the others are counted
 
 
-def figure(found: Study, pins: Sequence[Pin], budget: Budget | None) -> dict[str, Any]:
+def figure(found: Comparison, pins: Sequence[Pin], budget: Budget | None) -> dict[str, Any]:
     """The chart, with the title and the file name that it is saved under."""
     network = found.config.teacher
     pinned = [PinnedCurve(p.letter, p.peak_bytes, p.curve if p.config.teacher == network else None) for p in pins]
@@ -31,39 +33,39 @@ def figure(found: Study, pins: Sequence[Pin], budget: Budget | None) -> dict[str
     return drawn | {"title": f"{describe_pin(make_pin(found))}: {peaks}", "file": file_name(found)}
 
 
-def file_name(found: Study) -> str:
+def file_name(found: Comparison) -> str:
     """ "memory-resnet18-8.1.1.2.2.1-red-224-fused-fp32", for files that a person saves."""
     config = found.config
     strides = ".".join(str(stride) for stride in config.strides.values())
     red = "red" if config.red else ""
-    parts = ("memory", config.teacher, strides, red, str(config.image_size), found.student.accounting, found.dtype)
+    parts = ("memory", config.teacher, strides, red, str(config.image_size), counting_of(found), found.dtype)
     return "-".join(filter(None, parts))
 
 
-def table(found: Study) -> dict[str, Any]:
+def table(found: Comparison) -> dict[str, Any]:
     """The layers of both networks, for `LayerTable`."""
     return layer_rows(found, file_name(found))
 
 
-def picker(found: Study) -> StridePicker:
+def picker(found: Comparison) -> StridePicker:
     """All of the stride picker: another network's points, its strides and map sizes."""
     strides = {point.name: point.stride for point in found.points if point.direction == "down"}
     return StridePicker(strides, points=stride_rows(found), sizes=map_sizes(found))
 
 
-def stride_rows(found: Study) -> list[dict[str, Any]]:
+def stride_rows(found: Comparison) -> list[dict[str, Any]]:
     """The picker's rows: one for each pooling point of the teacher."""
     own = {point.name: point.stride for point in found.teacher_points if point.direction == "down"}
     choices = stride_choices(own)
     return [{"name": n, "label": short_label(n), "choices": choices, "teacher": own[n]} for n in own]
 
 
-def map_sizes(found: Study) -> dict[str, str]:
+def map_sizes(found: Comparison) -> dict[str, str]:
     """Map sizes before and after each pooling point, as text."""
     return {point.name: size_text(point) for point in found.points if point.direction == "down"}
 
 
-def summary(found: Study, budget: Budget | None = None) -> str:
+def summary(found: Comparison, budget: Budget | None = None) -> str:
     """The sentence above the chart, the facts beside it and what one should know before trusting the ratio."""
     before, bare = found.teacher.peak_bytes, found.bare.peak_bytes
     lines = [f'<p class="headline">{_headline(found)}</p>']
@@ -79,7 +81,7 @@ def summary(found: Study, budget: Budget | None = None) -> str:
     return "".join(lines)
 
 
-def _headline(found: Study) -> str:
+def _headline(found: Comparison) -> str:
     before, after = found.teacher.peak_bytes, found.student.peak_bytes
     included = ", RED blocks included" if found.config.red else ""
     if before == after:
@@ -101,7 +103,7 @@ def _ratio(before: int, after: int) -> str:
     return f'<strong class="ratio">{numbers.format_ratio(before, after)}</strong>'
 
 
-def _budget_line(found: Study, budget: Budget) -> str:
+def _budget_line(found: Comparison, budget: Budget) -> str:
     parts = [f"the {who} {_verdict(budget, peak.peak_bytes)}" for who, peak in _both(found)]
     return (
         f'<p class="budget" id="budget-said">{escape(budget.title)}, {numbers.format_bytes(budget.bytes)}: '
@@ -110,7 +112,7 @@ def _budget_line(found: Study, budget: Budget) -> str:
     )
 
 
-def _both(found: Study) -> list[tuple[str, MemoryProfile]]:
+def _both(found: Comparison) -> list[tuple[str, MemoryProfile]]:
     return [("teacher", found.teacher), ("student", found.student)]
 
 
@@ -119,7 +121,7 @@ def _verdict(budget: Budget, peak_bytes: int) -> str:
     return f'<strong class="{kind}">{escape(budget.verdict(peak_bytes))}</strong>'
 
 
-def pairs_table(found: Study) -> str:
+def pairs_table(found: Comparison) -> str:
     """Which layer learns from which; layers without a partner stand in it with the reason."""
     rows = "".join(
         '<tr{}><td><code>{}</code></td><td data-title="learns from teacher’s">{}</td>'
@@ -140,7 +142,7 @@ def pairs_table(found: Study) -> str:
     )
 
 
-def pin_board(found: Study | None, pins: Sequence[Pin], budget: Budget | None = None, said: str = "") -> str:
+def pin_board(found: Comparison | None, pins: Sequence[Pin], budget: Budget | None = None, said: str = "") -> str:
     """What is pinned beside what is shown, if that fits, one line each; nothing when there is nothing to say."""
     message = notice("Not pinned.", said) if said else ""
     if not pins:
@@ -180,7 +182,7 @@ def _pin_row(pin: Pin, titles: Sequence[str], budget: Budget | None) -> str:
     )
 
 
-def tensors(found: Study, place: Place) -> str:
+def tensors(found: Comparison, place: Place) -> str:
     """The tensors alive at one operator, largest first, with who made each and who still needs it."""
     profile = found.teacher if place.network == "teacher" else found.student
     index = locate(profile, place)

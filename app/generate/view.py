@@ -14,9 +14,9 @@ from redistill.data.datasets import credit
 from ..parts import plots
 from ..parts.fragments import image_tag, notice, png_tag
 from ..parts.memory_plot import Network, networks_figure
-from ..parts.study import pooling_labels
 from ..parts.trace import peak_label, trace
 from ..words import numbers
+from ..words.memory import pooling_labels
 from .files import image_name, image_png
 from .painters import Painter, Painting
 

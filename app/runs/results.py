@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.common.files import read_json
-from redistill.common.modules import weightless
-from redistill.memory import capture
-from redistill.networks.strides import input_channels
-from redistill.networks.student import StudentConfig, build_student
+from redistill.memory.comparison import compare
+from redistill.networks.student import StudentConfig
 from redistill.training.config import DistillConfig
 
-from ..parts.study import study
 from ..words.settings import dataset_title, distinct_titles, learning_sources
 from . import jobs
 from .choices import shipped_title
@@ -224,26 +219,8 @@ def _shipped_result(name: str) -> Result | None:
 
 
 def peak_bytes(student: StudentConfig) -> int:
-    """Peak activation memory of a student, RED blocks included: batch 1, fp32, fused. ValueError if it cannot be.
-
-    It does not depend on the number of classes: the head's output is far smaller than any map.
-    """
-    network = student.student_architecture
-    if student.red is None or (network == student.teacher and not student.teacher_strides):
-        alone = StudentConfig(
-            network, student.image_size, strides=student.strides, red=student.red, alignment=student.alignment
-        )
-        return study(alone).student.peak_bytes  # in milliseconds, on the network's tape
-    return _captured_peak(json.dumps(dataclasses.asdict(student)))
-
-
-@lru_cache(maxsize=256)
-def _captured_peak(student: str) -> int:
-    config = StudentConfig.from_dict(json.loads(student))
-    with weightless():
-        model = build_student(config)
-    size = (1, input_channels(model), config.image_size, config.image_size)
-    return capture(model, size).profile().peak_bytes
+    """Peak activation memory of a student, RED blocks included: batch 1, fp32, fused. ValueError if it cannot be."""
+    return compare(student).student.peak_bytes
 
 
 def _number(value: Any) -> float | None:

@@ -16,11 +16,12 @@ from math import prod
 from torch import nn
 
 from ..networks.red import REDConfig
-from ..networks.strides import Size, check_image_size, input_channels
+from ..networks.strides import Size
 from .profile import Peak
-from .tape import Tape, capture
+from .tape import Tape, capture_images
 
 REDUCTIONS = ("same", "any")
+STRIDES = (1, 2, 4, 8)  # tried at every pooling point
 MAX_VECTORS = 100_000  # about two minutes of a ResNet-50
 DEFAULT_RED = REDConfig()
 
@@ -53,19 +54,13 @@ class SearchResult:
     budget_bytes: int | None
     seconds: float  # the search took, capture included
 
-    @property
-    def cheapest(self) -> Candidate:
-        """The candidate with the fewest MACs of those with the least peak: the other end of the trade."""
-        least = self.candidates[0].peak_bytes
-        return min((c for c in self.candidates if c.peak_bytes == least), key=lambda candidate: candidate.macs)
-
 
 def search_strides(
     network: nn.Module | Tape,
     image_size: int | Size | None = None,
     budget_bytes: int | None = None,
     *,
-    strides: Iterable[int] = (1, 2, 4, 8),
+    strides: Iterable[int] = STRIDES,
     reduction: str = "same",
     red: REDConfig | None = DEFAULT_RED,
     accounting: str = "fused",
@@ -86,7 +81,7 @@ def search_strides(
     start = time.perf_counter()
     choices = _check_settings(strides, reduction, budget_bytes)
     tape = network if isinstance(network, Tape) else _capture(network, image_size, batch)
-    points = {point.name: point.stride for point in tape.points if point.direction == "down"}
+    points = tape.strides
     vectors = _vectors(choices, points, reduction)
     settings = (image_size, batch, dtype, accounting, fuse_add)
     teacher = _candidate(points, *tape.peaks(None, *settings))
@@ -130,7 +125,7 @@ def _check_settings(strides: Iterable[int], reduction: str, budget_bytes: int | 
 def _capture(model: nn.Module, image_size: int | Size | None, batch: int | None) -> Tape:
     if image_size is None:
         raise ValueError("image_size is None; expected the side of the images in pixels, or a tape of the model.")
-    return capture(model, (1 if batch is None else batch, input_channels(model), *check_image_size(image_size)))
+    return capture_images(model, image_size, 1 if batch is None else batch)
 
 
 def _vectors(choices: Sequence[int], points: dict[str, int], reduction: str) -> list[tuple[int, ...]]:

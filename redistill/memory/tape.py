@@ -17,10 +17,12 @@ from ..networks.alignment import align_points, red_sites
 from ..networks.red import REDConfig
 from ..networks.strides import (
     PoolingPoint,
+    Size,
     check_image_size,
     check_strides,
     declares_points,
     find_pooling_points,
+    input_channels,
     restride_points,
 )
 from .accounting import Timeline, buffer_sizes, eager, fused
@@ -59,6 +61,11 @@ def capture(model: nn.Module, input_size: Sequence[int] | Sequence[Any] | Tensor
         shapes = ", ".join(str(tuple(value.shape)) for value in inputs if isinstance(value, Tensor))
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{type(model).__name__} cannot run on inputs of shape {shapes}: {reason}") from error
+
+
+def capture_images(model: nn.Module, image_size: int | Size, batch: int = 1) -> Tape:
+    """`capture` for images of `image_size` pixels, with as many channels as the model takes."""
+    return capture(model, (batch, input_channels(model), *check_image_size(image_size)))
 
 
 def _example(model: nn.Module, given: Any) -> tuple[Any, ...]:
@@ -121,6 +128,11 @@ class Tape:
         return find_pooling_points(self.recording.model, self._image_size)
 
     @property
+    def strides(self) -> dict[str, int]:
+        """The network's own strides by pooling point."""
+        return {point.name: point.stride for point in self.points if point.direction == "down"}
+
+    @property
     def input_shape(self) -> Shape:
         """Shape of the first input as recorded."""
         return self.recording.shapes[self.recording.inputs[0]]
@@ -139,19 +151,21 @@ class Tape:
         fuse_add: bool = False,
         red: REDConfig | None = None,
         alignment: str = "asynchronous",
+        sites: Sites | None = None,
     ) -> MemoryProfile:
         """Memory with other settings; what is not given stays as recorded.
 
         `strides` are keyed by pooling point. `dtype` ("fp32", "fp16", "bf16", "int8") is that of every floating-point
         tensor. `accounting` "eager" is what PyTorch allocates, "fused" what a deployment runtime holds; `fuse_add`
         lets its convolutions accumulate into the operand that is added to their result. With `red`, RED blocks stand
-        where a student of these strides has them when it is aligned (`alignment`) with the network as recorded.
+        where a student of these strides has them when it is aligned (`alignment`) with the network as recorded; `sites`
+        (layer path → side → channels) says where instead.
 
         Raises ValueError for unknown names and values, and `ShapeRuleError`, a ValueError, where the tape does not
         say what would happen; build the model that way and capture it then.
         """
         itemsize = _check_choices(dtype, accounting, fuse_add, batch)
-        [setting] = self._prepare(strides, image_size, batch, (red,), alignment)
+        [setting] = self._prepare(strides, image_size, batch, (red,), alignment, sites)
         return self._summary(setting, itemsize, accounting, fuse_add)
 
     def peaks(
@@ -189,17 +203,18 @@ class Tape:
         batch: int | None,
         reds: Sequence[REDConfig | None],
         alignment: str = "asynchronous",
+        sites: Sites | None = None,
     ) -> Iterator[_Setting]:
         """What there is to count, for each of `reds`."""
         size = self._image_size if image_size is None else check_image_size(image_size)
         changed = self._changed_strides(strides, size) if strides else {}
         recorded, edits = self._evaluate(changed, size, batch)
         for red in reds:
-            key = (tuple(changed.items()), size, batch, red, alignment)
+            key = (tuple(changed.items()), size, batch, red, alignment, repr(sites))
             setting = self._settings.get(key)
             if setting is None:
-                sites = self._red_sites(changed, size, recorded, red, alignment) if red is not None else {}
-                program = self._program(edits.identities, sites, red)
+                places = self._red_sites(changed, size, recorded, red, alignment, sites) if red is not None else {}
+                program = self._program(edits.identities, places, red)
                 setting = _Setting(program, program.shapes(recorded), edits)
                 _keep(self._settings, key, setting, SETTINGS_KEPT)
             yield setting
@@ -267,11 +282,19 @@ class Tape:
         return StrideEditor(self.recording, self.points)
 
     def _red_sites(
-        self, changed: Mapping[str, int], size: tuple[int, int], shapes: list[Shape], red: REDConfig, alignment: str
+        self,
+        changed: Mapping[str, int],
+        size: tuple[int, int],
+        shapes: list[Shape],
+        red: REDConfig,
+        alignment: str,
+        sites: Sites | None,
     ) -> Sites:
-        """Where a student of these strides gets RED blocks when it is aligned with the network as recorded."""
+        """Where a student of these strides gets RED blocks: at `sites`, or aligned with the network as recorded."""
         if self.recording.has_red:
             raise ValueError("The network carries RED blocks already; expected one without them, or red=None.")
+        if sites is not None:
+            return sites
         if size not in self._teacher_points:
             self._teacher_points[size] = self._points_at({}, self._evaluate({}, size, None)[0])
         student = self._points_at(changed, shapes)

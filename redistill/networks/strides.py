@@ -36,6 +36,7 @@ class PoolingPoint:
     out_channels: int
     direction: str = "down"  # "down", or "up" in a decoder
     sides: tuple[str, ...] = ("in", "out")  # sides that may be aligned with a teacher
+    kernel: int = 1  # pixels: side of the widest window; strides beyond it pass over pixels
 
 
 class UnitPool(nn.Identity):
@@ -84,6 +85,7 @@ def find_pooling_points(model: nn.Module, image_size: int | Size) -> list[Poolin
                 in_channels=in_channels,
                 out_channels=out_channels,
                 sides=("in", "out") if points else ("out",),
+                kernel=_widest_window(model, paths),
             )
         )
     return points
@@ -276,6 +278,12 @@ def _stride(name: str, module: nn.Module) -> int:
     return pair[0]
 
 
+def _widest_window(model: nn.Module, paths: Sequence[str]) -> int:
+    modules = [model.get_submodule(path) for path in paths]
+    windows = [getattr(getattr(module, "pool", module), "kernel_size", 1) for module in modules]
+    return max(max(window) if isinstance(window, tuple) else window for window in windows)
+
+
 def _apply_stride(model: nn.Module, paths: Sequence[str], stride: int) -> None:
     # The point is named by its first module, so that it stays one point at stride 1 too.
     mark = paths[0]
@@ -319,6 +327,7 @@ def declared_points(model: nn.Module, size: Size) -> list[PoolingPoint]:
             out_channels=row.out_channels,
             direction=row.direction,
             sides=row.sides,
+            kernel=_widest_window(model, row.modules),
         )
         for row in model.pooling_modules()
     ]

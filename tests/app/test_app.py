@@ -20,14 +20,18 @@ from app import ui
 from app.distill import data_panel, run_form, watch, watch_view
 from app.distill import page as distill
 from app.explore import page as explore
-from app.parts import plots, study
+from app.parts import plots
+from app.parts.counting import compare_as
 from app.parts.stride_picker import check_strides_form
 from app.parts.trace import Place
 from app.runs import choices, jobs, results
 from app.words import numbers
 from app.words import settings as wording
+from app.words.memory import warnings
 from redistill.checkpoint import folder as checkpoint
 from redistill.data.table import DATASETS
+from redistill.memory import capture
+from redistill.memory.comparison import early_strides, network_tape
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
 from redistill.training.config import DistillConfig
@@ -163,7 +167,7 @@ def config(**changes) -> StudentConfig:
 
 
 def test_the_page_counts_what_the_library_counts():
-    found = study.study(config(teacher="resnet18", image_size=224, strides={**EARLY, "conv1": 8}))
+    found = compare_as(config(teacher="resnet18", image_size=224, strides={**EARLY, "conv1": 8}))
     assert (found.teacher.peak_bytes, found.student.peak_bytes, found.bare.peak_bytes) == (4014080, 802816, 802816)
     figure = explore.show("resnet18", 224, {**EARLY, "conv1": 8}, *RED, "fused", "fp32")[4]
     teacher, student, red, _ = (trace["y"] for trace in figure["data"])
@@ -173,12 +177,12 @@ def test_the_page_counts_what_the_library_counts():
 
 @pytest.mark.parametrize("name", ["unet_small", "mobilenet_v2"])
 def test_a_student_that_the_teachers_tape_cannot_tell_is_recorded_anew(name):
-    tape = study.teacher_tape(name)
+    tape = network_tape(name)
     size = tape.input_shape[-1]
-    student = StudentConfig(name, size, strides=study.suggest_strides(tape))
-    found = study.study(student)
+    student = StudentConfig(name, size, strides=early_strides(name))
+    found = compare_as(student)
     with torch.device("meta"):
-        fresh = study.capture(build_student(student), tape.input_shape).profile()
+        fresh = capture(build_student(student), tape.input_shape).profile()
     assert found.student.peak_bytes == fresh.peak_bytes
     assert found.bare.peak_bytes < found.teacher.peak_bytes
 
@@ -193,8 +197,8 @@ def test_the_sentence_states_both_ratios_and_where_the_peaks_are():
 
 
 def test_a_larger_student_and_a_peak_at_the_image_are_said():
-    assert "needs more memory than its teacher" in " ".join(study.warnings(study.study(config(strides={"maxpool": 1}))))
-    assert "The input image itself is 48.0 KiB" in " ".join(study.warnings(study.study(config())))
+    assert "needs more memory than its teacher" in " ".join(warnings(compare_as(config(strides={"maxpool": 1}))))
+    assert "The input image itself is 48.0 KiB" in " ".join(warnings(compare_as(config())))
 
 
 def test_unaligned_layers_stand_in_the_table_with_their_reason():
@@ -364,7 +368,7 @@ def test_the_students_card_counts_the_blocks_of_its_alignment():
     cards = {rule: distill.show_alignment(late, rule) for rule in ("asynchronous", "stage-wise")}
     for rule, card in cards.items():
         built = build_student(config(strides=late["strides"], alignment=rule))
-        peak = study.capture(built, (1, 3, 64, 64)).profile().peak_bytes
+        peak = capture(built, (1, 3, 64, 64)).profile().peak_bytes
         assert f"Peak {numbers.format_bytes(peak)}, teacher" in card
     assert cards["asynchronous"] != cards["stage-wise"]
 

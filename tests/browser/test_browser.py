@@ -23,9 +23,10 @@ from helpers.pictures import write_classes
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from app.parts.study import study, suggest_strides, teacher_tape
+from app.parts.counting import compare_as
 from redistill.checkpoint import folder as checkpoint
 from redistill.diffusion.images import SampleSettings, read_settings
+from redistill.memory.comparison import early_strides
 from redistill.networks.student import StudentConfig, build_student
 from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 
@@ -454,7 +455,7 @@ def test_layers_are_sorted_and_saved_to_the_byte(open_page):
     assert saving.value.suggested_filename == "memory-narrow_resnet-4.1.2.2.1-red-64-fused-fp32.csv"
     with open(saving.value.path(), newline="") as file:
         rows = list(csv.DictReader(file))
-    found = study(StudentConfig("narrow_resnet", 64, strides=suggest_strides(teacher_tape("narrow_resnet"))))
+    found = compare_as(StudentConfig("narrow_resnet", 64, strides=early_strides("narrow_resnet")))
     for name, profile in (("teacher", found.teacher), ("student", found.student)):
         saved = [row for row in rows if row["network"] == name]
         wanted = [(x.name, x.peak_bytes, x.output_bytes, int(x.is_red)) for x in profile.layers]

@@ -11,9 +11,10 @@ import pytest
 from app.explore import page as explore
 from app.explore import view as explore_view
 from app.explore.pins import LETTERS
-from app.parts.study import study, suggest_strides, teacher_tape
+from app.parts.counting import compare_as
 from app.parts.trace import Place
 from app.words import numbers
+from redistill.memory.comparison import early_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 
@@ -26,7 +27,7 @@ SUMMARY, CHART, BOARD, TENSORS = 3, 4, 6, 7
 
 
 def narrow(**changes):
-    return study(StudentConfig(**({"teacher": "narrow_resnet", "image_size": 64, "strides": EARLY} | changes)))
+    return compare_as(StudentConfig(**({"teacher": "narrow_resnet", "image_size": 64, "strides": EARLY} | changes)))
 
 
 def event(**values) -> gr.EventData:
@@ -86,8 +87,8 @@ def test_peaks_that_read_alike_differ_in_bytes(peak, verb):
 
 
 def test_a_red_block_that_is_the_peak_stands_in_the_sentence():
-    strides = suggest_strides(teacher_tape("resnet50"))
-    found = study(StudentConfig("resnet50", 224, strides=strides))
+    strides = early_strides("resnet50")
+    found = compare_as(StudentConfig("resnet50", 224, strides=strides))
     assert "to 2.30 MiB (RED block layer2.0.red_in): 3.0×" in headline(found)
 
 
@@ -178,7 +179,7 @@ def test_a_pin_is_removed_even_while_the_settings_do_not_fit():
 
 def test_a_pin_sets_all_controls():
     red = (True, False, 3, True, 5, "outputs")
-    strides = suggest_strides(teacher_tape("unet_small"))
+    strides = early_strides("unet_small")
     first = explore.pin_shown("unet_small", 32, strides, *red, "eager", "fp16", "none", None, (), Place())[0]
     kept, *rest = explore.use_pin(event(act="load", letter="A"), *SETTINGS, "none", None, first, Place())
     assert kept == gr.skip()
@@ -241,7 +242,7 @@ def test_the_place_is_kept_when_the_settings_change():
 
 
 def test_layers_of_the_networks_own_forward_have_a_name():
-    strides = suggest_strides(teacher_tape("unet_small"))
+    strides = early_strides("unet_small")
     shown = explore.look_at(event(network="student", layer=""), "unet_small", 32, strides, *SETTINGS[3:])
     assert "While forward runs" in text(shown[2])
 

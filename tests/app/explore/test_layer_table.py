@@ -6,13 +6,13 @@ import json
 from math import prod
 
 from app.explore.layer_table import LayerTable, layer_rows
-from app.parts.study import study, suggest_strides, teacher_tape
+from app.parts.counting import compare_as
+from redistill.memory.comparison import early_strides
 from redistill.networks.student import StudentConfig
 
 
 def test_rows_are_the_layers_in_bytes():
-    tape = teacher_tape("narrow_resnet")
-    found = study(StudentConfig("narrow_resnet", 64, strides=suggest_strides(tape)))
+    found = compare_as(StudentConfig("narrow_resnet", 64, strides=early_strides("narrow_resnet")))
     rows = layer_rows(found, "name")
     assert len(rows["student"]) > len(rows["teacher"]) == len(found.teacher.layers)
     assert max(peak for _, peak, *_ in rows["student"]) == found.student.peak_bytes == 65536

@@ -15,9 +15,9 @@ from app.explore import link
 from app.explore import page as explore
 from app.explore.link import Settings, from_query, to_query, unknown_keys
 from app.explore.pins import LETTERS, describe_pin
-from app.parts.study import study, suggest_strides, teacher_strides, teacher_tape
+from app.parts.counting import COUNTINGS, compare_as
 from app.parts.trace import Place
-from redistill.memory import ACCOUNTINGS
+from redistill.memory.comparison import early_strides, own_strides
 from redistill.networks.red import KERNELS, POINTS, REDConfig
 from redistill.networks.student import StudentConfig
 
@@ -49,9 +49,9 @@ reds = st.builds(
 @st.composite
 def all_settings(draw) -> Settings:
     teacher = draw(st.sampled_from(["narrow_resnet", "resnet18", "unet_small"]))
-    strides = {name: draw(st.sampled_from([1, 2])) for name in teacher_strides(teacher_tape(teacher))}
+    strides = {name: draw(st.sampled_from([1, 2])) for name in own_strides(teacher)}
     student = StudentConfig(teacher, draw(st.integers(64, 512)), strides=strides, red=draw(st.none() | reds))
-    return Settings(student, draw(st.sampled_from(ACCOUNTINGS)), draw(st.sampled_from(link.DTYPES)))
+    return Settings(student, draw(st.sampled_from(list(COUNTINGS))), draw(st.sampled_from(link.DTYPES)))
 
 
 @st.composite
@@ -178,7 +178,7 @@ def test_a_link_brings_its_pins_and_one_without_leaves_them(page_link):
     place = page_link.controls.index(page_link.states[0])
     pins = page_link.open(parse_qs(query), *STATES)[2:][place]
     assert [pin.letter for pin in pins] == ["A", "C"]
-    assert pins[1].peak_bytes == study(pinned.student, "eager", "fp16").student.peak_bytes
+    assert pins[1].peak_bytes == compare_as(pinned.student, "eager", "fp16").student.peak_bytes
     assert page_link.open(parse_qs(OURS), pins, Place())[2:][place] == tuple(pins)
     assert f"{describe_pin(pins[1])}</th>" in "".join(map(str, page_link.open(parse_qs(query), *STATES)))
 
@@ -203,8 +203,8 @@ def test_the_link_follows_the_controls_and_outlives_what_does_not_fit(page_link)
 
 
 def _strides(teacher: str) -> dict[str, int]:
-    return teacher_strides(teacher_tape(teacher))
+    return own_strides(teacher)
 
 
 def _early(teacher: str) -> dict[str, int]:
-    return suggest_strides(teacher_tape(teacher))
+    return early_strides(teacher)

@@ -11,14 +11,15 @@ import torch
 from app.explore import measure_panel
 from app.explore import page as explore
 from app.explore.measure_panel import Measurement, measure
-from app.parts.study import study, suggest_strides, teacher_tape
+from app.parts.counting import compare_as
+from redistill.memory.comparison import early_strides
 from redistill.networks.student import StudentConfig
 
 OTHERS = [True, True, 1, True, 3, "all", "fused", "int8", "none", None]
 
 
 def student(teacher: str, image_size: int, **changes) -> StudentConfig:
-    return StudentConfig(teacher, image_size, **({"strides": suggest_strides(teacher_tape(teacher))} | changes))
+    return StudentConfig(teacher, image_size, **({"strides": early_strides(teacher)} | changes))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def student(teacher: str, image_size: int, **changes) -> StudentConfig:
 )
 def test_what_pytorch_allocates_is_what_explore_computes(config):
     teacher, small = measure(config)
-    found = study(config, "eager")
+    found = compare_as(config, "eager")
     assert (teacher.name, small.name) == ("Teacher", "Student")
     assert (teacher.computed, small.computed) == (found.teacher.peak_bytes, found.student.peak_bytes)
     assert teacher.measured > small.measured > 0
@@ -41,10 +42,8 @@ def test_what_pytorch_allocates_is_what_explore_computes(config):
 
 
 def test_the_table_shows_whole_bytes_whatever_the_page_counts():
-    shown, button = measure_panel.show(
-        explore.read_link, "narrow_resnet", 64, suggest_strides(teacher_tape("narrow_resnet")), *OTHERS
-    )
-    peak = study(student("narrow_resnet", 64), "eager").student.peak_bytes
+    shown, button = measure_panel.show(explore.read_link, "narrow_resnet", 64, early_strides("narrow_resnet"), *OTHERS)
+    peak = compare_as(student("narrow_resnet", 64), "eager").student.peak_bytes
     assert shown.count(f"<td>{peak:,}</td>") == 2 and shown.count("<td>0</td>") == 2
     assert "Exact to the byte." in shown
     assert "Narrow ResNet, strides 4·1·2·2·1, RED blocks, 64 px, as PyTorch counts (eager)." in shown

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from app.explore.pins import add_pin, check_pins, describe_pin, find_pin, make_pin
-from app.parts.study import study
+from app.parts.counting import compare_as
 from app.words.settings import describe_red
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
@@ -17,7 +17,7 @@ EARLY = {"conv1": 4, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
 
 def found(dtype: str = "fp32", accounting: str = "fused", **changes):
     config = StudentConfig(**({"teacher": "narrow_resnet", "image_size": 64, "strides": EARLY} | changes))
-    return study(config, accounting, dtype)
+    return compare_as(config, accounting, dtype)
 
 
 def test_a_pin_keeps_what_was_counted():

@@ -12,14 +12,15 @@ import pytest
 from app.explore import page as explore
 from app.explore import search_panel
 from app.explore.link import Settings, from_query, parse_query
-from app.parts.study import study, suggest_strides, teacher_tape
+from app.parts.counting import compare_as
 from app.parts.trace import Place
 from app.words import numbers
+from redistill.memory.comparison import early_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 
-NARROW = ["narrow_resnet", 64, suggest_strides(teacher_tape("narrow_resnet"))]
-EARLY = suggest_strides(teacher_tape("resnet18"))
+NARROW = ["narrow_resnet", 64, early_strides("narrow_resnet")]
+EARLY = early_strides("resnet18")
 STATES = ((), Place())  # no pins, no layer of interest
 CONTROLS = [*NARROW, True, True, 1, True, 3, "all", "fused", "fp32", "none", None]
 HOSTILE = [[], {}, "", "<script>", -1, 0, True, math.nan, math.inf, 10**30, ["a"] * 50]
@@ -49,7 +50,7 @@ def cells(shown: str) -> list[list[str]]:
 
 def peak(query: str) -> int:
     settings = from_query(parse_query(query))
-    return study(settings.student, settings.accounting, settings.dtype).student.peak_bytes
+    return compare_as(settings.student, settings.accounting, settings.dtype).student.peak_bytes
 
 
 def test_every_row_is_a_link_to_what_it_says():

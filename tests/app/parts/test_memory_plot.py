@@ -8,16 +8,18 @@ import json
 import pytest
 
 from app.parts.budget import Budget
+from app.parts.counting import compare_as
 from app.parts.memory_plot import Network, PinnedCurve, Point, memory_figure, merged_order, networks_figure
-from app.parts.study import study, suggest_strides, teacher_tape, tick_labels
 from app.parts.trace import read_place, trace
+from app.words.memory import tick_labels
+from redistill.memory.comparison import early_strides, network_tape
 from redistill.networks.student import StudentConfig
 
 
 def shown(teacher: str = "narrow_resnet", **changes):
-    tape = teacher_tape(teacher)
-    config = {"teacher": teacher, "image_size": tape.input_shape[-1], "strides": suggest_strides(tape)}
-    return study(StudentConfig(**(config | changes)))
+    tape = network_tape(teacher)
+    config = {"teacher": teacher, "image_size": tape.input_shape[-1], "strides": early_strides(teacher)}
+    return compare_as(StudentConfig(**(config | changes)))
 
 
 def figure(found, pins=(), budget=None):

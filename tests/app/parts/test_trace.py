@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from app.parts.study import study, suggest_strides, teacher_tape
+from app.parts.counting import compare_as
 from app.parts.trace import Place, Point, locate, peak_label, read_place, trace
+from redistill.memory.comparison import early_strides
 from redistill.networks.student import StudentConfig
 
 
 @pytest.fixture(scope="module")
 def found():
-    return study(StudentConfig("narrow_resnet", 64, strides=suggest_strides(teacher_tape("narrow_resnet"))))
+    return compare_as(StudentConfig("narrow_resnet", 64, strides=early_strides("narrow_resnet")))
 
 
 def test_every_operator_has_a_name_of_its_own_and_its_bytes(found):
@@ -77,8 +78,7 @@ def test_what_is_no_place_is_refused(value):
 
 
 def test_a_red_block_that_peaks_is_named_as_a_whole():
-    tape = teacher_tape("resnet50")
-    found = study(StudentConfig("resnet50", 224, strides=suggest_strides(tape)))
+    found = compare_as(StudentConfig("resnet50", 224, strides=early_strides("resnet50")))
     assert found.student.peak_layer == "layer2.0.red_in.residual_encoder.0"
     assert peak_label(found.student) == "RED block layer2.0.red_in"
     assert peak_label(found.bare) == found.bare.peak_layer

@@ -7,28 +7,35 @@ import math
 
 import pytest
 
-from app.parts.study import Study, study, suggest_strides, teacher_tape, warnings
+from app.parts.counting import compare_as
+from app.words.memory import warnings
+from redistill.memory.comparison import Comparison, early_strides
 from redistill.networks.student import StudentConfig
 
 
 @pytest.fixture(scope="module")
-def found() -> Study:
-    return study(StudentConfig("narrow_resnet", 64, strides=suggest_strides(teacher_tape("narrow_resnet"))))
+def found() -> Comparison:
+    return compare_as(StudentConfig("narrow_resnet", 64, strides=early_strides("narrow_resnet")))
 
 
-def with_peaks(found: Study, **peaks: int) -> Study:
-    """The same study with other peaks, named by network."""
+def with_peaks(found: Comparison, **peaks: int) -> Comparison:
+    """The same comparison with other peaks, named by network."""
     profiles = {name: dataclasses.replace(getattr(found, name), peak_bytes=peak) for name, peak in peaks.items()}
     return dataclasses.replace(found, **profiles)
 
 
-def said(found: Study, words: str) -> list[str]:
+def with_stem(found: Comparison, kernel: int) -> Comparison:
+    """The same comparison with another window of the first convolution."""
+    stem, *others = found.points
+    return dataclasses.replace(found, points=(dataclasses.replace(stem, kernel=kernel), *others))
+
+
+def said(found: Comparison, words: str) -> list[str]:
     return [note for note in warnings(found) if words in note]
 
 
 def test_red_blocks_that_set_the_peak_are_said_from_the_first_byte():
-    tape = teacher_tape("resnet50")
-    found = study(StudentConfig("resnet50", 224, strides=suggest_strides(tape)))
+    found = compare_as(StudentConfig("resnet50", 224, strides=early_strides("resnet50")))
     assert found.student.timeline[found.student.peak_index].is_red
     (note,) = said(found, "RED blocks")
     assert note == "RED blocks set the peak: without them the student would need 1.72 MiB (4.0×)."
@@ -44,14 +51,14 @@ def test_red_blocks_that_only_lift_another_operator_do_not_set_the_peak(found):
 
 def test_pixels_are_skipped_when_the_stride_exceeds_the_window(found):
     assert found.config.strides["conv1"] == 4
-    assert said(dataclasses.replace(found, kernels={"conv1": 4}), "conv1 moves") == []
-    (note,) = said(dataclasses.replace(found, kernels={"conv1": 3}), "conv1 moves")
+    assert said(with_stem(found, kernel=4), "conv1 moves") == []
+    (note,) = said(with_stem(found, kernel=3), "conv1 moves")
     assert note == ("conv1 moves 4 pixels at a time with a 3×3 window, so it never sees 1 of every 4 rows and columns.")
 
 
 @pytest.mark.parametrize(("stride", "skipped"), [(1, 0), (2, 0), (4, 1), (8, 5)])
 def test_the_windows_are_those_of_the_network(stride, skipped):
-    found = study(StudentConfig("narrow_resnet", 64, strides={"layer2.0": stride, "conv1": 1, "maxpool": 1}))
+    found = compare_as(StudentConfig("narrow_resnet", 64, strides={"layer2.0": stride, "conv1": 1, "maxpool": 1}))
     notes = said(found, "layer2.0 moves")
     assert len(notes) == bool(skipped)
     assert all(f"never sees {skipped} of every {stride}" in note for note in notes)

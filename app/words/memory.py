@@ -1,0 +1,84 @@
+"""What is said of a network's memory and of the layers that pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from redistill.memory import MemoryProfile
+from redistill.memory.comparison import Comparison
+from redistill.memory.search import STRIDES
+from redistill.networks.strides import PoolingPoint
+
+from .numbers import format_bytes, format_ratio, format_size
+
+
+def warnings(found: Comparison) -> list[str]:
+    """What a person should know before trusting the ratio, in words."""
+    notes = []
+    student, bare = found.student, found.bare
+    if student.peak_bytes > bare.peak_bytes:
+        ratio = format_ratio(found.teacher.peak_bytes, bare.peak_bytes)
+        effect = "set" if student.timeline[student.peak_index].is_red else "raise"
+        notes.append(
+            f"RED blocks {effect} the peak: without them the student would need "
+            f"{format_bytes(bare.peak_bytes)} ({ratio})."
+        )
+    for point in found.points:
+        kernel = point.kernel
+        if point.direction == "down" and point.stride > kernel:
+            notes.append(
+                f"{point.name} moves {point.stride} pixels at a time with a {kernel}×{kernel} window, so it never "
+                f"sees {point.stride - kernel} of every {point.stride} rows and columns."
+            )
+    held = _input_bytes_at_peak(student)
+    if 2 * held >= student.peak_bytes:
+        notes.append(
+            f"The input image itself is {format_bytes(held)} of the {format_bytes(student.peak_bytes)} peak: "
+            "pooling more cannot lower that part; a smaller image can."
+        )
+    if student.peak_bytes > found.teacher.peak_bytes:
+        notes.append("This student needs more memory than its teacher.")
+    return notes
+
+
+def _input_bytes_at_peak(profile: MemoryProfile) -> int:
+    return sum(tensor.bytes for tensor in profile.live_tensors(profile.peak_index) if tensor.made_by == ("input", ""))
+
+
+def size_text(point: PoolingPoint) -> str:
+    """ "64 → 16 px" for square maps."""
+    before, after = point.in_size, point.out_size
+    if before[0] == before[1] and after[0] == after[1]:
+        return f"{before[0]} → {after[0]} px"
+    return f"{format_size(before)} → {format_size(after)}"
+
+
+def tick_labels(found: Comparison) -> dict[str, str]:
+    """Short labels under the chart's axis: the layers of the teacher that pool."""
+    return pooling_labels(found.teacher, found.teacher_points)
+
+
+def pooling_labels(profile: MemoryProfile, points: Sequence[PoolingPoint]) -> dict[str, str]:
+    """Short labels of the layers that pool, by the first layer of the network in each."""
+    layers = list(dict.fromkeys(op.layer for op in profile.timeline))
+    labels = {}
+    for point in points:
+        first = next((name for name in layers if name == point.name or name.startswith(point.name + ".")), None)
+        if first is not None:
+            labels[first] = short_label(point.name)
+    return labels
+
+
+def short_label(name: str) -> str:
+    """A layer's name for narrow places: "down_blocks.0.downsamplers.0" → "down 0", "layer2.0" → "layer2"."""
+    parts = name.split(".")
+    for kind in ("down", "up"):
+        if parts[0] == f"{kind}_blocks":
+            return f"{kind} {parts[1]}"
+    kept = parts[:2] if parts[0] == "features" else parts[:1] if parts[-1] == "0" and len(parts) == 2 else parts
+    return ".".join(kept)
+
+
+def stride_choices(own: Mapping[str, int]) -> list[int]:
+    """The strides that are offered, given the teacher's own by layer path: the usual ones and the teacher's."""
+    return sorted({*STRIDES, *own.values()})
