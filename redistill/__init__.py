@@ -18,6 +18,7 @@ _PUBLIC = {
     "build_student": "networks.student",
     "load_teacher": "checkpoint.teacher",
     "capture": "memory.tape",
+    "compare": "memory.comparison",
     "measure_peak": "memory.measure",
     "search_strides": "memory.search",
     "red_loss": "training.losses",

@@ -13,6 +13,7 @@ from typing import Any
 
 from .options import add_setting_options, parse_strides, run_config
 
+FUSE_ADD = "fused: let a convolution do the addition after it, in the other operand's buffer"
 ELSEWHERE = "end what else takes its memory, or choose another --device"  # where a device's memory ended
 
 
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     memory.add_argument("--strides", default="", help="such as conv1=8,maxpool=1,layer4.0=1")
     memory.add_argument("--image-size", type=int, help="pixels a side (default: the network's usual)")
     memory.add_argument("--accounting", default="fused", help="fused or eager (default: %(default)s)")
+    memory.add_argument("--fuse-add", action="store_true", help=FUSE_ADD)
     memory.add_argument("--no-red", action="store_true", help="leave RED blocks out")
     memory.set_defaults(run=_memory)
 
@@ -87,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--reduction", default="same", help="total reduction: same or any (default: %(default)s)")
     search.add_argument("--no-red", action="store_true", help="leave RED blocks out")
     search.add_argument("--accounting", default="fused", help="fused or eager (default: %(default)s)")
+    search.add_argument("--fuse-add", action="store_true", help=FUSE_ADD)
     search.add_argument("--dtype", default="fp32", help="fp32, fp16, bf16 or int8 (default: %(default)s)")
     search.set_defaults(run=_search)
     return parser
@@ -169,6 +172,7 @@ def parse_seeds(text: str) -> list[int]:
 def _evaluate(options: argparse.Namespace) -> None:
     from ..checkpoint import folder as checkpoint
     from ..common.devices import check_device, explain_out_of_memory
+    from ..memory import capture_images
     from ..training.evaluation import count_parameters
 
     if options.save and options.pictures is None:
@@ -180,8 +184,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     with explain_out_of_memory(device, f"Judging {options.checkpoint}", ELSEWHERE):
         figures |= _test_figures(model.to(device), metadata, options.checkpoint, device)
         quality = {} if options.pictures is None else {"quality": _quality(options)}
-    size = metadata.student.image_size
-    profile = _profile(model, size)
+    profile = capture_images(model, metadata.student.image_size).profile()
     figures |= {
         "parameters": count_parameters(model),
         "peak_bytes": profile.peak_bytes,
@@ -254,39 +257,37 @@ def _sample(options: argparse.Namespace) -> None:
 
 
 def _memory(options: argparse.Namespace) -> None:
+    from ..memory.comparison import compare
     from ..networks.red import REDConfig
-    from ..networks.student import StudentConfig, build_reference, build_student
+    from ..networks.student import StudentConfig
     from ..networks.zoo import find_network
 
     size = options.image_size or find_network(options.network).image_size
     red = None if options.no_red else REDConfig()
     config = StudentConfig(options.network, size, strides=parse_strides(options.strides), red=red)
-    before = _profile(build_reference(config), size, options.accounting)
-    after = _profile(build_student(config), size, options.accounting)
-    for title, profile in (("teacher", before), ("student", after)):
+    found = compare(config, options.accounting, fuse_add=options.fuse_add)
+    for title, profile in (("teacher", found.teacher), ("student", found.student)):
         print(f"{title}: {profile.peak_bytes:,} bytes ({profile.peak_bytes / 2**20:.3f} MiB) at {profile.peak_layer}")
-    print(f"ratio: {before.peak_bytes / after.peak_bytes:.2f}")
+    print(f"ratio: {found.teacher.peak_bytes / found.student.peak_bytes:.2f}")
 
 
 def _search(options: argparse.Namespace) -> None:
-    import torch
-
     from ..common.units import parse_bytes
+    from ..memory.comparison import network_tape
     from ..memory.search import search_strides
     from ..networks.red import REDConfig
-    from ..networks.zoo import build_network, find_network
+    from ..networks.zoo import find_network
 
     budget = None if options.budget is None else parse_bytes(options.budget)
     size = find_network(options.teacher).image_size if options.image_size is None else options.image_size
-    with torch.device("meta"):
-        model = build_network(options.teacher)
     result = search_strides(
-        model,
+        network_tape(options.teacher),
         size,
         reduction=options.reduction,
         red=None if options.no_red else REDConfig(),
         accounting=options.accounting,
         dtype=options.dtype,
+        fuse_add=options.fuse_add,
     )
     budget = result.teacher.peak_bytes if budget is None else budget
     fitting = sum(candidate.peak_bytes <= budget for candidate in result.candidates)
@@ -307,13 +308,6 @@ def _search_row(title: str, candidate) -> str:
     peaks = f"{candidate.peak_bytes:>13,}{candidate.bare_peak_bytes:>13,}"
     macs = f"{candidate.macs / 1e9:>9.3f}{candidate.bare_macs / 1e9:>13.3f}"
     return f"{title:<10}{strides:<14}{peaks}{macs}  {candidate.peak_layer}"
-
-
-def _profile(model, size: int, accounting: str = "fused"):
-    from ..memory import capture
-    from ..networks.strides import input_channels
-
-    return capture(model, (1, input_channels(model), size, size)).profile(accounting=accounting)
 
 
 if __name__ == "__main__":

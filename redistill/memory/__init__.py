@@ -3,7 +3,7 @@
 from .measure import measure_peak
 from .profile import LayerMemory, LiveTensor, MemoryProfile, OpMemory, Peak
 from .shape_rules import ShapeRuleError
-from .tape import ACCOUNTINGS, Tape, capture
+from .tape import ACCOUNTINGS, Tape, capture, capture_images
 
 __all__ = [
     "ACCOUNTINGS",
@@ -15,5 +15,6 @@ __all__ = [
     "ShapeRuleError",
     "Tape",
     "capture",
+    "capture_images",
     "measure_peak",
 ]

@@ -9,7 +9,7 @@ from ..common.devices import no_tf32
 from ..common.modules import eval_mode
 from ..data.augmentation import normalize
 from ..data.source import Split
-from ..memory import capture, measure_peak
+from ..memory import capture_images, measure_peak
 from ..memory.recorder import example_inputs
 from ..networks.strides import input_channels
 
@@ -44,7 +44,7 @@ def inference_peaks(model: nn.Module, image_size: int) -> dict[str, int]:
         torch.zeros_like(value, device=device) if isinstance(value, Tensor) else value
         for value in example_inputs(model, size)
     ]
-    tape = capture(model, size)
+    tape = capture_images(model, image_size)
     return {
         "measured_peak_bytes": measure_peak(model, tuple(inputs)),
         "eager_peak_bytes": tape.profile(accounting="eager").peak_bytes,

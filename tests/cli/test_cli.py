@@ -89,6 +89,14 @@ def test_memory_prints_the_published_ratio(capsys):
     assert "3.828 MiB" in printed and "0.766 MiB" in printed and "ratio: 5.00" in printed
 
 
+def test_additions_inside_convolutions_lower_the_printed_peaks(capsys):
+    assert main(["memory", "resnet50", "--fuse-add", "--no-red"]) == 0
+    assert "teacher: 5,619,712 bytes" in capsys.readouterr().out
+    assert main(["search", "narrow_resnet", "--fuse-add", "--budget", "1KB"]) == 0
+    teacher = capture_images(build_network("narrow_resnet"), 64).profile(fuse_add=True)
+    assert f"{teacher.peak_bytes:,}" in capsys.readouterr().out
+
+
 def test_search_prints_what_fits(capsys):
     assert main(["search", "narrow_resnet", "--budget", "64KiB", "--dtype", "int8"]) == 0
     printed = capsys.readouterr().out

@@ -1,0 +1,64 @@
+"""One way to a pair's peaks: what `compare` says is what the built networks need, on a tape or captured anew."""
+
+from __future__ import annotations
+
+import pytest
+
+from redistill import compare
+from redistill.memory import capture_images
+from redistill.memory.comparison import early_strides, network_tape, own_strides
+from redistill.networks.alignment import align
+from redistill.networks.red import REDConfig
+from redistill.networks.strides import find_pooling_points
+from redistill.networks.student import StudentConfig, build_reference, build_student
+
+STUDENTS = {
+    "on the tape": StudentConfig("narrow_resnet", 64, strides={"conv1": 4, "maxpool": 1, "layer4.0": 1}),
+    "other size and classes": StudentConfig("resnet18", 96, num_classes=7, strides={"conv1": 4, "maxpool": 1}),
+    "captured anew": StudentConfig("mobilenet_v2", 64, strides={"features.0.0": 4, "features.2.conv.1.0": 1}),
+    "a U-Net": StudentConfig("unet_small", 32, strides={"conv_in": 2}),
+    "another network": StudentConfig("resnet18", 64, 50, architecture="mobilenet_v2"),
+    "a teacher of other strides": StudentConfig(
+        "narrow_resnet", 64, strides={"conv1": 8, "maxpool": 1}, teacher_strides={"maxpool": 1, "layer2.0": 4}
+    ),
+    "stage by stage": StudentConfig("resnet18", 64, strides={"conv1": 4, "maxpool": 1}, alignment="stage-wise"),
+    "without blocks": StudentConfig("resnet18", 64, strides={"conv1": 4}, red=None),
+    "few blocks": StudentConfig("resnet50", 64, strides={"conv1": 4, "maxpool": 1}, red=REDConfig(points="outputs")),
+}
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("counted", [{}, {"accounting": "eager"}, {"fuse_add": True}], ids=str)
+def test_all_figures_are_those_of_the_built_networks(name, counted):
+    config = STUDENTS[name]
+    found = compare(config, **counted)
+    networks = {
+        "teacher": build_reference(config),
+        "student": build_student(config),
+        "bare": build_student(StudentConfig(**{**config.to_dict(), "red": None})),
+    }
+    for which, network in networks.items():
+        fresh, told = capture_images(network, config.image_size).profile(**counted), getattr(found, which)
+        assert (told.peak_bytes, told.peak_layer, told.weight_bytes, told.macs, told.red_peak_bytes) == (
+            fresh.peak_bytes, fresh.peak_layer, fresh.weight_bytes, fresh.macs, fresh.red_peak_bytes,
+        ), which  # fmt: skip
+    assert list(found.points) == find_pooling_points(networks["bare"], config.image_size)
+    assert list(found.teacher_points) == find_pooling_points(networks["teacher"], config.image_size)
+    assert list(found.pairs) == align(networks["bare"], networks["teacher"], config.image_size, config.alignment)
+    assert (found.config, found.dtype, found.fuse_add) == (config, "fp32", bool(counted.get("fuse_add")))
+
+
+def test_what_does_not_fit_is_refused_with_the_value():
+    with pytest.raises(ValueError, match="No pooling point 'conv9'"):
+        compare(StudentConfig("resnet18", 64, strides={"conv9": 2}))
+    with pytest.raises(ValueError, match="No pooling point 'conv9'"):
+        compare(StudentConfig("resnet18", 64, teacher_strides={"conv9": 2}))
+    with pytest.raises(ValueError, match="reduce the image 256 times"):
+        compare(StudentConfig("resnet18", 64, strides={"conv1": 16}))
+    with pytest.raises(ValueError, match="fuse_add is set with accounting 'eager'"):
+        compare(StudentConfig("resnet18", 64), "eager", fuse_add=True)
+
+
+def test_strides_to_start_from_keep_the_reduction():
+    assert early_strides("resnet50") == own_strides("resnet50") | {"conv1": 8, "maxpool": 1, "layer4.0": 1}
+    assert own_strides("resnet50") == network_tape("resnet50").strides
