@@ -35,7 +35,6 @@ import torch
 import torchvision
 from torch import nn
 
-from redistill import measure
 from redistill.config import DistillConfig
 from redistill.devices import describe_device
 from redistill.ghost import weightless
@@ -175,8 +174,8 @@ def memory_row(
 ) -> dict[str, Any]:
     """Peak of one forward pass, measured and computed (eager), in bytes; with `strides`, of the student with RED.
 
-    Measured is what the allocator had given out. `measured_but_workspaces_bytes` leaves out what an operator allocated
-    and freed itself, as the computed figure does; `requested_bytes` (CUDA) are before rounding, workspaces included.
+    Measured is what the allocator had given out, and `requested_bytes` (CUDA) what it was asked for, before rounding;
+    both hold the workspaces of the libraries' kernels, which the computed figure leaves out.
     `computed_rounded_bytes` has every buffer rounded up as the CUDA allocator rounds.
     """
     size = 32 if name == UNET else image_size
@@ -197,7 +196,6 @@ def memory_row(
     measured = measure_peak(model, arguments)
     held = arguments[0].untyped_storage().nbytes()
     with torch.no_grad(), eval_mode(model):
-        without = held + measure._cpu_rise(model, arguments)
         requested = held + _requested_rise(model, arguments, device) if device.type == "cuda" else None
     return {
         "network": name,
@@ -206,13 +204,11 @@ def memory_row(
         "batch_size": batch,
         "dtype": dtype,
         "measured_bytes": measured,
-        "measured_but_workspaces_bytes": without,
         "requested_bytes": requested,
         "computed_bytes": computed.peak_bytes,
         "computed_rounded_bytes": max(eager(computed._program, sizes).live),
         "difference_bytes": measured - computed.peak_bytes,
         "difference_percent": 100 * (measured - computed.peak_bytes) / computed.peak_bytes,
-        "but_workspaces_percent": 100 * (without - computed.peak_bytes) / computed.peak_bytes,
     }
 
 
@@ -364,8 +360,9 @@ def summary(rows: list[dict[str, Any]]) -> str:
         elif row["table"] == "sampling" and row.get("who") in sampling_headline(key):
             values[f"{key}_{row['who'].replace(',', '').replace(' + ', '_').replace(' ', '_')}"] = f"{row['ratio']:.3f}"
     memory = [row for row in rows if row["table"] == "memory" and "difference_percent" in row]
-    for kind in ("difference_percent", "but_workspaces_percent") if memory else ():
-        values[f"memory_{kind}"] = f"{min(r[kind] for r in memory):.2f}..{max(r[kind] for r in memory):.2f}"
+    if memory:
+        differences = [row["difference_percent"] for row in memory]
+        values["memory_difference_percent"] = f"{min(differences):.2f}..{max(differences):.2f}"
     values["failed"] = str(sum("error" in row for row in rows))
     values["skipped"] = str(sum("skipped" in row for row in rows))
     return "gpu " + " ".join(f"{key}={value}" for key, value in values.items())
