@@ -7,7 +7,7 @@ in fp32. The plain one is what the losses' formulas suggest: a DataLoader whose 
 the whole teacher under no_grad in evaluation mode, feature maps kept whole until the loss, contiguous layout. Its
 images are decoded beforehand, as ours are. The two take turns of one step, which a busy machine disturbs alike; a row
 gives medians over the turns. On CUDA rates are images per second of wall time, the DataLoader has four workers, and
-turns are long, or it would live on the batches that these have made during ours. `--quick` takes one turn.
+turns are long and begin when the batches that these made during ours are used up. `--quick` takes one turn.
 """
 
 from __future__ import annotations
@@ -53,8 +53,11 @@ class Case:
     aim: float | None = None  # what the README promises of the ratio
 
 
-def cases(folder: Path, device: str) -> list[Case]:
-    """The three of the table. Pictures and teachers that do not ship are made in `folder`, at random."""
+def cases(folder: Path, device: str, images_a_class: int = IMAGES_A_CLASS, ships: bool = True) -> list[Case]:
+    """The three of the table. Pictures and teachers that do not ship are made in `folder`, at random.
+
+    Without `ships` the narrow ResNet too has random pictures and a fresh teacher: nothing but the code is needed.
+    """
     mobile = StudentConfig(
         "mobilenet_v2",
         128,
@@ -65,18 +68,20 @@ def cases(folder: Path, device: str) -> list[Case]:
     unet = StudentConfig("unet_paper", 32, strides=FACES_STRIDES)
     clutter = StudentConfig("narrow_resnet", 64, 50, strides=CLUTTER_STRIDES)
     common: dict[str, Any] = {"device": device, "schedule": "constant", "learning_rate": 1e-4}
+
+    def made(student: StudentConfig) -> dict[str, Any]:
+        pictures = random_pictures(folder / str(student.image_size), student.image_size, images_a_class)
+        teacher = fresh_teacher(student, folder / student.teacher)
+        return {"student": student, "dataset": f"folder:{pictures}", "teacher_checkpoint": str(teacher)}
+
     distilled = [
-        DistillConfig(
-            student=student,
-            dataset=f"folder:{_random_pictures(folder / str(student.image_size), student.image_size)}",
-            teacher_checkpoint=str(_fresh_teacher(student, folder / student.teacher)),
-            batch_size=8,
-            distance=distance,
-            **common,
-        )
+        DistillConfig(**made(student), batch_size=8, distance=distance, **common)
         for student, distance in ((mobile, "cosine"), (unet, "mse"))
     ]
-    emoji = DistillConfig(student=clutter, dataset="emoji-clutter", train_limit=256, **FROM_TEACHER, **common)
+    if ships:
+        emoji = DistillConfig(student=clutter, dataset="emoji-clutter", train_limit=256, **FROM_TEACHER, **common)
+    else:
+        emoji = DistillConfig(**(FROM_TEACHER | made(replace(clutter, num_classes=CLASSES))), **common)
     return [
         Case("mobilenet_v2", distilled[0], aim=1.3),
         Case("ddpm_unet", distilled[1], aim=1.2),
@@ -84,17 +89,19 @@ def cases(folder: Path, device: str) -> list[Case]:
     ]
 
 
-def _random_pictures(folder: Path, side: int) -> Path:
+def random_pictures(folder: Path, side: int, images_a_class: int = IMAGES_A_CLASS) -> Path:
+    """Pictures of noise, `side` pixels a side, in `folder`, which must not exist: a subfolder a class."""
     numbers = np.random.default_rng(0)
     for label in range(CLASSES):
         (folder / f"class{label}").mkdir(parents=True)
-        for place in range(IMAGES_A_CLASS):
+        for place in range(images_a_class):
             picture = Image.fromarray(numbers.integers(0, 256, (side, side, 3), dtype=np.uint8))
-            picture.save(folder / f"class{label}" / f"{place}.png")
+            picture.save(folder / f"class{label}" / f"{place}.png", compress_level=1)  # noise does not shrink
     return folder
 
 
-def _fresh_teacher(student: StudentConfig, folder: Path) -> Path:
+def fresh_teacher(student: StudentConfig, folder: Path) -> Path:
+    """A checkpoint, in `folder`, of the student's teacher with random weights: speed does not depend on them."""
     reference = replace(student, strides=student.teacher_strides, teacher_strides={}, red=None)
     torch.manual_seed(0)
     training = {"prediction_type": DistillConfig.prediction_type}  # what the cases predict
@@ -109,12 +116,29 @@ def turns_of(device: torch.device, quick: bool) -> tuple[int, int]:
     return 1 if quick else TURNS, 1
 
 
-def compare(case: Case, quick: bool) -> dict[str, Any]:
-    """Rates and peaks of both steps."""
+def compare(
+    case: Case, quick: bool, workers: int | None = None, turns: int | None = None, steps: int | None = None
+) -> dict[str, Any]:
+    """Rates and peaks of both steps.
+
+    workers: of the plain step's DataLoader; turns, and steps of each: how long it takes. Default: as on the table.
+    """
     task, problem, state = prepare(case.config)
     device = problem.device
     teacher = load_teacher(case.config.teacher_checkpoint).to(device).requires_grad_(False)
-    plain = PlainStep(case.config, problem, teacher, CUDA_WORKERS if device.type == "cuda" else CPU_WORKERS)
+    if workers is None:
+        workers = CUDA_WORKERS if device.type == "cuda" else CPU_WORKERS
+    plain = PlainStep(case.config, problem, teacher, workers)
+    usual = turns_of(device, quick)
+    try:
+        return _compared(case, (task, problem, state), plain, turns or usual[0], steps or usual[1])
+    finally:
+        plain.close()  # or its workers would live on beside the next case
+
+
+def _compared(case: Case, prepared: tuple[Any, Any, Any], plain: PlainStep, turns: int, steps: int) -> dict[str, Any]:
+    task, problem, state = prepared
+    device = problem.device
 
     def ours() -> object:
         return train_step(case.config, task, problem, state)
@@ -122,18 +146,19 @@ def compare(case: Case, quick: bool) -> dict[str, Any]:
     for step in (ours, plain):  # the optimizer's state, the libraries' kernels
         step()
     plain.optimizer.zero_grad()  # between two steps nobody holds gradients: `held` knows of none
-    data = {
-        tensor.data_ptr() for split in (problem.train, problem.validation) for tensor in (split.images, split.labels)
-    }
-    held = [tensor for tensor in held_tensors(problem, state) if tensor.data_ptr() not in data]
+    held = held_but_data(problem, state)
     peaks = [training_peak(step, tensors, device)[1] for step, tensors in ((ours, held), (plain, plain.held_tensors()))]
-    turns, steps = turns_of(device, quick)
     images = steps * case.config.batch_size
-    rates = [[images / _seconds(step, steps, device) for step in (ours, plain)] for _ in range(turns)]
+    # What the workers have made during our turn is used up before the clock starts.
+    rates = [
+        [images / _seconds(step, steps, device, lead) for step, lead in ((ours, 0), (plain, plain.ready))]
+        for _ in range(turns)
+    ]
     return {
         "network": case.name,
         "image_size": case.config.student.image_size,
         "batch_size": case.config.batch_size,
+        "precision": case.config.precision,
         "images_per_second": statistics.median(our for our, _ in rates),
         "plain_images_per_second": statistics.median(their for _, their in rates),
         "ratio": statistics.median(our / their for our, their in rates),
@@ -143,8 +168,18 @@ def compare(case: Case, quick: bool) -> dict[str, Any]:
     }
 
 
-def _seconds(step: Callable[[], object], steps: int, device: torch.device) -> float:
-    """CPU time of this process for so many steps, or wall time on a GPU."""
+def held_but_data(problem: Any, state: Any) -> list[torch.Tensor]:
+    """`held_tensors` without the data set, whose size says nothing of the step."""
+    data = {
+        tensor.data_ptr() for split in (problem.train, problem.validation) for tensor in (split.images, split.labels)
+    }
+    return [tensor for tensor in held_tensors(problem, state) if tensor.data_ptr() not in data]
+
+
+def _seconds(step: Callable[[], object], steps: int, device: torch.device, lead: int = 0) -> float:
+    """CPU time of this process for so many steps, or wall time on a GPU, after `lead` steps that do not count."""
+    for _ in range(lead):
+        step()
     clock = time.process_time
     if device.type == "cuda":
         clock = time.perf_counter

@@ -89,9 +89,13 @@ def _ours(network: nn.Module, images: int) -> Callable[[int], object]:
     return run
 
 
-def compare(name: str, images: int, steps: int, turns: int, device: torch.device) -> list[dict[str, Any]]:
-    """One row a contender."""
-    fast = {"dtype": torch.bfloat16, "backend": "inductor"} if device.type == "cuda" else {}
+def compare(
+    name: str, images: int, steps: int, turns: int, device: torch.device, compiled: bool = True
+) -> list[dict[str, Any]]:
+    """One row a contender; `compiled`: whether there are compiled ones on CUDA, which take a minute each to make."""
+    fast: dict[str, Any] = {"dtype": torch.bfloat16} if device.type == "cuda" else {}
+    if fast and compiled:
+        fast["backend"] = "inductor"
     rivals = contenders(name, images, device, **fast)
     for rival in rivals:
         rival.run(WARM_UP)

