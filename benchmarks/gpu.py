@@ -35,22 +35,21 @@ import torch
 import torchvision
 from torch import nn
 
-from redistill.config import DistillConfig
-from redistill.devices import describe_device
-from redistill.ghost import weightless
-from redistill.measure import measure_peak, training_peak
+from redistill.common.devices import describe_device
+from redistill.common.modules import eval_mode, weightless
 from redistill.memory import capture
-from redistill.presets import MOBILENET_STRIDES, PAPER_RESNET_STRIDES
-from redistill.red import REDConfig
-from redistill.strides import eval_mode
-from redistill.student import StudentConfig
-from redistill.teachers import build_teacher
-from redistill.timelines import eager
-from redistill.training import prepare, train_step
+from redistill.memory.accounting import eager
+from redistill.memory.measure import measure_peak, training_peak
+from redistill.networks.red import REDConfig
+from redistill.networks.student import StudentConfig
+from redistill.networks.zoo import build_network
+from redistill.training.config import DistillConfig
+from redistill.training.presets import MOBILENET_STRIDES, PAPER_RESNET_STRIDES
+from redistill.training.step import prepare, train_step
 
 from . import distill, sampling
-from .exactness import DTYPES
-from .networks import UNET, allocate, build, example, student
+from .helpers.exactness import DTYPES
+from .helpers.networks import UNET, allocate, build, example, student
 
 BLOCK = 512  # bytes; the CUDA allocator rounds every buffer up to a multiple
 SHARED = Path("/dev/shm")  # where a DataLoader's workers put their batches
@@ -183,7 +182,7 @@ def memory_row(
     def network() -> nn.Module:
         if name == "narrow_resnet":
             with weightless():
-                return build_teacher(name)
+                return build_network(name)
         return build(name, size) if strides is None else student(name, strides, size, REDConfig())
 
     computed = capture(network(), (batch, 3, size, size)).profile(dtype=dtype, accounting="eager")

@@ -36,22 +36,22 @@ from typing import Any
 
 import torch
 
-from redistill import checkpoint
-from redistill.config import CHOICES, DistillConfig
-from redistill.datasets import find_dataset, load_split
-from redistill.devices import check_device
-from redistill.distill import distill
-from redistill.listing import SPLITS
+from redistill.checkpoint import folder as checkpoint
+from redistill.common.devices import check_device
+from redistill.common.files import write_text
+from redistill.data.datasets import find_dataset, load_split
+from redistill.data.source import SPLITS
+from redistill.data.uploads import unpack_zip
 from redistill.memory import capture
-from redistill.red import REDConfig
-from redistill.run import write_text
-from redistill.strides import find_pooling_points
-from redistill.student import StudentConfig
-from redistill.teachers import build_teacher
-from redistill.unpack import unpack_zip
+from redistill.networks.red import REDConfig
+from redistill.networks.strides import find_pooling_points
+from redistill.networks.student import StudentConfig
+from redistill.networks.zoo import build_network
+from redistill.training.config import CHOICES, DistillConfig
+from redistill.training.loop import distill
 
 from .accuracy import MAIN, _known
-from .spread import mean_and_spread
+from .helpers.spread import mean_and_spread
 
 SIZE = 64  # pixels a side
 TEACHER, TEACHER_STRIDES, TEACHER_SEED = "narrow_resnet", (1, 2, 2, 2, 2), 0
@@ -152,7 +152,7 @@ def plan(
     dataset: str, classes: int, runs: Path, seeds: Sequence[int], methods: Sequence[str], quick: bool, **settings: str
 ) -> list[Job]:
     """All runs, those that tell most first: the teacher, then the curve seed by seed, then the vectors off it."""
-    points = [point.name for point in find_pooling_points(build_teacher(TEACHER, classes), SIZE)]
+    points = [point.name for point in find_pooling_points(build_network(TEACHER, classes), SIZE)]
 
     def job(vector: tuple[int, ...], method: str | None, seed: int, teacher: Path | None) -> Job:
         given = MAIN[method] if method else None
@@ -183,7 +183,7 @@ class Table:
         if file and file.exists():
             self.rows = {row["name"]: row for row in json.loads(file.read_text())}
         size = jobs[0].config.student.image_size
-        self._tape = capture(build_teacher(TEACHER, jobs[0].config.student.num_classes), (1, 3, size, size))
+        self._tape = capture(build_network(TEACHER, jobs[0].config.student.num_classes), (1, 3, size, size))
 
     def figures(self, job: Job) -> dict[str, Any]:
         """What is known of a run before it has run. Bytes are of one picture in fp32, MACs of one pass."""

@@ -8,13 +8,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from pictures import write_classes
+from helpers.pictures import write_classes
 
 from benchmarks import tradeoff
 from redistill.memory import capture
-from redistill.search import search_strides
-from redistill.student import build_student
-from redistill.teachers import build_teacher
+from redistill.memory.search import search_strides
+from redistill.networks.student import build_student
+from redistill.networks.zoo import build_network
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_peaks_are_those_of_the_networks_that_are_trained():
         figures = table.figures(job)
         assert figures["peak_bytes"] == capture(build_student(job.config.student), (1, 3, 64, 64)).profile().peak_bytes
         assert figures["peak_bytes"] in (figures["bare_peak_bytes"], figures["red_peak_bytes"])
-    found = [search_strides(build_teacher("narrow_resnet", 10), 64, red=red) for red in (None, tradeoff.REDConfig())]
+    found = [search_strides(build_network("narrow_resnet", 10), 64, red=red) for red in (None, tradeoff.REDConfig())]
     front = {tuple(candidate.strides.values()) for result in found for candidate in result.front}
     assert {vector for vector in tradeoff.CURVE if vector not in front} == {(4, 1, 2, 2, 1), (2, 1, 2, 2, 2)}
     assert not front & set(tradeoff.OFF_CURVE)
