@@ -8,14 +8,14 @@ from typing import Any
 
 import gradio as gr
 
-from ..parts.actions import event_values
+from ..parts.fields import LiveRadio
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
-from ..parts.live_radio import LiveRadio
+from ..parts.scripted import event_values
 from ..runs.results import Result, all_results, groups
 from . import view
 from .plane import plane_figure
-from .result_table import ResultTable, result_rows
+from .result_table import build_result_table, result_rows
 
 SECONDS = 3.0  # between looks at the files
 SCROLL = "() => document.querySelector('#chosen').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
@@ -49,7 +49,7 @@ def build(tab: gr.Tab) -> CompareTab:
         with gr.Column(min_width=320, elem_classes="more"):
             differs = gr.HTML(elem_id="differs")
             with gr.Column(elem_classes="card"):
-                table = ResultTable(elem_id="results")
+                table = build_result_table()
     shown = [seen, group, said, chart, card, load, keep, differs, table]
     state = [group, chosen, kept]
     tab.select(refresh, state, shown, **QUIET)

@@ -16,7 +16,7 @@ from redistill.networks.zoo import DDPM, PRETRAINED, find_network
 from redistill.training.config import CHOICES, DistillConfig, SettingError, check_teacher
 from redistill.training.feature_losses import FEATURE_LOSSES
 
-from ..parts.number_fields import NumberField
+from ..parts.fields import NumberField
 from ..runs import choices
 from ..words.settings import (
     ALIGNMENT_LABELS,

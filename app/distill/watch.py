@@ -17,11 +17,10 @@ from typing import Any
 import gradio as gr
 
 from ..parts import plots
-from ..parts.actions import event_values
+from ..parts.fields import LiveRadio
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
-from ..parts.live_radio import LiveRadio
-from ..parts.save_files import SaveFiles
+from ..parts.scripted import SaveFiles, event_values
 from ..runs import jobs
 from ..words.settings import run_facts
 from . import watch_view as view

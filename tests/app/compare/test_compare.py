@@ -191,8 +191,8 @@ def test_the_clock_redraws_only_what_changed(some):
     assert compare.look("emoji-clutter", None, None, None) == [gr.skip()] * 9
     metrics = some / "runs" / "half" / "metrics.jsonl"
     metrics.write_text(metrics.read_text() + '{"kind": "validation", "step": 2, "accuracy": 0.4}\n')
-    rows = compare.look("emoji-clutter", None, None, seen)[8]["rows"]
-    assert "(40.0 %)" in [row["cells"][1] for row in rows]
+    (rows,) = compare.look("emoji-clutter", None, None, seen)[8]["parts"].values()
+    assert (0.4, "(40.0 %)") in [row["cells"][1] for row in rows]
 
 
 def test_the_settings_of_a_result_fill_the_form(some):
@@ -220,15 +220,19 @@ def test_settings_of_a_run_on_another_machine_get_a_device_of_this_one(some, mon
 
 def test_the_table_sorts_in_the_page_and_saves_every_setting(some):
     table = compare.refresh("emoji-clutter", "run:good", None)[8]
-    rows = {row["key"]: row for row in table["rows"]}
-    assert rows["run:good"]["chosen"] and rows["run:good"]["best"] and not rows["run:bad"]["best"]
-    assert rows["run:half"]["sort"][1] == 0.1 and "not tested yet" in rows["run:half"]["where"]
+    rows = {row["key"]: row for row in table["parts"][""]}
+    assert rows["run:good"]["chosen"] and rows["run:good"]["kind"] == "best" and "kind" not in rows["run:bad"]
+    assert rows["run:half"]["cells"][1][0] == 0.1 and "not tested yet" in rows["run:half"]["below"]
     head, *lines = table["csv"]
-    good = dict(zip(head, lines[[row["key"] for row in table["rows"]].index("run:good")], strict=True))
+    good = dict(zip(head, lines[list(rows).index("run:good")], strict=True))
     assert (good["peak_bytes"], good["score"], good["tested"], good["KD weight"]) == (65536, 0.93, 1, 0.2)
     assert good["Steps"] == 660 and good["Rate is then multiplied by"] == 0.1, "numbers, not words"
-    assert table["file"] == "redistill-emoji-clutter" and table["score_order"] == -1
-    assert result_rows([], None)["rows"] == []
+    assert table["file"] == "redistill-emoji-clutter" and table["sorted_by"] == 1
+    score = table["columns"][1]
+    assert (score["title"], score["order"]) == ("Test accuracy", -1)
+    losses = result_rows([result("loss", 65536, 0.1, FACES)], None)["columns"][1]
+    assert (losses["title"], losses["order"]) == ("Test loss", 1)
+    assert result_rows([], None)["parts"] == {"": []}
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=repr)
