@@ -2,7 +2,7 @@
 const host = element.querySelector('.liveplot');
 const library = window.plotlyReady ??= new Promise((resolve, reject) => {
   const script = document.createElement('script');
-  script.src = props.library;
+  script.src = host.dataset.library;
   script.onload = () => resolve(window.Plotly);
   script.onerror = () => reject(new Error('plotly.min.js did not load'));
   document.head.appendChild(script);

@@ -21,7 +21,7 @@ function build() {
   if (now !== titles) [titles, column, order] = [now, sorted_by, columns[sorted_by].order];
   for (const button of parts?.children ?? []) button.setAttribute('aria-pressed', button.dataset.part === part);
   element.querySelector('.note').textContent = note;
-  const table = make('table', `facts sortable-table ${props.look}`);
+  const table = make('table', `facts sortable-table ${box.dataset.look}`);
   const head = table.createTHead().insertRow();
   columns.forEach((one, i) => head.append(header(one, i)));
   const body = table.createTBody();
@@ -50,7 +50,7 @@ function line({key = '', cells, kind = '', below, chosen}, columns) {
     const button = make('button', 'plain', textOf(cell));
     button.type = 'button';
     button.dataset.key = key;
-    if (props.hint) button.title = `${props.hint} ${textOf(cell)}`;
+    if (box.dataset.hint) button.title = `${box.dataset.hint} ${textOf(cell)}`;
     place.append(button);
     if (below) place.append(make('span', 'row-below', below));
     place.className = 'row-name';
@@ -78,7 +78,7 @@ function csvLines({csv, columns, parts: rows}) {
   const plain = cell => typeof cell === 'string' ? cell.replaceAll('×', 'x') : cell;
   const lines = Object.entries(rows).flatMap(([name, own]) =>
     own.map(({cells}) => [...(parts ? [name] : []), ...cells.map(cell => plain(keyOf(cell)))]));
-  return [[...(parts ? [props.part_title] : []), ...columns.map(one => one.csv)], ...lines];
+  return [[...(parts ? [box.dataset.parts] : []), ...columns.map(one => one.csv)], ...lines];
 }
 function saveCsv(value) {
   const quoted = cell => /[",\n]/.test(cell) ? `"${String(cell).replaceAll('"', '""')}"` : cell;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,8 @@ class LivePlot(ShownHTML):
     ) -> None:
         super().__init__(
             value,
-            html_template='<div class="liveplot" role="img" aria-label="{{plot_label}}" '
-            f'style="height:{{{{plot_height}}}}px"></div>{_SAVE if can_save else ""}',
+            html_template=f'<div class="liveplot" role="img" aria-label="{escape(label)}" style="height:{height}px" '
+            f'data-library="/gradio_api/file={PLOTLY_JS}"></div>{_SAVE if can_save else ""}',
             js_on_load=script("live_plot"),
-            library=f"/gradio_api/file={PLOTLY_JS}",
-            plot_label=label,
-            plot_height=height,
             **kwargs,
         )

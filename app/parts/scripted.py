@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import gradio as gr
 ASSETS = Path(__file__).parents[1] / "assets"
 
 
+@cache
 def script(name: str) -> str:
     """The JavaScript that a component runs when the page has loaded it; tools.js goes before each."""
     return "\n".join((ASSETS / f"{file}.js").read_text(encoding="utf-8") for file in ("tools", name))

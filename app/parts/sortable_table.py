@@ -61,15 +61,14 @@ class SortableTable(ShownHTML):
         head = f'<span class="card-title">{escape(title)}</span>' if title else _switch(parts or {}, part_title)
         if filter:
             head += f'<input type="search" class="filter" placeholder="Filter by name" aria-label="{escape(filter)}">'
+        # Settings stand in the template: gradio takes away a component's props with any update, gr.skip() among them.
+        settings = f'data-look="{look}" data-parts="{escape(part_title)}" data-hint="{escape(hint)}"'
         super().__init__(
             value,
             html_template=f'<div class="table-bar">{head}<button type="button" class="plain" data-csv>{escape(save)}'
-            f'</button></div><div class="table-box"></div><p class="subline note"></p>'
+            f'</button></div><div class="table-box" {settings}></div><p class="subline note"></p>'
             f'<p class="subline nothing" hidden>{escape(nothing)}</p>',
             js_on_load=script("sortable_table"),
-            look=look,
-            part_title=part_title,
-            hint=hint,
             **kwargs,
         )
 
