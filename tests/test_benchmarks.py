@@ -30,7 +30,8 @@ from redistill.memory import measure_peak
 from redistill.networks.red import REDConfig, red_modules
 from redistill.networks.student import StudentConfig
 from redistill.networks.unet import UNet
-from redistill.training.config import DistillConfig, check_teacher
+from redistill.training.checks import check_teacher
+from redistill.training.config import DistillConfig
 from redistill.training.evaluation import accuracy
 from redistill.training.objective import aligned_features
 from redistill.training.presets import CLUTTER_TEACHER, FROM_TEACHER

@@ -9,7 +9,7 @@ from typing import Any
 from ..parts.sortable_table import Column, Row, SortableTable, table_value
 from ..runs.results import Result, pareto_front
 from ..words import numbers
-from ..words.settings import LABELS, row_label, setting_rows
+from ..words.settings import row_label, setting_rows
 
 MEANS = "Figures of several seeds are means, training times medians."
 
@@ -55,7 +55,7 @@ def _file_name(group: str) -> str:
 
 def seed_row(result: Result) -> dict[str, str]:
     """The seeds of a result, as `setting_rows` has that of a run."""
-    return {LABELS["seed"]: ", ".join(map(str, result.seeds))}
+    return {row_label("seed"): ", ".join(map(str, result.seeds))}
 
 
 def _row(result: Result, is_best: bool, is_chosen: bool) -> Row:

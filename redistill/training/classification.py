@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from ..data.augmentation import augment, mix, normalize
 from ..data.datasets import find_dataset, load_split
 from ..data.source import Split
-from ..networks.zoo import find_network
 from .config import check_data
 from .evaluation import accuracy
 from .folding import fold_batch_norms
@@ -97,7 +96,7 @@ def _batch(problem: Problem, step: int, generator: torch.Generator) -> tuple[Ten
     batch = problem.train.take(rows, problem.device)
     images, labels = augment(batch.images, generator, problem.augmentation), batch.labels
     if config.mixup or config.cutmix:
-        classes = config.student.num_classes or find_network(config.student.student_architecture).num_classes
+        classes = config.student.classes
         images, labels = mix(normalize(images), labels, classes, generator, config.mixup, config.cutmix)
         images, labels = share(images), share(labels)
     else:

@@ -24,7 +24,8 @@ from ..memory.measure import training_peak
 from ..networks.student import build_student
 from ..networks.zoo import DDPM, PRETRAINED
 from . import classification, diffusion
-from .config import DistillConfig, check_teacher
+from .checks import check_teacher
+from .config import DistillConfig
 from .parallel import ALONE, Processes
 
 TASKS = {"classification": classification, "diffusion": diffusion}

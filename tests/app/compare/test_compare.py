@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from helpers.forms import read_form, sent
 from helpers.made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 from helpers.shown import by_name
 
@@ -211,16 +212,13 @@ def test_the_clock_redraws_only_what_changed(some, call):
 
 def test_the_settings_of_a_result_fill_the_form(some):
     config = compare.chosen_config("run:bad")
-    shown = distill.take_config(config)
-    fields = dict(zip(run_form.FIELDS, shown[distill.HEAD + 1 : distill.HEAD + distill.FORM], strict=True))
-    assert (fields["seed"], fields["kd_weight"], fields["teacher_checkpoint"].value) == (3, 0.0, CLUTTER_TEACHER)
-    read = run_form.read(shown[distill.HEAD], [getattr(value, "value", value) for value in fields.values()])
-    assert read.to_dict() == config
-    assert "notice" in distill.take_config(compare.chosen_config("run:gone"))[2]
+    form = sent(distill.take_config(config))
+    assert (form["seed"], form["kd_weight"], form["teacher_checkpoint"]) == (3, 0.0, CLUTTER_TEACHER)
+    assert read_form(form).to_dict() == config
+    assert "notice" in distill.take_config(compare.chosen_config("run:gone"))["refusal"]
 
 
 def test_settings_of_a_run_on_another_machine_get_a_device_of_this_one(some, monkeypatch):
-    place = distill.HEAD + 1 + run_form.FIELDS.index("device")
     for gpus, asked, given in (
         (0, "cuda:0", "cpu"),
         (0, "cuda", "cpu"),
@@ -229,7 +227,7 @@ def test_settings_of_a_run_on_another_machine_get_a_device_of_this_one(some, mon
     ):
         monkeypatch.setattr(run_form.torch.cuda, "device_count", lambda gpus=gpus: gpus)
         config = compare.chosen_config("run:bad") | {"device": asked}
-        assert distill.take_config(config)[place] == given
+        assert distill.take_config(config)["device"] == given
 
 
 def test_the_table_sorts_in_the_page_and_saves_every_setting(some, call):
