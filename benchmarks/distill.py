@@ -111,13 +111,13 @@ def turns_of(device: torch.device, quick: bool) -> tuple[int, int]:
 
 def compare(case: Case, quick: bool) -> dict[str, Any]:
     """Rates and peaks of both steps."""
-    task, problem, state = prepare(case.config)
+    problem, state = prepare(case.config)
     device = problem.device
     teacher = load_teacher(case.config.teacher_checkpoint).to(device).requires_grad_(False)
     plain = PlainStep(case.config, problem, teacher, CUDA_WORKERS if device.type == "cuda" else CPU_WORKERS)
 
     def ours() -> object:
-        return train_step(case.config, task, problem, state)
+        return train_step(problem, state)
 
     for step in (ours, plain):  # the optimizer's state, the libraries' kernels
         step()
