@@ -17,6 +17,7 @@ from .distill import page as distill
 from .distill import run_form
 from .explore import page as explore
 from .generate import page as generate
+from .parts.events import QUIET, connect
 from .parts.fragments import notice
 
 STYLE = Path(__file__).with_name("style.css")
@@ -48,23 +49,29 @@ def build() -> gr.Blocks:
                 compared = compare.build(comparing)
             with gr.Tab("Generate", id="generate") as generating:
                 generate.build(generating, page)
-        quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         lent = gr.State(False)  # whether Explore was opened with Distill's student
-        explored.distil.click(
-            distill.take_student, [explored.student, lent, *distilled.kept], distilled.shown, **quiet
-        ).then(lambda: gr.Tabs(selected="distill"), None, tabs, **quiet)
-        compared.load.click(
-            lambda key: distill.take_config(compare.chosen_config(key)), compared.chosen, distilled.shown, **quiet
-        ).then(lambda: gr.Tabs(selected="distill"), None, tabs, **quiet)
+        shown = distilled.shown
+        kept = [shown[name] for name in ("student", "dataset", "teacher_checkpoint")]
+        connect(explored.distil.click, distill.take_student, [explored.student, lent, *kept], shown, **QUIET).then(
+            lambda: gr.Tabs(selected="distill"), None, tabs, **QUIET
+        )
+        connect(compared.load.click, take_result, [compared.chosen], shown, **QUIET).then(
+            lambda: gr.Tabs(selected="distill"), None, tabs, **QUIET
+        )
         distilled.change.click(
             change_in_explore,
-            [distilled.student, *explored.looked],
-            [distilled.refusal, tabs, lent, *explored.shown],
-            **quiet,
+            [shown["student"], *explored.looked],
+            [shown["refusal"], tabs, lent, *explored.shown],
+            **QUIET,
         )
         distilled.panel.attach(page)
         explored.link.attach(page)
     return page
+
+
+def take_result(key: Any) -> dict[str, Any]:
+    """Fill Distill's form with the settings of a result that is chosen in Compare."""
+    return distill.take_config(compare.chosen_config(key))
 
 
 def change_in_explore(student: Any, *looked: Any) -> list[Any]:

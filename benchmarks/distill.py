@@ -34,7 +34,8 @@ from redistill.memory.measure import training_peak
 from redistill.networks.student import StudentConfig, build_reference
 from redistill.training.config import DistillConfig
 from redistill.training.presets import CLUTTER_STRIDES, FACES_STRIDES, FROM_TEACHER, MOBILENET_STRIDES
-from redistill.training.step import held_tensors, prepare, train_step
+from redistill.training.step import TrainingState, held_tensors, prepare, train_step
+from redistill.training.task import Problem
 
 from .helpers.plain_step import PlainStep
 
@@ -123,7 +124,7 @@ def compare(
 
     workers: of the plain step's DataLoader; turns, and steps of each: how long it takes. Default: as on the table.
     """
-    task, problem, state = prepare(case.config)
+    problem, state = prepare(case.config)
     device = problem.device
     teacher = load_teacher(case.config.teacher_checkpoint).to(device).requires_grad_(False)
     if workers is None:
@@ -131,17 +132,19 @@ def compare(
     plain = PlainStep(case.config, problem, teacher, workers)
     usual = turns_of(device, quick)
     try:
-        return _compared(case, (task, problem, state), plain, turns or usual[0], steps or usual[1])
+        return _compared(case, (problem, state), plain, turns or usual[0], steps or usual[1])
     finally:
         plain.close()  # or its workers would live on beside the next case
 
 
-def _compared(case: Case, prepared: tuple[Any, Any, Any], plain: PlainStep, turns: int, steps: int) -> dict[str, Any]:
-    task, problem, state = prepared
+def _compared(
+    case: Case, prepared: tuple[Problem, TrainingState], plain: PlainStep, turns: int, steps: int
+) -> dict[str, Any]:
+    problem, state = prepared
     device = problem.device
 
     def ours() -> object:
-        return train_step(case.config, task, problem, state)
+        return train_step(problem, state)
 
     for step in (ours, plain):  # the optimizer's state, the libraries' kernels
         step()

@@ -253,13 +253,13 @@ def resnet50(
 
 def _train(config: DistillConfig, steps: int, compiled: bool) -> dict[str, Any]:
     """Images per second of wall time over so many steps, and the peak of one in bytes, without the data set."""
-    task, problem, state = prepare(config)
+    problem, state = prepare(config)
     if compiled:
         problem.model = torch.compile(problem.model)
     device = problem.device
 
     def step() -> object:
-        return train_step(config, task, problem, state)
+        return train_step(problem, state)
 
     started = time.perf_counter()
     for _ in range(WARM_UP if device.type == "cuda" else 1):

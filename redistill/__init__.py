@@ -26,6 +26,7 @@ _PUBLIC = {
     "DistillConfig": "training.config",
     "distill": "training.loop",
     "estimate": "training.estimation",
+    "evaluate": "training.evaluation",
     "save": "checkpoint.folder",
     "load": "checkpoint.folder",
     "load_split": "data.datasets",

@@ -1,6 +1,8 @@
 """`python -m redistill`: the shell, see `redistill.cli`."""
 
+import sys
+
 from .cli.commands import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -32,7 +32,7 @@ def test_directions_are_those_that_are_tested(rows):
 
 
 def test_it_names_files_that_exist():
-    paths = re.findall(r"`((?:redistill|app|tests|benchmarks)/[\w/.]+)`", TEXT)
+    paths = re.findall(r"`((?:redistill|app|tests|benchmarks|docs)/[a-z_0-9/.]+)`", TEXT)
     assert paths and not [path for path in paths if not (ROOT / path).exists()]
 
 

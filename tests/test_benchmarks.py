@@ -32,8 +32,10 @@ from redistill.memory import measure_peak
 from redistill.networks.red import REDConfig, red_modules
 from redistill.networks.student import StudentConfig
 from redistill.networks.unet import UNet
-from redistill.training.config import DistillConfig, check_teacher
-from redistill.training.evaluation import accuracy
+from redistill.training import classification
+from redistill.training.checks import check_teacher
+from redistill.training.classification import accuracy
+from redistill.training.config import DistillConfig
 from redistill.training.objective import aligned_features
 from redistill.training.presets import CLUTTER_TEACHER, FROM_TEACHER
 from redistill.training.step import prepare
@@ -120,7 +122,8 @@ def test_the_plain_distillation_step_has_the_losses_of_ours(tmp_path, monkeypatc
     red = REDConfig()
     student = StudentConfig("narrow_resnet", 32, 50, strides={"conv1": 4, "maxpool": 1, "layer4.0": 1}, red=red)
     config = DistillConfig(student, "emoji-clutter", train_limit=16, batch_size=8, **FROM_TEACHER)
-    task, problem, _ = prepare(config)
+    task = classification
+    problem, _ = prepare(config)
     plain = PlainStep(config, problem, load_teacher(CLUTTER_TEACHER), workers=0)
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in plain.teacher.modules())  # it runs them
     assert plain.student.layer1[0].conv1.weight.is_contiguous() and plain.teacher.layer1[0].conv1.weight.is_contiguous()

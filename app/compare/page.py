@@ -8,26 +8,93 @@ from typing import Any
 
 import gradio as gr
 
-from ..parts.actions import event_values
+from ..parts.fields import LiveRadio
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
-from ..parts.live_radio import LiveRadio
+from ..parts.scripted import event_values
+from ..parts.sortable_table import SortableTable
 from ..runs.results import Result, all_results, groups
 from . import view
 from .plane import plane_figure
-from .result_table import ResultTable, result_rows
+from .result_table import build_result_table, result_rows
 
 SECONDS = 3.0  # between looks at the files
 SCROLL = "() => document.querySelector('#chosen').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+Shown = dict[Any, Any]  # component → what it shows now; `gr.skip()` alone: all stays
 
 
 @dataclass(frozen=True)
 class CompareTab:
-    """The components that the page connects to other tabs."""
+    """The tab's components, and what happens to them."""
 
     chosen: gr.State  # key of the chosen result, or None
+    kept: gr.State  # of the one that it is compared with
+    seen: gr.State  # what was shown last, see `_signature`; None: the tab was never opened
+    group: LiveRadio
+    said: gr.HTML
+    chart: LivePlot
+    card: gr.HTML
     load: gr.Button
+    keep: gr.Button
+    differs: gr.HTML
+    table: SortableTable
+
+    def connect(self, tab: gr.Tab) -> None:
+        """Let clicks and the clock call the handlers."""
+        state = [self.group, self.chosen, self.kept]
+        outputs = list(vars(self).values())
+        tab.select(self.refresh, state, outputs, **QUIET)
+        gr.Timer(SECONDS).tick(self.look, [*state, self.seen], outputs, **QUIET)
+        self.group.input(self.show_group, self.group, outputs, **QUIET)
+        for event in (self.chart.mark_click, self.table.pick):
+            event(self.pick, [self.group, self.kept], outputs, **QUIET).then(None, js=SCROLL, **QUIET)
+        self.keep.click(self.keep_chosen, state, outputs, **QUIET)
+
+    def refresh(self, group: Any, chosen: Any, kept: Any) -> Shown:
+        """Everything the tab shows, from the files as they are now."""
+        results = all_results()
+        offered = groups(results)
+        names = [name for _, name in offered]
+        group = group if group in names else names[0] if names else None
+        own = [result for result in results if result.group == group]
+        one, other = _find(own, chosen), _find(own, kept)
+        return {
+            self.seen: _signature(results, group, chosen, kept),
+            self.group: LiveRadio(choices=offered, value=group),
+            self.said: view.headline(own),
+            self.chart: plane_figure(own, one.key if one else None, other.key if other else None),
+            self.card: view.chosen_card(one),
+            self.load: gr.Button(interactive=one is not None),
+            self.keep: gr.Button("Stop comparing" if other else "Compare with another", interactive=bool(one or other)),
+            self.differs: view.difference(other, one),
+            self.table: result_rows(own, one.key if one else None),
+        }
+
+    def look(self, group: Any, chosen: Any, kept: Any, seen: Any) -> Shown:
+        """What a tick of the clock changes: nothing, unless the files did, or a click came before the last one was
+        done."""
+        if seen is None or seen == _signature(all_results(), group, chosen, kept):
+            return gr.skip()
+        return self.refresh(group, chosen, kept)
+
+    def show_group(self, group: Any) -> Shown:
+        """Results on other pictures, none of them chosen."""
+        return {self.chosen: None, self.kept: None, **self.refresh(group, None, None)}
+
+    def pick(self, event: gr.EventData, group: Any, kept: Any) -> Shown:
+        """Choose the result that was clicked, in the chart or the table."""
+        try:
+            values = event_values(event)
+        except ValueError as error:
+            return {self.said: notice("", str(error))}
+        key = values.get("key", values.get("mark"))
+        return {self.chosen: key if isinstance(key, str) else None, **self.refresh(group, key, kept)}
+
+    def keep_chosen(self, group: Any, chosen: Any, kept: Any) -> Shown:
+        """Keep the chosen result to compare others with; if there is one already, stop comparing."""
+        kept = None if kept else chosen
+        return {self.kept: kept, **self.refresh(group, chosen, kept)}
 
 
 def build(tab: gr.Tab) -> CompareTab:
@@ -49,65 +116,10 @@ def build(tab: gr.Tab) -> CompareTab:
         with gr.Column(min_width=320, elem_classes="more"):
             differs = gr.HTML(elem_id="differs")
             with gr.Column(elem_classes="card"):
-                table = ResultTable(elem_id="results")
-    shown = [seen, group, said, chart, card, load, keep, differs, table]
-    state = [group, chosen, kept]
-    tab.select(refresh, state, shown, **QUIET)
-    gr.Timer(SECONDS).tick(look, [*state, seen], shown, **QUIET)
-    group.input(show_group, group, [chosen, kept, *shown], **QUIET)
-    for event in (chart.mark_click, table.pick):
-        event(pick, [group, kept], [chosen, *shown], **QUIET).then(None, js=SCROLL, **QUIET)
-    keep.click(keep_chosen, state, [kept, *shown], **QUIET)
-    return CompareTab(chosen=chosen, load=load)
-
-
-def refresh(group: Any, chosen: Any, kept: Any) -> list[Any]:
-    """Everything the tab shows, from the files as they are now."""
-    results = all_results()
-    offered = groups(results)
-    names = [name for _, name in offered]
-    group = group if group in names else names[0] if names else None
-    own = [result for result in results if result.group == group]
-    one, other = _find(own, chosen), _find(own, kept)
-    return [
-        _signature(results, group, chosen, kept),
-        LiveRadio(choices=offered, value=group),
-        view.headline(own),
-        plane_figure(own, one.key if one else None, other.key if other else None),
-        view.chosen_card(one),
-        gr.Button(interactive=one is not None),
-        gr.Button("Stop comparing" if other else "Compare with another", interactive=bool(one or other)),
-        view.difference(other, one),
-        result_rows(own, one.key if one else None),
-    ]
-
-
-def look(group: Any, chosen: Any, kept: Any, seen: Any) -> list[Any]:
-    """What a tick of the clock changes: nothing, unless the files did, or a click came before the last one was done."""
-    if seen is None or seen == _signature(all_results(), group, chosen, kept):
-        return [gr.skip()] * 9  # None: the tab was never opened
-    return refresh(group, chosen, kept)
-
-
-def show_group(group: Any) -> list[Any]:
-    """Results on other pictures, none of them chosen."""
-    return [None, None, *refresh(group, None, None)]
-
-
-def pick(event: gr.EventData, group: Any, kept: Any) -> list[Any]:
-    """Choose the result that was clicked, in the chart or the table."""
-    try:
-        values = event_values(event)
-        key = values.get("key", values.get("mark"))
-    except ValueError as error:
-        return [gr.skip(), gr.skip(), gr.skip(), notice("", str(error)), *[gr.skip()] * 6]
-    return [key if isinstance(key, str) else None, *refresh(group, key, kept)]
-
-
-def keep_chosen(group: Any, chosen: Any, kept: Any) -> list[Any]:
-    """Keep the chosen result to compare others with; if there is one already, stop comparing."""
-    kept = None if kept else chosen
-    return [kept, *refresh(group, chosen, kept)]
+                table = build_result_table()
+    built = CompareTab(chosen, kept, seen, group, said, chart, card, load, keep, differs, table)
+    built.connect(tab)
+    return built
 
 
 def chosen_config(chosen: Any) -> dict[str, Any] | None:

@@ -21,10 +21,9 @@ from redistill.data.uploads import left_out, list_uploads, say_left_out, unpack_
 from redistill.networks.student import StudentConfig, build_student
 from redistill.training.config import DistillConfig
 
-from ..parts.folder_button import FolderButton
+from ..parts.fields import LiveRadio, NumberField
 from ..parts.fragments import notice, picture_strip
-from ..parts.live_radio import LiveRadio
-from ..parts.number_fields import NumberField
+from ..parts.scripted import FolderButton
 from ..runs import jobs
 from ..words.settings import dataset_title
 

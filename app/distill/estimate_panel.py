@@ -20,6 +20,7 @@ import gradio as gr
 from redistill.common.files import write_json
 from redistill.training.config import DistillConfig
 
+from ..parts.events import QUIET
 from ..parts.fragments import notice
 from ..runs import jobs
 from ..words import numbers
@@ -60,28 +61,28 @@ class EstimatePanel:
 
     def attach(
         self,
-        form: Sequence[gr.components.Component],
+        form: Mapping[str, gr.components.Component],
         controls: Sequence[gr.components.Component],
         read: Callable[..., DistillConfig],
     ) -> None:
-        """Estimate what the form is set to; `read` turns its values into a config.
+        """Estimate what the form is set to; `read` turns its student and its settings by name into a config.
 
         `controls` are what a person sees of the form: once they say something else, so does the panel.
         """
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
         outputs = [self.shown, self.ask, self.cancel]
 
         def estimate(*values: Any) -> Iterator[list[Any]]:
-            yield from show(read, *values)
+            settings = dict(zip(form, values, strict=True))
+            yield from show(lambda: read(settings.pop("student"), settings))
 
-        page_only = {"queue": False, **quiet}
-        self.ask.click(None, list(controls), self.of, js=NOTE_SETTINGS, **page_only)
-        self.cancel.click(None, None, self.of, js=FORGET, **page_only)
+        self.ask.click(None, list(controls), self.of, js=NOTE_SETTINGS, **QUIET)
+        self.cancel.click(None, None, self.of, js=FORGET, **QUIET)
         changes = [control.change for control in controls]
-        gr.on(changes, None, list(controls), self.of, js=TELL_OTHERS, trigger_mode="always_last", **page_only)
+        gr.on(changes, None, list(controls), self.of, js=TELL_OTHERS, trigger_mode="always_last", **QUIET)
         # One at a time: two would take the time from each other.
-        asked = self.ask.click(estimate, list(form), outputs, concurrency_limit=1, concurrency_id="estimate", **quiet)
-        self.cancel.click(cancelled, None, outputs, cancels=[asked], **page_only)
+        one = {"concurrency_limit": 1, "concurrency_id": "estimate", "queue": True}
+        asked = self.ask.click(estimate, list(form.values()), outputs, **QUIET | one)
+        self.cancel.click(cancelled, None, outputs, cancels=[asked], **QUIET)
 
 
 def cancelled() -> list[Any]:
@@ -89,10 +90,10 @@ def cancelled() -> list[Any]:
     return ["", gr.Button(interactive=True), gr.Button(visible=False)]
 
 
-def show(read: Callable[..., DistillConfig], *values: Any) -> Iterator[list[Any]]:
+def show(read: Callable[[], DistillConfig]) -> Iterator[list[Any]]:
     """What the panel shows while it measures, and then. Closing the iterator ends the process."""
     try:
-        config = read(*values)
+        config = read()
         for event in measure(config):
             if isinstance(event, float):
                 words = f"Measuring a few steps… {event:.0f} s"

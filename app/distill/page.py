@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -16,9 +17,11 @@ from redistill.common.hub import hub_id
 from redistill.memory.comparison import early_strides
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import DDPM
-from redistill.training.config import DistillConfig, check_teacher
+from redistill.training.checks import check_teacher
+from redistill.training.config import DistillConfig
 from redistill.training.presets import PRESETS, Preset, find_preset
 
+from ..parts.events import QUIET, connect
 from ..parts.fragments import notice
 from ..runs import choices, jobs
 from ..words.settings import dataset_title, run_title
@@ -29,7 +32,6 @@ from .watch import WatchPanel
 
 FIRST_PRESET = "quick"
 MAX_SOURCE = 1000  # characters of a folder or Hub id
-QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 STARTING = """() => '<p class="subline" role="status">Starting…</p>'"""
 # The run that was started, or why it was not, where that is out of view: on a phone the run stands far above.
 SHOW_START = f"""said => {{
@@ -37,25 +39,19 @@ SHOW_START = f"""said => {{
   else requestAnimationFrame(() =>
     document.querySelector('#refusal').scrollIntoView({{block: 'nearest', behavior: 'smooth'}}));
 }}"""
-FORM = 1 + len(run_form.FIELDS)  # values of a run: the student, then its settings
 FOLDED_LISTS = {  # of presets, below the list that is always open; by elem_id: title of the fold, label inside
     "drawing": ("Diffusion networks", "Networks that draw, and one that judges them"),
     "paper": ("Settings of the paper", "Data that has to be downloaded"),
 }
 PRESET_LISTS = ("presets", *FOLDED_LISTS)  # their elem_ids
-HEAD = 3 + len(PRESET_LISTS)  # what `_filled` returns before the form: about, card, refusal and the lists
-FILLED = HEAD + FORM + len(student_form.FIELDS)  # what `_filled` returns
 
 
 @dataclass(frozen=True)
 class DistillTab:
     """The components that the page connects to other tabs."""
 
-    shown: list[Any]  # outputs of `take_student` and `take_config`
-    student: gr.State  # StudentConfig.to_dict()
-    kept: list[Any]  # what `take_student` needs to keep the form beside the student
+    shown: dict[str, Any]  # outputs of `take_student` and `take_config` by name, "student" and "refusal" among them
     change: gr.Button  # to Explore, with the student
-    refusal: gr.HTML
     panel: WatchPanel
 
 
@@ -66,10 +62,10 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     with gr.Row(elem_classes="columns"):
         with gr.Column(min_width=300, elem_classes="controls"):
             with gr.Column(elem_classes="card"):
-                presets = [_preset_choice("Start from", PRESET_LISTS[0], FIRST_PRESET)]
+                presets = {"presets": _preset_choice("Start from", PRESET_LISTS[0], FIRST_PRESET)}
                 for listed, (title, label) in FOLDED_LISTS.items():
                     with gr.Accordion(title, open=False, elem_classes="fold"):
-                        presets.append(_preset_choice(label, listed))
+                        presets[listed] = _preset_choice(label, listed)
                 about = gr.HTML(_about(FIRST_PRESET))
             with gr.Column(elem_classes="card"):
                 card = gr.HTML(student_form.card(config.student), elem_id="student")
@@ -94,30 +90,32 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
                     taken = gr.HTML(elem_id="ddpm-said")
         panel = WatchPanel()
 
-    form = [student, *fields.values()]
-    shown = [about, card, refusal, *presets, *form, *parts.values()]
-    for clicked in presets:  # at once: what is marked is what was clicked last
-        others = [each for each in presets if each is not clicked]
+    form = {"student": student, **fields}
+    shown = {"about": about, "card": card, "refusal": refusal, **presets, **form, **parts, "said": data.said}
+    for clicked in presets.values():  # at once: what is marked is what was clicked last
+        others = [each for each in presets.values() if each is not clicked]
         clicked.input(None, None, others, js=f"() => {json.dumps([None] * len(others))}", **QUIET)
-    chosen = [each.input for each in presets]
-    gr.on(chosen, take_preset, presets, shown, trigger_mode="always_last", **QUIET)
+    chosen = partial(gr.on, [each.input for each in presets.values()])
+    connect(chosen, take_preset, list(presets.values()), shown, trigger_mode="always_last", **QUIET)
     start.click(None, None, refusal, js=STARTING, **QUIET)  # before the answer, which may take a while
-    started = start.click(start_run, form, [refusal, *panel.choice], **QUIET)
+    started = connect(start.click, start_run, form, {"refusal": refusal, **panel.choice}, **QUIET)
     started.then(None, refusal, None, js=SHOW_START, **QUIET)
     started.failure(None, None, refusal, js="() => ''", **QUIET)  # or it would say so for good
-    estimate.attach(form, [*fields.values(), *parts.values()], lambda student, *values: run_form.read(student, values))
-    _connect_student(student, card, refusal, fields, parts)
-    _connect_data(student, card, data, fields["teacher_checkpoint"])
-    data.teach.click(take_teacher, [student, data.dataset, data.image_size], [data.said, *shown], **QUIET)
+    estimate.attach(form, [*fields.values(), *parts.values()], run_form.read)
+    _connect_student(shown, parts)
+    _connect_data(shown, data)
+    given = {name: shown[name] for name in ("student", "dataset", "image_size")}
+    connect(data.teach.click, take_teacher, given, shown, **QUIET)
     for event in (take.click, source.submit):
-        event(take_ddpm, [source, data.dataset], [taken, *shown], show_progress_on=taken, api_visibility="private")
+        outputs = shown | {"said": taken}
+        look = {"show_progress_on": taken, "api_visibility": "private"}
+        connect(event, take_ddpm, [source, data.dataset], outputs, **look)
     fields["feature_loss"].input(run_form.published_weight, fields["feature_loss"], fields["feature_weight"], **QUIET)
     for event in (tab.select, data.dataset.change):
         event(data_panel.show_pictures, data.dataset, panel.pictures, show_progress="hidden", api_visibility="private")
     for event in (page.load, tab.select):
         event(offer_data, [student, data.dataset], data.dataset, **QUIET)
-    kept = [student, fields["dataset"], fields["teacher_checkpoint"]]
-    return DistillTab(shown=shown, student=student, kept=kept, change=change, refusal=refusal, panel=panel)
+    return DistillTab(shown=shown, change=change, panel=panel)
 
 
 def _preset_choice(label: str, listed: str, value: str | None = None) -> gr.Radio:
@@ -134,37 +132,37 @@ def _list_of(preset: Preset) -> str:
     return PRESET_LISTS[0]
 
 
-def _connect_student(
-    student: gr.State, card: gr.HTML, refusal: gr.HTML, fields: Mapping[str, Any], parts: Mapping[str, Any]
-) -> None:
+def _connect_student(shown: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
     """Keep card, student and teachers in step with the student's controls and the alignment."""
-    teacher = fields["teacher_checkpoint"]
-    edited = [student, fields["dataset"], teacher, *parts.values()]
-    outputs = [card, refusal, student, teacher, parts["strides"], parts["teacher_strides"]]
+    edited = {name: shown[name] for name in ("student", "dataset", "teacher_checkpoint", *parts)}
+    changed = ("card", "refusal", "student", "teacher_checkpoint", "strides", "teacher_strides")
+    outputs = {name: shown[name] for name in changed}
     for name, control in parts.items():
         event = control.pick if name.endswith("strides") else control.input
-        event(take_edit, edited, outputs, trigger_mode="always_last", **QUIET)
-    fields["alignment"].input(show_alignment, [student, fields["alignment"]], card, **QUIET)
+        connect(event, take_edit, edited, outputs, trigger_mode="always_last", **QUIET)
+    rule = shown["alignment"]
+    rule.input(show_alignment, [shown["student"], rule], shown["card"], **QUIET)
 
 
-def _connect_data(student: gr.State, card: gr.HTML, data: DataPanel, teacher: gr.Radio) -> None:
+def _connect_data(shown: Mapping[str, Any], data: DataPanel) -> None:
     """Fit the student to the pictures that are chosen or brought, and offer the teachers that have learnt from them."""
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    fitted = [student, card, data.said, data.dataset, data.image_size, teacher]
-    data.dataset.input(take_data, [student, data.dataset], fitted, **quiet)
-    data.image_size.input(take_data, [student, data.dataset, data.image_size], fitted, **quiet)
+    names = ("student", "card", "said", "dataset", "image_size", "teacher_checkpoint")
+    outputs = {name: shown[name] for name in names}
+    connect(data.dataset.input, take_data, [shown["student"], data.dataset], outputs, **quiet)
+    sized = [shown["student"], data.dataset, data.image_size]
+    connect(data.image_size.input, take_data, sized, outputs, **quiet)
     brought = gr.State(None)  # name of the data set that was brought in last
     for event, handler, given in (
         (data.upload.upload, data_panel.take_upload, data.upload),
         (data.fetch.click, data_panel.take_hub_id, data.hub),
         (data.hub.submit, data_panel.take_hub_id, data.hub),
     ):
-        event(handler, given, [brought, data.said], show_progress_on=data.said, api_visibility="private").success(
-            take_brought, [student, brought, data.said], fitted, **quiet
-        )
+        came = event(handler, given, [brought, data.said], show_progress_on=data.said, api_visibility="private")
+        connect(came.success, take_brought, [shown["student"], brought], outputs, **quiet)
 
 
-def take_preset(*marked: Any) -> list[Any]:
+def take_preset(*marked: Any) -> dict[str, Any]:
     """Fill the form with the preset that is marked in one of the lists, which stay as they are: a second click may
     have come meanwhile."""
     name = next((name for name in marked if name is not None), None)
@@ -172,12 +170,12 @@ def take_preset(*marked: Any) -> list[Any]:
         preset = find_preset(name if isinstance(name, str) else str(name))
     except ValueError as error:
         return _refused(error)
-    return _filled(preset.config, _about(preset.name), marked=gr.skip())
+    return _filled(preset.config, _about(preset.name))
 
 
 def take_student(
     values: Any, lent: Any = False, before: Any = None, dataset: Any = None, teacher: Any = None
-) -> list[Any]:
+) -> dict[str, Any]:
     """Fill the form for a student that was chosen in Explore; all other settings are those of its task's preset.
 
     Where Explore was opened with the form's own student (`lent`), which is `before` here, only the student changes: the
@@ -190,66 +188,82 @@ def take_student(
         student, note = adapt(student)
         base = find_preset("faces" if student.task == "diffusion" else "default").config
         config = dataclasses.replace(base, student=student, red_weight=base.red_weight if student.red else 0.0)
-        return _filled(config, _subline("Chosen in Explore."), notice("", note, kind="hint") if note else "")
+        return _unmarked() | _filled(config, _subline("Chosen in Explore."), _hint(note))
     except ValueError as error:
         return _refused(error)
 
 
-def _changed(student: StudentConfig, before: StudentConfig, dataset: Any, teacher: Any) -> list[Any]:
-    """What `_filled` returns for the form as it is with another student; ValueError where its pictures do not suit."""
+def _changed(student: StudentConfig, before: StudentConfig, dataset: Any, teacher: Any) -> dict[str, Any]:
+    """The form as it is with another student; ValueError where its pictures do not suit."""
     student, note = adapt(dataclasses.replace(student, alignment=before.alignment), dataset)
-    values = dict.fromkeys(run_form.FIELDS, gr.skip())
-    values |= {
+    return {
+        **_student_shown(student),
+        **student_form.filled(student),
+        "refusal": _hint(note),
         "image_size": student.image_size,
         "teacher_checkpoint": run_form.teacher_choice(student, dataset, teacher),
     }
-    said = notice("", note, kind="hint") if note else ""
-    head = [gr.skip(), student_form.card(student), said, *[gr.skip()] * len(PRESET_LISTS), student.to_dict()]
-    return [*head, *values.values(), *student_form.filled(student)]
 
 
-def take_config(values: Any) -> list[Any]:
+def take_config(values: Any) -> dict[str, Any]:
     """Fill the form with all settings of a result that was chosen in Compare."""
     try:
         config = DistillConfig.from_dict(values if isinstance(values, Mapping) else {})
-        return _filled(config, _subline(f"Settings of a result in Compare: {run_title(config)}."))
+        said = _subline(f"Settings of a result in Compare: {run_title(config)}.")
+        return _unmarked() | _filled(config, said)
     except (ValueError, TypeError) as error:
         return _refused(error)
 
 
-def _filled(config: DistillConfig, about: str, said: str = "", marked: Any = None) -> list[Any]:
-    """About, card, refusal, the lists of presets, the student, every setting and every control of the student."""
-    student = config.student
-    head = [about, student_form.card(student), said, *[marked] * len(PRESET_LISTS), student.to_dict()]
-    return [*head, *run_form.filled(config), *student_form.filled(student)]
+def _filled(config: DistillConfig, about: str, refusal: str = "") -> dict[str, Any]:
+    """The student, every setting and every control of the student, and what stands above them."""
+    settings = run_form.filled(config) | student_form.filled(config.student)
+    return {"about": about, "refusal": refusal, **_student_shown(config.student), **settings}
 
 
-def _refused(error: Exception) -> list[Any]:
-    return [gr.skip(), gr.skip(), notice("", str(error)), *[gr.skip()] * (FILLED - 3)]
+def _student_shown(student: StudentConfig) -> dict[str, Any]:
+    return {"student": student.to_dict(), "card": student_form.card(student)}
 
 
-def take_edit(student: Any, dataset: Any, teacher: Any, *given: Any) -> list[Any]:
-    """The student that its controls are set to: card, refusal, student, teachers and both stride pickers."""
+def _unmarked() -> dict[str, Any]:
+    """No preset is marked: the form holds something else."""
+    return dict.fromkeys(PRESET_LISTS)
+
+
+def _hint(text: str) -> str:
+    return notice("", text, kind="hint") if text else ""
+
+
+def _refused(error: Exception, title: str = "") -> dict[str, Any]:
+    return {"refusal": notice(title, str(error))}
+
+
+def take_edit(student: Any, dataset: Any, teacher_checkpoint: Any, **given: Any) -> dict[str, Any]:
+    """The student that its controls are set to, with the teachers it can have and its strides."""
     try:
-        chosen = student_form.read(student, *given)
-        shown = dict(zip(student_form.FIELDS, student_form.filled(chosen), strict=True))
-        offered = run_form.teacher_choice(chosen, dataset if isinstance(dataset, str) else "", teacher)
+        chosen = student_form.read(student, given)
+        shown = student_form.filled(chosen)
+        offered = run_form.teacher_choice(chosen, dataset if isinstance(dataset, str) else "", teacher_checkpoint)
     except ValueError as error:
-        return [gr.skip(), notice("This does not fit.", str(error)), *[gr.skip()] * 4]
-    pickers = [shown["strides"], shown["teacher_strides"]]
-    return [student_form.card(chosen), "", chosen.to_dict(), offered, *pickers]
+        return _refused(error, "This does not fit.")
+    pickers = {name: shown[name] for name in ("strides", "teacher_strides")}
+    return {**_student_shown(chosen), **pickers, "refusal": "", "teacher_checkpoint": offered}
 
 
-def take_data(student: Any, dataset: Any, image_size: Any = None) -> list[Any]:
+def take_data(student: Any, dataset: Any, image_size: Any = None) -> dict[str, Any]:
     """Fit the student to pictures that were chosen, and offer the teachers that have learnt from them."""
     try:
         fitted = data_panel.fit(run_form.read_student(student), dataset, image_size)
         teachers = run_form.teacher_choice(fitted, dataset)
     except ValueError as error:
-        return [gr.skip(), gr.skip(), notice("", str(error)), gr.skip(), gr.skip(), gr.skip()]
-    pictures = gr.Radio(choices=data_panel.offered(fitted, also=dataset), value=dataset)
-    said = data_panel.said_of(dataset)
-    return [fitted.to_dict(), student_form.card(fitted), said, pictures, fitted.image_size, teachers]
+        return {"said": notice("", str(error))}
+    return {
+        **_student_shown(fitted),
+        "said": data_panel.said_of(dataset),
+        "dataset": gr.Radio(choices=data_panel.offered(fitted, also=dataset), value=dataset),
+        "image_size": fitted.image_size,
+        "teacher_checkpoint": teachers,
+    }
 
 
 def offer_data(student: Any, dataset: Any) -> Any:
@@ -261,14 +275,12 @@ def offer_data(student: Any, dataset: Any) -> Any:
         return gr.skip()
 
 
-def take_brought(student: Any, dataset: Any, said: Any) -> list[Any]:
+def take_brought(student: Any, dataset: Any) -> dict[str, Any]:
     """Choose the pictures that were brought in; without any, what was said about that stays."""
-    if dataset is None:
-        return [gr.skip() for _ in range(6)]
-    return take_data(student, dataset)
+    return {} if dataset is None else take_data(student, dataset)
 
 
-def take_teacher(student: Any, dataset: Any, image_size: Any) -> list[Any]:
+def take_teacher(student: Any, dataset: Any, image_size: Any) -> dict[str, Any]:
     """Fill the form with a teacher of the student, to be trained on the pictures that are chosen, or say why not."""
     try:
         taught = run_form.read_student(student)
@@ -277,14 +289,14 @@ def take_teacher(student: Any, dataset: Any, image_size: Any) -> list[Any]:
         base = find_preset("faces-teacher" if teacher.task == "diffusion" else "teacher").config
         config = dataclasses.replace(base, student=teacher, dataset=dataset)
     except ValueError as error:
-        return [notice("", str(error)), *[gr.skip()] * FILLED]
+        return {"said": notice("", str(error))}
     said = (
         "A teacher at its network’s own strides. Once its run has finished, students of these pictures can choose it."
     )
-    return ["", *_filled(config, _subline(said))]
+    return {"said": "", **_unmarked(), **_filled(config, _subline(said))}
 
 
-def take_ddpm(source: Any, dataset: Any) -> list[Any]:
+def take_ddpm(source: Any, dataset: Any) -> dict[str, Any]:
     """Fill the form with a student of a DDPM from elsewhere, at strides that pool early, or say why not.
 
     It learns from the pictures that are chosen where it can draw such, and else from those of emoji-faces.
@@ -304,8 +316,9 @@ def take_ddpm(source: Any, dataset: Any) -> list[Any]:
         config = dataclasses.replace(base, **settings)
         check_teacher(config)
     except (ValueError, OSError) as error:
-        return [notice("", str(error)), *[gr.skip()] * FILLED]
-    return ["", *_filled(config, _subline(f"A student of {source}, on its noise schedule."))]
+        return {"said": notice("", str(error))}
+    about = _subline(f"A student of {source}, on its noise schedule.")
+    return {"said": "", **_unmarked(), **_filled(config, about)}
 
 
 def show_alignment(student: Any, rule: Any) -> str:
@@ -332,14 +345,14 @@ def adapt(student: StudentConfig, dataset: Any = None) -> tuple[StudentConfig, s
     )
 
 
-def start_run(student: Any, *values: Any) -> list[Any]:
+def start_run(student: Any, **settings: Any) -> dict[str, Any]:
     """Start or queue a run, and watch it; one sentence where the settings or the disk do not allow it."""
     try:
-        config = run_form.read(student, values)
+        config = run_form.read(student, settings)
         run = jobs.start(config.to_dict(), run_title(config))
     except ValueError as error:
-        return [notice("Not started.", str(error)), gr.skip(), gr.skip()]
-    return ["", *watch.choose(run.name)]
+        return _refused(error, "Not started.")
+    return {"refusal": "", **watch.choose(run.name)}
 
 
 def _about(name: str) -> str:

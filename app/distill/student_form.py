@@ -10,47 +10,42 @@ from typing import Any
 import gradio as gr
 
 from redistill.common.modules import weightless
+from redistill.common.settings import settings_of
 from redistill.memory.comparison import early_strides, own_strides
-from redistill.networks.red import KERNELS, POINTS, REDConfig
+from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.zoo import NETWORKS, find_network
 
 from ..parts.fragments import notice
+from ..parts.setting_controls import make_control
 from ..parts.stride_picker import StridePicker, check_strides_form
 from ..runs.results import peak_bytes
 from ..words.memory import short_label, stride_choices
 from ..words.numbers import format_bytes, format_ratio
-from ..words.settings import describe_student
+from ..words.settings import STUDENT, describe_student
 from ..words.signs import red_sign
 
+RED = settings_of(REDConfig)
+_INSIDE = ("gate", "gate_kernel", "residual_encoder", "residual_kernel")
+_INSIDE += tuple(name for name in RED if name not in _INSIDE)
 # In the order of the page.
-FIELDS = (
-    "architecture", "strides", "red", "gate", "gate_kernel", "residual_encoder", "residual_kernel",
-    "points", "teacher", "teacher_strides",
-)  # fmt: skip
+FIELDS = ("architecture", "strides", "red", *_INSIDE, "teacher", "teacher_strides")
 
 
 def build(student: StudentConfig) -> dict[str, gr.components.Component]:
     """The controls by name, in the order of FIELDS; build them inside the Blocks context where they should stand."""
-    shown = dict(zip(FIELDS, _values(student), strict=True))
-    found: dict[str, gr.components.Component] = {}
-    found["architecture"] = gr.Dropdown(
-        networks(student), value=shown["architecture"], label="Student’s network", filterable=False
-    )
+    shown = values(student)
+
+    def network(name: str) -> gr.Dropdown:
+        return gr.Dropdown(networks(student), value=shown[name], label=STUDENT[name].label, filterable=False)
+
+    found: dict[str, gr.components.Component] = {"architecture": network("architecture")}
     found["strides"] = _picker(student.student_architecture, shown["strides"])
-    found["red"] = gr.Checkbox(shown["red"], label="RED blocks at the aligned layers", container=False)
+    found["red"] = gr.Checkbox(shown["red"], label=STUDENT["red"].label, container=False)
     with gr.Accordion("Inside a RED block", open=False, elem_classes="fold"):
-        found["gate"] = gr.Checkbox(shown["gate"], label="Gate", container=False)
-        found["gate_kernel"] = gr.Radio(list(KERNELS), value=shown["gate_kernel"], label="Kernel of the gate")
-        found["residual_encoder"] = gr.Checkbox(shown["residual_encoder"], label="Residual encoder", container=False)
-        found["residual_kernel"] = gr.Radio(
-            list(KERNELS), value=shown["residual_kernel"], label="Kernel of the residual encoder"
-        )
-        found["points"] = gr.Radio(list(POINTS), value=shown["points"], label="Aligned points that carry one")
+        found |= {name: make_control(RED[name], shown[name]) for name in _INSIDE}
     with gr.Accordion("Its teacher’s network", open=False, elem_classes="fold"):
-        found["teacher"] = gr.Dropdown(
-            networks(student), value=shown["teacher"], label="Teacher’s network", filterable=False
-        )
+        found["teacher"] = network("teacher")
         found["teacher_strides"] = _picker(student.teacher, shown["teacher_strides"])
     return found
 
@@ -61,22 +56,26 @@ def networks(student: StudentConfig) -> list[tuple[str, str]]:
     return [(entry.title, entry.name) for entry in (*NETWORKS.values(), *own) if entry.task == student.task]
 
 
-def filled(student: StudentConfig) -> list[Any]:
-    """Updates of all controls, in the order of FIELDS."""
-    updates = dict(zip(FIELDS, _values(student), strict=True))
+def filled(student: StudentConfig) -> dict[str, Any]:
+    """Updates of all controls by name."""
+    updates = values(student)
     for name, network in (("strides", student.student_architecture), ("teacher_strides", student.teacher)):
         updates[name] = _picker(network, updates[name])
     for name in ("architecture", "teacher"):
         updates[name] = gr.Dropdown(choices=networks(student), value=updates[name])
-    return list(updates.values())
+    return updates
 
 
-def _values(student: StudentConfig) -> list[Any]:
-    red = student.red or REDConfig()
-    strides = own_strides(student.student_architecture) | dict(student.strides)
-    blocks = [student.red is not None, red.gate, red.gate_kernel, red.residual_encoder, red.residual_kernel, red.points]
-    teacher_strides = own_strides(student.teacher) | dict(student.teacher_strides)
-    return [student.student_architecture, strides, *blocks, student.teacher, teacher_strides]
+def values(student: StudentConfig) -> dict[str, Any]:
+    """What the controls show for a student, by name."""
+    return {
+        "architecture": student.student_architecture,
+        "strides": own_strides(student.student_architecture) | dict(student.strides),
+        "red": student.red is not None,
+        **(student.red or REDConfig()).to_dict(),
+        "teacher": student.teacher,
+        "teacher_strides": own_strides(student.teacher) | dict(student.teacher_strides),
+    }
 
 
 def _picker(network: str, strides: Mapping[str, int]) -> StridePicker:
@@ -88,31 +87,26 @@ def _picker(network: str, strides: Mapping[str, int]) -> StridePicker:
     return StridePicker(strides, points=points)
 
 
-def read(student: Any, *given: Any) -> StudentConfig:
+def read(student: Any, given: Mapping[str, Any]) -> StudentConfig:
     """The student that the controls are set to; what they do not show is as in `student`, its dict.
 
     Strides of another network than before are replaced: the student's by early ones, the teacher's by its own.
     Raises ValueError, in one sentence, for what does not fit.
     """
-    if not isinstance(student, Mapping) or len(given) != len(FIELDS):
+    if not isinstance(student, Mapping):
         raise ValueError("There is no student yet; choose a preset, or one in Explore.")
-    before, settings = StudentConfig.from_dict(student), dict(zip(FIELDS, given, strict=True))
-    network, teacher = (_network(settings[name], before) for name in ("architecture", "teacher"))
-    strides = _strides(settings["strides"], network, before.student_architecture)
+    before = StudentConfig.from_dict(student)
+    network, teacher = (_network(given[name], before) for name in ("architecture", "teacher"))
+    strides = _strides(given["strides"], network, before.student_architecture)
     if strides is None:
         strides = early_strides(network)
-    red = None
-    if settings["red"] is not False:
-        inside = {name: settings[name] for name in ("gate", "residual_encoder", "gate_kernel", "residual_kernel")}
-        points = settings["points"]
-        red = REDConfig(**inside, points=points if isinstance(points, str) else str(points)[:80])
     chosen = dataclasses.replace(
         before,
         architecture=None if network == teacher else network,
         teacher=teacher,
         strides=_changed(strides, network),
-        teacher_strides=_changed(_strides(settings["teacher_strides"], teacher, before.teacher) or {}, teacher),
-        red=red,
+        teacher_strides=_changed(_strides(given["teacher_strides"], teacher, before.teacher) or {}, teacher),
+        red=None if given["red"] is False else REDConfig(**{name: given[name] for name in RED}),
     )
     with weightless():
         build_student(chosen)

@@ -12,24 +12,24 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
 from ..parts import plots
-from ..parts.actions import event_values
+from ..parts.events import QUIET, connect
+from ..parts.fields import LiveRadio
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
-from ..parts.live_radio import LiveRadio
-from ..parts.save_files import SaveFiles
+from ..parts.scripted import SaveFiles, event_values
 from ..runs import jobs
-from ..words.settings import run_facts
+from ..runs.titles import run_facts
 from . import watch_view as view
 
 SECONDS = 1.0  # between looks at the files
 FILES = {jobs.LOG_FILE: "Save log", "config.json": "Save config", "metrics.jsonl": "Save metrics"}
 MAX_SAVED = 8_000_000  # bytes of a file that are saved: its end
-QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 # Where nothing that is there was chosen, the list marks the run that is shown in its place; done on the page, so that
 # a choice which was made meanwhile stays. A run that is awaited, see `AWAIT`, is brought into view once it is drawn:
 # what appears above while the page scrolls would end that.
@@ -50,59 +50,54 @@ class WatchPanel:
     def __init__(self) -> None:
         with gr.Column(min_width=320, elem_classes="results"):
             with gr.Column(elem_classes="card"):
-                self.progress = gr.HTML(view.NO_RUNS, elem_id="progress")
+                progress = gr.HTML(view.NO_RUNS, elem_id="progress")
                 with gr.Row(elem_classes="quiet-buttons"):
                     stop = gr.Button("Stop", size="sm", interactive=False, elem_id="stop")
                     resume = gr.Button("Go on", size="sm", interactive=False, elem_id="resume")
                     delete = gr.Button("Delete", size="sm", interactive=False, elem_id="delete")
-                with gr.Row(elem_classes="quiet-buttons confirm", visible=False) as self.confirm:
-                    self.question = gr.HTML(elem_id="delete-question")
+                with gr.Row(elem_classes="quiet-buttons confirm", visible=False) as confirmation:
+                    asking = gr.HTML(elem_id="delete-question")
                     confirm = gr.Button("Delete for good", size="sm", variant="stop", elem_id="delete-confirm")
                     keep = gr.Button("Keep it", size="sm", elem_id="delete-keep")
                 files = SaveFiles(FILES, elem_id="save-files")
-                self.said = gr.HTML(elem_id="run-said")
+                said = gr.HTML(elem_id="run-said")
             with gr.Row(elem_classes="pair"):
-                self.losses = _chart("Losses", "losses", 250, "parts before their weights")
-                self.scores = _chart("Validation", "scores", 250)
+                losses = _chart("Losses", "losses", 250, "parts before their weights")
+                scores = _chart("Validation", "scores", 250)
             with gr.Row(elem_classes="pair"):
-                self.rate = _chart("Learning rate", "rate", 150)
-                self.speed = _chart("Images per second", "speed", 150)
-            self.samples = gr.HTML()
+                rate = _chart("Learning rate", "rate", 150)
+                speed = _chart("Images per second", "speed", 150)
+            samples = gr.HTML()
         with gr.Column(min_width=320, elem_classes="more"):
             with gr.Column(elem_classes="card"):
                 self.runs = LiveRadio([], label="Runs", elem_id="runs", elem_classes="list")
             self.pictures = gr.HTML(elem_id="pictures")
-        self.drawn = gr.JSON(visible="hidden")  # what `look` noted
-        self.woken, asked = gr.State(0.0), gr.State(None)
-        charts = [self.losses, self.scores, self.rate, self.speed]
-        self.shown = [self.drawn, self.progress, stop, resume, delete, *charts, self.samples]
+        drawn, asked = gr.JSON(visible="hidden"), gr.State(None)  # what `look` noted; the run that may be deleted
+        self.choice = {
+            "runs": self.runs,
+            "woken": gr.State(0.0),
+        }  # outputs of what chooses a run
         self.timer = gr.Timer(SECONDS)
-        stop.click(stop_run, self.drawn, [self.said, self.woken], **QUIET)
-        resume.click(resume_run, self.drawn, [self.said, self.woken], **QUIET)
-        question = [asked, self.confirm, self.question]
-        delete.click(ask_to_delete, self.drawn, question, **QUIET)
-        keep.click(lambda: _asked(None), None, question, **QUIET)
-        self.runs.input(lambda: _asked(None), None, question, **QUIET)
-        confirm.click(delete_run, [asked, self.runs], [*question, self.said, *self.choice], **QUIET)
-        files.ask(save_file, self.drawn, [files, self.said], **QUIET)
-
-    @property
-    def choice(self) -> list[Any]:
-        """The outputs of an event that chooses a run, see `choose`."""
-        return [self.runs, self.woken]
+        buttons = {"stop": stop, "resume": resume, "delete": delete}
+        charts = {"losses": losses, "scores": scores, "rate": rate, "speed": speed}
+        self.shown = {"drawn": drawn, "progress": progress, "said": said, **buttons, **charts, "samples": samples}
+        done = {"said": said, "woken": self.choice["woken"]}
+        connect(stop.click, stop_run, [drawn], done, **QUIET)
+        connect(resume.click, resume_run, [drawn], done, **QUIET)
+        question = {"asked": asked, "confirm": confirmation, "question": asking}
+        connect(delete.click, ask_to_delete, [drawn], question, **QUIET)
+        for event in (keep.click, self.runs.input):
+            connect(event, keep_run, [], question, **QUIET)
+        connect(confirm.click, delete_run, [asked, self.runs], question | done | self.choice, **QUIET)
+        files.ask(save_file, drawn, [files, said], **QUIET)
 
     def attach(self, page: gr.Blocks) -> None:
         """Show what there is as soon as the page opens, and follow the files and the choice from then on."""
-        events = [page.load, self.timer.tick, self.runs.input, self.woken.change]
-        looked = gr.on(
-            events,
-            look,
-            [self.runs, self.drawn],
-            [self.said, self.runs, *self.shown],
-            trigger_mode="always_last",
-            **QUIET,
-        )
-        looked.then(None, [self.runs, self.drawn], self.runs, js=DRAWN, **QUIET)
+        events = [page.load, self.timer.tick, self.runs.input, self.choice["woken"].change]
+        seen = [self.runs, self.shown["drawn"]]
+        outputs = {"runs": self.runs, **self.shown}
+        looked = connect(partial(gr.on, events), look, seen, outputs, trigger_mode="always_last", **QUIET)
+        looked.then(None, seen, self.runs, js=DRAWN, **QUIET)
 
 
 def _chart(title: str, name: str, height: int, remark: str = "") -> LivePlot:
@@ -111,8 +106,8 @@ def _chart(title: str, name: str, height: int, remark: str = "") -> LivePlot:
         return LivePlot(height=height, label=f"{title} against steps", elem_id=name)
 
 
-def look(chosen: Any, drawn: Any) -> list[Any]:
-    """What the panel shows for the chosen run, as far as that differs from what was drawn: said, runs, shown.
+def look(chosen: Any, drawn: Any) -> dict[str, Any]:
+    """What the panel shows for the chosen run, as far as that differs from what was drawn.
 
     Without a chosen run that is there, it is the one that was shown, or else the newest.
     """
@@ -122,49 +117,50 @@ def look(chosen: Any, drawn: Any) -> list[Any]:
     wanted = [name for name in (chosen, before.get("name")) if name in names]
     now = _signature(runs, chosen, (wanted or names or [None])[0])
     if now == before:
-        return [gr.skip() for _ in range(12)]
-    said = gr.skip()
+        return {}
+    shown = _drawn(runs, now)
     if isinstance(chosen, str) and chosen not in names:
-        said = notice("", "The run that was shown is gone: its folder has been deleted.", kind="hint")
-    listed = gr.skip() if now["runs"] == before.get("runs") else LiveRadio(choices=_labels(runs))
-    return [said, listed, *_drawn(runs, now)]
+        shown["said"] = notice("", "The run that was shown is gone: its folder has been deleted.", kind="hint")
+    if now["runs"] != before.get("runs"):
+        shown["runs"] = LiveRadio(choices=_labels(runs))
+    return shown
 
 
-def choose(name: str | None) -> list[Any]:
+def choose(name: str | None) -> dict[str, Any]:
     """Values of `WatchPanel.choice` with this run chosen."""
-    return [LiveRadio(choices=_labels(jobs.list_runs()), value=name), time.time()]
+    return {"runs": LiveRadio(choices=_labels(jobs.list_runs()), value=name), "woken": time.time()}
 
 
-def stop_run(drawn: Any) -> list[Any]:
+def stop_run(drawn: Any) -> dict[str, Any]:
     """Stop the run that is shown with its state saved."""
-    return [_act(jobs.stop, _name(drawn)), time.time()]
+    return {"said": _act(jobs.stop, _name(drawn)), "woken": time.time()}
 
 
-def resume_run(drawn: Any) -> list[Any]:
+def resume_run(drawn: Any) -> dict[str, Any]:
     """Go on with the run that is shown from its last saved step."""
-    return [_act(jobs.resume, _name(drawn)), time.time()]
+    return {"said": _act(jobs.resume, _name(drawn)), "woken": time.time()}
 
 
-def ask_to_delete(drawn: Any) -> list[Any]:
+def ask_to_delete(drawn: Any) -> dict[str, Any]:
     """Whether the run that is shown is to be deleted: nothing happens yet."""
     try:
-        return _asked(jobs.read_run(_name(drawn)))
+        run = jobs.read_run(_name(drawn))
     except ValueError as error:
-        return [None, gr.Row(visible=True), notice("", str(error))]
+        return {"asked": None, "confirm": gr.Row(visible=True), "question": notice("", str(error))}
+    words = f"Delete “{' · '.join(filter(None, (run.title, run_facts(run))))}” with its checkpoint, curves and log?"
+    return {"asked": run.name, "confirm": gr.Row(visible=True), "question": notice("", words, kind="hint")}
 
 
-def delete_run(asked: Any, chosen: Any) -> list[Any]:
+def keep_run() -> dict[str, Any]:
+    """Nothing is to be deleted."""
+    return {"asked": None, "confirm": gr.Row(visible=False), "question": ""}
+
+
+def delete_run(asked: Any, chosen: Any) -> dict[str, Any]:
     """Delete the run that was asked about, whichever is chosen by now."""
     said = _act(jobs.delete, asked)
     names = [run.name for run in jobs.list_runs()]
-    return [*_asked(None), said, *choose(chosen if chosen in names else names[0] if names else None)]
-
-
-def _asked(run: jobs.Run | None) -> list[Any]:
-    if run is None:
-        return [None, gr.Row(visible=False), ""]
-    words = f"Delete “{' · '.join(filter(None, (run.title, run_facts(run))))}” with its checkpoint, curves and log?"
-    return [run.name, gr.Row(visible=True), notice("", words, kind="hint")]
+    return keep_run() | {"said": said} | choose(chosen if chosen in names else names[0] if names else None)
 
 
 def save_file(event: gr.EventData, drawn: Any) -> list[Any]:
@@ -222,28 +218,20 @@ def _signature(runs: Sequence[jobs.Run], chosen: Any, name: str | None) -> dict[
     }
 
 
-def _drawn(runs: Sequence[jobs.Run], signature: Mapping[str, Any]) -> list[Any]:
-    """Values of `shown` for the run that the signature names."""
+def _drawn(runs: Sequence[jobs.Run], signature: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of `WatchPanel.shown` for the run that the signature names."""
     run = next((run for run in runs if run.name == signature["name"]), None)
-    if run is None:
-        return [signature, view.NO_RUNS, *[gr.Button(interactive=False)] * 3, *_figures([], 1, None), ""]
-    records = jobs.records(run)
-    teacher = view.teacher_score(run)
-    return [
-        signature,
-        view.progress(run, records, teacher),
-        gr.Button(interactive=run.state in jobs.ALIVE and run.state != "stopping"),
-        gr.Button(interactive=run.state in jobs.RESUMABLE),
-        gr.Button(interactive=run.state not in jobs.ALIVE),
-        *_figures(records, run.steps, teacher),
-        view.latest_samples(run),
-    ]
-
-
-def _figures(records: Sequence[Any], steps: int, teacher: float | None) -> list[Any]:
-    return [
-        plots.loss_figure(records, steps),
-        plots.score_figure(records, steps, teacher),
-        plots.step_figure(records, steps, "learning_rate"),
-        plots.step_figure(records, steps, "images_per_second"),
-    ]
+    records, steps, teacher = [], 1, None
+    shown: dict[str, Any] = {"drawn": signature, "progress": view.NO_RUNS, "samples": ""}
+    if run:
+        records, steps, teacher = jobs.records(run), run.steps, view.teacher_score(run)
+        shown |= {"progress": view.progress(run, records, teacher), "samples": view.latest_samples(run)}
+    return shown | {
+        "stop": gr.Button(interactive=run is not None and run.state in jobs.ALIVE and run.state != "stopping"),
+        "resume": gr.Button(interactive=run is not None and run.state in jobs.RESUMABLE),
+        "delete": gr.Button(interactive=run is not None and run.state not in jobs.ALIVE),
+        "losses": plots.loss_figure(records, steps),
+        "scores": plots.score_figure(records, steps, teacher),
+        "rate": plots.step_figure(records, steps, "learning_rate"),
+        "speed": plots.step_figure(records, steps, "images_per_second"),
+    }

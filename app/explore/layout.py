@@ -11,15 +11,16 @@ from redistill.memory.comparison import Comparison
 from redistill.networks.red import KERNELS, POINTS
 from redistill.networks.zoo import NETWORKS
 
-from ..parts.actions import ActionHTML
 from ..parts.budget import NO_BUDGET, budget_choices
 from ..parts.counting import COUNTINGS
+from ..parts.fields import ClampedSlider, NumberField
 from ..parts.live_plot import LivePlot
-from ..parts.number_fields import ClampedSlider, NumberField
+from ..parts.scripted import ActionHTML
+from ..parts.sortable_table import SortableTable
 from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place
 from . import view
-from .layer_table import LayerTable
+from .layer_table import build_layer_table
 from .link import DTYPES, MAX_SIDE, MIN_SIDE, Settings, to_query
 from .link_button import LinkButton
 from .measure_panel import MeasurePanel
@@ -66,7 +67,7 @@ class Results:
     search: SearchPanel
     alive: gr.Accordion
     tensors: ActionHTML
-    table: LayerTable
+    table: SortableTable
     pairs: gr.HTML
     measure: MeasurePanel
 
@@ -147,7 +148,7 @@ def build_results(found: Comparison) -> Results:
         with gr.Accordion("Tensors alive", open=False, elem_classes="card fold", elem_id="alive") as alive:
             tensors = ActionHTML(view.tensors(found, Place()), elem_id="tensors")
         with gr.Accordion("Layers as a table", open=False, elem_classes="card fold", elem_id="layers-fold"):
-            table = LayerTable(view.table(found), elem_id="layers")
+            table = build_layer_table(view.table(found))
         pairs = gr.HTML(view.pairs_table(found), elem_id="pairs")
         measure = MeasurePanel()
     student = gr.State(found.config.to_dict())

@@ -8,73 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from ..parts.actions import event_values
 from ..parts.fragments import notice
+from ..parts.scripted import event_values, script
 from .link import KEYS, Settings, clip, from_query, parse_query, to_query, unknown_keys
 
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 CHANGED = "studio-settings"  # DOM event: a control has changed
-
-# The link is that of this very document, which inside a Hugging Face Space is a frame on *.hf.space: it opens the app
-# without the frame around it. It is brought up to date once the hand rests, so that no click waits for it and browsers,
-# which allow a limited number of changes of the address, let it through. A copy in between asks for it at once.
-# The clipboard may be out of reach (plain http, a frame without the permission); then the old command copies, and where
-# that fails too the link is shown, ready to be copied by hand.
-_COPY = """
-const button = element.querySelector('button');
-const field = element.querySelector('input');
-const said = element.querySelector('[role=status]');
-const words = button.textContent;
-const link = () => `${location.origin}${location.pathname}?${props.value}`;
-let back, rest, arrived = () => {}, fresh = Promise.resolve();
-function refresh() {
-  clearTimeout(rest);
-  rest = undefined;
-  fresh = new Promise(done => {
-    arrived = done;
-    setTimeout(done, 1000);  // nothing arrives for settings that do not fit
-  });
-  trigger('stale');
-}
-document.addEventListener(props.changed, () => {
-  clearTimeout(rest);
-  rest = setTimeout(refresh, 300);
-});
-watch('value', () => {
-  arrived();
-  field.hidden = true;
-  const kept = [...new URLSearchParams(location.search)].filter(([key]) => key.startsWith('__'));  // Gradio's own
-  const query = [...kept.map(pair => new URLSearchParams([pair]).toString()), props.value].join('&');
-  history.replaceState(history.state, '', `?${query}${location.hash}`);
-});
-function say(text) {
-  said.textContent = text;
-  button.textContent = text || words;
-  clearTimeout(back);
-  if (text) back = setTimeout(() => say(''), 2000);
-}
-function copyField() {
-  field.value = link();
-  field.hidden = false;
-  field.select();
-  const copied = document.execCommand('copy');
-  field.hidden = copied;
-  if (copied) button.focus();
-  return copied;
-}
-button.addEventListener('click', async () => {
-  if (rest) refresh();
-  await fresh;
-  let copied = true;
-  try {
-    await navigator.clipboard.writeText(link());
-    field.hidden = true;
-  } catch {
-    copied = copyField();
-  }
-  if (copied) say('Copied');
-});
-"""
 
 
 class LinkButton(gr.HTML):
@@ -89,7 +28,7 @@ class LinkButton(gr.HTML):
             html_template='<button type="button" class="plain-button">Copy link</button>'
             '<input class="link-field" aria-label="Link to these settings" readonly hidden>'
             '<span class="sr-only" role="status"></span>',
-            js_on_load=_COPY,
+            js_on_load=script("link_button"),
             changed=CHANGED,
             **kwargs,
         )

@@ -13,10 +13,10 @@ from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NETWORKS, find_network
 
-from ..parts.actions import event_values
 from ..parts.budget import NO_BUDGET, OTHER, Budget, budget_controls, read_budget
 from ..parts.counting import compare_as, counting_of
 from ..parts.fragments import notice
+from ..parts.scripted import event_values
 from ..parts.stride_picker import StridePicker, check_strides_form
 from ..parts.trace import Place, read_place
 from . import view
@@ -97,7 +97,7 @@ def _connect(controls: Controls, results: Results, pins: gr.State, place: gr.Sta
     results.board.act(use_pin, inputs, [pins, *set_by_pin, *drawn], **LIVE)
 
     looked = [place, results.alive, results.tensors]
-    for event in (results.chart.mark_click, results.table.layer_pick, results.tensors.act):
+    for event in (results.chart.mark_click, results.table.pick, results.tensors.act):
         event(look_at, inputs, looked, **LIVE).then(None, js=SCROLL, **LIVE)
 
 
@@ -239,6 +239,8 @@ def look_at(event: gr.EventData, *values: Any) -> list[Any]:
 
 def _clicked_place(event: Any) -> Place:
     clicked = event_values(event)
+    if "part" in clicked:  # of the table
+        return read_place({"network": clicked["part"], "layer": clicked.get("key")})
     if "mark" not in clicked:
         return read_place(clicked)
     mark = clicked["mark"]

@@ -16,11 +16,11 @@ from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import find_network
 
-from ..parts.actions import ActionHTML
 from ..parts.budget import OTHER, read_budget
 from ..parts.counting import COUNTINGS
+from ..parts.fields import NumberField
 from ..parts.fragments import notice
-from ..parts.number_fields import NumberField
+from ..parts.scripted import ActionHTML
 from ..words.numbers import format_bytes, format_duration, format_ratio
 from .link import Settings, clip, to_query
 from .link_button import SettingsLink

@@ -12,11 +12,10 @@ import gradio as gr
 from redistill.common.hub import hub_id
 from redistill.diffusion.sampling import SCHEDULERS
 
-from ..parts.actions import ActionHTML, event_values
+from ..parts.fields import ClampedSlider, NumberField
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
-from ..parts.number_fields import ClampedSlider, NumberField
-from ..parts.save_files import SaveFiles
+from ..parts.scripted import ActionHTML, SaveFiles, event_values
 from ..runs import choices
 from . import view
 from .files import grid_png, zip_file

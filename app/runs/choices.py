@@ -11,8 +11,8 @@ from redistill.checkpoint import folder as checkpoint
 from redistill.networks.student import StudentConfig
 
 from ..words import numbers
-from ..words.settings import distinct_titles
 from . import jobs
+from .titles import distinct_titles
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from redistill.memory.comparison import compare
 from redistill.networks.student import StudentConfig
 from redistill.training.config import DistillConfig
 
-from ..words.settings import dataset_title, distinct_titles, learning_sources
+from ..words.settings import dataset_title, learning_sources
 from . import jobs
 from .choices import shipped_title
+from .titles import distinct_titles
 
 STUDY_FILE = "study.json"  # among the shipped checkpoints, written by `python -m benchmarks.accuracy --json`
 OWN, READY = "own run", "ready-made"

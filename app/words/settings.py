@@ -2,87 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from redistill.common.settings import Setting, SettingError, settings_of
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NETWORKS, find_network
-from redistill.training.config import DistillConfig, SettingError
-from redistill.training.feature_losses import FEATURE_LOSSES, find_feature_loss
+from redistill.training.config import DistillConfig
+from redistill.training.feature_losses import find_feature_loss
 
-from ..runs.jobs import Run
 from . import numbers
 
-ALIGNMENT_LABELS = {"asynchronous": "of the same map size", "stage-wise": "in the same place"}
-INIT_LABELS = {"scratch": "fresh", "teacher": "the teacher’s", "pretrained": "ImageNet’s (torchvision)"}
-NO_FEATURE_LOSS = "nothing more"
-KD_LABELS = {"kl": "all classes at once", "dkd": "true class apart (DKD)"}
-# What settings of DistillConfig are called, in the order in which they are shown.
-LABELS = {
-    "dataset": "Pictures",
-    "teacher_checkpoint": "Teacher",
-    "init": "Weights to start from",
-    "red_weight": "RED weight",
-    "distance": "Distance of the RED loss",
-    "kd_weight": "KD weight",
-    "kd": "KD compares",
-    "temperature": "KD temperature",
-    "dkd_alpha": "DKD: true class",
-    "dkd_beta": "DKD: others",
-    "feature_loss": "Also learn from",
-    "feature_weight": "Its weight",
-    "task_weight": "Task weight",
-    "prediction_type": "Diffusion predicts",
-    "steps": "Steps",
-    "batch_size": "Batch",
-    "train_limit": "Training images",
-    "optimizer": "Optimizer",
-    "learning_rate": "Learning rate",
-    "schedule": "Learning-rate schedule",
-    "milestones": "Rate falls after steps",
-    "gamma": "and is multiplied by",
-    "warmup_steps": "Warm-up steps",
-    "weight_decay": "Weight decay",
-    "grad_clip": "Gradient clip",
-    "ema_decay": "EMA decay",
-    "precision": "Numbers while training",
-    "freeze_batch_norm": "Batch-norm statistics stay as they are",
-    "augmentation": "Pictures are changed by",
-    "mixup": "Mixup, α",
-    "cutmix": "CutMix, α",
-    "split_seed": "Seed of the splits",
-    "validate_every": "Validate every",
-    "save_every": "Save every",
-    "seed": "Seed",
-    "device": "Device",
-}
-STUDENT_LABELS = {
-    "teacher": "Aligned with",
-    "architecture": "Network",
-    "image_size": "Image side",
-    "num_classes": "Classes",
-    "strides": "Strides",
-    "teacher_strides": "Teacher’s strides",
-    "red": "RED blocks",
-    "alignment": "Learns from the teacher’s layer",
-}
-_IN_ROWS = {"feature_weight": "Weight of “Also learn from”", "gamma": "Rate is then multiplied by"}
-# What a sentence calls those that the page names beside another field, or with a unit.
-_IN_SENTENCES = {
-    "feature_weight": "The weight of “Also learn from”",
-    "gamma": "The factor below “Rate falls after steps”",
-    "mixup": "Mixup",
-    "cutmix": "CutMix",
-    "image_size": "Image size",
-}
+RUN, STUDENT = settings_of(DistillConfig), settings_of(StudentConfig)  # each setting by its name
+SETTINGS = STUDENT | RUN
+# The student's two networks stand first in tables.
+_STUDENT_ROWS = sorted(STUDENT, key=lambda name: name not in ("teacher", "architecture"))
 
 
 def refusal(error: SettingError) -> str:
     """The sentence of settings that do not fit, with the names and words of the page."""
-    return error.say(LABELS | _IN_SENTENCES, _value_text)
+    return error.say({name: setting.said for name, setting in SETTINGS.items()}, _value_text)
 
 
 def _value_text(value: Any) -> str:
@@ -90,7 +31,8 @@ def _value_text(value: Any) -> str:
         return "empty"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
-    return f"“{KD_LABELS[value]}”" if isinstance(value, str) and value in KD_LABELS else repr(value)
+    titles = [setting.choices[value] for setting in SETTINGS.values() if value in tuple(setting.choices)]
+    return f"“{titles[0]}”" if titles and titles[0] != value else repr(value)
 
 
 def dataset_title(name: str) -> str:
@@ -144,26 +86,6 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def run_facts(run: Run) -> str:
-    """What tells a run from others of its title: "120 steps, 14:05:32", or "120 steps, 3 May 14:05" on other days."""
-    try:
-        started = time.localtime(run.created) if run.created else None
-    except (OverflowError, ValueError, OSError):  # a damaged file
-        started = None
-    parts = [f"{run.steps:,} steps"] if run.steps else []
-    if started:
-        today = started[:3] == time.localtime()[:3]
-        parts.append(time.strftime("%H:%M:%S" if today else f"{started.tm_mday} %b %H:%M", started))
-    return ", ".join(parts)
-
-
-def distinct_titles(runs: Sequence[Run]) -> dict[str, str]:
-    """The title of each run by its name, with what tells them apart where several have the same."""
-    titles = [run.title for run in runs]
-    facts = {run.name: run_facts(run) for run in runs if titles.count(run.title) > 1}
-    return {run.name: f"{run.title} · {facts[run.name]}" if facts.get(run.name) else run.title for run in runs}
-
-
 def run_sentences(config: DistillConfig, seeds: Sequence[int]) -> list[str]:
     """The settings that matter most, as short sentences; what a run does not use is left out."""
     student = config.student
@@ -174,7 +96,7 @@ def run_sentences(config: DistillConfig, seeds: Sequence[int]) -> list[str]:
     found = [f"{network}.", f"{_losses(config)}."]
     batches = f"{config.steps:,} steps of {config.batch_size} images"
     batches += f" out of the first {config.train_limit:,}" if config.train_limit else ""
-    start = f"{INIT_LABELS[config.init]} weights"
+    start = f"{RUN['init'].choices[config.init]} weights"
     rate = f"{config.optimizer.upper() if config.optimizer == 'sgd' else 'AdamW'}, learning rate "
     rate += f"{numbers.format_number(config.learning_rate)}, {config.schedule} schedule"
     found.append(f"{batches} of {dataset_title(config.dataset)}, from {start}; {rate}; {seeds_text(seeds)}.")
@@ -199,31 +121,18 @@ def _losses(config: DistillConfig) -> str:
 
 def row_label(name: str) -> str:
     """What a table calls a setting of a run, where it does not stand beside the other ones of the page."""
-    return _IN_ROWS.get(name, LABELS.get(name, name))
+    return RUN[name].row if name in RUN else name
 
 
 def setting_rows(config: Mapping[str, Any]) -> dict[str, str]:
     """Every setting of a run (`DistillConfig.to_dict()`, of any version) as label → text."""
     student = config.get("student")
-    student = student if isinstance(student, Mapping) else {}
-    rows = {label: _student_text(name, student.get(name), student) for name, label in STUDENT_LABELS.items()}
-    rows |= {row_label(name): _text(name, config.get(name)) for name in LABELS}
-    unknown = sorted(set(config) - {*LABELS, "student"})
-    return rows | {name: _text(name, config[name]) for name in unknown}
-
-
-def _student_text(name: str, value: Any, student: Mapping[str, Any]) -> str:
-    if name == "architecture":
-        value = value or student.get("teacher")
-    if name in ("teacher", "architecture"):
-        return NETWORKS[value].title if value in NETWORKS else str(value)
-    if name in ("strides", "teacher_strides") and isinstance(value, Mapping):
-        return join_strides(value) or "own"
-    if name == "red":
-        return _red_text(value)
-    if name == "alignment":
-        return ALIGNMENT_LABELS.get(value, str(value))
-    return "usual" if value is None else str(value)
+    student = dict(student) if isinstance(student, Mapping) else {}
+    student["architecture"] = student.get("architecture") or student.get("teacher")
+    rows = {STUDENT[name].row: _text(STUDENT[name], student.get(name)) for name in _STUDENT_ROWS}
+    rows |= {setting.row: _text(setting, config.get(name)) for name, setting in RUN.items()}
+    unknown = sorted(set(config) - {*RUN, "student"})
+    return rows | {name: _plain_text(config[name]) for name in unknown}
 
 
 def _red_text(value: Any) -> str:
@@ -235,25 +144,32 @@ def _red_text(value: Any) -> str:
         return str(value)
 
 
-def _text(name: str, value: Any) -> str:
-    if name == "dataset":
+def _text(setting: Setting, value: Any) -> str:
+    if setting.name == "dataset":
         return dataset_title(str(value))
-    if name == "teacher_checkpoint":
-        return str(value).rstrip("/").removesuffix("/student").rsplit("/", 1)[-1] if value else "none"
-    if name == "train_limit" and value is None:
-        return "all"
-    if name == "augmentation" and value is None:
-        return "the set’s own"
-    if name == "feature_loss":
-        return FEATURE_LOSSES[value].title if value in FEATURE_LOSSES else NO_FEATURE_LOSS
-    if name in ("kd", "init"):
-        return {**KD_LABELS, **INIT_LABELS}.get(value, str(value))
+    if setting.name in ("teacher", "architecture"):
+        return NETWORKS[value].title if value in NETWORKS else str(value)
+    if setting.name == "red":
+        return _red_text(value)
+    if isinstance(value, Mapping):
+        return join_strides(value) or "own"
+    if setting.name == "teacher_checkpoint" and value:
+        return str(value).rstrip("/").removesuffix("/student").rsplit("/", 1)[-1]
+    if value in (None, "") and setting.empty:
+        return setting.empty
+    if value in tuple(setting.choices):
+        return setting.choices[value]
+    is_name = setting.name in ("image_size", "num_classes") or setting.name.endswith("seed")  # not an amount
+    return str(value) if is_name and value is not None else _plain_text(value)
+
+
+def _plain_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "none"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no"}.get(value, "–")
     if isinstance(value, int):
-        return f"{value:,}" if name != "seed" else str(value)
+        return f"{value:,}"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

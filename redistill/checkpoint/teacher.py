@@ -10,7 +10,7 @@ from ..checkpoint import folder as checkpoint
 from ..checkpoint.pipeline import load_unet
 from ..checkpoint.sources import find_ddpm
 from ..networks.pretrained import file_state, imagenet_state, load_but_head
-from ..networks.zoo import DDPM, NETWORKS, PRETRAINED, build_network, check_pretrained, find_network
+from ..networks.zoo import DDPM, NETWORKS, PRETRAINED, build_network, check_pretrained
 
 
 def load_teacher(
@@ -49,7 +49,6 @@ def _load_checkpoint(folder: str, num_classes: int | None, pretrained: bool | st
     if pretrained:
         raise ValueError(f"{folder!r} is a checkpoint with its own weights; expected pretrained False.")
     metadata = checkpoint.read_metadata(folder).student
-    classes = metadata.num_classes or find_network(metadata.student_architecture).num_classes
-    if num_classes not in (None, classes):
-        raise ValueError(f"Checkpoint {folder!r} tells {classes} classes apart; expected {num_classes}.")
+    if num_classes not in (None, metadata.classes):
+        raise ValueError(f"Checkpoint {folder!r} tells {metadata.classes} classes apart; expected {num_classes}.")
     return checkpoint.load(folder)

@@ -172,24 +172,14 @@ def parse_seeds(text: str) -> list[int]:
 def _evaluate(options: argparse.Namespace) -> None:
     from ..checkpoint import folder as checkpoint
     from ..common.devices import check_device, explain_out_of_memory
-    from ..memory import capture_images
-    from ..training.evaluation import count_parameters
+    from ..training.evaluation import evaluate
 
     if options.save and options.pictures is None:
         raise ValueError("--save keeps the figures of pictures; give --pictures, such as --pictures 1000.")
     device = check_device(options.device)
-    model = checkpoint.load(options.checkpoint)
-    metadata = checkpoint.read_metadata(options.checkpoint)
-    figures = {"checkpoint": options.checkpoint, "dataset": metadata.dataset}
     with explain_out_of_memory(device, f"Judging {options.checkpoint}", ELSEWHERE):
-        figures |= _test_figures(model.to(device), metadata, options.checkpoint, device)
+        figures = evaluate(options.checkpoint, device)
         quality = {} if options.pictures is None else {"quality": _quality(options)}
-    profile = capture_images(model, metadata.student.image_size).profile()
-    figures |= {
-        "parameters": count_parameters(model),
-        "peak_bytes": profile.peak_bytes,
-        "peak_layer": profile.peak_layer,
-    }
     print(json.dumps(figures | quality, indent=2))
     if options.save:
         checkpoint.add_metrics(options.checkpoint, quality)
@@ -207,27 +197,6 @@ def _quality(options: argparse.Namespace) -> dict[str, Any]:
         device=options.device,
     )
     return judged.to_dict()
-
-
-def _test_figures(model, metadata, folder: str, device) -> dict[str, float]:
-    from ..checkpoint import folder as checkpoint
-    from ..checkpoint.pipeline import load_scheduler
-    from ..training.config import DistillConfig
-    from ..training.step import TASKS
-
-    config = DistillConfig(
-        student=metadata.student,
-        dataset=metadata.dataset,
-        prediction_type=metadata.prediction_type,
-        split_seed=metadata.split_seed,
-        train_limit=6,  # judging needs no training pictures
-    )
-    task = TASKS[metadata.student.task]
-    problem = task.prepare(config, model, None, device)
-    if metadata.student.task == "diffusion":
-        problem.scheduler = load_scheduler(checkpoint.find(folder))
-    figures = task.test(problem, model)
-    return {name: value for name, value in figures.items() if name.startswith("test_")}
 
 
 def _sample(options: argparse.Namespace) -> None:

@@ -3,121 +3,95 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import inspect
-import re
-import typing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ..training.config import DistillConfig
-
-# Settings of DistillConfig that options of their own set.
-_NO_OPTION = ("student",)
+from ..checkpoint.sources import ddpm_settings
+from ..common.files import read_json
+from ..common.settings import Setting, settings_of
+from ..data.datasets import find_dataset
+from ..networks.red import REDConfig
+from ..networks.student import StudentConfig
+from ..networks.zoo import DDPM
+from ..training.config import DistillConfig
+from ..training.presets import find_preset
 
 
 def add_setting_options(command: argparse.ArgumentParser) -> None:
     """An option for every setting of a run, and for those of its student and of its RED blocks."""
-    from ..networks.red import REDConfig
-    from ..training.config import DistillConfig
-
-    hints, told = typing.get_type_hints(DistillConfig), _comments(DistillConfig)
-    group = command.add_argument_group("settings (default: the preset's)")
-    for item in dataclasses.fields(DistillConfig):
-        if item.name not in _NO_OPTION:
-            # "int | None" is an int on the command line, "tuple[int, ...]" a list with commas.
-            hint = hints[item.name]
-            kind = _numbers if typing.get_origin(hint) is tuple else next(iter(typing.get_args(hint)), hint)
-            _add_option(group, item.name, f"set_{item.name}", kind, told[item.name])
-    group = command.add_argument_group("the student")
-    group.add_argument("--teacher", dest="student_teacher", help="network of the teacher, such as resnet18")
-    group.add_argument("--architecture", dest="student_architecture", help="the student's network, if another")
-    group.add_argument("--strides", dest="student_strides", help="such as conv1=4,maxpool=1,layer4.0=1")
-    group.add_argument(
-        "--teacher-strides", dest="student_teacher_strides", help="the teacher's, where not its network's own"
-    )
-    group.add_argument("--image-size", dest="student_image_size", type=int, help="pixels a side")
-    group.add_argument("--alignment", dest="student_alignment", help="asynchronous or stage-wise")
-    group = command.add_argument_group("RED blocks of the student")
-    group.add_argument("--no-red", action="store_true", help="leave them out")
-    hints, told = typing.get_type_hints(REDConfig), _comments(REDConfig)
-    for item in dataclasses.fields(REDConfig):
-        name = f"red_{item.name}"
-        _add_option(group, name, name, hints[item.name], told[item.name])
+    _add_options(command.add_argument_group("settings (default: the preset's)"), DistillConfig, "set")
+    _add_options(command.add_argument_group("the student"), StudentConfig, "student")
+    blocks = command.add_argument_group("RED blocks of the student")
+    blocks.add_argument("--no-red", action="store_true", help="leave them out")
+    _add_options(blocks, REDConfig, "red", before="red-")
 
 
-def _add_option(group: Any, name: str, place: str, kind: Any, told: str) -> None:
-    how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "metavar": "VALUE"}
-    option = f"--{name.replace('_', '-')}"
-    group.add_argument(option, dest=place, default=None, help=told.replace("%", "%%") or None, **how)
+def _add_options(group: Any, config: type, place: str, before: str = "") -> None:
+    """Options for the settings of a dataclass, left in the namespace as PLACE_NAME; None for those not given."""
+    for setting in settings_of(config).values():
+        if setting.help:
+            option = f"--{before}{setting.name.replace('_', '-')}"
+            told = setting.help.replace("%", "%%")
+            group.add_argument(option, dest=f"{place}_{setting.name}", default=None, help=told, **_reading(setting))
 
 
-def _comments(settings: type) -> dict[str, str]:
-    """The comment of each field of a class of settings: behind it, or on the line before. "" for a field without."""
-    found, before = {}, ""
-    for line in inspect.getsource(settings).splitlines():
-        code, _, comment = line.strip().partition("# ")
-        if field := re.match(r"(\w+): ", code):
-            found.setdefault(field[1], comment or before)
-        before = "" if code else comment
-    return found
+def _reading(setting: Setting) -> dict[str, Any]:
+    """How argparse reads a setting's value."""
+    if setting.type is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    kind = setting.type if setting.type in (int, float) else _numbers if setting.type is tuple else str
+    return {"type": kind, "metavar": "VALUE"}
 
 
 def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",") if part.strip()]
 
 
+def _given(options: argparse.Namespace, place: str) -> dict[str, Any]:
+    """The values of `_add_options` that the command line holds, by the names of their settings."""
+    start, found = f"{place}_", vars(options)
+    return {
+        name.removeprefix(start): found[name] for name in found if name.startswith(start) and found[name] is not None
+    }
+
+
 def run_config(options: argparse.Namespace) -> DistillConfig:
     """The settings of `--config` or `--preset`, changed as the other options say.
 
-    Another data set brings its classes and its usual image size along, a "ddpm:" teacher its network. Raises ValueError
-    for settings that do not go together, OSError for a file that cannot be read.
+    Another data set brings its classes and its usual image size along, a "ddpm:" teacher its network, image size and
+    prediction type. Raises ValueError for settings that do not go together, OSError for a file that cannot be read.
     """
-    from ..common.files import read_json
-    from ..data.datasets import find_dataset
-    from ..networks.zoo import DDPM
-    from ..training.config import DistillConfig
-    from ..training.presets import find_preset
-
     values = read_json(options.config) if options.config else find_preset(options.preset).config.to_dict()
-    settings = {name[4:]: value for name, value in vars(options).items() if name.startswith("set_")}
-    values |= {name: value for name, value in settings.items() if value is not None}
     student = dict(values.get("student") or {})
-    given = {name[8:]: value for name, value in vars(options).items() if name.startswith("student_")}
-    given |= {name: parse_strides(text) for name, text in given.items() if text is not None and "strides" in name}
-    student |= {name: value for name, value in given.items() if value is not None}
-    red = {name[4:]: value for name, value in vars(options).items() if name.startswith("red_") and value is not None}
+    given, of_student, red = (_given(options, place) for place in ("set", "student", "red"))
     if options.no_red and red:
         raise ValueError(f"--no-red leaves no RED block whose {next(iter(red))} could be set; drop one of the two.")
     if options.no_red:
         student["red"] = None
     elif red:
         student["red"] = (student.get("red") or {}) | red
-    if options.set_dataset is not None:
-        if options.set_dataset.startswith("folder:"):  # found again from any working directory
-            values["dataset"] = f"folder:{Path(options.set_dataset[7:]).expanduser().resolve()}"
-        spec = find_dataset(values["dataset"], values.get("split_seed", 0))
+    kind, colon, place = given.get("dataset", "").partition(":")
+    if kind:
+        if kind == "folder":
+            given["dataset"] = kind + colon + _absolute(place)
+        spec = find_dataset(given["dataset"], (values | given).get("split_seed", 0))
         student["num_classes"] = spec.num_classes if student.get("num_classes") else None
-        student["image_size"] = options.student_image_size or spec.default_size
-    if (options.set_teacher_checkpoint or "").startswith(DDPM):
-        _follow_ddpm(options, values, student)
-    return DistillConfig.from_dict(values | {"student": student})
+        student["image_size"] = spec.default_size
+    kind, colon, place = given.get("teacher_checkpoint", "").partition(":")
+    if kind + colon == DDPM:
+        source = _absolute(place) if Path(place).expanduser().is_dir() else place
+        given["teacher_checkpoint"] = student["teacher"] = DDPM + source
+        size, values["prediction_type"] = ddpm_settings(source)
+        student["image_size"] = size or student["image_size"]
+    for name in ("strides", "teacher_strides"):
+        if name in of_student:
+            of_student[name] = parse_strides(of_student[name])
+    return DistillConfig.from_dict(values | given | {"student": student | of_student})
 
 
-def _follow_ddpm(options: argparse.Namespace, values: dict[str, Any], student: dict[str, Any]) -> None:
-    """Let the student have network, image size and prediction type of its "ddpm:" teacher, unless options say other."""
-    from ..checkpoint.sources import ddpm_settings
-    from ..networks.zoo import DDPM
-
-    source = options.set_teacher_checkpoint.removeprefix(DDPM)
-    if Path(source).expanduser().is_dir():  # found again from any working directory
-        source = str(Path(source).expanduser().resolve())
-    size, kind = ddpm_settings(source)
-    values["teacher_checkpoint"] = DDPM + source
-    student["teacher"] = options.student_teacher or DDPM + source
-    student["image_size"] = options.student_image_size or size or student["image_size"]
-    values["prediction_type"] = options.set_prediction_type or kind
+def _absolute(folder: str) -> str:
+    """A folder as it is found from any working directory."""
+    return str(Path(folder).expanduser().resolve())
 
 
 def parse_strides(text: str) -> dict[str, int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from ..common.modules import weightless
-from .alignment import AlignedPair, align, check_rule, red_sites
+from ..common.settings import check_settings, config_from, setting
+from .alignment import RULES, AlignedPair, align, red_sites
 from .red import REDConfig, insert_red
 from .strides import check_image_size, set_strides
 from .zoo import build_network, find_network
@@ -24,14 +25,30 @@ class StudentConfig:
     is built, since only the network knows its pooling points.
     """
 
-    teacher: str  # network of the table in teachers.py that the student is aligned with
-    image_size: int  # pixels a side; decides which layers align
-    num_classes: int | None = None  # None: the table's number; diffusion networks have none
-    strides: Mapping[str, int] = field(default_factory=dict)  # the student's, by layer path; others stay
-    teacher_strides: Mapping[str, int] = field(default_factory=dict)  # the teacher's own, where they differ too
-    architecture: str | None = None  # the student's network, where it is not the teacher's
-    red: REDConfig | None = field(default_factory=REDConfig)  # None: no RED blocks
-    alignment: str = "asynchronous"  # or "stage-wise": which layers of the teacher it learns from, see alignment.py
+    teacher: str = setting(
+        label="Teacher’s network", row="Aligned with", help="network of the teacher, such as resnet18"
+    )
+    image_size: int = setting(  # decides which layers align
+        label="Image size, px", row="Image side", said="Image size", help="pixels a side"
+    )
+    # None: the table's number; diffusion networks have none
+    num_classes: int | None = setting(None, label="Classes", empty="usual")
+    strides: Mapping[str, int] = setting(  # by layer path; others stay
+        factory=dict, label="Strides", help="such as conv1=4,maxpool=1,layer4.0=1"
+    )
+    teacher_strides: Mapping[str, int] = setting(
+        factory=dict, label="Teacher’s strides", help="the teacher's, where not its network's own"
+    )
+    architecture: str | None = setting(
+        None, label="Student’s network", row="Network", help="the student's network, if another"
+    )
+    red: REDConfig | None = setting(factory=REDConfig, label="RED blocks at the aligned layers", row="RED blocks")
+    alignment: str = setting(  # which layers of the teacher it learns from, see alignment.py
+        RULES[0],
+        label="Learns from the teacher’s layer",
+        help=" or ".join(RULES),
+        choices=dict(zip(RULES, ("of the same map size", "in the same place"), strict=True)),
+    )
 
     def __post_init__(self) -> None:
         for name in filter(None, (self.teacher, self.architecture)):
@@ -39,7 +56,7 @@ class StudentConfig:
         if isinstance(self.red, Mapping):
             object.__setattr__(self, "red", REDConfig.from_dict(self.red))
         check_image_size(self.image_size)
-        check_rule(self.alignment)
+        check_settings(self)
         for name in ("strides", "teacher_strides"):
             if not isinstance(getattr(self, name), Mapping):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected layer paths with strides.")
@@ -49,6 +66,11 @@ class StudentConfig:
     def student_architecture(self) -> str:
         """Name of the student's network in the table."""
         return self.architecture or self.teacher
+
+    @property
+    def classes(self) -> int:
+        """How many classes it tells apart; 0 for a network that draws."""
+        return self.num_classes or find_network(self.student_architecture).num_classes
 
     @property
     def task(self) -> str:
@@ -62,14 +84,7 @@ class StudentConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StudentConfig:
         """Rebuild from `to_dict`; ValueError for a missing or unknown key, with the known ones."""
-        known = [item.name for item in dataclasses.fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise ValueError(f"Unknown student setting {unknown[0]!r}; expected one of {known}.")
-        for name in ("teacher", "image_size"):
-            if name not in values:
-                raise ValueError(f"The student's configuration has no {name!r}; it needs 'teacher' and 'image_size'.")
-        return cls(**values)
+        return config_from(cls, values, "student")
 
 
 def build_student(config: StudentConfig, weights: nn.Module | None = None) -> nn.Module:

@@ -1,9 +1,8 @@
-"""Classifiers: batches, losses and figures for the loop in `distill.py`."""
+"""Classifiers as a task: batches, losses and figures (see `task.Task`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,37 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..common.devices import no_tf32
+from ..common.modules import eval_mode
 from ..data.augmentation import augment, mix, normalize
-from ..data.datasets import find_dataset, load_split
 from ..data.source import Split
-from ..networks.zoo import find_network
-from .config import check_data
-from .evaluation import accuracy
 from .folding import fold_batch_norms
 from .losses import dkd_loss, kd_loss
-from .objective import Objective, build_objective, forward_both
+from .objective import forward_both
 from .parallel import ALONE, Processes
+from .task import Problem, load_problem
 
 if TYPE_CHECKING:
     from .config import DistillConfig
 
-
-DRAWING_PASSES = 0  # images that pass the network in one call of `draw`
-
-
-@dataclass
-class Problem:
-    """What a run learns from: networks on `device`, and data, uint8 images, there too if it has room for them."""
-
-    config: DistillConfig
-    model: nn.Module
-    teacher: nn.Module | None  # its batch norms folded
-    objective: Objective
-    train: Split
-    validation: Split
-    augmentation: str  # kind of `augment`
-    device: torch.device
-    processes: Processes = ALONE
+PREVIEW_PASSES = 0  # a classifier has no previews
 
 
 def prepare(
@@ -52,21 +34,16 @@ def prepare(
     device: torch.device,
     processes: Processes = ALONE,
 ) -> Problem:
-    """Load the data and align the networks; the test split is not touched before `test`."""
+    """Load the data and align the networks."""
     size = config.student.image_size
-    spec = find_dataset(config.dataset, config.split_seed)
-    check_data(config.student, spec)
-    objective = build_objective(config, model, teacher, (torch.zeros(2, 3, size, size, device=device),), processes)
+    validation_limit = None if config.train_limit is None else max(1, config.train_limit // 6)
+    example = (torch.zeros(2, 3, size, size, device=device),)
+    problem = load_problem(config, model, teacher, example, validation_limit, processes)
     if teacher is not None:  # saves up to a third of its pass: MobileNetV2's
-        teacher = fold_batch_norms(teacher, objective.teacher_layers)
-    for network in filter(None, (model, teacher, objective.adapters)):
+        problem.teacher = fold_batch_norms(teacher, problem.objective.teacher_layers)
+    for network in filter(None, (model, problem.teacher, problem.objective.adapters)):
         network.to(memory_format=torch.channels_last)  # nearly halves the CPU time of a step of the narrow ResNet
-    train = load_split(config.dataset, "train", size, config.train_limit, config.split_seed)
-    limit = None if config.train_limit is None else max(1, config.train_limit // 6)
-    validation = load_split(config.dataset, "validation", size, limit, config.split_seed)
-    kind = config.augmentation or spec.augmentation("classification")
-    train, validation = (pictures.to_device_if_room(device) for pictures in (train, validation))
-    return Problem(config, model, teacher, objective, train, validation, kind, device, processes)
+    return problem
 
 
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -95,19 +72,34 @@ def _batch(problem: Problem, step: int, generator: torch.Generator) -> tuple[Ten
     config, share = problem.config, problem.processes.share
     rows = batch_rows(len(problem.train), config.batch_size, step, config.seed)
     batch = problem.train.take(rows, problem.device)
-    images, labels = augment(batch.images, generator, problem.augmentation), batch.labels
+    images, labels = augment(batch.images, generator, config.augmentation or problem.augmentation), batch.labels
     if config.mixup or config.cutmix:
-        classes = config.student.num_classes or find_network(config.student.student_architecture).num_classes
-        images, labels = mix(normalize(images), labels, classes, generator, config.mixup, config.cutmix)
+        images, labels = mix(normalize(images), labels, config.student.classes, generator, config.mixup, config.cutmix)
         images, labels = share(images), share(labels)
     else:
         images, labels = normalize(share(images)), share(labels)
     return images.contiguous(memory_format=torch.channels_last), labels
 
 
-def validate(problem: Problem, model: nn.Module) -> dict[str, float]:
-    """Accuracy on the validation split."""
-    return {"accuracy": accuracy(model, problem.validation)}
+def judge(problem: Problem, model: nn.Module, split: Split) -> dict[str, float]:
+    """Accuracy on a split."""
+    return {"accuracy": accuracy(model, split)}
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, split: Split, batch_size: int = 256) -> float:
+    """Share of images in `split` whose largest logit is their label, in [0, 1]; runs where the model's weights are."""
+    device = next(model.parameters()).device
+    correct = 0
+    with eval_mode(model), no_tf32():
+        for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
+            correct += int((model(normalize(images.to(device))).argmax(1) == labels.to(device)).sum())
+    return correct / len(split)
+
+
+def judging_passes(count: int) -> int:
+    """How many images pass the network when a split of `count` is judged."""
+    return count
 
 
 def score(figures: Mapping[str, float]) -> float:
@@ -115,23 +107,8 @@ def score(figures: Mapping[str, float]) -> float:
     return figures["accuracy"]
 
 
-def test(problem: Problem, model: nn.Module) -> dict[str, float]:
-    """Accuracy on the test split, and on the validation split that chose the model."""
-    config = problem.config
-    split = load_split(config.dataset, "test", config.student.image_size, split_seed=config.split_seed)
-    return {
-        "test_accuracy": accuracy(model, split),
-        "validation_accuracy": accuracy(model, problem.validation),
-    }
-
-
-def draw(problem: Problem, model: nn.Module, folder: Path, step: int) -> None:
-    """A classifier draws nothing."""
-
-
-def judging_passes(count: int) -> int:
-    """How many images pass the network when a split of `count` is judged."""
-    return count
+def write_preview(problem: Problem, model: nn.Module, folder: Path, step: int) -> None:
+    """A classifier has none."""
 
 
 def batch_rows(count: int, batch_size: int, step: int, seed: int) -> Tensor:

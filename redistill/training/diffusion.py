@@ -1,9 +1,8 @@
-"""Diffusion U-Nets: batches, losses and figures for the loop in `distill.py`."""
+"""Diffusion U-Nets as a task: batches, losses, figures and previews (see `task.Task`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +16,16 @@ from ..checkpoint import folder as checkpoint
 from ..checkpoint.pipeline import load_scheduler
 from ..checkpoint.sources import find_ddpm
 from ..common.devices import no_tf32, prefers_channels_last
+from ..common.files import replace_file
 from ..common.modules import eval_mode
 from ..data.augmentation import augment, normalize, shrink
-from ..data.datasets import find_dataset, load_split
 from ..data.source import Split
 from ..diffusion.sampling import sample, to_grid
 from ..networks.schedule import noise_scheduler
 from ..networks.zoo import DDPM
-from .config import check_data
-from .objective import Objective, build_objective, forward_both
+from .objective import forward_both
 from .parallel import ALONE, Processes
+from .task import Problem, load_problem
 
 if TYPE_CHECKING:
     from .config import DistillConfig
@@ -36,24 +35,8 @@ PREVIEW_STEPS = 20
 JUDGING_ROUNDS = 8  # noises and times drawn for each image when a network is judged
 JUDGED = 1000  # images that validation uses; from so many on, one noise and time each will do
 JUDGING_BATCH = 64  # images at once
-# Images that pass the network in one call of `draw`: those of each step, and once more to be measured.
-DRAWING_PASSES = len(PREVIEW_SEEDS) * PREVIEW_STEPS
-
-
-@dataclass
-class Problem:
-    """What a run learns from: networks on `device`, pictures (uint8), there too if it has room, and noise schedule."""
-
-    config: DistillConfig
-    model: nn.Module
-    teacher: nn.Module | None
-    objective: Objective
-    train: Split
-    validation: Split
-    augmentation: str  # kind of `augment` that judging uses, and training unless the settings name another
-    scheduler: DDPMScheduler
-    device: torch.device
-    processes: Processes = ALONE
+# Images that pass the network in one call of `write_preview`: those of each step, and once more to be measured.
+PREVIEW_PASSES = len(PREVIEW_SEEDS) * PREVIEW_STEPS
 
 
 def teaching_schedule(config: DistillConfig) -> DDPMScheduler:
@@ -77,18 +60,13 @@ def prepare(
 ) -> Problem:
     """Load the pictures and align the networks."""
     size = config.student.image_size
-    spec = find_dataset(config.dataset, config.split_seed)
-    check_data(config.student, spec)
-    train = load_split(config.dataset, "train", size, config.train_limit, config.split_seed).to_device_if_room(device)
-    validation = load_split(config.dataset, "validation", size, JUDGED, config.split_seed).to_device_if_room(device)
     example = (torch.zeros(2, 3, size, size, device=device), torch.zeros(2, dtype=torch.long, device=device))
-    objective = build_objective(config, model, teacher, example, processes)
-    for network in filter(None, (model, teacher, objective.adapters)):
+    problem = load_problem(config, model, teacher, example, JUDGED, processes)
+    problem.noise_scheduler = teaching_schedule(config)
+    for network in filter(None, (model, teacher, problem.objective.adapters)):
         if prefers_channels_last(network, device):
             network.to(memory_format=torch.channels_last)
-    scheduler = teaching_schedule(config)
-    kind = spec.augmentation("generation")
-    return Problem(config, model, teacher, objective, train, validation, kind, scheduler, device, processes)
+    return problem
 
 
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -110,41 +88,19 @@ def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str,
     return parts
 
 
-def validate(problem: Problem, model: nn.Module) -> dict[str, float]:
-    """Mean squared error of the prediction on validation pictures, at noises and times that never change."""
-    return {"prediction_loss": _prediction_loss(problem, model, problem.validation)}
-
-
-def score(figures: Mapping[str, float]) -> float:
-    """What the best model is chosen by; higher is better."""
-    return -figures["prediction_loss"]
-
-
-def test(problem: Problem, model: nn.Module) -> dict[str, float]:
-    """The validation figure on the test pictures, and on the validation pictures that chose the model."""
-    config = problem.config
-    split = load_split(config.dataset, "test", config.student.image_size, split_seed=config.split_seed)
-    return {
-        "test_prediction_loss": _prediction_loss(problem, model, split),
-        "validation_prediction_loss": _prediction_loss(problem, model, problem.validation),
-    }
-
-
-def draw(problem: Problem, model: nn.Module, folder: Path, step: int) -> None:
-    """Write `step-000123.png`: images of the same seeds at every step, so that one can watch them come."""
-    drawn = sample(
-        model,
-        PREVIEW_SEEDS,
-        noise_scheduler=problem.scheduler,
-        steps=PREVIEW_STEPS,
-        preview_every=0,
-        measure=False,
-    )
-    *_, last = drawn
-    folder.mkdir(exist_ok=True)
-    temporary = folder / f".step-{step:06d}.png"
-    Image.fromarray(to_grid(last.images, columns=4).permute(1, 2, 0).numpy()).save(temporary)
-    temporary.rename(folder / f"step-{step:06d}.png")
+@torch.no_grad()
+def judge(problem: Problem, model: nn.Module, split: Split) -> dict[str, float]:
+    """Mean squared error of the prediction on the pictures of a split, at noises and times that never change."""
+    error = 0.0
+    rounds = _rounds(len(split))
+    with eval_mode(model), no_tf32():
+        for number in range(rounds):
+            generator = torch.Generator().manual_seed(number)  # on the CPU: the same noise on every device
+            for batch in split.images.split(JUDGING_BATCH):
+                images = _augmented(problem, batch.to(problem.device), generator, problem.augmentation)
+                noisy, times, target = _noised(problem, images, generator)
+                error += F.mse_loss(model(noisy, times).sample, target).item() * len(batch)
+    return {"prediction_loss": error / (rounds * len(split))}
 
 
 def judging_passes(count: int) -> int:
@@ -156,18 +112,18 @@ def _rounds(count: int) -> int:
     return JUDGING_ROUNDS if count < JUDGED else 1
 
 
-@torch.no_grad()
-def _prediction_loss(problem: Problem, model: nn.Module, split: Split) -> float:
-    error = 0.0
-    rounds = _rounds(len(split))
-    with eval_mode(model), no_tf32():
-        for number in range(rounds):
-            generator = torch.Generator().manual_seed(number)  # on the CPU: the same noise on every device
-            for batch in split.images.split(JUDGING_BATCH):
-                images = _augmented(problem, batch.to(problem.device), generator, problem.augmentation)
-                noisy, times, target = _noised(problem, images, generator)
-                error += F.mse_loss(model(noisy, times).sample, target).item() * len(batch)
-    return error / (rounds * len(split))
+def score(figures: Mapping[str, float]) -> float:
+    """What the best model is chosen by; higher is better."""
+    return -figures["prediction_loss"]
+
+
+def write_preview(problem: Problem, model: nn.Module, folder: Path, step: int) -> None:
+    """Write `step-000123.png`: images of the same seeds at every step, so that one can watch them come."""
+    settings = {"steps": PREVIEW_STEPS, "preview_every": 0, "measure": False}
+    *_, last = sample(model, PREVIEW_SEEDS, noise_scheduler=problem.noise_scheduler, **settings)
+    folder.mkdir(exist_ok=True)
+    grid = Image.fromarray(to_grid(last.images, columns=4).permute(1, 2, 0).numpy())
+    replace_file(folder / f"step-{step:06d}.png", lambda temporary: grid.save(temporary, format="PNG"))
 
 
 def _augmented(problem: Problem, images: Tensor, generator: torch.Generator, kind: str) -> Tensor:
@@ -178,7 +134,7 @@ def _augmented(problem: Problem, images: Tensor, generator: torch.Generator, kin
 
 def _noised(problem: Problem, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Noisy images, their times, and what the network is to predict from them."""
-    scheduler = problem.scheduler
+    scheduler = problem.noise_scheduler
     noise = torch.randn(images.shape, generator=generator, device=generator.device).to(images.device)
     steps = scheduler.config.num_train_timesteps
     times = torch.randint(steps, (len(images),), generator=generator, device=generator.device).to(images.device)

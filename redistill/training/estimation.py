@@ -15,7 +15,7 @@ from ..common.devices import available_memory, check_device, describe_device
 from ..data.datasets import find_dataset
 from ..data.source import Split
 from .config import DistillConfig
-from .step import explain_training_memory, measured_step, prepare, train_step
+from .step import explain_training_memory, measured_step, prepare, task_of, train_step
 
 JUDGED_IMAGES = 128  # at most so many validation images are judged to learn how long judging takes
 
@@ -60,18 +60,17 @@ def estimate(config: DistillConfig, steps: int = 3) -> Estimate:
 
 
 def _measure(config: DistillConfig, steps: int, available: int | None) -> Estimate:
-    task, problem, state = prepare(config)
-    step = (config, task, problem, state)
-    train_step(*step)  # makes the optimizer's state, chooses kernels
-    measured_step(*step)
-    step_seconds = statistics.median(_seconds(lambda: train_step(*step), problem.device) for _ in range(steps))
-    part = _beginning(problem.validation, JUDGED_IMAGES)
-    judged = dataclasses.replace(problem, validation=part)
-    judging = _seconds(lambda: task.validate(judged, state.averaged), problem.device)
+    problem, state = prepare(config)
+    task = task_of(config)
+    train_step(problem, state)  # makes the optimizer's state, chooses kernels
+    measured_step(problem, state)
+    step_seconds = statistics.median(_seconds(lambda: train_step(problem, state), problem.device) for _ in range(steps))
+    part = Split(problem.validation.images[:JUDGED_IMAGES], problem.validation.labels[:JUDGED_IMAGES])
+    judging = _seconds(lambda: task.judge(problem, state.averaged, part), problem.device)
     pass_seconds = judging / task.judging_passes(len(part))
     validation_passes = task.judging_passes(len(problem.validation))
     test_count = find_dataset(config.dataset, config.split_seed).split_sizes["test"]
-    validation_seconds = pass_seconds * (validation_passes + task.DRAWING_PASSES)
+    validation_seconds = pass_seconds * (validation_passes + task.PREVIEW_PASSES)
     test_seconds = pass_seconds * (task.judging_passes(test_count) + validation_passes)
     validations = -(-config.steps // config.validate_every)
     return Estimate(
@@ -84,10 +83,6 @@ def _measure(config: DistillConfig, steps: int, available: int | None) -> Estima
         available_bytes=available,
         device=describe_device(problem.device),
     )
-
-
-def _beginning(split: Split, count: int) -> Split:
-    return Split(split.images[:count], split.labels[:count])
 
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:

@@ -1,30 +1,71 @@
-"""Measures of a trained network: accuracy, parameters and the memory of inference."""
+"""Figures of a trained network: how well it does on a test split, its parameters and the memory of inference."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..common.devices import no_tf32
-from ..common.modules import eval_mode
-from ..data.augmentation import normalize
+from ..checkpoint import folder as checkpoint
+from ..checkpoint.pipeline import load_scheduler
+from ..common.devices import check_device
+from ..data.datasets import load_split
 from ..data.source import Split
 from ..memory import capture_images, measure_peak
 from ..memory.recorder import example_inputs
 from ..networks.strides import input_channels
+from .config import DistillConfig
+from .step import task_of
+from .task import Problem
 
 
-@torch.no_grad()
-def accuracy(model: nn.Module, split: Split, batch_size: int = 256) -> float:
-    """Share of images in `split` whose largest logit is their label, in [0, 1]; runs where the model's weights are."""
-    device = next(model.parameters()).device
-    correct = 0
-    with eval_mode(model), no_tf32():
-        for start in range(0, len(split.labels), batch_size):
-            images: Tensor = normalize(split.images[start : start + batch_size].to(device))
-            labels = split.labels[start : start + batch_size].to(device)
-            correct += int((model(images).argmax(1) == labels).sum())
-    return correct / len(split.labels)
+def evaluate(folder: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
+    """Figures of a checkpoint, a folder or the name of one that ships, on the test split of what it learnt from.
+
+    They are "test_accuracy", or "test_prediction_loss" of a diffusion network, beside `checkpoint`, `dataset`,
+    `parameters`, and of one image `peak_bytes` (fused accounting) and `peak_layer`. Raises ValueError for a checkpoint,
+    a device or pictures that are not there.
+    """
+    device = check_device(str(device))
+    model, metadata = checkpoint.load(folder).to(device), checkpoint.read_metadata(folder)
+    config = DistillConfig(
+        student=metadata.student,
+        dataset=metadata.dataset,
+        prediction_type=metadata.prediction_type,
+        split_seed=metadata.split_seed,
+        train_limit=6,  # judging needs no training pictures
+    )
+    task = task_of(config)
+    problem = task.prepare(config, model, None, device)
+    if problem.noise_scheduler is not None:
+        problem.noise_scheduler = load_scheduler(checkpoint.find(folder))
+    figures = task.judge(problem, model, _test_split(config))
+    profile = capture_images(model, metadata.student.image_size).profile()
+    return {
+        "checkpoint": str(folder),
+        "dataset": metadata.dataset,
+        **{f"test_{name}": value for name, value in figures.items()},
+        "parameters": count_parameters(model),
+        "peak_bytes": profile.peak_bytes,
+        "peak_layer": profile.peak_layer,
+    }
+
+
+def final_figures(problem: Problem, model: nn.Module) -> dict[str, float]:
+    """What a run ends with: figures on the test split, and on the validation pictures that chose the model."""
+    splits = {"test": _test_split(problem.config), "validation": problem.validation}
+    judge = task_of(problem.config).judge
+    return {
+        f"{split}_{name}": value
+        for split, pictures in splits.items()
+        for name, value in judge(problem, model, pictures).items()
+    }
+
+
+def _test_split(config: DistillConfig) -> Split:
+    return load_split(config.dataset, "test", config.student.image_size, split_seed=config.split_seed)
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -36,7 +77,7 @@ def inference_peaks(model: nn.Module, image_size: int) -> dict[str, int]:
     """Peak activation bytes of one image in the model's own dtype: as measured on its device, and as computed.
 
     `measured_peak_bytes` is what the allocator saw and, on the CPU, equals the computed `eager_peak_bytes`;
-    `fused_peak_bytes` is what a deployment runtime would hold (see memory.py).
+    `fused_peak_bytes` is what a deployment runtime would hold (see `memory.tape`).
     """
     device = next(model.parameters()).device
     size = (1, input_channels(model), image_size, image_size)

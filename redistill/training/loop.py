@@ -1,6 +1,6 @@
 """Training as an iterator of records: teachers from scratch, students by residual encoded distillation.
 
-`training.py` has the step; here is what stands around it: the run folder, validation, resuming, the test at the end.
+`step.py` has the step; here is what stands around it: the run folder, validation, resuming, the test at the end.
 All randomness of a step comes from (seed, step), so that a run resumed from its last saved step goes on exactly as it
 would have.
 """
@@ -18,7 +18,7 @@ from typing import Any
 from ..checkpoint import folder as checkpoint
 from ..common.devices import check_device, describe_device
 from .config import DistillConfig
-from .evaluation import count_parameters, inference_peaks
+from .evaluation import count_parameters, final_figures, inference_peaks
 from .parallel import STOP, Processes, StoppedElsewhere, join
 from .run import RunFolder
 from .step import (
@@ -28,8 +28,10 @@ from .step import (
     learning_rate,
     measured_step,
     prepare,
+    task_of,
     train_step,
 )
+from .task import Problem
 
 
 def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, Any]]:
@@ -93,43 +95,44 @@ def _lead(config: DistillConfig, run: RunFolder, processes: Processes, device: s
 def _follow(config: DistillConfig, processes: Processes, device: str) -> Iterator[dict[str, Any]]:
     """Take every step that the main process takes."""
     with explain_training_memory(config, check_device(device)):
-        task, problem, state = prepare(config, processes, device)
+        problem, state = prepare(config, processes, device)
         processes.agree()
         state.load_state_dict(processes.broadcast(None))
         while state.step < config.steps:
-            yield _advance(config, task, problem, state)
+            yield _advance(problem, state)
 
 
 def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: str) -> Iterator[dict[str, Any]]:
-    task, problem, state = prepare(config, processes, device)
+    problem, state = prepare(config, processes, device)
     resume_point = run.load_resume_point()
     if resume_point is not None:
         state.load_state_dict(resume_point)
     processes.agree()
     processes.broadcast(state.state_dict())
     try:
-        yield from _steps(config, run, task, problem, state)
+        yield from _steps(run, problem, state)
     except BaseException:
         if not state.in_step:  # a step that was broken off has changed batch-norm statistics, or weights
             _save(run, state)
         raise
     _save(run, state)
-    yield _finish(config, run, task, problem, state)
+    yield _finish(run, problem, state)
 
 
-def _steps(config: DistillConfig, run: RunFolder, task, problem, state: TrainingState) -> Iterator[dict[str, Any]]:
+def _steps(run: RunFolder, problem: Problem, state: TrainingState) -> Iterator[dict[str, Any]]:
+    config = problem.config
     heartbeat = -math.inf  # by a clock that is never set
     while True:
         due = state.step % config.validate_every == 0 or state.step == config.steps
         if due and state.validated_step < state.step:  # a run that was stopped just before validates first
-            record = _validate(config, run, task, problem, state)
+            record = _validate(run, problem, state)
             run.append(record)
             yield record
         if state.step == config.steps:
             return
         if state.step and state.step % config.save_every == 0:
             _save(run, state)
-        record = _advance(config, task, problem, state)
+        record = _advance(problem, state)
         run.append(record)
         if time.monotonic() - heartbeat > 1:
             heartbeat = time.monotonic()
@@ -137,13 +140,14 @@ def _steps(config: DistillConfig, run: RunFolder, task, problem, state: Training
         yield record
 
 
-def _advance(config: DistillConfig, task, problem, state: TrainingState) -> dict[str, Any]:
+def _advance(problem: Problem, state: TrainingState) -> dict[str, Any]:
     """One step, if all processes are ready for it; its record."""
+    config = problem.config
     problem.processes.agree()
     # The optimizer has all of its memory after its first step.
     measuring = state.training_peak_bytes is None and (state.step > 0 or config.steps == 1)
     started = time.perf_counter()
-    parts = (measured_step if measuring else train_step)(config, task, problem, state)
+    parts = (measured_step if measuring else train_step)(problem, state)
     elapsed = time.perf_counter() - started
     state.seconds += elapsed
     record = {"kind": "step", "step": state.step, **parts, "learning_rate": learning_rate(config, state.step - 1)}
@@ -157,24 +161,24 @@ def _save(run: RunFolder, state: TrainingState) -> None:
     run.save_resume_point(state.state_dict())
 
 
-def _validate(config: DistillConfig, run: RunFolder, task, problem, state: TrainingState) -> dict[str, Any]:
-    started = time.perf_counter()
-    figures = task.validate(problem, state.averaged)
+def _validate(run: RunFolder, problem: Problem, state: TrainingState) -> dict[str, Any]:
+    task, started = task_of(problem.config), time.perf_counter()
+    figures = task.judge(problem, state.averaged, problem.validation)
     score = task.score(figures)
     if score > state.best_score:
         state.best_score = score
         state.best = {name: value.detach().cpu().clone() for name, value in state.averaged.state_dict().items()}
-    task.draw(problem, state.averaged, run.path / "samples", state.step)
+    task.write_preview(problem, state.averaged, run.path / "samples", state.step)
     state.validated_step = state.step
     state.seconds += time.perf_counter() - started
     return {"kind": "validation", "step": state.step, **figures}
 
 
-def _finish(config: DistillConfig, run: RunFolder, task, problem, state: TrainingState) -> dict[str, Any]:
+def _finish(run: RunFolder, problem: Problem, state: TrainingState) -> dict[str, Any]:
     """Judge the best model on the test split, once, and write the checkpoint."""
-    model = copy.deepcopy(state.averaged)
+    config, model = problem.config, copy.deepcopy(state.averaged)
     model.load_state_dict(state.best)
-    figures = task.test(problem, model)
+    figures = final_figures(problem, model)
     record = {"kind": "final", "step": state.step, **figures, "seconds": round(state.seconds, 1)}
     if state.steps_before:
         record["steps_before"] = state.steps_before
@@ -189,7 +193,6 @@ def _finish(config: DistillConfig, run: RunFolder, task, problem, state: Trainin
         training=config.to_dict(),
         drawn_from=state.drawn_from,
     )
-    scheduler = problem.scheduler if config.student.task == "diffusion" else None
-    checkpoint.save(model, metadata, run.path / "student", scheduler)
+    checkpoint.save(model, metadata, run.path / "student", problem.noise_scheduler)
     run.append(record)
     return record

@@ -1,7 +1,7 @@
 """One training step, and the state that goes from step to step.
 
-The step serves classifiers and diffusion U-Nets alike; `classification.py` and `diffusion.py` say what a batch is and
-what is learnt from it. All randomness of a step comes from (seed, step).
+The step serves classifiers and diffusion U-Nets alike; their modules say what a batch is and what is learnt from it
+(see `task.Task`). All randomness of a step comes from (seed, step).
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from ..memory.measure import training_peak
 from ..networks.student import build_student
 from ..networks.zoo import DDPM, PRETRAINED
 from . import classification, diffusion
-from .config import DistillConfig, check_teacher
+from .checks import check_teacher
+from .config import DistillConfig
 from .parallel import ALONE, Processes
+from .task import Problem, Task
 
-TASKS = {"classification": classification, "diffusion": diffusion}
+TASKS: dict[str, Task] = {"classification": classification, "diffusion": diffusion}
 RANK_SEED = 500_000_003  # apart from the seeds of steps
 
 
@@ -94,10 +96,15 @@ def explain_training_memory(config: DistillConfig, device: torch.device) -> Abst
     return explain_out_of_memory(device, doing, remedy)
 
 
+def task_of(config: DistillConfig) -> Task:
+    """What the run's kind of network learns, and how it is judged."""
+    return TASKS[config.student.task]
+
+
 def prepare(
     config: DistillConfig, processes: Processes = ALONE, device: str | None = None
-) -> tuple[Any, Any, TrainingState]:
-    """The task's module, its problem (networks and data on the device) and the state before the first step.
+) -> tuple[Problem, TrainingState]:
+    """Networks and data on the device, and the state before the first step.
 
     `device` is this process' own, where there are several. Raises ValueError for settings, a teacher or a device that
     do not fit. Seeds torch's global generator.
@@ -108,7 +115,6 @@ def prepare(
             f"batch_size is {config.batch_size}, which {processes.count} processes cannot share equally; "
             f"expected a multiple of {processes.count}."
         )
-    task = TASKS[config.student.task]
     teacher = card = None
     if config.teacher_checkpoint is not None:
         check_teacher(config)
@@ -122,12 +128,12 @@ def prepare(
     if config.init == "pretrained":
         weights = load_teacher(config.student.student_architecture, config.student.num_classes, pretrained=True)
     model = build_student(config.student, weights=weights).to(place)
-    problem = task.prepare(config, model, teacher, place, processes)
-    state = start(config, problem)
+    problem = task_of(config).prepare(config, model, teacher, place, processes)
+    state = start(problem)
     state.drawn_from = splits
     if config.init == "teacher" and card is not None:
         state.steps_before = card.metrics.get("step", 0) + card.metrics.get("steps_before", 0)
-    return task, problem, state
+    return problem, state
 
 
 def _card(teacher: str) -> checkpoint.Metadata | None:
@@ -144,19 +150,19 @@ def _check_splits(config: DistillConfig, card: checkpoint.Metadata | None, split
         )
 
 
-def train_step(config: DistillConfig, task: Any, problem: Any, state: TrainingState) -> dict[str, float]:
+def train_step(problem: Problem, state: TrainingState) -> dict[str, float]:
     """One optimizer step; returns the loss and its parts, means over the whole batch.
 
     After NotFiniteError, or any other, the state is not to be used or saved (`state.in_step`).
     """
     state.in_step = True
-    processes = problem.processes
+    config, processes = problem.config, problem.processes
     torch.manual_seed(_step_seed(config.seed, state.step) + processes.rank * RANK_SEED)  # dropout
     generator = torch.Generator(problem.device).manual_seed(_step_seed(config.seed, state.step))
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, state.step)
     _train_mode(state.model, config.freeze_batch_norm)
-    parts = task.losses(problem, state.step, generator)
+    parts = task_of(config).losses(problem, state.step, generator)
     weights = config.weights
     loss = sum(weights[name] * value for name, value in parts.items())
     loss.backward()
@@ -190,9 +196,9 @@ def _train_mode(model: nn.Module, freeze_batch_norm: bool) -> None:
                 module.eval()
 
 
-def start(config: DistillConfig, problem: Any) -> TrainingState:
+def start(problem: Problem) -> TrainingState:
     """The state before the first step."""
-    model, adapters = problem.model, problem.objective.adapters
+    config, model, adapters = problem.config, problem.model, problem.objective.adapters
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else model
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     parameters += adapters.parameters()
@@ -211,16 +217,14 @@ def check_weights(state: TrainingState) -> None:
             raise NotFiniteError(f"{name!r} is", state.step)
 
 
-def measured_step(config: DistillConfig, task: Any, problem: Any, state: TrainingState) -> dict[str, float]:
+def measured_step(problem: Problem, state: TrainingState) -> dict[str, float]:
     """`train_step` that notes the peak memory while training in the state, as `measure.training_peak` counts it."""
     held = held_tensors(problem, state)
-    parts, state.training_peak_bytes = training_peak(
-        lambda: train_step(config, task, problem, state), held, problem.device
-    )
+    parts, state.training_peak_bytes = training_peak(lambda: train_step(problem, state), held, problem.device)
     return parts
 
 
-def held_tensors(problem: Any, state: TrainingState) -> list[Tensor]:
+def held_tensors(problem: Problem, state: TrainingState) -> list[Tensor]:
     """All that is on the run's device between two steps: networks, adapters, optimizer state, data, best weights."""
     modules = (state.model, state.averaged, state.adapters, problem.teacher)
     tensors = [tensor for module in modules if module is not None for tensor in module.state_dict().values()]

@@ -15,6 +15,7 @@ import gradio as gr
 import pytest
 import torch
 from helpers import made
+from helpers.forms import read_form, run_values
 
 from app import ui
 from app.distill import data_panel, run_form, watch, watch_view
@@ -22,9 +23,10 @@ from app.distill import page as distill
 from app.explore import page as explore
 from app.parts import plots
 from app.parts.counting import compare_as
+from app.parts.setting_controls import UNSET
 from app.parts.stride_picker import check_strides_form
 from app.parts.trace import Place
-from app.runs import choices, jobs, results
+from app.runs import choices, jobs, results, titles
 from app.words import numbers
 from app.words import settings as wording
 from app.words.memory import warnings
@@ -297,12 +299,6 @@ def test_strides_have_a_form():
 # Distill
 
 
-def form(preset: str, **changes) -> list:
-    run = PRESETS[preset].config
-    values = run_form.values(run) | changes
-    return [run.student.to_dict(), *(values[name] for name in run_form.FIELDS)]
-
-
 def test_every_setting_of_a_run_has_a_control():
     fields = {field.name for field in dataclasses.fields(DistillConfig)}
     assert {*fields, "alignment", "image_size"} == {*run_form.FIELDS, "student"}
@@ -320,8 +316,7 @@ def test_a_preset_comes_back_from_the_form_unchanged(shipped, monkeypatch, prese
     if PRESETS[preset].config.dataset.startswith("hub:"):  # which would be downloaded to be looked into
         found = dataclasses.replace(DATASETS["stl10"], class_names=tuple(map(str, range(1000))))
         monkeypatch.setattr(data_panel, "find_dataset", lambda name: found)
-    student, *values = form(preset)
-    read = run_form.read(student, values)
+    read = read_form(run_values(preset))
     wanted = PRESETS[preset].config
     if wanted.teacher_checkpoint is None:
         wanted = dataclasses.replace(wanted, red_weight=0.0)  # there is nothing to compare with
@@ -332,35 +327,34 @@ def test_a_preset_comes_back_from_the_form_unchanged(shipped, monkeypatch, prese
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if needs_training(name)])
 def test_a_preset_takes_the_teacher_that_was_trained_for_it(shipped, preset):
-    student, *values = form(preset)
     with pytest.raises(ValueError, match="need a trained teacher"):
-        run_form.read(student, values)
+        read_form(run_values(preset))
     wanted = PRESETS[preset].config
     made.write_run(shipped, "teacher", PRESETS[f"{preset}-teacher"].config, "finished")
     folder = shipped / "runs" / "teacher" / "student"
     made.write_checkpoint(folder, PRESETS[f"{preset}-teacher"].config, test_accuracy=0.9)
-    read = run_form.read(*form(preset)[:1], form(preset)[1:])
+    read = read_form(run_values(preset))
     assert read == dataclasses.replace(wanted, teacher_checkpoint=str(folder))
 
 
 def test_a_preset_is_the_one_that_is_marked_and_never_moves_the_mark(shipped):
     filled = distill.take_preset("faces")
-    assert filled[distill.HEAD]["teacher"] == "unet_small" and filled[3 : distill.HEAD] == [gr.skip()] * 3
-    assert distill.take_preset(None, None, "stl10")[distill.HEAD]["teacher"] == "resnet18"
+    assert filled["student"]["teacher"] == "unet_small" and not filled.keys() & {*distill.PRESET_LISTS}
+    assert distill.take_preset(None, None, "stl10")["student"]["teacher"] == "resnet18"
     events = ui.build().config["dependencies"]
     (event,) = [event for event in events if event["api_name"] == "take_preset"]
     assert event["trigger_mode"] == "always_last"
 
 
 def test_what_else_to_learn_from_reaches_the_run(shipped, monkeypatch):
-    student, *values = form("default", feature_loss="at", feature_weight=500, kd="dkd", alignment="stage-wise")
-    read = run_form.read(student, values)
+    form = run_values("default", feature_loss="at", feature_weight=500, kd="dkd", alignment="stage-wise")
+    read = read_form(form)
     assert (read.feature_loss, read.feature_weight, read.kd) == ("at", 500, "dkd")
     assert read.student.alignment == "stage-wise"
     assert "RED stage-wise + DKD + Attention transfer · seed 0" in wording.run_title(read)
     again = run_form.values(dataclasses.replace(read, feature_weight=None))
     assert (again["feature_loss"], again["feature_weight"], again["alignment"]) == ("at", 1000.0, "stage-wise")
-    assert run_form.published_weight("rkd") == 1.0 and run_form.published_weight(run_form.NO_LOSS) is None
+    assert run_form.published_weight("rkd") == 1.0 and run_form.published_weight(UNSET) is None
 
 
 def test_the_students_card_counts_the_blocks_of_its_alignment():
@@ -375,13 +369,13 @@ def test_the_students_card_counts_the_blocks_of_its_alignment():
 
 def test_a_student_from_explore_fills_the_form(shipped):
     shown = distill.take_student(config(teacher="narrow_resnet", image_size=64).to_dict())
-    assert "strides 4·1·2·2·1, RED blocks, 64 px" in shown[1]
-    assert shown[distill.HEAD]["num_classes"] == 50
-    assert shown[distill.HEAD + 1].value == "emoji-clutter" and shown[distill.HEAD + 3].value == CLUTTER_TEACHER
-    large = distill.take_student(config(image_size=128).to_dict())
-    assert "no pictures of 128 px, so the student is distilled at 64 px" in large[2]
-    assert "This" not in large[2]
-    assert "it needs" in distill.take_student(None)[2]
+    assert "strides 4·1·2·2·1, RED blocks, 64 px" in shown["card"]
+    assert shown["student"]["num_classes"] == 50
+    assert shown["dataset"].value == "emoji-clutter" and shown["teacher_checkpoint"].value == CLUTTER_TEACHER
+    assert [shown[name] for name in distill.PRESET_LISTS] == [None] * 3, "no preset is marked any more"
+    said = distill.take_student(config(image_size=128).to_dict())["refusal"]
+    assert "no pictures of 128 px, so the student is distilled at 64 px" in said and "This" not in said
+    assert "it needs" in distill.take_student(None)["refusal"]
 
 
 def test_a_student_goes_to_explore_and_comes_back_with_the_rest_of_the_form(shipped):
@@ -395,18 +389,15 @@ def test_a_student_goes_to_explore_and_comes_back_with_the_rest_of_the_form(ship
     values = explore.show(*shown[:2], EARLY, *RED, "fused", "fp32")[1]
     form = [student.to_dict(), "emoji-clutter", CLUTTER_TEACHER]
     back = distill.take_student(values, lent, *form)
-    assert "strides 4·1·2·2·1, RED blocks" in back[1] and back[distill.HEAD]["num_classes"] == 50
-    kept = dict(zip(run_form.FIELDS, back[distill.HEAD + 1 :], strict=False))
-    changed = {name: value for name, value in kept.items() if value != gr.skip()}
-    assert set(changed) == {"image_size", "teacher_checkpoint"} and changed["image_size"] == 64
-    assert changed["teacher_checkpoint"].value == CLUTTER_TEACHER
-    assert len(back) == distill.FILLED == len(distill.take_student(values))
+    assert "strides 4·1·2·2·1, RED blocks" in back["card"] and back["student"]["num_classes"] == 50
+    assert back.keys() & {*run_form.FIELDS} == {"image_size", "teacher_checkpoint"} and back["image_size"] == 64
+    assert back["teacher_checkpoint"].value == CLUTTER_TEACHER
     faces = explore.show_teacher("unet_small", *RED, "fused", "fp32")[2]
     assert (
-        distill.take_student(faces, lent, *form)[distill.HEAD + 1].value == "emoji-faces"
+        distill.take_student(faces, lent, *form)["dataset"].value == "emoji-faces"
     )  # another task has a form of its own
     for hostile in HOSTILE:
-        assert "notice" in distill.take_student(values, True, hostile, hostile, hostile)[2]
+        assert "notice" in distill.take_student(values, True, hostile, hostile, hostile)["refusal"]
 
 
 @pytest.mark.parametrize(
@@ -426,7 +417,7 @@ def test_a_student_that_explore_cannot_show_is_said_on_distill(changes, sentence
 
 
 def test_without_a_trained_teacher_distillation_is_refused_in_a_sentence(empty):
-    said = distill.start_run(*form("default"))[0]
+    said = distill.start_run(**run_values("default"))["refusal"]
     assert "need a trained teacher" in said
     assert jobs.list_runs() == []
 
@@ -454,8 +445,8 @@ def test_without_a_trained_teacher_distillation_is_refused_in_a_sentence(empty):
         ({"mixup": 1, "kd": "dkd"}, "Mixup and CutMix blend class labels; expected 0"),
         ({"device": "cuda:99"}, "not on this machine"),
         ({"init": "elsewhere"}, "Weights to start from is"),
-        ({"alignment": "elsewhere"}, "alignment is"),
-        ({"feature_loss": "crd"}, "feature_loss is"),
+        ({"alignment": "elsewhere"}, "Learns from the teacher’s layer is &#x27;elsewhere&#x27;; expected one of"),
+        ({"feature_loss": "crd"}, "Also learn from is &#x27;crd&#x27;; expected one of"),
         ({"feature_loss": "sp", "feature_weight": 0}, "The weight of “Also learn from” is 0; expected a number above"),
         (
             {"teacher_checkpoint": "none", "kd_weight": 1, "red_weight": 1, "init": "teacher"},
@@ -472,9 +463,9 @@ def test_without_a_trained_teacher_distillation_is_refused_in_a_sentence(empty):
     ],
 )
 def test_settings_that_do_not_fit_start_nothing(shipped, changes, sentence):
-    said, runs, *_ = distill.start_run(*form("default", **changes))
-    assert "Not started." in said and sentence in said
-    assert runs == gr.skip() and jobs.list_runs() == []
+    shown = distill.start_run(**run_values("default", **changes))
+    assert "Not started." in shown["refusal"] and sentence in shown["refusal"]
+    assert shown.keys() == {"refusal"} and jobs.list_runs() == []
 
 
 @pytest.mark.parametrize("name", run_form.FIELDS)
@@ -489,15 +480,15 @@ def test_no_value_from_outside_breaks_the_form(shipped, monkeypatch, name):
     monkeypatch.setattr(data_panel, "build_student", lambda student: None)
     for value in HOSTILE:
         started.clear()
-        shown = distill.start_run(*form("default", **{name: value}))[0]
+        shown = distill.start_run(**run_values("default", **{name: value}))["refusal"]
         assert ("Not started." in shown) != bool(started), value
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=repr)
 def test_no_student_or_preset_from_outside_breaks_the_form(shipped, value):
-    assert "Not started." in distill.start_run(value, *form("default")[1:])[0]
-    assert "notice" in distill.take_preset(value)[2]
-    assert "notice" in distill.take_student(value)[2]
+    assert "Not started." in distill.start_run(**run_values("default", student=value))["refusal"]
+    assert "notice" in distill.take_preset(value)["refusal"]
+    assert "notice" in distill.take_student(value)["refusal"]
     assert "notice" in data_panel.show_pictures(value)
     assert "notice" in distill.show_alignment(value, value)
     assert run_form.published_weight(value) is None
@@ -506,7 +497,7 @@ def test_no_student_or_preset_from_outside_breaks_the_form(shipped, value):
 def test_a_read_only_runs_folder_is_a_sentence(shipped, monkeypatch):
     (shipped / "file").write_text("")
     monkeypatch.setenv("REDISTILL_RUNS", str(shipped / "file"))
-    assert "cannot be written" in distill.start_run(*form("undistilled"))[0]
+    assert "cannot be written" in distill.start_run(**run_values("undistilled"))["refusal"]
 
 
 def test_pictures_carry_their_attribution(tmp_path, monkeypatch):
@@ -529,39 +520,40 @@ def write_run(root, name: str, state: str = "finished", records: str = "") -> No
 
 def test_a_run_is_shown_and_its_words_are_escaped(empty):
     write_run(empty, "one", "failed", '{"kind": "step", "step": 1, "loss": 2.0}\n')
-    _, runs, drawn, progress, stop, resume, delete, losses, *_ = watch.look(None, None)
-    assert drawn["name"] == "one" and [value for _, value in runs.choices] == ["one"]
-    assert "&lt;b&gt;one&lt;/b&gt;" in progress and "The &lt;loss&gt; is nan." in progress
-    assert (stop.interactive, resume.interactive, delete.interactive) == (False, True, True)
-    assert losses["data"][0]["y"] == [2.0]
-    assert watch.look(None, drawn) == [gr.skip()] * 12
+    shown = watch.look(None, None)
+    assert shown["drawn"]["name"] == "one" and [value for _, value in shown["runs"].choices] == ["one"]
+    assert "&lt;b&gt;one&lt;/b&gt;" in shown["progress"] and "The &lt;loss&gt; is nan." in shown["progress"]
+    assert [shown[name].interactive for name in ("stop", "resume", "delete")] == [False, True, True]
+    assert shown["losses"]["data"][0]["y"] == [2.0]
+    assert watch.look(None, shown["drawn"]) == {}
 
 
 def test_the_clock_redraws_only_what_changed(empty):
     write_run(empty, "one", records='{"kind": "step", "step": 1, "loss": 2.0}\n')
-    drawn = watch.look("one", None)[2]
+    drawn = watch.look("one", None)["drawn"]
     metrics = empty / "runs" / "one" / "metrics.jsonl"
     metrics.write_text(metrics.read_text() + '{"kind": "final", "step": 2, "test_accuracy": 0.5, "seconds": 9}\n')
-    said, runs, drawn, progress, *_ = watch.look("one", drawn)
-    assert said == runs == gr.skip()
-    assert "50.0 %" in progress and "9.0 s" in progress
+    shown = watch.look("one", drawn)
+    assert not shown.keys() & {"said", "runs"}
+    assert "50.0 %" in shown["progress"] and "9.0 s" in shown["progress"]
     write_run(empty, "two")
-    said, runs, drawn, *_ = watch.look("one", drawn)
-    assert drawn["name"] == "one" and len(runs.choices) == 2
+    shown = watch.look("one", shown["drawn"])
+    assert shown["drawn"]["name"] == "one" and len(shown["runs"].choices) == 2
     shutil.rmtree(empty / "runs" / "one")
-    said, runs, drawn, *_ = watch.look("one", drawn)
-    assert "its folder has been deleted" in said and drawn["name"] == "two"
+    shown = watch.look("one", shown["drawn"])
+    assert "its folder has been deleted" in shown["said"] and shown["drawn"]["name"] == "two"
 
 
 def test_a_look_never_chooses_a_run_nor_leaves_the_one_that_is_shown(empty):
     write_run(empty, "one")
-    drawn = watch.look(None, None)[2]
+    drawn = watch.look(None, None)["drawn"]
     write_run(empty, "newer")
     (empty / "runs" / "newer" / "job.json").write_text('{"title": "newer", "created": 2}')
-    for chosen, shown in ((None, "one"), ("newer", "newer"), ("one", "one"), ("gone", "one")):
-        _, runs, drawn, *_ = watch.look(chosen, drawn)
-        assert (drawn["chosen"], drawn["name"]) == (chosen, shown)
-        assert "value" not in runs.constructor_args if isinstance(runs, gr.Radio) else runs == gr.skip()
+    for chosen, name in ((None, "one"), ("newer", "newer"), ("one", "one"), ("gone", "one")):
+        shown = watch.look(chosen, drawn)
+        drawn = shown["drawn"]
+        assert (drawn["chosen"], drawn["name"]) == (chosen, name)
+        assert "runs" not in shown or "value" not in shown["runs"].constructor_args
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, "nothing"], ids=repr)
@@ -569,11 +561,12 @@ def test_no_name_from_outside_breaks_the_panel(empty, value):
     write_run(empty, "one")
     for drawn in (value, {"name": value}):
         for action in (watch.stop_run, watch.resume_run):
-            assert "notice" in action(drawn)[0]
-        assert "notice" in watch.ask_to_delete(drawn)[2] and watch.ask_to_delete(drawn)[0] is None
+            assert "notice" in action(drawn)["said"]
+        asked = watch.ask_to_delete(drawn)
+        assert "notice" in asked["question"] and asked["asked"] is None
         assert "notice" in watch.save_file(SimpleNamespace(_data={"save": "log.txt"}), drawn)[1]
-        assert watch.look(value, drawn)[2]["name"] == "one"
-    assert "notice" in watch.delete_run(value, value)[3]
+        assert watch.look(value, drawn)["drawn"]["name"] == "one"
+    assert "notice" in watch.delete_run(value, value)["said"]
     for event in (SimpleNamespace(_data={"save": value}), SimpleNamespace(_data=value)):
         assert "notice" in watch.save_file(event, {"name": "one"})[1]
     assert [run.name for run in jobs.list_runs()] == ["one"]
@@ -582,13 +575,14 @@ def test_no_name_from_outside_breaks_the_panel(empty, value):
 def test_a_run_is_deleted_once_that_is_confirmed_and_the_next_one_shown(empty):
     write_run(empty, "one")
     write_run(empty, "two")
-    asked, row, question = watch.ask_to_delete({"name": "one"})
-    assert asked == "one" and row.visible and "Delete “&lt;b&gt;one&lt;/b&gt; · 4 steps" in question
+    shown = watch.ask_to_delete({"name": "one"})
+    assert shown["asked"] == "one" and shown["confirm"].visible
+    assert "Delete “&lt;b&gt;one&lt;/b&gt; · 4 steps" in shown["question"]
     assert len(jobs.list_runs()) == 2
-    asked, row, _, said, runs, _ = watch.delete_run("one", "one")
-    assert (asked, row.visible, said, runs.value) == (None, False, "", "two")
-    assert watch.delete_run("two", "two")[4].value is None
-    assert "No run yet" in watch.look(None, None)[3]
+    shown = watch.delete_run("one", "one")
+    assert (shown["asked"], shown["confirm"].visible, shown["said"], shown["runs"].value) == (None, False, "", "two")
+    assert watch.delete_run("two", "two")["runs"].value is None
+    assert "No run yet" in watch.look(None, None)["progress"]
 
 
 def test_runs_of_one_title_are_told_apart(empty):
@@ -605,15 +599,15 @@ def test_runs_of_one_title_are_told_apart(empty):
         {result.key: result.title for result in results.all_results()},
         {choice.value: choice.title for choice in choices.checkpoints(lambda metadata: True)},
     )
-    for titles in places:
-        assert all(titles[f"run:{name}"].startswith(title) for name, title in zip("abc", wanted, strict=True))
-    listed = {name: label for label, name in watch.look(None, None)[1].choices}
+    for found in places:
+        assert all(found[f"run:{name}"].startswith(title) for name, title in zip("abc", wanted, strict=True))
+    listed = {name: label for label, name in watch.look(None, None)["runs"].choices}
     assert listed["b"] == "Same · finished · 1,200 steps, 3 May 14:05"
-    assert "“Same · 3 steps, 3 May 14:05”" in watch.ask_to_delete({"name": "a"})[2]
+    assert "“Same · 3 steps, 3 May 14:05”" in watch.ask_to_delete({"name": "a"})["question"]
     jobs.delete("a")
     jobs.delete("b")
     assert [result.title for result in results.all_results()] == ["Same"]
-    assert wording.run_facts(jobs.Run("x", empty, "x", "finished", created=1e300)) == ""
+    assert titles.run_facts(jobs.Run("x", empty, "x", "finished", created=1e300)) == ""
 
 
 def test_files_of_a_run_are_saved_and_no_others(empty):
@@ -644,7 +638,7 @@ def test_odd_values_in_a_runs_files_are_left_out(empty, state):
     samples = empty / "runs" / "odd" / "samples"
     samples.mkdir()
     (samples / "step-last.png").write_text("")
-    progress = watch.look(None, None)[3]
+    progress = watch.look(None, None)["progress"]
     assert "1 line of its metrics could not be read" in progress
     assert ("ended without a word" in progress) == (state in ("running", "interrupted"))
 
@@ -654,11 +648,11 @@ def test_a_run_that_goes_on_stands_where_it_was_and_one_that_begins_has_no_time_
     write_run(empty, "on", "running", records)
     with open(empty / "runs" / "on" / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        progress = watch.look(None, None)[3]
+        progress = watch.look(None, None)["progress"]
         assert 'aria-valuenow="50.0"' in progress and "step 2 of 4 · 1 images/s · about 4.0 s left" in progress
         status = empty / "runs" / "on" / "status.json"
         status.write_text('{"state": "running", "step": 0, "steps": 4}')  # it was killed before its first save
-        progress = watch.look(None, None)[3]
+        progress = watch.look(None, None)["progress"]
         assert "preparing the pictures" in progress and "left" not in progress
 
 
@@ -689,6 +683,6 @@ def test_the_end_states_what_was_measured_beside_what_was_computed(empty):
     final = {"kind": "final", "step": 4, "test_accuracy": 0.5, "seconds": 9, "device": "CPU"}
     final |= {"training_peak_bytes": 2**21, "measured_peak_bytes": 2**20, "eager_peak_bytes": 2**20}
     write_run(empty, "one", records=json.dumps(final | {"fused_peak_bytes": 2**19}) + "\n")
-    progress = watch.look(None, None)[3]
+    progress = watch.look(None, None)["progress"]
     for part in ("while training</td><td>2.00 MiB", "at inference</td><td>1.00 MiB", "deployed</td><td>0.50 MiB"):
         assert part in progress

@@ -429,7 +429,7 @@ def test_a_click_shows_tensors_that_add_up(open_page):
     expect(tensors).to_contain_text("the peak of the student: 192 KiB")
 
     unfold(page, "button", "Layers as a table")
-    row = page.locator("#layers [data-layer='layer1.0.conv2']")
+    row = page.locator("#layers [data-key='layer1.0.conv2']")
     row.focus()
     page.keyboard.press("Enter")
     expect(tensors).to_contain_text("While layer1.0.conv2 runs (conv2d), in the student")

@@ -25,7 +25,7 @@ from redistill.diffusion.sampling import sample
 from redistill.networks.red import red_modules
 from redistill.networks.student import StudentConfig
 from redistill.training import diffusion
-from redistill.training.config import check_teacher
+from redistill.training.checks import check_teacher
 from redistill.training.presets import PRESETS
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -10,8 +10,8 @@ from benchmarks import accuracy as study
 from redistill.checkpoint import folder as checkpoint
 from redistill.data.datasets import load_split
 from redistill.memory import capture
+from redistill.training.classification import accuracy
 from redistill.training.config import DistillConfig
-from redistill.training.evaluation import accuracy
 from redistill.training.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,8 @@ import torch
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.cli.commands import _parser, main, parse_seeds
-from redistill.cli.options import _comments, parse_strides, run_config
+from redistill.cli.options import parse_strides, run_config
+from redistill.common.settings import settings_of
 from redistill.memory import capture_images
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
@@ -71,9 +72,11 @@ def test_the_help_says_what_every_setting_does(capsys):
         assert "--kd-weight VALUE of distillation at the output" in text
         assert '--teacher-checkpoint VALUE folder of the trained teacher, "torchvision:NAME"' in text
         assert '--red-points VALUE "all" aligned sides, the "outermost" layers only, or "outputs" only' in text
-    for settings in (DistillConfig, REDConfig):
-        told = _comments(settings)
-        assert [field.name for field in dataclasses.fields(settings) if not told[field.name]] == []
+    told = {name: one.help for config in (DistillConfig, REDConfig) for name, one in settings_of(config).items()}
+    fields = {field.name for config in (DistillConfig, REDConfig) for field in dataclasses.fields(config)}
+    assert told.keys() == fields - {"student"} and all(told.values())
+    for one in settings_of(DistillConfig).values():
+        assert [choice for choice in one.choices if f'"{choice}"' not in one.help] == [], "its choices, too"
 
 
 def test_sample_writes_a_grid(tmp_path, capsys):

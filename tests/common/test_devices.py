@@ -15,8 +15,8 @@ from redistill.networks import schedule
 from redistill.networks.student import StudentConfig
 from redistill.networks.unet import UNet
 from redistill.training import diffusion
+from redistill.training.classification import accuracy
 from redistill.training.config import DistillConfig
-from redistill.training.evaluation import accuracy
 
 CPU = torch.device("cpu")
 
@@ -51,10 +51,10 @@ def test_figures_and_pictures_are_made_in_fp32_on_gpus_too():
         config=DistillConfig(StudentConfig("unet_small", 32, red=None), "emoji-faces"),
         validation=Split(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)),
         augmentation="none",
-        scheduler=schedule.noise_scheduler("epsilon"),
+        noise_scheduler=schedule.noise_scheduler("epsilon"),
         device=CPU,
     )
-    diffusion.validate(problem, unet)
+    diffusion.judge(problem, unet, problem.validation)
     FeatureNetwork("", lambda images: classifier(images.float()))(split.images)
     assert record.done and len(seen) == 1 + 2 + 8 + 1 and all(state == [False, False] for state in seen)
     assert allowed() == before and True in before

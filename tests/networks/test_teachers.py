@@ -15,7 +15,8 @@ from redistill.checkpoint.teacher import load_teacher
 from redistill.networks.pretrained import fold_normalization
 from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.zoo import NETWORKS, build_network
-from redistill.training.config import DistillConfig, check_teacher
+from redistill.training.checks import check_teacher
+from redistill.training.config import DistillConfig
 from redistill.training.presets import PRESETS
 
 NAME = "mobilenet_v3_small"

@@ -111,7 +111,9 @@ def test_diffusion_learns_from_a_folder_too(pets):
     assert (len(problem.train), len(problem.validation), problem.augmentation) == (30, 3, "flip")
     parts = diffusion.losses(problem, 0, torch.Generator().manual_seed(0))
     assert parts["task_loss"].item() > 0
-    assert diffusion.validate(problem, problem.model) == diffusion.validate(problem, problem.model)
+    assert diffusion.judge(problem, problem.model, problem.validation) == diffusion.judge(
+        problem, problem.model, problem.validation
+    )
 
 
 def test_many_pictures_are_judged_in_batches(pets, monkeypatch):
@@ -122,9 +124,9 @@ def test_many_pictures_are_judged_in_batches(pets, monkeypatch):
     sizes = []
     problem.model.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
     monkeypatch.setattr(diffusion, "JUDGING_BATCH", 2)
-    whole = diffusion.validate(problem, problem.model)["prediction_loss"]
+    whole = diffusion.judge(problem, problem.model, problem.validation)["prediction_loss"]
     assert sizes == [2, 1] * diffusion.JUDGING_ROUNDS and 0 < whole < 10
     sizes.clear()
     monkeypatch.setattr(diffusion, "JUDGED", 3)
-    diffusion.validate(problem, problem.model)
+    diffusion.judge(problem, problem.model, problem.validation)
     assert sizes == [2, 1]

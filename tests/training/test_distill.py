@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers.models.unets.unet_2d import UNet2DOutput
+from helpers.held_run import hold
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.cli.commands import main
@@ -216,13 +217,13 @@ def test_the_fused_optimizer_steps_are_those_of_the_plain_one(teacher, optimizer
     config = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), optimizer=optimizer)
     trained = []
     for fused in (True, False):
-        task, problem, state = prepare(config)
+        problem, state = prepare(config)
         for group in state.optimizer.param_groups:
             assert group["fused"]
             group["fused"] = fused
         assert not state.model.layer1[0].conv1.weight.is_contiguous()  # channels_last
         for _ in range(2):
-            train_step(config, task, problem, state)
+            train_step(problem, state)
         trained.append(torch.cat([parameter.flatten() for parameter in state.model.parameters()]))
     assert torch.allclose(*trained, rtol=1e-3, atol=1e-4)
 
@@ -320,7 +321,7 @@ def test_noise_and_times_of_judging_are_the_same_on_every_device(monkeypatch):
     model = torch.nn.Module()
     model.forward = lambda noisy, times: UNet2DOutput(noisy)
     for device in (torch.device("cpu"), torch.device("meta")):
-        diffusion.validate(replace(problem, device=device), model)
+        diffusion.judge(replace(problem, device=device), model, problem.validation)
         assert {value.device for values in drawn[-8:] for value in values} == {device}
     assert len(generators) == 16 and all(map(torch.equal, generators[:8], generators[8:]))
 
@@ -357,18 +358,10 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_resume_point(tmp_path, 
     assert next(distill(config, tmp_path))["step"] == 2
 
 
-def _hold(path, config, ready, leave):
-    run = distill(config, path)
-    next(run)
-    ready.set()
-    leave.wait()
-    run.close()
-
-
 def test_two_runs_never_share_a_folder(tmp_path):
     context = multiprocessing.get_context("spawn")
     ready, leave = context.Event(), context.Event()
-    process = context.Process(target=_hold, args=(tmp_path, small(), ready, leave))
+    process = context.Process(target=hold, args=(tmp_path, small(), ready, leave))
     process.start()
     try:
         assert ready.wait(120)

@@ -55,7 +55,7 @@ def test_on_a_gpu_the_peak_is_that_of_its_own_device_and_of_what_is_held(monkeyp
 
 
 def test_what_is_held_on_another_device_than_the_run_s_does_not_count():
-    _, problem, state = prepare(small())
+    problem, state = prepare(small())
     assert len(held_tensors(problem, state)) > 50
     assert held_tensors(replace(problem, device=torch.device("meta")), state) == []
 

@@ -88,7 +88,7 @@ def test_what_cannot_be_folded_stays(branching):
 def test_a_run_learns_from_a_folded_teacher_whose_compared_maps_are_those_of_the_teacher(tmp_path, monkeypatch):
     monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path))
     student = StudentConfig("narrow_resnet", 32, 50, strides=CLUTTER_STRIDES, red=REDConfig())
-    _, problem, _ = prepare(DistillConfig(student, "emoji-clutter", train_limit=16, batch_size=8, **FROM_TEACHER))
+    problem, _ = prepare(DistillConfig(student, "emoji-clutter", train_limit=16, batch_size=8, **FROM_TEACHER))
     teacher = checkpoint.load(CLUTTER_TEACHER).eval()
     wanted = [want for comparison in problem.objective.comparisons for want in comparison.teacher]
     images = torch.randn(4, 3, 32, 32)

@@ -14,7 +14,7 @@ from redistill.checkpoint import folder as checkpoint
 from redistill.common.files import read_json
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
-from redistill.training import classification
+from redistill.training import loop
 from redistill.training.config import DistillConfig
 from redistill.training.loop import distill
 from redistill.training.parallel import Processes, join
@@ -28,11 +28,11 @@ WORKER = """
 import json, os, sys
 from pathlib import Path
 import torch
-from redistill import classification
-from redistill.config import DistillConfig
-from redistill.distill import distill
+from redistill.training import classification, loop
+from redistill.training.config import DistillConfig
 
-classification.test = lambda problem, model: {}  # whose pictures would have to be drawn
+distill = loop.distill
+loop.final_figures = lambda problem, model: {}  # whose pictures would have to be drawn
 folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
 configs = {name: DistillConfig.from_dict(v) for name, v in json.loads((folder / "configs.json").read_text()).items()}
 notes = {name: [r["kind"] for r in distill(config, folder / "two" / name)] for name, config in configs.items()}
@@ -72,7 +72,7 @@ fails("broken", "sp", within_the_network)
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     patch = pytest.MonkeyPatch()
-    patch.setattr(classification, "test", lambda problem, model: {})
+    patch.setattr(loop, "final_figures", lambda problem, model: {})
     patch.setenv("REDISTILL_CACHE", str(tmp_path_factory.mktemp("cache")))
     yield
     patch.undo()

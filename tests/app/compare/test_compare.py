@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from helpers.forms import read_form, sent
 from helpers.made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
+from helpers.shown import by_name
 
 from app.compare import page as compare
 from app.compare import view as compare_view
@@ -35,6 +37,19 @@ def some(places):
         write_checkpoint(places / "runs" / name / "student", config, **metrics)
     write_run(places, "half", RED_KD, "stopped", {"kind": "validation", "step": 1, "accuracy": 0.1})
     return places
+
+
+@pytest.fixture(scope="module")
+def tab():
+    """The tab without a page around it."""
+    with gr.Blocks(), gr.Tab() as outer:
+        return compare.build(outer)
+
+
+@pytest.fixture
+def call(tab):
+    """Calls a handler of the tab by its name; what it shows, by the names of the components."""
+    return lambda name, *values: by_name(getattr(tab, name)(*values), tab)
 
 
 def clicked(**values):
@@ -123,45 +138,45 @@ def test_several_seeds_have_error_bars_and_an_empty_plane_is_drawn():
     assert plane_figure([])["data"] == []
 
 
-def test_the_sentence_names_the_smallest_and_the_teacher(some):
-    shown = compare.refresh("emoji-clutter", None, None)
-    assert shown[1].choices == [(name, name) for name in ("emoji-clutter", "emoji-faces, v-prediction")]
+def test_the_sentence_names_the_smallest_and_the_teacher(some, call):
+    shown = call("refresh", "emoji-clutter", None, None)
+    assert shown["group"].choices == [(name, name) for name in ("emoji-clutter", "emoji-faces, v-prediction")]
     for part in ("64.0 KiB", "93.0 %", "320 KiB", "5.0×", "98.2 %", "2 of 3 tested results"):
-        assert part in shown[2]
-    assert "No result chosen" in shown[4] and shown[5].interactive is False
-    assert compare.refresh("<gone>", None, None)[1].value == "emoji-clutter"
+        assert part in shown["said"]
+    assert "No result chosen" in shown["card"] and shown["load"].interactive is False
+    assert call("refresh", "<gone>", None, None)["group"].value == "emoji-clutter"
 
 
-def test_without_results_the_page_says_what_to_do(places):
-    shown = compare.refresh(None, None, None)
-    assert "Nothing to compare yet" in shown[2] and shown[1].choices == []
+def test_without_results_the_page_says_what_to_do(places, call):
+    shown = call("refresh", None, None, None)
+    assert "Nothing to compare yet" in shown["said"] and shown["group"].choices == []
 
 
-def test_a_point_and_a_row_choose_a_result_and_two_are_compared(some):
-    key, *shown = compare.pick(clicked(mark="run:good"), "emoji-clutter", None)
-    assert key == "run:good" and shown[5].interactive
-    assert "93.0 %" in shown[4] and "KD 0.2 (temperature 4)" in shown[4] and "5.0×" in shown[4]
-    kept, *shown = compare.keep_chosen("emoji-clutter", key, None)
-    assert kept == "run:good" and "Choose another result" in shown[7]
-    assert shown[6].value == "Stop comparing"
-    _, *shown = compare.pick(clicked(key="run:bad"), "emoji-clutter", kept)
-    differs = shown[7]
+def test_a_point_and_a_row_choose_a_result_and_two_are_compared(some, call):
+    shown = call("pick", clicked(mark="run:good"), "emoji-clutter", None)
+    assert shown["chosen"] == "run:good" and shown["load"].interactive
+    assert "93.0 %" in shown["card"] and "KD 0.2 (temperature 4)" in shown["card"] and "5.0×" in shown["card"]
+    shown = call("keep_chosen", "emoji-clutter", "run:good", None)
+    assert shown["kept"] == "run:good" and "Choose another result" in shown["differs"]
+    assert shown["keep"].value == "Stop comparing"
+    differs = call("pick", clicked(key="run:bad"), "emoji-clutter", "run:good")["differs"]
     for label in ("Test accuracy", "KD weight", "Seed", "Training time"):
         assert f">{label}</th>" in differs
     for same in ("RED weight", "Strides", "Peak activation memory", "Batch"):
         assert f">{same}</th>" not in differs
     assert differs.index("93.0 %") < differs.index("90.0 %")
-    assert compare.keep_chosen("emoji-clutter", "run:bad", kept)[0] is None
-    assert compare.show_group("emoji-faces, v-prediction")[:2] == [None, None]
+    assert call("keep_chosen", "emoji-clutter", "run:bad", "run:good")["kept"] is None
+    shown = call("show_group", "emoji-faces, v-prediction")
+    assert shown["chosen"] is shown["kept"] is None
 
 
-def test_a_click_that_comes_before_the_last_one_is_done_loses_nothing(some):
+def test_a_click_that_comes_before_the_last_one_is_done_loses_nothing(some, call):
     """A row is clicked while "Compare with another" is on its way: the page still says that nothing is kept."""
-    _, *shown = compare.pick(clicked(key="run:bad"), "emoji-clutter", None)
-    assert not shown[7]
-    shown = compare.look("emoji-clutter", "run:bad", "run:good", shown[0])
-    assert ">Test accuracy</th>" in shown[7] and shown[6].value == "Stop comparing"
-    assert compare.look("emoji-clutter", "run:bad", "run:good", shown[0]) == [gr.skip()] * 9
+    shown = call("pick", clicked(key="run:bad"), "emoji-clutter", None)
+    assert not shown["differs"]
+    shown = call("look", "emoji-clutter", "run:bad", "run:good", shown["seen"])
+    assert ">Test accuracy</th>" in shown["differs"] and shown["keep"].value == "Stop comparing"
+    assert call("look", "emoji-clutter", "run:bad", "run:good", shown["seen"]) == {}
 
 
 def test_a_result_of_several_seeds_names_them_all():
@@ -185,28 +200,25 @@ def test_names_in_the_texts_are_escaped():
     assert "<b>x</b>" not in str(plane_figure([named])["data"][1]["text"]).replace("<b>&lt;b&gt;x", "")
 
 
-def test_the_clock_redraws_only_what_changed(some):
-    seen = compare.refresh("emoji-clutter", None, None)[0]
-    assert compare.look("emoji-clutter", None, None, seen) == [gr.skip()] * 9
-    assert compare.look("emoji-clutter", None, None, None) == [gr.skip()] * 9
+def test_the_clock_redraws_only_what_changed(some, call):
+    seen = call("refresh", "emoji-clutter", None, None)["seen"]
+    assert call("look", "emoji-clutter", None, None, seen) == {}
+    assert call("look", "emoji-clutter", None, None, None) == {}
     metrics = some / "runs" / "half" / "metrics.jsonl"
     metrics.write_text(metrics.read_text() + '{"kind": "validation", "step": 2, "accuracy": 0.4}\n')
-    rows = compare.look("emoji-clutter", None, None, seen)[8]["rows"]
-    assert "(40.0 %)" in [row["cells"][1] for row in rows]
+    (rows,) = call("look", "emoji-clutter", None, None, seen)["table"]["parts"].values()
+    assert (0.4, "(40.0 %)") in [row["cells"][1] for row in rows]
 
 
 def test_the_settings_of_a_result_fill_the_form(some):
     config = compare.chosen_config("run:bad")
-    shown = distill.take_config(config)
-    fields = dict(zip(run_form.FIELDS, shown[distill.HEAD + 1 : distill.HEAD + distill.FORM], strict=True))
-    assert (fields["seed"], fields["kd_weight"], fields["teacher_checkpoint"].value) == (3, 0.0, CLUTTER_TEACHER)
-    read = run_form.read(shown[distill.HEAD], [getattr(value, "value", value) for value in fields.values()])
-    assert read.to_dict() == config
-    assert "notice" in distill.take_config(compare.chosen_config("run:gone"))[2]
+    form = sent(distill.take_config(config))
+    assert (form["seed"], form["kd_weight"], form["teacher_checkpoint"]) == (3, 0.0, CLUTTER_TEACHER)
+    assert read_form(form).to_dict() == config
+    assert "notice" in distill.take_config(compare.chosen_config("run:gone"))["refusal"]
 
 
 def test_settings_of_a_run_on_another_machine_get_a_device_of_this_one(some, monkeypatch):
-    place = distill.HEAD + 1 + run_form.FIELDS.index("device")
     for gpus, asked, given in (
         (0, "cuda:0", "cpu"),
         (0, "cuda", "cpu"),
@@ -215,29 +227,35 @@ def test_settings_of_a_run_on_another_machine_get_a_device_of_this_one(some, mon
     ):
         monkeypatch.setattr(run_form.torch.cuda, "device_count", lambda gpus=gpus: gpus)
         config = compare.chosen_config("run:bad") | {"device": asked}
-        assert distill.take_config(config)[place] == given
+        assert distill.take_config(config)["device"] == given
 
 
-def test_the_table_sorts_in_the_page_and_saves_every_setting(some):
-    table = compare.refresh("emoji-clutter", "run:good", None)[8]
-    rows = {row["key"]: row for row in table["rows"]}
-    assert rows["run:good"]["chosen"] and rows["run:good"]["best"] and not rows["run:bad"]["best"]
-    assert rows["run:half"]["sort"][1] == 0.1 and "not tested yet" in rows["run:half"]["where"]
+def test_the_table_sorts_in_the_page_and_saves_every_setting(some, call):
+    table = call("refresh", "emoji-clutter", "run:good", None)["table"]
+    rows = {row["key"]: row for row in table["parts"][""]}
+    assert rows["run:good"]["chosen"] and rows["run:good"]["kind"] == "best" and "kind" not in rows["run:bad"]
+    assert rows["run:half"]["cells"][1][0] == 0.1 and "not tested yet" in rows["run:half"]["below"]
     head, *lines = table["csv"]
-    good = dict(zip(head, lines[[row["key"] for row in table["rows"]].index("run:good")], strict=True))
+    good = dict(zip(head, lines[list(rows).index("run:good")], strict=True))
     assert (good["peak_bytes"], good["score"], good["tested"], good["KD weight"]) == (65536, 0.93, 1, 0.2)
     assert good["Steps"] == 660 and good["Rate is then multiplied by"] == 0.1, "numbers, not words"
-    assert table["file"] == "redistill-emoji-clutter" and table["score_order"] == -1
-    assert result_rows([], None)["rows"] == []
+    assert table["file"] == "redistill-emoji-clutter" and table["sorted_by"] == 1
+    score = table["columns"][1]
+    assert (score["title"], score["order"]) == ("Test accuracy", -1)
+    losses = result_rows([result("loss", 65536, 0.1, FACES)], None)["columns"][1]
+    assert (losses["title"], losses["order"]) == ("Test loss", 1)
+    assert result_rows([], None)["parts"] == {"": []}
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=repr)
-def test_no_value_from_outside_breaks_compare(some, value):
-    assert len(compare.refresh(value, value, value)) == 9
-    assert len(compare.look(value, value, value, value)) == 9
-    assert len(compare.pick(clicked(mark=value), value, value)) == 10
-    assert len(compare.pick(SimpleNamespace(_data=value), value, value)) == 10
-    assert len(compare.keep_chosen(value, value, value)) == 10
+def test_no_value_from_outside_breaks_compare(some, call, value):
+    shown = call("refresh", value, value, value)
+    assert shown["group"].value == "emoji-clutter" and "No result chosen" in shown["card"]
+    assert call("look", value, value, value, value).keys() in (shown.keys(), set())
+    assert {"chosen", *shown} == call("pick", clicked(mark=value), value, value).keys()
+    said = call("pick", SimpleNamespace(_data=value), value, value)
+    assert "notice" in said["said"] if not isinstance(value, dict) else {"chosen", *shown} == said.keys()
+    assert {"kept", *shown} == call("keep_chosen", value, value, value).keys()
     assert compare.chosen_config(value) is None
 
 

@@ -9,6 +9,7 @@ import zipfile
 
 import gradio as gr
 import pytest
+from helpers.forms import read_form, run_values, sent
 from helpers.made import write_run
 from helpers.pictures import write_classes
 
@@ -37,11 +38,6 @@ def upload(places, monkeypatch):
     return name
 
 
-def form(student: dict, **changes) -> list:
-    values = run_form.values(DistillConfig.from_dict(PRESETS["default"].config.to_dict())) | changes
-    return [student, *(values[name] for name in run_form.FIELDS)]
-
-
 def test_an_upload_is_shown_and_offered(upload):
     card = data_panel.show_pictures(upload)
     assert "30 pictures to train on, 3 to validate, 3 to test. 3 classes: birds, cats, dogs." in card
@@ -51,13 +47,15 @@ def test_an_upload_is_shown_and_offered(upload):
 
 
 def test_pictures_that_are_chosen_fit_the_student_to_them(upload):
-    student, card, said, offered, size, teacher = distill.take_data(STUDENT.to_dict(), upload)
-    assert (student["num_classes"], student["image_size"], size, said) == (3, 64, 64, "")
-    assert "RED blocks, 64 px" in card and offered.value == upload
-    assert teacher.choices == [("None: the pictures alone", run_form.NO_TEACHER)]
-    assert distill.take_data(STUDENT.to_dict(), upload, 32)[4] == 32
-    assert distill.take_data(STUDENT.to_dict(), "cifar100")[0]["num_classes"] == 100
-    assert distill.take_data(STUDENT.to_dict(), "cifar100")[4] == 32, "the size of its photographs"
+    shown = distill.take_data(STUDENT.to_dict(), upload)
+    student = shown["student"]
+    assert (student["num_classes"], student["image_size"], shown["image_size"], shown["said"]) == (3, 64, 64, "")
+    assert "RED blocks, 64 px" in shown["card"] and shown["dataset"].value == upload
+    assert shown["teacher_checkpoint"].choices == [("None: the pictures alone", run_form.NO_TEACHER)]
+    assert distill.take_data(STUDENT.to_dict(), upload, 32)["image_size"] == 32
+    shown = distill.take_data(STUDENT.to_dict(), "cifar100")
+    assert shown["student"]["num_classes"] == 100
+    assert shown["image_size"] == 32, "the size of its photographs"
 
 
 @pytest.mark.parametrize(
@@ -73,20 +71,17 @@ def test_pictures_that_are_chosen_fit_the_student_to_them(upload):
 )
 def test_pictures_that_do_not_fit_are_a_sentence(upload, dataset, size, sentence):
     shown = distill.take_data(STUDENT.to_dict(), dataset, size)
-    assert sentence in shown[2] and (shown[0] == gr.skip()) == bool(sentence)
+    assert sentence in shown["said"] and (shown.keys() == {"said"}) == bool(sentence)
 
 
 def test_a_teacher_is_trained_first_and_then_offered(upload, places, monkeypatch):
     started = []
     monkeypatch.setattr(jobs, "start", lambda settings, title: started.append(settings) or jobs.list_runs()[0])
     write_run(places, "any", PRESETS["default"].config, "finished")
-    filled = distill.take_teacher(STUDENT.to_dict(), upload, 32)
-    said, about, card, refusal, *presets, student = filled[: distill.HEAD + 2]
-    values = filled[distill.HEAD + 2 : distill.HEAD + 1 + distill.FORM]
-    assert said == refusal == "" and presets == [None] * 3
-    assert "own strides, 32 px" in card and "can choose it" in about
-    values[0], values[2] = values[0].value, values[2].value
-    assert distill.start_run(student, *values)[0] == ""
+    filled = sent(distill.take_teacher(STUDENT.to_dict(), upload, 32))
+    assert filled["said"] == filled["refusal"] == "" and [filled[name] for name in distill.PRESET_LISTS] == [None] * 3
+    assert "own strides, 32 px" in filled["card"] and "can choose it" in filled["about"]
+    assert distill.start_run(**filled)["refusal"] == ""
     config = DistillConfig.from_dict(started[0])
     assert config.student.strides == {} and config.student.red is None and config.teacher_checkpoint is None
     assert (config.dataset, config.student.num_classes, config.student.image_size) == (upload, 3, 32)
@@ -95,13 +90,14 @@ def test_a_teacher_is_trained_first_and_then_offered(upload, places, monkeypatch
     folder = places / "runs" / "taught" / "student"
     metadata = checkpoint.Metadata(config.student, upload, {"test_accuracy": 0.9}, config.to_dict())
     checkpoint.save(build_student(config.student), metadata, folder)
-    student, *_, teacher = distill.take_data(STUDENT.to_dict(), upload, 32)
+    shown = distill.take_data(STUDENT.to_dict(), upload, 32)
+    teacher = shown["teacher_checkpoint"]
     assert [value for _, value in teacher.choices] == ["run:taught", run_form.NO_TEACHER]
     assert "90.0 % test accuracy" in teacher.choices[0][0] and teacher.value == "run:taught"
-    chosen = {"dataset": upload, "image_size": 32, "teacher_checkpoint": "run:taught"}
-    read = run_form.read(student, form(student, **chosen)[1:])
+    chosen = {"dataset": upload, "image_size": 32, "teacher_checkpoint": "run:taught", "student": shown["student"]}
+    read = read_form(run_values("default", **chosen))
     assert read.teacher_checkpoint == str(folder) and read.student.num_classes == 3
-    refused = distill.start_run(*form(student, **chosen, split_seed=1))[0]
+    refused = distill.start_run(**run_values("default", **chosen, split_seed=1))["refusal"]
     assert "Seed of the splits 0, not 1" in refused and "set Seed of the splits to 0" in refused
 
 
@@ -136,12 +132,12 @@ def test_nothing_from_outside_breaks_the_panel(upload, value):
     for name, said in (data_panel.take_upload(value), data_panel.take_hub_id(value)):
         assert name is None and "notice" in said
     assert "notice" in data_panel.show_pictures(value)
-    assert "notice" in distill.take_data(STUDENT.to_dict(), value)[2]
-    assert "notice" in distill.take_data(value, upload)[2]
-    assert "notice" in distill.take_teacher(STUDENT.to_dict(), value, 32)[0]
-    assert "notice" in distill.take_teacher(value, upload, 32)[0]
+    assert "notice" in distill.take_data(STUDENT.to_dict(), value)["said"]
+    assert "notice" in distill.take_data(value, upload)["said"]
+    assert "notice" in distill.take_teacher(STUDENT.to_dict(), value, 32)["said"]
+    assert "notice" in distill.take_teacher(value, upload, 32)["said"]
     if value is not None:
-        assert "notice" in distill.take_data(STUDENT.to_dict(), upload, value)[2]
+        assert "notice" in distill.take_data(STUDENT.to_dict(), upload, value)["said"]
 
 
 def test_a_zip_file_that_is_none_is_said_to_be(upload, tmp_path):
@@ -149,7 +145,7 @@ def test_a_zip_file_that_is_none_is_said_to_be(upload, tmp_path):
     file.write_bytes(b"PK\3\4 something else")
     name, said = data_panel.take_upload(str(file))
     assert name is None and "pets.zip cannot be unpacked" in said
-    assert distill.take_brought(STUDENT.to_dict(), None, said) == [gr.skip()] * 6
+    assert distill.take_brought(STUDENT.to_dict(), None) == {}
 
 
 def zipped(places, name: str, members: dict[str, bytes]) -> str:
@@ -170,11 +166,11 @@ def test_a_refused_upload_leaves_no_choice(upload, places):
 def test_pictures_without_classes_are_for_diffusion_only(upload, places):
     pictures = {path.name: path.read_bytes() for path in (places / "source" / "cats").iterdir()}
     name, said = data_panel.take_upload(zipped(places, "loose.zip", pictures))
-    refused = distill.take_data(STUDENT.to_dict(), name)[2]
+    refused = distill.take_data(STUDENT.to_dict(), name)["said"]
     assert said == "" and "loose (uploaded) has one class only; put the pictures of each class, at least two" in refused
     faces = PRESETS["faces"].config.student
-    assert distill.take_data(faces.to_dict(), name)[2] == ""
-    assert "to tell its classes apart" in distill.take_data(faces.to_dict(), "emoji-clutter")[2]
+    assert distill.take_data(faces.to_dict(), name)["said"] == ""
+    assert "to tell its classes apart" in distill.take_data(faces.to_dict(), "emoji-clutter")["said"]
     choice = ("loose (uploaded)", name)
     assert choice not in data_panel.offered(STUDENT) and choice in data_panel.offered(faces)
 
@@ -183,7 +179,9 @@ def test_pictures_that_are_left_out_are_said_whenever_the_upload_is_chosen(uploa
     pictures = {str(path.relative_to(places / "source")): path.read_bytes() for path in places.rglob("source/*/*.png")}
     name, said = data_panel.take_upload(zipped(places, "mixed.zip", pictures | {"cats/x.png": b"<html>"}))
     assert said == ""
-    assert "1 picture that cannot be read is left out: cats/x.png." in distill.take_data(STUDENT.to_dict(), name)[2]
+    assert (
+        "1 picture that cannot be read is left out: cats/x.png." in distill.take_data(STUDENT.to_dict(), name)["said"]
+    )
 
 
 def test_a_page_that_opens_offers_what_others_brought(upload):
@@ -195,10 +193,7 @@ def test_a_config_is_read_back_with_its_pictures(upload):
     """What the form shows of a config and what is read from it are the same."""
     student = dataclasses.replace(STUDENT, num_classes=3, image_size=32)
     config = dataclasses.replace(PRESETS["undistilled"].config, student=student, dataset=upload, red_weight=0.0)
-    shown = distill.take_config(config.to_dict())
-    settings = shown[distill.HEAD + 1 : distill.HEAD + distill.FORM]
-    values = [value.value if isinstance(value, gr.Radio) else value for value in settings]
-    assert run_form.read(shown[distill.HEAD], values) == config
+    assert read_form(sent(distill.take_config(config.to_dict()))) == config
 
 
 def test_the_panel_stands_in_the_page():

@@ -7,7 +7,7 @@ import math
 
 import gradio as gr
 import pytest
-from helpers.forms import given
+from helpers.forms import student_values
 
 from app.distill import page as distill
 from app.distill import student_form
@@ -42,7 +42,7 @@ def nothing_shipped(tmp_path, monkeypatch):
     ],
 )
 def test_controls_are_read_as_the_student_that_they_show(student):
-    read = student_form.read(student.to_dict(), *given(student))
+    read = student_form.read(student.to_dict(), student_values(student))
     strides = {point.name: point.stride for point in find_pooling_points(build_student(student), student.image_size)}
     assert read.to_dict() == student.to_dict() | {"strides": read.strides}
     assert {**student_form.own_strides(student.student_architecture), **read.strides}.items() <= strides.items() or (
@@ -52,10 +52,15 @@ def test_controls_are_read_as_the_student_that_they_show(student):
         assert tuple(student_form.build(student)) == student_form.FIELDS
 
 
+def edit(**changes) -> dict:
+    """What the page is sent once a control of the student holds something else."""
+    given = {"student": CLUTTER.to_dict(), "dataset": "emoji-clutter", "teacher_checkpoint": "none"}
+    return distill.take_edit(**given | student_values(CLUTTER) | changes)
+
+
 def test_another_network_comes_with_strides_of_its_own():
-    card, said, student, _, strides, _ = distill.take_edit(
-        CLUTTER.to_dict(), "emoji-clutter", "none", *given(CLUTTER, architecture="mobilenet_v2")
-    )
+    shown = edit(architecture="mobilenet_v2")
+    card, said, student, strides = (shown[name] for name in ("card", "refusal", "student", "strides"))
     assert student["architecture"] == "mobilenet_v2" and student["teacher"] == "narrow_resnet"
     assert "MobileNetV2 ← Narrow ResNet" in card and said == ""
     assert set(strides.value) == set(student_form.own_strides("mobilenet_v2")) == set(student["strides"])
@@ -85,14 +90,14 @@ def test_red_blocks_that_set_the_peak_are_said_on_the_card():
     ],
 )
 def test_a_student_that_does_not_fit_is_a_sentence_and_nothing_changes(changes, sentence):
-    shown = distill.take_edit(CLUTTER.to_dict(), "emoji-clutter", "none", *given(CLUTTER, **changes))
-    assert sentence in shown[1] and "This does not fit." in shown[1]
-    assert [shown[0], *shown[2:]] == [gr.skip()] * 5
+    shown = edit(**changes)
+    assert sentence in shown["refusal"] and "This does not fit." in shown["refusal"]
+    assert shown.keys() == {"refusal"}
 
 
 @pytest.mark.parametrize("name", student_form.FIELDS)
 def test_no_value_from_outside_breaks_the_students_controls(name):
     for value in HOSTILE:
-        shown = distill.take_edit(CLUTTER.to_dict(), value, value, *given(CLUTTER, **{name: value}))
-        assert len(shown) == 6
-    assert "notice" in distill.take_edit(name, name, name, name)[1]
+        shown = edit(**{name: value, "dataset": value, "teacher_checkpoint": value})
+        assert "notice" in shown["refusal"] or "Peak" in shown["card"]
+        assert "notice" in edit(student=value)["refusal"]

@@ -222,7 +222,7 @@ def test_the_tensors_at_every_mark_of_the_chart_add_up(network):
 def test_a_layer_of_the_table_shows_its_worst_operator():
     found = narrow()
     for layer in found.teacher.layers:
-        html = explore.look_at(event(network="teacher", layer=layer.name), *SETTINGS)[2]
+        html = explore.look_at(event(part="teacher", key=layer.name), *SETTINGS)[2]
         assert sum(tensor_bytes(html)) == layer.peak_bytes
 
 
@@ -269,7 +269,13 @@ def test_no_click_from_outside_breaks_explore(value):
     pins = pinned({})
     look = ("none", None, pins, Place())
     clicks = [gr.EventData(None, value), event(act=value, letter=value), event(mark=value), event(mark=[value] * 4)]
-    clicks += [event(network=value), event(network="student", layer=value, turn=value), event(act="load", letter=value)]
+    clicks += [
+        event(part=value),
+        event(part="student", key=value),
+        event(network=value),
+        event(network="student", layer=value, turn=value),
+        event(act="load", letter=value),
+    ]
     for click in clicks:
         assert "notice" in (said := explore.look_at(click, *SETTINGS, *look)[2]) or "While" in said
         assert len(explore.use_pin(click, *SETTINGS, *look)) == 20

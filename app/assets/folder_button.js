@@ -1,15 +1,6 @@
-"""A button that uploads a folder: browsers send files without their folders, so the page packs them into a zip file."""
-
-from __future__ import annotations
-
-from typing import Any
-
-import gradio as gr
-
-# A zip file without compression (APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 and 4.3.16), since pictures are packed
-# already. Its parts are the files themselves, so nothing but one file at a time is in memory. It goes to the upload
-# button beside, as if it had been chosen there.
-_PACK = """
+// Packs a folder into a zip file without compression (APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 and 4.3.16), since
+// pictures are packed already. Its parts are the files themselves, so nothing but one file at a time is in memory. It
+// goes to the upload button beside, as if it had been chosen there.
 const button = element.querySelector('button');
 const field = element.querySelector('input');
 const said = element.querySelector('[role=status]');
@@ -73,17 +64,3 @@ field.addEventListener('change', async () => {
   button.textContent = words;
   button.disabled = false;
 });
-"""
-
-
-class FolderButton(gr.HTML):
-    """A button for a folder of the visitor's, which it hands as a zip file to the file input `target` (a selector)."""
-
-    def __init__(self, words: str, target: str, **kwargs: Any) -> None:
-        super().__init__(
-            f'<button type="button" class="plain-button">{words}</button>'
-            f'<input type="file" webkitdirectory hidden aria-label="{words}"><span role="status"></span>',
-            js_on_load=_PACK,
-            target=target,
-            **kwargs,
-        )

@@ -1,0 +1,10 @@
+element.addEventListener('click', event => {
+  const button = event.target.closest('[data-save]');
+  if (button) trigger('ask', {save: button.dataset.save});
+});
+watch('value', () => {
+  if (!props.value) return;
+  const {name, text, base64} = JSON.parse(props.value);
+  if (base64) saveFile(Uint8Array.from(atob(base64), byte => byte.charCodeAt(0)), 'application/octet-stream', name);
+  else saveFile(text, 'text/plain', name);
+});

@@ -1,0 +1,37 @@
+"""Handlers that take and return values by name, not by position, and the components that have these names."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+# Of events that a person does not wait for.
+QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+def connect(
+    event: Callable[..., Any],
+    handler: Callable[..., Mapping[str, Any]],
+    inputs: Mapping[str, gr.components.Component] | Sequence[gr.components.Component],
+    outputs: Mapping[str, gr.blocks.Block],
+    **settings: Any,
+) -> Any:
+    """Let `event` of a component, such as `button.click`, call `handler`; returns what gradio returns.
+
+    Inputs with names reach it as keyword arguments. It returns values for some of `outputs` by their names; the others
+    stay as they are.
+    """
+    names = list(inputs) if isinstance(inputs, Mapping) else None
+
+    @functools.wraps(handler)
+    def call(*values: Any) -> Any:
+        found = handler(**dict(zip(names, values, strict=True))) if names else handler(*values)
+        return {outputs[name]: value for name, value in found.items()} or gr.skip()
+
+    if names:
+        del call.__wrapped__  # gradio counts the arguments that a function takes
+        inputs = inputs.values()
+    return event(call, list(inputs), list(outputs.values()), **settings)

@@ -1,0 +1,83 @@
+"""HTML with JavaScript of its own, from app/assets: what all such components share, and the small ones themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+ASSETS = Path(__file__).parents[1] / "assets"
+
+
+@cache
+def script(name: str) -> str:
+    """The JavaScript that a component runs when the page has loaded it; tools.js goes before each."""
+    return "\n".join((ASSETS / f"{file}.js").read_text(encoding="utf-8") for file in ("tools", name))
+
+
+class ShownHTML(gr.HTML):
+    """A gradio component whose value, anything that JSON can say, the page reads with `JSON.parse(props.value)`."""
+
+    def postprocess(self, value: Any) -> str | None:
+        """The value as JSON: text passes gradio's page at once, while every list in a dict would be watched there."""
+        return None if value is None else json.dumps(value, separators=(",", ":"))
+
+    def preprocess(self, payload: Any) -> None:
+        """What was shown never comes back from the page."""
+        return None
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+class ActionHTML(gr.HTML):
+    """HTML text; a click on an element with a `data-act` attribute triggers `act` with all its data attributes."""
+
+    def __init__(self, value: str = "", **kwargs: Any) -> None:
+        super().__init__(value, js_on_load=script("action_html"), **kwargs)
+
+
+class SaveFiles(ShownHTML):
+    """A gradio component with a button for each of `files` (name → words); a click triggers `ask` with `save`, a name.
+
+    The server makes the file when it is asked for, so that no path ever comes from the page. A new value, {"name": file
+    name, "text": content, "asked": a number}, is saved by the browser at once; bytes come as "base64" in place of
+    "text". `asked` makes equal files differ, so that one can be saved twice.
+    """
+
+    def __init__(self, files: Mapping[str, str], **kwargs: Any) -> None:
+        buttons = "".join(
+            f'<button type="button" class="plain" data-save="{escape(name)}">{escape(words)}</button>'
+            for name, words in files.items()
+        )
+        template = f'<div class="save-files">{buttons}</div>'
+        super().__init__(None, html_template=template, js_on_load=script("save_files"), **kwargs)
+
+
+class FolderButton(gr.HTML):
+    """A button for a folder of the visitor's, which it hands as a zip file to the file input `target` (a selector).
+
+    Browsers send files without their folders, so the page packs them itself.
+    """
+
+    def __init__(self, words: str, target: str, **kwargs: Any) -> None:
+        super().__init__(
+            f'<button type="button" class="plain-button">{words}</button>'
+            f'<input type="file" webkitdirectory hidden aria-label="{words}"><span role="status"></span>',
+            js_on_load=script("folder_button"),
+            target=target,
+            **kwargs,
+        )
+
+
+def event_values(event: Any) -> Mapping[str, Any]:
+    """What an event carries, whoever sent it; ValueError when that is nothing to read."""
+    values = getattr(event, "_data", None)
+    if not isinstance(values, Mapping):
+        raise ValueError("The page sent nothing that says what was clicked; click once more.")
+    return values

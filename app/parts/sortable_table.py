@@ -1,0 +1,109 @@
+"""A table that is sorted and filtered in the page and saved as CSV, each row a button."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from .scripted import ShownHTML, script
+
+# A number or a text, or a pair: what it is sorted and saved by (None: no figure, last in every order), the text shown.
+Cell = int | float | str | tuple[int | float | str | None, str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's head."""
+
+    title: str
+    order: int = 1  # in which a first click sorts: 1 rising, -1 falling; 0: it does not sort
+    csv: str = ""  # its title in the file
+    names: bool = False  # whether its cells name the rows: they hold the buttons, and the filter reads them
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row's cells, one a column."""
+
+    key: str  # which a click on it says
+    cells: Sequence[Cell]
+    kind: str = ""  # its CSS class
+    below: str = ""  # small print below its name
+    chosen: bool = False
+
+
+class SortableTable(ShownHTML):
+    """A gradio component whose value is made by `table_value`. Choosing a row triggers `pick`, its `part` and `key`.
+
+    `look` is the table's CSS class, `save` the words of the button that saves it. With `filter`, there is a field of
+    that label which keeps rows whose names have all of its words, else `nothing` is said. With `parts` (names →
+    titles), rows come in parts of which one is shown at a time; `part_title` heads the column of their names in the
+    file. `hint` says before a row's name what a click shows. The row under the pointer is a "point-mark" event of the
+    document, see `LivePlot`.
+    """
+
+    def __init__(
+        self,
+        value: dict[str, Any] | None = None,
+        *,
+        look: str,
+        save: str,
+        title: str = "",
+        filter: str = "",
+        nothing: str = "",
+        parts: Mapping[str, str] | None = None,
+        part_title: str = "",
+        hint: str = "",
+        **kwargs: Any,
+    ) -> None:
+        head = f'<span class="card-title">{escape(title)}</span>' if title else _switch(parts or {}, part_title)
+        if filter:
+            head += f'<input type="search" class="filter" placeholder="Filter by name" aria-label="{escape(filter)}">'
+        # Settings stand in the template: gradio takes away a component's props with any update, gr.skip() among them.
+        settings = f'data-look="{look}" data-parts="{escape(part_title)}" data-hint="{escape(hint)}"'
+        super().__init__(
+            value,
+            html_template=f'<div class="table-bar">{head}<button type="button" class="plain" data-csv>{escape(save)}'
+            f'</button></div><div class="table-box" {settings}></div><p class="subline note"></p>'
+            f'<p class="subline nothing" hidden>{escape(nothing)}</p>',
+            js_on_load=script("sortable_table"),
+            **kwargs,
+        )
+
+
+def table_value(
+    columns: Sequence[Column],
+    rows: Sequence[Row] | Mapping[str, Sequence[Row]],
+    file: str,
+    sorted_by: int = 0,
+    note: str = "",
+    csv: Sequence[Sequence[Any]] | None = None,
+) -> dict[str, Any]:
+    """Rows, or rows of each part, and the name of a file with them, for `SortableTable`.
+
+    `sorted_by` is the column that the table is sorted by at first, `csv` the lines of the file where it has more than
+    the table, `note` a sentence below it.
+    """
+    parts = rows if isinstance(rows, Mapping) else {"": rows}
+    return {
+        "columns": [vars(column) for column in columns],
+        "parts": {name: [_without_defaults(row) for row in own] for name, own in parts.items()},
+        "sorted_by": sorted_by,
+        "note": note,
+        "csv": csv,
+        "file": file,
+    }
+
+
+def _without_defaults(row: Row) -> dict[str, Any]:
+    """Its fields; those that say nothing are left out, for tables are long."""
+    return {name: value for name, value in vars(row).items() if value}
+
+
+def _switch(parts: Mapping[str, str], label: str) -> str:
+    buttons = "".join(
+        f'<button type="button" data-part="{escape(name)}">{escape(title)}</button>' for name, title in parts.items()
+    )
+    return f'<span class="switch" role="group" aria-label="{escape(label.capitalize())}">{buttons}</span>'

@@ -1,0 +1,152 @@
+"""Settings that are declared once, as fields of a dataclass: type, default, limits, and what people call them.
+
+`setting` writes that into a field's metadata, `settings_of` reads it. Checks and their sentences, options of the shell,
+controls of the page and rows of tables are made from it. A field without metadata is no setting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass
+from functools import lru_cache
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: of what it is, and in words."""
+
+    name: str
+    type: type  # such as int, tuple or Mapping: that of its values, None apart
+    optional: bool  # whether None is a value
+    label: str  # what a form calls it, beside its neighbours
+    help: str = ""  # what it does, for the shell; without it the shell has no option
+    row: str = ""  # what a table calls it; "": its label
+    said: str = ""  # what a sentence calls it; "": its label
+    empty: str = ""  # what None is called
+    choices: Mapping[Any, str] = dataclasses.field(default_factory=dict)  # the values there are, with their titles
+    low: float | None = None  # the least value
+    above: float | None = None  # what the value must exceed
+    high: float | None = None  # the largest value
+    below: float | None = None  # what the value must stay below
+
+    @property
+    def expected(self) -> str:
+        """The values that fit, in words."""
+        if self.choices:
+            return f"one of {list(self.choices)}{', or none' * self.optional}"
+        if self.type is bool:
+            return "true or false"
+        number = "a whole number" if self.type is int else "a number"
+        if self.above is not None:
+            return f"{number} above {self.above}"
+        if self.high is not None:
+            return f"{number} from {self.low} to {self.high}"
+        if self.below is not None:
+            return f"{number} from {self.low} up to, not including, {self.below}"
+        return f"{number} of at least {self.low}"
+
+    def fits(self, value: Any) -> bool:
+        """Whether it can have this value; a text without choices and a number without limits are not looked at."""
+        if value is None:
+            return self.optional
+        if self.choices:
+            return value in tuple(self.choices)
+        if self.type is bool:
+            return isinstance(value, bool)
+        if self.low is None and self.above is None:
+            return True
+        if isinstance(value, bool) or not isinstance(value, int if self.type is int else (int, float)):
+            return False
+        least, most = _or(self.low, -math.inf), _or(self.high, math.inf)
+        return least <= value <= most and _or(self.above, -math.inf) < value < _or(self.below, math.inf)
+
+
+def _or(limit: float | None, otherwise: float) -> float:
+    return otherwise if limit is None else limit
+
+
+def setting(
+    default: Any = MISSING,
+    *,
+    factory: Any = MISSING,
+    choices: Mapping[Any, str] | Sequence[Any] = (),
+    **words: Any,
+) -> Any:
+    """A field of a dataclass that is a setting; `words` are the fields of `Setting` from `label` on.
+
+    `factory` makes the default where that can be changed. Choices without titles are called what they are. In the help
+    "{choices}" stands for them all.
+    """
+    titles = dict(choices) if isinstance(choices, Mapping) else {value: str(value) for value in choices}
+    *others, last = [f'"{value}"' for value in titles] or [""]
+    words["help"] = words.get("help", "").replace("{choices}", f"{', '.join(others)} or {last}" if others else last)
+    return dataclasses.field(default=default, default_factory=factory, metadata={"choices": titles, **words})
+
+
+@lru_cache
+def settings_of(config: type) -> dict[str, Setting]:
+    """The settings of a dataclass by name, in its order."""
+    hints, found = typing.get_type_hints(config), {}
+    for item in dataclasses.fields(config):
+        if item.metadata:
+            hint, inner = hints[item.name], typing.get_args(hints[item.name])
+            optional = type(None) in inner
+            kind = inner[0] if optional else hint
+            words = {"row": item.metadata["label"], "said": item.metadata["label"], **item.metadata}
+            found[item.name] = Setting(item.name, typing.get_origin(kind) or kind, optional, **words)
+    return found
+
+
+class SettingError(ValueError):
+    """Settings that do not fit, in one sentence; the names of their fields in it can be replaced.
+
+    In the `sentence`, names of fields stand in braces, as do those of `texts`; `{value}` is the value at fault.
+    """
+
+    def __init__(self, sentence: str, value: Any = None, texts: Mapping[str, object] | None = None) -> None:
+        super().__init__(sentence, value, texts)  # so that it is pickled whole
+        self.sentence, self.value, self.texts = sentence, value, dict(texts or {})
+
+    def __str__(self) -> str:
+        return self.say()
+
+    def say(self, labels: Mapping[str, str] | None = None, write: Callable[[Any], str] = repr) -> str:
+        """The sentence with fields called as in `labels`, else as here, and the value written by `write`."""
+        return self.sentence.format_map(_Names({**(labels or {}), **self.texts, "value": write(self.value)}))
+
+
+class _Names(dict):
+    def __missing__(self, name: str) -> str:
+        return name
+
+
+def not_expected(name: str, value: Any, expected: str) -> SettingError:
+    """What to raise for a value that does not fit the setting of that name."""
+    return SettingError(f"{{{name}}} is {{value}}; expected {{expected}}.", value, {"expected": expected})
+
+
+def check_settings(config: Any) -> None:
+    """SettingError for the first setting of a dataclass whose value does not fit it."""
+    for one in settings_of(type(config)).values():
+        value = getattr(config, one.name)
+        if not one.fits(value):
+            raise not_expected(one.name, value, one.expected)
+
+
+def config_from(config: type, values: Mapping[str, Any], what: str) -> Any:
+    """A dataclass from its fields by name; ValueError, naming `what` it is, for a missing or unknown one."""
+    fields = dataclasses.fields(config)
+    known = [item.name for item in fields]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(f"Unknown {what} setting {unknown[0]!r}; expected one of {known}.")
+    needed = [item.name for item in fields if item.default is MISSING and item.default_factory is MISSING]
+    for name in needed:
+        if name not in values:
+            wanted = " and ".join(map(repr, needed))
+            raise ValueError(f"The {what}'s configuration has no {name!r}; it needs {wanted}.")
+    return config(**values)

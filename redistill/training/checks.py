@@ -1,0 +1,80 @@
+"""What settings alone cannot tell: whether the teacher that a run names, read from its card, may teach it."""
+
+from __future__ import annotations
+
+from ..checkpoint.folder import read_metadata
+from ..checkpoint.sources import ddpm_settings
+from ..common.settings import SettingError, settings_of
+from ..networks.zoo import DDPM, PRETRAINED, find_network
+from .config import DistillConfig
+
+
+def check_teacher(config: DistillConfig) -> None:
+    """ValueError when the teacher of a run has seen what the run keeps apart, or what it predicts cannot be compared.
+
+    Where validation and test pictures are drawn from train, a teacher that was trained at another `split_seed` has
+    learnt some of them by heart, and would hand them on.
+    """
+    name = config.teacher_checkpoint
+    if name is None:
+        return
+    if name.startswith(DDPM):
+        _check_ddpm(config, name.removeprefix(DDPM))
+        return
+    if name.startswith(PRETRAINED):
+        spec = find_network(name.removeprefix(PRETRAINED))
+        task, classes = spec.task, spec.num_classes
+    else:
+        metadata = read_metadata(name)
+        task, classes = metadata.student.task, metadata.student.classes
+        seed = metadata.split_seed
+        if metadata.dataset == config.dataset and seed != config.split_seed:
+            raise SettingError(
+                "The teacher was trained on the same pictures with {split_seed} {its_seed}, not {value}: it may have "
+                "seen what this run validates or tests on; set {split_seed} to {its_seed}.",
+                config.split_seed,
+                {"its_seed": seed},
+            )
+        if task == config.student.task == "diffusion":
+            _check_prediction(config, name, metadata.prediction_type)
+    _check_task(config, name, task)
+    if config.kd_weight > 0 and config.student.task == "classification" and classes != config.student.classes:
+        raise SettingError(
+            "The teacher tells {classes} classes apart, the student {value}, so KD cannot compare their answers; "
+            "choose a teacher of these pictures, or set {kd_weight} to 0.",
+            config.student.classes,
+            {"classes": classes},
+        )
+
+
+def _check_ddpm(config: DistillConfig, source: str) -> None:
+    """ValueError where a DDPM from elsewhere draws another size, or predicts something else, than the student."""
+    _check_task(config, source, "diffusion")
+    size, kind = ddpm_settings(source)
+    if size not in (None, config.student.image_size):
+        raise SettingError(
+            "{source} draws {size} px, the student {value}; set {image_size} to {size}.",
+            config.student.image_size,
+            {"source": source, "size": size},
+        )
+    _check_prediction(config, source, kind)
+
+
+def _check_task(config: DistillConfig, teacher: str, task: str) -> None:
+    if task != config.student.task:
+        raise ValueError(
+            f"The teacher {teacher} is a network for {task}, the student one for {config.student.task}; expected both "
+            "for the same."
+        )
+
+
+def _check_prediction(config: DistillConfig, source: str, kind: str) -> None:
+    predictions = settings_of(DistillConfig)["prediction_type"]
+    if not predictions.fits(kind):
+        raise ValueError(f"{source} predicts {kind!r}; expected {predictions.expected}.")
+    if kind != config.prediction_type:
+        raise SettingError(
+            "{source} predicts {kind!r}, the student {value}; set {prediction_type} to {kind!r}.",
+            config.prediction_type,
+            {"source": source, "kind": kind},
+        )
