@@ -47,7 +47,7 @@ from redistill.networks.red import REDConfig
 from redistill.networks.strides import find_pooling_points
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import build_network
-from redistill.training.config import CHOICES, DistillConfig
+from redistill.training.config import DistillConfig
 from redistill.training.loop import distill
 
 from .accuracy import MAIN, _known
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=inf, help="after which it ends (default: when all is done)")
     parser.add_argument("--seeds", default="0,1,2", help="of the students (default: %(default)s)")
     parser.add_argument("--methods", default=",".join(METHODS), help="default: %(default)s")
-    parser.add_argument("--precision", choices=CHOICES["precision"], default="fp32", help="default: %(default)s")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: %(default)s")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     methods = _known(parser, options.methods.split(","), METHODS, "method")
