@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +52,17 @@ def build() -> gr.Blocks:
         lent = gr.State(False)  # whether Explore was opened with Distill's student
         shown = distilled.shown
         kept = [shown[name] for name in ("student", "dataset", "teacher_checkpoint")]
-        connect(explored.distil.click, distill.take_student, [explored.student, lent, *kept], shown, **QUIET).then(
+        student = explored.results.student
+        connect(explored.results.distil.click, distill.take_student, [student, lent, *kept], shown, **QUIET).then(
             lambda: gr.Tabs(selected="distill"), None, tabs, **QUIET
         )
         connect(compared.load.click, take_result, [compared.chosen], shown, **QUIET).then(
             lambda: gr.Tabs(selected="distill"), None, tabs, **QUIET
         )
         distilled.change.click(
-            change_in_explore,
-            [shown["student"], *explored.looked],
-            [shown["refusal"], tabs, lent, *explored.shown],
+            lambda values: change_in_explore(explored, distilled, tabs, lent, values),
+            {shown["student"], *explored.inputs},
+            [shown["refusal"], tabs, lent, *explored.controls.settings, *explored.drawn],
             **QUIET,
         )
         distilled.panel.attach(page)
@@ -74,14 +75,21 @@ def take_result(key: Any) -> dict[str, Any]:
     return distill.take_config(compare.chosen_config(key))
 
 
-def change_in_explore(student: Any, *looked: Any) -> list[Any]:
-    """Open Explore with Distill's student, or say on Distill why that cannot be: refusal, tab, lent, Explore."""
+def change_in_explore(
+    explored: explore.ExploreTab,
+    distilled: distill.DistillTab,
+    tabs: gr.Tabs,
+    lent: gr.State,
+    values: Mapping[Any, Any],
+) -> dict[Any, Any]:
+    """Open Explore with Distill's student, or say on Distill why that cannot be."""
+    student, refusal = distilled.shown["student"], distilled.shown["refusal"]
     try:
-        shown = explore.show_student(run_form.read_student(student), *looked)
+        shown = explored.show_student(run_form.read_student(values[student]), values)
     except ValueError as error:
         words = f"{error} Change it under “Change it here” instead."
-        return [notice("Explore cannot show this student.", words), *[gr.skip()] * (2 + explore.SHOWN)]
-    return ["", gr.Tabs(selected="explore"), True, *shown]
+        return {refusal: notice("Explore cannot show this student.", words)}
+    return {refusal: "", tabs: gr.Tabs(selected="explore"), lent: True, **shown}
 
 
 def theme() -> gr.themes.Base:

@@ -1,4 +1,4 @@
-"""The components of Explore and where they stand. What they do is in explore.py."""
+"""The components of Explore and where they stand. What they do is in page.py."""
 
 from __future__ import annotations
 
@@ -36,15 +36,26 @@ class Controls:
     picker: StridePicker
     early: gr.Button
     original: gr.Button
-    red: list[Any]  # blocks, gate, its kernel, residual encoder, its kernel, points
-    counting: list[Any]  # accounting, dtype
+    with_red: gr.Checkbox
+    gate: gr.Checkbox
+    gate_kernel: gr.Radio
+    residual: gr.Checkbox
+    residual_kernel: gr.Radio
+    points: gr.Radio
+    accounting: gr.Radio
+    dtype: gr.Radio
     budget: gr.Dropdown
     kib: NumberField
 
     @property
+    def red(self) -> list[Any]:
+        """What a RED block is made of."""
+        return [self.with_red, self.gate, self.gate_kernel, self.residual, self.residual_kernel, self.points]
+
+    @property
     def settings(self) -> list[Any]:
-        """What makes a configuration, in the order in which handlers take it."""
-        return [self.teacher, self.image_size, self.picker, *self.red, *self.counting]
+        """What makes a configuration, and how it is counted."""
+        return [self.teacher, self.image_size, self.picker, *self.red, self.accounting, self.dtype]
 
     @property
     def linked(self) -> list[Any]:
@@ -71,11 +82,6 @@ class Results:
     pairs: gr.HTML
     measure: MeasurePanel
 
-    def drawn(self, picker: StridePicker) -> list[Any]:
-        """What every change redraws, in the order in which handlers return it."""
-        parts = [self.student, self.distil, self.summary, self.chart, self.pairs, self.board, self.tensors, self.table]
-        return [picker, *parts]
-
 
 def build_controls(found: Comparison) -> Controls:
     """Lay the controls out inside the current column, set to what `found` shows."""
@@ -98,26 +104,23 @@ def build_controls(found: Comparison) -> Controls:
             early = gr.Button("Pool early", size="sm", min_width=80)
             original = gr.Button("As the teacher", size="sm", min_width=80)
     with gr.Column(elem_classes="card"):
-        red = [gr.Checkbox(True, label="RED blocks at the aligned layers")]
+        with_red = gr.Checkbox(True, label="RED blocks at the aligned layers")
         with gr.Accordion("Inside a RED block", open=False):
-            red += [
-                gr.Checkbox(True, label="Gate"),
-                gr.Radio(list(KERNELS), value=1, label="Kernel of the gate"),
-                gr.Checkbox(True, label="Residual encoder"),
-                gr.Radio(list(KERNELS), value=3, label="Kernel of the residual encoder"),
-                gr.Radio(list(POINTS), value="all", label="Aligned points that carry one"),
-            ]
+            gate = gr.Checkbox(True, label="Gate")
+            gate_kernel = gr.Radio(list(KERNELS), value=1, label="Kernel of the gate")
+            residual = gr.Checkbox(True, label="Residual encoder")
+            residual_kernel = gr.Radio(list(KERNELS), value=3, label="Kernel of the residual encoder")
+            points = gr.Radio(list(POINTS), value="all", label="Aligned points that carry one")
     with gr.Column(elem_classes="card"):
         labels = [(counting.title, name) for name, counting in COUNTINGS.items()]
-        counting = [
-            gr.Radio(labels, value="fused", label="Counted as"),
-            gr.Radio(list(DTYPES), value="fp32", label="Numbers"),
-        ]
+        accounting = gr.Radio(labels, value="fused", label="Counted as")
+        dtype = gr.Radio(list(DTYPES), value="fp32", label="Numbers")
         budget = gr.Dropdown(
             budget_choices(), value=NO_BUDGET, label="Memory budget (SRAM)", filterable=False, elem_id="budget"
         )
         kib = NumberField(64, label="Budget, KiB", visible=False, elem_id="budget-kib")
-    return Controls(teacher, image_size, picker, early, original, red, counting, budget, kib)
+    inside = (with_red, gate, gate_kernel, residual, residual_kernel, points)
+    return Controls(teacher, image_size, picker, early, original, *inside, accounting, dtype, budget, kib)
 
 
 def build_results(found: Comparison) -> Results:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -50,30 +50,30 @@ class MeasurePanel:
             self.button = gr.Button("Measure on this machine", size="sm", elem_id="measure")
             self.shown = gr.HTML(elem_id="measured")
 
-    def attach(self, controls: Sequence[gr.components.Component], read: Callable[..., Settings]) -> None:
+    def attach(
+        self, controls: Sequence[gr.components.Component], read: Callable[[Mapping[Any, Any]], Settings]
+    ) -> None:
         """Measure what the controls are set to when the button is clicked; `read` turns their values into settings."""
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         outputs = [self.shown, self.button]
         # Networks are built and run one at a time, in the queue: others' pages stay quick meanwhile.
-        self.button.click(wait, None, outputs, queue=False, **quiet).then(
-            lambda *values: show(read, *values), list(controls), outputs, concurrency_limit=1, **quiet
+        self.button.click(self.wait, None, outputs, queue=False, **quiet).then(
+            lambda values: self.show(read, values), set(controls), outputs, concurrency_limit=1, **quiet
         )
 
+    def wait(self) -> dict[Any, Any]:
+        """What stands on the page until the result is there."""
+        words = '<p class="subline" role="status">Building both networks and running each once…</p>'
+        return {self.shown: words, self.button: gr.Button(interactive=False)}
 
-def wait() -> list[Any]:
-    """What stands on the page until the result is there."""
-    words = '<p class="subline" role="status">Building both networks and running each once…</p>'
-    return [words, gr.Button(interactive=False)]
-
-
-def show(read: Callable[..., Settings], *values: Any) -> list[Any]:
-    """The table for values that `read` takes, whatever they are; a sentence where nothing is measured."""
-    try:
-        student = read(*values).student
-        shown = _table(student, measure(student))
-    except ValueError as error:
-        shown = notice("Not measured.", str(error))
-    return [shown, gr.Button(interactive=True)]
+    def show(self, read: Callable[[Mapping[Any, Any]], Settings], values: Mapping[Any, Any]) -> dict[Any, Any]:
+        """The table for values that `read` takes, whatever they are; a sentence where nothing is measured."""
+        try:
+            student = read(values).student
+            shown = _table(student, measure(student))
+        except ValueError as error:
+            shown = notice("Not measured.", str(error))
+        return {self.shown: shown, self.button: gr.Button(interactive=True)}
 
 
 def measure(student: StudentConfig) -> list[Measurement]:

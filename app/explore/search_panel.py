@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from typing import Any
@@ -48,7 +48,7 @@ class SearchPanel:
         self,
         controls: Sequence[gr.components.Component],
         budget: Sequence[gr.components.Component],
-        read: Callable[..., Settings],
+        read: Callable[[Mapping[Any, Any]], Settings],
         link: SettingsLink,
     ) -> None:
         """Search for what the controls are set to, which `read` turns into settings; a row opens as a link does.
@@ -58,14 +58,41 @@ class SearchPanel:
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         gr.on([part.change for part in budget], take_budget, list(budget), self.budget, queue=False, **quiet)
         outputs = [self.shown, self.button]
-        self.button.click(wait, None, outputs, queue=False, **quiet).then(
-            lambda *values: show(read, *values),
-            [self.budget, self.reduction, self.with_red, *controls],
+        self.button.click(self.wait, None, outputs, queue=False, **quiet).then(
+            lambda values: self.show(read, values),
+            {self.budget, self.reduction, self.with_red, *controls},
             outputs,
             concurrency_limit=1,
             **quiet,
         )
-        self.shown.act(link.open_row, list(link.states), link.outputs, queue=False, **quiet)
+        self.shown.act(link.open_row, link.inputs, link.opened, queue=False, **quiet)
+
+    def wait(self) -> dict[Any, Any]:
+        """What stands on the page until the result is there."""
+        return {
+            self.shown: '<p class="subline" role="status">Searching…</p>',
+            self.button: gr.Button(interactive=False),
+        }
+
+    def show(self, read: Callable[[Mapping[Any, Any]], Settings], values: Mapping[Any, Any]) -> dict[Any, Any]:
+        """The sentence and the rows for these values, whatever they are; a sentence where nothing is searched.
+
+        A row is a link to its settings, the budget among them.
+        """
+        budget = values[self.budget]
+        try:
+            target = read_budget(OTHER, None if budget == "" else budget)
+            settings = read(values)
+            red = None if values[self.with_red] is False else settings.student.red or REDConfig()
+            settings = dataclasses.replace(
+                settings,
+                student=dataclasses.replace(settings.student, red=red),
+                budget_bytes=target.bytes if target else None,
+            )
+            shown = _result(search(settings, _reduction(values[self.reduction])), settings)
+        except ValueError as error:
+            shown = notice("Not searched.", str(error))
+        return {self.shown: shown, self.button: gr.Button(interactive=True)}
 
 
 def take_budget(choice: Any, kib: Any) -> Any:
@@ -75,31 +102,6 @@ def take_budget(choice: Any, kib: Any) -> Any:
     except ValueError:  # said above the chart
         return gr.skip()
     return target.bytes / KIB if target else gr.skip()
-
-
-def wait() -> list[Any]:
-    """What stands on the page until the result is there."""
-    return ['<p class="subline" role="status">Searching…</p>', gr.Button(interactive=False)]
-
-
-def show(read: Callable[..., Settings], budget: Any, reduction: Any, with_red: Any, *values: Any) -> list[Any]:
-    """The sentence and the rows for these values, whatever they are; a sentence where nothing is searched.
-
-    A row is a link to its settings, the budget among them.
-    """
-    try:
-        target = read_budget(OTHER, None if budget == "" else budget)
-        settings = read(*values)
-        red = None if with_red is False else settings.student.red or REDConfig()
-        settings = dataclasses.replace(
-            settings,
-            student=dataclasses.replace(settings.student, red=red),
-            budget_bytes=target.bytes if target else None,
-        )
-        shown = _result(search(settings, _reduction(reduction)), settings)
-    except ValueError as error:
-        shown = notice("Not searched.", str(error))
-    return [shown, gr.Button(interactive=True)]
 
 
 def search(settings: Settings, reduction: str) -> SearchResult:

@@ -15,7 +15,9 @@ import gradio as gr
 import pytest
 import torch
 from helpers import made
+from helpers.explore import EARLY, SETTINGS, call, tab, values_of
 from helpers.forms import read_form, run_values
+from helpers.shown import by_name
 
 from app import ui
 from app.distill import data_panel, run_form, watch, watch_view
@@ -25,7 +27,6 @@ from app.parts import plots
 from app.parts.counting import compare_as
 from app.parts.setting_controls import UNSET
 from app.parts.stride_picker import check_strides_form
-from app.parts.trace import Place
 from app.runs import choices, jobs, results, titles
 from app.words import numbers
 from app.words import settings as wording
@@ -39,8 +40,6 @@ from redistill.networks.student import StudentConfig, build_student
 from redistill.training.config import DistillConfig
 from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, FOOD_TEACHER, PRESETS
 
-EARLY = {"conv1": 4, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
-RED = (True, True, 1, True, 3, "all")
 HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.inf, ["a"] * 50, {"a": {"b": []}}]
 
 
@@ -171,7 +170,7 @@ def config(**changes) -> StudentConfig:
 def test_the_page_counts_what_the_library_counts():
     found = compare_as(config(teacher="resnet18", image_size=224, strides={**EARLY, "conv1": 8}))
     assert (found.teacher.peak_bytes, found.student.peak_bytes, found.bare.peak_bytes) == (4014080, 802816, 802816)
-    figure = explore.show("resnet18", 224, {**EARLY, "conv1": 8}, *RED, "fused", "fp32")[4]
+    figure = call("show", teacher="resnet18", image_size=224, picker={**EARLY, "conv1": 8})["chart"]
     teacher, student, red, _ = (trace["y"] for trace in figure["data"])
     assert max(teacher) == 4014080 / 2**20 and max(student) == 802816 / 2**20
     assert max(red) == found.student.red_peak_bytes / 2**20
@@ -190,11 +189,12 @@ def test_a_student_that_the_teachers_tape_cannot_tell_is_recorded_anew(name):
 
 
 def test_the_sentence_states_both_ratios_and_where_the_peaks_are():
-    summary = explore.show("resnet50", 224, {**EARLY, "conv1": 8}, *RED, "fused", "fp32")[3]
+    large = {"teacher": "resnet50", "image_size": 224, "picker": {**EARLY, "conv1": 8}}
+    summary = call("show", **large)["summary"]
     for part in ("falls from", "6.89 MiB", "2.30 MiB", "3.0×", "1.72 MiB", "4.0×", "RED blocks set the peak"):
         assert part in summary
     assert "never sees 1 of every 8 rows" in summary
-    without = explore.show("resnet50", 224, {**EARLY, "conv1": 8}, False, *RED[1:], "fused", "fp32")[3]
+    without = call("show", **large, with_red=False)["summary"]
     assert "4.0×" in without and "RED" not in without
 
 
@@ -204,7 +204,7 @@ def test_a_larger_student_and_a_peak_at_the_image_are_said():
 
 
 def test_unaligned_layers_stand_in_the_table_with_their_reason():
-    table = explore.show("narrow_resnet", 64, EARLY, *RED, "fused", "fp32")[5]
+    table = call("show")["pairs"]
     assert table.count("<tr") == 6
     assert "its stride is 1, so it changes no resolution" in table
 
@@ -221,42 +221,40 @@ def test_unaligned_layers_stand_in_the_table_with_their_reason():
     ],
 )
 def test_strides_that_do_not_fit_are_one_sentence_and_the_chart_stays(strides, sentence):
-    picker, student, button, said, *rest = explore.show("narrow_resnet", 64, strides, *RED, "fused", "fp32")
-    assert sentence in said and "Traceback" not in said
-    assert student is None and button.interactive is False
-    assert [picker, *rest] == [gr.skip()] * 6
+    shown = call("show", picker=strides)
+    assert sentence in shown["summary"] and "Traceback" not in shown["summary"]
+    assert shown["student"] is None and shown["distil"].interactive is False
+    assert shown.keys() == {"student", "distil", "summary"}
 
 
-@pytest.mark.parametrize("position", range(11))
+@pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("value", HOSTILE, ids=repr)
-def test_no_value_from_outside_breaks_explore(position, value):
-    values = ["narrow_resnet", 64, EARLY, *RED, "fused", "fp32"]
-    values[position] = value
-    shown = explore.show(*values)
-    assert "Peak" in shown[3] or "does not fit" in shown[3]
-    assert len(shown) == 9
+def test_no_value_from_outside_breaks_explore(name, value):
+    shown = call("show", **{name: value})
+    assert "chart" in shown if "Peak" in shown["summary"] else "does not fit" in shown["summary"]
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=repr)
 def test_no_teacher_from_outside_breaks_explore(value):
-    assert "does not fit" in explore.show_teacher(value, *RED, "fused", "fp32")[4]
+    assert "does not fit" in call("show_teacher", teacher=value)["summary"]
 
 
 def test_another_teacher_comes_with_a_student_that_fits():
-    size, picker, student, _, summary, *_ = explore.show_teacher("unet_small", *RED, "fused", "fp32")
-    assert size == 32
-    assert "falls" in summary and "4.0×" in summary
+    shown = call("show_teacher", teacher="unet_small")
+    assert shown["image_size"] == 32
+    assert "falls" in shown["summary"] and "4.0×" in shown["summary"]
+    student = shown["student"]
     assert list(student["strides"].values()) == [2, 2, 2, 1]
     assert StudentConfig.from_dict(student).red == REDConfig()
-    assert [point["name"] for point in picker.props["points"]] == list(student["strides"])
+    assert [point["name"] for point in shown["picker"].props["points"]] == list(student["strides"])
 
 
 def test_the_two_buttons_set_all_strides():
-    early = explore.pool_early("narrow_resnet", 64, {}, *RED, "fused", "fp32")
-    assert early[1]["strides"] == EARLY
-    same = explore.pool_as_teacher("narrow_resnet", 64, {}, *RED, "fused", "fp32")
-    assert "stays" in same[3] or "rises" in same[3]
-    assert list(same[1]["strides"].values()) == [1, 2, 2, 2, 2]
+    early = call("pool_early", picker={})
+    assert early["student"]["strides"] == EARLY
+    same = call("pool_as_teacher", picker={})
+    assert "stays" in same["summary"] or "rises" in same["summary"]
+    assert list(same["student"]["strides"].values()) == [1, 2, 2, 2, 2]
 
 
 def test_a_page_that_is_opened_does_not_copy_the_server():
@@ -378,21 +376,35 @@ def test_a_student_from_explore_fills_the_form(shipped):
     assert "it needs" in distill.take_student(None)["refusal"]
 
 
+def change_in_explore(student: StudentConfig, **looked) -> dict:
+    """What the page shows when a student of Distill is to be changed in Explore, by the names of the components."""
+    with gr.Blocks():
+        around = SimpleNamespace(tabs=gr.Tabs(), lent=gr.State(), refusal=gr.HTML())
+        distilled = SimpleNamespace(shown={"student": gr.State(), "refusal": around.refusal})
+    explored = tab()
+    values = {distilled.shown["student"]: student.to_dict(), **values_of(**looked)}
+    shown = ui.change_in_explore(explored, distilled, around.tabs, around.lent, values)
+    return by_name(shown, around, explored, explored.controls, explored.results)
+
+
 def test_a_student_goes_to_explore_and_comes_back_with_the_rest_of_the_form(shipped):
     student = dataclasses.replace(PRESETS["quick"].config.student, strides={"conv1": 2}, red=REDConfig(gate=False))
-    looked = ["eager", "fp16", explore.NO_BUDGET, None, (), Place()]
-    said, tabs, lent, *shown = ui.change_in_explore(student.to_dict(), *looked)
-    assert (said, tabs.selected, lent, len(shown)) == ("", "explore", True, explore.SHOWN)
-    assert shown[:2] == ["narrow_resnet", 64] and list(shown[2].value.values()) == [2, 2, 2, 2, 2]
-    assert shown[3:11] == [True, False, 1, True, 3, "all", "eager", "fp16"]
+    shown = change_in_explore(student, accounting="eager", dtype="fp16")
+    lent = shown["lent"]
+    assert (shown["refusal"], shown["tabs"].selected, lent) == ("", "explore", True)
+    assert (shown["teacher"], shown["image_size"]) == ("narrow_resnet", 64)
+    assert list(shown["picker"].value.values()) == [2, 2, 2, 2, 2] and "Peak" in shown["summary"]
+    red = [shown[name] for name in ("with_red", "gate", "gate_kernel", "residual", "residual_kernel", "points")]
+    assert red == [True, False, 1, True, 3, "all"]
+    assert (shown["accounting"], shown["dtype"]) == ("eager", "fp16") and "budget" not in shown
 
-    values = explore.show(*shown[:2], EARLY, *RED, "fused", "fp32")[1]
+    values = call("show")["student"]
     form = [student.to_dict(), "emoji-clutter", CLUTTER_TEACHER]
     back = distill.take_student(values, lent, *form)
     assert "strides 4·1·2·2·1, RED blocks" in back["card"] and back["student"]["num_classes"] == 50
     assert back.keys() & {*run_form.FIELDS} == {"image_size", "teacher_checkpoint"} and back["image_size"] == 64
     assert back["teacher_checkpoint"].value == CLUTTER_TEACHER
-    faces = explore.show_teacher("unet_small", *RED, "fused", "fp32")[2]
+    faces = call("show_teacher", teacher="unet_small")["student"]
     assert (
         distill.take_student(faces, lent, *form)["dataset"].value == "emoji-faces"
     )  # another task has a form of its own
@@ -410,10 +422,9 @@ def test_a_student_goes_to_explore_and_comes_back_with_the_rest_of_the_form(ship
     ],
 )
 def test_a_student_that_explore_cannot_show_is_said_on_distill(changes, sentence):
-    looked = ["fused", "fp32", explore.NO_BUDGET, None, (), Place()]
-    said, *rest = ui.change_in_explore(config(**changes).to_dict(), *looked)
-    assert sentence in said and "“Change it here” instead" in said
-    assert rest == [gr.skip()] * (2 + explore.SHOWN)
+    shown = change_in_explore(config(**changes))
+    assert shown.keys() == {"refusal"}
+    assert sentence in shown["refusal"] and "“Change it here” instead" in shown["refusal"]
 
 
 def test_without_a_trained_teacher_distillation_is_refused_in_a_sentence(empty):

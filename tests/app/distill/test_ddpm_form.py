@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from helpers.explore import call
 from helpers.forms import read_form, sent, student_values
 from helpers.made import saved_ddpm
 from huggingface_hub import constants
 
 from app.distill import page as distill
 from app.distill import student_form
-from app.explore import page as explore
 from redistill.training.presets import PRESETS
 
 FACES = PRESETS["faces"].config.student
@@ -42,4 +42,4 @@ def test_on_a_space_no_folder_teaches(places, tmp_path, monkeypatch):
     assert "not open to visitors" in distill.take_ddpm(str(folder), "emoji-faces")["said"]
     with pytest.raises(ValueError, match="is not on offer"):
         student_form.read(FACES.to_dict(), student_values(FACES, teacher=f"ddpm:{folder}"))
-    assert "No network" in "".join(map(str, explore.show_teacher(f"ddpm:{folder}")))
+    assert "No network" in call("show_teacher", teacher=f"ddpm:{folder}")["summary"]

@@ -7,23 +7,19 @@ import re
 
 import gradio as gr
 import pytest
+from helpers.explore import EARLY, LOOK, call
 
-from app.explore import page as explore
 from app.explore import view as explore_view
 from app.explore.pins import LETTERS
 from app.parts.counting import compare_as
-from app.parts.trace import Place
 from app.words import numbers
 from redistill.memory.comparison import early_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 
-EARLY = {"conv1": 4, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
-RED = (True, True, 1, True, 3, "all")
-SETTINGS = ("narrow_resnet", 64, EARLY, *RED, "fused", "fp32")
 BAD = {**EARLY, "layer4.0": 8}
 HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, True, float("nan"), ["a"] * 50, {"a": {"b": []}}]
-SUMMARY, CHART, BOARD, TENSORS = 3, 4, 6, 7
+DRAWN = {"student", "distil", "summary", "chart", "pairs", "board", "tensors", "table"}
 
 
 def narrow(**changes):
@@ -43,10 +39,7 @@ def text(html: str) -> str:
 def pinned(*changes: dict) -> tuple:
     pins = ()
     for change in changes:
-        values = [
-            change.get(name, usual) for name, usual in zip(("teacher", "size", "strides"), SETTINGS, strict=False)
-        ]
-        pins = explore.pin_shown(*values, *SETTINGS[3:], "none", None, pins, Place())[0]
+        pins = call("pin_shown", pins=pins, **change)["pins"]
     return pins
 
 
@@ -105,41 +98,41 @@ def test_a_red_block_that_is_the_peak_stands_in_the_sentence():
     ],
 )
 def test_the_budget_flips_at_the_byte_for_both_networks(kib, teacher, student):
-    said = text(explore.show(*SETTINGS, "other", kib)[SUMMARY])
+    said = text(call("show", budget="other", kib=kib)["summary"])
     assert f"the teacher {teacher}; the student {student}." in said
     assert "Activations only: the student’s weights, 1.47 MiB, and the program need room of their own." in said
 
 
 def test_without_a_budget_nothing_is_said_of_it():
     for choice in ("none", "other"):
-        shown = explore.show(*SETTINGS, choice, None)
-        assert "fit" not in shown[SUMMARY] and shown[CHART]["layout"]["shapes"] == []
+        shown = call("show", budget=choice)
+        assert "fit" not in shown["summary"] and shown["chart"]["layout"]["shapes"] == []
 
 
 def test_the_field_for_a_number_is_there_when_it_is_asked_for():
-    number, *shown = explore.show_budget(*SETTINGS, "other", 64)
-    assert number.visible and "Budget, 64.0 KiB" in shown[SUMMARY]
-    number, *shown = explore.show_budget(*SETTINGS, "esp32s3", 64)
-    assert not number.visible and "ESP32-S3, 0.50 MiB" in shown[SUMMARY]
+    shown = call("show_budget", budget="other", kib=64)
+    assert shown["kib"].visible and "Budget, 64.0 KiB" in shown["summary"]
+    shown = call("show_budget", budget="esp32s3", kib=64)
+    assert not shown["kib"].visible and "ESP32-S3, 0.50 MiB" in shown["summary"]
 
 
 # Pins
 
 
 def test_two_pins_are_compared_with_what_is_shown():
-    pins = pinned({}, {"strides": {**EARLY, "conv1": 2}})
-    shown = explore.show(*SETTINGS, "other", 64, pins, Place())
-    board = text(shown[BOARD])
+    pins = pinned({}, {"picker": {**EARLY, "conv1": 2}})
+    shown = call("show", budget="other", kib=64, pins=pins)
+    board = text(shown["board"])
     macs = numbers.format_count(narrow().student.macs)
     described = "Narrow ResNet 4·1·2·2·1, RED blocks, 64 px, fused, fp32"
     assert f"Shown {described} 64.0 KiB 5.0× 48.0 KiB 1.47 MiB {macs} fits exactly" in board
     assert "B Narrow ResNet 2·1·2·2·1, RED blocks, 64 px, fused, fp32 192 KiB 1.7× 192 KiB" in board
     assert board.count("fits exactly") == 2 and board.count("does not fit: 128 KiB too much") == 1
-    assert [trace["name"] for trace in shown[CHART]["data"][3:5]] == ["A", "B"]
+    assert [trace["name"] for trace in shown["chart"]["data"][3:5]] == ["A", "B"]
 
 
 def test_a_pin_of_another_network_is_a_level_at_its_peak():
-    figure = explore_view.figure(narrow(), pinned({}, {"teacher": "resnet18", "size": 224}), None)
+    figure = explore_view.figure(narrow(), pinned({}, {"teacher": "resnet18", "image_size": 224}), None)
     curve, level = figure["data"][3:5]
     assert len(curve["y"]) > 2 and max(curve["y"]) == 65536 / 2**20
     assert len(set(level["y"])) == 1 and len(level["y"]) == 2
@@ -147,56 +140,53 @@ def test_a_pin_of_another_network_is_a_level_at_its_peak():
 
 def test_what_does_not_fit_cannot_be_pinned_and_the_pins_stay():
     pins = pinned({})
-    kept, chart, board = explore.pin_shown("narrow_resnet", 64, BAD, *SETTINGS[3:], "none", None, pins, Place())
-    assert kept == chart == gr.skip()
-    assert "Not pinned." in board and "reduce the image 128 times" in board and "A Narrow ResNet" in text(board)
-    assert "Shown" not in board
+    shown = call("pin_shown", picker=BAD, pins=pins)
+    assert shown.keys() == {"board"} and "Not pinned." in shown["board"]
+    assert "reduce the image 128 times" in shown["board"] and "A Narrow ResNet" in text(shown["board"])
+    assert "Shown" not in shown["board"]
 
 
 def test_a_fifth_pin_is_refused_in_a_sentence():
-    pins = pinned(*({"size": size} for size in (32, 64, 96, 128)))
+    pins = pinned(*({"image_size": size} for size in (32, 64, 96, 128)))
     assert len(pins) == len(LETTERS)
-    board = explore.pin_shown("narrow_resnet", 160, *SETTINGS[2:], "none", None, pins, Place())[2]
-    assert "4 configurations are pinned; remove one" in board
+    assert "4 configurations are pinned; remove one" in call("pin_shown", image_size=160, pins=pins)["board"]
 
 
 def test_a_pin_is_removed():
-    pins = pinned({}, {"size": 96})
-    left, *rest = explore.use_pin(event(act="remove", letter="A"), *SETTINGS, "none", None, pins, Place())
-    assert [pin.letter for pin in left] == ["B"]
-    assert rest[:10] == [gr.skip()] * 10 and "A Narrow" not in text(rest[10 + BOARD])
-    left, *rest = explore.use_pin(event(act="remove", letter="B"), *SETTINGS, "none", None, left, Place())
-    assert left == () and rest[10 + BOARD] == ""
+    pins = pinned({}, {"image_size": 96})
+    shown = call("use_pin", event(act="remove", letter="A"), pins=pins)
+    assert [pin.letter for pin in shown["pins"]] == ["B"]
+    assert shown.keys() == {"pins", *DRAWN} and "A Narrow" not in text(shown["board"])
+    shown = call("use_pin", event(act="remove", letter="B"), pins=shown["pins"])
+    assert shown["pins"] == () and shown["board"] == ""
 
 
 def test_a_pin_is_removed_even_while_the_settings_do_not_fit():
-    pins = pinned({}, {"size": 96})
-    values = ("narrow_resnet", 64, BAD, *SETTINGS[3:], "none", None, pins, Place())
-    left, *rest = explore.use_pin(event(act="remove", letter="A"), *values)
-    assert [pin.letter for pin in left] == ["B"]
-    assert "does not fit" in rest[10 + SUMMARY] and "B Narrow" in text(rest[10 + BOARD])
+    pins = pinned({}, {"image_size": 96})
+    shown = call("use_pin", event(act="remove", letter="A"), picker=BAD, pins=pins)
+    assert [pin.letter for pin in shown["pins"]] == ["B"]
+    assert "does not fit" in shown["summary"] and "B Narrow" in text(shown["board"])
 
 
 def test_a_pin_sets_all_controls():
-    red = (True, False, 3, True, 5, "outputs")
+    red = {"gate": False, "gate_kernel": 3, "residual_kernel": 5, "points": "outputs"}
     strides = early_strides("unet_small")
-    first = explore.pin_shown("unet_small", 32, strides, *red, "eager", "fp16", "none", None, (), Place())[0]
-    kept, *rest = explore.use_pin(event(act="load", letter="A"), *SETTINGS, "none", None, first, Place())
-    assert kept == gr.skip()
-    assert rest[:10] == ["unet_small", 32, *red, "eager", "fp16"]
-    picker, student, _, summary, *_ = rest[10:]
+    other = {"teacher": "unet_small", "image_size": 32, "picker": strides, "accounting": "eager", "dtype": "fp16"} | red
+    shown = call("use_pin", event(act="load", letter="A"), pins=pinned(other))
+    assert "pins" not in shown
+    picker = shown.pop("picker")
     assert picker.value == strides and [row["name"] for row in picker.props["points"]] == list(strides)
-    assert StudentConfig.from_dict(student).red == REDConfig(False, True, 3, 5, "outputs")
-    assert explore.show("unet_small", 32, strides, *red, "eager", "fp16")[SUMMARY] == summary
+    assert {name: shown[name] for name in other if name != "picker"} == {
+        k: v for k, v in other.items() if k != "picker"
+    }
+    assert shown["with_red"] is shown["residual"] is True
+    assert StudentConfig.from_dict(shown["student"]).red == REDConfig(False, True, 3, 5, "outputs")
+    assert call("show", **other)["summary"] == shown["summary"]
 
 
 def test_a_pin_without_red_blocks_switches_them_off():
-    first = explore.pin_shown("narrow_resnet", 64, EARLY, False, *RED[1:], "fused", "fp32", "none", None, (), Place())[
-        0
-    ]
-    loaded = explore.use_pin(event(act="load", letter="A"), *SETTINGS, "none", None, first, Place())
-    assert loaded[3] is False
-    assert loaded[11].value == EARLY
+    loaded = call("use_pin", event(act="load", letter="A"), pins=pinned({"with_red": False}))
+    assert loaded["with_red"] is False and loaded["picker"].value == EARLY
 
 
 # Tensors alive at a place
@@ -210,80 +200,64 @@ def tensor_bytes(html: str) -> list[int]:
 def test_the_tensors_at_every_mark_of_the_chart_add_up(network):
     found = narrow()
     profile = getattr(found, network)
-    curve = explore.show(*SETTINGS)[CHART]["data"][network == "student"]
+    curve = call("show")["chart"]["data"][network == "student"]
     for y, mark in zip(curve["y"], curve["customdata"], strict=True):
-        place, _, html = explore.look_at(event(mark=mark), *SETTINGS)
-        assert sum(tensor_bytes(html)) == y * 1024
-        assert f"<td>Sum</td><td>{round(y * 1024):,}</td>" in html
-        assert place.network == network and place.layer == mark[1]
+        shown = call("look_at", event(mark=mark))
+        assert sum(tensor_bytes(shown["tensors"])) == y * 1024 and shown["alive"].open
+        assert f"<td>Sum</td><td>{round(y * 1024):,}</td>" in shown["tensors"]
+        assert (shown["place"].network, shown["place"].layer) == (network, mark[1])
     assert max(curve["y"]) * 1024 == profile.peak_bytes
 
 
 def test_a_layer_of_the_table_shows_its_worst_operator():
     found = narrow()
     for layer in found.teacher.layers:
-        html = explore.look_at(event(part="teacher", key=layer.name), *SETTINGS)[2]
+        html = call("look_at", event(part="teacher", key=layer.name))["tensors"]
         assert sum(tensor_bytes(html)) == layer.peak_bytes
 
 
 def test_who_made_a_tensor_and_who_needs_it_is_said():
-    html = text(explore.look_at(event(network="student", act="peak"), *SETTINGS)[2])
+    html = text(call("look_at", event(network="student", act="peak"))["tensors"])
     assert "While conv1 runs (conv2d), the peak of the student: 64.0 KiB in 2 tensors." in html
     assert "1×3×64×64 49,152 the input conv1 (conv2d)" in html
     assert "1×16×16×16 16,384 conv1 (conv2d) conv1 (conv2d), conv1.red_out.gate.0 (conv2d) and 2 more" in html
 
 
 def test_the_place_is_kept_when_the_settings_change():
-    place = explore.look_at(event(network="student", layer="layer1.0.conv1"), *SETTINGS)[0]
-    shown = explore.show("narrow_resnet", 128, *SETTINGS[2:], "none", None, (), place)
-    assert "While layer1.0.conv1 runs" in text(shown[TENSORS])
-    elsewhere = explore.show_teacher("unet_small", *SETTINGS[3:], "none", None, (), place)
-    assert "the peak of the student" in elsewhere[1 + TENSORS]
+    place = call("look_at", event(network="student", layer="layer1.0.conv1"))["place"]
+    shown = call("show", image_size=128, place=place)
+    assert "While layer1.0.conv1 runs" in text(shown["tensors"])
+    elsewhere = call("show_teacher", teacher="unet_small", place=place)
+    assert "the peak of the student" in elsewhere["tensors"]
 
 
 def test_layers_of_the_networks_own_forward_have_a_name():
-    strides = early_strides("unet_small")
-    shown = explore.look_at(event(network="student", layer=""), "unet_small", 32, strides, *SETTINGS[3:])
-    assert "While forward runs" in text(shown[2])
+    unet = {"teacher": "unet_small", "image_size": 32, "picker": early_strides("unet_small")}
+    for click in (event(network="student", layer=""), event(part="student", key="")):
+        assert "While forward runs" in text(call("look_at", click, **unet)["tensors"])
 
 
 # Hostile input
 
 
-@pytest.mark.parametrize("position", range(4))
+@pytest.mark.parametrize("name", LOOK)
 @pytest.mark.parametrize("value", HOSTILE, ids=repr)
-def test_no_value_from_outside_breaks_the_look(position, value):
-    look = ["other", 64, (), Place()]
-    look[position] = value
-    for handler, shift in ((explore.show, 0), (explore.show_budget, 1), (explore.pool_early, 0)):
-        shown = handler(*SETTINGS, *look)
-        assert len(shown) == 9 + shift
-        assert "Peak" in shown[shift + SUMMARY] or "does not fit" in shown[shift + SUMMARY]
-    assert len(explore.pin_shown(*SETTINGS, *look)) == 3
-    assert len(explore.use_pin(event(act="load", letter="A"), *SETTINGS, *look)) == 20
-    assert len(explore.look_at(event(network="student"), *SETTINGS, *look)) == 3
+def test_no_value_from_outside_breaks_the_look(name, value):
+    look = {"budget": "other", "kib": 64} | {name: value}
+    for handler, more in (("show", {"picker"}), ("show_budget", {"kib", "picker"}), ("pool_early", {"picker"})):
+        shown = call(handler, **look)
+        assert shown.keys() == {*DRAWN, *more} or "does not fit" in shown["summary"]
+    assert call("pin_shown", **look).keys() in ({"pins", "chart", "board"}, {"board"})
+    assert "does not fit" in call("use_pin", event(act="load", letter="A"), **look)["summary"]
+    assert "tensors" in call("look_at", event(network="student"), **look)
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=repr)
 def test_no_click_from_outside_breaks_explore(value):
     pins = pinned({})
-    look = ("none", None, pins, Place())
     clicks = [gr.EventData(None, value), event(act=value, letter=value), event(mark=value), event(mark=[value] * 4)]
-    clicks += [
-        event(part=value),
-        event(part="student", key=value),
-        event(network=value),
-        event(network="student", layer=value, turn=value),
-        event(act="load", letter=value),
-    ]
+    clicks += [event(network=value), event(network="student", layer=value, turn=value), event(act="load", letter=value)]
+    clicks += [event(part=value), event(part="student", key=value), object()]
     for click in clicks:
-        assert "notice" in (said := explore.look_at(click, *SETTINGS, *look)[2]) or "While" in said
-        assert len(explore.use_pin(click, *SETTINGS, *look)) == 20
-
-
-def test_a_call_without_an_event_or_settings_is_answered():
-    assert "notice" in explore.look_at(*SETTINGS)[2]
-    assert "does not fit" in explore.use_pin(*SETTINGS)[11 + SUMMARY]
-    assert "does not fit" in explore.show()[SUMMARY]
-    assert "Not pinned" in explore.pin_shown()[2]
-    assert "does not fit" in explore.pool_early()[SUMMARY]
+        assert "notice" in (said := call("look_at", click, pins=pins)["tensors"]) or "While" in said
+        assert "does not fit" in call("use_pin", click, pins=pins)["summary"]

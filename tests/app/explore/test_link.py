@@ -7,29 +7,29 @@ from urllib.parse import parse_qs
 
 import gradio as gr
 import pytest
+from helpers.explore import USUAL, call, named, tab, values_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
 from app.explore import link
-from app.explore import page as explore
 from app.explore.link import Settings, from_query, to_query, unknown_keys
 from app.explore.pins import LETTERS, describe_pin
 from app.parts.counting import COUNTINGS, compare_as
-from app.parts.trace import Place
 from redistill.memory.comparison import early_strides, own_strides
 from redistill.networks.red import KERNELS, POINTS, REDConfig
 from redistill.networks.student import StudentConfig
 
-STATES = ((), Place())  # no pins, no layer of interest
 OURS = "teacher=resnet18&size=128&strides=8,1,2,2,1&red=off&count=eager&dtype=fp16&budget=524288"
 
 
-@pytest.fixture(scope="module")
-def page_link():
-    """The link of a page that is built but not served."""
-    with gr.Blocks():
-        return explore.build().link
+# Drawn for a configuration, whichever handler is asked.
+DRAWN = ("student", "summary", "chart", "pairs", "board", "tensors", "table")
+
+
+def opened(query: dict[str, list[str]], **states) -> dict:
+    """What the page shows for a query string, by the names of the components."""
+    return named(tab().link.open(query, values_of(**states)))
 
 
 def read(query: str) -> Settings:
@@ -72,7 +72,7 @@ def test_every_setting_survives_the_link(chosen):
 
 
 def test_a_link_reads_like_the_page():
-    student = StudentConfig("resnet18", 128, strides={**_strides("resnet18"), "conv1": 8, "maxpool": 1}, red=None)
+    student = StudentConfig("resnet18", 128, strides={**own_strides("resnet18"), "conv1": 8, "maxpool": 1}, red=None)
     chosen = Settings(student, "eager", "fp16", 2**19)
     assert to_query(chosen) == OURS.replace("8,1,2,2,1", "8,1,2,2,2")
     red = dataclasses.replace(student, red=REDConfig(gate=False, residual_kernel=5, points="outputs"))
@@ -80,15 +80,15 @@ def test_a_link_reads_like_the_page():
 
 
 def test_strides_stand_in_the_order_of_the_network_and_are_complete():
-    strides = dict(reversed(_strides("resnet18").items()))
+    strides = dict(reversed(own_strides("resnet18").items()))
     strides.pop("layer2.0")
     assert "strides=2,2,2,2,2&" in to_query(Settings(StudentConfig("resnet18", 224, strides=strides)))
 
 
-def test_what_a_link_leaves_out_is_what_the_page_opens_with(page_link):
-    assert read("") == Settings(StudentConfig("narrow_resnet", 64, strides=_early("narrow_resnet")))
-    assert read("teacher=unet_small") == Settings(StudentConfig("unet_small", 32, strides=_early("unet_small")))
-    assert page_link.button.value == to_query(read(""))
+def test_what_a_link_leaves_out_is_what_the_page_opens_with():
+    assert read("") == Settings(StudentConfig("narrow_resnet", 64, strides=early_strides("narrow_resnet")))
+    assert read("teacher=unet_small") == Settings(StudentConfig("unet_small", 32, strides=early_strides("unet_small")))
+    assert tab().link.button.value == to_query(read(""))
 
 
 @pytest.mark.parametrize(
@@ -128,83 +128,93 @@ def test_what_a_link_leaves_out_is_what_the_page_opens_with(page_link):
         ("x" * 10_240 + "=1", "characters long"),
     ],
 )
-def test_what_does_not_fit_is_one_sentence_and_the_page_stays_as_it_was(page_link, query, sentence):
+def test_what_does_not_fit_is_one_sentence_and_the_page_stays_as_it_was(query, sentence):
     with pytest.raises(ValueError) as refused:
         read(query)
     said = str(refused.value)
     assert sentence in said and len(said) < 400 and said.isprintable()
-    shown, *others = page_link.open(parse_qs(query, keep_blank_values=True), *STATES)
-    assert shown.startswith('<div class="notice warning"') and "The page shows its usual settings instead." in shown
-    assert "<script" not in shown
-    assert others == [gr.skip()] * (len(page_link.outputs) - 1)
+    shown = opened(parse_qs(query, keep_blank_values=True))
+    assert shown.keys() == {"link_said"}
+    said = shown["link_said"]
+    assert said.startswith('<div class="notice warning"') and "The page shows its usual settings instead." in said
+    assert "<script" not in said
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from([*link.KEYS, "x"]), st.lists(st.text(max_size=12), min_size=1, max_size=2)))
-def test_nothing_in_a_link_breaks_the_page(page_link, query):
-    shown = page_link.open(query, *STATES)
-    assert len(shown) == len(page_link.outputs)
+def test_nothing_in_a_link_breaks_the_page(query):
+    shown = opened(query)
+    assert shown.keys() <= {"link_said"} or "summary" in shown
 
 
-def test_keys_of_others_are_left_alone_and_the_rest_is_named(page_link):
+def test_keys_of_others_are_left_alone_and_the_rest_is_named():
     query = parse_qs(f"{OURS}&__theme=dark&utm_source=mail&fbclid=1&view=api")
     assert unknown_keys(query) == [] and from_query(query) == read(OURS)
-    assert page_link.open(query, *STATES)[0] == ""
-    said, address, *_ = page_link.open(parse_qs(f"{OURS}&sise=2&%3Cb%3E=1"), *STATES)
-    assert "&#x27;sise&#x27;, &#x27;&lt;b&gt;&#x27;" in said and "hint" in said
-    assert address == OURS
-    assert page_link.open({"__sign": ["x" * 5000]}, *STATES) == [gr.skip()] * len(page_link.outputs)
+    assert opened(query)["link_said"] == ""
+    shown = opened(parse_qs(f"{OURS}&sise=2&%3Cb%3E=1"))
+    assert "&#x27;sise&#x27;, &#x27;&lt;b&gt;&#x27;" in shown["link_said"] and "hint" in shown["link_said"]
+    assert shown["link"] == OURS
+    assert opened({"__sign": ["x" * 5000]}) == {}
 
 
-def test_an_opened_link_fills_every_control_and_what_is_drawn(page_link):
-    said, _, *values = page_link.open(parse_qs(OURS.replace("red=off", "red=on&residual_kernel=5")), *STATES)
-    controls, drawn = values[: len(page_link.controls)], values[len(page_link.controls) :]
-    teacher, size, picker, *others = controls
-    assert (said, teacher, size) == ("", "resnet18", 128)
+def test_an_opened_link_fills_every_control_and_what_is_drawn():
+    shown = opened(parse_qs(OURS.replace("red=off", "red=on&residual_kernel=5")))
+    picker, kib = shown.pop("picker"), shown.pop("kib")
+    controls = {name: shown[name] for name in USUAL if name in shown}
     assert list(picker.value.values()) == [8, 1, 2, 2, 1]
-    *others, budget, kib, pins = others
-    assert pins == ()
-    assert others == [True, True, 1, True, 5, "all", "eager", "fp16"]
-    assert (budget, kib.visible) == ("esp32s3", False)
-    assert drawn[0]["strides"] == picker.value and "Peak falls" in drawn[2] and "ESP32-S3" in drawn[2]
-    shown = explore.show(teacher, size, picker.value, *others, budget)
-    assert shown[1:2] + shown[3:] == drawn[:1] + drawn[2:]
+    assert controls == {
+        "teacher": "resnet18",
+        "image_size": 128,
+        "with_red": True,
+        "gate": True,
+        "gate_kernel": 1,
+        "residual": True,
+        "residual_kernel": 5,
+        "points": "all",
+        "accounting": "eager",
+        "dtype": "fp16",
+        "budget": "esp32s3",
+        "pins": (),
+    }
+    assert shown["link_said"] == "" and not kib.visible
+    assert shown["student"]["strides"] == picker.value
+    assert "Peak falls" in shown["summary"] and "ESP32-S3" in shown["summary"]
+    drawn = call("show", **controls, picker=picker.value)
+    assert {name: drawn[name] for name in DRAWN} == {name: shown[name] for name in DRAWN}
 
 
-def test_a_link_brings_its_pins_and_one_without_leaves_them(page_link):
-    strides = _early("resnet18")
+def test_a_link_brings_its_pins_and_one_without_leaves_them():
+    strides = early_strides("resnet18")
     pinned = Settings(StudentConfig("resnet18", 128, strides=strides), "eager", "fp16")
     query = to_query(dataclasses.replace(read(OURS), pins=(("C", pinned), ("A", read("teacher=vgg16")))))
-    place = page_link.controls.index(page_link.states[0])
-    pins = page_link.open(parse_qs(query), *STATES)[2:][place]
+    shown = opened(parse_qs(query))
+    pins = shown["pins"]
     assert [pin.letter for pin in pins] == ["A", "C"]
     assert pins[1].peak_bytes == compare_as(pinned.student, "eager", "fp16").student.peak_bytes
-    assert page_link.open(parse_qs(OURS), pins, Place())[2:][place] == tuple(pins)
-    assert f"{describe_pin(pins[1])}</th>" in "".join(map(str, page_link.open(parse_qs(query), *STATES)))
+    assert opened(parse_qs(OURS), pins=pins)["pins"] == tuple(pins)
+    assert f"{describe_pin(pins[1])}</th>" in shown["board"]
 
 
-def test_the_address_is_read_as_browsers_and_their_proxies_hand_it_on(page_link):
+def test_the_address_is_read_as_browsers_and_their_proxies_hand_it_on():
     request = gr.Request(query_params=dict(QueryParams(OURS)))
-    assert page_link.open_page(request, *STATES)[1] == OURS
+    assert named(tab().link.open_page(values_of(), request))["link"] == OURS
     twice = type("Request", (), {"query_params": QueryParams(f"{OURS}&size=32")})()
-    assert "2 times" in page_link.open_page(twice, *STATES)[0]
+    assert "2 times" in named(tab().link.open_page(values_of(), twice))["link_said"]
 
 
-def test_the_link_follows_the_controls_and_outlives_what_does_not_fit(page_link):
-    values = ["resnet18", 224, _early("resnet18"), True, True, 1, True, 3, "all", "fused", "fp32", "other", 100.5]
-    now, said = page_link.follow(page_link.button.value, *values)
-    student = StudentConfig("resnet18", 224, strides=_early("resnet18"))
-    assert said == "" and read(now) == Settings(student, budget_bytes=102_912)
-    kib = page_link.open(parse_qs(now), *STATES)[14]
+def test_the_link_follows_the_controls_and_outlives_what_does_not_fit():
+    link = tab().link
+    controls = {
+        "teacher": "resnet18",
+        "image_size": 224,
+        "picker": early_strides("resnet18"),
+        "budget": "other",
+        "kib": 100.5,
+    }
+    shown = named(link.follow({**values_of(**controls), link.button: link.button.value}))
+    student = StudentConfig("resnet18", 224, strides=early_strides("resnet18"))
+    assert shown["link_said"] == "" and read(shown["link"]) == Settings(student, budget_bytes=102_912)
+    kib = opened(parse_qs(shown["link"]))["kib"]
     assert (kib.value, kib.visible) == (100.5, True)
-    assert page_link.follow(now, *values) == [gr.skip(), gr.skip()]
-    values[1] = 16
-    assert page_link.follow(now, *values) == [gr.skip(), gr.skip()]
-
-
-def _strides(teacher: str) -> dict[str, int]:
-    return own_strides(teacher)
-
-
-def _early(teacher: str) -> dict[str, int]:
-    return early_strides(teacher)
+    assert link.follow({**values_of(**controls), link.button: shown["link"]}) == gr.skip()
+    assert link.follow({**values_of(teacher="resnet99"), link.button: shown["link"]}) == gr.skip()

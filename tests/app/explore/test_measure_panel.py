@@ -7,15 +7,20 @@ import threading
 
 import pytest
 import torch
+from helpers.explore import tab, values_of
+from helpers.shown import by_name
 
 from app.explore import measure_panel
-from app.explore import page as explore
 from app.explore.measure_panel import Measurement, measure
 from app.parts.counting import compare_as
 from redistill.memory.comparison import early_strides
 from redistill.networks.student import StudentConfig
 
-OTHERS = [True, True, 1, True, 3, "all", "fused", "int8", "none", None]
+
+def show(**changes) -> dict:
+    """What the panel shows for Explore's controls, by the names of its components."""
+    panel = tab().results.measure
+    return by_name(panel.show(tab().read_link, values_of(dtype="int8", **changes)), panel)
 
 
 def student(teacher: str, image_size: int, **changes) -> StudentConfig:
@@ -42,17 +47,18 @@ def test_what_pytorch_allocates_is_what_explore_computes(config):
 
 
 def test_the_table_shows_whole_bytes_whatever_the_page_counts():
-    shown, button = measure_panel.show(explore.read_link, "narrow_resnet", 64, early_strides("narrow_resnet"), *OTHERS)
+    panel = show()
+    shown = panel["shown"]
     peak = compare_as(student("narrow_resnet", 64), "eager").student.peak_bytes
     assert shown.count(f"<td>{peak:,}</td>") == 2 and shown.count("<td>0</td>") == 2
     assert "Exact to the byte." in shown
     assert "Narrow ResNet, strides 4·1·2·2·1, RED blocks, 64 px, as PyTorch counts (eager)." in shown
-    assert button.interactive is True
+    assert panel["button"].interactive is True
 
 
 def test_a_machine_that_allocates_otherwise_is_not_called_exact(monkeypatch):
     monkeypatch.setattr(measure_panel, "measure", lambda config: [Measurement("Teacher", 1000, 3500)])
-    shown, _ = measure_panel.show(explore.read_link, "narrow_resnet", 64, {}, *OTHERS)
+    shown = show(picker={})["shown"]
     assert "Exact" not in shown and "allocates otherwise" in shown and "<td>2,500</td>" in shown
 
 
@@ -74,12 +80,13 @@ def test_work_of_others_at_the_same_time_is_not_counted():
 
 def test_what_would_take_long_is_refused_with_the_reason_and_not_built(monkeypatch):
     monkeypatch.setattr(measure_panel, "build_student", lambda config: pytest.fail("was built"))
-    shown, button = measure_panel.show(explore.read_link, "resnet152", 512, {}, *OTHERS)
-    assert "Not measured." in shown and button.interactive is True
+    panel = show(teacher="resnet152", image_size=512, picker={})
+    shown = panel["shown"]
+    assert "Not measured." in shown and panel["button"].interactive is True
     assert "One pass of the teacher at 512 px takes 60.1 G multiply-accumulates" in shown
     assert "expected at most 25 G. Choose a smaller image." in shown
     monkeypatch.setattr(measure_panel, "MAX_BYTES", 2**20)
-    shown, _ = measure_panel.show(explore.read_link, "narrow_resnet", 64, {}, *OTHERS)
+    shown = show(picker={})["shown"]
     assert "The teacher at 64 px needs 1.7" in shown and "expected at most 1.00 MiB" in shown
 
 
@@ -88,21 +95,20 @@ def test_a_machine_without_memory_is_a_sentence(monkeypatch):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] you tried to allocate 9 bytes.\nframe #0: <unknown>")
 
     monkeypatch.setattr(measure_panel, "measure_peak", fail)
-    shown, _ = measure_panel.show(explore.read_link, "narrow_resnet", 64, {}, *OTHERS)
+    shown = show(picker={})["shown"]
     assert "This machine could not run it: [enforce fail" in shown and "frame #0" not in shown
 
 
 @pytest.mark.parametrize("value", [None, [], {}, "", "<script>", -1, 0.5, True, math.nan, ["a"] * 50], ids=repr)
 def test_no_value_from_outside_breaks_the_panel(monkeypatch, value):
     monkeypatch.setattr(measure_panel, "_measured_peak", lambda config: 1)
-    for position in range(3):
-        values = ["narrow_resnet", 64, {}, *OTHERS]
-        values[position] = value
-        shown, _ = measure_panel.show(explore.read_link, *values)
-        assert ("Not measured." in shown) != (position == 2 and value == {})
+    for name in ("teacher", "image_size", "picker"):
+        shown = show(**({"picker": {}} | {name: value}))["shown"]
+        assert ("Not measured." in shown) != (name == "picker" and value == {})
         assert "<script" not in shown
 
 
 def test_the_page_says_at_once_that_it_works():
-    words, button = measure_panel.wait()
-    assert "running each once" in words and button.interactive is False
+    panel = tab().results.measure
+    waiting = by_name(panel.wait(), panel)
+    assert "running each once" in waiting["shown"] and waiting["button"].interactive is False

@@ -8,35 +8,33 @@ from html import unescape
 
 import gradio as gr
 import pytest
+from helpers.explore import call, named, tab, values_of
+from helpers.shown import by_name
 
-from app.explore import page as explore
 from app.explore import search_panel
 from app.explore.link import Settings, from_query, parse_query
 from app.parts.counting import compare_as
-from app.parts.trace import Place
 from app.words import numbers
 from redistill.memory.comparison import early_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 
-NARROW = ["narrow_resnet", 64, early_strides("narrow_resnet")]
 EARLY = early_strides("resnet18")
-STATES = ((), Place())  # no pins, no layer of interest
-CONTROLS = [*NARROW, True, True, 1, True, 3, "all", "fused", "fp32", "none", None]
 HOSTILE = [[], {}, "", "<script>", -1, 0, True, math.nan, math.inf, 10**30, ["a"] * 50]
 
 
-@pytest.fixture(scope="module")
-def link():
-    """The link that a row's click goes through."""
-    with gr.Blocks():
-        return explore.build().link
+def search(budget=64.0, reduction="same", with_red=True, **controls) -> str:
+    panel = tab().results.search
+    wanted = {panel.budget: budget, panel.reduction: reduction, panel.with_red: with_red}
+    shown = by_name(panel.show(tab().read_link, values_of(**controls) | wanted), panel)
+    assert shown["button"].interactive is True
+    return shown["shown"]
 
 
-def search(budget=64.0, reduction="same", with_red=True, controls=CONTROLS) -> str:
-    shown, button = search_panel.show(explore.read_link, budget, reduction, with_red, *controls)
-    assert button.interactive is True
-    return shown
+def open_row(sent, **states) -> dict:
+    """What a click on a row shows, by the names of the components."""
+    link = tab().link
+    return named(link.open_row(values_of(**states), gr.EventData(None, sent)))
 
 
 def queries(shown: str) -> list[str]:
@@ -73,7 +71,9 @@ def test_every_row_is_a_link_to_what_it_says():
 
 @pytest.mark.parametrize("reduction", ["same", "any"])
 def test_the_sentence_counts_what_fits_to_the_byte(reduction):
-    found = search_panel.search(Settings(StudentConfig(*NARROW[:2], strides=NARROW[2])), reduction)
+    found = search_panel.search(
+        Settings(StudentConfig("narrow_resnet", 64, strides=early_strides("narrow_resnet"))), reduction
+    )
     peaks = [candidate.peak_bytes for candidate in found.candidates]
     for budget in (peaks[0], peaks[len(peaks) // 2], peaks[-1]):
         fitting = sum(count <= budget for count in peaks)
@@ -100,21 +100,25 @@ def test_without_a_budget_nothing_is_said_about_fitting():
 
 
 def test_the_search_takes_everything_else_from_the_controls():
-    shown = search(controls=["narrow_resnet", 96, {}, True, True, 1, True, 5, "outputs", "eager", "fp16", "none", 1])
+    shown = search(
+        image_size=96, picker={}, residual_kernel=5, points="outputs", accounting="eager", dtype="fp16", kib=1
+    )
     for query in queries(shown):
         settings = from_query(parse_query(query))
         assert settings.student.image_size == 96
         assert settings.student.red == REDConfig(residual_kernel=5, points="outputs")
         assert (settings.accounting, settings.dtype) == ("eager", "fp16")
     assert "Narrow ResNet, 96 px, with RED blocks, eager, fp16." in shown
-    off = [*NARROW, False, *CONTROLS[4:]]
-    assert all("red=on" in query for query in queries(search(64, "same", True, off)))
+    off = values_of(with_red=False)
+    panel = tab().results.search
+    shown = panel.show(tab().read_link, off | {panel.budget: 64, panel.reduction: "same", panel.with_red: True})
+    assert all("red=on" in query for query in queries(shown[panel.shown]))
     bare = search(64, "same", False)
     assert all("red=off" in query for query in queries(bare)) and "without RED blocks" in bare
 
 
 def test_a_diffusion_networks_rows_are_links_too():
-    shown = search(300.0, "any", controls=["unet_small", 32, {}, *CONTROLS[3:]])
+    shown = search(300.0, "any", teacher="unet_small", image_size=32, picker={})
     assert "of 256 stride settings fit 300 KiB" in shown
     peaks = [numbers.format_bytes(peak(query)) for query in queries(shown)]
     assert peaks == [row[1] for row in cells(shown)] and len(set(peaks)) > 5
@@ -134,28 +138,25 @@ def test_a_search_is_run_once_for_all_budgets():
     assert search_panel._search.cache_info().misses == 1
 
 
-def test_a_clicked_row_fills_the_controls(link):
+def test_a_clicked_row_fills_the_controls():
     query = queries(search())[0]
-    said, address, *values = link.open_row(gr.EventData(None, {"query": query}), *STATES)
-    assert (said, address) == ("", query)
+    shown = open_row({"query": query})
+    assert (shown["link_said"], shown["link"]) == ("", query)
     settings = from_query(parse_query(query))
-    assert values[2].value == settings.student.strides
-    assert values[len(link.controls)]["strides"] == settings.student.strides
-    budget, kib, pins = values[len(link.controls) - 3 : len(link.controls)]
-    assert (budget, kib.value, pins) == ("other", 64, STATES[0])
+    assert shown["picker"].value == shown["student"]["strides"] == settings.student.strides
+    assert (shown["budget"], shown["kib"].value, shown["pins"]) == ("other", 64, ())
 
 
-def test_pinned_configurations_stay_when_a_row_is_clicked(link):
-    pins = explore.pin_shown(*CONTROLS, (), Place())[0]
-    query = queries(search())[0]
-    _, _, *values = link.open_row(gr.EventData(None, {"query": query}), pins, Place())
-    assert "Load A" in values[len(link.controls) + 5]
+def test_pinned_configurations_stay_when_a_row_is_clicked():
+    pins = call("pin_shown")["pins"]
+    assert "Load A" in open_row({"query": queries(search())[0]}, pins=pins)["board"]
 
 
 @pytest.mark.parametrize("sent", [{}, {"query": None}, {"query": ["a"]}, {"query": "&" * 10**6}, {"query": "\0=%ff&x"}])
-def test_no_click_from_outside_breaks_the_page(link, sent):
-    assert len(link.open_row(gr.EventData(None, sent), *STATES)) == len(link.outputs)
-    assert "teacher is" in link.open_row(gr.EventData(None, {"query": "teacher=x" + "y" * 100}), *STATES)[0]
+def test_no_click_from_outside_breaks_the_page(sent):
+    shown = open_row(sent)
+    assert shown.keys() <= {"link_said"} or "summary" in shown
+    assert "teacher is" in open_row({"query": "teacher=x" + "y" * 100})["link_said"]
 
 
 @pytest.mark.parametrize("position", range(3))
@@ -170,6 +171,6 @@ def test_no_value_from_outside_breaks_the_search(position, value):
 
 
 def test_controls_that_do_not_fit_are_a_sentence():
-    shown = search(controls=["resnet99", *CONTROLS[1:]])
+    shown = search(teacher="resnet99")
     assert "Not searched." in shown and "No network &#x27;resnet99&#x27;" in shown
-    assert "reduce the image 32 times" in search(controls=["resnet18", 16, EARLY, *CONTROLS[3:]])
+    assert "reduce the image 32 times" in search(teacher="resnet18", image_size=16, picker=EARLY)
