@@ -1,4 +1,8 @@
-"""Folders of pictures, one subfolder a class: `cats/1.jpg`, or `train/cats/1.jpg` beside `val/` and `test/`."""
+"""Folders of pictures, one subfolder a class: `cats/1.jpg`, or `train/cats/1.jpg` beside `val/` and `test/`.
+
+Listed here and not by the package datasets: its "imagefolder" drops all labels where one class has folders of its own,
+and takes fifty times as long for 10,000 pictures, each time anew (25 s, not 0.5 s).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The feature losses to compare RED with: what each looks at, what it learns, and the weight it is published with."""
+"""The feature losses to compare RED with: their functions, what each looks at and learns, and its published weight.
+
+The functions return a scalar and take the student's tensor first, as those of `losses` do. A loss is added here alone:
+its function, and its row in `FEATURE_LOSSES`.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +14,66 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .losses import (
-    attention_loss,
-    attention_map,
-    embedding,
-    gram,
-    hint_loss,
-    pkt_loss,
-    rkd_loss,
-    sp_loss,
-    vid_loss,
-)
+from .losses import check_places
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # of what was kept of the student's and of the teacher's map, a scalar
+TINY = 1e-12  # keeps quotients of zeros finite
 VARIANCE_START, VARIANCE_FLOOR = 5.0, 1e-5  # of VID, as in the comparison of Tian et al.
+
+
+# Feature maps
+
+
+def whole_map(features: Tensor) -> Tensor:
+    """The feature map itself."""
+    return features
+
+
+def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """FitNets' hint: mean squared error of two feature maps of one shape, (batch, channels, height, width).
+
+    Where the channels differ, a learned regressor brings the student's map to the teacher's shape first.
+
+    Romero et al., "FitNets: hints for thin deep nets" (ICLR 2015), equation 3, here the mean instead of half the sum.
+    """
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f"Hint loss of maps {tuple(student.shape)} and {tuple(teacher.shape)}; expected one shape, "
+            "as after FitNets' regressor."
+        )
+    return F.mse_loss(student, teacher.detach())
+
+
+def attention_map(features: Tensor) -> Tensor:
+    """Mean over channels of the squares of a feature map: (batch, channels, height, width) → (batch, 1, height, width).
+
+    Zagoruyko and Komodakis (ICLR 2017), section 3.1: the sum of squares up to a factor that `attention_loss` removes.
+    """
+    return features.square().mean(dim=1, keepdim=True)
+
+
+def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Attention transfer: mean squared error of two attention maps, each flattened and divided by its length.
+
+    Both are what `attention_map` makes of feature maps, (batch, 1, height, width), of one height and width.
+
+    Zagoruyko and Komodakis, "Paying more attention to attention" (ICLR 2017), equation 2; the mean over places, as
+    in the authors' code, for which their weight of 1000 is meant.
+    """
+    check_places("Attention transfer", student, teacher)
+    return F.mse_loss(F.normalize(student.flatten(1)), F.normalize(teacher.detach().flatten(1)))
+
+
+def vid_loss(mean: Tensor, variance: Tensor, teacher: Tensor) -> Tensor:
+    """Variational information distillation: mean of log σ + (t − μ)² / 2σ² over all elements of the teacher's map t.
+
+    `mean` (μ) is predicted from the student's map, in the teacher's shape (batch, channels, height, width); the
+    learned `variance` (σ²), (channels,), is positive. Below 0 where σ is small and the prediction is good.
+
+    Ahn et al., "Variational information distillation for knowledge transfer" (CVPR 2019), equation 5.
+    """
+    variance = variance.view(1, -1, 1, 1)
+    return (0.5 * variance.log() + (teacher.detach() - mean).square() / (2 * variance)).mean()
 
 
 class Hint(nn.Module):
@@ -61,6 +111,94 @@ class Variational(nn.Module):
         return vid_loss(self.mean(student), F.softplus(self.spread) + VARIANCE_FLOOR, teacher)
 
 
+# Relations between the pictures of a batch
+
+
+def embedding(features: Tensor) -> Tensor:
+    """Mean over space of a feature map: (batch, channels, height, width) → (batch, channels)."""
+    return features.mean(dim=(2, 3))
+
+
+def gram(features: Tensor) -> Tensor:
+    """Dot products between the maps of a batch: (batch, channels, height, width) → (batch, batch)."""
+    flat = features.flatten(1)
+    return flat @ flat.T
+
+
+def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Similarity-preserving distillation: mean squared error of two similarity matrices with rows of length 1.
+
+    Both are what `gram` makes of feature maps, (batch, batch); the maps need not have the same size.
+
+    Tung and Mori, "Similarity-preserving knowledge distillation" (ICCV 2019), equations 2 and 4.
+    """
+    _check_batch("Similarity preserving", student, least=2)
+    return F.mse_loss(F.normalize(student), F.normalize(teacher.detach()))
+
+
+def rkd_loss(student: Tensor, teacher: Tensor, distance_weight: float = 25.0, angle_weight: float = 50.0) -> Tensor:
+    """Relational distillation: Huber losses of distances between pictures and of angles between three of them.
+
+    Student and teacher are embeddings (batch, features), of any two widths. Distances are divided by their mean in the
+    batch. The losses are means over all batch² pairs and batch³ triples, as in the authors' code; those that hold a
+    picture twice are always 0. The weights are the paper's, for classification.
+
+    Park, Kim, Lu and Cho, "Relational knowledge distillation" (CVPR 2019), equations 6 to 9.
+    """
+    _check_batch("Relational distillation", student, least=3)
+    teacher = teacher.detach()
+    distance = F.smooth_l1_loss(_relative_distances(student), _relative_distances(teacher))
+    angle = F.smooth_l1_loss(_angles(student), _angles(teacher))
+    return distance_weight * distance + angle_weight * angle
+
+
+def _relative_distances(x: Tensor) -> Tensor:
+    """Distance between each two rows over the mean distance of two different ones: (batch, batch)."""
+    count = len(x)
+    distances = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")  # whose gradient at 0 is 0
+    return distances / (distances.sum() / (count * (count - 1))).clamp_min(TINY)
+
+
+def _angles(x: Tensor) -> Tensor:
+    """Cosine of the angle at row i between the directions to rows j and k: (batch, batch, batch)."""
+    directions = F.normalize(x[None] - x[:, None], dim=2)
+    return directions @ directions.transpose(1, 2)
+
+
+def pkt_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Probabilistic knowledge transfer: KL divergence between the batch's neighbour probabilities, mean over pairs.
+
+    Student and teacher are embeddings (batch, features), of any two widths. The probability that picture i picks j ≠ i
+    as its neighbour is proportional to (1 + cos) / 2 of their embeddings. The mean is over the batch · (batch − 1)
+    pairs, for which the usual weight of 30,000 is meant.
+
+    Passalis and Tefas, "Learning deep representations with probabilistic knowledge transfer" (ECCV 2018), eq. 4 to 6.
+    """
+    _check_batch("Probabilistic transfer", student, least=2)
+    p = _neighbour_probabilities(teacher.detach())
+    q = _neighbour_probabilities(student)
+    return (p * (p.clamp_min(TINY) / q.clamp_min(TINY)).log()).sum() / (len(p) * (len(p) - 1))
+
+
+def _neighbour_probabilities(x: Tensor) -> Tensor:
+    """Probability that each row picks each other one: (batch, batch), rows of sum 1, zeros on the diagonal."""
+    unit = F.normalize(x)
+    itself = torch.eye(len(x), dtype=torch.bool, device=x.device)
+    kernel = ((unit @ unit.T + 1) / 2).clamp_min(0).masked_fill(itself, 0)
+    return kernel / kernel.sum(dim=1, keepdim=True).clamp_min(TINY)
+
+
+def _check_batch(what: str, student: Tensor, least: int) -> None:
+    if len(student) < least:
+        raise ValueError(
+            f"{what} compares the pictures of a batch with each other, but there is {len(student)}; "
+            f"expected a batch of at least {least}."
+        )
+
+
+# The table
+
+
 @dataclass(frozen=True)
 class FeatureLoss:
     """One method of the table.
@@ -75,11 +213,6 @@ class FeatureLoss:
     keep: Callable[[Tensor], Tensor]
     loss: Callable[[int, int], Loss]  # takes the channels of the student's and of the teacher's map
     relational: bool = False  # compares pictures of a batch with each other, so that it needs the whole batch
-
-
-def whole_map(features: Tensor) -> Tensor:
-    """The feature map itself."""
-    return features
 
 
 # Weights are those of Tian, Krishnan and Isola, "Contrastive representation distillation" (ICLR 2020), appendix, for a

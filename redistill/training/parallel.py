@@ -105,9 +105,11 @@ class Processes:
     def average(self, parameters: Sequence[nn.Parameter], values: Tensor) -> Tensor:
         """Replace the parameters' gradients by their mean over the processes; return the mean of `values`, float32.
 
-        One exchange of all of it after the backward pass: with networks of a few million parameters it costs less than
-        the hooks that would overlap the two, and nothing has to be wrapped. Raises what `agree` raises when another
-        process stopped or failed before it came here.
+        Raises what `agree` raises when another process stopped or failed before it came here.
+
+        One exchange after the backward pass, and not torch's DistributedDataParallel, which begins exchanging within
+        it: a process that fails there (memory ends there most often) comes to `agree` while the others wait for its
+        gradients, so that none gets on before TIMEOUT, and none learns why. Nothing has to be wrapped either.
         """
         if self.count == 1:
             return values

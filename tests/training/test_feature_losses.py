@@ -3,8 +3,16 @@
 import pytest
 import torch
 
-from redistill.training.feature_losses import FEATURE_LOSSES, VARIANCE_START, Hint, Variational, find_feature_loss
-from redistill.training.losses import embedding, hint_loss, vid_loss
+from redistill.training.feature_losses import (
+    FEATURE_LOSSES,
+    VARIANCE_START,
+    Hint,
+    Variational,
+    embedding,
+    find_feature_loss,
+    hint_loss,
+    vid_loss,
+)
 
 
 def test_the_hint_regresses_only_where_channels_differ():

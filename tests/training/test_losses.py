@@ -6,20 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from redistill.training.losses import (
+from redistill.training.feature_losses import (
     attention_loss,
     attention_map,
-    dkd_loss,
     gram,
     hint_loss,
-    kd_loss,
     pkt_loss,
-    pool_to_smaller,
-    red_loss,
     rkd_loss,
     sp_loss,
     vid_loss,
 )
+from redistill.training.losses import dkd_loss, kd_loss, pool_to_smaller, red_loss
 
 
 def pair(*shape, other=None):
