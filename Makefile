@@ -18,7 +18,7 @@ run: $(VENV)/.run-ready
 test: $(VENV)/.test-ready browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist worksteal
 
 lint: $(VENV)/.test-ready
 	$(BIN)/ruff check .

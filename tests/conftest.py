@@ -1,10 +1,40 @@
-"""What several test files start from."""
+"""What tests of several rooms start from; what takes long to make is made once for all of them."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
+import torch
+from helpers.made import save_untrained, train
 
 from redistill.checkpoint import folder as checkpoint
+
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if WORKERS > 1:  # each of them, and each process that it starts, has one core
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest goes first, so that workers end together."""
+    longest = ("browser", "process")
+    items.sort(key=lambda item: next((i for i, mark in enumerate(longest) if item.get_closest_marker(mark)), 2))
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """The cache folder of all tests, so that pictures are drawn once; of all workers too, which share a parent."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if WORKERS > 1 else base) / "pictures"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(pictures):
+    """Nothing is read from or left in the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REDISTILL_CACHE", str(pictures))
+        yield
 
 
 @pytest.fixture
@@ -13,3 +43,22 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "shipped")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """A folder of untrained checkpoints with the names of those that ship."""
+    return save_untrained(tmp_path_factory.mktemp("checkpoints"))
+
+
+@pytest.fixture
+def shipped(places, untrained, monkeypatch):
+    """Untrained checkpoints in the places of those that ship, and no runs."""
+    monkeypatch.setattr(checkpoint, "SHIPPED", untrained)
+    return places
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory, cache):
+    """Folder of a finished run: a teacher of emoji-clutter at 32 px. Copy it to change it."""
+    return train(tmp_path_factory.mktemp("finished") / "run")

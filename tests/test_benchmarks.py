@@ -117,8 +117,7 @@ def test_red_blocks_against_memory():
     assert "at most 0 bytes" in said[1]
 
 
-def test_the_plain_distillation_step_has_the_losses_of_ours(tmp_path, monkeypatch):
-    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path))
+def test_the_plain_distillation_step_has_the_losses_of_ours(monkeypatch):
     red = REDConfig()
     student = StudentConfig("narrow_resnet", 32, 50, strides={"conv1": 4, "maxpool": 1, "layer4.0": 1}, red=red)
     config = DistillConfig(student, "emoji-clutter", train_limit=16, batch_size=8, **FROM_TEACHER)

@@ -21,6 +21,7 @@ def test_unknown_names_are_refused():
         redistill.nothing  # noqa: B018
 
 
+@pytest.mark.process
 def test_importing_the_package_loads_no_torch():
     code = "import sys, redistill; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -36,6 +36,7 @@ JOB_FILE = "job.json"
 LOG_FILE = "log.txt"
 MAX_WAITING = 20
 SECONDS_TO_QUEUE = 5.0  # at most, for a new process to stand in line; it needs a twentieth of one
+SECONDS_TO_END = 10.0  # that a process has which is asked to end, before it is killed
 MOST_RECORDS = 20_000  # of a run's steps: more than any chart shows, few enough to go through every second
 WAITING = ("queued", "starting")
 ALIVE = (*WAITING, "running", "stopping")
@@ -272,8 +273,8 @@ def _launch(path: Path, config: Mapping[str, Any], lock: int) -> None:
 
 
 def _end(path: Path) -> None:
-    """End a process that has nothing to save, and note that it was stopped; after 10 seconds without mercy."""
-    deadline = time.monotonic() + 10
+    """End a process that has nothing to save, and note that it was stopped; after SECONDS_TO_END without mercy."""
+    deadline = time.monotonic() + SECONDS_TO_END
     alive, process = _process(path)
     while alive and not isinstance(process.get("pid"), int) and time.monotonic() < deadline:
         time.sleep(0.05)  # launched just now

@@ -31,7 +31,6 @@ from app.runs import choices, jobs, results, titles
 from app.words import numbers
 from app.words import settings as wording
 from app.words.memory import warnings
-from redistill.checkpoint import folder as checkpoint
 from redistill.data.table import DATASETS
 from redistill.memory import capture
 from redistill.memory.comparison import early_strides, network_tape
@@ -43,33 +42,11 @@ from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, FOOD_TEAC
 HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.inf, ["a"] * 50, {"a": {"b": []}}]
 
 
-@pytest.fixture
-def empty(tmp_path, monkeypatch):
-    """No runs and no checkpoints."""
-    monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "checkpoints")
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory):
-    """A folder of untrained checkpoints with the names of those that ship."""
-    root = tmp_path_factory.mktemp("checkpoints")
-    presets = {CLUTTER_TEACHER: "teacher", FACES_TEACHER: "faces-teacher", "small": "faces"}
-    settings = {name: PRESETS[preset].config for name, preset in presets.items()}
-    settings[FOOD_TEACHER] = dataclasses.replace(settings[FACES_TEACHER], dataset="emoji-food")
-    for name, config in settings.items():
-        metrics = {"test_accuracy": 0.5} if config.student.task == "classification" else {"test_prediction_loss": 1.0}
-        metadata = checkpoint.Metadata(config.student, config.dataset, metrics, dataclasses.asdict(config))
-        checkpoint.save(build_student(config.student), metadata, root / name)
-    return root
-
-
-@pytest.fixture
-def shipped(empty, untrained, monkeypatch):
-    """Untrained checkpoints in the places of those that ship, and no runs."""
-    monkeypatch.setattr(checkpoint, "SHIPPED", untrained)
-    return empty
+    """The same, and a second teacher that draws."""
+    food = dataclasses.replace(made.UNTRAINED[FACES_TEACHER], dataset="emoji-food")
+    return made.save_untrained(tmp_path_factory.mktemp("checkpoints"), made.UNTRAINED | {FOOD_TEACHER: food})
 
 
 # Numbers and figures
@@ -427,7 +404,7 @@ def test_a_student_that_explore_cannot_show_is_said_on_distill(changes, sentence
     assert sentence in shown["refusal"] and "“Change it here” instead" in shown["refusal"]
 
 
-def test_without_a_trained_teacher_distillation_is_refused_in_a_sentence(empty):
+def test_without_a_trained_teacher_distillation_is_refused_in_a_sentence(places):
     said = distill.start_run(**run_values("default"))["refusal"]
     assert "need a trained teacher" in said
     assert jobs.list_runs() == []
@@ -529,8 +506,8 @@ def write_run(root, name: str, state: str = "finished", records: str = "") -> No
     (folder / "metrics.jsonl").write_text(records)
 
 
-def test_a_run_is_shown_and_its_words_are_escaped(empty):
-    write_run(empty, "one", "failed", '{"kind": "step", "step": 1, "loss": 2.0}\n')
+def test_a_run_is_shown_and_its_words_are_escaped(places):
+    write_run(places, "one", "failed", '{"kind": "step", "step": 1, "loss": 2.0}\n')
     shown = watch.look(None, None)
     assert shown["drawn"]["name"] == "one" and [value for _, value in shown["runs"].choices] == ["one"]
     assert "&lt;b&gt;one&lt;/b&gt;" in shown["progress"] and "The &lt;loss&gt; is nan." in shown["progress"]
@@ -539,27 +516,27 @@ def test_a_run_is_shown_and_its_words_are_escaped(empty):
     assert watch.look(None, shown["drawn"]) == {}
 
 
-def test_the_clock_redraws_only_what_changed(empty):
-    write_run(empty, "one", records='{"kind": "step", "step": 1, "loss": 2.0}\n')
+def test_the_clock_redraws_only_what_changed(places):
+    write_run(places, "one", records='{"kind": "step", "step": 1, "loss": 2.0}\n')
     drawn = watch.look("one", None)["drawn"]
-    metrics = empty / "runs" / "one" / "metrics.jsonl"
+    metrics = places / "runs" / "one" / "metrics.jsonl"
     metrics.write_text(metrics.read_text() + '{"kind": "final", "step": 2, "test_accuracy": 0.5, "seconds": 9}\n')
     shown = watch.look("one", drawn)
     assert not shown.keys() & {"said", "runs"}
     assert "50.0 %" in shown["progress"] and "9.0 s" in shown["progress"]
-    write_run(empty, "two")
+    write_run(places, "two")
     shown = watch.look("one", shown["drawn"])
     assert shown["drawn"]["name"] == "one" and len(shown["runs"].choices) == 2
-    shutil.rmtree(empty / "runs" / "one")
+    shutil.rmtree(places / "runs" / "one")
     shown = watch.look("one", shown["drawn"])
     assert "its folder has been deleted" in shown["said"] and shown["drawn"]["name"] == "two"
 
 
-def test_a_look_never_chooses_a_run_nor_leaves_the_one_that_is_shown(empty):
-    write_run(empty, "one")
+def test_a_look_never_chooses_a_run_nor_leaves_the_one_that_is_shown(places):
+    write_run(places, "one")
     drawn = watch.look(None, None)["drawn"]
-    write_run(empty, "newer")
-    (empty / "runs" / "newer" / "job.json").write_text('{"title": "newer", "created": 2}')
+    write_run(places, "newer")
+    (places / "runs" / "newer" / "job.json").write_text('{"title": "newer", "created": 2}')
     for chosen, name in ((None, "one"), ("newer", "newer"), ("one", "one"), ("gone", "one")):
         shown = watch.look(chosen, drawn)
         drawn = shown["drawn"]
@@ -568,8 +545,8 @@ def test_a_look_never_chooses_a_run_nor_leaves_the_one_that_is_shown(empty):
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, "nothing"], ids=repr)
-def test_no_name_from_outside_breaks_the_panel(empty, value):
-    write_run(empty, "one")
+def test_no_name_from_outside_breaks_the_panel(places, value):
+    write_run(places, "one")
     for drawn in (value, {"name": value}):
         for action in (watch.stop_run, watch.resume_run):
             assert "notice" in action(drawn)["said"]
@@ -583,9 +560,9 @@ def test_no_name_from_outside_breaks_the_panel(empty, value):
     assert [run.name for run in jobs.list_runs()] == ["one"]
 
 
-def test_a_run_is_deleted_once_that_is_confirmed_and_the_next_one_shown(empty):
-    write_run(empty, "one")
-    write_run(empty, "two")
+def test_a_run_is_deleted_once_that_is_confirmed_and_the_next_one_shown(places):
+    write_run(places, "one")
+    write_run(places, "two")
     shown = watch.ask_to_delete({"name": "one"})
     assert shown["asked"] == "one" and shown["confirm"].visible
     assert "Delete “&lt;b&gt;one&lt;/b&gt; · 4 steps" in shown["question"]
@@ -596,21 +573,21 @@ def test_a_run_is_deleted_once_that_is_confirmed_and_the_next_one_shown(empty):
     assert "No run yet" in watch.look(None, None)["progress"]
 
 
-def test_runs_of_one_title_are_told_apart(empty):
+def test_runs_of_one_title_are_told_apart(places):
     student = PRESETS["undistilled"].config
     for name, steps, second in (("a", 3, 0), ("b", 1200, 1), ("c", 1200, 90)):
         config = dataclasses.replace(student, steps=steps)
-        made.write_run(empty, name, config, "finished")
-        made.write_checkpoint(empty / "runs" / name / "student", config, test_accuracy=0.5)
+        made.write_run(places, name, config, "finished")
+        made.write_checkpoint(places / "runs" / name / "student", config, test_accuracy=0.5)
         created = time.mktime((2020, 5, 3, 14, 5, second, 0, 0, -1)) if name != "c" else time.time()
-        (empty / "runs" / name / "job.json").write_text(json.dumps({"title": "Same", "created": created}))
+        (places / "runs" / name / "job.json").write_text(json.dumps({"title": "Same", "created": created}))
     now = time.strftime("%H:%M", time.localtime(created))
     wanted = ["Same · 3 steps, 3 May 14:05", "Same · 1,200 steps, 3 May 14:05", f"Same · 1,200 steps, {now}:"]
-    places = (
+    lists = (
         {result.key: result.title for result in results.all_results()},
         {choice.value: choice.title for choice in choices.checkpoints(lambda metadata: True)},
     )
-    for found in places:
+    for found in lists:
         assert all(found[f"run:{name}"].startswith(title) for name, title in zip("abc", wanted, strict=True))
     listed = {name: label for label, name in watch.look(None, None)["runs"].choices}
     assert listed["b"] == "Same · finished · 1,200 steps, 3 May 14:05"
@@ -618,11 +595,11 @@ def test_runs_of_one_title_are_told_apart(empty):
     jobs.delete("a")
     jobs.delete("b")
     assert [result.title for result in results.all_results()] == ["Same"]
-    assert titles.run_facts(jobs.Run("x", empty, "x", "finished", created=1e300)) == ""
+    assert titles.run_facts(jobs.Run("x", places, "x", "finished", created=1e300)) == ""
 
 
-def test_files_of_a_run_are_saved_and_no_others(empty):
-    write_run(empty, "one", records="x" * (watch.MAX_SAVED + 5))
+def test_files_of_a_run_are_saved_and_no_others(places):
+    write_run(places, "one", records="x" * (watch.MAX_SAVED + 5))
 
     def save(file):
         return watch.save_file(SimpleNamespace(_data={"save": file}), {"name": "one"})
@@ -643,10 +620,10 @@ not json
 
 
 @pytest.mark.parametrize("state", ["running", "finished", "failed", "interrupted"])
-def test_odd_values_in_a_runs_files_are_left_out(empty, state):
-    write_run(empty, "odd", state, ODD)
-    (empty / "runs" / "odd" / "config.json").write_text('{"steps": 4, "batch_size": "two", "student": 3}')
-    samples = empty / "runs" / "odd" / "samples"
+def test_odd_values_in_a_runs_files_are_left_out(places, state):
+    write_run(places, "odd", state, ODD)
+    (places / "runs" / "odd" / "config.json").write_text('{"steps": 4, "batch_size": "two", "student": 3}')
+    samples = places / "runs" / "odd" / "samples"
     samples.mkdir()
     (samples / "step-last.png").write_text("")
     progress = watch.look(None, None)["progress"]
@@ -654,20 +631,20 @@ def test_odd_values_in_a_runs_files_are_left_out(empty, state):
     assert ("ended without a word" in progress) == (state in ("running", "interrupted"))
 
 
-def test_a_run_that_goes_on_stands_where_it_was_and_one_that_begins_has_no_time_left_to_say(empty):
+def test_a_run_that_goes_on_stands_where_it_was_and_one_that_begins_has_no_time_left_to_say(places):
     records = "".join(f'{{"kind": "step", "step": {step}, "images_per_second": 1.0}}\n' for step in (1, 2))
-    write_run(empty, "on", "running", records)
-    with open(empty / "runs" / "on" / ".lock", "w") as lock:
+    write_run(places, "on", "running", records)
+    with open(places / "runs" / "on" / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         progress = watch.look(None, None)["progress"]
         assert 'aria-valuenow="50.0"' in progress and "step 2 of 4 · 1 images/s · about 4.0 s left" in progress
-        status = empty / "runs" / "on" / "status.json"
+        status = places / "runs" / "on" / "status.json"
         status.write_text('{"state": "running", "step": 0, "steps": 4}')  # it was killed before its first save
         progress = watch.look(None, None)["progress"]
         assert "preparing the pictures" in progress and "left" not in progress
 
 
-def test_failure_signs_stand_beside_the_run(empty):
+def test_failure_signs_stand_beside_the_run(places):
     config = PRESETS["quick"].config
     stem = {**config.student.strides, "conv1": 1, "maxpool": 2, "layer4.0": 2}
     student = dataclasses.replace(config.student, strides=stem)  # its RED blocks hold several of the largest maps
@@ -675,10 +652,10 @@ def test_failure_signs_stand_beside_the_run(empty):
     alone = dataclasses.replace(
         config, student=dataclasses.replace(student, red=None), teacher_checkpoint=None, init="scratch", kd_weight=0.0
     )
-    made.write_run(empty, "alone", alone, "finished", {"kind": "validation", "step": 60, "accuracy": 0.5})
-    made.write_checkpoint(empty / "runs" / "alone" / "student", alone, test_accuracy=0.6)
+    made.write_run(places, "alone", alone, "finished", {"kind": "validation", "step": 60, "accuracy": 0.5})
+    made.write_checkpoint(places / "runs" / "alone" / "student", alone, test_accuracy=0.6)
     losses = [{"kind": "step", "step": step, "loss": 1.0 + (step > 40)} for step in range(1, 61)]
-    made.write_run(empty, "run", config, "stopped", *losses, {"kind": "validation", "step": 60, "accuracy": 0.3})
+    made.write_run(places, "run", config, "stopped", *losses, {"kind": "validation", "step": 60, "accuracy": 0.3})
     signs = " ".join(watch_view.failure_signs(jobs.read_run("run"), jobs.records(jobs.read_run("run"))))
     for part in (
         "The loss has risen",
@@ -690,10 +667,10 @@ def test_failure_signs_stand_beside_the_run(empty):
     assert watch_view.failure_signs(jobs.read_run("alone"), []) == []
 
 
-def test_the_end_states_what_was_measured_beside_what_was_computed(empty):
+def test_the_end_states_what_was_measured_beside_what_was_computed(places):
     final = {"kind": "final", "step": 4, "test_accuracy": 0.5, "seconds": 9, "device": "CPU"}
     final |= {"training_peak_bytes": 2**21, "measured_peak_bytes": 2**20, "eager_peak_bytes": 2**20}
-    write_run(empty, "one", records=json.dumps(final | {"fused_peak_bytes": 2**19}) + "\n")
+    write_run(places, "one", records=json.dumps(final | {"fused_peak_bytes": 2**19}) + "\n")
     progress = watch.look(None, None)["progress"]
     for part in ("while training</td><td>2.00 MiB", "at inference</td><td>1.00 MiB", "deployed</td><td>0.50 MiB"):
         assert part in progress

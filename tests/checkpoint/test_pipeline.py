@@ -65,6 +65,7 @@ unet.save_pretrained(sys.argv[3])
 """
 
 
+@pytest.mark.process
 def test_a_process_without_our_package_loads_the_folder(folder, tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

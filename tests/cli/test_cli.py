@@ -28,20 +28,24 @@ def run(*arguments, **environment):
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300)
 
 
-def test_train_distil_and_evaluate(tmp_path):
-    cache = {"REDISTILL_CACHE": str(tmp_path / "cache")}
+@pytest.mark.process
+def test_distil_and_evaluate(tmp_path, finished_run, capsys):
     small = ["--steps", "2", "--batch-size", "8", "--train-limit", "16", "--image-size", "32"]
-    result = run("train", "--run-dir", str(tmp_path / "teacher"), *small, **cache)
-    assert result.returncode == 0, result.stderr
-    teacher = tmp_path / "teacher" / "student"
-    result = run("distill", "--run-dir", str(tmp_path / "run"), "--teacher-checkpoint", str(teacher), *small, **cache)
+    teacher = str(finished_run / "student")
+    result = run("distill", "--run-dir", str(tmp_path / "run"), "--teacher-checkpoint", teacher, *small)
     assert result.returncode == 0, result.stderr
     assert "2/2" in result.stderr and "red_loss" in result.stderr
-    result = run("evaluate", str(tmp_path / "run" / "student"), **cache)
-    assert result.returncode == 0, result.stderr
-    figures = json.loads(result.stdout)
+    assert main(["evaluate", str(tmp_path / "run" / "student")]) == 0
+    figures = json.loads(capsys.readouterr().out)
     assert figures["test_accuracy"] == checkpoint.read_metadata(tmp_path / "run" / "student").metrics["test_accuracy"]
     assert figures["peak_bytes"] > 0 and figures["parameters"] > 100_000
+
+
+def test_a_teacher_is_trained(tmp_path):
+    small = ["--steps", "1", "--batch-size", "8", "--train-limit", "16", "--image-size", "32"]
+    assert main(["train", "--run-dir", str(tmp_path / "teacher"), *small]) == 0
+    metadata = checkpoint.read_metadata(tmp_path / "teacher" / "student")
+    assert metadata.student.red is None and 0 <= metadata.metrics["test_accuracy"] <= 1
 
 
 def test_every_ablation_is_an_option():

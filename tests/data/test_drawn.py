@@ -174,6 +174,7 @@ def test_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     assert files_in(tmp_path) == []
 
 
+@pytest.mark.process
 def test_processes_that_draw_at_once_never_meet_half_a_file(tmp_path):
     script = (
         "import sys, warnings, numpy as np; from pathlib import Path\n"

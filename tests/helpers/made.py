@@ -1,4 +1,4 @@
-"""Results, runs and checkpoints that tests make without training anything."""
+"""Results, runs and checkpoints that tests start from, most of them made without training anything."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from app.runs.results import OWN, Result
 from helpers.unets import TINY
+from redistill.checkpoint import folder as checkpoint
+from redistill.networks.student import StudentConfig, build_student
 from redistill.training.config import DistillConfig
-from redistill.training.presets import PRESETS
+from redistill.training.loop import distill
+from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 
 RED_KD = PRESETS["default"].config
 TEACHER = PRESETS["teacher"].config
@@ -44,4 +47,30 @@ def saved_ddpm(folder: Path, schedule: dict = SCHEDULE, **settings) -> Path:
     torch.manual_seed(0)
     unet = UNet2DModel(**TINY | {"sample_size": 32, "downsample_padding": 0} | settings)
     DDPMPipeline(unet=unet, scheduler=DDPMScheduler(**schedule)).save_pretrained(folder)
+    return folder
+
+
+UNTRAINED = {CLUTTER_TEACHER: TEACHER, FACES_TEACHER: PRESETS["faces-teacher"].config, "small": FACES}
+
+
+def save_untrained(root: Path, configs: dict[str, DistillConfig] = UNTRAINED) -> Path:
+    """Checkpoints of networks as they are before training, in a folder for each; `configs` by their names."""
+    for name, config in configs.items():
+        metrics = {"test_accuracy": 0.5} if config.student.task == "classification" else {"test_prediction_loss": 1.0}
+        torch.manual_seed(0)
+        metadata = checkpoint.Metadata(config.student, config.dataset, metrics, config.to_dict())
+        checkpoint.save(build_student(config.student), metadata, root / name)
+    return root
+
+
+def small(**settings) -> DistillConfig:
+    """A run of six steps on 48 scenes of 32 px."""
+    student = StudentConfig("narrow_resnet", 32, 50, red=None)
+    values = {"student": student, "dataset": "emoji-clutter", "steps": 6, "batch_size": 16, "train_limit": 48}
+    return DistillConfig(**(values | {"validate_every": 3, "save_every": 2, "seed": 1} | settings))
+
+
+def train(folder: Path) -> Path:
+    """The folder with a finished run of `small`."""
+    list(distill(small(), folder))
     return folder

@@ -15,6 +15,7 @@ import pytest
 import torch
 from diffusers.models.unets.unet_2d import UNet2DOutput
 from helpers.held_run import hold
+from helpers.made import small
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.cli.commands import main
@@ -37,26 +38,9 @@ def student(red=None, strides=None):
     return StudentConfig("narrow_resnet", 32, 50, strides or {}, red=red)
 
 
-def small(**settings):
-    """A run of six steps on 48 scenes."""
-    values = {"student": student(), "steps": 6, "batch_size": 16, "train_limit": 48, "validate_every": 3}
-    return DistillConfig(**({"dataset": "emoji-clutter", "save_every": 2, "seed": 1} | values | settings))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """All runs here share one cache folder of their own, so the few scenes are drawn once."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("REDISTILL_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield
-    patch.undo()
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("teacher")
-    list(distill(small(), folder))
-    return folder / "student"
+@pytest.fixture
+def teacher(finished_run):
+    return finished_run / "student"
 
 
 def weights(run):
@@ -122,6 +106,7 @@ def test_a_run_that_is_stopped_and_continued_ends_with_the_same_weights(tmp_path
         assert [r["step"] for r in read_metrics(tmp_path / name) if r["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.process
 def test_a_killed_run_continues_to_the_same_weights(tmp_path, teacher):
     config = small(student=student(None, STRIDES), teacher_checkpoint=str(teacher), feature_loss="fitnet")
     config = replace(config, steps=40, save_every=5)
@@ -358,6 +343,7 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_resume_point(tmp_path, 
     assert next(distill(config, tmp_path))["step"] == 2
 
 
+@pytest.mark.process
 def test_two_runs_never_share_a_folder(tmp_path):
     context = multiprocessing.get_context("spawn")
     ready, leave = context.Event(), context.Event()

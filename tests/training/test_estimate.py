@@ -17,14 +17,6 @@ from redistill.training.loop import distill
 from redistill.training.step import held_tensors, prepare
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("REDISTILL_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield
-    patch.undo()
-
-
 def small(**settings):
     values = {"student": StudentConfig("narrow_resnet", 32, 50, red=None), "dataset": "emoji-clutter"}
     values |= {"train_limit": 48, "batch_size": 8, "steps": 5, "validate_every": 3}

@@ -85,8 +85,7 @@ def test_what_cannot_be_folded_stays(branching):
     assert torch.equal(folded(images), model(images))
 
 
-def test_a_run_learns_from_a_folded_teacher_whose_compared_maps_are_those_of_the_teacher(tmp_path, monkeypatch):
-    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path))
+def test_a_run_learns_from_a_folded_teacher_whose_compared_maps_are_those_of_the_teacher():
     student = StudentConfig("narrow_resnet", 32, 50, strides=CLUTTER_STRIDES, red=REDConfig())
     problem, _ = prepare(DistillConfig(student, "emoji-clutter", train_limit=16, batch_size=8, **FROM_TEACHER))
     teacher = checkpoint.load(CLUTTER_TEACHER).eval()

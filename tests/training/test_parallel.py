@@ -21,6 +21,7 @@ from redistill.training.parallel import Processes, join
 from redistill.training.run import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.process
 STRIDES = {"conv1": 4, "maxpool": 1, "layer4.0": 1}
 
 # What both processes do, one run after the other; each notes what it came to.
@@ -70,12 +71,10 @@ fails("broken", "sp", within_the_network)
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setattr(loop, "final_figures", lambda problem, model: {})
-    patch.setenv("REDISTILL_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield
-    patch.undo()
+def untested():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "final_figures", lambda problem, model: {})
+        yield
 
 
 def configs(folder):
@@ -101,7 +100,7 @@ def configs(folder):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, cache):
+def folder(tmp_path_factory, untested):
     """Where all runs were made by two processes, the first ones by one process too."""
     folder = tmp_path_factory.mktemp("runs")
     runs = configs(folder)

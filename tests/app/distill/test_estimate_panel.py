@@ -25,12 +25,12 @@ VALUES = {
 
 
 @pytest.fixture(autouse=True)
-def places(tmp_path, tmp_path_factory, monkeypatch):
+def places(tmp_path, monkeypatch):
     monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path_factory.getbasetemp() / "pictures"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
+@pytest.mark.process
 def test_an_estimate_is_measured_and_said():
     *waiting, (shown, ask, cancel) = estimate_panel.show(lambda: CONFIG)
     assert waiting and "Measuring a few steps" in waiting[0][0] and waiting[0][2].visible
@@ -51,6 +51,7 @@ def script(monkeypatch, text: str) -> list:
     return children
 
 
+@pytest.mark.process
 def test_a_cancelled_estimate_ends_its_process_and_leaves_no_files(monkeypatch, tmp_path):
     monkeypatch.setattr(estimate_panel.tempfile, "tempdir", str(tmp_path))
     children = script(monkeypatch, "import time; time.sleep(600)")
@@ -62,6 +63,7 @@ def test_a_cancelled_estimate_ends_its_process_and_leaves_no_files(monkeypatch, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -77,6 +79,7 @@ def test_a_process_that_fails_is_a_sentence(monkeypatch, text, sentence):
     assert ask.interactive and not cancel.visible
 
 
+@pytest.mark.process
 def test_one_that_takes_too_long_is_ended(monkeypatch):
     monkeypatch.setattr(estimate_panel, "LONGEST", 0.1)
     children = script(monkeypatch, "import time; time.sleep(600)")

@@ -29,29 +29,9 @@ from app.runs import choices
 from redistill.checkpoint import folder as checkpoint
 from redistill.diffusion.images import SampleSettings, read_settings
 from redistill.diffusion.sampling import first_noise, to_uint8
-from redistill.networks.student import build_student
 from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 
 HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.inf, ["a"] * 50, {"a": {"b": []}}]
-
-
-@pytest.fixture(scope="module")
-def untrained(tmp_path_factory):
-    """A folder of untrained checkpoints with the names of those that ship."""
-    root = tmp_path_factory.mktemp("checkpoints")
-    for name, preset in ((CLUTTER_TEACHER, "teacher"), (FACES_TEACHER, "faces-teacher"), ("small", "faces")):
-        config = PRESETS[preset].config
-        torch.manual_seed(0)
-        metadata = checkpoint.Metadata(config.student, config.dataset, {}, dataclasses.asdict(config))
-        checkpoint.save(build_student(config.student), metadata, root / name)
-    return root
-
-
-@pytest.fixture
-def shipped(places, untrained, monkeypatch):
-    """Untrained checkpoints in the places of those that ship, and no runs."""
-    monkeypatch.setattr(checkpoint, "SHIPPED", untrained)
-    return places
 
 
 def test_images_of_all_networks_come_step_by_step_from_the_same_seeds(shipped):

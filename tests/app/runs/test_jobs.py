@@ -14,6 +14,7 @@ import threading
 import time
 
 import pytest
+from helpers.no_training import stand_in
 
 from app.distill.watch_view import progress
 from app.runs import jobs
@@ -23,13 +24,18 @@ from redistill.training.config import DistillConfig
 
 
 @pytest.fixture
-def runs(tmp_path, tmp_path_factory, monkeypatch):
-    """An empty runs folder; pictures are drawn once for all tests, processes that a failed test leaves are ended."""
+def runs(tmp_path, monkeypatch):
+    """An empty runs folder; processes that a failed test leaves are ended."""
     monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path_factory.getbasetemp() / "pictures"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     yield tmp_path / "runs"
     end_all()
+
+
+@pytest.fixture
+def no_training(tmp_path, monkeypatch):
+    """Processes that are started from now on take steps that cost nothing."""
+    monkeypatch.setattr(jobs, "REPOSITORY", stand_in(tmp_path / "stand-in"))
 
 
 def end_all() -> None:
@@ -74,6 +80,7 @@ def write_run(root, name: str, status: dict | None = None, **files: str):
     return folder
 
 
+@pytest.mark.process
 def test_a_run_finishes_and_is_read_again_and_the_next_one_waits_for_it(runs):
     first = jobs.start(settings(), "First run")
     assert first.state == "starting"
@@ -104,7 +111,8 @@ def test_a_run_finishes_and_is_read_again_and_the_next_one_waits_for_it(runs):
     assert [run.name for run in jobs.list_runs()] == [first.name]
 
 
-def test_a_waiting_run_stops_at_once_and_a_killed_one_blocks_nobody(runs):
+@pytest.mark.process
+def test_a_waiting_run_stops_at_once_and_a_killed_one_blocks_nobody(runs, no_training):
     first = jobs.start(settings(steps=100_000), "First")
     wait(first.name, "running")
     second = jobs.start(settings(), "Second")
@@ -120,7 +128,8 @@ def test_a_waiting_run_stops_at_once_and_a_killed_one_blocks_nobody(runs):
     assert wait(second.name, "stopped", seconds=60)
 
 
-def test_a_run_is_never_seen_in_a_state_that_it_has_not(runs, monkeypatch):
+@pytest.mark.process
+def test_a_run_is_never_seen_in_a_state_that_it_has_not(runs, no_training, monkeypatch):
     """Whoever looks while a run is started or goes on, at whatever moment, sees no half of it."""
     seen, ended = set(), threading.Event()
 
@@ -159,7 +168,8 @@ def test_a_run_is_never_seen_in_a_state_that_it_has_not(runs, monkeypatch):
         assert seen <= {"stopped", "starting", "queued"}
 
 
-def test_a_run_that_goes_on_stops_while_it_waits(runs):
+@pytest.mark.process
+def test_a_run_that_goes_on_stops_while_it_waits(runs, no_training):
     write_run(runs, "left", {"state": "stopped", "step": 7, "steps": 10})
     with open(runs / ".queue-cpu-0", "w") as taken:
         fcntl.flock(taken, fcntl.LOCK_EX)
@@ -169,6 +179,7 @@ def test_a_run_that_goes_on_stops_while_it_waits(runs):
         assert (jobs.read_run("left").state, jobs.read_run("left").step) == ("stopped", 7)
 
 
+@pytest.mark.process
 def test_settings_that_the_process_refuses_end_in_its_sentence(runs):
     run = jobs.start(settings() | {"teacher_checkpoint": str(runs / "nowhere")}, "No teacher")
     failed = wait(run.name, "failed")
@@ -204,6 +215,7 @@ def test_a_run_that_the_shell_goes_on_with_is_running_and_then_what_that_left(ru
     assert jobs.read_run("a").state == "interrupted"
 
 
+@pytest.mark.process
 def test_a_run_that_prepares_is_gone_when_it_is_stopped(runs, monkeypatch, tmp_path):
     monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "empty"))  # all of its pictures have to be drawn
     run = jobs.start(DistillConfig(StudentConfig("narrow_resnet", 64, 50), "emoji-clutter").to_dict(), "Draws first")
@@ -215,7 +227,9 @@ def test_a_run_that_prepares_is_gone_when_it_is_stopped(runs, monkeypatch, tmp_p
     assert not (run.path / "metrics.jsonl").exists()
 
 
-def test_a_process_that_does_not_listen_is_killed(runs):
+@pytest.mark.process
+def test_a_process_that_does_not_listen_is_killed(runs, monkeypatch):
+    monkeypatch.setattr(jobs, "SECONDS_TO_END", 0.2)
     folder = write_run(runs, "deaf")
     deaf = (
         "import fcntl, json, os, signal, sys, time\n"
@@ -286,7 +300,8 @@ def test_too_many_waiting_runs_are_refused(runs, monkeypatch):
     assert jobs.list_runs() == []
 
 
-def test_as_many_runs_go_on_the_cpu_as_there_are_slots(runs, monkeypatch):
+@pytest.mark.process
+def test_as_many_runs_go_on_the_cpu_as_there_are_slots(runs, no_training, monkeypatch):
     monkeypatch.setenv("REDISTILL_CPU_RUNS", "2")
     names = [jobs.start(settings(steps=100_000), title).name for title in ("one", "two", "three")]
 
@@ -330,7 +345,7 @@ def test_a_run_goes_on_once_however_often_it_is_asked_to(runs):
 
     def hold(path, config, lock):
         """What a worker does: keep the lock that it is handed."""
-        time.sleep(0.2)
+        time.sleep(0.1)
         held.append(os.dup(lock))
 
     def ask():
@@ -351,13 +366,15 @@ def test_a_run_goes_on_once_however_often_it_is_asked_to(runs):
     assert sorted(started, key=str) == [None, None, "left"] and len(held) == 1
 
 
-def test_a_full_disk_ends_a_run_in_a_sentence_and_the_next_one_starts(runs):
+@pytest.mark.process
+def test_a_full_disk_ends_a_run_in_a_sentence_and_the_next_one_starts(runs, request):
     runs.mkdir(parents=True)
     with open(runs / ".queue-cpu-0", "w") as taken:
         fcntl.flock(taken, fcntl.LOCK_EX)
         run = jobs.start(settings(), "No room")
         (run.path / "metrics.jsonl").symlink_to("/dev/full")  # every write finds no space; never read it, it has no end
         wait(run.name, "queued", seconds=30)
+        request.getfixturevalue("no_training")
         other = jobs.start(settings(steps=100_000), "Next")
         wait(other.name, "queued", seconds=30)
     failed = wait(run.name, "failed")
@@ -377,9 +394,11 @@ def test_nothing_is_left_of_a_run_that_a_full_disk_kept_from_starting(runs, monk
     assert [path for path in runs.iterdir() if path.is_dir()] == []
 
 
-def test_a_deleted_folder_ends_its_run_and_the_next_one_starts(runs):
+@pytest.mark.process
+def test_a_deleted_folder_ends_its_run_and_the_next_one_starts(runs, request):
     first = jobs.start(settings(steps=100_000), "First")
     wait(first.name, "running", step=1)
+    request.getfixturevalue("no_training")
     second = jobs.start(settings(steps=100_000), "Second")
     wait(second.name, "queued", seconds=30)
     shutil.rmtree(first.path, ignore_errors=True)

@@ -1,0 +1,135 @@
+"""Whatever reaches a handler of the page from outside, it answers with what its outputs take, or refuses in a sentence.
+
+The handlers are found on the page itself, so that a new one is tested from the day it is connected.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+import gradio as gr
+import pytest
+from gradio.blocks import BlockFunction
+from gradio.helpers import special_args
+from helpers.made import write_run
+from huggingface_hub import constants
+
+from app import ui
+from app.distill import data_panel, estimate_panel
+from app.explore import measure_panel
+from app.generate import page as generate
+from app.runs import jobs
+from redistill.training.presets import FACES_TEACHER, PRESETS
+
+HOSTILE = [
+    None,
+    [],
+    {},
+    "",
+    "<script>",
+    "../x",
+    -1,
+    0.5,
+    10**30,
+    True,
+    math.nan,
+    math.inf,
+    ["a"] * 50,
+    {"a": {"b": []}},
+]
+EVENTS = (
+    "act",
+    "key",
+    "layer",
+    "letter",
+    "mark",
+    "network",
+    "query",
+    "save",
+    "seed",
+    "turn",
+)  # what handlers read there
+TABS = ("explore", "distill", "compare", "generate", "ui")
+
+
+@pytest.fixture(scope="module")
+def page():
+    return ui.build()
+
+
+def handlers(page: gr.Blocks, tab: str) -> list[BlockFunction]:
+    """What events of a tab run, each function once for each list of components that it is given."""
+    found = {}
+    for block in page.fns.values():
+        module = (getattr(block.fn, "__module__", None) or "").split(".")
+        if module[0] == "app" and tab in module:
+            given = tuple(type(component) for component in block.inputs)
+            found.setdefault((block.fn.__qualname__, given), block)
+    return list(found.values())
+
+
+def call(block: BlockFunction, values: list[Any], event: Any) -> None:
+    """Call a handler as gradio does; what it answers with must fill its outputs."""
+    request = gr.Request(session_hash="visitor", query_params={"teacher": "<script>"})
+    arguments = [dict(zip(block.inputs, values, strict=True))] if block.inputs_as_dict else list(values)
+    arguments, *_ = special_args(block.fn, arguments, request, gr.EventData(None, event))
+    try:
+        answer = block.fn(*arguments)
+        for update in answer if inspect.isgenerator(answer) else [answer]:
+            assert fills(block, update), f"{update!r:.200} does not fill {len(block.outputs)} outputs"
+            assert "<script" not in str(update)
+    except gr.Error:
+        pass  # a sentence
+
+
+def fills(block: BlockFunction, update: Any) -> bool:
+    if isinstance(update, dict) and update and all(isinstance(key, gr.blocks.Block) for key in update):
+        return set(update) <= set(block.outputs)
+    return len(block.outputs) == 1 or (isinstance(update, (list, tuple)) and len(update) == len(block.outputs))
+
+
+@pytest.fixture
+def right(shipped, monkeypatch):
+    """The values that a handler would get from a page where a person has chosen, drawn and run something.
+
+    No process trains, and nothing more is drawn, from here on.
+    """
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    write_run(shipped, "one", PRESETS["undistilled"].config, "finished")
+    drawn = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))[-1][4]
+    monkeypatch.setattr(generate, "load_painter", refuse)
+    monkeypatch.setattr(estimate_panel.subprocess, "Popen", refuse)
+    monkeypatch.setattr(measure_panel, "measure", refuse)
+    monkeypatch.setattr(data_panel, "build_student", lambda student: None)
+    monkeypatch.setattr(jobs, "start", lambda settings, title: jobs.Run("one", shipped, title, "queued"))
+    chosen = {"generate": [FACES_TEACHER, ["small"], 3, 4, 2, "ddim", ""], "follow": [FACES_TEACHER, ["small"]]}
+    chosen |= {"announce": [FACES_TEACHER, ["small"], 3, 4, ()], "offer": [FACES_TEACHER, ["small"]]}
+
+    def values(block: BlockFunction) -> list[Any]:
+        if block.fn.__module__ == generate.__name__:
+            return chosen.get(block.fn.__name__, [drawn] * len(block.inputs))
+        return [{"name": "one"} if isinstance(part, gr.JSON) else part.value for part in block.inputs]
+
+    return values
+
+
+def refuse(*arguments: Any, **settings: Any) -> None:
+    raise ValueError("This would take long.")
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_no_value_from_outside_breaks_a_handler(page, right, tab, subtests):
+    for block in handlers(page, tab):
+        values = right(block)
+        with subtests.test(handler=f"{block.fn.__module__}.{block.fn.__qualname__}"):
+            for value in HOSTILE:
+                for position in range(len(values)):
+                    call(block, [*values[:position], value, *values[position + 1 :]], {})
+                for event in (value, dict.fromkeys(EVENTS, value)):
+                    call(block, values, event)
+
+
+def test_every_tab_has_handlers(page):
+    assert all(handlers(page, tab) for tab in TABS)

@@ -1,0 +1,124 @@
+"""One studio and one browser for all tests here. No error there, and no request to anywhere else."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from helpers.browser import PATIENCE, drawn
+from helpers.made import FACES, TEACHER, UNTRAINED, save_untrained
+from playwright.sync_api import Page, sync_playwright
+
+from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKPOINTS = {CLUTTER_TEACHER: TEACHER, FACES_TEACHER: UNTRAINED[FACES_TEACHER], "emoji-faces-student": FACES}
+CHROMIUM_OPTIONS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory, pictures):
+    """Address of a studio of its own, with untrained checkpoints and an empty runs folder."""
+    home = tmp_path_factory.mktemp("studio")
+    save_untrained(home / "checkpoints", CHECKPOINTS)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    places = {
+        "REDISTILL_CACHE": str(pictures),
+        "REDISTILL_RUNS": str(home / "runs"),
+        "REDISTILL_CHECKPOINTS": str(home / "checkpoints"),
+        "GRADIO_TEMP_DIR": str(home / "gradio"),
+        "OMP_NUM_THREADS": "1",
+    }
+    with open(home / "log.txt", "wb") as log:
+        command = [sys.executable, "app.py", "--port", str(port)]
+        server = subprocess.Popen(command, cwd=ROOT, env=os.environ | places, stdout=log, stderr=log)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_until_served(address, server, home / "log.txt")
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+        end_runs(home / "runs")
+    assert "Traceback" not in (home / "log.txt").read_text()
+
+
+def wait_until_served(address: str, server: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"the studio did not start:\n{log.read_text()}")
+
+
+def end_runs(runs: Path) -> None:
+    """End what a failed test left training: a run's process holds the lock of its `.process` file."""
+    for file in runs.glob("*/.process"):
+        with open(file) as process:
+            try:
+                fcntl.flock(process, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.kill(json.load(process)["pid"], signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def context():
+    """The browser's window. All tests share it, so that what the page loads is fetched and compiled once."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert path, "These tests need a Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
+        yield chromium.new_context(permissions=["clipboard-read", "clipboard-write"])
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(context, site):
+    """Opens pages of the studio; the test fails on any console error, failed answer or request to elsewhere."""
+    troubles: list[str] = []
+
+    def check_request(request) -> None:
+        if not request.url.startswith((site, "data:", "blob:")):
+            troubles.append(f"request to {request.url}")
+
+    def open_one(query: str = "", width: int = 1280, height: int = 720, color_scheme: str = "light") -> Page:
+        page = context.new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=color_scheme)
+        page.set_default_timeout(PATIENCE)
+        page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", check_request)
+        page.on("response", lambda r: troubles.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.goto(site + query)
+        drawn(page, "#memory")
+        return page
+
+    yield open_one
+    for page in context.pages:
+        page.close()
+    assert troubles == []

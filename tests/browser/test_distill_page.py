@@ -1,0 +1,250 @@
+"""Tab Distill in a real browser, and the whole way once: explore, distil, reload, generate."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+from helpers.browser import BARS, PATIENCE, bars, choose_stride, drawn, fill, unfold
+from helpers.pictures import write_classes
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.browser
+
+
+def test_explore_distil_reload_generate(open_page):
+    page = open_page(width=1280, height=900)
+    summary = page.locator("#summary")
+    expect(summary).to_contain_text("Peak falls from 320 KiB (maxpool) to 64.0 KiB (conv1): 5.0×")
+    before = bars(page)
+    choose_stride(page, "conv1", 2)
+    expect(summary).not_to_contain_text("5.0×")
+    expect(summary).to_contain_text("Without RED blocks")
+    page.wait_for_function(f"before => JSON.stringify({BARS}) !== JSON.stringify(before)", arg=before)
+    assert bars(page)[0] == before[0], "the teacher stays as it was"
+    choose_stride(page, "conv1", 4)
+    expect(summary).to_contain_text("5.0×")
+
+    page.locator("#to-distil").click()
+    expect(page.locator("#student")).to_contain_text("strides 4·1·2·2·1, RED blocks, 64 px")
+    fill(page, "Steps", 6)
+    fill(page, "Batch", 16)
+    unfold(page, "button", "More of the training")
+    fill(page, "Training images (empty: all)", 48)
+    fill(page, "Validate every", 3)
+    progress = page.locator("#progress")
+    expect(progress).to_contain_text("No run yet")
+    expect(page.locator("#scores")).to_be_hidden()
+    page.locator("#start").click()
+    expect(progress).to_contain_text("RED + KD")
+    expect(page.locator("#scores")).to_be_visible()
+    expect(progress).to_contain_text("test accuracy", timeout=2 * PATIENCE)
+    expect(progress).to_contain_text("the teacher has 50.0 %")
+    scores = "document.querySelector('#scores .liveplot').data[0].x.map(Number)"
+    assert page.evaluate(scores) == [3, 6]
+
+    page.reload()
+    drawn(page, "#memory")
+    unfold(page, "tab", "Distill")
+    expect(progress).to_contain_text("finished")
+    expect(page.locator("#runs")).to_contain_text("RED + KD · seed 0 · finished")
+    drawn(page, "#scores")
+    assert page.evaluate(scores) == [3, 6]
+
+    unfold(page, "tab", "Generate")
+    expect(page.locator("#grids img[alt='noise of seed 0']")).to_have_count(2)
+    fill(page, "number input for Images", 4)
+    fill(page, "number input for Denoising steps", 2)
+    page.locator("#generate").click()
+    expect(page.locator("#generate-said")).to_contain_text("Done")
+    grids = page.evaluate(
+        "[...document.querySelectorAll('#grids figure')].map(grid => [...grid.querySelectorAll('img')]"
+        ".map(image => [image.naturalWidth, image.naturalHeight]))"
+    )
+    assert grids == [[[32, 32]] * 4] * 2
+    expect(page.locator("#grids")).to_contain_text("4.0× less")
+    expect(page.locator("#grids")).to_contain_text("OpenMoji")
+
+
+def test_a_second_page_follows_a_run_and_stops_it(open_page):
+    first, second = open_page(), open_page(width=390, height=844)
+    for page in (first, second):
+        unfold(page, "tab", "Distill")
+    first.get_by_label("Student without distillation", exact=True).check()
+    expect(first.locator("#student")).to_contain_text("strides 4·1·2·2·1, 64 px")
+    fill(first, "Batch", 8)
+    unfold(first, "button", "More of the training")
+    fill(first, "Training images (empty: all)", 48)
+    first.locator("#start").click()
+    expect(first.locator("#progress")).to_contain_text("images/s")
+    row = second.get_by_label("on its own · seed 0 · running")
+    row.check()
+    expect(second.locator("#progress")).to_contain_text("images/s")
+    assert second.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    second.locator("#stop").click()
+    for page in (first, second):
+        expect(page.locator("#progress")).to_contain_text("stopped · step")
+    first.locator("#resume").click()
+    for page in (first, second):
+        expect(page.locator("#progress")).to_contain_text("images/s")
+    first.locator("#stop").click()
+    for page in (first, second):
+        expect(page.locator("#progress")).to_contain_text("stopped · step")
+    second.locator("#delete").click()
+    expect(second.locator("#delete-question")).to_contain_text("with its checkpoint, curves and log?")
+    expect(first.locator("#runs")).to_contain_text("on its own")
+    second.locator("#delete-confirm").click()
+    expect(second.locator("#delete-question")).to_be_hidden()
+    expect(first.locator("#runs")).not_to_contain_text("on its own")
+
+
+def test_a_student_goes_to_explore_and_back_and_an_estimate_is_of_its_settings(open_page):
+    page = open_page(width=1280, height=900)
+    unfold(page, "tab", "Distill")
+    refusal, card, change = page.locator("#refusal"), page.locator("#student"), page.get_by_text("Change it in Explore")
+    page.get_by_label("MobileNetV2 from a ResNet", exact=True).check()
+    expect(card).to_contain_text("MobileNetV2 ←")
+    change.click()
+    expect(refusal).to_contain_text("this one is a MobileNetV2 that learns from a Narrow ResNet")
+    page.get_by_label("Student without distillation", exact=True).check()
+    expect(refusal).not_to_contain_text("MobileNetV2")
+    fill(page, "Steps", 77)
+    change.click()
+    expect(page.get_by_label("RED blocks at the aligned layers").first).not_to_be_checked()
+    choose_stride(page, "conv1", 8)
+    expect(page.locator("#summary")).to_contain_text("Peak falls from 320 KiB")
+    page.locator("#to-distil").click()
+    expect(card).to_contain_text("strides 8·1·2·2·1, 64 px")
+    expect(page.get_by_label("Steps", exact=True)).to_have_value("77")
+    expect(page.get_by_label("Student without distillation", exact=True)).to_be_checked()
+
+    other = page.get_by_text("Of other settings than the form has now")
+    page.locator("#estimate").click()
+    expect(page.locator("#estimated")).to_contain_text("Measuring")
+    expect(page.locator("#estimated")).to_be_in_viewport()
+    unfold(page, "button", "More of the training")
+    expect(other).to_have_count(0)
+    fill(page, "Steps", 78)
+    expect(other).to_be_visible()
+    fill(page, "Steps", 77)
+    expect(other).to_have_count(0)
+    page.get_by_label("Quick look", exact=True).check()
+    expect(other).to_be_visible()
+    page.locator("#estimate-cancel").click()
+    expect(other).to_have_count(0)
+
+
+class Held:
+    """Answers that reach the page only when they are let go: of events of one component, told by its `elem_id`."""
+
+    def __init__(self, page: Page, elem_id: str, event: str) -> None:
+        self.answers = []
+        events = """([elem_id, event]) => {
+          const {components, dependencies} = window.gradio_config;
+          const {id} = components.find(component => component.props.elem_id === elem_id);
+          return dependencies.filter(one => one.backend_fn && one.targets.some(target => target[0] === id &&
+            target[1] === event)).map(one => one.id);
+        }"""
+        self.ids = page.evaluate(events, [elem_id, event])
+        self.page = page
+        page.route("**/run/predict*", self.hold)
+
+    def hold(self, route) -> None:
+        if route.request.post_data_json["fn_index"] in self.ids:
+            self.answers.append((route, route.fetch()))
+        else:
+            route.fallback()
+
+    def wait(self, count: int = 1) -> None:
+        """Until so many answers are held."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while len(self.answers) < count:
+            assert time.monotonic() < deadline, "no answer came"
+            self.page.wait_for_timeout(20)
+
+    def let_go(self) -> None:
+        """Let all answers reach the page, those that are held and those to come."""
+        self.ids = []
+        for route, response in self.answers:
+            route.fulfill(response=response)
+
+
+def test_presets_of_all_lists_share_one_mark(open_page):
+    page = open_page()
+    unfold(page, "tab", "Distill")
+    unfold(page, "button", "Diffusion networks")
+    page.get_by_label("Diffusion student of the smileys", exact=True).check()
+    expect(page.locator("#student")).to_contain_text("strides 2·2·2·1, RED blocks, 32 px")
+    expect(page.get_by_label("Quick look", exact=True)).not_to_be_checked()
+    page.get_by_label("Quick look", exact=True).check()
+    expect(page.locator("#student")).to_contain_text("strides 4·1·2·2·1, RED blocks, 64 px")
+    expect(page.get_by_label("Diffusion student of the smileys", exact=True)).not_to_be_checked()
+
+
+def test_late_answers_take_no_choice_back(open_page):
+    page = open_page(width=390, height=844)
+    unfold(page, "tab", "Distill")
+    first = Held(page, "presets", "input")
+    page.get_by_label("Student without distillation", exact=True).check()
+    first.wait()
+    page.get_by_label("Teacher of emoji-clutter", exact=True).check()
+    first.let_go()
+    expect(page.locator("#student")).to_contain_text("own strides, 64 px")
+    expect(page.get_by_label("Teacher of emoji-clutter", exact=True)).to_be_checked()
+
+    progress, chosen = page.locator("#progress"), page.locator("#runs input:checked + span")
+    page.locator("#start").click()
+    expect(progress).to_contain_text("Narrow ResNet, own strides")
+    expect(progress).to_be_in_viewport()
+    page.locator("#stop").click()
+    expect(progress).to_contain_text("stopped")
+
+    page.get_by_label("Student without distillation", exact=True).check()
+    expect(page.locator("#student")).to_contain_text("strides 4·1·2·2·1, 64 px")
+    started, looked = Held(page, "start", "click"), Held(page, "runs", "input")
+    page.locator("#start").click()
+    expect(page.locator("#refusal")).to_contain_text("Starting…")
+    started.wait()
+    looked.wait()  # it has seen the new run while the old one was chosen
+    started.let_go()
+    expect(chosen).to_contain_text("strides 4·1·2·2·1 · on its own")
+    looked.let_go()
+    expect(progress).to_contain_text("strides 4·1·2·2·1 · on its own")
+    expect(progress).to_be_in_viewport()
+    page.locator("#stop").click()
+    expect(progress).to_contain_text("stopped")
+    expect(progress).to_contain_text("strides 4·1·2·2·1 · on its own")
+    expect(chosen).to_contain_text("stopped")
+
+
+def test_an_uploaded_zip_file_is_shown_and_chosen_to_train_a_teacher_on(open_page, tmp_path):
+    folder = write_classes(tmp_path / "source", {"cats": 6, "dogs": 6})
+    file = shutil.make_archive(str(tmp_path / "My pets"), "zip", folder)
+    page = open_page()
+    unfold(page, "tab", "Distill")
+    expect(page.locator("#pictures img").first).to_be_visible()
+    unfold(page, "button", "Use other pictures")
+    with page.expect_file_chooser() as chooser:
+        page.locator("#upload").click()
+    chooser.value.set_files(file)
+    expect(page.locator("#pictures")).to_contain_text(
+        "8 pictures to train on, 2 to validate, 2 to test. 2 classes: cats"
+    )
+    expect(page.locator("#pictures img")).to_have_count(8)
+    expect(page.get_by_label("my-pets (uploaded)")).to_be_checked()
+    expect(page.locator("#student")).to_contain_text("RED blocks")
+    page.locator("#teach").click()
+    expect(page.locator("#student")).to_contain_text("own strides")
+    expect(page.get_by_label("my-pets (uploaded)")).to_be_checked()
+    write_classes(tmp_path / "Birds", {"owls": 5, "żurawie": 5})
+    (tmp_path / "Birds" / "owls" / ".DS_Store").write_text("left by a system")
+    page.locator("#folder input").set_input_files(tmp_path / "Birds")
+    expect(page.get_by_label("birds (uploaded)")).to_be_checked()
+    expect(page.locator("#pictures")).to_contain_text("2 classes: owls, żurawie")
+    other = open_page()
+    unfold(other, "tab", "Distill")
+    expect(other.get_by_label("birds (uploaded)")).to_have_count(1)
+    fill(page, "Or a data set of the Hugging Face Hub", "no id at all")
+    page.locator("#fetch").click()
+    expect(page.locator("#data-said")).to_contain_text("expected owner/name")

@@ -1,0 +1,258 @@
+"""Tab Explore in a real browser: the chart and what is clicked in it, links, search, pins, what is saved."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from helpers.browser import BARS, bars, choose_stride, fill, unfold
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from app.parts.counting import compare_as
+from redistill.memory.comparison import early_strides
+from redistill.networks.student import StudentConfig
+
+pytestmark = pytest.mark.browser
+
+
+def test_strides_that_do_not_fit_are_said_and_the_chart_stays(open_page):
+    page = open_page()
+    before = bars(page)
+    choose_stride(page, "layer4.0", 8)
+    expect(page.locator("#summary")).to_contain_text("reduce the image 128 times, but it has 64 pixels a side")
+    expect(page.locator("#to-distil")).to_be_disabled()
+    assert bars(page) == before
+    choose_stride(page, "layer4.0", 2)
+    expect(page.locator("#summary")).to_contain_text("Peak falls")
+    expect(page.locator("#to-distil")).to_be_enabled()
+    side = page.get_by_label("number input for Image side, pixels")
+    side.fill("1000")
+    side.press("Tab")
+    expect(side).to_have_value("512")
+    expect(page.locator("#summary")).to_contain_text("the student peaks at 4.00 MiB")  # 64 times that of 64 px
+
+
+LINK = (
+    "?teacher=unet_small&size=48&strides=2,2,2,1&red=on&residual_kernel=5&points=outputs&count=eager&dtype=fp16"
+    "&budget=262144"
+)
+READ_CLIPBOARD = "navigator.clipboard.readText()"
+
+
+def test_a_link_restores_every_setting_and_the_copied_one_says_the_same(open_page, site):
+    page = open_page(LINK)
+    expect(page.get_by_role("combobox", name="Teacher")).to_have_value("Small DDPM U-Net")
+    expect(page.locator("#strides input:checked")).to_have_count(4)
+    strides = page.locator("#strides").evaluate("e => [...e.querySelectorAll('input:checked')].map(i => +i.value)")
+    assert strides == [2, 2, 2, 1]
+    unfold(page, "button", "Inside a RED block")
+    for group, choice in (
+        ("Kernel of the residual encoder", "5"),
+        ("Aligned points that carry one", "outputs"),
+        ("Counted as", "PyTorch (eager)"),
+        ("Numbers", "fp16"),
+    ):
+        expect(page.locator("fieldset", has_text=group).get_by_label(choice, exact=True)).to_be_checked()
+    expect(page.locator("#budget input")).to_have_value("Arduino Nano 33, 256 KiB")
+    expect(page.locator("#pairs")).to_contain_text("both have 24×24 maps")
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate(READ_CLIPBOARD) == f"{site}/{LINK}"
+    choose_stride(page, "conv_in", 1)
+    page.get_by_role("button", name="Cop").click()  # at once: the link waits for the change
+    changed = f"{site}/{LINK.replace('2,2,2,1', '1,2,2,1')}"
+    page.wait_for_function(f"async link => await {READ_CLIPBOARD} === link", arg=changed)
+    page.wait_for_url(changed)
+    expect(page.locator("#summary")).not_to_contain_text("4.0×")
+    page.get_by_role("button", name="Pin this configuration").click()
+    page.wait_for_url("**&pin=A;teacher:unet_small;*")
+    again = open_page(page.url.removeprefix(f"{site}/"))
+    expect(again.locator("#board")).to_contain_text("1·2·2·1")
+
+
+def test_without_the_clipboard_the_link_is_copied_the_old_way(open_page, site):
+    page = open_page(LINK)
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true})")
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate(f"delete navigator.clipboard, {READ_CLIPBOARD}") == f"{site}/{LINK}"
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true})")
+    page.evaluate("document.execCommand = () => false")
+    page.get_by_role("button", name="Cop").click()
+    expect(page.get_by_label("Link to these settings")).to_have_value(f"{site}/{LINK}")
+
+
+def test_a_link_that_does_not_fit_opens_the_usual_page_with_a_sentence(open_page, site):
+    usual = open_page()
+    page = open_page("?teacher=resnet18&strides=9,9&teacher=%00" + "x" * 900)
+    expect(page.locator("#link-said")).to_contain_text("teacher stands in it 2 times; expected it once.")
+    assert bars(page) == bars(usual)
+    choose_stride(page, "conv1", 2)
+    expect(page.locator("#link-said")).not_to_contain_text("teacher")
+    page.wait_for_url(f"{site}/?teacher=narrow_resnet&size=64&strides=2,1,2,2,1&red=on&count=fused&dtype=fp32")
+
+
+def test_a_row_of_the_search_fills_the_controls(open_page, site):
+    page = open_page("?teacher=narrow_resnet&size=96&red=off")
+    expect(page.get_by_label("RED blocks at the aligned layers")).not_to_be_checked()  # the link has been read
+    unfold(page, "button", "Find strides that fit")
+    wanted = page.get_by_label("Memory to fit, KiB")
+    fill(page, wanted, 128)
+    page.locator("#search-start").click()
+    expect(page.locator("#front")).to_contain_text("of 65 stride settings fit 128 KiB; the best keeps")
+    expect(page.locator("#search-start")).to_be_enabled()
+    row = page.locator("#front tr.best")
+    strides, peak = row.locator("td").nth(0).inner_text().split("·"), row.locator("td").nth(1).inner_text()
+    row.locator("td").nth(2).click()
+    expect(page.locator("#summary")).to_contain_text(f"to {peak}")
+    expect(page.get_by_label("RED blocks at the aligned layers")).to_be_checked()  # the search had them
+    chosen = "e => [...e.querySelectorAll('input:checked')].map(input => input.value)"
+    assert page.locator("#strides").evaluate(chosen) == strides
+    page.wait_for_url(
+        f"{site}/?teacher=narrow_resnet&size=96&strides={','.join(strides)}&red=on&count=fused&dtype=fp32&budget=131072"
+    )
+    expect(page.locator("#budget-kib input")).to_have_value("128")
+
+
+def test_a_real_pass_allocates_what_the_page_computes(open_page):
+    page = open_page("?teacher=unet_small", width=390, height=844)
+    page.get_by_role("button", name="Measure on this machine").click()
+    measured = page.locator("#measured")
+    expect(measured).to_contain_text("Exact to the byte.")
+    rows = [row.split() for row in measured.locator("tbody tr").all_inner_texts()]
+    assert [row[0] for row in rows] == ["computed", "measured", "difference"]
+    assert rows[0][1:] == rows[1][1:] and rows[2][1:] == ["0", "0"]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def choose_option(page: Page, control: str, option: str) -> None:
+    page.locator(f"{control} input").click()
+    page.get_by_role("option", name=option).click()
+
+
+def click_chart(page: Page, layer: str, network: str = "student") -> None:
+    """Click just below a network's line where a layer starts to run."""
+    at = page.evaluate(
+        """([layer, network]) => {
+          const host = document.querySelector('#memory .liveplot'), {xaxis, yaxis} = host._fullLayout;
+          const trace = host.data.find(trace => trace.customdata?.[0][0] === network);
+          const i = trace.customdata.findLastIndex(mark => mark[1] === layer && mark[2] === 0);
+          const {left, top} = host.getBoundingClientRect();
+          const x = left + xaxis._offset + xaxis.d2p(trace.x[i]);
+          return [x, top + yaxis._offset + yaxis.d2p(trace.y[i]) + 2];
+        }""",
+        [layer, network],
+    )
+    page.mouse.move(*at)
+    page.mouse.click(*at)
+
+
+def test_the_budget_flips_at_the_byte(open_page):
+    page = open_page()
+    summary, field = page.locator("#summary"), page.locator("#budget-kib input")
+    expect(page.locator("#budget-said")).to_have_count(0)
+    choose_option(page, "#budget", "Arduino Nano 33, 256 KiB")
+    expect(summary).to_contain_text("the teacher does not fit: 64.0 KiB too much; the student fits, 192 KiB to spare")
+    choose_option(page, "#budget", "Other")
+    expect(summary).to_contain_text("Budget, 64.0 KiB")
+    expect(summary).to_contain_text("the student fits exactly")
+    field.fill(str(65535 / 1024))
+    expect(summary).to_contain_text("the student does not fit: 1 B too much")
+    line = "document.querySelector('#memory .liveplot').layout.shapes.map(shape => shape.y0 * 1024)"
+    page.wait_for_function(f"{line}[0] === 65535")
+    field.fill("")
+    expect(page.locator("#budget-said")).to_have_count(0)
+
+
+def test_two_pins_are_compared_loaded_and_removed(open_page):
+    page = open_page()
+    board = page.locator("#board")
+    page.locator("#pin").click()
+    expect(board).to_contain_text("A Narrow ResNet 4·1·2·2·1")
+    choose_stride(page, "conv1", 2)
+    expect(page.locator("#summary")).to_contain_text("192 KiB")
+    page.locator("#pin").click()
+    rows = board.locator("tbody tr")
+    expect(rows).to_have_count(3)
+    peaks = board.locator("td[data-title=Peak]")
+    expect(peaks).to_have_text(["192 KiB", "64.0 KiB", "192 KiB"])
+    page.wait_for_function(f"{BARS}.length === 6")
+    assert [max(curve) for curve in bars(page)[3:5]] == [64, 192]
+
+    page.get_by_role("button", name="Load A").click()
+    expect(page.locator("#summary")).to_contain_text("5.0×")
+    expect(page.locator("[data-layer='conv1'] input[value='4']")).to_be_checked()
+    expect(peaks).to_have_text(["64.0 KiB", "64.0 KiB", "192 KiB"])
+    page.get_by_role("button", name="Remove A").click()
+    expect(rows).to_have_count(2)
+    page.get_by_role("button", name="Remove B").click()
+    expect(board.locator("table")).to_have_count(0)
+    page.wait_for_function(f"{BARS}.length === 4")
+
+
+def test_a_click_shows_tensors_that_add_up(open_page):
+    page = open_page(width=390, height=844)
+    tensors = page.locator("#tensors")
+    click_chart(page, "maxpool", "teacher")
+    expect(tensors).to_contain_text("While maxpool runs (max_pool2d), the peak of the teacher: 320 KiB")
+    expect(tensors).to_be_visible()
+    counts = "[...document.querySelectorAll('#tensors [data-bytes]')].map(cell => Number(cell.dataset.bytes))"
+    assert sum(page.evaluate(counts)) == 327680
+    page.get_by_role("button", name="Student’s peak").click()
+    expect(tensors).to_contain_text("the peak of the student: 64.0 KiB in 2 tensors")
+    assert sum(page.evaluate(counts)) == 65536
+    choose_stride(page, "conv1", 2)
+    expect(tensors).to_contain_text("the peak of the student: 192 KiB")
+
+    unfold(page, "button", "Layers as a table")
+    row = page.locator("#layers [data-key='layer1.0.conv2']")
+    row.focus()
+    page.keyboard.press("Enter")
+    expect(tensors).to_contain_text("While layer1.0.conv2 runs (conv2d), in the student")
+    cells = row.locator("xpath=ancestor::tr").locator("td").all_inner_texts()
+    assert sum(page.evaluate(counts)) == int(cells[2].replace(",", ""))
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_layers_are_sorted_and_saved_to_the_byte(open_page):
+    page = open_page()
+    unfold(page, "button", "Layers as a table")
+    table = page.locator("#layers table")
+    expect(table.locator("tbody td").nth(1)).to_have_text("conv1")
+    page.get_by_role("button", name="Teacher", exact=True).click()
+    table.get_by_role("button", name="Peak, bytes").click()
+    peaks = [int(text.replace(",", "")) for text in table.locator("td:nth-child(3)").all_inner_texts()]
+    assert peaks == sorted(peaks, reverse=True) and peaks[0] == 327680
+    table.get_by_role("button", name="Peak, bytes").click()
+    assert table.locator("td:nth-child(3)").all_inner_texts()[-1] == "327,680"
+
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Save both as CSV").click()
+    assert saving.value.suggested_filename == "memory-narrow_resnet-4.1.2.2.1-red-64-fused-fp32.csv"
+    with open(saving.value.path(), newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = compare_as(StudentConfig("narrow_resnet", 64, strides=early_strides("narrow_resnet")))
+    for name, profile in (("teacher", found.teacher), ("student", found.student)):
+        saved = [row for row in rows if row["network"] == name]
+        wanted = [(x.name, x.peak_bytes, x.output_bytes, int(x.is_red)) for x in profile.layers]
+        assert [(r["layer"], int(r["peak_bytes"]), int(r["output_bytes"]), int(r["red"])) for r in saved] == wanted
+        assert [r["output_shape"] for r in saved] == ["x".join(map(str, x.output_shape)) for x in profile.layers]
+
+
+def test_the_chart_is_saved_on_white_in_the_light_themes_colours(open_page):
+    page = open_page(color_scheme="dark")
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="SVG").click()
+    assert saving.value.suggested_filename == "memory-narrow_resnet-4.1.2.2.1-red-64-fused-fp32.svg"
+    drawing = Path(saving.value.path()).read_text()
+    assert "Narrow ResNet 4·1·2·2·1, RED blocks, 64 px, fused, fp32: 320 KiB → 64.0 KiB" in drawing
+    assert '<rect x="0" y="0" width="1100" height="600" style="fill: rgb(255, 255, 255)' in drawing
+    assert "var(--" not in drawing
+    assert "fill: rgb(91, 102, 117)" in drawing  # the light theme's text
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="PNG").click()
+    with Image.open(saving.value.path()) as picture:
+        assert picture.size == (2200, 1200)
+        assert picture.convert("RGB").getpixel((3, 3)) == (255, 255, 255)

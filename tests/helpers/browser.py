@@ -1,0 +1,49 @@
+"""What a person does with the page in a browser, and what they see there."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Locator, Page, expect
+
+PATIENCE = 90_000  # milliseconds that a slow machine may need for a step
+BARS = "document.querySelector('#memory .liveplot').data.map(trace => Array.from(trace.y))"
+expect.set_options(timeout=PATIENCE)
+
+
+def drawn(page: Page, plot: str) -> None:
+    page.wait_for_selector(f"{plot} .liveplot[data-revision]", state="attached")
+
+
+def bars(page: Page) -> list[list[float]]:
+    return page.evaluate(BARS)
+
+
+def choose_stride(page: Page, layer: str, stride: int) -> None:
+    page.locator(f"[data-layer='{layer}'] input[value='{stride}']").check()
+
+
+def fill(page: Page, field: str | Locator, value: object) -> None:
+    """Type a value, and again where the page took it back."""
+    field = page.get_by_label(field, exact=True) if isinstance(field, str) else field
+    for _ in range(5):
+        field.fill(str(value))
+        field.press("Tab")
+        settle(page)
+        if field.input_value() == str(value):
+            return
+    expect(field).to_have_value(str(value))
+
+
+def unfold(page: Page, role: str, name: str) -> None:
+    """Open a tab or an accordion by a click."""
+    page.get_by_role(role, name=name).click()
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    """Wait until what has just been opened keeps what is typed.
+
+    Gradio draws what lies in a closed tab or accordion when it is opened, and sets it to its first values one frame
+    of the browser later: faster than a hand, slower than a test.
+    """
+    for _ in range(4):
+        page.evaluate("new Promise(requestAnimationFrame)")
