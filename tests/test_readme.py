@@ -2,6 +2,8 @@
 
 import json
 import re
+import statistics
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,20 @@ def test_accuracies_are_those_of_the_study(name):
             assert any(rounds_to(figure[1], value) for value in known), figure[0]
         else:
             assert any(rounds_to(figure[1], mean) and rounds_to(figure[2], spread) for mean, spread in means), figure[0]
+
+
+def test_accuracies_on_photographs_are_those_of_their_runs():
+    """Each row of the table is made of the runs of its strides, a cell of the means over their seeds."""
+    table = (ROOT / "docs" / "results.md").read_text().partition("## Photographs")[2]
+    accuracies = defaultdict(list)
+    for run in json.loads((ROOT / "checkpoints" / "photographs.json").read_text()):
+        if run["part"] == "curve":
+            accuracies[",".join(map(str, run["strides"])), run["method"]].append(100 * run["test_accuracy"])
+    for strides in {strides for strides, _ in accuracies}:
+        cells = re.search(rf"^\| {strides} \| .*? \| (.*) \|$", table, re.MULTILINE)[1].split(" | ")
+        methods = ("scratch", "none", "kd", "red-blocks", "red", "red+kd")
+        for cell, found in zip(cells, (accuracies[strides, method] for method in methods), strict=True):
+            assert cell == f"{statistics.mean(found):.1f} ± {(max(found) - min(found)) / 2:.1f}", strides
 
 
 def rounds_to(percent: str, value: float) -> bool:
