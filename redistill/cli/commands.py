@@ -7,21 +7,39 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
+from ..checkpoint.folder import add_metrics
+from ..checkpoint.pipeline import load_scheduler, load_unet
+from ..checkpoint.sources import find_pipeline
+from ..common.devices import check_device, explain_out_of_memory
+from ..common.units import parse_bytes
+from ..diffusion.images import sample_settings, to_png
+from ..diffusion.quality import judge_checkpoint, load_features
+from ..diffusion.sampling import sample, to_grid
+from ..memory.comparison import compare, network_tape
+from ..memory.search import Candidate, search_strides
+from ..networks.red import REDConfig
+from ..networks.student import StudentConfig
+from ..networks.zoo import find_network
+from ..training.estimation import estimate
+from ..training.evaluation import evaluate
+from ..training.loop import distill
 from .options import add_setting_options, parse_strides, run_config
 
-FUSE_ADD = "fused: let a convolution do the addition after it, in the other operand's buffer"
 ELSEWHERE = "end what else takes its memory, or choose another --device"  # where a device's memory ended
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and a stop by the system or another program
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it worked, 1 after one sentence on stderr when the input or the disk did not allow it."""
     options = _parser().parse_args(arguments)
-    # A stop by the system or another program ends a run as Ctrl-C does: with its state saved.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler)
     try:
         options.run(options)
     except (ValueError, OSError) as error:
@@ -37,69 +55,74 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="redistill", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    train = commands.add_parser("train", help="train a teacher, or a student without distillation")
-    train.add_argument("--preset", default="teacher", help="settings to start from (default: %(default)s)")
-    train.set_defaults(run=_train)
-    distill = commands.add_parser("distill", help="distil a student from a trained teacher")
-    distill.add_argument("--preset", default="default", help="settings to start from (default: %(default)s)")
-    distill.set_defaults(run=_train)
-    estimate = commands.add_parser("estimate", help="time and peak memory of a run, measured by a few of its steps")
-    estimate.add_argument("--preset", default="default", help="settings to start from (default: %(default)s)")
-    estimate.set_defaults(run=_estimate)
-    for command in (train, distill, estimate):
-        command.add_argument("--config", type=Path, help="all settings from a run's config.json instead of a preset")
-        if command is not estimate:
-            command.add_argument("--run-dir", type=Path, help="folder of the run (default: runs/PRESET-SEED)")
-        add_setting_options(command)
+    def add(name: str, run: Callable[[argparse.Namespace], None], told: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=told)
+        command.set_defaults(run=run)
+        return command
 
-    evaluate = commands.add_parser("evaluate", help="figures of a checkpoint on its test split, and its memory")
-    evaluate.add_argument("checkpoint", help="folder, or name of a shipped checkpoint")
-    evaluate.add_argument("--pictures", type=int, help="draw so many with a diffusion network and judge them too")
-    evaluate.add_argument("--features", default="emoji", help="to judge by: emoji or inception (default: %(default)s)")
-    evaluate.add_argument("--scheduler", default="ddim", help="ddim, ddpm or dpm-solver++ (default: %(default)s)")
-    evaluate.add_argument("--steps", type=int, default=40, help="denoising steps (default: %(default)s)")
-    evaluate.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: %(default)s)")
-    evaluate.add_argument("--save", action="store_true", help="write these figures of the pictures into the checkpoint")
-    evaluate.set_defaults(run=_evaluate)
+    _run_options(add("train", _train, "train a teacher, or a student without distillation"), "teacher")
+    _run_options(add("distill", _train, "distil a student from a trained teacher"), "default")
+    estimating = add("estimate", _estimate, "time and peak memory of a run, measured by a few of its steps")
+    _run_options(estimating, "default", has_folder=False)
 
-    sample = commands.add_parser("sample", help="draw images with a diffusion checkpoint")
-    sample.add_argument("checkpoint", help="folder, name of a shipped checkpoint, or Hub id of a diffusers DDPM")
-    sample.add_argument("--seeds", default="0-15", help="such as 0-15 or 3,7,9 (default: %(default)s)")
-    sample.add_argument("--scheduler", default="ddim", help="ddim, ddpm or dpm-solver++ (default: %(default)s)")
-    sample.add_argument("--steps", type=int, default=50, help="denoising steps (default: %(default)s)")
-    sample.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: %(default)s)")
-    sample.add_argument("--out", type=Path, default=Path("samples.png"), help="PNG to write (default: %(default)s)")
-    sample.set_defaults(run=_sample)
+    evaluating = add("evaluate", _evaluate, "figures of a checkpoint on its test split, and its memory")
+    evaluating.add_argument("checkpoint", help="folder, or name of a shipped checkpoint")
+    evaluating.add_argument("--pictures", type=int, help="draw so many with a diffusion network and judge them too")
+    _option(evaluating, "--features", "emoji", "to judge by: emoji or inception")
+    _drawing_options(evaluating, steps=40)
+    evaluating.add_argument(
+        "--save", action="store_true", help="write these figures of the pictures into the checkpoint"
+    )
 
-    memory = commands.add_parser("memory", help="activation memory of a network at other pooling strides")
-    memory.add_argument("network", help="name of a network, such as resnet18")
-    memory.add_argument("--strides", default="", help="such as conv1=8,maxpool=1,layer4.0=1")
-    memory.add_argument("--image-size", type=int, help="pixels a side (default: the network's usual)")
-    memory.add_argument("--accounting", default="fused", help="fused or eager (default: %(default)s)")
-    memory.add_argument("--fuse-add", action="store_true", help=FUSE_ADD)
-    memory.add_argument("--no-red", action="store_true", help="leave RED blocks out")
-    memory.set_defaults(run=_memory)
+    sampling = add("sample", _sample, "draw images with a diffusion checkpoint")
+    sampling.add_argument("checkpoint", help="folder, name of a shipped checkpoint, or Hub id of a diffusers DDPM")
+    _option(sampling, "--seeds", "0-15", "such as 0-15 or 3,7,9")
+    _drawing_options(sampling, steps=50)
+    _option(sampling, "--out", Path("samples.png"), "PNG to write", type=Path)
 
-    search = commands.add_parser("search", help="every choice of pooling strides of a network, and what fits a budget")
-    search.add_argument("teacher", help="name of a network, such as resnet50")
-    search.add_argument("--image-size", type=int, help="pixels a side (default: the network's usual)")
-    search.add_argument(
+    counting = add("memory", _memory, "activation memory of a network at other pooling strides")
+    counting.add_argument("network", help="name of a network, such as resnet18")
+    counting.add_argument("--strides", default="", help="such as conv1=8,maxpool=1,layer4.0=1")
+    _counting_options(counting)
+
+    searching = add("search", _search, "every choice of pooling strides of a network, and what fits a budget")
+    searching.add_argument("network", metavar="teacher", help="name of a network, such as resnet50")
+    searching.add_argument(
         "--budget", help="such as 512KiB; 1 KiB is 1,024 bytes, 1 KB 1,000 (default: the teacher's peak)"
     )
-    search.add_argument("--reduction", default="same", help="total reduction: same or any (default: %(default)s)")
-    search.add_argument("--no-red", action="store_true", help="leave RED blocks out")
-    search.add_argument("--accounting", default="fused", help="fused or eager (default: %(default)s)")
-    search.add_argument("--fuse-add", action="store_true", help=FUSE_ADD)
-    search.add_argument("--dtype", default="fp32", help="fp32, fp16, bf16 or int8 (default: %(default)s)")
-    search.set_defaults(run=_search)
+    _option(searching, "--reduction", "same", "total reduction: same or any")
+    _option(searching, "--dtype", "fp32", "fp32, fp16, bf16 or int8")
+    _counting_options(searching)
     return parser
 
 
+def _option(command: argparse.ArgumentParser, name: str, default: Any, told: str, **reading: Any) -> None:
+    command.add_argument(name, default=default, help=f"{told} (default: %(default)s)", **reading)
+
+
+def _run_options(command: argparse.ArgumentParser, preset: str, has_folder: bool = True) -> None:
+    _option(command, "--preset", preset, "settings to start from")
+    command.add_argument("--config", type=Path, help="all settings from a run's config.json instead of a preset")
+    if has_folder:
+        command.add_argument("--run-dir", type=Path, help="folder of the run (default: runs/PRESET-SEED)")
+    add_setting_options(command)
+
+
+def _drawing_options(command: argparse.ArgumentParser, steps: int) -> None:
+    _option(command, "--scheduler", "ddim", "ddim, ddpm or dpm-solver++")
+    _option(command, "--steps", steps, "denoising steps", type=int)
+    _option(command, "--device", "cpu", "cpu, cuda, cuda:1, ...")
+
+
+def _counting_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--image-size", type=int, help="pixels a side (default: the network's usual)")
+    _option(command, "--accounting", "fused", "fused or eager")
+    fused = "fused: let a convolution do the addition after it, in the other operand's buffer"
+    command.add_argument("--fuse-add", action="store_true", help=fused)
+    command.add_argument("--no-red", action="store_true", help="leave RED blocks out")
+
+
 def _train(options: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
-    from ..training.loop import distill
-
     config = run_config(options)
     run_dir = options.run_dir or Path("runs") / f"{options.preset}-{config.seed}"
     quiet = int(os.environ.get("RANK", 0)) > 0  # of several processes the first one reports
@@ -107,7 +130,6 @@ def _train(options: argparse.Namespace) -> None:
     tell(f"Run folder: {run_dir}")
     asked_to_stop: list[int] = []
     last: dict[str, Any] = {}
-    _end_on_signals()
     with tqdm(total=config.steps, unit="step", dynamic_ncols=True, disable=quiet) as bar:
         for record in distill(config, run_dir):
             if not last:
@@ -129,12 +151,6 @@ def _train(options: argparse.Namespace) -> None:
         tell("This run had finished before; give another --run-dir to run it again.")
 
 
-def _end_on_signals() -> None:
-    """Let SIGTERM end the process as Ctrl-C does, at once: while a run prepares there is no step to wait for."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-
-
 def _stop_on_signals() -> list[int]:
     """Let Ctrl-C and SIGTERM end the run after the step that is going; a second one ends it at once.
 
@@ -147,14 +163,12 @@ def _stop_on_signals() -> list[int]:
             raise KeyboardInterrupt
         came.append(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, note)
     return came
 
 
 def _estimate(options: argparse.Namespace) -> None:
-    from ..training.estimation import estimate
-
     print(json.dumps(estimate(run_config(options)).to_dict(), indent=2))
 
 
@@ -170,10 +184,6 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from ..checkpoint import folder as checkpoint
-    from ..common.devices import check_device, explain_out_of_memory
-    from ..training.evaluation import evaluate
-
     if options.save and options.pictures is None:
         raise ValueError("--save keeps the figures of pictures; give --pictures, such as --pictures 1000.")
     device = check_device(options.device)
@@ -182,12 +192,10 @@ def _evaluate(options: argparse.Namespace) -> None:
         quality = {} if options.pictures is None else {"quality": _quality(options)}
     print(json.dumps(figures | quality, indent=2))
     if options.save:
-        checkpoint.add_metrics(options.checkpoint, quality)
+        add_metrics(options.checkpoint, quality)
 
 
 def _quality(options: argparse.Namespace) -> dict[str, Any]:
-    from ..diffusion.quality import judge_checkpoint, load_features
-
     judged = judge_checkpoint(
         options.checkpoint,
         options.pictures,
@@ -200,14 +208,6 @@ def _quality(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _sample(options: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
-    from ..checkpoint.pipeline import load_scheduler, load_unet
-    from ..checkpoint.sources import find_pipeline
-    from ..common.devices import check_device, explain_out_of_memory
-    from ..diffusion.images import sample_settings, to_png
-    from ..diffusion.sampling import sample, to_grid
-
     device, folder = check_device(options.device), find_pipeline(options.checkpoint)
     model, base, seeds = load_unet(folder), load_scheduler(folder), parse_seeds(options.seeds)
     with (
@@ -226,42 +226,30 @@ def _sample(options: argparse.Namespace) -> None:
 
 
 def _memory(options: argparse.Namespace) -> None:
-    from ..memory.comparison import compare
-    from ..networks.red import REDConfig
-    from ..networks.student import StudentConfig
-    from ..networks.zoo import find_network
-
-    size = options.image_size or find_network(options.network).image_size
-    red = None if options.no_red else REDConfig()
-    config = StudentConfig(options.network, size, strides=parse_strides(options.strides), red=red)
+    strides = parse_strides(options.strides)
+    config = StudentConfig(options.network, _image_size(options), strides=strides, red=_red(options))
     found = compare(config, options.accounting, fuse_add=options.fuse_add)
     for title, profile in (("teacher", found.teacher), ("student", found.student)):
-        print(f"{title}: {profile.peak_bytes:,} bytes ({profile.peak_bytes / 2**20:.3f} MiB) at {profile.peak_layer}")
+        print(f"{title}: {_in_bytes(profile.peak_bytes)} at {profile.peak_layer}")
     print(f"ratio: {found.teacher.peak_bytes / found.student.peak_bytes:.2f}")
 
 
 def _search(options: argparse.Namespace) -> None:
-    from ..common.units import parse_bytes
-    from ..memory.comparison import network_tape
-    from ..memory.search import search_strides
-    from ..networks.red import REDConfig
-    from ..networks.zoo import find_network
-
     budget = None if options.budget is None else parse_bytes(options.budget)
-    size = find_network(options.teacher).image_size if options.image_size is None else options.image_size
+    size = _image_size(options)
     result = search_strides(
-        network_tape(options.teacher),
+        network_tape(options.network),
         size,
         reduction=options.reduction,
-        red=None if options.no_red else REDConfig(),
+        red=_red(options),
         accounting=options.accounting,
         dtype=options.dtype,
         fuse_add=options.fuse_add,
     )
     budget = result.teacher.peak_bytes if budget is None else budget
     fitting = sum(candidate.peak_bytes <= budget for candidate in result.candidates)
-    print(f"{result.tried} choices of strides in {result.seconds:.1f} s: {result.refused} refused, ", end="")
-    print(f"{fitting} fit {budget:,} bytes ({budget / 2**20:.3f} MiB).")
+    tried = f"{result.tried} choices of strides in {result.seconds:.1f} s: {result.refused} refused"
+    print(f"{tried}, {fitting} fit {_in_bytes(budget)}.")
     print(f"The most computation kept in each amount of memory, by strides of {', '.join(result.teacher.strides)}:")
     print(f"{'':<10}{'strides':<14}{'peak bytes':>13}{'without RED':>13}{'GMACs':>9}{'without RED':>13}  peak at")
     print(_search_row("teacher", result.teacher))
@@ -272,7 +260,19 @@ def _search(options: argparse.Namespace) -> None:
         print(f"Nothing fits; the least memory is:\n{_search_row('', result.candidates[0])}")
 
 
-def _search_row(title: str, candidate) -> str:
+def _image_size(options: argparse.Namespace) -> int:
+    return find_network(options.network).image_size if options.image_size is None else options.image_size
+
+
+def _red(options: argparse.Namespace) -> REDConfig | None:
+    return None if options.no_red else REDConfig()
+
+
+def _in_bytes(count: int) -> str:
+    return f"{count:,} bytes ({count / 2**20:.3f} MiB)"
+
+
+def _search_row(title: str, candidate: Candidate) -> str:
     strides = ",".join(map(str, candidate.strides.values()))
     peaks = f"{candidate.peak_bytes:>13,}{candidate.bare_peak_bytes:>13,}"
     macs = f"{candidate.macs / 1e9:>9.3f}{candidate.bare_macs / 1e9:>13.3f}"
