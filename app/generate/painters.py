@@ -17,7 +17,7 @@ from redistill.checkpoint.folder import Metadata, read_metadata
 from redistill.checkpoint.pipeline import Scheduler, load_scheduler, load_unet
 from redistill.checkpoint.sources import find_pipeline
 from redistill.diffusion.images import SampleSettings, sample_settings
-from redistill.diffusion.nearest import Neighbours, nearest, training_pictures
+from redistill.diffusion.nearest import Neighbours, find_nearest, training_pictures
 from redistill.diffusion.sampling import SampleStep, first_noise, sample, to_uint8
 from redistill.memory import MemoryProfile, capture
 from redistill.networks.strides import PoolingPoint
@@ -102,7 +102,7 @@ class Painting:
             raise ValueError(f"What {self.title} learnt from is not written in its folder.")
         pictures = training_pictures(self.dataset, self.images.shape[-1], self.split_seed)
         row = self.row(seed)
-        found = nearest(self.images[row : row + 1], pictures, min(NEIGHBOURS, len(pictures)))
+        found = find_nearest(self.images[row : row + 1], pictures, min(NEIGHBOURS, len(pictures)))
         return pictures[found.rows[0]], found, len(pictures)
 
 

@@ -1,1 +1,1 @@
-"""Draws pictures with diffusion networks and judges them."""
+"""Samples images from diffusion networks and judges them."""

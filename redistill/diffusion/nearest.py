@@ -1,4 +1,4 @@
-"""The training pictures nearest to a drawn one: whether a generator has made something new or learnt it by heart.
+"""The training pictures nearest to a sampled image: whether a generator has made something new or learnt it by heart.
 
 Distances are between pixels, which finds copies and near copies only: the same face shifted by two pixels is far away.
 """
@@ -24,7 +24,7 @@ class Neighbours(NamedTuple):
     mirrored: Tensor  # bool (N, count): the reference is that near when mirrored left to right
 
 
-def nearest(images: Tensor, references: Tensor, count: int = 4, mirrored: bool = True) -> Neighbours:
+def find_nearest(images: Tensor, references: Tensor, count: int = 4, mirrored: bool = True) -> Neighbours:
     """The `count` references nearest to each image by the Euclidean distance of their pixels.
 
     images: uint8 (N, C, H, W); references: uint8 (M, C, H, W), M at least `count`. With `mirrored` every reference
@@ -47,7 +47,7 @@ def nearest(images: Tensor, references: Tensor, count: int = 4, mirrored: bool =
 def training_pictures(dataset: str, image_size: int, split_seed: int = 0) -> Tensor:
     """All training pictures of a data set at a network's size: uint8 (N, 3, image_size, image_size).
 
-    Raises ValueError as `datasets.load_split` does.
+    Raises ValueError as `load_split` does.
     """
     return shrink(load_split(dataset, "train", image_size, split_seed=split_seed).images, image_size)
 

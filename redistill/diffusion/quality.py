@@ -1,4 +1,4 @@
-"""How near drawn pictures come to real ones: KID, FID, precision and recall, each with a confidence interval.
+"""How near sampled images come to real pictures: KID, FID, precision and recall, each with a confidence interval.
 
 All four compare features of two sets of pictures, so a figure means nothing without naming the feature network, the
 numbers of pictures and the reference: `Quality` carries them. The formulas are torch-fidelity's. Features are those of
@@ -40,7 +40,7 @@ FACES_FEATURES = "emoji-identity-features"  # the shipped classifier whose featu
 
 @dataclass(frozen=True)
 class Quality:
-    """Figures of one set of drawn pictures, and all that they depend on.
+    """Figures of one set of sampled images, and all that they depend on.
 
     `kid` (Bińkowski et al., 2018; unbiased, cubic kernel) and `fid` (Heusel et al., 2017) are distances, lower is
     better; `precision` and `recall` (Kynkäänniemi et al., 2019) are shares from 0 to 1. `margins` holds half of the
@@ -56,7 +56,7 @@ class Quality:
     images: int
     reference_images: int
     reference: str  # what the pictures are compared with, in words
-    drawn: str = ""  # how they were drawn, in words
+    sampling: str = ""  # how the images were sampled, in words
 
     @property
     def warning(self) -> str:
@@ -71,7 +71,7 @@ class Quality:
         margins = {name: round(value, 6) for name, value in self.margins.items()}
         figures = {name: round(getattr(self, name), 6) for name in FIGURES}
         sizes = {"images": self.images, "reference_images": self.reference_images}
-        said = {"features": self.features, "reference": self.reference, "drawn": self.drawn, "warning": self.warning}
+        said = {"features": self.features, "reference": self.reference, "drawn": self.sampling, "warning": self.warning}
         return figures | {"margins": margins} | sizes | said
 
 
@@ -143,7 +143,7 @@ def reference_pictures(
 ) -> tuple[Tensor, str]:
     """`count` real training pictures, uint8 (N, 3, S, S), as training would show them, and what they are in words.
 
-    Training pictures, since those are what a diffusion network is to draw, at the `split_seed` of its run; each of
+    Training pictures, since those are what a diffusion network learns to make, at the `split_seed` of its run; each of
     `count` is drawn from them all, as KID's formula takes for granted, and augmented anew.
     """
     spec = find_dataset(dataset, split_seed)
@@ -156,16 +156,16 @@ def reference_pictures(
     return torch.cat(pictures), said
 
 
-def judge(drawn: Tensor, real: Tensor, reference: str, features: FeatureNetwork, seed: int = 0) -> Quality:
-    """Figures of the pictures `drawn` against `real`, both uint8 (N, 3, H, W); `reference` says what `real` is.
+def judge(sampled: Tensor, real: Tensor, reference: str, features: FeatureNetwork, seed: int = 0) -> Quality:
+    """Figures of the images `sampled` against `real`, both uint8 (N, 3, H, W); `reference` says what `real` is.
 
     A confidence interval is ±1.96 standard deviations of the figure over half samples of both sets (the delete-half
     jackknife, Shao and Wu, 1989), drawn with `seed`. Raises ValueError for too few pictures.
     """
-    for name, images in (("drawn", drawn), ("real", real)):
+    for name, images in (("drawn", sampled), ("real", real)):
         if len(images) < LEAST:
             raise ValueError(f"There are {len(images)} {name} pictures; expected at least {LEAST}.")
-    one, other = features(drawn), features(real)
+    one, other = features(sampled), features(real)
     figures = _figures(one, other, FIGURES)
     generator = torch.Generator().manual_seed(seed)
     names = [name for name in FIGURES if name != "fid" or one.shape[1] <= WIDE]
@@ -176,7 +176,7 @@ def judge(drawn: Tensor, real: Tensor, reference: str, features: FeatureNetwork,
         margins=margins,
         features=features.title,
         reference=reference,
-        images=len(drawn),
+        images=len(sampled),
         reference_images=len(real),
     )
 
@@ -191,10 +191,10 @@ def judge_checkpoint(
     seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> Quality:
-    """Draw `count` pictures with a diffusion checkpoint, of the seeds from `seed` on, and judge them.
+    """Sample `count` images from a diffusion checkpoint, of the seeds from `seed` on, and judge them.
 
-    It draws on `device`; `features` compute on their own. The reference are as many pictures of what it was trained
-    on. Raises ValueError for a checkpoint that does not draw, and for what `sample` and `judge` refuse.
+    It samples on `device`; `features` compute on their own. The reference are as many pictures of what it was trained
+    on. Raises ValueError for a classifier, and for what `sample` and `judge` refuse.
     """
     device = check_device(device)
     folder = checkpoint.find(folder)
@@ -212,23 +212,23 @@ def judge_checkpoint(
         preview_every=0,
         measure=False,
     )
-    drawn = f"{count:,} pictures, seeds {seed} to {seed + count - 1}, {scheduler}, {steps} steps"
-    return dataclasses.replace(judge(last.images, real, reference, features), drawn=drawn)
+    said = f"{count:,} pictures, seeds {seed} to {seed + count - 1}, {scheduler}, {steps} steps"
+    return dataclasses.replace(judge(last.images, real, reference, features), sampling=said)
 
 
 def _half(features: Tensor, generator: torch.Generator) -> Tensor:
     return features[torch.randperm(len(features), generator=generator)[: len(features) // 2]]
 
 
-def _figures(drawn: Tensor, real: Tensor, names: Collection[str]) -> dict[str, float]:
+def _figures(sampled: Tensor, real: Tensor, names: Collection[str]) -> dict[str, float]:
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
     from torch_fidelity.metric_kid import kernel_mmd
     from torch_fidelity.metric_prc import prc_features_to_metric
 
-    drawn, real = drawn.double(), real.double()
-    shares = prc_features_to_metric(drawn, real, prc_neighborhood=NEIGHBOURS, verbose=False)
-    figures = {"kid": float(kernel_mmd(drawn.numpy(), real.numpy()))}
+    sampled, real = sampled.double(), real.double()
+    shares = prc_features_to_metric(sampled, real, prc_neighborhood=NEIGHBOURS, verbose=False)
+    figures = {"kid": float(kernel_mmd(sampled.numpy(), real.numpy()))}
     if "fid" in names:
-        statistics = [fid_features_to_statistics(features) for features in (drawn, real)]
+        statistics = [fid_features_to_statistics(features) for features in (sampled, real)]
         figures["fid"] = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
     return figures | {"precision": shares["precision"], "recall": shares["recall"]}

@@ -1,4 +1,4 @@
-"""Drawing images with a diffusion U-Net: an iterator of previews, reproducible image by image.
+"""Sampling images from a diffusion U-Net: an iterator of previews, reproducible image by image.
 
 All images go through a denoising step before any goes through the next one, so previews show the whole set and
 work can be stopped after every step by closing the iterator.
@@ -37,9 +37,7 @@ class SampleStep:
 
     step: int  # steps taken, from 1
     total: int  # steps in all
-    images: (
-        Tensor  # uint8 (N, 3, height, width) on the CPU, in the order of the seeds: predicted x0; results at the end
-    )
+    images: Tensor  # uint8 (N, 3, height, width) on the CPU, one a seed: the predicted x0, at the end the results
     done: bool  # the images are the results
     seconds: float  # spent computing so far, waiting for the reader left out
     peak_bytes: int | None  # measured, see `sample`; None without, and on devices that do not say
@@ -63,7 +61,7 @@ def sample(
     preview_every: int = 1,  # steps between records; 0: the last one only
     measure: bool = True,  # measure the memory too, which takes one forward more
 ) -> Iterator[SampleStep]:
-    """Draw one image a seed with a U-Net of diffusers' calling convention; yields a record every few steps.
+    """Sample one image a seed with a U-Net of diffusers' calling convention; yields a record every few steps.
 
     The same seed gives the same image, up to rounding, whatever the other seeds and the batch size: starting noise
     and DDPM's noise come from one CPU generator an image. The model computes on its own device, in its own dtype, in
