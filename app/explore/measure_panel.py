@@ -14,9 +14,9 @@ from torch import Tensor
 from redistill.memory import MemoryProfile
 from redistill.memory.comparison import compare
 from redistill.memory.measure import measure_peak
-from redistill.memory.recorder import example_inputs
 from redistill.networks.strides import input_channels
 from redistill.networks.student import StudentConfig, build_student
+from redistill.networks.trace import example_inputs
 
 from ..parts.fragments import notice
 from ..words.numbers import format_bytes, format_count

@@ -8,7 +8,6 @@ operator" that a workspace must not outlive), and a weak reference to each stora
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import types
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..common.modules import meta_copy, meta_like
 from ..networks.meta_ops import elementwise
 from ..networks.red import REDBlock
+from ..networks.trace import watched
 from .fitted_rules import fitted_rule, fixed_rule
 from .recording import ENTER, FREE, LEAVE, OP, WEIGHTS, Buffer, Node, Recording, shown_paths
 from .shape_rules import RULES, Rule, Shape, find_rule, is_pointwise
@@ -59,31 +59,21 @@ class _Recorder:
         tensors = [value for value in arguments if isinstance(value, Tensor)]
         self.recording.inputs = tuple(self.value(tensor, made_from=()) for tensor in tensors)
         model = self.recording.model
-        handles = [handle for path, module in model.named_modules() for handle in self._watch(path, module)]
         try:
-            with _Calls(self), _Operators(self):
+            with watched(model, self._enter, self._leave), _Calls(self), _Operators(self):
                 output = model(*arguments)
         finally:
             self.done = True
-            for handle in handles:
-                handle.remove()
         self.recording.outputs = tuple(self.value(tensor) for tensor in tensors_in(output))
         self._drop_scratch()
 
-    def _watch(self, path: str, module: nn.Module) -> Iterator[Any]:
-        shown = self.recording.paths[path]
-        is_red = isinstance(module, REDBlock)
+    def _enter(self, path: str, module: nn.Module, given: object) -> None:
+        self.stack.append((self.recording.paths[path], isinstance(module, REDBlock) or self.stack[-1][1]))
+        self.recording.events.append((ENTER, path, self._known(given)))
 
-        def enter(module: nn.Module, args: tuple) -> None:
-            self.stack.append((shown, is_red or self.stack[-1][1]))
-            self.recording.events.append((ENTER, shown, self._known(args[0] if args else None)))
-
-        def leave(module: nn.Module, args: tuple, output: object) -> None:
-            self.stack.pop()
-            self.recording.events.append((LEAVE, shown, self._known(output)))
-
-        yield module.register_forward_pre_hook(enter, prepend=True)
-        yield module.register_forward_hook(leave)
+    def _leave(self, path: str, module: nn.Module, given: object, output: object) -> None:
+        self.stack.pop()
+        self.recording.events.append((LEAVE, path, self._known(output)))
 
     def _known(self, item: object) -> int | None:
         return self.value(item) if isinstance(item, Tensor) else None
@@ -392,10 +382,3 @@ def _layout_dims(shape: Shape, strides: tuple[int, ...]) -> tuple[int, ...]:
             dims |= {dim, place}
         expected = strides[dim] * shape[dim]
     return tuple(sorted(dims))
-
-
-def example_inputs(model: nn.Module, size: Sequence[int]) -> tuple[Any, ...]:
-    """Inputs for a model that takes images of `size` = (batch, channels, height, width); a denoiser gets a timestep."""
-    dtype = next((p.dtype for p in model.parameters() if p.dtype.is_floating_point), torch.float32)
-    image = torch.empty(tuple(size), dtype=dtype, device="meta")
-    return (image, 10) if "timestep" in inspect.signature(model.forward).parameters else (image,)

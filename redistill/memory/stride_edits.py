@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from ..networks.strides import PoolingPoint
+from ..networks.strides import STRIDE_PLACES, PoolingPoint
 from .recording import OP, POOLS, Node, Recording, Weight
 from .shape_rules import RULES, Rule, Shape, ShapeRuleError
 from .shapes import Edits
 
-PADDING, STRIDE = 4, 3  # places of a convolution's arguments
+PADDING = 4  # its place among a convolution's arguments
 
 
 class StrideEditor:
@@ -44,14 +44,10 @@ class StrideEditor:
 
     def _stride(self, path: str, stride: int, rules: dict, identities: set[int]) -> None:
         """Another stride for a convolution or a window pool."""
-        for index, node in self._nodes(path, *POOLS, "convolution"):
-            if node.op in POOLS:
-                if stride == 1 and any(side % 2 == 0 for side in node.args[1]):
-                    identities.add(index)
-                place = 2
-            else:
-                place = STRIDE
-            rules[index] = (node.rule, _with(node.args, place, [stride, stride]))
+        for index, node in self._nodes(path, *STRIDE_PLACES):
+            if node.op in POOLS and stride == 1 and any(side % 2 == 0 for side in node.args[1]):
+                identities.add(index)
+            rules[index] = (node.rule, _with(node.args, STRIDE_PLACES[node.op], [stride, stride]))
 
     def _mirror(self, changed: Mapping[str, int], rules: dict, identities: set[int]) -> Edits:
         """A U-Net's decoder follows its encoder: the last level is undone first, the head's stride by the tail."""

@@ -23,14 +23,17 @@ from ..networks.strides import (
     declares_points,
     find_pooling_points,
     input_channels,
+    points_of,
+    refuse_functional_pool,
     restride_points,
 )
+from ..networks.trace import ModuleShapes, example_inputs
 from .accounting import Timeline, buffer_sizes, eager, fused
 from .blueprint import Blueprint
 from .compiler import Sites, compile_program
 from .profile import MemoryProfile, Peak
 from .program import Program
-from .recorder import example_inputs, record
+from .recorder import record
 from .recording import ENTER, LEAVE, Recording, weights_of
 from .shape_rules import Shape, ShapeRuleError
 from .shapes import Edits, Evaluator
@@ -125,7 +128,14 @@ class Tape:
     @cached_property
     def points(self) -> list[PoolingPoint]:
         """The model's pooling points at the recorded image size, as `find_pooling_points` gives them."""
-        return find_pooling_points(self.recording.model, self._image_size)
+        recording = self.recording
+        if declares_points(recording.model):
+            return find_pooling_points(recording.model, self._image_size)
+        modules = {recording.paths[path]: module for path, module in recording.model.named_modules()}
+        for node in recording.nodes:
+            dims = len(recording.shapes[node.ins[0]]) if node.ins else 0
+            refuse_functional_pool(node.layer, modules[node.layer], node.op, node.args, dims)
+        return points_of(recording.model, _module_shapes(recording))
 
     @property
     def strides(self) -> dict[str, int]:
@@ -391,3 +401,17 @@ def _module_values(recording: Recording) -> dict[str, tuple[int, int]]:
         elif event[0] == LEAVE and event[2] is not None and event[1] in taken:
             places.setdefault(event[1], (taken[event[1]], event[2]))
     return places
+
+
+def _module_shapes(recording: Recording) -> ModuleShapes:
+    """The shapes that each module took and gave on its first call, by path."""
+    found, running = ModuleShapes(), []
+    for kind, *details in recording.events:
+        if kind == ENTER:
+            running.append(details[1])
+            found.enter(details[0])
+        elif kind == LEAVE:
+            given, made = running.pop(), details[1]
+            if given is not None and made is not None:
+                found.leave(details[0], recording.shapes[given], recording.shapes[made])
+    return found

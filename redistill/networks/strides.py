@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import nn
 
-from ..common.modules import eval_mode
-from .meta_ops import elementwise
 from .red import REDLayer
+from .trace import ModuleShapes, Shape, trace_shapes
 
 Size = tuple[int, int]
+ModuleMaps = Mapping[str, tuple[Shape, Shape]]  # path → shape that a module takes, and shape that it gives
+# Kinds of pooling points: modules, and among the arguments of the operators that they call the place of the stride.
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d)
+STRIDE_PLACES = {"convolution": 3, "max_pool2d_with_indices": 2, "avg_pool2d": 2}
+CHANGES_SIZE = {*STRIDE_PLACES, "slice", "pixel_unshuffle"}
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,13 @@ def find_pooling_points(model: nn.Module, image_size: int | Size) -> list[Poolin
     size = check_image_size(image_size)
     if declares_points(model):
         return declared_points(model, size)
-    shapes, order = _trace(model, size)
-    modules = dict(model.named_modules())
-    groups = _group_strided(modules, shapes, order)
+    return points_of(model, _traced(model, size))
+
+
+def points_of(model: nn.Module, traced: ModuleShapes) -> list[PoolingPoint]:
+    """The pooling points of a network that declares none, from what one pass showed."""
+    modules, shapes = dict(model.named_modules()), traced.found
+    groups = _group_strided(modules, shapes, traced.order)
     points = []
     reduction = 1
     for paths in groups:
@@ -99,21 +104,29 @@ def set_strides(model: nn.Module, strides: Mapping[str, int], image_size: int | 
     is no pooling point, a stride that is no whole number of at least 1, and a total reduction that the image
     does not have.
     """
+    restride(model, strides, image_size)
+    return model
+
+
+def restride(
+    model: nn.Module, strides: Mapping[str, int], image_size: int | Size
+) -> tuple[list[PoolingPoint], list[PoolingPoint]]:
+    """`set_strides`, which returns the pooling points before and after."""
     points = find_pooling_points(model, image_size)
     check_strides(strides, points, image_size)
     if declares_points(model):
         model.set_pooling_strides([strides.get(p.name, p.stride) for p in points if p.direction == "down"], image_size)
-        return model
-    before = {point.name: point.stride for point in points}
+        return points, find_pooling_points(model, image_size)
+    if all(strides.get(point.name, point.stride) == point.stride for point in points):
+        return points, points
     for point in points:
         _apply_stride(model, point.modules, strides.get(point.name, point.stride))
     try:
-        find_pooling_points(model, image_size)
+        return points, find_pooling_points(model, image_size)
     except ValueError:
         for point in points:
-            _apply_stride(model, point.modules, before[point.name])
+            _apply_stride(model, point.modules, point.stride)
         raise
-    return model
 
 
 def check_strides(strides: Mapping[str, int], points: Sequence[PoolingPoint], image_size: int | Size) -> None:
@@ -152,89 +165,43 @@ def input_channels(model: nn.Module) -> int:
     raise ValueError(f"{type(model).__name__} has no convolution; expected a CNN or a U-Net.")
 
 
-Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
-
-
-def _trace(model: nn.Module, size: Size) -> tuple[Shapes, list[str]]:
-    """Input and output shape of every module that maps an image-like tensor to one, and their order of first call."""
-    shapes: Shapes = {}
-    started: list[str] = []
-    stack: list[tuple[str, nn.Module]] = []
-    handles = []
-    for name, module in model.named_modules():
-
-        def enter(module: nn.Module, args: tuple, name: str = name) -> None:
-            stack.append((name, module))
-            if name not in started:
-                started.append(name)
-
-        def leave(module: nn.Module, args: tuple, output: object, name: str = name) -> None:
-            stack.pop()
-            if args and all(isinstance(value, Tensor) and value.dim() == 4 for value in (args[0], output)):
-                shapes.setdefault(name, (tuple(args[0].shape), tuple(output.shape)))
-
-        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
-    state = {
-        name: torch.empty_like(value, device="meta")
-        for name, value in (*model.named_parameters(), *model.named_buffers())
-    }
-    image = torch.empty(1, input_channels(model), *size, device="meta")
+def _traced(model: nn.Module, size: Size) -> ModuleShapes:
     try:
-        with torch.no_grad(), eval_mode(model), _FunctionalPools(stack):
-            torch.func.functional_call(model, state, (image,))
+        return trace_shapes(model, (1, input_channels(model), *size), refuse_functional_pool)
     except (RuntimeError, IndexError) as error:
         raise ValueError(
             f"{type(model).__name__} cannot run on {size[0]}×{size[1]} images with these strides: "
             f"{str(error).splitlines()[0]} Choose smaller strides or a larger image."
         ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
-    return shapes, [name for name in started if name in shapes]
 
 
-class _FunctionalPools(TorchDispatchMode):
-    """Refuses, by the name of the module that does it, a change of resolution that no module's stride controls."""
+def refuse_functional_pool(path: str, module: nn.Module | None, op: str, args: tuple, dims: int | None = None) -> None:
+    """ValueError, naming the module, where it changes resolution by an operator that no module's stride controls.
 
-    def __init__(self, stack: list[tuple[str, nn.Module]]) -> None:
-        super().__init__()
-        self.stack = stack
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name, module = self.stack[-1] if self.stack else ("", None)
-        if not isinstance(module, (nn.Conv2d, *POOLS)) and _reduces(func, args):
-            raise ValueError(
-                f"{name or 'The network'!r} ({type(module).__name__}) changes resolution with a function call "
-                f"({func.overloadpacket.__name__}), not with a module, so its stride cannot be changed; "
-                "use a network whose strided convolutions and pools are modules."
-            )
-        result = elementwise(func, args, kwargs or {})
-        if result is not None:
-            return result
-        if func.overloadpacket in _NORMS:
-            return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
-        return func(*args, **(kwargs or {}))
+    `args` are the aten operator's by position; `dims` those of its first tensor, where that is left out of them.
+    """
+    if op not in CHANGES_SIZE or isinstance(module, (nn.Conv2d, *POOLS)):
+        return
+    if _reduces(op, args, args[0].dim() if dims is None else dims):
+        raise ValueError(
+            f"{path or 'The network'!r} ({type(module).__name__}) changes resolution with a function call ({op}), not "
+            "with a module, so its stride cannot be changed; use a network whose strided convolutions and pools are "
+            "modules."
+        )
 
 
-# The meta device works these out in Python, slowly; only shapes matter here, and theirs are plain.
-_NORMS = {torch.ops.aten.native_batch_norm, torch.ops.aten._native_batch_norm_legit_no_training}
-_NORMS |= {torch.ops.aten.native_group_norm, torch.ops.aten.native_layer_norm}
+def _reduces(op: str, args: tuple, dims: int) -> bool:
+    if op == "pixel_unshuffle":
+        return True
+    if op == "slice":
+        return dims == 4 and args[1] >= 2 and len(args) > 4 and args[4] > 1
+    if op == "convolution" and (args[6] or dims != 4):
+        return False
+    place = STRIDE_PLACES[op]
+    return any(step > 1 for step in (args[place] if len(args) > place and args[place] else args[1]))
 
 
-def _reduces(func, args: tuple) -> bool:
-    aten = torch.ops.aten
-    packet = func.overloadpacket
-    if packet in (aten.max_pool2d_with_indices, aten.avg_pool2d):
-        window = args[1]
-        return any(step > 1 for step in (args[2] if len(args) > 2 and args[2] else window))
-    if packet is aten.convolution:
-        return not args[6] and any(step > 1 for step in args[3]) and args[0].dim() == 4
-    if packet is aten.slice:
-        return args[0].dim() == 4 and args[1] >= 2 and len(args) > 4 and args[4] > 1
-    return packet is aten.pixel_unshuffle
-
-
-def _group_strided(modules: Mapping[str, nn.Module], shapes: Shapes, order: Sequence[str]) -> list[list[str]]:
+def _group_strided(modules: Mapping[str, nn.Module], shapes: ModuleMaps, order: Sequence[str]) -> list[list[str]]:
     """Paths of strided modules, one list a step, in order. Modules that make the same step see the same sizes."""
     groups: dict[object, list[str]] = {}
     stem = next((name for name in order if isinstance(modules[name], nn.Conv2d)), None)
@@ -251,7 +218,12 @@ def _group_strided(modules: Mapping[str, nn.Module], shapes: Shapes, order: Sequ
     return list(groups.values())
 
 
-def _point_name(paths: Sequence[str], modules: Mapping[str, nn.Module], shapes: Shapes, others: Sequence[str]) -> str:
+def _point_name(
+    paths: Sequence[str],
+    modules: Mapping[str, nn.Module],
+    shapes: ModuleMaps,
+    others: Sequence[str],
+) -> str:
     """The smallest module that holds all of `paths` and none of the other points; failing that, the first path.
 
     A container that is never called, such as a ModuleList, holds no step. A layer inside its RED blocks goes by the

@@ -11,9 +11,9 @@ from torch import nn
 
 from ..common.modules import weightless
 from ..common.settings import check_settings, config_from, setting
-from .alignment import RULES, AlignedPair, align, red_sites
+from .alignment import RULES, align_points, red_sites
 from .red import REDConfig, insert_red
-from .strides import check_image_size, set_strides
+from .strides import check_image_size, find_pooling_points, restride, set_strides
 from .zoo import build_network, find_network
 
 
@@ -100,10 +100,15 @@ def build_student(config: StudentConfig, weights: nn.Module | None = None) -> nn
             f"{config.student_architecture!r} shares no weights with {config.teacher!r}; "
             "expected networks of one architecture, or init 'scratch'."
         )
-    set_strides(student, config.strides, config.image_size)
+    own, points = restride(student, config.strides, config.image_size)
     if config.red is None:
         return student
-    return add_red(student, red_sites(aligned_pairs(config, student), config.red), config.red)
+    if config.student_architecture == config.teacher and not config.teacher_strides:
+        teacher = own
+    else:
+        with weightless():
+            teacher = find_pooling_points(build_reference(config), config.image_size)
+    return add_red(student, red_sites(align_points(points, teacher, config.alignment), config.red), config.red)
 
 
 def add_red(student: nn.Module, sites: Mapping[str, Mapping[str, int]], red: REDConfig) -> nn.Module:
@@ -118,13 +123,6 @@ def add_red(student: nn.Module, sites: Mapping[str, Mapping[str, int]], red: RED
 def build_reference(config: StudentConfig) -> nn.Module:
     """The teacher of `config` with fresh weights and its own strides: what the student is aligned with."""
     return set_strides(build_network(config.teacher, config.num_classes), config.teacher_strides, config.image_size)
-
-
-def aligned_pairs(config: StudentConfig, student: nn.Module | None = None) -> list[AlignedPair]:
-    """How the student of `config` aligns with its teacher; builds both without weights where none is given."""
-    with weightless():
-        student = student or build_student(dataclasses.replace(config, red=None))
-        return align(student, build_reference(config), config.image_size, config.alignment)
 
 
 def copy_matching(source: nn.Module, target: nn.Module) -> list[str]:

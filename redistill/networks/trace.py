@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from ..common.modules import meta_copy
 Shape = tuple[int, ...]
 Enter = Callable[[str, nn.Module, Any], None]  # path, module, its first argument
 Leave = Callable[[str, nn.Module, Any, Any], None]  # the same, and what it returns
-Operator = Callable[[str, tuple, tuple[Tensor, ...]], None]
+Check = Callable[[str, "nn.Module | None", str, tuple], None]  # path and module that runs it, operator, arguments
 
 
 @dataclass
@@ -66,11 +67,18 @@ def watched(model: nn.Module, enter: Enter, leave: Leave) -> Iterator[None]:
             handle.remove()
 
 
-def trace_shapes(model: nn.Module, image: Shape, check: Callable[[str, nn.Module | None, Any, tuple], None]) -> ModuleShapes:
-    """Run a copy of the model without weights, in evaluation mode, on a tensor of shape `image` that holds no numbers.
+def example_inputs(model: nn.Module, size: Sequence[int]) -> tuple[Any, ...]:
+    """Inputs for a model that takes images of `size` = (batch, channels, height, width); a denoiser gets a timestep."""
+    dtype = next((p.dtype for p in model.parameters() if p.dtype.is_floating_point), torch.float32)
+    image = torch.empty(tuple(size), dtype=dtype, device="meta")
+    return (image, 10) if "timestep" in inspect.signature(model.forward).parameters else (image,)
 
-    `check` is told of every operator but those of module convolutions: path and module that runs it, the operator
-    and its arguments. What it raises, and what torch raises, reaches the caller.
+
+def trace_shapes(model: nn.Module, size: Sequence[int], check: Check) -> ModuleShapes:
+    """Run a copy of the model without weights, in evaluation mode, on an image of `size` without numbers.
+
+    `check` is told of every aten operator, but of those that give a tensor of their input's shape and of convolutions
+    that are modules. What it raises, and what torch raises, reaches the caller.
     """
     model = meta_copy(model).eval()
     shapes = ModuleShapes()
@@ -86,17 +94,17 @@ def trace_shapes(model: nn.Module, image: Shape, check: Callable[[str, nn.Module
             shapes.leave(path, tuple(given.shape), tuple(output.shape))
 
     with torch.no_grad(), watched(model, enter, leave), _Operators(running, check), _Shortcuts(running):
-        model(torch.empty(image, device="meta"))
+        model(*example_inputs(model, size))
     return shapes
 
 
 class _Operators(TorchDispatchMode):
-    def __init__(self, running: list, check: Callable) -> None:
+    def __init__(self, running: list, check: Check) -> None:
         super().__init__()
         self.running, self.check = running, check
 
     def __torch_dispatch__(self, func, kinds, args=(), kwargs=None):
-        self.check(*self.running[-1], func, args)
+        self.check(*self.running[-1], func.overloadpacket.__name__, args)
         return func(*args, **(kwargs or {}))
 
 
@@ -118,7 +126,7 @@ class _Shortcuts(TorchFunctionMode):
         if func is F.conv2d and not kwargs and isinstance(self.running[-1][1], nn.Conv2d):
             shape = _convolved(*args)
             if shape is not None:
-                return torch.empty(shape, device="meta")
+                return args[0].new_empty(shape)
         return func(*args, **(kwargs or {}))
 
 

@@ -14,8 +14,8 @@ from ..common.devices import check_device
 from ..data.datasets import load_split
 from ..data.source import Split
 from ..memory import capture_images, measure_peak
-from ..memory.recorder import example_inputs
 from ..networks.strides import input_channels
+from ..networks.trace import example_inputs
 from .config import DistillConfig
 from .step import task_of
 from .task import Problem

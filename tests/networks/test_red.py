@@ -1,6 +1,7 @@
 """RED blocks, the rule of asynchronous alignment, and students built with both."""
 
 import copy
+import dataclasses
 import json
 
 import pytest
@@ -8,10 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from redistill.networks.alignment import align, feature_pairs, red_sites
+from redistill.common.modules import weightless
+from redistill.networks.alignment import AlignedPair, align, feature_pairs, red_sites
 from redistill.networks.red import REDBlock, REDConfig, REDLayer, insert_red, red_modules
 from redistill.networks.strides import find_pooling_points, set_strides
-from redistill.networks.student import StudentConfig, aligned_pairs, build_reference, build_student
+from redistill.networks.student import StudentConfig, build_reference, build_student
 from redistill.networks.zoo import build_network
 
 IMAGENET = {"conv1": 8, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
@@ -62,6 +64,13 @@ CASES = {
     ),
     "narrow_resnet": (64, {}, {"conv1": 4, "maxpool": 1, "layer4.0": 1}, RESNET_PAIRS),
 }
+
+
+def aligned_pairs(config: StudentConfig) -> list[AlignedPair]:
+    """How the student of `config` aligns with its teacher."""
+    with weightless():
+        student = build_student(dataclasses.replace(config, red=None))
+        return align(student, build_reference(config), config.image_size, config.alignment)
 
 
 def summary(pairs):
