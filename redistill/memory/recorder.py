@@ -21,10 +21,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..common.modules import meta_copy, meta_like
-from ..networks.meta_ops import elementwise
 from ..networks.red import REDBlock
 from ..networks.trace import watched
 from .fitted_rules import fitted_rule, fixed_rule
+from .meta_ops import elementwise
 from .recording import ENTER, FREE, LEAVE, OP, WEIGHTS, Buffer, Node, Recording, shown_paths
 from .shape_rules import RULES, Rule, Shape, find_rule, is_pointwise
 

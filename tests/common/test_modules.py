@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from redistill.common.modules import meta_copy, weightless
-from redistill.networks.meta_ops import elementwise
+from redistill.memory.meta_ops import elementwise
 from redistill.networks.zoo import build_network
 
 aten = torch.ops.aten
