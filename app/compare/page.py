@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from ..parts.events import QUIET
 from ..parts.fields import LiveRadio
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
@@ -20,7 +21,6 @@ from .result_table import build_result_table, result_rows
 
 SECONDS = 3.0  # between looks at the files
 SCROLL = "() => document.querySelector('#chosen').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
-QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 Shown = dict[Any, Any]  # component → what it shows now; `gr.skip()` alone: all stays
 
 

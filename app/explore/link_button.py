@@ -8,11 +8,11 @@ from typing import Any
 
 import gradio as gr
 
+from ..parts.events import QUIET
 from ..parts.fragments import notice
 from ..parts.scripted import event_values, script
 from .link import KEYS, Settings, clip, from_query, parse_query, to_query, unknown_keys
 
-QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 CHANGED = "studio-settings"  # DOM event: a control has changed
 Values = Mapping[Any, Any]  # component → its value as it comes from the page
 

@@ -11,7 +11,7 @@ from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import find_network
 
 from ..parts.counting import counting_of
-from ..parts.trace import Point, trace
+from ..parts.trace import Point, memory_curve
 from ..words.settings import describe_red
 
 LETTERS = "ABCD"  # one for each configuration that can be pinned at a time
@@ -45,7 +45,7 @@ def make_pin(found: Comparison, letter: str = "") -> Pin:
         red_peak_bytes=found.student.red_peak_bytes,
         weight_bytes=found.student.weight_bytes,
         macs=found.student.macs,
-        curve=tuple(trace(found.student)),
+        curve=tuple(memory_curve(found.student)),
     )
 
 

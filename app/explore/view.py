@@ -15,7 +15,7 @@ from ..parts.counting import counting_of
 from ..parts.fragments import notice
 from ..parts.memory_plot import PIN_COLOURS, PinnedCurve, memory_figure
 from ..parts.stride_picker import StridePicker
-from ..parts.trace import Place, layer_label, locate, peak_label, trace
+from ..parts.trace import Place, layer_label, locate, memory_curve, peak_label
 from ..words import numbers
 from ..words.memory import short_label, size_text, stride_choices, tick_labels, warnings
 from .layer_table import layer_rows
@@ -28,7 +28,7 @@ def figure(found: Comparison, pins: Sequence[Pin], budget: Budget | None) -> dic
     """The chart, with the title and the file name that it is saved under."""
     network = found.config.teacher
     pinned = [PinnedCurve(p.letter, p.peak_bytes, p.curve if p.config.teacher == network else None) for p in pins]
-    drawn = memory_figure(trace(found.teacher), trace(found.student), tick_labels(found), pinned, budget)
+    drawn = memory_figure(memory_curve(found.teacher), memory_curve(found.student), tick_labels(found), pinned, budget)
     peaks = " → ".join(numbers.format_bytes(profile.peak_bytes) for profile in (found.teacher, found.student))
     return drawn | {"title": f"{describe_pin(make_pin(found))}: {peaks}", "file": file_name(found)}
 

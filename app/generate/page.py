@@ -12,6 +12,7 @@ import gradio as gr
 from redistill.common.hub import hub_id
 from redistill.diffusion.sampling import SCHEDULERS
 
+from ..parts.events import QUIET, connect
 from ..parts.fields import ClampedSlider, NumberField
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
@@ -19,21 +20,21 @@ from ..parts.scripted import ActionHTML, SaveFiles, event_values
 from ..runs import choices
 from . import view
 from .files import grid_png, zip_file
-from .painters import Painter, Painting, keep, load_elsewhere, load_painter, paint, thumbnails
+from .networks import Network, load_elsewhere, load_network
+from .samples import Samples, keep_samples, sample_all, thumbnails
 
 MIN_COUNT, MAX_COUNT = 4, 16
 MAX_FIRST_SEED = 2**53 - MAX_COUNT  # a browser holds whole numbers exactly below 2**53
 MAX_STEPS = 250
 MAX_STUDENTS = 3
 MAX_SOURCE = 1000  # characters of a folder or Hub id
-MAX_PAGES = 16  # that draw or wait for it; others wait in gradio's queue, which says nothing
+MAX_PAGES = 16  # that sample or wait for it; others wait in gradio's queue, which says nothing
 LOOK_SECONDS = 0.3  # between two looks whether it is one's turn
 PREVIEWS = 12  # shown on the way, about
 STATE_SECONDS = 3600  # that images stay on the server after the page was closed
 SCHEDULER_TITLES = {"ddim": "DDIM", "ddpm": "DDPM", "dpm-solver++": "DPM-Solver++"}
 FILES = {"grid": "Grid as PNG", "zip": "All images as zip"}
-QUIET = {"show_progress": "hidden", "api_visibility": "private"}
-AT_ONCE = {"queue": False, **QUIET}
+UNSEEN = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def build(tab: gr.Tab, page: gr.Blocks) -> None:
@@ -71,26 +72,40 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
                 legend = gr.HTML()
                 chart = LivePlot(height=260, label="Memory along each network", elem_id="generate-memory")
     kept = gr.State(None, time_to_live=STATE_SECONDS)
-    go.click(
-        generate,
-        [teacher, students, seed, count, steps, scheduler, other],
-        [said, grids, go, stop, kept, saving, way, near, charted, legend, chart],
-        concurrency_limit=MAX_PAGES,  # they wait in a line of their own, see `generate`
-        **QUIET,
-    )
-    stop.click(stop_drawing, None, said, **AT_ONCE)
-    grids.act(look, kept, [way, near], **AT_ONCE)
-    way.act(look_nearest, kept, near, **QUIET)
-    files.ask(save, kept, [files, said], **QUIET)
-    awaited = {"inputs": [teacher, students, seed, count, kept], "outputs": [said, grids, charted, legend, chart]}
-    page.load(offer, [teacher, students], [teacher, students], **AT_ONCE)
-    tab.select(offer, [teacher, students], [teacher, students], **AT_ONCE).then(announce, **awaited, **AT_ONCE)
-    teacher.input(follow, [teacher, students], students, **AT_ONCE).then(announce, **awaited, **AT_ONCE)
-    for chosen in (students.input, seed.input, count.release):
-        chosen(announce, **awaited, **AT_ONCE)
+    shown = {
+        "said": said,
+        "grids": grids,
+        "go": go,
+        "stop": stop,
+        "kept": kept,
+        "saving": saving,
+        "way": way,
+        "near": near,
+        "charted": charted,
+        "legend": legend,
+        "chart": chart,
+    }
+    wish = [teacher, students, seed, count, steps, scheduler, other]
+    # They wait in a line of their own, see `generate`.
+    connect(go.click, generate, wish, shown, concurrency_limit=MAX_PAGES, **UNSEEN)
+    stop.click(stop_sampling, None, said, **QUIET)
+    connect(grids.act, look, [kept], {"way": way, "near": near}, **QUIET)
+    way.act(look_nearest, kept, near, **UNSEEN)
+    connect(files.ask, save, [kept], {"files": files, "said": said}, **UNSEEN)
+    offered = {"teacher": teacher, "students": students}
+    announced = {name: shown[name] for name in ("said", "grids", "charted", "legend", "chart")}
+
+    def then_announce(event: Any) -> None:
+        connect(event, announce, [teacher, students, seed, count, kept], announced, **QUIET)
+
+    connect(page.load, offer, offered, offered, **QUIET)
+    then_announce(connect(tab.select, offer, offered, offered, **QUIET).then)
+    then_announce(teacher.input(follow, [teacher, students], students, **QUIET).then)
+    for event in (students.input, seed.input, count.release):
+        then_announce(event)
 
 
-def offer(teacher: Any, students: Any) -> list[Any]:
+def offer(teacher: Any, students: Any) -> dict[str, Any]:
     """The diffusion checkpoints there are; what was chosen stays chosen where it still exists."""
     found = choices.checkpoints(choices.is_diffusion)
     teachers = [choice for choice in found if not choice.is_student]
@@ -98,10 +113,10 @@ def offer(teacher: Any, students: Any) -> list[Any]:
     teacher = teacher if teacher in [choice.value for choice in teachers] else next((c.value for c in teachers), None)
     names = [choice.value for choice in others]
     chosen = _still_there(students, names) or _own_students(found, teacher)[:1]
-    return [
-        gr.Radio([(c.title, c.value) for c in teachers], value=teacher),
-        gr.CheckboxGroup([(c.title, c.value) for c in others], value=chosen),
-    ]
+    return {
+        "teacher": gr.Radio([(c.title, c.value) for c in teachers], value=teacher),
+        "students": gr.CheckboxGroup([(c.title, c.value) for c in others], value=chosen),
+    }
 
 
 def follow(teacher: Any, students: Any) -> list[str]:
@@ -120,16 +135,16 @@ def _own_students(found: Sequence[choices.Choice], teacher: Any) -> list[str]:
     return [choice.value for choice in found if choice.is_student and choice.metadata.dataset in datasets]
 
 
-def announce(teacher: Any, students: Any, seed: Any, count: Any, kept: Any) -> list[Any]:
-    """Until the page draws for the first time: the chosen networks, their memory, and the noise they start from."""
+def announce(teacher: Any, students: Any, seed: Any, count: Any, kept: Any) -> dict[str, Any]:
+    """Until the page samples for the first time: the chosen networks, their memory, and the noise they start from."""
     if kept is not None:
-        return [gr.skip()] * 5
+        return {}
     try:
         seeds, _ = check_numbers(seed, count, MAX_STEPS)
-        painters = [*map(load_painter, check_names(teacher, students))]
+        networks = [*map(load_network, check_names(teacher, students))]
     except (ValueError, OSError) as error:
-        return [notice("", str(error)), "", gr.Column(visible=False), "", gr.skip()]
-    return [view.INTRODUCTION, view.panels(painters, seeds), *_charted(painters)]
+        return {"said": notice("", str(error)), "grids": "", "charted": gr.Column(visible=False), "legend": ""}
+    return {"said": view.INTRODUCTION, "grids": view.panels(networks, seeds), **_charted(networks)}
 
 
 def generate(
@@ -141,107 +156,103 @@ def generate(
     scheduler: Any,
     other: Any = "",
     request: gr.Request | None = None,
-) -> Iterator[list[Any]]:
-    """Draw with all chosen networks, step by step together, and show the images as they come.
+) -> Iterator[dict[str, Any]]:
+    """Sample with all chosen networks, step by step together, and show the images as they come.
 
-    One page draws at a time, the one that asked first; the others say that they wait, and can be stopped.
+    One page samples at a time, the one that asked first; the others say that they wait, and can be stopped.
     """
     session, turn = _session(request), object()
     _stopping.discard(session)
     _line.append(turn)
     try:
         if _line[0] is not turn:
-            yield _update(view.words("Waiting for another drawing…"), running=True)
+            yield _running(view.words("Waiting for another drawing…"))
         while _line[0] is not turn:
             if session in _stopping:
-                yield _update(view.words("Stopped before it began."))
+                yield _ended(view.words("Stopped before it began."))
                 return
             time.sleep(LOOK_SECONDS)
-            yield [gr.skip()] * 11  # gradio ends a drawing whose page is gone between two of these
-        yield from _draw(session, teacher, students, seed, count, steps, scheduler, other)
+            yield {}  # gradio ends an event whose page is gone between two of these
+        yield from _sample(session, teacher, students, seed, count, steps, scheduler, other)
     finally:
         _line.remove(turn)
 
 
-def _draw(
+def _sample(
     session: str, teacher: Any, students: Any, seed: Any, count: Any, steps: Any, scheduler: Any, other: Any
-) -> Iterator[list[Any]]:
-    yield _update(view.words("Loading…"), running=True)
+) -> Iterator[dict[str, Any]]:
+    yield _running(view.words("Loading…"))
     try:
         seeds, steps = check_numbers(seed, count, steps)
         elsewhere = check_source(other)
         names = check_names(teacher, students, also=bool(elsewhere))
-        painters = [*map(load_painter, names), *map(load_elsewhere, elsewhere)]
-        noise = view.panels(painters, seeds)  # the images before cannot be clicked any more
-        yield _update(view.words("Loading…"), noise, running=True, saved=(), charted=painters)
-        words, ways = "Done.", [[(0, thumbnails(painter.noise(seeds)))] for painter in painters]
-        for drawn in paint(painters, seeds, steps, scheduler):
-            step = drawn[0].drawn.step
+        networks = [*map(load_network, names), *map(load_elsewhere, elsewhere)]
+        noise = view.panels(networks, seeds)  # the images before cannot be clicked any more
+        yield {**_running(view.words("Loading…"), noise), **_kept(()), **_charted(networks)}
+        words, ways = "Done.", [[(0, thumbnails(network.noise(seeds)))] for network in networks]
+        for sampled in sample_all(networks, seeds, steps, scheduler):
+            step = sampled[0].step.step
             if session in _stopping and step < steps:
                 words = f"Stopped at step {step} of {steps}."
                 break
             if step % max(1, steps // PREVIEWS) == 0 and step < steps:
-                for way, painter in zip(ways, drawn, strict=True):
-                    way.append((step, thumbnails(painter.drawn.images)))
-                yield _update(view.words(f"Step {step} of {steps}"), view.panels(drawn, seeds), running=True)
-        paintings = tuple(keep(painter, seeds, scheduler, way) for painter, way in zip(drawn, ways, strict=True))
+                for way, network in zip(ways, sampled, strict=True):
+                    way.append((step, thumbnails(network.step.images)))
+                yield _running(view.words(f"Step {step} of {steps}"), view.panels(sampled, seeds))
+        kept = tuple(keep_samples(network, seeds, scheduler, way) for network, way in zip(sampled, ways, strict=True))
     except (ValueError, OSError) as error:
-        yield _update(notice("Nothing drawn.", str(error)))
+        yield _ended(notice("Nothing drawn.", str(error)))
         return
-    yield _update(view.words(words), view.panels(drawn, seeds, paintings), saved=paintings)
+    yield {**_ended(view.words(words)), "grids": view.panels(sampled, seeds, kept), **_kept(kept)}
 
 
-def _update(
-    said: str,
-    grids: str | None = None,
-    running: bool = False,
-    saved: tuple[Painting, ...] | None = None,
-    charted: Sequence[Painter] = (),
-) -> list[Any]:
-    """Values of the outputs of `generate`; what is not given stays. `saved` also empties what was looked at before."""
-    skip = gr.skip()
-    found = [said, skip if grids is None else grids, gr.Button(interactive=not running), gr.Button(interactive=running)]
-    if saved is None:
-        found += [skip] * 4
-    else:
-        found += [saved, gr.Column(visible=bool(saved)), "", ""]
-    return [*found, *(_charted(charted) if charted else [skip] * 3)]
+def _running(said: str, grids: str | None = None) -> dict[str, Any]:
+    shown = {"said": said, "go": gr.Button(interactive=False), "stop": gr.Button(interactive=True)}
+    return shown if grids is None else {**shown, "grids": grids}
 
 
-def _charted(painters: Sequence[Painter]) -> list[Any]:
-    return [gr.Column(visible=True), view.legend(painters), view.chart(painters)]
+def _ended(said: str) -> dict[str, Any]:
+    return {"said": said, "go": gr.Button(interactive=True), "stop": gr.Button(interactive=False)}
 
 
-def look(event: gr.EventData, paintings: Any) -> list[str]:
+def _kept(samples: tuple[Samples, ...]) -> dict[str, Any]:
+    """The images that can be clicked and saved from now on; what was looked at before goes."""
+    return {"kept": samples, "saving": gr.Column(visible=bool(samples)), "way": "", "near": ""}
+
+
+def _charted(networks: Sequence[Network]) -> dict[str, Any]:
+    return {"charted": gr.Column(visible=True), "legend": view.legend(networks), "chart": view.chart(networks)}
+
+
+def look(event: gr.EventData, kept: Any) -> dict[str, str]:
     """The way from noise to the image that was clicked, in every network; what was found near another goes."""
     try:
-        return [view.way_card(_paintings(paintings), _clicked_seed(event)), ""]
+        return {"way": view.way_card(_kept_samples(kept), _clicked_seed(event)), "near": ""}
     except ValueError as error:
-        return [notice("", str(error)), ""]
+        return {"way": notice("", str(error)), "near": ""}
 
 
-def look_nearest(event: gr.EventData, paintings: Any) -> str:
+def look_nearest(event: gr.EventData, kept: Any) -> str:
     """The training pictures nearest to the image that is looked at."""
     try:
-        return view.nearest_card(_paintings(paintings), _clicked_seed(event))
+        return view.nearest_card(_kept_samples(kept), _clicked_seed(event))
     except ValueError as error:
         return notice("", str(error))
 
 
-def save(event: gr.EventData, paintings: Any) -> list[Any]:
+def save(event: gr.EventData, kept: Any) -> dict[str, Any]:
     """The file that was asked for, one of FILES, for the browser to save."""
     try:
-        asked, found = event_values(event).get("save"), _paintings(paintings)
+        asked, found = event_values(event).get("save"), _kept_samples(kept)
         if not isinstance(asked, str) or asked not in FILES:
             raise ValueError(f"There is no file {str(asked)[:40]!r} to save; expected one of {list(FILES)}.")
     except ValueError as error:
-        return [gr.skip(), notice("Nothing saved.", str(error))]
+        return {"said": notice("Nothing saved.", str(error))}
     name, content = ("images.png", grid_png(found)) if asked == "grid" else ("images.zip", zip_file(found))
-    data = base64.b64encode(content).decode()
-    return [{"name": name, "base64": data, "asked": time.time()}, gr.skip()]
+    return {"files": {"name": name, "base64": base64.b64encode(content).decode(), "asked": time.time()}}
 
 
-def _paintings(value: Any) -> tuple[Painting, ...]:
+def _kept_samples(value: Any) -> tuple[Samples, ...]:
     if not isinstance(value, tuple) or not value:
         raise ValueError("The images are no longer here; draw them again.")
     return value
@@ -255,14 +266,14 @@ def _clicked_seed(event: Any) -> int:
 
 
 # Pages that asked to stop. Gradio's `cancels` leaves a cancelled event pending on the page, which then ignores the
-# next click; so the drawing itself looks here between steps.
+# next click; so the sampling itself looks here between steps.
 _stopping: set[str] = set()
-# Drawings in the order in which they were asked for; the first one is being drawn.
+# What was asked for, in that order; the first one is being sampled.
 _line: list[object] = []
 
 
-def stop_drawing(request: gr.Request | None = None) -> str:
-    """Let the page's drawing end after the step that it is at."""
+def stop_sampling(request: gr.Request | None = None) -> str:
+    """Let the page's sampling end after the step that it is at."""
     _stopping.add(_session(request))
     return view.words("Stopping…")
 

@@ -1,4 +1,4 @@
-"""What was drawn on tab Generate as HTML and as a chart. Whatever comes from outside is escaped here."""
+"""The samples on tab Generate as HTML and as a chart. Whatever comes from outside is escaped here."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from redistill.data.datasets import credit
 
 from ..parts import plots
 from ..parts.fragments import image_tag, notice, png_tag
-from ..parts.memory_plot import Network, networks_figure
-from ..parts.trace import peak_label, trace
+from ..parts.memory_plot import Curve, networks_figure
+from ..parts.trace import memory_curve, peak_label
 from ..words import numbers
 from ..words.memory import pooling_labels
 from .files import image_name, image_png
-from .painters import Painter, Painting
+from .networks import Network
+from .samples import Samples
 
 COLOURS = (plots.TEACHER, plots.STUDENT, plots.VIOLET, plots.GOLD, plots.RED)
 MOMENTS = 9  # of the way from noise to image that are shown
@@ -35,66 +36,66 @@ def words(text: str) -> str:
     return f"<p class='subline' role='status'>{escape(text)}</p>"
 
 
-def panels(painters: Sequence[Painter], seeds: Sequence[int], paintings: Sequence[Painting] = ()) -> str:
-    """One grid a network with its memory and time; with `paintings`, images that can be clicked and saved.
+def panels(networks: Sequence[Network], seeds: Sequence[int], all_samples: Sequence[Samples] = ()) -> str:
+    """One grid a network with its memory and time; with `all_samples`, images that can be clicked and saved.
 
-    A network that has not drawn yet shows the noise that it will start from.
+    A network that has not begun shows the noise that it will start from.
     """
-    first = painters[0]
-    bases = {_basis(painter.quality) for painter in painters if _figures(painter.quality)}
+    first = networks[0]
+    bases = {_basis(network.quality) for network in networks if _figures(network.quality)}
     once = bases.pop() if len(bases) == 1 else ""
     figures = []
-    for number, painter in enumerate(painters):
-        images = _buttons(paintings[number], seeds) if paintings else _images(painter, seeds)
-        facts = f"{numbers.format_bytes(painter.profile.peak_bytes)} peak"
-        if painter is not first:
-            ratio = numbers.format_ratio(first.profile.peak_bytes, painter.profile.peak_bytes)
+    for number, network in enumerate(networks):
+        images = _buttons(all_samples[number], seeds) if all_samples else _images(network, seeds)
+        facts = f"{numbers.format_bytes(network.profile.peak_bytes)} peak"
+        if network is not first:
+            ratio = numbers.format_ratio(first.profile.peak_bytes, network.profile.peak_bytes)
             facts += f" · <strong>{ratio}</strong> less"
         figures.append(
-            f'<figure class="card painted" data-checkpoint="{escape(painter.key)}"><figcaption>'
-            f'<span class="card-title">{_dot(number)}{escape(painter.title)}</span>'
-            f'<span class="painted-facts">{facts}</span></figcaption>{_made(painter.made)}'
-            f'<div class="painted-images{" awaited" if painter.drawn is None else ""}">{images}</div>'
-            f"{_facts(painter)}{_quality(painter.quality, with_basis=not once)}</figure>"
+            f'<figure class="card samples" data-checkpoint="{escape(network.key)}"><figcaption>'
+            f'<span class="card-title">{_dot(number)}{escape(network.title)}</span>'
+            f'<span class="samples-facts">{facts}</span></figcaption>{_made(network.made)}'
+            f'<div class="samples-images{" awaited" if network.step is None else ""}">{images}</div>'
+            f"{_facts(network)}{_quality(network.quality, with_basis=not once)}</figure>"
         )
-    learnt = {credit(painter.metadata.dataset)[0] for painter in painters if painter.metadata}
+    learnt = {credit(network.metadata.dataset)[0] for network in networks if network.metadata}
     thanks = f" Learnt from: {escape('; '.join(sorted(learnt)))}." if learnt else ""
-    timed = "" if first.drawn is None else f" Time: all {len(seeds)} images on this machine."
+    timed = "" if first.step is None else f" Time: all {len(seeds)} images on this machine."
     return (
-        f'<div class="painted-row">{"".join(figures)}</div><p class="subline">Peak: activations in fp32; deployed is '
+        f'<div class="samples-row">{"".join(figures)}</div><p class="subline">Peak: activations in fp32; deployed is '
         f"counted as a runtime frees them, PyTorch as it allocates.{timed}{thanks}</p>"
         + (f'<p class="subline">Quality: {escape(once)}</p>' if once else "")
     )
 
 
-def chart(painters: Sequence[Painter]) -> dict[str, Any]:
+def chart(networks: Sequence[Network]) -> dict[str, Any]:
     """Memory along all networks, one image, as deployed."""
-    networks = [
-        Network(f"{painter.title}, peak at {peak_label(painter.profile)}", trace(painter.profile), COLOURS[number])
-        for number, painter in enumerate(painters)
+    curves = [
+        Curve(f"{network.title}, peak at {peak_label(network.profile)}", memory_curve(network.profile), COLOURS[number])
+        for number, network in enumerate(networks)
     ]
-    return networks_figure(networks, pooling_labels(painters[0].profile, painters[0].points))
+    return networks_figure(curves, pooling_labels(networks[0].profile, networks[0].points))
 
 
-def legend(painters: Sequence[Painter]) -> str:
+def legend(networks: Sequence[Network]) -> str:
     """The chart's title, and whose colour is which."""
-    names = "".join(f"<span>{_dot(number)}{escape(painter.title)}</span>" for number, painter in enumerate(painters))
+    names = "".join(f"<span>{_dot(number)}{escape(network.title)}</span>" for number, network in enumerate(networks))
     return (
         '<div class="card-title">Memory along the network <span>one image, as deployed</span></div>'
         f'<p class="subline legend">{names}</p>'
     )
 
 
-def way_card(paintings: Sequence[Painting], seed: int) -> str:
+def way_card(all_samples: Sequence[Samples], seed: int) -> str:
     """One seed's way from noise to image in every network, its files, and the question what it was learnt from."""
     rows = []
-    for number, painting in enumerate(paintings):
-        row = painting.row(seed)
-        frames = "".join(_moment(images[row], step) for step, images in _spread(painting.way))
-        data = base64.b64encode(image_png(painting, seed)).decode()
+    for number, samples in enumerate(all_samples):
+        row = samples.row(seed)
+        frames = "".join(_moment(images[row], step) for step, images in _spread(samples.way))
+        data = base64.b64encode(image_png(samples, seed)).decode()
         rows.append(
-            f'<div class="way"><div class="way-head"><span>{_dot(number)}{escape(painting.title)}</span>'
-            f'<a class="plain" download="{escape(image_name(painting, seed))}" '
+            f'<div class="way"><div class="way-head"><span>{_dot(number)}{escape(samples.title)}</span>'
+            f'<a class="plain" download="{escape(image_name(samples, seed))}" '
             f'href="data:image/png;base64,{data}">Save PNG</a></div><div class="way-frames">{frames}</div></div>'
         )
     return (
@@ -105,18 +106,18 @@ def way_card(paintings: Sequence[Painting], seed: int) -> str:
     )
 
 
-def nearest_card(paintings: Sequence[Painting], seed: int) -> str:
+def nearest_card(all_samples: Sequence[Samples], seed: int) -> str:
     """The training pictures nearest to an image of every network; a sentence where they are not to be had."""
     rows, totals = [], set()
-    for number, painting in enumerate(paintings):
-        head = f'<div class="way-head"><span>{_dot(number)}{escape(painting.title)}</span></div>'
+    for number, samples in enumerate(all_samples):
+        head = f'<div class="way-head"><span>{_dot(number)}{escape(samples.title)}</span></div>'
         try:
-            pictures, found, total = painting.neighbours(seed)
+            pictures, found, total = samples.neighbours(seed)
         except (ValueError, OSError) as error:
             rows.append(f'<div class="way">{head}{notice("", str(error), kind="hint")}</div>')
             continue
         totals.add(total)
-        frames = _frame(painting.images[painting.row(seed)], "drawn")
+        frames = _frame(samples.images[samples.row(seed)], "drawn")
         for picture, distance, mirrored in zip(pictures, found.distances[0], found.mirrored[0], strict=True):
             shown = picture.flip(-1) if mirrored else picture
             label = f"{distance:.1f}{' mirrored' if mirrored else ''}"
@@ -139,18 +140,18 @@ def _frame(image: Tensor, label: str, alt: str = "") -> str:
     return f"<figure>{image_tag(image, alt or label)}<figcaption>{label}</figcaption></figure>"
 
 
-def _images(painter: Painter, seeds: Sequence[int]) -> str:
-    if painter.drawn is None:
-        images, what = painter.noise(seeds), "noise"
+def _images(network: Network, seeds: Sequence[int]) -> str:
+    if network.step is None:
+        images, what = network.noise(seeds), "noise"
     else:
-        images, what = painter.drawn.images, "image"
+        images, what = network.step.images, "image"
     return "".join(image_tag(image, f"{what} of seed {seed}") for image, seed in zip(images, seeds, strict=True))
 
 
-def _buttons(painting: Painting, seeds: Sequence[int]) -> str:
+def _buttons(samples: Samples, seeds: Sequence[int]) -> str:
     return "".join(
-        f'<button type="button" class="painted-image" data-act="look" data-seed="{seed}" '
-        f'title="Seed {seed}: how it came about">{png_tag(image_png(painting, seed), f"image of seed {seed}")}</button>'
+        f'<button type="button" class="samples-image" data-act="look" data-seed="{seed}" '
+        f'title="Seed {seed}: how it came about">{png_tag(image_png(samples, seed), f"image of seed {seed}")}</button>'
         for seed in seeds
     )
 
@@ -159,23 +160,23 @@ def _dot(number: int) -> str:
     return f'<i class="dot" style="background:{COLOURS[number]}"></i>'
 
 
-def _facts(painter: Painter) -> str:
-    drawn = painter.drawn
+def _facts(network: Network) -> str:
+    step = network.step
     rows = [
-        ("One image, deployed", numbers.format_bytes(painter.profile.peak_bytes)),
-        ("One image, PyTorch", numbers.format_bytes(painter.eager_bytes)),
+        ("One image, deployed", numbers.format_bytes(network.profile.peak_bytes)),
+        ("One image, PyTorch", numbers.format_bytes(network.eager_bytes)),
     ]
-    if drawn is not None and drawn.peak_bytes is not None:
-        rows.append((f"{len(drawn.images)} images, measured", numbers.format_bytes(drawn.peak_bytes)))
-    if drawn is not None:
-        rate = f" · {drawn.images_per_second:.2g} images/s" if drawn.done else ""
-        rows.append(("Time", numbers.format_duration(drawn.seconds) + rate))
+    if step is not None and step.peak_bytes is not None:
+        rows.append((f"{len(step.images)} images, measured", numbers.format_bytes(step.peak_bytes)))
+    if step is not None:
+        rate = f" · {step.images_per_second:.2g} images/s" if step.done else ""
+        rows.append(("Time", numbers.format_duration(step.seconds) + rate))
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows)
-    return f'<dl class="painted-table">{cells}</dl>'
+    return f'<dl class="samples-table">{cells}</dl>'
 
 
 def _made(said: str) -> str:
-    return f'<p class="painted-made">{escape(said)}</p>' if said else ""
+    return f'<p class="samples-made">{escape(said)}</p>' if said else ""
 
 
 def _quality(quality: Mapping[str, Any], with_basis: bool) -> str:
@@ -184,7 +185,7 @@ def _quality(quality: Mapping[str, Any], with_basis: bool) -> str:
     if not figures:
         return ""
     basis = f" {escape(_basis(quality))}" if with_basis else ""
-    return f'<p class="painted-quality"><strong>{escape(figures)}</strong>{basis}</p>'
+    return f'<p class="samples-quality"><strong>{escape(figures)}</strong>{basis}</p>'
 
 
 def _figures(quality: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,15 +22,27 @@ def connect(
 ) -> Any:
     """Let `event` of a component, such as `button.click`, call `handler`; returns what gradio returns.
 
-    Inputs with names reach it as keyword arguments. It returns values for some of `outputs` by their names; the others
-    stay as they are.
+    Inputs with names reach it as keyword arguments. It returns or yields values for some of `outputs` by their names;
+    the others stay as they are.
     """
     names = list(inputs) if isinstance(inputs, Mapping) else None
 
-    @functools.wraps(handler)
-    def call(*values: Any) -> Any:
-        found = handler(**dict(zip(names, values, strict=True))) if names else handler(*values)
-        return {outputs[name]: value for name, value in found.items()} or gr.skip()
+    def found(*values: Any) -> Any:
+        return handler(**dict(zip(names, values, strict=True))) if names else handler(*values)
+
+    def shown(values: Mapping[str, Any]) -> Any:
+        return {outputs[name]: value for name, value in values.items()} or gr.skip()
+
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def call(*values: Any) -> Any:
+            yield from map(shown, found(*values))
+    else:
+
+        @functools.wraps(handler)
+        def call(*values: Any) -> Any:
+            return shown(found(*values))
 
     if names:
         del call.__wrapped__  # gradio counts the arguments that a function takes

@@ -21,7 +21,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Network:
+class Curve:
     """A curve of `networks_figure`."""
 
     name: str
@@ -120,7 +120,7 @@ def memory_figure(
     return {"data": data, "layout": axes.layout(ticks, 6, margin=margin, shapes=shapes, annotations=labels)}
 
 
-def networks_figure(networks: Sequence[Network], ticks: Mapping[str, str]) -> dict[str, Any]:
+def networks_figure(networks: Sequence[Curve], ticks: Mapping[str, str]) -> dict[str, Any]:
     """Live bytes at every operator of several networks on one axis: the first as an area, the others before it.
 
     One other is an area as well; several are lines, or nearly equal ones would mix to a colour that is none of theirs.

@@ -22,7 +22,7 @@ class Point(NamedTuple):
     is_red: bool
 
 
-def trace(profile: MemoryProfile) -> list[Point]:
+def memory_curve(profile: MemoryProfile) -> list[Point]:
     """The operators of a network in the order in which they run."""
     turns: dict[str, int] = {}
     points = []

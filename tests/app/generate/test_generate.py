@@ -11,7 +11,6 @@ import shutil
 import zipfile
 from types import SimpleNamespace
 
-import gradio as gr
 import numpy as np
 import pytest
 import torch
@@ -21,10 +20,11 @@ from helpers.unets import TINY, sample_again
 from huggingface_hub import constants
 from PIL import Image
 
+from app.generate import networks
 from app.generate import page as generate
-from app.generate import painters
-from app.generate import view as painted_view
-from app.generate.painters import load_elsewhere
+from app.generate import view as generate_view
+from app.generate.networks import load_elsewhere
+from app.generate.samples import sample_all
 from app.runs import choices
 from redistill.checkpoint import folder as checkpoint
 from redistill.diffusion.images import SampleSettings, read_settings
@@ -36,43 +36,45 @@ HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.i
 
 def test_images_of_all_networks_come_step_by_step_from_the_same_seeds(shipped):
     shown = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim", None))  # as an unopened field sends it
-    assert "Loading" in shown[0][0] and "Step 1 of 2" in shown[2][0] and "Done" in shown[-1][0]
-    grids = shown[-1][1]
+    assert "Loading" in shown[0]["said"] and "Step 1 of 2" in shown[2]["said"] and "Done" in shown[-1]["said"]
+    grids = shown[-1]["grids"]
     assert grids.count("<figure") == 2 and grids.count("<img") == 8
     assert [grids.count(f"image of seed {seed}") for seed in (3, 4, 5, 6, 7)] == [2, 2, 2, 2, 0]
     assert "1.00 MiB peak" in grids and "<strong>4.0×</strong> less" in grids and "OpenMoji" in grids
 
 
 def test_until_it_draws_the_page_shows_what_the_networks_need_and_start_from(shipped):
-    said, grids, charted, legend, chart = generate.announce(FACES_TEACHER, ["small"], 3, 4, None)
-    assert "Same seeds" in said and grids.count("<figure") == 2 and "<strong>4.0×</strong> less" in grids
+    shown = generate.announce(FACES_TEACHER, ["small"], 3, 4, None)
+    grids = shown["grids"]
+    assert "Same seeds" in shown["said"] and grids.count("<figure") == 2 and "<strong>4.0×</strong> less" in grids
     assert [grids.count(f"noise of seed {seed}") for seed in (2, 3, 6, 7)] == [0, 2, 2, 0]
-    first, second = (part.split("</div>")[0] for part in grids.split('<div class="painted-images awaited">')[1:])
+    first, second = (part.split("</div>")[0] for part in grids.split('<div class="samples-images awaited">')[1:])
     assert first == second, "the same noise for every network"
-    assert "Time" not in grids and charted.visible and "Memory along" in legend and chart["data"]
-    skipped = generate.announce(FACES_TEACHER, ["small"], 3, 4, ())
-    assert all(value == skipped[0] for value in skipped) and skipped[0] == gr.skip(), "what was drawn stays"
+    assert "Time" not in grids
+    assert shown["charted"].visible and "Memory along" in shown["legend"] and shown["chart"]["data"]
+    assert generate.announce(FACES_TEACHER, ["small"], 3, 4, ()) == {}, "what was drawn stays"
     refused = generate.announce(None, [], 3, 4, None)
-    assert "Choose at least one checkpoint" in refused[0] and refused[1] == "" and not refused[2].visible
+    assert "Choose at least one checkpoint" in refused["said"]
+    assert refused["grids"] == "" and not refused["charted"].visible
 
 
 def test_networks_are_kept_up_to_their_bytes_and_the_last_one_always(shipped, monkeypatch):
-    monkeypatch.setattr(painters, "_KEPT", {})
-    first, second = (generate.load_painter(name) for name in (FACES_TEACHER, "small"))
-    assert generate.load_painter(FACES_TEACHER) is first and generate.load_painter("small") is second
-    monkeypatch.setattr(painters, "KEPT_BYTES", second.weight_bytes)
-    assert generate.load_painter(FACES_TEACHER) is first, "used last, so that the other goes"
-    assert list(painters._KEPT.values()) == [first]
-    again = generate.load_painter("small")
-    assert again is not second and list(painters._KEPT.values()) == [again]
-    monkeypatch.setattr(painters, "KEPT_BYTES", 1)
-    assert generate.load_painter("small") is again
+    monkeypatch.setattr(networks, "_KEPT", {})
+    first, second = (generate.load_network(name) for name in (FACES_TEACHER, "small"))
+    assert generate.load_network(FACES_TEACHER) is first and generate.load_network("small") is second
+    monkeypatch.setattr(networks, "KEPT_BYTES", second.weight_bytes)
+    assert generate.load_network(FACES_TEACHER) is first, "used last, so that the other goes"
+    assert list(networks._KEPT.values()) == [first]
+    again = generate.load_network("small")
+    assert again is not second and list(networks._KEPT.values()) == [again]
+    monkeypatch.setattr(networks, "KEPT_BYTES", 1)
+    assert generate.load_network("small") is again
 
 
 def test_the_same_seed_gives_the_same_image_whatever_the_count(shipped):
-    painter = generate.load_painter(FACES_TEACHER)
-    few = list(generate.paint([painter], [5, 6, 7, 8], 2, "ddim"))[-1][0].drawn.images
-    many = list(generate.paint([painter], list(range(4, 12)), 2, "ddim"))[-1][0].drawn.images
+    network = generate.load_network(FACES_TEACHER)
+    few = list(sample_all([network], [5, 6, 7, 8], 2, "ddim"))[-1][0].step.images
+    many = list(sample_all([network], list(range(4, 12)), 2, "ddim"))[-1][0].step.images
     assert few.shape == (4, 3, 32, 32)
     assert (few.int() - many[1:5].int()).abs().max() <= 2
 
@@ -82,11 +84,11 @@ def drawn_once(untrained):
     """What a page keeps of four images of each of two networks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "SHIPPED", untrained)
-        return list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 4, "ddim"))[-1][4]
+        return list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 4, "ddim"))[-1]["kept"]
 
 
 @pytest.fixture
-def painted(shipped, drawn_once):
+def sampled(shipped, drawn_once):
     """The same, with the checkpoints in place."""
     return drawn_once
 
@@ -98,20 +100,21 @@ class Clicked:
         self._data = data
 
 
-def test_a_clicked_image_shows_its_way_and_its_neighbours(painted):
-    way, near = generate.look(Clicked(act="look", seed="5"), painted)
-    assert near == "" and "Seed 5" in way and way.count("<figure") == 2 * 5
-    assert [step for step, _ in painted[0].way] == [0, 1, 2, 3, 4]
+def test_a_clicked_image_shows_its_way_and_its_neighbours(sampled):
+    shown = generate.look(Clicked(act="look", seed="5"), sampled)
+    way = shown["way"]
+    assert shown["near"] == "" and "Seed 5" in way and way.count("<figure") == 2 * 5
+    assert [step for step, _ in sampled[0].way] == [0, 1, 2, 3, 4]
     assert way.count("<figcaption>noise</figcaption>") == 2 and "<figcaption>4</figcaption>" in way
-    start = to_uint8(first_noise(generate.load_painter("small").model, [5]))[0]
-    assert torch.equal(painted[1].way[0][1][2], start), "the strip starts from what the network was given"
+    start = to_uint8(first_noise(generate.load_network("small").model, [5]))[0]
+    assert torch.equal(sampled[1].way[0][1][2], start), "the strip starts from what the network was given"
     assert "emoji-faces-teacher-seed-5.png" in way and "small-seed-5.png" in way
-    near = generate.look_nearest(Clicked(act="nearest", seed="5"), painted)
+    near = generate.look_nearest(Clicked(act="nearest", seed="5"), sampled)
     assert near.count("<figure") == 2 * (1 + 4) and "out of 105" in near
 
 
-def test_what_is_saved_draws_the_same_image_again(painted):
-    value, _ = generate.save(Clicked(save="zip"), painted)
+def test_what_is_saved_draws_the_same_image_again(sampled):
+    value = generate.save(Clicked(save="zip"), sampled)["files"]
     with zipfile.ZipFile(io.BytesIO(base64.b64decode(value["base64"]))) as archive:
         names = archive.namelist()
         settings = json.loads(archive.read("settings.json"))
@@ -119,27 +122,28 @@ def test_what_is_saved_draws_the_same_image_again(painted):
     assert len(names) == 2 + 2 * 4 and names[:2] == ["settings.json", "grid.png"]
     drawing = SampleSettings.from_dict(read_settings(io.BytesIO(image)))
     assert drawing == SampleSettings.from_dict(settings["networks"][1]).of(4) and drawing.checkpoint == "small"
-    painter = generate.load_painter("small")
-    again = sample_again(drawing, painter.model, painter.scheduler)[0]
+    network = generate.load_network("small")
+    again = sample_again(drawing, network.model, network.scheduler)[0]
     with Image.open(io.BytesIO(image)) as file:
         assert np.abs(np.asarray(file).astype(int) - again.permute(1, 2, 0).numpy()).max() <= 2
-    value, _ = generate.save(Clicked(save="grid"), painted)
+    value = generate.save(Clicked(save="grid"), sampled)["files"]
     grid = io.BytesIO(base64.b64decode(value["base64"]))
     assert Image.open(grid).size == (4 * 34 - 2, 2 * 34 - 2) and read_settings(grid) == settings
 
 
 def test_figures_stand_under_the_images_and_the_chart_has_every_network(shipped):
     *_, last = updates = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))
-    assert last[1].count("One image, PyTorch") == last[1].count("4 images, measured") == 2
-    assert "images/s" in last[1] and "1.64 MiB" in last[1]
-    chart = updates[1][10]
+    grids = last["grids"]
+    assert grids.count("One image, PyTorch") == grids.count("4 images, measured") == 2
+    assert "images/s" in grids and "1.64 MiB" in grids
+    chart = updates[1]["chart"]
     assert [trace["name"].split(",")[0] for trace in chart["data"]] == ["Emoji faces teacher", "Small"]
     assert [max(trace["y"]) * 2**20 for trace in chart["data"]] == [1_049_088, 262_656]
 
 
 def test_under_a_networks_name_stands_what_it_learnt_from(shipped):
-    teacher, student = generate.load_painter(FACES_TEACHER), generate.load_painter("small")
-    shown = painted_view.panels([teacher, student], [1, 2])
+    teacher, student = generate.load_network(FACES_TEACHER), generate.load_network("small")
+    shown = generate_view.panels([teacher, student], [1, 2])
     assert "Small DDPM U-Net, own strides · on its own</p>" in shown
     said = "Small DDPM U-Net, strides 2·2·2·1, RED blocks · RED"
     assert f"{said}</p>" in shown
@@ -151,37 +155,37 @@ def test_under_a_networks_name_stands_what_it_learnt_from(shipped):
 
 
 def test_quality_figures_of_a_card_are_said_with_what_they_depend_on(shipped):
-    painter = generate.load_painter("small")
+    network = generate.load_network("small")
     quality = {"kid": 0.01234, "fid": 41.0, "margins": {"kid": 0.002}, "features": "128 features", "warning": "Few."}
-    metadata = dataclasses.replace(painter.metadata, metrics={"quality": quality | {"reference": "<105> faces"}})
-    judged = dataclasses.replace(painter, metadata=metadata)
+    metadata = dataclasses.replace(network.metadata, metrics={"quality": quality | {"reference": "<105> faces"}})
+    judged = dataclasses.replace(network, metadata=metadata)
     said = "by 128 features; against &lt;105&gt; faces. Few."
-    shown = painted_view.panels([judged, judged], [1, 2])
+    shown = generate_view.panels([judged, judged], [1, 2])
     assert shown.count("KID 0.0123 ± 0.0020, FID 41</strong></p>") == 2
     assert shown.count(said) == shown.count(f'<p class="subline">Quality: {said}</p>') == 1, "once, being the same"
     other = dataclasses.replace(metadata, metrics={"quality": quality | {"features": "Inception"}})
-    shown = painted_view.panels([judged, dataclasses.replace(painter, metadata=other)], [1, 2])
+    shown = generate_view.panels([judged, dataclasses.replace(network, metadata=other)], [1, 2])
     assert f"FID 41</strong> {said}</p>" in shown and "FID 41</strong> by Inception. Few.</p>" in shown
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, "99", "3.0"], ids=repr)
-def test_no_click_from_outside_breaks_what_was_drawn(painted, value):
+def test_no_click_from_outside_breaks_what_was_drawn(sampled, value):
     for event in (Clicked(seed=value, save=value), SimpleNamespace(_data=value)):
-        assert "notice" in generate.look(event, painted)[0]
-        assert "notice" in generate.look_nearest(event, painted)
-        assert "notice" in generate.save(event, painted)[1]
-    assert "no longer here" in generate.look(Clicked(seed="3"), value)[0]
+        assert "notice" in generate.look(event, sampled)["way"]
+        assert "notice" in generate.look_nearest(event, sampled)
+        assert "notice" in generate.save(event, sampled)["said"]
+    assert "no longer here" in generate.look(Clicked(seed="3"), value)["way"]
 
 
 def said(*values) -> str:
-    return list(generate.generate(*values))[-1][0]
+    return list(generate.generate(*values))[-1]["said"]
 
 
 def test_a_page_that_asked_to_stop_gets_no_more_steps(shipped):
     drawing = generate.generate(FACES_TEACHER, [], 0, 4, 50, "ddim")
     next(drawing), next(drawing)
-    assert "Stopping" in generate.stop_drawing()
-    assert ["Stopped at step" in shown[0] for shown in drawing] == [True]
+    assert "Stopping" in generate.stop_sampling()
+    assert ["Stopped at step" in shown["said"] for shown in drawing] == [True]
 
 
 def of_page(name: str) -> SimpleNamespace:
@@ -192,40 +196,42 @@ def of_page(name: str) -> SimpleNamespace:
 def test_a_page_that_waits_for_another_says_so_and_can_be_stopped(shipped):
     wish = (FACES_TEACHER, [], 0, 4, 2, "ddim", "")
     first, second, third = (generate.generate(*wish, of_page(name)) for name in ("one", "two", "three"))
-    assert "Loading" in next(first)[0]
+    assert "Loading" in next(first)["said"]
     for waiting in (second, third):
-        said, *_, stop = next(waiting)[:4]
-        assert "Waiting for another drawing" in said and stop.interactive
-        assert next(waiting) == [gr.skip()] * 11
-    generate.stop_drawing(of_page("two"))
-    assert ["Stopped before it began" in update[0] for update in second] == [True]
-    assert next(third) == [gr.skip()] * 11, "the first one still draws"
+        shown = next(waiting)
+        assert "Waiting for another drawing" in shown["said"] and shown["stop"].interactive
+        assert next(waiting) == {}
+    generate.stop_sampling(of_page("two"))
+    assert ["Stopped before it began" in update["said"] for update in second] == [True]
+    assert next(third) == {}, "the first one still draws"
     first.close()  # its page is gone
-    assert "Done" in list(third)[-1][0] and generate._line == []
+    assert "Done" in list(third)[-1]["said"] and generate._line == []
 
 
 def test_while_a_new_drawing_loads_the_old_images_are_gone(shipped):
     shown = list(generate.generate(FACES_TEACHER, [], 3, 4, 2, "ddim"))
-    assert shown[0][1] == shown[0][4] == gr.skip(), "both stay until the networks are there"
-    assert shown[1][1].count("noise of seed") == 4 and "<button" not in shown[1][1] and shown[1][4] == ()
+    assert not shown[0].keys() & {"grids", "kept"}, "both stay until the networks are there"
+    grids = shown[1]["grids"]
+    assert grids.count("noise of seed") == 4 and "<button" not in grids and shown[1]["kept"] == ()
 
 
 def test_a_stopped_drawing_has_a_time_and_no_rate(shipped):
     drawing = generate.generate(FACES_TEACHER, [], 0, 4, 50, "ddim")
     next(drawing), next(drawing)
-    generate.stop_drawing()
+    generate.stop_sampling()
     *_, last = drawing
-    assert "Time" in last[1] and "images/s" not in last[1]
+    assert "Time" in last["grids"] and "images/s" not in last["grids"]
 
 
 def test_a_network_from_elsewhere_draws_beside_the_others(shipped, tmp_path):
     folder = tmp_path / "from elsewhere"
     DDPMPipeline(unet=UNet2DModel(**TINY), scheduler=DDPMScheduler()).save_pretrained(folder)
     *_, last = generate.generate(FACES_TEACHER, [], 3, 4, 2, "ddim", f" {folder} ")
-    assert last[1].count("<figure") == 2 and ">from elsewhere<" in last[1]
-    assert last[4][1].images.shape == (4, 3, 16, 16) and last[4][1].drawing.checkpoint == str(folder)
-    assert "What from elsewhere learnt from is not written" in generate.look_nearest(Clicked(seed="3"), last[4])
-    grid = generate.save(Clicked(save="grid"), last[4])[0]["base64"]
+    assert last["grids"].count("<figure") == 2 and ">from elsewhere<" in last["grids"]
+    kept = last["kept"]
+    assert kept[1].images.shape == (4, 3, 16, 16) and kept[1].settings.checkpoint == str(folder)
+    assert "What from elsewhere learnt from is not written" in generate.look_nearest(Clicked(seed="3"), kept)
+    grid = generate.save(Clicked(save="grid"), kept)["files"]["base64"]
     assert Image.open(io.BytesIO(base64.b64decode(grid))).size == (4 * 34 - 2, 2 * 34 - 2)
 
 
@@ -291,8 +297,8 @@ def test_students_follow_their_teacher(shipped):
         write_run(shipped, name, config, "finished")
         write_checkpoint(shipped / "runs" / name / "student", config)
     food, drinks, sweets = "run:food", "run:drinks", "run:sweets"
-    assert generate.offer(None, None)[1].value == ["small"]
-    assert generate.offer(food, None)[1].value == generate.follow(food, ["small"])
+    assert generate.offer(None, None)["students"].value == ["small"]
+    assert generate.offer(food, None)["students"].value == generate.follow(food, ["small"])
     assert generate.follow(food, ["small"])[0] in (drinks, sweets) and len(generate.follow(food, [])) == 1
     assert generate.follow(food, ["small", drinks, sweets]) == [drinks, sweets]
     assert generate.follow(food, ["small", sweets]) == [sweets]
@@ -302,7 +308,7 @@ def test_students_follow_their_teacher(shipped):
 
 
 def test_without_checkpoints_there_is_a_sentence(places):
-    assert generate.offer(None, None)[0].choices == []
+    assert generate.offer(None, None)["teacher"].choices == []
     assert "no trained checkpoint" in said(FACES_TEACHER, [], 0, 4, 2, "ddim")
 
 
@@ -319,7 +325,7 @@ def test_no_value_from_outside_breaks_generation(shipped, monkeypatch, position,
     def load(name):
         raise ValueError(f"would draw with {choices.find(name, choices.is_diffusion).value}")
 
-    monkeypatch.setattr(generate, "load_painter", load)
+    monkeypatch.setattr(generate, "load_network", load)
     values = [FACES_TEACHER, ["small"], 0, 4, 2, "ddim"]
     values[position] = value
     fits = (position == 0 and value in (None, "")) or (position == 1 and value in (None, []))

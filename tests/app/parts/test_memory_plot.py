@@ -9,8 +9,8 @@ import pytest
 
 from app.parts.budget import Budget
 from app.parts.counting import compare_as
-from app.parts.memory_plot import Network, PinnedCurve, Point, memory_figure, merged_order, networks_figure
-from app.parts.trace import read_place, trace
+from app.parts.memory_plot import Curve, PinnedCurve, Point, memory_figure, merged_order, networks_figure
+from app.parts.trace import memory_curve, read_place
 from app.words.memory import tick_labels
 from redistill.memory.comparison import early_strides, network_tape
 from redistill.networks.student import StudentConfig
@@ -23,7 +23,7 @@ def shown(teacher: str = "narrow_resnet", **changes):
 
 
 def figure(found, pins=(), budget=None):
-    return memory_figure(trace(found.teacher), trace(found.student), tick_labels(found), pins, budget)
+    return memory_figure(memory_curve(found.teacher), memory_curve(found.student), tick_labels(found), pins, budget)
 
 
 def labels(drawn) -> dict[str, dict]:
@@ -106,7 +106,7 @@ def test_a_budget_far_above_the_peaks_is_only_named():
 
 
 def test_pins_of_the_same_network_are_curves_and_of_another_one_a_level():
-    pinned = trace(shown(red=None).student)
+    pinned = memory_curve(shown(red=None).student)
     same = PinnedCurve("A", max(point.bytes for point in pinned), pinned)
     larger = PinnedCurve("B", shown("resnet18").student.peak_bytes, None)
     drawn = figure(shown(), [same, larger])
@@ -119,7 +119,7 @@ def test_pins_of_the_same_network_are_curves_and_of_another_one_a_level():
 
 def test_letters_of_equal_pins_stand_together():
     found = shown()
-    pins = [PinnedCurve(letter, found.student.peak_bytes, trace(found.student)) for letter in "AB"]
+    pins = [PinnedCurve(letter, found.student.peak_bytes, memory_curve(found.student)) for letter in "AB"]
     assert "<b>A B</b>" in labels(figure(shown(), pins))
 
 
@@ -132,7 +132,7 @@ def test_the_axis_names_the_layers_that_pool():
 @pytest.mark.parametrize(("count", "filled"), [(1, [True]), (2, [True, True]), (4, [True, False, False, False])])
 def test_several_students_are_lines_over_the_area_of_their_teacher(count, filled):
     points = [Point("a", 0, "conv", 1024, False), Point("b", 0, "conv", 2048, False)]
-    networks = [Network(str(number), points, "#112233") for number in range(count)]
+    networks = [Curve(str(number), points, "#112233") for number in range(count)]
     areas = networks_figure(networks, {})["data"]
     assert ["fill" in area for area in areas] == filled
     assert all((area["line"]["width"] > 1) != ("fill" in area) for area in areas)

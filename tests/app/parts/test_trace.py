@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.parts.counting import compare_as
-from app.parts.trace import Place, Point, locate, peak_label, read_place, trace
+from app.parts.trace import Place, Point, locate, memory_curve, peak_label, read_place
 from redistill.memory.comparison import early_strides
 from redistill.networks.student import StudentConfig
 
@@ -16,7 +16,7 @@ def found():
 
 
 def test_every_operator_has_a_name_of_its_own_and_its_bytes(found):
-    points = trace(found.student)
+    points = memory_curve(found.student)
     assert [point.bytes for point in points] == [op.live_bytes for op in found.student.timeline]
     assert len({(point.layer, point.turn) for point in points}) == len(points)
     assert [point.turn for point in points if point.layer == "layer1.0.relu"] == [0, 1]
@@ -24,8 +24,8 @@ def test_every_operator_has_a_name_of_its_own_and_its_bytes(found):
 
 
 def test_operators_keep_their_names_whatever_the_strides(found):
-    names = {(point.layer, point.turn) for point in trace(found.student) if not point.is_red}
-    assert names == {(point.layer, point.turn) for point in trace(found.teacher)}
+    names = {(point.layer, point.turn) for point in memory_curve(found.student) if not point.is_red}
+    assert names == {(point.layer, point.turn) for point in memory_curve(found.teacher)}
 
 
 def test_a_place_is_found_in_both_networks(found):
