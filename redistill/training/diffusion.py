@@ -24,8 +24,7 @@ from ..diffusion.sampling import sample, to_grid
 from ..networks.schedule import noise_scheduler
 from ..networks.zoo import DDPM
 from .objective import forward_both
-from .parallel import ALONE, Processes
-from .task import Problem, load_problem
+from .task import Problem
 
 if TYPE_CHECKING:
     from .config import DistillConfig
@@ -39,6 +38,24 @@ JUDGING_BATCH = 64  # images at once
 PREVIEW_PASSES = len(PREVIEW_SEEDS) * PREVIEW_STEPS
 
 
+def example_inputs(image_size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Two noisy images and their times."""
+    return torch.zeros(2, 3, image_size, image_size, device=device), torch.zeros(2, dtype=torch.long, device=device)
+
+
+def validation_limit(config: DistillConfig) -> int | None:
+    """A judgement's noises make up for few pictures."""
+    return JUDGED
+
+
+def set_up(problem: Problem) -> None:
+    """Add the noise schedule, and train in channels_last where that is faster."""
+    problem.noise_scheduler = teaching_schedule(problem.config)
+    for network in problem.networks:
+        if prefers_channels_last(network, problem.device):
+            network.to(memory_format=torch.channels_last)
+
+
 def teaching_schedule(config: DistillConfig) -> DDPMScheduler:
     """The forward process of a run: its teacher's, `noise_scheduler` without one.
 
@@ -49,24 +66,6 @@ def teaching_schedule(config: DistillConfig) -> DDPMScheduler:
         return noise_scheduler(config.prediction_type)
     folder = find_ddpm(source.removeprefix(DDPM)) if source.startswith(DDPM) else checkpoint.find(source)
     return DDPMScheduler.from_config(load_scheduler(folder).config)
-
-
-def prepare(
-    config: DistillConfig,
-    model: nn.Module,
-    teacher: nn.Module | None,
-    device: torch.device,
-    processes: Processes = ALONE,
-) -> Problem:
-    """Load the pictures and align the networks."""
-    size = config.student.image_size
-    example = (torch.zeros(2, 3, size, size, device=device), torch.zeros(2, dtype=torch.long, device=device))
-    problem = load_problem(config, model, teacher, example, JUDGED, processes)
-    problem.noise_scheduler = teaching_schedule(config)
-    for network in filter(None, (model, teacher, problem.objective.adapters)):
-        if prefers_channels_last(network, device):
-            network.to(memory_format=torch.channels_last)
-    return problem
 
 
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from ..networks.strides import input_channels
 from ..networks.trace import example_inputs
 from .config import DistillConfig
 from .step import task_of
-from .task import Problem
+from .task import Problem, load_problem
 
 
 def evaluate(folder: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
@@ -38,7 +38,7 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu") -> dict[str
         train_limit=6,  # judging needs no training pictures
     )
     task = task_of(config)
-    problem = task.prepare(config, model, None, device)
+    problem = load_problem(task, config, model, None, device)
     if problem.noise_scheduler is not None:
         problem.noise_scheduler = load_scheduler(checkpoint.find(folder))
     figures = task.judge(problem, model, _test_split(config))

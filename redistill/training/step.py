@@ -27,7 +27,7 @@ from . import classification, diffusion
 from .checks import check_teacher
 from .config import DistillConfig
 from .parallel import ALONE, Processes
-from .task import Problem, Task
+from .task import Problem, Task, load_problem
 
 TASKS: dict[str, Task] = {"classification": classification, "diffusion": diffusion}
 RANK_SEED = 500_000_003  # apart from the seeds of steps
@@ -128,7 +128,7 @@ def prepare(
     if config.init == "pretrained":
         weights = load_teacher(config.student.student_architecture, config.student.num_classes, pretrained=True)
     model = build_student(config.student, weights=weights).to(place)
-    problem = task_of(config).prepare(config, model, teacher, place, processes)
+    problem = load_problem(task_of(config), config, model, teacher, place, processes)
     state = start(problem)
     state.drawn_from = splits
     if config.init == "teacher" and card is not None:

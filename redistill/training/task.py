@@ -37,21 +37,25 @@ class Problem:
     processes: Processes = ALONE
     noise_scheduler: DDPMScheduler | None = None  # of a diffusion network: its forward process
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The networks that a step runs: model, teacher and adapters, those that there are."""
+        return [network for network in (self.model, self.teacher, self.objective.adapters) if network]
+
 
 class Task(Protocol):
     """A kind of network: what a batch is, what is learnt from it, and how well that went."""
 
     PREVIEW_PASSES: int  # images that pass the network in one call of `write_preview`
 
-    def prepare(
-        self,
-        config: DistillConfig,
-        model: nn.Module,
-        teacher: nn.Module | None,
-        device: torch.device,
-        processes: Processes = ALONE,
-    ) -> Problem:
-        """Load the training and validation pictures and align the networks, which are on the device."""
+    def example_inputs(self, image_size: int, device: torch.device) -> tuple[Any, ...]:
+        """Inputs of its networks that show which feature maps there are; images first."""
+
+    def validation_limit(self, config: DistillConfig) -> int | None:
+        """How many validation pictures choose the best model; None: all there are."""
+
+    def set_up(self, problem: Problem) -> None:
+        """Bring the networks into the form in which they train fastest, and add what this task alone needs."""
 
     def losses(self, problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Named loss parts of training step `step`, unweighted scalars."""
@@ -70,25 +74,26 @@ class Task(Protocol):
 
 
 def load_problem(
+    task: Task,
     config: DistillConfig,
     model: nn.Module,
     teacher: nn.Module | None,
-    example: tuple[Any, ...],
-    validation_limit: int | None,
-    processes: Processes,
+    device: torch.device,
+    processes: Processes = ALONE,
 ) -> Problem:
-    """What both tasks prepare: the pictures of train and validation, and the networks' objective.
+    """Load the pictures of train and validation, and align the networks, which are on the device.
 
-    `example` are inputs of both networks, the first of them images, on the run's device. Raises ValueError where
-    network and data set do not go together.
+    Raises ValueError where network and data set do not go together.
     """
-    device = example[0].device
+    size = config.student.image_size
     spec = find_dataset(config.dataset, config.split_seed)
     check_data(config.student, spec)
-    objective = build_objective(config, model, teacher, example, processes)
+    objective = build_objective(config, model, teacher, task.example_inputs(size, device), processes)
     kind = spec.augmentation("classification" if config.student.task == "classification" else "generation")
     train, validation = (
-        load_split(config.dataset, split, config.student.image_size, limit, config.split_seed).to_device_if_room(device)
-        for split, limit in (("train", config.train_limit), ("validation", validation_limit))
+        load_split(config.dataset, split, size, limit, config.split_seed).to_device_if_room(device)
+        for split, limit in (("train", config.train_limit), ("validation", task.validation_limit(config)))
     )
-    return Problem(config, model, teacher, objective, train, validation, kind, device, processes)
+    problem = Problem(config, model, teacher, objective, train, validation, kind, device, processes)
+    task.set_up(problem)
+    return problem

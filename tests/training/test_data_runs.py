@@ -19,6 +19,7 @@ from redistill.training import diffusion
 from redistill.training.config import DistillConfig
 from redistill.training.loop import distill
 from redistill.training.presets import PRESETS
+from redistill.training.task import load_problem
 
 SHORT = ["--steps", "2", "--batch-size", "4", "--validate-every", "2", "--image-size", "32"]
 
@@ -107,7 +108,7 @@ def test_diffusion_learns_from_a_folder_too(pets):
     student = dataclasses.replace(base.student, image_size=16)
     config = dataclasses.replace(base, student=student, dataset=pets, batch_size=2)
     torch.manual_seed(0)
-    problem = diffusion.prepare(config, build_student(student), None, torch.device("cpu"))
+    problem = load_problem(diffusion, config, build_student(student), None, torch.device("cpu"))
     assert (len(problem.train), len(problem.validation), problem.augmentation) == (30, 3, "flip")
     parts = diffusion.losses(problem, 0, torch.Generator().manual_seed(0))
     assert parts["task_loss"].item() > 0
@@ -120,7 +121,7 @@ def test_many_pictures_are_judged_in_batches(pets, monkeypatch):
     base = PRESETS["faces-teacher"].config
     config = dataclasses.replace(base, student=dataclasses.replace(base.student, image_size=16), dataset=pets)
     torch.manual_seed(0)
-    problem = diffusion.prepare(config, build_student(config.student), None, torch.device("cpu"))
+    problem = load_problem(diffusion, config, build_student(config.student), None, torch.device("cpu"))
     sizes = []
     problem.model.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
     monkeypatch.setattr(diffusion, "JUDGING_BATCH", 2)

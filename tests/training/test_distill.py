@@ -29,6 +29,7 @@ from redistill.training.feature_losses import FEATURE_LOSSES
 from redistill.training.loop import distill
 from redistill.training.run import read_metrics
 from redistill.training.step import learning_rate, prepare, train_step, update_average
+from redistill.training.task import load_problem
 
 ROOT = Path(__file__).resolve().parents[2]
 STRIDES = {"conv1": 4, "maxpool": 1, "layer4.0": 1}
@@ -293,7 +294,7 @@ def test_diffusion_run(tmp_path):
 
 def test_noise_and_times_of_judging_are_the_same_on_every_device(monkeypatch):
     config = small(student=StudentConfig("unet_small", 32, red=None), dataset="emoji-faces")
-    problem = diffusion.prepare(config, None, None, torch.device("cpu"))
+    problem = load_problem(diffusion, config, None, None, torch.device("cpu"))
     monkeypatch.setattr(diffusion.F, "mse_loss", lambda output, target: torch.zeros(()))
     noised, drawn, generators = diffusion._noised, [], []
 
