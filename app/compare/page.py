@@ -8,12 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from ..parts.events import QUIET
+from ..parts.events import QUIET, connect
 from ..parts.fields import LiveRadio
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import event_values
-from ..parts.sortable_table import SortableTable
 from ..runs.results import Result, all_results, groups
 from . import view
 from .plane import plane_figure
@@ -21,85 +20,20 @@ from .result_table import build_result_table, result_rows
 
 SECONDS = 3.0  # between looks at the files
 SCROLL = "() => document.querySelector('#chosen').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
-Shown = dict[Any, Any]  # component → what it shows now; `gr.skip()` alone: all stays
 
 
 @dataclass(frozen=True)
 class CompareTab:
-    """The tab's components, and what happens to them."""
+    """The components that the page connects to other tabs."""
 
     chosen: gr.State  # key of the chosen result, or None
-    kept: gr.State  # of the one that it is compared with
-    seen: gr.State  # what was shown last, see `_signature`; None: the tab was never opened
-    group: LiveRadio
-    said: gr.HTML
-    chart: LivePlot
-    card: gr.HTML
     load: gr.Button
-    keep: gr.Button
-    differs: gr.HTML
-    table: SortableTable
-
-    def connect(self, tab: gr.Tab) -> None:
-        """Let clicks and the clock call the handlers."""
-        state = [self.group, self.chosen, self.kept]
-        outputs = list(vars(self).values())
-        tab.select(self.refresh, state, outputs, **QUIET)
-        gr.Timer(SECONDS).tick(self.look, [*state, self.seen], outputs, **QUIET)
-        self.group.input(self.show_group, self.group, outputs, **QUIET)
-        for event in (self.chart.mark_click, self.table.pick):
-            event(self.pick, [self.group, self.kept], outputs, **QUIET).then(None, js=SCROLL, **QUIET)
-        self.keep.click(self.keep_chosen, state, outputs, **QUIET)
-
-    def refresh(self, group: Any, chosen: Any, kept: Any) -> Shown:
-        """Everything the tab shows, from the files as they are now."""
-        results = all_results()
-        offered = groups(results)
-        names = [name for _, name in offered]
-        group = group if group in names else names[0] if names else None
-        own = [result for result in results if result.group == group]
-        one, other = _find(own, chosen), _find(own, kept)
-        return {
-            self.seen: _signature(results, group, chosen, kept),
-            self.group: LiveRadio(choices=offered, value=group),
-            self.said: view.headline(own),
-            self.chart: plane_figure(own, one.key if one else None, other.key if other else None),
-            self.card: view.chosen_card(one),
-            self.load: gr.Button(interactive=one is not None),
-            self.keep: gr.Button("Stop comparing" if other else "Compare with another", interactive=bool(one or other)),
-            self.differs: view.difference(other, one),
-            self.table: result_rows(own, one.key if one else None),
-        }
-
-    def look(self, group: Any, chosen: Any, kept: Any, seen: Any) -> Shown:
-        """What a tick of the clock changes: nothing, unless the files did, or a click came before the last one was
-        done."""
-        if seen is None or seen == _signature(all_results(), group, chosen, kept):
-            return gr.skip()
-        return self.refresh(group, chosen, kept)
-
-    def show_group(self, group: Any) -> Shown:
-        """Results on other pictures, none of them chosen."""
-        return {self.chosen: None, self.kept: None, **self.refresh(group, None, None)}
-
-    def pick(self, event: gr.EventData, group: Any, kept: Any) -> Shown:
-        """Choose the result that was clicked, in the chart or the table."""
-        try:
-            values = event_values(event)
-        except ValueError as error:
-            return {self.said: notice("", str(error))}
-        key = values.get("key", values.get("mark"))
-        return {self.chosen: key if isinstance(key, str) else None, **self.refresh(group, key, kept)}
-
-    def keep_chosen(self, group: Any, chosen: Any, kept: Any) -> Shown:
-        """Keep the chosen result to compare others with; if there is one already, stop comparing."""
-        kept = None if kept else chosen
-        return {self.kept: kept, **self.refresh(group, chosen, kept)}
 
 
 def build(tab: gr.Tab) -> CompareTab:
     """Lay the tab out inside the current Blocks context and connect its events."""
-    chosen, kept, seen = gr.State(None), gr.State(None), gr.State(None)
+    chosen, kept = gr.State(None), gr.State(None)
+    seen = gr.State(None)  # what was shown last, see `_signature`; None: the tab was never opened
     with gr.Row(elem_classes="columns"):
         with gr.Column(min_width=300, elem_classes="controls"):
             with gr.Column(elem_classes="card"):
@@ -117,9 +51,75 @@ def build(tab: gr.Tab) -> CompareTab:
             differs = gr.HTML(elem_id="differs")
             with gr.Column(elem_classes="card"):
                 table = build_result_table()
-    built = CompareTab(chosen, kept, seen, group, said, chart, card, load, keep, differs, table)
-    built.connect(tab)
-    return built
+    shown = {
+        "seen": seen,
+        "group": group,
+        "said": said,
+        "chart": chart,
+        "card": card,
+        "load": load,
+        "keep": keep,
+        "differs": differs,
+        "table": table,
+    }
+    state = [group, chosen, kept]
+    connect(tab.select, refresh, state, shown, **QUIET)
+    connect(gr.Timer(SECONDS).tick, look, [*state, seen], shown, **QUIET)
+    connect(group.input, show_group, [group], {"chosen": chosen, "kept": kept, **shown}, **QUIET)
+    for event in (chart.mark_click, table.pick):
+        connect(event, pick, [group, kept], {"chosen": chosen, **shown}, **QUIET).then(None, js=SCROLL, **QUIET)
+    connect(keep.click, keep_chosen, state, {"kept": kept, **shown}, **QUIET)
+    return CompareTab(chosen, load)
+
+
+def refresh(group: Any, chosen: Any, kept: Any) -> dict[str, Any]:
+    """Everything the tab shows, from the files as they are now."""
+    results = all_results()
+    offered = groups(results)
+    names = [name for _, name in offered]
+    group = group if group in names else names[0] if names else None
+    own = [result for result in results if result.group == group]
+    one, other = _find(own, chosen), _find(own, kept)
+    return {
+        "seen": _signature(results, group, chosen, kept),
+        "group": LiveRadio(choices=offered, value=group),
+        "said": view.headline(own),
+        "chart": plane_figure(own, one.key if one else None, other.key if other else None),
+        "card": view.chosen_card(one),
+        "load": gr.Button(interactive=one is not None),
+        "keep": gr.Button("Stop comparing" if other else "Compare with another", interactive=bool(one or other)),
+        "differs": view.difference(other, one),
+        "table": result_rows(own, one.key if one else None),
+    }
+
+
+def look(group: Any, chosen: Any, kept: Any, seen: Any) -> dict[str, Any]:
+    """What a tick of the clock changes: nothing, unless the files did, or a click came before the last one was
+    done."""
+    if seen is None or seen == _signature(all_results(), group, chosen, kept):
+        return {}
+    return refresh(group, chosen, kept)
+
+
+def show_group(group: Any) -> dict[str, Any]:
+    """Results on other pictures, none of them chosen."""
+    return {"chosen": None, "kept": None, **refresh(group, None, None)}
+
+
+def pick(event: gr.EventData, group: Any, kept: Any) -> dict[str, Any]:
+    """Choose the result that was clicked, in the chart or the table."""
+    try:
+        values = event_values(event)
+    except ValueError as error:
+        return {"said": notice("", str(error))}
+    key = values.get("key", values.get("mark"))
+    return {"chosen": key if isinstance(key, str) else None, **refresh(group, key, kept)}
+
+
+def keep_chosen(group: Any, chosen: Any, kept: Any) -> dict[str, Any]:
+    """Keep the chosen result to compare others with; if there is one already, stop comparing."""
+    kept = None if kept else chosen
+    return {"kept": kept, **refresh(group, chosen, kept)}
 
 
 def chosen_config(chosen: Any) -> dict[str, Any] | None:

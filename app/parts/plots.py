@@ -1,4 +1,4 @@
-"""Figures as Plotly dicts, and numbers as text. No gradio, no torch: bytes and records in, plain values out."""
+"""Figures as Plotly dicts: colours, what all share, and a run's curves. No gradio, no torch: plain values only."""
 
 from __future__ import annotations
 

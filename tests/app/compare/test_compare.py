@@ -6,11 +6,9 @@ import dataclasses
 import math
 from types import SimpleNamespace
 
-import gradio as gr
 import pytest
 from helpers.forms import read_form, sent
 from helpers.made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
-from helpers.shown import by_name
 
 from app.compare import page as compare
 from app.compare import view as compare_view
@@ -37,19 +35,6 @@ def some(places):
         write_checkpoint(places / "runs" / name / "student", config, **metrics)
     write_run(places, "half", RED_KD, "stopped", {"kind": "validation", "step": 1, "accuracy": 0.1})
     return places
-
-
-@pytest.fixture(scope="module")
-def tab():
-    """The tab without a page around it."""
-    with gr.Blocks(), gr.Tab() as outer:
-        return compare.build(outer)
-
-
-@pytest.fixture
-def call(tab):
-    """Calls a handler of the tab by its name; what it shows, by the names of the components."""
-    return lambda name, *values: by_name(getattr(tab, name)(*values), tab)
 
 
 def clicked(**values):
@@ -138,45 +123,45 @@ def test_several_seeds_have_error_bars_and_an_empty_plane_is_drawn():
     assert plane_figure([])["data"] == []
 
 
-def test_the_sentence_names_the_smallest_and_the_teacher(some, call):
-    shown = call("refresh", "emoji-clutter", None, None)
+def test_the_sentence_names_the_smallest_and_the_teacher(some):
+    shown = compare.refresh("emoji-clutter", None, None)
     assert shown["group"].choices == [(name, name) for name in ("emoji-clutter", "emoji-faces, v-prediction")]
     for part in ("64.0 KiB", "93.0 %", "320 KiB", "5.0×", "98.2 %", "2 of 3 tested results"):
         assert part in shown["said"]
     assert "No result chosen" in shown["card"] and shown["load"].interactive is False
-    assert call("refresh", "<gone>", None, None)["group"].value == "emoji-clutter"
+    assert compare.refresh("<gone>", None, None)["group"].value == "emoji-clutter"
 
 
-def test_without_results_the_page_says_what_to_do(places, call):
-    shown = call("refresh", None, None, None)
+def test_without_results_the_page_says_what_to_do(places):
+    shown = compare.refresh(None, None, None)
     assert "Nothing to compare yet" in shown["said"] and shown["group"].choices == []
 
 
-def test_a_point_and_a_row_choose_a_result_and_two_are_compared(some, call):
-    shown = call("pick", clicked(mark="run:good"), "emoji-clutter", None)
+def test_a_point_and_a_row_choose_a_result_and_two_are_compared(some):
+    shown = compare.pick(clicked(mark="run:good"), "emoji-clutter", None)
     assert shown["chosen"] == "run:good" and shown["load"].interactive
     assert "93.0 %" in shown["card"] and "KD 0.2 (temperature 4)" in shown["card"] and "5.0×" in shown["card"]
-    shown = call("keep_chosen", "emoji-clutter", "run:good", None)
+    shown = compare.keep_chosen("emoji-clutter", "run:good", None)
     assert shown["kept"] == "run:good" and "Choose another result" in shown["differs"]
     assert shown["keep"].value == "Stop comparing"
-    differs = call("pick", clicked(key="run:bad"), "emoji-clutter", "run:good")["differs"]
+    differs = compare.pick(clicked(key="run:bad"), "emoji-clutter", "run:good")["differs"]
     for label in ("Test accuracy", "KD weight", "Seed", "Training time"):
         assert f">{label}</th>" in differs
     for same in ("RED weight", "Strides", "Peak activation memory", "Batch"):
         assert f">{same}</th>" not in differs
     assert differs.index("93.0 %") < differs.index("90.0 %")
-    assert call("keep_chosen", "emoji-clutter", "run:bad", "run:good")["kept"] is None
-    shown = call("show_group", "emoji-faces, v-prediction")
+    assert compare.keep_chosen("emoji-clutter", "run:bad", "run:good")["kept"] is None
+    shown = compare.show_group("emoji-faces, v-prediction")
     assert shown["chosen"] is shown["kept"] is None
 
 
-def test_a_click_that_comes_before_the_last_one_is_done_loses_nothing(some, call):
+def test_a_click_that_comes_before_the_last_one_is_done_loses_nothing(some):
     """A row is clicked while "Compare with another" is on its way: the page still says that nothing is kept."""
-    shown = call("pick", clicked(key="run:bad"), "emoji-clutter", None)
+    shown = compare.pick(clicked(key="run:bad"), "emoji-clutter", None)
     assert not shown["differs"]
-    shown = call("look", "emoji-clutter", "run:bad", "run:good", shown["seen"])
+    shown = compare.look("emoji-clutter", "run:bad", "run:good", shown["seen"])
     assert ">Test accuracy</th>" in shown["differs"] and shown["keep"].value == "Stop comparing"
-    assert call("look", "emoji-clutter", "run:bad", "run:good", shown["seen"]) == {}
+    assert compare.look("emoji-clutter", "run:bad", "run:good", shown["seen"]) == {}
 
 
 def test_a_result_of_several_seeds_names_them_all():
@@ -200,13 +185,13 @@ def test_names_in_the_texts_are_escaped():
     assert "<b>x</b>" not in str(plane_figure([named])["data"][1]["text"]).replace("<b>&lt;b&gt;x", "")
 
 
-def test_the_clock_redraws_only_what_changed(some, call):
-    seen = call("refresh", "emoji-clutter", None, None)["seen"]
-    assert call("look", "emoji-clutter", None, None, seen) == {}
-    assert call("look", "emoji-clutter", None, None, None) == {}
+def test_the_clock_redraws_only_what_changed(some):
+    seen = compare.refresh("emoji-clutter", None, None)["seen"]
+    assert compare.look("emoji-clutter", None, None, seen) == {}
+    assert compare.look("emoji-clutter", None, None, None) == {}
     metrics = some / "runs" / "half" / "metrics.jsonl"
     metrics.write_text(metrics.read_text() + '{"kind": "validation", "step": 2, "accuracy": 0.4}\n')
-    (rows,) = call("look", "emoji-clutter", None, None, seen)["table"]["parts"].values()
+    (rows,) = compare.look("emoji-clutter", None, None, seen)["table"]["parts"].values()
     assert (0.4, "(40.0 %)") in [row["cells"][1] for row in rows]
 
 
@@ -230,8 +215,8 @@ def test_settings_of_a_run_on_another_machine_get_a_device_of_this_one(some, mon
         assert distill.take_config(config)["device"] == given
 
 
-def test_the_table_sorts_in_the_page_and_saves_every_setting(some, call):
-    table = call("refresh", "emoji-clutter", "run:good", None)["table"]
+def test_the_table_sorts_in_the_page_and_saves_every_setting(some):
+    table = compare.refresh("emoji-clutter", "run:good", None)["table"]
     rows = {row["key"]: row for row in table["parts"][""]}
     assert rows["run:good"]["chosen"] and rows["run:good"]["kind"] == "best" and "kind" not in rows["run:bad"]
     assert rows["run:half"]["cells"][1][0] == 0.1 and "not tested yet" in rows["run:half"]["below"]
@@ -248,14 +233,14 @@ def test_the_table_sorts_in_the_page_and_saves_every_setting(some, call):
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=repr)
-def test_no_value_from_outside_breaks_compare(some, call, value):
-    shown = call("refresh", value, value, value)
+def test_no_value_from_outside_breaks_compare(some, value):
+    shown = compare.refresh(value, value, value)
     assert shown["group"].value == "emoji-clutter" and "No result chosen" in shown["card"]
-    assert call("look", value, value, value, value).keys() in (shown.keys(), set())
-    assert {"chosen", *shown} == call("pick", clicked(mark=value), value, value).keys()
-    said = call("pick", SimpleNamespace(_data=value), value, value)
+    assert compare.look(value, value, value, value).keys() in (shown.keys(), set())
+    assert {"chosen", *shown} == compare.pick(clicked(mark=value), value, value).keys()
+    said = compare.pick(SimpleNamespace(_data=value), value, value)
     assert "notice" in said["said"] if not isinstance(value, dict) else {"chosen", *shown} == said.keys()
-    assert {"kept", *shown} == call("keep_chosen", value, value, value).keys()
+    assert {"kept", *shown} == compare.keep_chosen(value, value, value).keys()
     assert compare.chosen_config(value) is None
 
 
