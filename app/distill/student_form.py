@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 
 from redistill.common.modules import weightless
-from redistill.common.settings import settings_of
 from redistill.memory.comparison import early_strides, own_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
@@ -22,10 +21,9 @@ from ..parts.stride_picker import StridePicker, check_strides_form
 from ..runs.results import peak_bytes
 from ..words.memory import short_label, stride_choices
 from ..words.numbers import format_bytes, format_ratio
-from ..words.settings import STUDENT, describe_student
+from ..words.settings import RED, STUDENT, describe_student
 from ..words.signs import red_sign
 
-RED = settings_of(REDConfig)
 _INSIDE = ("gate", "gate_kernel", "residual_encoder", "residual_kernel")
 _INSIDE += tuple(name for name in RED if name not in _INSIDE)
 # In the order of the page.

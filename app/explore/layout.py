@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from redistill.memory.comparison import Comparison
-from redistill.networks.red import KERNELS, POINTS
+from redistill.networks.red import REDConfig
 from redistill.networks.zoo import NETWORKS
 
 from ..parts.budget import NO_BUDGET, budget_choices
@@ -16,9 +16,11 @@ from ..parts.counting import COUNTINGS
 from ..parts.fields import ClampedSlider, NumberField
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import ActionHTML
+from ..parts.setting_controls import make_control
 from ..parts.sortable_table import SortableTable
 from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place
+from ..words.settings import RED, STUDENT
 from . import view
 from .layer_table import build_layer_table
 from .link import DTYPES, MAX_SIDE, MIN_SIDE, Settings, to_query
@@ -104,13 +106,13 @@ def build_controls(found: Comparison) -> Controls:
             early = gr.Button("Pool early", size="sm", min_width=80)
             original = gr.Button("As the teacher", size="sm", min_width=80)
     with gr.Column(elem_classes="card"):
-        with_red = gr.Checkbox(True, label="RED blocks at the aligned layers")
+        with_red = gr.Checkbox(True, label=STUDENT["red"].label)
         with gr.Accordion("Inside a RED block", open=False):
-            gate = gr.Checkbox(True, label="Gate")
-            gate_kernel = gr.Radio(list(KERNELS), value=1, label="Kernel of the gate")
-            residual = gr.Checkbox(True, label="Residual encoder")
-            residual_kernel = gr.Radio(list(KERNELS), value=3, label="Kernel of the residual encoder")
-            points = gr.Radio(list(POINTS), value="all", label="Aligned points that carry one")
+            usual = REDConfig()
+            gate, gate_kernel, residual, residual_kernel, points = (
+                make_control(RED[name], getattr(usual, name), boxed=True)
+                for name in ("gate", "gate_kernel", "residual_encoder", "residual_kernel", "points")
+            )
     with gr.Column(elem_classes="card"):
         labels = [(counting.title, name) for name, counting in COUNTINGS.items()]
         accounting = gr.Radio(labels, value="fused", label="Counted as")

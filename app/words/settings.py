@@ -15,7 +15,8 @@ from redistill.training.feature_losses import find_feature_loss
 
 from . import numbers
 
-RUN, STUDENT = settings_of(DistillConfig), settings_of(StudentConfig)  # each setting by its name
+# Each setting by its name: of a run, of its student, of the student's RED blocks.
+RUN, STUDENT, RED = (settings_of(config) for config in (DistillConfig, StudentConfig, REDConfig))
 SETTINGS = STUDENT | RUN
 # The student's two networks stand first in tables.
 _STUDENT_ROWS = sorted(STUDENT, key=lambda name: name not in ("teacher", "architecture"))
