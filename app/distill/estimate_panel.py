@@ -18,13 +18,13 @@ from typing import Any
 import gradio as gr
 
 from redistill.common.files import write_json
+from redistill.common.values import is_number
 from redistill.training.config import DistillConfig
 
 from ..parts.events import QUIET
 from ..parts.fragments import notice
 from ..runs import jobs
 from ..words import numbers
-from ..words.signs import is_number
 from .watch_view import seconds_left
 
 # The settings that an estimate is of are noted on the page when it is asked for, and compared with at every change: so

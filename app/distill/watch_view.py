@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 from redistill.checkpoint import folder as checkpoint
+from redistill.common.values import is_number
 from redistill.training.config import DistillConfig
 
 from ..parts.fragments import notice, progress_bar
@@ -16,7 +17,7 @@ from ..runs import jobs
 from ..runs.results import Result, all_results, peak_bytes
 from ..words import numbers
 from ..words.settings import figure_rows
-from ..words.signs import Baseline, baseline_sign, is_number, loss_sign, red_sign, step_losses
+from ..words.signs import Baseline, baseline_sign, loss_sign, red_sign, step_losses
 
 Records = Sequence[Mapping[str, Any]]
 STATE_WORDS = {

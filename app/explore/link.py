@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlencode
 
+from redistill.common.values import is_whole
 from redistill.memory.comparison import early_strides, network_tape, own_strides
 from redistill.networks.red import KERNELS, POINTS, REDConfig
 from redistill.networks.strides import check_strides
@@ -204,7 +205,7 @@ def _whole(texts: Mapping[str, str], key: str, usual: int | None, least: int, mo
 
 def check_size(size: object) -> int:
     """An image side that Explore counts: a whole number from 8 to MAX_IMAGE_SIZE pixels."""
-    if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= MAX_IMAGE_SIZE:
+    if not is_whole(size, 8, MAX_IMAGE_SIZE):
         raise ValueError(f"Image side is {str(size)[:40]}; expected a whole number from 8 to {MAX_IMAGE_SIZE} pixels.")
     return size
 
@@ -215,7 +216,7 @@ def _check_choice(name: str, value: object, choices: Collection[object]) -> None
 
 
 def _check_whole(name: str, value: object, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+    if not is_whole(value, least, most):
         raise ValueError(f"{name} is {clip(value)}; expected a whole number from {least} to {most:,}.")
 
 

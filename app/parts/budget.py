@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from redistill.common.values import is_number
+
 from ..words.numbers import format_bytes
 
 NO_BUDGET, OTHER = "none", "other"  # choices beside the names of TARGETS
@@ -57,7 +59,7 @@ def read_budget(choice: Any, kib: Any = None) -> Budget | None:
     if choice != OTHER:
         names = [name for _, name in budget_choices()]
         raise ValueError(f"Memory budget is {str(choice)[:80]!r}; expected one of {names}.")
-    if isinstance(kib, bool) or not isinstance(kib, (int, float)) or not 2**-10 <= kib <= MAX_KIB:
+    if not is_number(kib) or not 2**-10 <= kib <= MAX_KIB:
         raise ValueError(
             f"Memory budget is {str(kib)[:40]} KiB; expected a number from 1 byte (0.001 KiB) to {MAX_KIB:,}."
         )

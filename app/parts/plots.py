@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from redistill.common.values import is_number
+
 STUDENT = "#0d9488"
 TEACHER = "#94a3b8"
 RED = "#e5484d"
@@ -53,7 +55,7 @@ def loss_figure(records: Sequence[Mapping[str, Any]], steps: int) -> dict[str, A
     rows = [record for record in records if record.get("kind") == "step"]
     data = []
     for name, title in LOSS_NAMES.items():
-        pairs = [(row["step"], row[name]) for row in rows if _finite(row.get(name))]
+        pairs = [(row["step"], row[name]) for row in rows if is_number(row.get(name))]
         if pairs:
             x, y = thin(pairs)
             data.append(_line(title, x, y, _LOSS_COLOURS[name], "%{y:.4g}"))
@@ -65,7 +67,7 @@ def loss_figure(records: Sequence[Mapping[str, Any]], steps: int) -> dict[str, A
 def step_figure(records: Sequence[Mapping[str, Any]], steps: int, name: str) -> dict[str, Any]:
     """One figure of every step against the step: "learning_rate" or "images_per_second"."""
     rows = [record for record in records if record.get("kind") == "step"]
-    x, y = thin([(row["step"], row[name]) for row in rows if _finite(row.get(name))])
+    x, y = thin([(row["step"], row[name]) for row in rows if is_number(row.get(name))])
     line = _line(name.replace("_", " "), x, y, GREY, "%{y:.3g}")
     exponents = "e" if name == "learning_rate" else "SI"
     layout = _curves_layout(steps, {"rangemode": "tozero", "nticks": 4, "exponentformat": exponents})
@@ -76,7 +78,7 @@ def score_figure(records: Sequence[Mapping[str, Any]], steps: int, teacher: floa
     """The validation score against the step, and the teacher's as a line, from a run's records."""
     rows = [record for record in records if record.get("kind") == "validation"]
     name = "prediction_loss" if any("prediction_loss" in row for row in rows) else "accuracy"
-    pairs = [(row["step"], row[name]) for row in rows if _finite(row.get(name))]
+    pairs = [(row["step"], row[name]) for row in rows if is_number(row.get(name))]
     share = name == "accuracy"
     line = _line("student", [x for x, _ in pairs], [y for _, y in pairs], STUDENT, "%{y:.1%}" if share else "%{y:.4g}")
     line |= {"mode": "lines+markers", "marker": {"size": 6, "color": STUDENT}}
@@ -120,7 +122,3 @@ def _curves_layout(steps: int, yaxis: Mapping[str, Any]) -> dict[str, Any]:
         xaxis={**AXIS, "range": [0, max(1, steps)], "showgrid": False, "nticks": 6},
         yaxis={**AXIS, "nticks": 6, "exponentformat": "e", **yaxis},  # 5e-5, not 50µ
     )
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

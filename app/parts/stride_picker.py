@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from redistill.common.values import is_whole
+
 from .scripted import script
 
 MAX_POINTS = 64
@@ -56,7 +58,7 @@ def check_strides_form(value: Any) -> dict[str, int]:
     if not isinstance(value, Mapping) or len(value) > MAX_POINTS:
         raise ValueError("Strides must map layer paths to whole numbers, such as {'conv1': 4}.")
     for name, stride in value.items():
-        if not isinstance(name, str) or isinstance(stride, bool) or not isinstance(stride, int):
+        if not isinstance(name, str) or not is_whole(stride):
             raise ValueError(
                 f"Stride of {str(name)[:80]!r} is {str(stride)[:80]!r}; expected a whole number such as 1 or 2."
             )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from redistill.common.values import is_whole
 from redistill.memory import MemoryProfile
 
 NETWORKS = ("student", "teacher")
@@ -51,7 +52,7 @@ def read_place(value: Any) -> Place:
         raise ValueError(f"Network is {str(place.network)[:40]!r}; expected one of {list(NETWORKS)}.")
     if place.layer is not None and not isinstance(place.layer, str):
         raise ValueError(f"Layer is {str(place.layer)[:40]!r}; expected the path of a layer.")
-    if place.turn is not None and (isinstance(place.turn, bool) or not isinstance(place.turn, int) or place.turn < 0):
+    if place.turn is not None and not is_whole(place.turn, 0):
         raise ValueError(f"Operator is {str(place.turn)[:40]!r}; expected its number in the layer, from 0.")
     return place
 

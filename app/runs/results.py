@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.common.files import read_json
+from redistill.common.values import is_number
 from redistill.memory.comparison import compare
 from redistill.networks.student import StudentConfig
 from redistill.training.config import DistillConfig
@@ -225,5 +225,4 @@ def peak_bytes(student: StudentConfig) -> int:
 
 
 def _number(value: Any) -> float | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number else None
+    return float(value) if is_number(value) else None

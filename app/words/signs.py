@@ -6,11 +6,12 @@ settle, and RED blocks that need more memory than the rest of the student.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from redistill.common.values import is_number
 
 from . import numbers
 
@@ -111,8 +112,3 @@ def red_sign(peak_bytes: int, bare_bytes: int) -> str | None:
         f"RED blocks have become the memory peak: {numbers.format_bytes(peak_bytes)}, without them the student needs "
         f"{numbers.format_bytes(bare_bytes)}. Blocks without the residual encoder or at the outermost layers need less."
     )
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value read from a file is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from ..common.values import is_whole
 from .decode import decoded
 from .drawn import DRAWN
 from .folder import open_folder
@@ -40,7 +41,7 @@ def load_split(
     check_name(name)
     if split not in SPLITS:
         raise ValueError(f"Data set split is {split!r}; expected one of: {', '.join(SPLITS)}.")
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+    if limit is not None and not is_whole(limit, 1):
         raise ValueError(f"Limit is {limit!r}; expected a whole number of images from 1 up, or None for all.")
     spec = DATASETS.get(name)
     size = (spec.default_size if spec else DEFAULT_SIZE) if image_size is None else image_size
@@ -103,7 +104,7 @@ def credit(name: str) -> tuple[str, str]:
 
 
 def _check_size(name: str, size: int, sizes: Sequence[int]) -> None:
-    if isinstance(size, bool) or not isinstance(size, int) or size not in sizes:
+    if not is_whole(size) or size not in sizes:
         sides = f"{sizes[0]} to {sizes[-1]}" if isinstance(sizes, range) else ", ".join(map(str, sizes))
         raise ValueError(f"{name} has no images of size {size!r}; expected one of: {sides}.")
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..common.values import is_whole
 from ..data.augmentation import shrink
 from ..data.datasets import load_split
 
@@ -36,7 +37,7 @@ def find_nearest(images: Tensor, references: Tensor, count: int = 4, mirrored: b
             raise ValueError(
                 f"{name} are {value.dtype} of shape {tuple(value.shape)}; expected uint8 (N, C, H, W) of one size."
             )
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= len(references):
+    if not is_whole(count, 1, len(references)):
         raise ValueError(f"count is {count!r}; expected a whole number from 1 to {len(references)}, the references.")
     plain = _distances(images, references)
     flipped = _distances(images.flip(-1), references) if mirrored else plain

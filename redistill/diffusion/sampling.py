@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ..common.devices import no_tf32
 from ..common.modules import eval_mode
+from ..common.values import is_whole
 from ..memory.measure import MEASURABLE, measure_peak
 
 SCHEDULERS = ("ddim", "ddpm", "dpm-solver++")
@@ -75,12 +76,12 @@ def sample(
     prediction_type = base.config.prediction_type if prediction_type is None else prediction_type
     _check(prediction_type in PREDICTION_TYPES, "prediction_type", prediction_type, f"one of {list(PREDICTION_TYPES)}")
     train_steps = base.config.num_train_timesteps
-    _check(_is_int(steps, 1, train_steps), "steps", steps, f"a whole number from 1 to {train_steps}")
-    _check(_is_int(batch_size, 1), "batch_size", batch_size, "a whole number of at least 1")
-    _check(_is_int(preview_every, 0), "preview_every", preview_every, "a whole number of at least 0")
+    _check(is_whole(steps, 1, train_steps), "steps", steps, f"a whole number from 1 to {train_steps}")
+    _check(is_whole(batch_size, 1), "batch_size", batch_size, "a whole number of at least 1")
+    _check(is_whole(preview_every, 0), "preview_every", preview_every, "a whole number of at least 0")
     seeds = list(seeds)
     _check(
-        bool(seeds) and all(_is_int(seed, 0, MAX_SEED) for seed in seeds),
+        bool(seeds) and all(is_whole(seed, 0, MAX_SEED) for seed in seeds),
         "seeds",
         seeds,
         f"at least one whole number from 0 to {MAX_SEED}",
@@ -196,8 +197,8 @@ def to_grid(images: Tensor, columns: int | None = None, gap: int = 2, background
     )
     count, channels, height, width = images.shape
     columns = math.ceil(math.sqrt(count)) if columns is None else columns
-    _check(_is_int(columns, 1), "columns", columns, "a whole number of at least 1")
-    _check(_is_int(gap, 0), "gap", gap, "a whole number of at least 0")
+    _check(is_whole(columns, 1), "columns", columns, "a whole number of at least 1")
+    _check(is_whole(gap, 0), "gap", gap, "a whole number of at least 0")
     columns = min(columns, count)
     rows = -(-count // columns)
     grid = images.new_full((channels, rows * (height + gap) - gap, columns * (width + gap) - gap), background)
@@ -258,15 +259,10 @@ def _checked_size(model: nn.Module, image_size: int | Sequence[int] | None) -> t
     size = model.config.sample_size if image_size is None else image_size
     if size is None:
         raise ValueError("The model names no sample_size; pass image_size, in pixels a side.")
-    sides = (size, size) if _is_int(size, 1) else size
-    fits = isinstance(sides, Sequence) and len(sides) == 2 and all(_is_int(side, 1) for side in sides)
+    sides = (size, size) if is_whole(size, 1) else size
+    fits = isinstance(sides, Sequence) and len(sides) == 2 and all(is_whole(side, 1) for side in sides)
     _check(fits, "image_size", image_size, "pixels a side, a whole number of at least 1, or two of them")
     return model.check_image_size(sides) if hasattr(model, "check_image_size") else tuple(sides)
-
-
-def _is_int(value: Any, low: int, high: int | None = None) -> bool:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole and low <= value and (high is None or value <= high)
 
 
 def _check(holds: bool, name: str, value: Any, expected: str) -> None:

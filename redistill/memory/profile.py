@@ -7,6 +7,7 @@ from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
+from ..common.values import is_whole
 from .accounting import Timeline
 from .program import Program
 from .shape_rules import Shape
@@ -109,7 +110,7 @@ class MemoryProfile:
         Raises ValueError when there is no such operator.
         """
         steps, line = self._program.steps, self._timeline
-        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(steps):
+        if not is_whole(index, 0, len(steps) - 1):
             raise ValueError(f"Operator {index!r} is not on the timeline; expected 0 to {len(steps) - 1}.")
         outputs = {line.home[buffer] for buffer in self._program.outputs}
         made: dict[int, tuple[int, int]] = {}  # buffer → (step that wrote it last, value)

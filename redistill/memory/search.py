@@ -15,6 +15,7 @@ from math import prod
 
 from torch import nn
 
+from ..common.values import is_whole
 from ..networks.red import REDConfig
 from ..networks.strides import Size
 from .profile import Peak
@@ -112,12 +113,11 @@ def search_strides(
 def _check_settings(strides: Iterable[int], reduction: str, budget_bytes: int | None) -> list[int]:
     """The strides to choose from, each once and rising."""
     choices = list(strides)
-    if not choices or any(isinstance(stride, bool) or not isinstance(stride, int) or stride < 1 for stride in choices):
+    if not choices or not all(is_whole(stride, 1) for stride in choices):
         raise ValueError(f"Strides to choose from are {choices}; expected whole numbers of at least 1.")
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction is {reduction!r}; expected one of {list(REDUCTIONS)}.")
-    whole = isinstance(budget_bytes, int) and not isinstance(budget_bytes, bool)
-    if budget_bytes is not None and not (whole and budget_bytes >= 1):
+    if budget_bytes is not None and not is_whole(budget_bytes, 1):
         raise ValueError(f"Memory budget is {budget_bytes!r}; expected a whole number of bytes, at least 1.")
     return sorted(set(choices))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..common.values import is_whole
 from ..networks.alignment import align_points, red_sites
 from ..networks.red import REDConfig
 from ..networks.strides import (
@@ -77,7 +78,7 @@ def _example(model: nn.Module, given: Any) -> tuple[Any, ...]:
     given = tuple(given)
     if any(isinstance(value, Tensor) for value in given):
         return given
-    if len(given) != 4 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in given):
+    if len(given) != 4 or not all(is_whole(number, 1) for number in given):
         raise ValueError(
             f"Input size is {given!r}; expected (batch, channels, height, width), whole numbers of at least 1, "
             "or example inputs."
@@ -386,7 +387,7 @@ def _check_choices(dtype: str | None, accounting: str, fuse_add: bool, batch: in
         raise ValueError(f"fuse_add is set with accounting {accounting!r}; expected accounting 'fused'.")
     if dtype is not None and dtype not in ITEMSIZES:
         raise ValueError(f"dtype is {dtype!r}; expected one of {list(ITEMSIZES)}.")
-    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+    if batch is not None and not is_whole(batch, 1):
         raise ValueError(f"batch is {batch!r}; expected a whole number of at least 1.")
     return None if dtype is None else ITEMSIZES[dtype]
 

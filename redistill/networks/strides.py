@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from ..common.values import is_whole
 from .red import REDLayer
 from .trace import ModuleShapes, Shape, trace_shapes
 
@@ -136,7 +137,7 @@ def check_strides(strides: Mapping[str, int], points: Sequence[PoolingPoint], im
     for name, stride in strides.items():
         if name not in names:
             raise ValueError(f"No pooling point {name!r}; expected one of {names}.")
-        if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
+        if not is_whole(stride, 1):
             raise ValueError(f"Stride of {name!r} is {stride!r}; expected a whole number such as 1, 2, 4 or 8.")
     total = 1
     for point in points:
@@ -152,7 +153,7 @@ def check_strides(strides: Mapping[str, int], points: Sequence[PoolingPoint], im
 def check_image_size(image_size: int | Size) -> Size:
     """(height, width) in pixels from a side or a pair; ValueError unless whole numbers of at least 1."""
     pair = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size, image_size)
-    if len(pair) != 2 or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in pair):
+    if len(pair) != 2 or not all(is_whole(side, 1) for side in pair):
         raise ValueError(f"Image size is {image_size!r}; expected a whole number of pixels, or (height, width).")
     return pair
 

@@ -10,6 +10,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from ..common.values import is_whole
 from .unet import PAPER_UNET, SMALL_UNET, UNet
 
 
@@ -127,7 +128,7 @@ def build_network(name: str, num_classes: int | None = None) -> nn.Module:
     """A network of the table with fresh weights. `num_classes` defaults to the table's, and must be at least 1."""
     network = find_network(name)
     classes = network.num_classes if num_classes is None else num_classes
-    if network.task == "classification" and (isinstance(classes, bool) or not isinstance(classes, int) or classes < 1):
+    if network.task == "classification" and not is_whole(classes, 1):
         raise ValueError(f"num_classes is {classes!r}; expected a whole number of at least 1.")
     return network.build(classes)
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..common.devices import available_memory, check_device, describe_device
+from ..common.values import is_whole
 from ..data.datasets import find_dataset
 from ..data.source import Split
 from .config import DistillConfig
@@ -50,7 +51,7 @@ def estimate(config: DistillConfig, steps: int = 3) -> Estimate:
     takes that long here. The global random state is left as it was. Raises ValueError for settings that cannot be
     trained with, and when the device's memory is too small for a step.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+    if not is_whole(steps, 1):
         raise ValueError(f"steps is {steps!r}; expected a whole number of at least 1.")
     device = check_device(config.device)
     available = available_memory(device)

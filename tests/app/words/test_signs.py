@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from app.words.signs import Baseline, baseline_sign, is_number, loss_sign, red_sign, step_losses
+from app.words.signs import Baseline, baseline_sign, loss_sign, red_sign, step_losses
+from redistill.common.values import is_number
 
 
 def falling(steps: int, seed: int = 0, noise: float = 0.1) -> list[float]:
