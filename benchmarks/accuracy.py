@@ -27,7 +27,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.common.files import write_text
 from redistill.memory import capture
 from redistill.networks.red import REDConfig
@@ -131,7 +131,7 @@ def main() -> None:
     methods = _known(parser, options.methods.split(",") if options.methods else default, METHODS, "method")
     runs = options.runs / "quick" if options.quick else options.runs
 
-    rows = [_row(None, "teacher", [checkpoint.read_metadata(CLUTTER_TEACHER)])]
+    rows = [_row(None, "teacher", [read_metadata(CLUTTER_TEACHER)])]
     for stem, method in product(stems, methods):
         if method not in MAIN and stem != next(iter(STRIDES)):
             continue
@@ -172,14 +172,14 @@ def _name(row: Mapping[str, Any]) -> str:
     return "-".join(filter(None, (row["strides"], row["method"])))
 
 
-def _run(config: DistillConfig, folder: Path) -> checkpoint.Metadata:
+def _run(config: DistillConfig, folder: Path) -> Metadata:
     with tqdm(total=config.steps, desc=folder.name, unit="step", dynamic_ncols=True) as bar:
         for record in distill(config, folder):
             bar.update(record["step"] - bar.n)
-    return checkpoint.read_metadata(folder / "student")
+    return read_metadata(folder / "student")
 
 
-def _row(stem: str | None, method: str, trained: list[checkpoint.Metadata]) -> dict[str, Any]:
+def _row(stem: str | None, method: str, trained: list[Metadata]) -> dict[str, Any]:
     """Mean and spread (half the range, 0 for one seed) of the test accuracy, with memory, size and the median time."""
     first = trained[0]
     side = first.student.image_size

@@ -28,6 +28,7 @@ import torch
 from PIL import Image
 
 from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import Metadata
 from redistill.checkpoint.teacher import load_teacher
 from redistill.common.devices import describe_device
 from redistill.memory.measure import training_peak
@@ -106,7 +107,7 @@ def fresh_teacher(student: StudentConfig, folder: Path) -> Path:
     reference = replace(student, strides=student.teacher_strides, teacher_strides={}, red=None)
     torch.manual_seed(0)
     training = {"prediction_type": DistillConfig.prediction_type}  # what the cases predict
-    metadata = checkpoint.Metadata(reference, "emoji-clutter", training=training)
+    metadata = Metadata(reference, "emoji-clutter", training=training)
     return checkpoint.save(build_reference(student), metadata, folder)
 
 

@@ -19,6 +19,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import read_metadata
+from redistill.checkpoint.sources import list_shipped
 from redistill.common.modules import eval_mode
 from redistill.data.augmentation import normalize
 from redistill.data.datasets import load_split
@@ -57,7 +59,7 @@ def main() -> None:
     names = options.checkpoints or _shipped_students(options.teacher)
     rows = {}
     for name in names:
-        metadata = checkpoint.read_metadata(name)
+        metadata = read_metadata(name)
         student = checkpoint.load(name)
         teacher = checkpoint.load(metadata.training.get("teacher_checkpoint") or options.teacher)
         split = load_split(metadata.dataset, options.split, metadata.student.image_size, options.pictures)
@@ -69,7 +71,7 @@ def main() -> None:
 
 
 def _shipped_students(teacher: str) -> list[str]:
-    found = {name: checkpoint.read_metadata(name) for name in checkpoint.list_shipped()}
+    found = {name: read_metadata(name) for name in list_shipped()}
     return [name for name, metadata in found.items() if metadata.training.get("teacher_checkpoint") == teacher]
 
 

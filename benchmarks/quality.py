@@ -25,6 +25,8 @@ import torch
 from torch.nn import functional as F
 
 from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import add_metrics, read_metadata
+from redistill.checkpoint.sources import list_shipped
 from redistill.common.devices import describe_device
 from redistill.diffusion.quality import (
     FEATURES,
@@ -74,7 +76,7 @@ def main() -> None:
         found = judge_checkpoint(name, options.pictures, features=features, steps=options.steps, device=options.device)
         memory = capture(checkpoint.load(name), (1, 3, size, size)).profile().peak_bytes
         if options.save:
-            checkpoint.add_metrics(name, {"quality": found.to_dict()})
+            add_metrics(name, {"quality": found.to_dict()})
         rows.append(
             _row(name, found) | _training(name) | {"peak_bytes": memory, "seconds": time.perf_counter() - start}
         )
@@ -90,13 +92,13 @@ def main() -> None:
 
 
 def _shipped() -> list[str]:
-    dataset = checkpoint.read_metadata(FACES_TEACHER).dataset
-    return [name for name in checkpoint.list_shipped() if checkpoint.read_metadata(name).dataset == dataset]
+    dataset = read_metadata(FACES_TEACHER).dataset
+    return [name for name in list_shipped() if read_metadata(name).dataset == dataset]
 
 
 def _common(names: list[str]) -> tuple[int, str, int]:
     """Image size, data set and its split seed of all checkpoints; ValueError where they differ: no figure compares."""
-    found = {name: checkpoint.read_metadata(name) for name in names}
+    found = {name: read_metadata(name) for name in names}
     kinds = {(metadata.student.image_size, metadata.dataset, metadata.split_seed) for metadata in found.values()}
     if len(kinds) > 1:
         raise ValueError(f"Checkpoints draw {sorted(kinds)}; expected networks of one size, data set and split seed.")
@@ -109,7 +111,7 @@ def _row(name: str, found: Quality) -> dict[str, Any]:
 
 def _training(name: str) -> dict[str, Any]:
     """What a network was trained with, its seed apart, and its loss on test pictures."""
-    metadata = checkpoint.read_metadata(name)
+    metadata = read_metadata(name)
     settings = DistillConfig.from_dict(metadata.training).to_dict() if metadata.training else {"seed": None}
     loss = metadata.metrics.get("test_prediction_loss")
     return {"seed": settings.pop("seed"), "settings": settings, "test_prediction_loss": loss}

@@ -36,7 +36,7 @@ from typing import Any
 
 import torch
 
-from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import read_metadata
 from redistill.common.devices import check_device
 from redistill.common.files import write_text
 from redistill.data.datasets import find_dataset, load_split
@@ -290,14 +290,14 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
             pass
         if not (folder / "student").exists():
             return {"state": "stopped"}
-        metadata = checkpoint.read_metadata(folder / "student")
+        metadata = read_metadata(folder / "student")
         figures = metadata.metrics
         images = figures["step"] * min(job.config.batch_size, _count(job.config, "train"))
         outcome = {"state": "finished", "images_seen": images, "test_count": _count(job.config, "test")}
         for name in ("test_accuracy", "validation_accuracy", "parameters", "seconds", "device"):
             outcome[name] = figures[name]
         if job.needs_teacher:
-            teacher = checkpoint.read_metadata(job.config.teacher_checkpoint)
+            teacher = read_metadata(job.config.teacher_checkpoint)
             outcome["teacher_test_accuracy"] = teacher.metrics["test_accuracy"]
         return outcome
     except Exception as error:

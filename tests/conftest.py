@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers.made import save_untrained, train
 
-from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint import sources
 
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKERS > 1:  # each of them, and each process that it starts, has one core
@@ -41,7 +41,7 @@ def cache(pictures):
 def places(tmp_path, monkeypatch):
     """Empty folders of runs and of shipped checkpoints."""
     monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(sources, "SHIPPED", tmp_path / "shipped")
     return tmp_path
 
 
@@ -54,7 +54,7 @@ def untrained(tmp_path_factory):
 @pytest.fixture
 def shipped(places, untrained, monkeypatch):
     """Untrained checkpoints in the places of those that ship, and no runs."""
-    monkeypatch.setattr(checkpoint, "SHIPPED", untrained)
+    monkeypatch.setattr(sources, "SHIPPED", untrained)
     return places
 
 

@@ -26,6 +26,7 @@ from benchmarks.quality import over_seeds
 from benchmarks.red_memory import DEFAULT, STUDENTS, WIDTH, conclusions, study
 from benchmarks.sampling import contenders
 from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import read_metadata
 from redistill.checkpoint.teacher import load_teacher
 from redistill.data.datasets import load_split
 from redistill.memory import measure_peak
@@ -75,7 +76,7 @@ def test_a_tool_that_fails_says_why():
 def test_nearness_of_maps():
     student, teacher = (checkpoint.load(name) for name in ("emoji-clutter-student", CLUTTER_TEACHER))
     split = load_split("emoji-clutter", "test", 64, 300)
-    config = replace(checkpoint.read_metadata("emoji-clutter-student").student, alignment="asynchronous")
+    config = replace(read_metadata("emoji-clutter-student").student, alignment="asynchronous")
     features = aligned_features(config, student, teacher)
     found = nearness(student, teacher, split, features)
     assert found.accuracy == pytest.approx(accuracy(student, split))

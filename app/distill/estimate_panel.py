@@ -23,7 +23,7 @@ from redistill.training.config import DistillConfig
 
 from ..parts.events import QUIET
 from ..parts.fragments import notice
-from ..runs import jobs
+from ..runs import jobs, processes
 from ..words import numbers
 from .watch_view import seconds_left
 
@@ -133,7 +133,7 @@ def _start(folder: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "redistill", "estimate", "--config", str(folder / "config.json")]
     with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
         return subprocess.Popen(
-            command, cwd=jobs.REPOSITORY, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            command, cwd=processes.REPOSITORY, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
         )
 
 
@@ -159,9 +159,9 @@ def _read(folder: Path, code: int) -> Mapping[str, Any]:
 
 def place_in_line(config: DistillConfig) -> str:
     """What the runs on the same device mean for one that is started now, in a sentence; nothing without any."""
-    device = jobs.device_of(config.to_dict())
-    others = [run for run in jobs.list_runs() if run.state in jobs.ALIVE and jobs.device_of(run.config) == device]
-    before = len(others) - jobs.slots_of(device) + 1  # runs that have to end first
+    device = processes.device_of(config.to_dict())
+    others = [run for run in jobs.list_runs() if run.state in jobs.ALIVE and processes.device_of(run.config) == device]
+    before = len(others) - processes.slots_of(device) + 1  # runs that have to end first
     if not others:
         return ""
     if before < 1:

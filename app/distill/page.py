@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from redistill.checkpoint.sources import ddpm_settings
+from redistill.checkpoint.sources import ddpm_settings, with_unets
 from redistill.common.hub import hub_id
 from redistill.memory.comparison import early_strides
 from redistill.networks.student import StudentConfig
@@ -308,7 +308,8 @@ def take_ddpm(source: Any, dataset: Any) -> dict[str, Any]:
         size, kind = ddpm_settings(source, choices.folders_open())
         name = DDPM + source
         base = find_preset("faces").config
-        student = StudentConfig(name, size or base.student.image_size, strides=early_strides(name))
+        student = with_unets(StudentConfig(name, size or base.student.image_size), choices.folders_open())
+        student = dataclasses.replace(student, strides=early_strides(name, student.unets))
         suits = "generation" in data_panel.look_up(dataset).tasks
         dataset = dataset if suits else base.dataset
         student = data_panel.fit(student, dataset, student.image_size)

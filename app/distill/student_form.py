@@ -13,7 +13,7 @@ from redistill.common.modules import weightless
 from redistill.memory.comparison import early_strides, own_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
-from redistill.networks.zoo import NETWORKS, find_network
+from redistill.networks.zoo import NETWORKS, Unets, find_network
 
 from ..parts.fragments import notice
 from ..parts.setting_controls import make_control
@@ -38,13 +38,13 @@ def build(student: StudentConfig) -> dict[str, gr.components.Component]:
         return gr.Dropdown(networks(student), value=shown[name], label=STUDENT[name].label, filterable=False)
 
     found: dict[str, gr.components.Component] = {"architecture": network("architecture")}
-    found["strides"] = _picker(student.student_architecture, shown["strides"])
+    found["strides"] = _picker(student.student_architecture, shown["strides"], student.unets)
     found["red"] = gr.Checkbox(shown["red"], label=STUDENT["red"].label, container=False)
     with gr.Accordion("Inside a RED block", open=False, elem_classes="fold"):
         found |= {name: make_control(RED[name], shown[name]) for name in _INSIDE}
     with gr.Accordion("Its teacher’s network", open=False, elem_classes="fold"):
         found["teacher"] = network("teacher")
-        found["teacher_strides"] = _picker(student.teacher, shown["teacher_strides"])
+        found["teacher_strides"] = _picker(student.teacher, shown["teacher_strides"], student.unets)
     return found
 
 
@@ -58,7 +58,7 @@ def filled(student: StudentConfig) -> dict[str, Any]:
     """Updates of all controls by name."""
     updates = values(student)
     for name, network in (("strides", student.student_architecture), ("teacher_strides", student.teacher)):
-        updates[name] = _picker(network, updates[name])
+        updates[name] = _picker(network, updates[name], student.unets)
     for name in ("architecture", "teacher"):
         updates[name] = gr.Dropdown(choices=networks(student), value=updates[name])
     return updates
@@ -68,16 +68,16 @@ def values(student: StudentConfig) -> dict[str, Any]:
     """What the controls show for a student, by name."""
     return {
         "architecture": student.student_architecture,
-        "strides": own_strides(student.student_architecture) | dict(student.strides),
+        "strides": own_strides(student.student_architecture, student.unets) | dict(student.strides),
         "red": student.red is not None,
         **(student.red or REDConfig()).to_dict(),
         "teacher": student.teacher,
-        "teacher_strides": own_strides(student.teacher) | dict(student.teacher_strides),
+        "teacher_strides": own_strides(student.teacher, student.unets) | dict(student.teacher_strides),
     }
 
 
-def _picker(network: str, strides: Mapping[str, int]) -> StridePicker:
-    own = own_strides(network)
+def _picker(network: str, strides: Mapping[str, int], unets: Unets) -> StridePicker:
+    own = own_strides(network, unets)
     points = [
         {"name": name, "label": short_label(name), "choices": stride_choices(own), "teacher": stride}
         for name, stride in own.items()
@@ -97,13 +97,15 @@ def read(student: Any, given: Mapping[str, Any]) -> StudentConfig:
     network, teacher = (_network(given[name], before) for name in ("architecture", "teacher"))
     strides = _strides(given["strides"], network, before.student_architecture)
     if strides is None:
-        strides = early_strides(network)
+        strides = early_strides(network, before.unets)
     chosen = dataclasses.replace(
         before,
         architecture=None if network == teacher else network,
         teacher=teacher,
-        strides=_changed(strides, network),
-        teacher_strides=_changed(_strides(given["teacher_strides"], teacher, before.teacher) or {}, teacher),
+        strides=_changed(strides, own_strides(network, before.unets)),
+        teacher_strides=_changed(
+            _strides(given["teacher_strides"], teacher, before.teacher) or {}, own_strides(teacher, before.unets)
+        ),
         red=None if given["red"] is False else REDConfig(**{name: given[name] for name in RED}),
     )
     with weightless():
@@ -125,9 +127,9 @@ def _strides(value: Any, network: str, before: str) -> dict[str, int] | None:
     return check_strides_form(value) if network == before else None
 
 
-def _changed(strides: Mapping[str, int], network: str) -> dict[str, int]:
+def _changed(strides: Mapping[str, int], own: Mapping[str, int]) -> dict[str, int]:
     """No strides where all are the network's own: that is what the network itself is described by."""
-    return {} if dict(strides) == own_strides(network) else dict(strides)
+    return {} if dict(strides) == own else dict(strides)
 
 
 def card(student: StudentConfig) -> str:

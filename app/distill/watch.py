@@ -24,11 +24,12 @@ from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import SaveFiles, event_values
 from ..runs import jobs
+from ..runs.processes import LOG_FILE
 from ..runs.titles import run_facts
 from . import watch_view as view
 
 SECONDS = 1.0  # between looks at the files
-FILES = {jobs.LOG_FILE: "Save log", "config.json": "Save config", "metrics.jsonl": "Save metrics"}
+FILES = {LOG_FILE: "Save log", "config.json": "Save config", "metrics.jsonl": "Save metrics"}
 MAX_SAVED = 8_000_000  # bytes of a file that are saved: its end
 # Where nothing that is there was chosen, the list marks the run that is shown in its place; done on the page, so that
 # a choice which was made meanwhile stays. A run that is awaited, see `AWAIT`, is brought into view once it is drawn:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import read_metadata
 from redistill.common.values import is_number
 from redistill.training.config import DistillConfig
 
@@ -131,7 +131,7 @@ def teacher_score(run: jobs.Run) -> float | None:
     if not folder:
         return None
     try:
-        figures = checkpoint.read_metadata(folder).metrics
+        figures = read_metadata(folder).metrics
     except (ValueError, OSError):
         return None
     score = figures.get("test_accuracy", figures.get("test_prediction_loss"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from redistill.checkpoint.folder import Metadata, read_metadata
+from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.checkpoint.pipeline import Scheduler, load_scheduler, load_unet
 from redistill.checkpoint.sources import find_pipeline
 from redistill.diffusion.sampling import SampleStep, first_noise, to_uint8

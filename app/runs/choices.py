@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import Metadata, read_metadata
+from redistill.checkpoint.sources import find_checkpoint, list_shipped
 from redistill.networks.student import StudentConfig
 
 from ..words import numbers
@@ -21,7 +22,7 @@ class Choice:
 
     value: str  # name of a shipped checkpoint, or "run:NAME"
     title: str
-    metadata: checkpoint.Metadata
+    metadata: Metadata
 
     @property
     def is_own(self) -> bool:
@@ -34,15 +35,15 @@ class Choice:
         return bool(self.metadata.student.strides)
 
 
-def checkpoints(accept: Callable[[checkpoint.Metadata], bool]) -> list[Choice]:
+def checkpoints(accept: Callable[[Metadata], bool]) -> list[Choice]:
     """Readable checkpoints that `accept` takes: those that ship, then those of finished runs, the newest first."""
-    places = [(name, shipped_title(name)) for name in checkpoint.list_shipped()]
+    places = [(name, shipped_title(name)) for name in list_shipped()]
     runs = [run for run in jobs.list_runs() if run.state == "finished"]
     places += [(f"run:{name}", f"{title} (own run)") for name, title in distinct_titles(runs).items()]
     found = []
     for value, title in places:
         try:
-            metadata = checkpoint.read_metadata(_place(value))
+            metadata = read_metadata(_place(value))
         except (ValueError, OSError):
             continue  # a damaged folder is no choice; naming it directly says what is wrong with it
         if accept(metadata):
@@ -50,7 +51,7 @@ def checkpoints(accept: Callable[[checkpoint.Metadata], bool]) -> list[Choice]:
     return found
 
 
-def find(value: object, accept: Callable[[checkpoint.Metadata], bool]) -> Choice:
+def find(value: object, accept: Callable[[Metadata], bool]) -> Choice:
     """The choice of that value; ValueError when it is gone or never was one, so that no path from outside is opened."""
     offered = checkpoints(accept)
     for choice in offered:
@@ -63,7 +64,7 @@ def find(value: object, accept: Callable[[checkpoint.Metadata], bool]) -> Choice
 
 def folder(choice: Choice) -> Path:
     """Where a choice lies."""
-    return checkpoint.find(_place(choice.value))
+    return find_checkpoint(_place(choice.value))
 
 
 def folders_open() -> bool:
@@ -78,15 +79,15 @@ def value_of(folder: str) -> str:
     return f"run:{path.parent.name}" if is_own else folder
 
 
-def is_diffusion(metadata: checkpoint.Metadata) -> bool:
+def is_diffusion(metadata: Metadata) -> bool:
     """Whether a checkpoint draws images."""
     return metadata.student.task == "diffusion"
 
 
-def teaches(student: StudentConfig, dataset: str) -> Callable[[checkpoint.Metadata], bool]:
+def teaches(student: StudentConfig, dataset: str) -> Callable[[Metadata], bool]:
     """Accepts trained teachers of `student`: its teacher's network, at its own strides, on the same pictures."""
 
-    def accept(metadata: checkpoint.Metadata) -> bool:
+    def accept(metadata: Metadata) -> bool:
         own = metadata.student
         return (
             own.student_architecture == student.teacher
@@ -99,7 +100,7 @@ def teaches(student: StudentConfig, dataset: str) -> Callable[[checkpoint.Metada
     return accept
 
 
-def score_text(metadata: checkpoint.Metadata) -> str | None:
+def score_text(metadata: Metadata) -> str | None:
     """What a checkpoint reached on the test pictures, in words."""
     figures = metadata.metrics
     if "test_accuracy" in figures:

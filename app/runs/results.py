@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint import sources
+from redistill.checkpoint.metadata import read_metadata
+from redistill.checkpoint.sources import list_shipped
 from redistill.common.files import read_json
 from redistill.common.values import is_number
 from redistill.memory.comparison import compare
 from redistill.networks.student import StudentConfig
+from redistill.training.checks import complete
 from redistill.training.config import DistillConfig
+from redistill.training.run_state import best_validation
 
 from ..words.settings import dataset_title, learning_sources
 from . import jobs
@@ -86,7 +90,7 @@ def all_results() -> list[Result]:
     runs = [run for run in jobs.list_runs() if run.state != "broken"]
     titles = distinct_titles(runs)
     own = (_own_result(run, titles[run.name]) for run in runs)
-    shipped = [_shipped_result(name) for name in checkpoint.list_shipped()]
+    shipped = [_shipped_result(name) for name in list_shipped()]
     return [result for result in (*own, *shipped, *study_results()) if result is not None]
 
 
@@ -114,7 +118,7 @@ def study_results(path: Path | None = None) -> list[Result]:
     config and a final record for each seed. The teacher's row is left out: it is the shipped checkpoint. Damaged rows
     are left out too.
     """
-    path = path or checkpoint.SHIPPED / STUDY_FILE
+    path = path or sources.SHIPPED / STUDY_FILE
     try:
         rows = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -165,7 +169,7 @@ def over_seeds(finals: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _own_result(run: jobs.Run, title: str) -> Result | None:
     try:
-        config = DistillConfig.from_dict(run.config)
+        config = complete(DistillConfig.from_dict(run.config))
         peak = peak_bytes(config.student)
     except (ValueError, TypeError):
         return None
@@ -181,7 +185,7 @@ def _own_result(run: jobs.Run, title: str) -> Result | None:
         state=run.state,
         config=config,
         peak_bytes=peak,
-        score=tested if tested is not None else jobs.best_validation(run, name),
+        score=tested if tested is not None else best_validation(run.path, name),
         is_tested=tested is not None,
         seeds=(config.seed,),
         figures=final,
@@ -198,7 +202,7 @@ def _final_record(folder: Path) -> Mapping[str, Any]:
 
 def _shipped_result(name: str) -> Result | None:
     try:
-        metadata = checkpoint.read_metadata(name)
+        metadata = read_metadata(name)
         config = DistillConfig.from_dict({**metadata.training, "student": metadata.student})
         peak = peak_bytes(config.student)
     except (ValueError, TypeError, OSError):

@@ -2,9 +2,11 @@
 
 Runs on one device take turns by file locks, which the kernel lets go of when their holder ends, however it ends. So
 there is no queue to keep or to repair: a waiting run survives a restart of the app, and a killed run blocks nobody.
-LOCK is an open file that holds the run's process lock, see `jobs._process_lock`.
+LOCK is an open file that holds the run's process lock, see `processes.process_lock`.
 QUEUE is the lock of the first in line; as many runs as there are SLOTS hold one of the locks QUEUE-0, QUEUE-1, ...
-Only the standard library is imported, since a waiting process should cost nothing.
+Only the standard library is imported, since a waiting process should cost nothing. The locks are plain ones of the
+system: they must pass to the program that this process becomes, and be given in the order in which they were asked
+for, neither of which `filelock` does.
 """
 
 from __future__ import annotations

@@ -12,20 +12,18 @@ they are read too. The loaders here build the network with this package's own cl
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..common.files import read_json, write_json
 from ..networks.unet import UNet
 
 INDEX = "model_index.json"
@@ -33,59 +31,23 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 SCHEDULERS = {cls.__name__: cls for cls in (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler)}
 
 Scheduler = DDPMScheduler | DDIMScheduler | DPMSolverMultistepScheduler
-Pipeline = DDPMPipeline | DDIMPipeline
 
 
-def save_pipeline(unet: UNet, scheduler: Scheduler, folder: str | Path, files: Mapping[str, str] | None = None) -> Path:
-    """Write the folder above, and `files` (name → text, such as a model card) beside `model_index.json`.
-
-    Everything is written next to `folder` first and then takes its place, so a reader never sees half a
-    checkpoint. A pipeline that stood there is replaced as a whole; a folder that holds something else is a
-    ValueError. A full disk or a read-only place raises OSError and leaves what was there.
-    """
+def write_pipeline(unet: UNet, scheduler: Scheduler, folder: Path) -> None:
+    """Write the files above into a folder that exists; ValueError for another network or scheduler."""
     if not isinstance(unet, UNet):
-        raise ValueError(f"A {type(unet).__name__} cannot be saved as a pipeline; expected a redistill.unet.UNet.")
+        raise ValueError(f"A {type(unet).__name__} cannot be saved as a pipeline; expected a redistill.networks UNet.")
     if type(scheduler).__name__ not in SCHEDULERS:
         raise ValueError(f"Scheduler {type(scheduler).__name__} is not supported; expected one of {list(SCHEDULERS)}.")
-    target = Path(folder)
-    if target.exists() and not _is_replaceable(target):
-        raise ValueError(f"{target} exists and is no diffusers folder; choose a new or an empty folder.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        fresh = staging / "fresh"
-        unet.save_pretrained(fresh / "unet")
-        scheduler.save_pretrained(fresh / "scheduler")
-        (fresh / INDEX).write_text(json.dumps(_index(scheduler), indent=2) + "\n", encoding="utf-8")
-        for name, text in (files or {}).items():
-            (fresh / name).write_text(text, encoding="utf-8")
-        if target.exists():
-            target.rename(staging / "replaced")
-        fresh.rename(target)
-    finally:
-        shutil.rmtree(staging)
-    return target
-
-
-def load_pipeline(folder: str | Path) -> Pipeline:
-    """The pipeline saved in `folder`, U-Net in eval mode on the CPU; runs no code of the folder.
-
-    Folders of plain diffusers pipelines with an unconditional `UNet2DModel` load too, as a `UNet` with that
-    network's strides. Raises ValueError, naming the file and what was expected, for anything else.
-    """
-    root = Path(folder)
-    check_index(root)
-    scheduler = load_scheduler(root)
-    pipeline = DDIMPipeline if isinstance(scheduler, DDIMScheduler) else DDPMPipeline
-    return pipeline(unet=load_unet(root), scheduler=scheduler)
+    unet.save_pretrained(folder / "unet")
+    scheduler.save_pretrained(folder / "scheduler")
+    write_json(folder / INDEX, _index(scheduler))
 
 
 def check_index(folder: str | Path) -> None:
     """ValueError for a folder whose pipeline has more parts than U-Net and noise schedule, as a latent one has."""
     path = Path(folder) / INDEX
-    unknown = sorted(
-        name for name in _read_json(path) if not name.startswith("_") and name not in ("unet", "scheduler")
-    )
+    unknown = sorted(name for name in _read(path) if not name.startswith("_") and name not in ("unet", "scheduler"))
     if unknown:
         raise ValueError(f"{path} names a component {unknown[0]!r}; expected only 'unet' and 'scheduler'.")
 
@@ -93,7 +55,7 @@ def check_index(folder: str | Path) -> None:
 def load_scheduler(folder: str | Path) -> Scheduler:
     """The noise schedule saved in a pipeline's folder; ValueError for one that is not supported or not readable."""
     path = _scheduler_file(Path(folder))
-    config = _read_json(path)
+    config = _read(path)
     name = config.get("_class_name")
     if name not in SCHEDULERS:
         raise ValueError(f"{path} names the scheduler {name!r}; expected one of {list(SCHEDULERS)}.")
@@ -120,7 +82,7 @@ def load_unet(folder: str | Path) -> UNet:
 def build_unet(folder: str | Path) -> UNet:
     """The U-Net that a pipeline's folder describes, with fresh weights; ValueError for another or a broken config."""
     path = _unet_folder(Path(folder)) / "config.json"
-    config = _read_json(path)
+    config = _read(path)
     _check_unet_config(config, path)
     return _build(UNet, config, path)
 
@@ -150,20 +112,8 @@ def _index(scheduler: Scheduler) -> dict[str, Any]:
     }
 
 
-def _is_replaceable(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / INDEX).is_file() or not any(folder.iterdir()))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist; expected a folder with {INDEX}, unet/ and scheduler/.")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not readable JSON ({error}).") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} holds a {type(values).__name__}; expected a JSON object of settings.")
-    return values
+def _read(path: Path) -> dict[str, Any]:
+    return read_json(path, f"a folder with {INDEX}, unet/ and scheduler/")
 
 
 def _check_unet_config(config: Mapping[str, Any], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Diffusion checkpoints from anywhere: a folder, one that ships, or a repository of the Hugging Face Hub by its id.
+"""What is on disk or on the Hub: checkpoints by folder or by the name of one that ships, DDPMs by folder or Hub id.
 
 Any unconditional DDPM of diffusers will do, such as google/ddpm-cifar10-32. Of a repository only the configs and the
 weights in safetensors are downloaded; no code of it is run and nothing is unpickled.
@@ -6,20 +6,51 @@ weights in safetensors are downloaded; no code of it is run and nothing is unpic
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 import re
 from pathlib import Path
+from typing import Any
 
-import torch
 from diffusers.configuration_utils import FrozenDict
 
+from ..common.files import read_json
 from ..common.hub import fetch, hub_id
-from . import folder as checkpoint
+from ..common.modules import weightless
+from ..networks.student import StudentConfig
+from ..networks.unet import UNet
+from ..networks.zoo import DDPM
 from .pipeline import INDEX, WEIGHTS, build_unet, check_index, load_scheduler
 
+# Checkpoints that ship with the project; $REDISTILL_CHECKPOINTS names another folder of them.
+SHIPPED = Path(os.environ.get("REDISTILL_CHECKPOINTS") or Path(__file__).resolve().parent.parent.parent / "checkpoints")
+CONFIG = "config.json"  # in every checkpoint's folder, see metadata.py
 MAX_DOWNLOAD = 4 * 2**30  # bytes; what is larger must be in the Hub's cache before
 _ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 _CONFIGS = (INDEX, "config.json", "scheduler_config.json", "unet/config.json", "scheduler/scheduler_config.json")
 _FILES = (*_CONFIGS, WEIGHTS, f"unet/{WEIGHTS}")
+
+
+def find_checkpoint(folder: str | Path) -> Path:
+    """The folder itself, or the shipped checkpoint of that name; ValueError, with the shipped ones, for neither."""
+    for path in (Path(folder), SHIPPED / folder):
+        if (path / CONFIG).is_file():
+            return path
+    raise ValueError(
+        f"No checkpoint {str(folder)!r}; expected a folder with a config.json, or {_one_of(list_shipped())}."
+    )
+
+
+def list_shipped() -> list[str]:
+    """Names of the checkpoints that ship with the project, sorted."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}"))
+
+
+def _one_of(names: list[str]) -> str:
+    """What a refusal offers of the checkpoints that ship; an installed package comes without, and says so."""
+    missing = "the name of one that ships (none do here; REDISTILL_CHECKPOINTS names the checkpoints/ of a clone)"
+    return f"one of {names}" if names else missing
 
 
 def find_pipeline(source: str, folders: bool = True) -> Path:
@@ -37,8 +68,8 @@ def find_pipeline(source: str, folders: bool = True) -> Path:
     folder = Path(source).expanduser()
     if folders and folder.is_dir():
         return _not_classifier(folder)
-    if source in checkpoint.list_shipped():
-        return _not_classifier(checkpoint.find(source))
+    if source in list_shipped():
+        return _not_classifier(find_checkpoint(source))
     found = _ID.fullmatch(source)
     if not found:
         what = (
@@ -46,7 +77,7 @@ def find_pipeline(source: str, folders: bool = True) -> Path:
             if folders
             else (f"{source[:200]!r} is no Hub id, and folders of this machine are not open to visitors; expected")
         )
-        raise ValueError(f"{what} {checkpoint.one_of(_shipped())}, or a Hub id such as google/ddpm-cifar10-32.")
+        raise ValueError(f"{what} {_one_of(_shipped())}, or a Hub id such as google/ddpm-cifar10-32.")
     folder = fetch(
         found["repo"],
         title=f"{found['repo']}, which is no folder,",
@@ -62,17 +93,17 @@ def find_pipeline(source: str, folders: bool = True) -> Path:
     return folder
 
 
-def _task(folder: str | Path) -> str | None:
+def _task(folder: Path) -> str | None:
     """What a checkpoint of this project is for; None for any other folder."""
     try:
-        return checkpoint.read_metadata(folder).student.task
-    except ValueError:
+        return StudentConfig.from_dict(read_json(folder / CONFIG)["student"]).task
+    except (ValueError, TypeError, KeyError):
         return None
 
 
 def _shipped() -> list[str]:
     """Names of the diffusion checkpoints that ship."""
-    return [name for name in checkpoint.list_shipped() if _task(name) == "diffusion"]
+    return [name for name in list_shipped() if _task(SHIPPED / name) == "diffusion"]
 
 
 def _not_classifier(folder: Path) -> Path:
@@ -102,11 +133,26 @@ def ddpm_settings(source: str, folders: bool = True) -> tuple[int | None, str]:
     return sides.pop(), load_scheduler(folder).config.prediction_type
 
 
+def with_unets(student: StudentConfig, folders: bool = True) -> StudentConfig:
+    """The student with the settings of its networks that are called "ddpm:SOURCE", read there where it lacks them.
+
+    From then on it can be checked and built without the source. `folders` and errors as for `find_pipeline`.
+    """
+    found = {name: _settings(_checked(name.removeprefix(DDPM), folders)[1]) for name in student.unknown_unets}
+    return dataclasses.replace(student, unets={**student.unets, **found}) if found else student
+
+
+def _settings(config: FrozenDict) -> dict[str, Any]:
+    """What a U-Net of that config is built from, as plain JSON values."""
+    arguments = UNet._get_init_keys(UNet) - {"self"}
+    return json.loads(json.dumps({name: config[name] for name in sorted(arguments) if name in config}))
+
+
 def _checked(source: str, folders: bool = True) -> tuple[Path, FrozenDict]:
     """The folder of a DDPM that can teach, and its U-Net's config."""
     folder = find_pipeline(source, folders)
     check_index(folder)
-    with torch.device("meta"):
+    with weightless():
         config = build_unet(folder).config
     if config.class_embed_type is not None or config.num_class_embeds is not None:
         raise ValueError(f"{source} draws what a class label asks for; expected an unconditional DDPM.")

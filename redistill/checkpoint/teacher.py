@@ -6,11 +6,12 @@ from pathlib import Path
 
 from torch import nn
 
-from ..checkpoint import folder as checkpoint
-from ..checkpoint.pipeline import load_unet
-from ..checkpoint.sources import find_ddpm
 from ..networks.pretrained import file_state, imagenet_state, load_but_head
 from ..networks.zoo import DDPM, NETWORKS, PRETRAINED, build_network, check_pretrained
+from .folder import load
+from .metadata import read_metadata
+from .pipeline import load_unet
+from .sources import find_ddpm
 
 
 def load_teacher(
@@ -45,10 +46,9 @@ def load_teacher(
 
 
 def _load_checkpoint(folder: str, num_classes: int | None, pretrained: bool | str | Path) -> nn.Module:
-
     if pretrained:
         raise ValueError(f"{folder!r} is a checkpoint with its own weights; expected pretrained False.")
-    metadata = checkpoint.read_metadata(folder).student
-    if num_classes not in (None, metadata.classes):
-        raise ValueError(f"Checkpoint {folder!r} tells {metadata.classes} classes apart; expected {num_classes}.")
-    return checkpoint.load(folder)
+    classes = read_metadata(folder).student.classes
+    if num_classes not in (None, classes):
+        raise ValueError(f"Checkpoint {folder!r} tells {classes} classes apart; expected {num_classes}.")
+    return load(folder)

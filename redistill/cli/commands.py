@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..checkpoint.folder import add_metrics
+from ..checkpoint.metadata import add_metrics
 from ..checkpoint.pipeline import load_scheduler, load_unet
 from ..checkpoint.sources import find_pipeline
 from ..common.devices import check_device, explain_out_of_memory

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
-import secrets
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+from .files import replaced_file
 
 
 def cache_dir() -> Path:
@@ -29,18 +28,6 @@ def data_dir() -> Path:
     """$REDISTILL_DATA, or `data` in the cache folder: where data sets that are downloaded lie. It need not exist."""
     chosen = os.environ.get("REDISTILL_DATA")
     return Path(chosen).expanduser() if chosen else cache_dir() / "data"
-
-
-@contextlib.contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Hold the lock of `file` (a file beside it, which stays): others on this machine wait until it is let go.
-
-    The system lets go for a process that ends, however it ends. Raises OSError where the folder cannot be written.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file.with_name(f".{file.name}.lock"), "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def fingerprint(*settings: object) -> str:
@@ -59,7 +46,9 @@ def cached_array(file: Path, shape: tuple[int, ...], make: Callable[[], np.ndarr
         return stored
     array = make()
     try:
-        _write(file, array)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replaced_file(file) as part:
+            np.savez(part, array=array)
     except OSError as error:
         warnings.warn(
             f"Pictures cannot be kept in {file.parent} ({error.strerror or error}) and are drawn anew each time; "
@@ -84,15 +73,3 @@ def _read(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
         problem = f"is damaged ({error})"
     warnings.warn(f"Cached file {file} {problem}; drawing it again.", stacklevel=3)
     return None
-
-
-def _write(file: Path, array: np.ndarray) -> None:
-    """Write under a name of its own, then rename: no reader ever meets half a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with open(temporary, "xb") as stream:
-            np.savez(stream, array=array)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)

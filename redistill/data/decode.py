@@ -15,7 +15,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from ..common.cache import cache_dir, locked
+from ..common.cache import cache_dir
+from ..common.files import lock_beside, locked, remove_parts, replaced_file
 from .source import Listing
 
 CHUNK = 256  # pictures decoded between two writes
@@ -41,7 +42,7 @@ def decoded(listing: Listing, image_size: int, limit: int | None = None) -> Tens
     array = _mapped(file, shape)
     if array is None:
         try:
-            with locked(file):
+            with locked(lock_beside(file)):
                 array = _mapped(file, shape)  # another process may have made it meanwhile
                 if array is None:
                     _make(listing, file, shape)
@@ -81,7 +82,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _make(listing: Listing, file: Path, shape: Sequence[int]) -> None:
-    """Decode in chunks into a file beside `file`, then give it its name: readers meet all of it or nothing."""
+    """Decode in chunks into `file`, whose lock is held: readers meet all of it or nothing."""
+    remove_parts(file)
     needed, free = int(np.prod(shape)), shutil.disk_usage(file.parent).free
     if needed + RESERVE > free:
         raise ValueError(
@@ -89,8 +91,7 @@ def _make(listing: Listing, file: Path, shape: Sequence[int]) -> None:
             f"{free / 2**30:.1f} GiB free; choose a smaller image size or fewer training images, or set "
             "REDISTILL_CACHE to a larger disk."
         )
-    part = file.with_name(f".{file.name}.part")
-    try:
+    with replaced_file(file) as part:
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=tuple(shape))
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for start in range(0, len(listing), CHUNK):
@@ -99,9 +100,6 @@ def _make(listing: Listing, file: Path, shape: Sequence[int]) -> None:
                     array[row] = picture
                 array.flush()
         del array
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def unreadable(listing: Listing, deadline: float) -> list[str]:

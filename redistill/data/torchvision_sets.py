@@ -12,7 +12,8 @@ import numpy as np
 import torchvision
 from PIL import Image
 
-from ..common.cache import data_dir, locked
+from ..common.cache import data_dir
+from ..common.files import lock_beside, locked
 from .source import Listing, Source, open_picture
 
 # What Python's pickles and torchvision's readers raise for a damaged file whose checksum is right.
@@ -51,7 +52,7 @@ def _list(name: str, split: str) -> Listing:
         try:
             data = found.build(root, download=False, **settings)
         except RuntimeError:  # missing, or not what the checksums say
-            with locked(root / name):
+            with locked(lock_beside(root / name)):
                 data = _download(found, root, settings)
     except _DAMAGED as error:
         raise ValueError(

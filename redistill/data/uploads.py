@@ -15,7 +15,8 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ..common.cache import cache_dir, locked
+from ..common.cache import cache_dir
+from ..common.files import lock_beside, locked, remove_parts, replaced_folder
 from .folder import open_folder, remove_unreadable
 from .source import SPLITS
 
@@ -42,7 +43,7 @@ def unpack_zip(file: str | Path, name: str | None = None) -> str:
     try:
         upload = f"{_slug(title)}-{_content_hash(file)}"
         folder = uploads_dir() / upload
-        with locked(folder):
+        with locked(lock_beside(folder)):
             if not folder.exists():
                 with zipfile.ZipFile(file) as archive:
                     _unpack(archive, folder, title)
@@ -91,10 +92,8 @@ def say_left_out(names: Sequence[str]) -> str:
 def _unpack(archive: zipfile.ZipFile, folder: Path, title: str) -> None:
     members = [member for member in archive.infolist() if not member.filename.endswith("/")]
     _check(members, title)
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
-    part.mkdir()
-    try:
+    remove_parts(folder)
+    with replaced_folder(folder) as part:
         needed, free = sum(member.file_size for member in members), shutil.disk_usage(part).free
         if needed > free:
             raise ValueError(f"{title} unpacks to {_size(needed)}, but {part.parent} has {_size(free)} free.")
@@ -106,9 +105,6 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, title: str) -> None:
                 shutil.copyfileobj(packed, unpacked)
         broken = _admit(part, title)
         (part / _LEFT_OUT).write_text(json.dumps(broken), encoding="utf-8")
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _admit(part: Path, title: str) -> list[str]:

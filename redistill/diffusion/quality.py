@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checkpoint import folder as checkpoint
+from ..checkpoint.metadata import read_metadata
 from ..checkpoint.pipeline import load_scheduler
+from ..checkpoint.sources import find_checkpoint
 from ..common.devices import check_device, no_tf32
 from ..data.augmentation import augment, normalize
 from ..data.datasets import find_dataset, load_split
@@ -111,7 +113,7 @@ def _emoji(device: torch.device) -> FeatureNetwork:
     root of their number: how sure the network is says nothing here, and KID's kernel stays within (0, 8].
     """
     network = checkpoint.load(FACES_FEATURES).to(device)
-    side = checkpoint.read_metadata(FACES_FEATURES).student.image_size
+    side = read_metadata(FACES_FEATURES).student.image_size
     network.fc = nn.Identity()
 
     def compute(images: Tensor) -> Tensor:
@@ -197,8 +199,8 @@ def judge_checkpoint(
     on. Raises ValueError for a classifier, and for what `sample` and `judge` refuse.
     """
     device = check_device(device)
-    folder = checkpoint.find(folder)
-    metadata = checkpoint.read_metadata(folder)
+    folder = find_checkpoint(folder)
+    metadata = read_metadata(folder)
     if metadata.student.task != "diffusion":
         raise ValueError(f"Checkpoint {folder} is a classifier; expected a diffusion network.")
     size = metadata.student.image_size

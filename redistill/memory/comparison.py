@@ -13,7 +13,7 @@ from ..networks.alignment import AlignedPair, align_points, red_sites
 from ..networks.red import REDConfig
 from ..networks.strides import PoolingPoint, check_image_size, check_strides, set_strides
 from ..networks.student import StudentConfig, add_red
-from ..networks.zoo import build_network, find_network
+from ..networks.zoo import NO_UNETS, NetworkInfo, Unets, build_network, find_network
 from .compiler import Sites
 from .profile import MemoryProfile
 from .shape_rules import ShapeRuleError
@@ -68,22 +68,26 @@ def compare(
     )
 
 
-@lru_cache(maxsize=64)
-def network_tape(name: str, num_classes: int | None = None) -> Tape:
-    """The recorded network at its own strides and usual size; kept, since every change is evaluated on it."""
+def network_tape(name: str, num_classes: int | None = None, unets: Unets = NO_UNETS) -> Tape:
+    """The recorded network at its own strides and usual size; `unets` as in a `StudentConfig`."""
+    return _tape(find_network(name, unets), num_classes)
+
+
+@lru_cache(maxsize=64)  # kept, since every change is evaluated on it
+def _tape(network: NetworkInfo, num_classes: int | None) -> Tape:
     with weightless():
-        model = build_network(name, num_classes)
-    return capture_images(model, find_network(name).image_size or model.config.sample_size)
+        model = build_network(network, num_classes)
+    return capture_images(model, network.image_size or model.config.sample_size)
 
 
-def own_strides(name: str) -> dict[str, int]:
-    """The strides of a network of the table as it is built, by pooling point."""
-    return network_tape(name).strides
+def own_strides(name: str, unets: Unets = NO_UNETS) -> dict[str, int]:
+    """The strides of a network as it is built, by pooling point."""
+    return network_tape(name, unets=unets).strides
 
 
-def early_strides(name: str) -> dict[str, int]:
+def early_strides(name: str, unets: Unets = NO_UNETS) -> dict[str, int]:
     """A student to start from: the stem takes the last stride, and with a wide kernel the first pool's too."""
-    down = [point for point in network_tape(name).points if point.direction == "down"]
+    down = [point for point in network_tape(name, unets=unets).points if point.direction == "down"]
     strides = {point.name: point.stride for point in down}
     pooled = [point.name for point in down[1:] if point.stride > 1]
     moved = pooled[-1:] + (pooled[:1] if down[0].kernel >= LARGE_STEM and len(pooled) > 1 else [])
@@ -97,8 +101,8 @@ class _Network:
     """A network of the table with as many classes as a student has."""
 
     def __init__(self, name: str, config: StudentConfig) -> None:
-        self.key = name, config.num_classes
-        self.tape = network_tape(*self.key)
+        self.key = find_network(name, config.unets), config.num_classes
+        self.tape = _tape(*self.key)
 
     def count(
         self,
@@ -120,7 +124,7 @@ class _Network:
 
 @lru_cache(maxsize=128)
 def _captured(
-    name: str,
+    network: NetworkInfo,
     num_classes: int | None,
     size: int,
     strides: tuple[tuple[str, int], ...],
@@ -129,8 +133,8 @@ def _captured(
 ) -> Tape:
     """A network that its tape cannot tell, recorded on its own."""
     if sites:
-        model = copy.deepcopy(_captured(name, num_classes, size, strides).recording.model)
+        model = copy.deepcopy(_captured(network, num_classes, size, strides).recording.model)
         return capture_images(add_red(model, {path: dict(sides) for path, sides in sites}, red), size)
     with weightless():
-        model = set_strides(build_network(name, num_classes), dict(strides), size)
+        model = set_strides(build_network(network, num_classes), dict(strides), size)
     return capture_images(model, size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -14,7 +14,7 @@ from ..common.settings import check_settings, config_from, setting
 from .alignment import RULES, align_points, red_sites
 from .red import REDConfig, insert_red
 from .strides import check_image_size, find_pooling_points, restride, set_strides
-from .zoo import build_network, find_network
+from .zoo import DDPM, Unets, build_network, find_network
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class StudentConfig:
         help=" or ".join(RULES),
         choices=dict(zip(RULES, ("of the same map size", "in the same place"), strict=True)),
     )
+    # what its networks called "ddpm:SOURCE" are built from, by that name; no setting of its own
+    unets: Unets = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in filter(None, (self.teacher, self.architecture)):
@@ -61,6 +63,16 @@ class StudentConfig:
             if not isinstance(getattr(self, name), Mapping):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected layer paths with strides.")
             object.__setattr__(self, name, dict(getattr(self, name)))
+        if not isinstance(self.unets, Mapping) or not all(isinstance(one, Mapping) for one in self.unets.values()):
+            raise ValueError(f"unets is {str(self.unets)[:200]}; expected settings of U-Nets by name.")
+        used = (self.teacher, self.student_architecture)
+        object.__setattr__(self, "unets", {name: dict(one) for name, one in self.unets.items() if name in used})
+
+    @property
+    def unknown_unets(self) -> list[str]:
+        """Names of its networks that are called "ddpm:SOURCE" and whose settings `unets` lacks."""
+        names = dict.fromkeys((self.teacher, self.student_architecture))
+        return [name for name in names if name.startswith(DDPM) and name not in self.unets]
 
     @property
     def student_architecture(self) -> str:
@@ -94,7 +106,7 @@ def build_student(config: StudentConfig, weights: nn.Module | None = None) -> nn
     name and shape agree; RED blocks always start fresh. Weights are drawn from torch's global generator, so seed it
     for a reproducible start. Raises ValueError for names and strides that do not fit, and where no weight fits.
     """
-    student = build_network(config.student_architecture, config.num_classes)
+    student = build_network(config.student_architecture, config.num_classes, config.unets)
     if weights is not None and not copy_matching(weights, student):
         raise ValueError(
             f"{config.student_architecture!r} shares no weights with {config.teacher!r}; "
@@ -122,7 +134,8 @@ def add_red(student: nn.Module, sites: Mapping[str, Mapping[str, int]], red: RED
 
 def build_reference(config: StudentConfig) -> nn.Module:
     """The teacher of `config` with fresh weights and its own strides: what the student is aligned with."""
-    return set_strides(build_network(config.teacher, config.num_classes), config.teacher_strides, config.image_size)
+    network = build_network(config.teacher, config.num_classes, config.unets)
+    return set_strides(network, config.teacher_strides, config.image_size)
 
 
 def copy_matching(source: nn.Module, target: nn.Module) -> list[str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
+from pathlib import PurePath
+from types import MappingProxyType
+from typing import Any
 
 import torchvision
 from torch import Tensor, nn
@@ -55,7 +59,7 @@ class NetworkInfo:
     name: str
     title: str
     task: str  # "classification" or "diffusion"
-    image_size: int | None  # pixels a side it is usually used at; None: what a pipeline says that is not read yet
+    image_size: int | None  # pixels a side it is usually used at; None: any
     build: Callable[[int], nn.Module]  # takes num_classes; diffusion networks ignore it
     num_classes: int = 1000  # classes it usually has; 0 for diffusion
     pretrained: bool = False  # whether torchvision has ImageNet weights for it
@@ -98,35 +102,51 @@ NETWORKS: dict[str, NetworkInfo] = {
 
 
 DDPM = "ddpm:"  # before a folder or Hub id: the network of that unconditional DDPM of diffusers
+MAX_LEVELS, MAX_LAYERS = 16, 64  # of such a network: more would take all time to build, and come from no trained one
+
+Unets = Mapping[str, Mapping[str, Any]]  # settings of `UNet`, by the "ddpm:" name of the network
+NO_UNETS: Unets = MappingProxyType({})
 
 
-def find_network(name: str) -> NetworkInfo:
-    """The table's entry, or one for "ddpm:" and a folder or Hub id, which is not looked for before it is built.
+def find_network(name: str, unets: Unets = NO_UNETS) -> NetworkInfo:
+    """The table's entry, or one for "ddpm:" and a folder or Hub id, which is built from its settings in `unets`.
 
     ValueError, naming the entries, for a name that is neither.
     """
     if isinstance(name, str) and name.startswith(DDPM) and name != DDPM:
-        return _ddpm(name)
+        return _ddpm(name, json.dumps(unets[name]) if name in unets else None)
     if name not in NETWORKS:
         raise ValueError(f"No network {name!r}; expected one of {[*NETWORKS, 'ddpm:FOLDER', 'ddpm:OWNER/NAME']}.")
     return NETWORKS[name]
 
 
-def _ddpm(name: str) -> NetworkInfo:
-    source = name.removeprefix(DDPM)
+@lru_cache(maxsize=64)  # one entry for equal settings, so that others can keep what they made of it
+def _ddpm(name: str, text: str | None) -> NetworkInfo:
+    settings = None if text is None else json.loads(text)
 
     def build(num_classes: int) -> nn.Module:
-        from ..checkpoint.pipeline import build_unet
-        from ..checkpoint.sources import find_ddpm
+        if settings is None:
+            raise ValueError(f"The settings of {name!r} are not known; `checkpoint.sources.with_unets` reads them.")
+        try:
+            if len(settings["block_out_channels"]) > MAX_LEVELS or settings["layers_per_block"] > MAX_LAYERS:
+                raise ValueError(f"it is too deep; expected {MAX_LEVELS} levels of {MAX_LAYERS} layers at most")
+            return UNet(**settings)
+        except Exception as error:  # a wrong type somewhere surfaces as anything
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"The stored settings of {name!r} describe no usable U-Net: {reason}") from error
 
-        return build_unet(find_ddpm(source))
+    size = (settings or {}).get("sample_size")
+    size = size if isinstance(size, int) else None
+    return NetworkInfo(name, f"DDPM {PurePath(name[len(DDPM) :]).name}", "diffusion", size, build, num_classes=0)
 
-    return NetworkInfo(name, f"DDPM {Path(source).name}", "diffusion", None, build, num_classes=0)
 
+def build_network(network: str | NetworkInfo, num_classes: int | None = None, unets: Unets = NO_UNETS) -> nn.Module:
+    """A network with fresh weights, by its entry or by its name, found with `unets` as by `find_network`.
 
-def build_network(name: str, num_classes: int | None = None) -> nn.Module:
-    """A network of the table with fresh weights. `num_classes` defaults to the table's, and must be at least 1."""
-    network = find_network(name)
+    `num_classes` defaults to the table's, and must be at least 1.
+    """
+    if isinstance(network, str):
+        network = find_network(network, unets)
     classes = network.num_classes if num_classes is None else num_classes
     if network.task == "classification" and not is_whole(classes, 1):
         raise ValueError(f"num_classes is {classes!r}; expected a whole number of at least 1.")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from ..checkpoint.folder import read_metadata
-from ..checkpoint.sources import ddpm_settings
+import dataclasses
+
+from ..checkpoint.metadata import read_metadata
+from ..checkpoint.sources import ddpm_settings, with_unets
 from ..common.settings import SettingError, settings_of
 from ..networks.zoo import DDPM, PRETRAINED, find_network
 from .config import DistillConfig
+
+
+def complete(config: DistillConfig) -> DistillConfig:
+    """The settings with those of networks that they name by a place, so that nothing has to be read there again."""
+    return dataclasses.replace(config, student=with_unets(config.student))
 
 
 def check_teacher(config: DistillConfig) -> None:

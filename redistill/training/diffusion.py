@@ -12,11 +12,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..checkpoint import folder as checkpoint
 from ..checkpoint.pipeline import load_scheduler
-from ..checkpoint.sources import find_ddpm
+from ..checkpoint.sources import find_checkpoint, find_ddpm
 from ..common.devices import no_tf32, prefers_channels_last
-from ..common.files import replace_file
+from ..common.files import replaced_file
 from ..common.modules import eval_mode
 from ..data.augmentation import augment, normalize, shrink
 from ..data.source import Split
@@ -64,7 +63,7 @@ def teaching_schedule(config: DistillConfig) -> DDPMScheduler:
     source = config.teacher_checkpoint
     if source is None:
         return noise_scheduler(config.prediction_type)
-    folder = find_ddpm(source.removeprefix(DDPM)) if source.startswith(DDPM) else checkpoint.find(source)
+    folder = find_ddpm(source.removeprefix(DDPM)) if source.startswith(DDPM) else find_checkpoint(source)
     return DDPMScheduler.from_config(load_scheduler(folder).config)
 
 
@@ -122,7 +121,8 @@ def write_preview(problem: Problem, model: nn.Module, folder: Path, step: int) -
     *_, last = sample(model, PREVIEW_SEEDS, noise_scheduler=problem.noise_scheduler, **settings)
     folder.mkdir(exist_ok=True)
     grid = Image.fromarray(to_grid(last.images, columns=4).permute(1, 2, 0).numpy())
-    replace_file(folder / f"step-{step:06d}.png", lambda temporary: grid.save(temporary, format="PNG"))
+    with replaced_file(folder / f"step-{step:06d}.png") as part:
+        grid.save(part)
 
 
 def _augmented(problem: Problem, images: Tensor, generator: torch.Generator, kind: str) -> Tensor:

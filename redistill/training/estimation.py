@@ -15,6 +15,7 @@ from ..common.devices import available_memory, check_device, describe_device
 from ..common.values import is_whole
 from ..data.datasets import find_dataset
 from ..data.source import Split
+from .checks import complete
 from .config import DistillConfig
 from .step import explain_training_memory, measured_step, prepare, task_of, train_step
 
@@ -61,6 +62,7 @@ def estimate(config: DistillConfig, steps: int = 3) -> Estimate:
 
 
 def _measure(config: DistillConfig, steps: int, available: int | None) -> Estimate:
+    config = complete(config)
     problem, state = prepare(config)
     task = task_of(config)
     train_step(problem, state)  # makes the optimizer's state, chooses kernels

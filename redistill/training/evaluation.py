@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoint import folder as checkpoint
+from ..checkpoint.metadata import read_metadata
 from ..checkpoint.pipeline import load_scheduler
+from ..checkpoint.sources import find_checkpoint
 from ..common.devices import check_device
 from ..data.datasets import load_split
 from ..data.source import Split
@@ -29,7 +31,7 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu") -> dict[str
     a device or pictures that are not there.
     """
     device = check_device(str(device))
-    model, metadata = checkpoint.load(folder).to(device), checkpoint.read_metadata(folder)
+    model, metadata = checkpoint.load(folder).to(device), read_metadata(folder)
     config = DistillConfig(
         student=metadata.student,
         dataset=metadata.dataset,
@@ -40,7 +42,7 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu") -> dict[str
     task = task_of(config)
     problem = load_problem(task, config, model, None, device)
     if problem.noise_scheduler is not None:
-        problem.noise_scheduler = load_scheduler(checkpoint.find(folder))
+        problem.noise_scheduler = load_scheduler(find_checkpoint(folder))
     figures = task.judge(problem, model, _test_split(config))
     profile = capture_images(model, metadata.student.image_size).profile()
     return {

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import folder as checkpoint
+from ..checkpoint.metadata import Metadata
 from ..common.devices import check_device, describe_device
+from .checks import complete
 from .config import DistillConfig
 from .evaluation import count_parameters, final_figures, inference_peaks
 from .parallel import STOP, Processes, StoppedElsewhere, join
-from .run import RunFolder
+from .run import STOP_FILE, RunFolder
 from .step import (
     TrainingState,
     check_weights,
@@ -51,10 +53,11 @@ def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, An
     """
     processes, device = join(config.device)
     with contextlib.suppress(StoppedElsewhere), processes.together():
+        config = complete(config)
         if processes.main:
             # A folder may hold a run from before a setting existed; it was run with what is the default now.
-            complete = lambda stored: DistillConfig.from_dict(stored).to_dict()  # noqa: E731
-            with contextlib.closing(RunFolder(run_dir, config.to_dict(), complete)) as run:
+            adopt = lambda stored: complete(DistillConfig.from_dict(stored)).to_dict()  # noqa: E731
+            with contextlib.closing(RunFolder(run_dir, config.to_dict(), adopt)) as run:
                 processes.agree()
                 if not processes.broadcast(run.finished()):
                     yield from _lead(config, run, processes, device)
@@ -66,7 +69,7 @@ def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, An
 
 def _lead(config: DistillConfig, run: RunFolder, processes: Processes, device: str) -> Iterator[dict[str, Any]]:
     """Train and keep status.json."""
-    stop_file = run.path / "stop"
+    stop_file = run.path / STOP_FILE
     step = 0
     try:
         stop_file.unlink(missing_ok=True)
@@ -186,7 +189,7 @@ def _finish(run: RunFolder, problem: Problem, state: TrainingState) -> dict[str,
     record |= inference_peaks(model, config.student.image_size)
     record["training_peak_bytes"] = state.training_peak_bytes
     record["device"] = describe_device(problem.device)
-    metadata = checkpoint.Metadata(
+    metadata = Metadata(
         student=config.student,
         dataset=config.dataset,
         metrics=record,

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import folder as checkpoint
+from ..checkpoint.metadata import Metadata, read_metadata
 from ..checkpoint.teacher import load_teacher
 from ..common.devices import check_device, explain_out_of_memory
 from ..data.datasets import drawn_from
@@ -136,12 +136,12 @@ def prepare(
     return problem, state
 
 
-def _card(teacher: str) -> checkpoint.Metadata | None:
+def _card(teacher: str) -> Metadata | None:
     """What a teacher's checkpoint says of itself; None for those that are none of ours."""
-    return None if teacher.startswith((DDPM, PRETRAINED)) else checkpoint.read_metadata(teacher)
+    return None if teacher.startswith((DDPM, PRETRAINED)) else read_metadata(teacher)
 
 
-def _check_splits(config: DistillConfig, card: checkpoint.Metadata | None, splits: str | None) -> None:
+def _check_splits(config: DistillConfig, card: Metadata | None, splits: str | None) -> None:
     """ValueError for a teacher that learnt when other pictures were there to draw the same data set's splits from."""
     if card is not None and card.dataset == config.dataset and card.drawn_from not in (None, splits):
         raise ValueError(

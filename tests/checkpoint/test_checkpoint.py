@@ -1,13 +1,17 @@
 """Checkpoint folders: round trips, and one sentence for everything that is not one."""
 
+import errno
 import json
+import os
 
 import pytest
 import safetensors.torch
 import torch
 
 from redistill.checkpoint import folder as checkpoint
-from redistill.checkpoint.sources import find_pipeline
+from redistill.checkpoint import sources
+from redistill.checkpoint.metadata import Metadata, read_metadata
+from redistill.checkpoint.sources import find_checkpoint, find_pipeline
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
 from redistill.training.presets import FACES_STRIDES
@@ -17,7 +21,7 @@ CONFIG = StudentConfig("narrow_resnet", 32, 50, {"conv1": 4, "maxpool": 1, "laye
 
 @pytest.fixture
 def folder(tmp_path):
-    metadata = checkpoint.Metadata(CONFIG, "emoji-clutter", {"test_accuracy": 0.5}, {"seed": 3, "steps": 7})
+    metadata = Metadata(CONFIG, "emoji-clutter", {"test_accuracy": 0.5}, {"seed": 3, "steps": 7})
     return checkpoint.save(build_student(CONFIG), metadata, tmp_path / "here")
 
 
@@ -25,22 +29,44 @@ def test_round_trip(folder):
     model, again = checkpoint.load(folder), checkpoint.load(str(folder))
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(model(x), again(x)) and not model.training
-    assert checkpoint.read_metadata(folder).student == CONFIG
+    assert read_metadata(folder).student == CONFIG
     card = (folder / "README.md").read_text()
     assert "CC" in card and "| seed | 3 |" in card and "| test_accuracy | 0.5 |" in card
 
 
 def test_saving_again_replaces_the_folder_whole(folder):
     (folder / "stray").write_text("")
-    metadata = checkpoint.read_metadata(folder)
+    metadata = read_metadata(folder)
     checkpoint.save(build_student(CONFIG), metadata, folder)
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert [path.name for path in folder.parent.iterdir()] == ["here"]
 
 
+def test_a_failed_save_keeps_the_old_folder(folder, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    x, before = torch.randn(2, 3, 32, 32), checkpoint.load(folder)
+    monkeypatch.setattr(checkpoint, "write_metadata", full)
+    with pytest.raises(OSError):
+        checkpoint.save(build_student(CONFIG), read_metadata(folder), folder)
+    assert torch.equal(checkpoint.load(folder)(x), before(x))
+    assert [path.name for path in folder.parent.iterdir()] == ["here"]  # nothing half-written stays
+
+
+def test_only_a_checkpoint_or_an_empty_folder_is_replaced(folder, tmp_path):
+    metadata, other = read_metadata(folder), tmp_path / "other"
+    other.mkdir()
+    checkpoint.save(build_student(CONFIG), metadata, other)
+    (tmp_path / "thesis.txt").write_text("two years of work")
+    with pytest.raises(ValueError, match="is no checkpoint; choose a new or an empty folder"):
+        checkpoint.save(build_student(CONFIG), metadata, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "other", "thesis.txt"]
+
+
 def test_diffusion_round_trip(tmp_path):
     config = StudentConfig("unet_small", 32, red=None)
-    metadata = checkpoint.Metadata(config, "emoji-faces", training={"prediction_type": "v_prediction"})
+    metadata = Metadata(config, "emoji-faces", training={"prediction_type": "v_prediction"})
     model = build_student(config).eval()
     folder = checkpoint.save(model, metadata, tmp_path / "unet")
     inputs = torch.randn(1, 3, 32, 32), 500
@@ -60,7 +86,7 @@ def test_diffusion_round_trip(tmp_path):
 )
 def test_a_diffusion_network_whose_config_tells_of_another_one_is_refused(tmp_path, other, words):
     config = StudentConfig("unet_small", 32, strides=FACES_STRIDES, red=None)
-    metadata = checkpoint.Metadata(config, "emoji-faces", training={"prediction_type": "v_prediction"})
+    metadata = Metadata(config, "emoji-faces", training={"prediction_type": "v_prediction"})
     folder = checkpoint.save(build_student(config), metadata, tmp_path / "unet")
     values = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(values | {"student": other.to_dict()}))
@@ -71,7 +97,7 @@ def test_a_diffusion_network_whose_config_tells_of_another_one_is_refused(tmp_pa
 @pytest.mark.parametrize("config", [CONFIG, StudentConfig("unet_small", 32, red=None)])
 def test_half_precision_halves_the_file_and_loads_as_fp32(tmp_path, config):
     model = build_student(config)
-    metadata = checkpoint.Metadata(config, "emoji-faces", training={"prediction_type": "v_prediction"})
+    metadata = Metadata(config, "emoji-faces", training={"prediction_type": "v_prediction"})
     full, half = checkpoint.save(model, metadata, tmp_path / "full"), tmp_path / "half"
     checkpoint.save(model, metadata, half, dtype=torch.float16)
     sizes = [sum(file.stat().st_size for file in folder.rglob("*.safetensors")) for folder in (half, full)]
@@ -130,7 +156,7 @@ def test_missing_checkpoints_name_the_shipped_ones(tmp_path):
 
 def test_an_installed_package_says_where_shipped_checkpoints_are(tmp_path, monkeypatch):
     """The wheel brings none, unlike a clone."""
-    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "nowhere")
-    for refused in (checkpoint.find, find_pipeline):
+    monkeypatch.setattr(sources, "SHIPPED", tmp_path / "nowhere")
+    for refused in (find_checkpoint, find_pipeline):
         with pytest.raises(ValueError, match=r"'emoji-faces-student'.* REDISTILL_CHECKPOINTS"):
             refused("emoji-faces-student")

@@ -14,9 +14,9 @@ from helpers.made import SCHEDULE, saved_ddpm
 from helpers.unets import TINY
 from huggingface_hub import constants
 
-from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import read_metadata
 from redistill.checkpoint.pipeline import WEIGHTS, load_scheduler, load_unet
-from redistill.checkpoint.sources import find_ddpm, find_pipeline
+from redistill.checkpoint.sources import find_checkpoint, find_ddpm, find_pipeline
 from redistill.checkpoint.teacher import load_teacher
 from redistill.cli.commands import main
 from redistill.common.hub import hub_id
@@ -134,7 +134,7 @@ def test_a_repository_is_found_by_its_address(hub, theirs):
 
 
 def test_a_shipped_name_finds_its_folder(hub):
-    assert find_pipeline("emoji-faces-teacher") == checkpoint.find("emoji-faces-teacher")
+    assert find_pipeline("emoji-faces-teacher") == find_checkpoint("emoji-faces-teacher")
 
 
 # A DDPM from elsewhere as teacher
@@ -158,7 +158,7 @@ def test_a_student_is_distilled_from_it_on_its_own_schedule(tmp_path, monkeypatc
     assert 0 < moved.abs().max() < 1e-2
     schedule = load_scheduler(folder).config
     assert {name: schedule[name] for name in SCHEDULE} == SCHEDULE
-    metadata = checkpoint.read_metadata(folder)
+    metadata = read_metadata(folder)
     assert metadata.prediction_type == "epsilon" and metadata.student.teacher == f"ddpm:{tmp_path / 'theirs'}"
     capsys.readouterr()
     assert main(["evaluate", str(folder)]) == 0

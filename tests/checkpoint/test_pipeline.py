@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, PNDMScheduler, UNet2DModel
-from helpers.unets import STUDENT, TEACHER, TINY, noisy, predict, same, tiny
+from helpers.unets import STUDENT, TINY, noisy, predict, same, tiny, written
 from safetensors.torch import load_file, save_file
 
-from redistill.checkpoint.pipeline import WEIGHTS, load_pipeline, load_scheduler, load_unet, save_pipeline
+from redistill.checkpoint.pipeline import WEIGHTS, check_index, load_scheduler, load_unet, write_pipeline
 from redistill.networks.unet import UNet
 
 
@@ -36,7 +36,7 @@ def folder(tmp_path_factory) -> Path:
     target = tmp_path_factory.mktemp("pipeline") / "student"
     model = trained_a_little(tiny(STUDENT, red=True))
     scheduler = DDPMScheduler(num_train_timesteps=100, prediction_type="v_prediction")
-    return save_pipeline(model, scheduler, target, files={"README.md": "A student.\n"})
+    return written(model, scheduler, target)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_process_without_our_package_loads_the_folder(folder, tmp_path):
 def test_the_folder_holds_what_its_readers_need(folder):
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert files == [
-        "README.md", "model_index.json", "scheduler/scheduler_config.json",
+        "model_index.json", "scheduler/scheduler_config.json",
         "unet/config.json", f"unet/{WEIGHTS}", "unet/red.py", "unet/unet.py",
     ]  # fmt: skip
     index = json.loads((folder / "model_index.json").read_text())
@@ -92,28 +92,28 @@ def test_the_folder_holds_what_its_readers_need(folder):
 
 def test_our_loader_restores_network_and_scheduler(folder):
     model = trained_a_little(tiny(STUDENT, red=True))
-    pipeline = load_pipeline(folder)
-    assert isinstance(pipeline, DDPMPipeline) and type(pipeline.unet) is UNet
-    assert pipeline.scheduler.config.num_train_timesteps == 100
-    assert not pipeline.unet.training and all(p.requires_grad and not p.is_meta for p in pipeline.unet.parameters())
+    unet = load_unet(folder)
+    check_index(folder)
+    assert type(unet) is UNet and load_scheduler(folder).config.num_train_timesteps == 100
+    assert not unet.training and all(p.requires_grad and not p.is_meta for p in unet.parameters())
     for name, value in model.state_dict().items():
-        assert torch.equal(value, pipeline.unet.state_dict()[name]), name
-    assert same(predict(pipeline.unet), predict(model))
+        assert torch.equal(value, unet.state_dict()[name]), name
+    assert same(predict(unet), predict(model))
 
 
 def test_our_loader_runs_no_code_of_the_folder(broken):
     for name in ("unet.py", "red.py"):
         (broken / "unet" / name).write_text("raise SystemExit('ran')\n")
-    assert predict(load_pipeline(broken).unet).shape == (2, 3, 16, 16)
+    assert predict(load_unet(broken)).shape == (2, 3, 16, 16)
 
 
 def test_plain_diffusers_folders_load_as_our_network(tmp_path):
     torch.manual_seed(0)
     theirs = UNet2DModel(**TINY, downsample_padding=0).eval()
     DDPMPipeline(unet=theirs, scheduler=DDIMScheduler()).save_pretrained(tmp_path / "theirs")
-    pipeline = load_pipeline(tmp_path / "theirs")
-    assert type(pipeline.unet) is UNet and isinstance(pipeline.scheduler, DDIMScheduler)
-    assert same(predict(pipeline.unet), predict(theirs))
+    unet = load_unet(tmp_path / "theirs")
+    assert type(unet) is UNet and isinstance(load_scheduler(tmp_path / "theirs"), DDIMScheduler)
+    assert same(predict(unet), predict(theirs))
 
 
 def test_attention_names_of_old_diffusers_folders_load(broken):
@@ -131,30 +131,12 @@ def test_attention_names_of_old_diffusers_folders_load(broken):
     assert same(predict(load_unet(broken)), expected)
 
 
-def test_saving_again_replaces_the_whole_folder(broken):
-    save_pipeline(tiny(TEACHER), DDIMScheduler(), broken)
-    assert not (broken / "README.md").exists()
-    assert load_unet(broken).config.pooling_strides == TEACHER
-    assert [path.name for path in broken.parent.iterdir()] == [broken.name]  # nothing half-written stays
-
-
-def test_a_failed_save_keeps_the_old_folder(broken):
-    before = predict(load_unet(broken))
-    with pytest.raises(OSError):
-        save_pipeline(tiny(TEACHER), DDIMScheduler(), broken, files={"no/such/place": "text"})
-    assert same(predict(load_unet(broken)), before)
-    assert [path.name for path in broken.parent.iterdir()] == [broken.name]
-
-
-def test_saving_refuses_foreign_folders_models_and_schedulers(tmp_path):
-    (tmp_path / "thesis.txt").write_text("two years of work")
-    with pytest.raises(ValueError, match="is no diffusers folder"):
-        save_pipeline(tiny(), DDPMScheduler(), tmp_path)
+def test_writing_refuses_foreign_models_and_schedulers(tmp_path):
     with pytest.raises(ValueError, match="UNet2DModel cannot be saved"):
-        save_pipeline(UNet2DModel(**TINY), DDPMScheduler(), tmp_path / "a")
+        write_pipeline(UNet2DModel(**TINY), DDPMScheduler(), tmp_path)
     with pytest.raises(ValueError, match="PNDMScheduler is not supported; expected one of"):
-        save_pipeline(tiny(), PNDMScheduler(), tmp_path / "a")
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+        write_pipeline(tiny(), PNDMScheduler(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def _change_json(path: Path, **changes) -> None:
@@ -179,7 +161,7 @@ def _change_json(path: Path, **changes) -> None:
 def test_wrong_configs_are_refused(broken, changes, words):
     _change_json(broken / "unet" / "config.json", **changes)
     with pytest.raises(ValueError, match=words):
-        load_pipeline(broken)
+        load_unet(broken)
 
 
 def test_broken_files_are_refused(broken):
@@ -201,8 +183,8 @@ def test_broken_files_are_refused(broken):
 
 
 def test_broken_indices_and_schedulers_are_refused(broken, tmp_path):
-    with pytest.raises(ValueError, match="does not exist; expected a folder with"):
-        load_pipeline(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"No file .*nowhere.*; expected a folder with"):
+        load_unet(tmp_path / "nowhere")
     _change_json(broken / "scheduler" / "scheduler_config.json", _class_name="PNDMScheduler")
     with pytest.raises(ValueError, match="'PNDMScheduler'; expected one of"):
         load_scheduler(broken)
@@ -211,8 +193,8 @@ def test_broken_indices_and_schedulers_are_refused(broken, tmp_path):
         load_scheduler(broken)
     _change_json(broken / "model_index.json", safety_checker=["stable_diffusion", "Checker"])
     with pytest.raises(ValueError, match="component 'safety_checker'"):
-        load_pipeline(broken)
+        check_index(broken)
     for text, words in (("{", "not readable JSON"), ("[1]", "holds a list"), ("\udcff", "not readable JSON")):
         (broken / "model_index.json").write_bytes(text.encode("utf-8", "surrogateescape"))
         with pytest.raises(ValueError, match=words):
-            load_pipeline(broken)
+            check_index(broken)

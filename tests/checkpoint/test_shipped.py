@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks import accuracy as study
 from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import read_metadata
+from redistill.checkpoint.sources import list_shipped
 from redistill.data.datasets import load_split
 from redistill.memory import capture
 from redistill.training.classification import accuracy
@@ -23,12 +25,12 @@ SCENES = 500
 
 
 def peak(name):
-    size = checkpoint.read_metadata(name).student.image_size
+    size = read_metadata(name).student.image_size
     return capture(checkpoint.load(name), (1, 3, size, size)).profile().peak_bytes
 
 
 def test_all_are_there_and_small():
-    assert checkpoint.list_shipped() == NAMES
+    assert list_shipped() == NAMES
     sizes = [file.stat().st_size for file in (ROOT / "checkpoints").rglob("*") if file.is_file()]
     assert max(sizes) < 10e6 and sum(sizes) < 60e6
 
@@ -36,7 +38,7 @@ def test_all_are_there_and_small():
 @pytest.mark.parametrize("name", NAMES)
 def test_cards_tell_how_they_were_made(name):
     card = (ROOT / "checkpoints" / name / "README.md").read_text()
-    metadata = checkpoint.read_metadata(name)
+    metadata = read_metadata(name)
     for word in ("python -m redistill", "| seed |", "| steps |", "| seconds |", "| device |", "CC BY-SA 4.0"):
         assert word in card
     for figure in ("test_accuracy", "test_prediction_loss"):
@@ -45,7 +47,7 @@ def test_cards_tell_how_they_were_made(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cards_of_older_versions_still_make_a_run(name):
-    metadata = checkpoint.read_metadata(name)
+    metadata = read_metadata(name)
     config = DistillConfig.from_dict(metadata.training)
     assert config.student == metadata.student and config.steps == metadata.metrics["step"]
     alignment = "stage-wise" if name == "emoji-clutter-student" else "asynchronous"
@@ -55,7 +57,7 @@ def test_cards_of_older_versions_still_make_a_run(name):
 @pytest.mark.parametrize("name", ["emoji-clutter-student", "emoji-clutter-teacher", "emoji-identity-features"])
 def test_classifiers_are_as_accurate_as_they_say(name):
     """On the first 500 test pictures; three standard deviations of such a sample are allowed."""
-    metadata = checkpoint.read_metadata(name)
+    metadata = read_metadata(name)
     claimed, size = metadata.metrics["test_accuracy"], metadata.student.image_size
     found = accuracy(checkpoint.load(name), load_split(metadata.dataset, "test", size, limit=SCENES))
     assert abs(found - claimed) < 3 * (claimed * (1 - claimed) / SCENES) ** 0.5
@@ -72,7 +74,7 @@ def test_smiley_students_differ_only_in_what_they_learn_from():
     """Same teacher, start, seed, steps and strides; RED blocks and losses are what is compared."""
     compared, rest = {}, []
     for name in FACES_STUDENTS:
-        settings = DistillConfig.from_dict(checkpoint.read_metadata(name).training).to_dict()
+        settings = DistillConfig.from_dict(read_metadata(name).training).to_dict()
         compared[name] = (settings["student"].pop("red") is not None, *map(settings.pop, ("red_weight", "kd_weight")))
         rest.append(settings)
     assert list(compared.values()) == [(True, 1.0, 0.0), (False, 0.0, 0.0), (True, 1.0, 1.0)]
@@ -83,7 +85,7 @@ def test_diffusion_folders_carry_the_present_code():
     for name in FACES + FOOD:
         for file in ("unet.py", "red.py"):
             shipped = ROOT / "checkpoints" / name / "unet" / file
-            assert shipped.read_text() == (ROOT / "redistill" / file).read_text()
+            assert shipped.read_text() == (ROOT / "redistill" / "networks" / file).read_text()
 
 
 def test_presets_name_teachers_that_can_be_had():
@@ -121,6 +123,6 @@ def test_the_student_that_ships_is_the_best_run_of_the_study_by_validation():
     rows = json.loads((ROOT / "checkpoints" / "study.json").read_text())
     runs = [run for row in rows if row["strides"] == "4" for run in row["runs"]]
     best = max(runs, key=lambda run: run["final"]["validation_accuracy"])
-    metadata = checkpoint.read_metadata("emoji-clutter-student")
+    metadata = read_metadata("emoji-clutter-student")
     assert dict(metadata.training) == best["config"] and dict(metadata.metrics) == best["final"]
     assert DistillConfig.from_dict(best["config"] | {"seed": 0}) == PRESETS["best"].config

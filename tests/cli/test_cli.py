@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.cli.commands import _parser, main, parse_seeds
 from redistill.cli.options import parse_strides, run_config
 from redistill.common.settings import settings_of
@@ -37,14 +38,14 @@ def test_distil_and_evaluate(tmp_path, finished_run, capsys):
     assert "2/2" in result.stderr and "red_loss" in result.stderr
     assert main(["evaluate", str(tmp_path / "run" / "student")]) == 0
     figures = json.loads(capsys.readouterr().out)
-    assert figures["test_accuracy"] == checkpoint.read_metadata(tmp_path / "run" / "student").metrics["test_accuracy"]
+    assert figures["test_accuracy"] == read_metadata(tmp_path / "run" / "student").metrics["test_accuracy"]
     assert figures["peak_bytes"] > 0 and figures["parameters"] > 100_000
 
 
 def test_a_teacher_is_trained(tmp_path):
     small = ["--steps", "1", "--batch-size", "8", "--train-limit", "16", "--image-size", "32"]
     assert main(["train", "--run-dir", str(tmp_path / "teacher"), *small]) == 0
-    metadata = checkpoint.read_metadata(tmp_path / "teacher" / "student")
+    metadata = read_metadata(tmp_path / "teacher" / "student")
     assert metadata.student.red is None and 0 <= metadata.metrics["test_accuracy"] <= 1
 
 
@@ -86,7 +87,7 @@ def test_the_help_says_what_every_setting_does(capsys):
 def test_sample_writes_a_grid(tmp_path, capsys):
     config = StudentConfig("unet_small", 32, red=None)
     torch.manual_seed(0)
-    folder = checkpoint.save(build_student(config), checkpoint.Metadata(config, "emoji-faces"), tmp_path / "unet")
+    folder = checkpoint.save(build_student(config), Metadata(config, "emoji-faces"), tmp_path / "unet")
     out = tmp_path / "grid.png"
     assert main(["sample", str(folder), "--seeds", "0-3", "--steps", "2", "--out", str(out)]) == 0
     assert out.read_bytes().startswith(b"\x89PNG") and "4 images" in capsys.readouterr().out

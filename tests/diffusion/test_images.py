@@ -8,10 +8,10 @@ import io
 import pytest
 import torch
 from diffusers import DDPMScheduler
-from helpers.unets import STUDENT, sample_again, tiny
+from helpers.unets import STUDENT, sample_again, tiny, written
 from PIL import Image
 
-from redistill.checkpoint.pipeline import load_scheduler, load_unet, save_pipeline
+from redistill.checkpoint.pipeline import load_scheduler, load_unet
 from redistill.diffusion.images import SampleSettings, read_settings, sample_settings, to_png, weights_fingerprint
 from redistill.diffusion.sampling import sample
 
@@ -20,7 +20,7 @@ from redistill.diffusion.sampling import sample
 def folder(tmp_path_factory):
     torch.manual_seed(0)
     base = DDPMScheduler(num_train_timesteps=50, prediction_type="v_prediction")
-    return save_pipeline(tiny(STUDENT, red=True), base, tmp_path_factory.mktemp("sampled") / "network")
+    return written(tiny(STUDENT, red=True), base, tmp_path_factory.mktemp("sampled") / "network")
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "ddpm"])
@@ -44,7 +44,7 @@ def test_other_weights_are_not_taken_for_those_that_drew(folder, tmp_path):
     model = load_unet(folder)
     with torch.no_grad():
         model.conv_in.layer.bias[0] += 1e-3
-    other = save_pipeline(model, load_scheduler(folder), tmp_path / "other")
+    other = written(model, load_scheduler(folder), tmp_path / "other")
     assert weights_fingerprint(other) != weights_fingerprint(folder) == settings.fingerprint
 
 

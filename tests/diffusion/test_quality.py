@@ -12,6 +12,7 @@ from helpers.pictures import write_classes
 from torch.nn import functional as F
 
 from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import read_metadata
 from redistill.cli.commands import main
 from redistill.data.datasets import load_split
 from redistill.diffusion import quality
@@ -131,11 +132,11 @@ def test_inception_offline_says_what_is_missing(monkeypatch, tmp_path):
 
 def test_a_checkpoint_is_judged_and_its_card_says_so(tmp_path, capsys):
     folder = tmp_path / "student"
-    checkpoint.save(checkpoint.load("emoji-faces-student"), checkpoint.read_metadata("emoji-faces-student"), folder)
+    checkpoint.save(checkpoint.load("emoji-faces-student"), read_metadata("emoji-faces-student"), folder)
     assert main(["evaluate", str(folder), "--pictures", "20", "--steps", "2", "--save"]) == 0
     printed = json.loads(capsys.readouterr().out)["quality"]
     assert printed["drawn"] == "20 pictures, seeds 0 to 19, ddim, 2 steps"
-    assert checkpoint.read_metadata(folder).metrics["quality"] == printed
+    assert read_metadata(folder).metrics["quality"] == printed
     assert f"| quality kid | {printed['kid']} |" in (folder / "README.md").read_text()
     assert main(["evaluate", str(folder), "--save"]) == 1
     assert "give --pictures" in capsys.readouterr().err
@@ -170,7 +171,7 @@ def test_the_command_line_takes_a_device(command, capsys):
 def test_a_run_is_judged_by_the_pictures_of_its_own_split(tmp_path, monkeypatch):
     monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
     dataset = f"folder:{write_classes(tmp_path / 'pets', {'cats': 40})}"
-    metadata = checkpoint.read_metadata("emoji-faces-student")
+    metadata = read_metadata("emoji-faces-student")
     training = dict(metadata.training) | {"split_seed": 3}
     metadata = dataclasses.replace(metadata, dataset=dataset, training=training)
     checkpoint.save(checkpoint.load("emoji-faces-student"), metadata, tmp_path / "student")

@@ -11,6 +11,7 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from app.runs.results import OWN, Result
 from helpers.unets import TINY
 from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import Metadata
 from redistill.networks.student import StudentConfig, build_student
 from redistill.training.config import DistillConfig
 from redistill.training.loop import distill
@@ -58,7 +59,7 @@ def save_untrained(root: Path, configs: dict[str, DistillConfig] = UNTRAINED) ->
     for name, config in configs.items():
         metrics = {"test_accuracy": 0.5} if config.student.task == "classification" else {"test_prediction_loss": 1.0}
         torch.manual_seed(0)
-        metadata = checkpoint.Metadata(config.student, config.dataset, metrics, config.to_dict())
+        metadata = Metadata(config.student, config.dataset, metrics, config.to_dict())
         checkpoint.save(build_student(config.student), metadata, root / name)
     return root
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
+from redistill.checkpoint.pipeline import Scheduler, write_pipeline
 from redistill.diffusion.images import SampleSettings
 from redistill.diffusion.sampling import sample
 from redistill.networks.red import REDConfig
@@ -64,3 +67,10 @@ def sample_again(settings: SampleSettings, model, noise_scheduler) -> torch.Tens
         image_size=settings.image_size,
     )
     return next(record.images for record in records if record.done or record.step == settings.stopped_at)
+
+
+def written(model: UNet, scheduler: Scheduler, folder: Path) -> Path:
+    """A new folder with the pipeline of these two."""
+    folder.mkdir(parents=True)
+    write_pipeline(model, scheduler, folder)
+    return folder

@@ -11,6 +11,7 @@ import torch
 import torchvision
 
 from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import Metadata
 from redistill.checkpoint.teacher import load_teacher
 from redistill.networks.pretrained import fold_normalization
 from redistill.networks.student import StudentConfig, build_student
@@ -182,7 +183,7 @@ def test_a_file_of_weights(tmp_path, suffix):
 
 def saved(folder, classes=9, **training):
     student = StudentConfig("narrow_resnet", 32, num_classes=classes, red=None)
-    checkpoint.save(build_student(student), checkpoint.Metadata(student, "folder:pets", {}, training), folder)
+    checkpoint.save(build_student(student), Metadata(student, "folder:pets", {}, training), folder)
     return str(folder)
 
 

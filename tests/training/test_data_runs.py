@@ -12,6 +12,7 @@ import torchvision
 from helpers.pictures import picture, write_classes
 
 from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import read_metadata
 from redistill.checkpoint.teacher import load_teacher
 from redistill.cli.commands import main
 from redistill.networks.student import StudentConfig, build_student
@@ -40,7 +41,7 @@ def test_a_teacher_is_trained_on_a_folder_and_teaches_a_student(pets, tmp_path, 
     teacher, student = tmp_path / "teacher", tmp_path / "student"
     data = ["--dataset", "folder:pets", "--split-seed", "4"]
     assert main(["train", *data, *SHORT, "--run-dir", str(teacher)]) == 0
-    metadata = checkpoint.read_metadata(teacher / "student")
+    metadata = read_metadata(teacher / "student")
     assert (metadata.student.num_classes, metadata.student.image_size, metadata.dataset) == (3, 32, pets)
     card = (teacher / "student" / "README.md").read_text()
     assert "license: other" in card and "Pictures: own pictures (pets)." in card
@@ -51,7 +52,7 @@ def test_a_teacher_is_trained_on_a_folder_and_teaches_a_student(pets, tmp_path, 
     assert main(["evaluate", str(student / "student")]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert not any(name.startswith("validation") for name in figures)
-    final = checkpoint.read_metadata(student / "student").metrics
+    final = read_metadata(student / "student").metrics
     assert figures["test_accuracy"] == final["test_accuracy"] and figures["dataset"] == pets
 
 

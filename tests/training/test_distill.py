@@ -18,6 +18,7 @@ from helpers.held_run import hold
 from helpers.made import small
 
 from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.cli.commands import main
 from redistill.common.files import read_json
 from redistill.networks.red import REDConfig, red_modules
@@ -27,7 +28,7 @@ from redistill.training.classification import batch_rows
 from redistill.training.config import DistillConfig, SettingError
 from redistill.training.feature_losses import FEATURE_LOSSES
 from redistill.training.loop import distill
-from redistill.training.run import read_metrics
+from redistill.training.run_state import read_metrics
 from redistill.training.step import learning_rate, prepare, train_step, update_average
 from redistill.training.task import load_problem
 
@@ -69,7 +70,7 @@ def test_a_run_yields_writes_and_ends_with_a_checkpoint(tmp_path, teacher):
     assert DistillConfig.from_dict(read_json(tmp_path / "config.json")) == config
     model = checkpoint.load(tmp_path / "student")
     assert len(red_modules(model)) == 5 and not model.training
-    metadata = checkpoint.read_metadata(tmp_path / "student")
+    metadata = read_metadata(tmp_path / "student")
     assert final["measured_peak_bytes"] == final["eager_peak_bytes"] > final["fused_peak_bytes"] > 0
     assert final["training_peak_bytes"] > 48 * 3 * 32 * 32 + 4 * final["parameters"]  # the data and the weights alone
     assert metadata.metrics["training_peak_bytes"] == final["training_peak_bytes"]
@@ -169,7 +170,7 @@ def test_maps_of_stage_wise_alignment_are_pooled_to_the_smaller(tmp_path, teache
 
 def test_teacher_and_student_of_different_architectures(tmp_path):
     reference = StudentConfig("resnet18", 32, 50, red=None)
-    folder = checkpoint.save(build_student(reference), checkpoint.Metadata(reference, "emoji-clutter"), tmp_path / "t")
+    folder = checkpoint.save(build_student(reference), Metadata(reference, "emoji-clutter"), tmp_path / "t")
     strides = {"features.0.0": 8, "features.2.conv.1.0": 1, "features.14.conv.1.0": 1}
     mobile = StudentConfig("resnet18", 32, 50, strides, architecture="mobilenet_v2")
     config = small(student=mobile, teacher_checkpoint=str(folder), feature_loss="fitnet", kd_weight=0.1, steps=1)
@@ -222,7 +223,7 @@ def test_a_card_tells_how_long_the_weights_were_trained_that_a_run_starts_from(t
     assert (
         final["steps_before"] == 12 and "| steps_before | 12 |" in (tmp_path / "further/student/README.md").read_text()
     )
-    alone = checkpoint.read_metadata(teacher).metrics
+    alone = read_metadata(teacher).metrics
     assert "steps_before" not in alone
 
 

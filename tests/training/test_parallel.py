@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import Metadata
 from redistill.common.files import read_json
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
@@ -18,7 +19,7 @@ from redistill.training import loop
 from redistill.training.config import DistillConfig
 from redistill.training.loop import distill
 from redistill.training.parallel import Processes, join
-from redistill.training.run import read_metrics
+from redistill.training.run_state import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.process
@@ -81,7 +82,7 @@ def configs(folder):
     """A teacher for them, and runs of every kind of loss: means over pictures, and relations between pictures."""
     reference = StudentConfig("narrow_resnet", 32, 50, red=None)
     torch.manual_seed(0)
-    metadata = checkpoint.Metadata(reference, "emoji-clutter")
+    metadata = Metadata(reference, "emoji-clutter")
     teacher = checkpoint.save(checkpoint.build_student(reference), metadata, folder / "teacher")
     red = DistillConfig(
         student=replace(reference, strides=STRIDES, red=REDConfig()),

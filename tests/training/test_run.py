@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 
-from redistill.training import run
-from redistill.training.run import MetricsFile, read_metrics
+from redistill.training import run_state
+from redistill.training.run_state import MetricsFile, read_metrics
 
 
 def write(folder, records, mode="a"):
@@ -20,7 +20,7 @@ def steps(first, last, **figures):
 
 def test_only_new_lines_are_parsed(tmp_path, monkeypatch):
     parsed = []
-    monkeypatch.setattr(run.json, "loads", lambda text, loads=json.loads: (parsed.append(text), loads(text))[1])
+    monkeypatch.setattr(run_state.json, "loads", lambda text, loads=json.loads: (parsed.append(text), loads(text))[1])
     file = MetricsFile(tmp_path)
     assert file.read() == ([], 0)
     write(tmp_path, steps(1, 4))

@@ -15,36 +15,43 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SIDES = ("in", "out")
-ALIGNMENTS = ("all", "outermost", "outputs")
+POINTS = ("all", "outermost", "outputs")
 KERNELS = (1, 3, 5)
 
 # Scales and shift of the batch norms in a fresh block, which then returns about 0.9·x.
 GATE_SPREAD, GATE_START, RESIDUAL_START = 0.5, 2.0, 0.1
 
 
+def _setting(default: Any, label: str, told: str, choices: Sequence[Any]) -> Any:
+    """A field with what it is called, what it does and its choices: the metadata that other settings have, too."""
+    titles = {choice: str(choice) for choice in choices}
+    return dataclasses.field(default=default, metadata={"label": label, "help": told, "choices": titles})
+
+
 @dataclass(frozen=True)
 class REDConfig:
     """Settings of the RED blocks of one student; the paper's ablations are values of these fields.
 
-    Raises ValueError for a value outside the choices named beside each field.
+    Raises ValueError for a value outside the choices of its field.
     """
 
-    gate: bool = True  # sigmoid(BN(conv(x))) multiplies x: the paper's logit module
-    residual_encoder: bool = True  # relu6(BN(conv(x))) is added
-    gate_kernel: int = 1  # 1, 3 or 5
-    residual_kernel: int = 3  # 1, 3 or 5
-    points: str = "all"  # "all" aligned sides, the "outermost" layers only, or "outputs" only
+    gate: bool = _setting(True, "Gate", "sigmoid(BN(conv(x))) multiplies x: the paper's logit module", (True, False))
+    residual_encoder: bool = _setting(True, "Residual encoder", "relu6(BN(conv(x))) is added", (True, False))
+    gate_kernel: int = _setting(1, "Kernel of the gate", "1, 3 or 5", KERNELS)
+    residual_kernel: int = _setting(3, "Kernel of the residual encoder", "1, 3 or 5", KERNELS)
+    points: str = _setting(
+        "all",
+        "Aligned points that carry one",
+        '"all" aligned sides, the "outermost" layers only, or "outputs" only',
+        POINTS,
+    )
 
     def __post_init__(self) -> None:
-        for name in ("gate", "residual_encoder"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"RED {name} is {getattr(self, name)!r}; expected true or false.")
-        for name in ("gate_kernel", "residual_kernel"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or value not in KERNELS:
-                raise ValueError(f"RED {name} is {value!r}; expected one of {list(KERNELS)}.")
-        if self.points not in ALIGNMENTS:
-            raise ValueError(f"RED points is {self.points!r}; expected one of {list(ALIGNMENTS)}.")
+        for item in dataclasses.fields(self):
+            value, choices = getattr(self, item.name), list(item.metadata["choices"])
+            if type(value) is not type(item.default) or value not in choices:
+                expected = "true or false" if choices == [True, False] else f"one of {choices}"
+                raise ValueError(f"RED {item.name} is {value!r}; expected {expected}.")
         if not (self.gate or self.residual_encoder):
             raise ValueError(
                 "A RED block without gate and without residual encoder does nothing; "

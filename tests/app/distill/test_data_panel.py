@@ -17,6 +17,7 @@ from app.distill import data_panel, run_form
 from app.distill import page as distill
 from app.runs import jobs
 from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import Metadata
 from redistill.data import datasets
 from redistill.networks.student import build_student
 from redistill.training.config import DistillConfig
@@ -88,7 +89,7 @@ def test_a_teacher_is_trained_first_and_then_offered(upload, places, monkeypatch
 
     write_run(places, "taught", config, "finished")
     folder = places / "runs" / "taught" / "student"
-    metadata = checkpoint.Metadata(config.student, upload, {"test_accuracy": 0.9}, config.to_dict())
+    metadata = Metadata(config.student, upload, {"test_accuracy": 0.9}, config.to_dict())
     checkpoint.save(build_student(config.student), metadata, folder)
     shown = distill.take_data(STUDENT.to_dict(), upload, 32)
     teacher = shown["teacher_checkpoint"]

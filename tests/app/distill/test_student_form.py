@@ -12,7 +12,7 @@ from helpers.forms import student_values
 from app.distill import page as distill
 from app.distill import student_form
 from app.words import numbers
-from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint import sources
 from redistill.networks.red import REDConfig
 from redistill.networks.strides import find_pooling_points
 from redistill.networks.student import StudentConfig, build_student
@@ -27,7 +27,7 @@ HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, math.nan, ["a"] * 50, 
 @pytest.fixture(autouse=True)
 def nothing_shipped(tmp_path, monkeypatch):
     monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "checkpoints")
+    monkeypatch.setattr(sources, "SHIPPED", tmp_path / "checkpoints")
 
 
 @pytest.mark.parametrize(

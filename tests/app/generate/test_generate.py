@@ -26,7 +26,7 @@ from app.generate import view as generate_view
 from app.generate.networks import load_elsewhere
 from app.generate.samples import sample_all
 from app.runs import choices
-from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint import sources
 from redistill.diffusion.images import SampleSettings, read_settings
 from redistill.diffusion.sampling import first_noise, to_uint8
 from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
@@ -83,7 +83,7 @@ def test_the_same_seed_gives_the_same_image_whatever_the_count(shipped):
 def drawn_once(untrained):
     """What a page keeps of four images of each of two networks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "SHIPPED", untrained)
+        patch.setattr(sources, "SHIPPED", untrained)
         return list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 4, "ddim"))[-1]["kept"]
 
 
@@ -253,7 +253,7 @@ def test_on_a_space_no_folder_is_opened(shipped, tmp_path, monkeypatch):
 
 def test_a_classifier_is_said_to_be_one_and_not_offered(shipped):
     expected = f"expected one of [&#x27;{FACES_TEACHER}&#x27;, &#x27;small&#x27;]"
-    for source in (CLUTTER_TEACHER, str(checkpoint.SHIPPED / CLUTTER_TEACHER)):
+    for source in (CLUTTER_TEACHER, str(sources.SHIPPED / CLUTTER_TEACHER)):
         shown = said(None, [], 0, 4, 2, "ddim", source)
         assert f"{CLUTTER_TEACHER} is a classifier" in shown and expected in shown
     shown = said(None, [], 0, 4, 2, "ddim", "no-such-name")
@@ -313,8 +313,8 @@ def test_without_checkpoints_there_is_a_sentence(places):
 
 
 def test_a_damaged_checkpoint_is_a_sentence(places, untrained):
-    shutil.copytree(untrained, checkpoint.SHIPPED)
-    weights = checkpoint.SHIPPED / "small" / "unet" / "diffusion_pytorch_model.safetensors"
+    shutil.copytree(untrained, sources.SHIPPED)
+    weights = sources.SHIPPED / "small" / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     assert "truncated" in said(FACES_TEACHER, ["small"], 0, 4, 2, "ddim")
 

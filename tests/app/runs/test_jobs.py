@@ -17,10 +17,11 @@ import pytest
 from helpers.no_training import stand_in
 
 from app.distill.watch_view import progress
-from app.runs import jobs
+from app.runs import jobs, processes
 from redistill.common.files import write_json
 from redistill.networks.student import StudentConfig
 from redistill.training.config import DistillConfig
+from redistill.training.run_state import best_validation
 
 
 @pytest.fixture
@@ -35,11 +36,11 @@ def runs(tmp_path, monkeypatch):
 @pytest.fixture
 def no_training(tmp_path, monkeypatch):
     """Processes that are started from now on take steps that cost nothing."""
-    monkeypatch.setattr(jobs, "REPOSITORY", stand_in(tmp_path / "stand-in"))
+    monkeypatch.setattr(processes, "REPOSITORY", stand_in(tmp_path / "stand-in"))
 
 
 def end_all() -> None:
-    for child in jobs._children:
+    for child in processes._children:
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
@@ -65,7 +66,7 @@ def wait(name: str, *states: str, step: int = 0, seconds: float = 150) -> jobs.R
         if run.state in states and run.step >= step:
             return run
         time.sleep(0.1)
-    log = (run.path / jobs.LOG_FILE).read_text()
+    log = (run.path / processes.LOG_FILE).read_text()
     raise AssertionError(f"run is {run.state} at step {run.step}, not {states}; its log:\n{log}")
 
 
@@ -137,13 +138,13 @@ def test_a_run_is_never_seen_in_a_state_that_it_has_not(runs, no_training, monke
         while not ended.is_set():
             seen.update(run.state for run in jobs.list_runs())
 
-    popen = jobs.subprocess.Popen
+    popen = processes.subprocess.Popen
 
     def slow(*args, **kwargs):
         time.sleep(0.2)
         return popen(*args, **kwargs)
 
-    monkeypatch.setattr(jobs.subprocess, "Popen", slow)
+    monkeypatch.setattr(processes.subprocess, "Popen", slow)
     monkeypatch.setattr(jobs, "write_json", lambda *values: (time.sleep(0.1), write_json(*values)))
     (runs / ".queue-cpu-0").parent.mkdir(parents=True)
     with open(runs / ".queue-cpu-0", "w") as taken:
@@ -229,7 +230,7 @@ def test_a_run_that_prepares_is_gone_when_it_is_stopped(runs, monkeypatch, tmp_p
 
 @pytest.mark.process
 def test_a_process_that_does_not_listen_is_killed(runs, monkeypatch):
-    monkeypatch.setattr(jobs, "SECONDS_TO_END", 0.2)
+    monkeypatch.setattr(processes, "SECONDS_TO_END", 0.2)
     folder = write_run(runs, "deaf")
     deaf = (
         "import fcntl, json, os, signal, sys, time\n"
@@ -324,7 +325,7 @@ def test_both_names_of_a_gpu_share_one_queue(runs, monkeypatch):
         def poll(self):
             return 0
 
-    monkeypatch.setattr(jobs.subprocess, "Popen", Child)
+    monkeypatch.setattr(processes.subprocess, "Popen", Child)
     for device in ("cuda", "cuda:0", "cuda:1", "cpu"):
         jobs.start(settings() | {"device": device}, device)
     queues = [os.path.basename(command[-2]) for command in commands]
@@ -335,15 +336,15 @@ def test_both_names_of_a_gpu_share_one_queue(runs, monkeypatch):
 @pytest.mark.parametrize(("chosen", "slots"), [("3", 3), ("0", 2), ("many", 2), ("", 2)])
 def test_slots_of_the_cpu(monkeypatch, chosen, slots):
     monkeypatch.setenv("REDISTILL_CPU_RUNS", chosen)
-    monkeypatch.setattr(jobs, "_cores", lambda: 8)
-    assert jobs.cpu_slots() == slots
+    monkeypatch.setattr(processes, "_cores", lambda: 8)
+    assert processes.cpu_slots() == slots
 
 
 def test_a_run_goes_on_once_however_often_it_is_asked_to(runs):
     write_run(runs, "left", {"state": "stopped", "step": 1})
     started, held = [], []
 
-    def hold(path, config, lock):
+    def hold(path, config, lock, queues):
         """What a worker does: keep the lock that it is handed."""
         time.sleep(0.1)
         held.append(os.dup(lock))
@@ -355,7 +356,7 @@ def test_a_run_goes_on_once_however_often_it_is_asked_to(runs):
             started.append(None)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs, "_launch", hold)
+        patch.setattr(jobs, "launch", hold)
         threads = [threading.Thread(target=ask) for _ in range(3)]
         for thread in threads:
             thread.start()
@@ -436,4 +437,4 @@ def test_lines_that_are_no_records_are_counted(runs):
     assert "1 line of its metrics could not be read and stands in" in progress(run, [], None)
     (folder / "metrics.jsonl").unlink()
     (folder / "metrics.jsonl").mkdir()
-    assert jobs.records(run) == [] and jobs.best_validation(run, "accuracy") is None
+    assert jobs.records(run) == [] and best_validation(run.path, "accuracy") is None

@@ -13,10 +13,11 @@ from app.runs import jobs, results
 from app.runs.results import OWN, READY, pareto_front, study_results
 from app.words import settings as wording
 from benchmarks.accuracy import _row
-from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import Metadata
 from redistill.memory import capture
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
+from redistill.training.run_state import best_validation
 
 
 def test_the_front_holds_what_no_other_one_beats():
@@ -61,7 +62,7 @@ def test_results_come_from_runs_and_checkpoints(places):
     assert results.groups(list(found.values())) == [
         (name, name) for name in ("emoji-clutter", "emoji-faces, v-prediction")
     ]
-    assert jobs.best_validation(jobs.read_run("new"), "accuracy") is None
+    assert best_validation(jobs.read_run("new").path, "accuracy") is None
 
 
 @pytest.mark.parametrize("red", [None, REDConfig()])
@@ -77,7 +78,7 @@ def test_rows_of_the_study_are_results(places, tmp_path):
     for seed, accuracy in ((0, 0.92), (1, 0.94)):
         config = dataclasses.replace(RED_KD, seed=seed)
         metrics = {"test_accuracy": accuracy, "parameters": 383106, "seconds": 600.0, "device": "CPU"}
-        runs.append(checkpoint.Metadata(config.student, config.dataset, metrics, config.to_dict()))
+        runs.append(Metadata(config.student, config.dataset, metrics, config.to_dict()))
     rows = [_row("4", "red+kd", runs), _row(None, "teacher", runs[:1]), {"method": "cut"}, 7]
     (tmp_path / "shipped").mkdir()
     (tmp_path / "shipped" / "study.json").write_text(json.dumps(rows))
@@ -133,7 +134,9 @@ def test_settings_in_words():
 
 def test_every_setting_has_a_row_and_odd_ones_are_shown():
     rows = wording.setting_rows(RED_KD.to_dict())
-    assert len(rows) == len(dataclasses.fields(RED_KD)) - 1 + len(dataclasses.fields(RED_KD.student))
+    assert (
+        len(rows) == len(dataclasses.fields(RED_KD)) - 1 + len(dataclasses.fields(RED_KD.student)) - 1
+    )  # neither the student itself nor its "unets"
     assert rows["Strides"] == "4·1·2·2·1" and rows["RED blocks"] == "as usual" and rows["Training images"] == "all"
     other = dataclasses.replace(RED_KD.student, red=REDConfig(gate=False))
     assert wording.setting_rows({"student": other.to_dict()})["RED blocks"] == "no gate"

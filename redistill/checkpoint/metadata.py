@@ -1,0 +1,104 @@
+"""What a checkpoint's `config.json` says: how to rebuild its network, what made it, its figures; and the model card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..common.files import read_json, write_json, write_text
+from ..data.datasets import credit
+from ..networks.student import StudentConfig
+from .sources import CONFIG, find_checkpoint
+
+FORMAT = 1
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What stands in a checkpoint's `config.json`, besides format and versions."""
+
+    student: StudentConfig  # rebuilds the network
+    dataset: str  # what it was trained on
+    metrics: Mapping[str, Any] = field(default_factory=dict)  # the run's final record
+    training: Mapping[str, Any] = field(default_factory=dict)  # the run's settings
+    drawn_from: str | None = None  # what its splits were drawn from, see `datasets.drawn_from`
+
+    @property
+    def prediction_type(self) -> str:
+        """What a diffusion network predicts: "v_prediction" or "epsilon"."""
+        return self.training.get("prediction_type", "epsilon")
+
+    @property
+    def split_seed(self) -> int:
+        """What drew the validation and test pictures from train, where the data set has none of its own."""
+        return self.training.get("split_seed", 0)
+
+
+def read_metadata(folder: str | Path) -> Metadata:
+    """What `config.json` of a checkpoint folder says; ValueError for a missing or broken file."""
+    file = find_checkpoint(folder) / CONFIG
+    values = read_json(file)
+    if values.get("format") != FORMAT:
+        raise ValueError(f"{file} has format {values.get('format')!r}; expected {FORMAT}.")
+    for name in ("student", "dataset"):
+        if name not in values:
+            raise ValueError(f"{file} has no {name!r}; it is no checkpoint of redistill.")
+    return Metadata(
+        student=StudentConfig.from_dict(values["student"]),
+        dataset=values["dataset"],
+        metrics=values.get("metrics", {}),
+        training=values.get("training", {}),
+        drawn_from=values.get("drawn_from"),
+    )
+
+
+def write_metadata(metadata: Metadata, folder: Path) -> None:
+    """Write `config.json`, with the versions of the packages that matter, and the model card."""
+    packages = {name: version(name) for name in ("torch", "torchvision", "diffusers")}
+    write_json(folder / CONFIG, {"format": FORMAT, **dataclasses.asdict(metadata), "versions": packages})
+    write_text(folder / CARD, model_card(metadata))
+
+
+def model_card(metadata: Metadata) -> str:
+    """A model card in Markdown: what the network is, its figures, and the settings that made it."""
+    student, training, metrics = metadata.student, metadata.training, metadata.metrics
+    shown = {name: value for name, value in metrics.items() if name not in ("kind", "step")}
+    rows = "\n".join(f"| {name} | {value} |" for name, value in _flat(shown).items())
+    owner, license_name = credit(metadata.dataset)
+    library = "diffusers" if student.task == "diffusion" else "redistill"
+    title = f"{student.student_architecture}, {metadata.dataset} at {student.image_size} px"
+    settings = json.dumps({**training, "student": student.to_dict()}, indent=2)
+    return (
+        f"---\nlibrary_name: {library}\nlicense: {license_name}\n---\n# {title}\n\n"
+        "Trained with `python -m redistill distill --config FILE`, where FILE holds the settings below.\n\n"
+        f"Pictures: {owner}.\n\n"
+        f"| figure | value |\n| --- | --- |\n| seed | {training.get('seed')} |\n"
+        f"| steps | {training.get('steps')} |\n{rows}\n\n```json\n{settings}\n```\n"
+    )
+
+
+def _flat(figures: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Figures that hold figures, one a row."""
+    flat: dict[str, Any] = {}
+    for name, value in figures.items():
+        flat |= _flat(value, f"{prefix}{name} ") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def add_metrics(folder: str | Path, metrics: Mapping[str, Any]) -> Metadata:
+    """Put further figures into a checkpoint's `config.json` and model card, and return what it says now.
+
+    Raises ValueError for what is no checkpoint; on a full disk what was there stays.
+    """
+    folder = find_checkpoint(folder)
+    metadata = read_metadata(folder)
+    metadata = dataclasses.replace(metadata, metrics={**metadata.metrics, **metrics})
+    write_json(folder / CONFIG, read_json(folder / CONFIG) | {"metrics": dict(metadata.metrics)})
+    write_text(folder / CARD, model_card(metadata))
+    return metadata

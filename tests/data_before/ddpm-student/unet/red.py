@@ -1,0 +1,163 @@
+"""RED blocks: the residual encoded distillation block of ReDistill (arXiv 2406.03744, section 3.2).
+
+This file travels inside saved diffusion students, so it imports nothing but torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SIDES = ("in", "out")
+ALIGNMENTS = ("all", "outermost", "outputs")
+KERNELS = (1, 3, 5)
+
+# Scales and shift of the batch norms in a fresh block, which then returns about 0.9·x.
+GATE_SPREAD, GATE_START, RESIDUAL_START = 0.5, 2.0, 0.1
+
+
+@dataclass(frozen=True)
+class REDConfig:
+    """Settings of the RED blocks of one student; the paper's ablations are values of these fields.
+
+    Raises ValueError for a value outside the choices named beside each field.
+    """
+
+    gate: bool = True  # sigmoid(BN(conv(x))) multiplies x: the paper's logit module
+    residual_encoder: bool = True  # relu6(BN(conv(x))) is added
+    gate_kernel: int = 1  # 1, 3 or 5
+    residual_kernel: int = 3  # 1, 3 or 5
+    points: str = "all"  # "all" aligned sides, the "outermost" layers only, or "outputs" only
+
+    def __post_init__(self) -> None:
+        for name in ("gate", "residual_encoder"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"RED {name} is {getattr(self, name)!r}; expected true or false.")
+        for name in ("gate_kernel", "residual_kernel"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or value not in KERNELS:
+                raise ValueError(f"RED {name} is {value!r}; expected one of {list(KERNELS)}.")
+        if self.points not in ALIGNMENTS:
+            raise ValueError(f"RED points is {self.points!r}; expected one of {list(ALIGNMENTS)}.")
+        if not (self.gate or self.residual_encoder):
+            raise ValueError(
+                "A RED block without gate and without residual encoder does nothing; "
+                "switch one of them on, or leave RED blocks out (red = null)."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, keyed by field name."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> REDConfig:
+        """Rebuild from `to_dict`; an unknown key is a ValueError that names the known ones."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ValueError(f"Unknown RED setting {unknown[0]!r}; expected one of {known}.")
+        return cls(**values)
+
+
+class REDBlock(nn.Module):
+    """`gate(x) * x + residual(x)` on maps of shape (batch, channels, height, width), any float dtype.
+
+    gate = sigmoid(BN(conv k×k)), residual = relu6(BN(conv k×k)), both channels → channels at equal size
+    (paper, section 3.2 and figure 3). With the gate off the first term is x itself; with the residual
+    encoder off the second term is absent.
+    """
+
+    def __init__(self, channels: int, config: REDConfig | None = None) -> None:
+        super().__init__()
+        config = config or REDConfig()
+        self.gate = _conv_bn(channels, config.gate_kernel) if config.gate else None
+        self.residual_encoder = _conv_bn(channels, config.residual_kernel) if config.residual_encoder else None
+        self._start_near_identity()
+
+    def _start_near_identity(self) -> None:
+        # Batch norm's default would halve x and bury it under the residual: the student around the block, which may
+        # start from the teacher's weights, would have to learn everything anew. Not zero: relu6 would stay dead.
+        with torch.no_grad():
+            if self.gate is not None:
+                self.gate[1].weight.fill_(GATE_SPREAD)
+                self.gate[1].bias.fill_(GATE_START)
+            if self.residual_encoder is not None:
+                self.residual_encoder[1].weight.fill_(RESIDUAL_START)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.sigmoid(self.gate(x)) * x if self.gate is not None else x
+        if self.residual_encoder is not None:
+            y = y + F.relu6(self.residual_encoder(x))
+        return y
+
+
+class REDLayer(nn.Module):
+    """A resolution-changing layer between its RED blocks: `red_out(layer(red_in(x), ...))`.
+
+    It stands where the layer stood, so the layer's path names the aligned feature maps: what this module
+    returns is the aligned output, what `red_in` returns is the aligned input. Further call arguments
+    reach the layer unchanged.
+    """
+
+    def __init__(self, layer: nn.Module, red_in: REDBlock | None = None, red_out: REDBlock | None = None) -> None:
+        super().__init__()
+        self.red_in = red_in
+        self.layer = layer
+        self.red_out = red_out
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if self.red_in is not None:
+            x = self.red_in(x)
+        y = self.layer(x, *args, **kwargs)
+        return self.red_out(y) if self.red_out is not None else y
+
+
+def insert_red(model: nn.Module, sites: Mapping[str, Mapping[str, int]], config: REDConfig) -> nn.Module:
+    """Put RED blocks around layers of `model`, in place, and return it.
+
+    `sites` maps a layer path to the channels of the aligned sides: `{"layer2.0": {"in": 64, "out": 128}}`.
+    A path that does not exist or carries RED blocks already is a ValueError, raised before any change.
+    """
+    modules = dict(model.named_modules())
+    for name, sides in sites.items():
+        if name not in modules:
+            raise ValueError(f"No layer {name!r} to put RED blocks around; expected a path such as 'layer2.0'.")
+        if isinstance(modules[name], REDLayer):
+            raise ValueError(f"Layer {name!r} carries RED blocks already; start from a model without them.")
+        if not sides or set(sides) - set(SIDES):
+            raise ValueError(f"RED sides of {name!r} are {sorted(sides)}; expected 'in', 'out' or both.")
+    for name, sides in sites.items():
+        blocks = {f"red_{side}": REDBlock(channels, config) for side, channels in sides.items()}
+        model.set_submodule(name, REDLayer(modules[name], **blocks))
+    return model
+
+
+def red_modules(model: nn.Module) -> dict[str, REDBlock]:
+    """All RED blocks of a model by path, in the order of its modules."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, REDBlock)}
+
+
+def _conv_bn(channels: int, kernel: int) -> nn.Sequential:
+    conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(channels))
+
+
+def select_sides(sides: Sequence[Sequence[str]], points: str) -> list[tuple[str, ...]]:
+    """The sides that get a RED block under `REDConfig.points`, given the aligned sides of each aligned layer.
+
+    Layers come in the order of the network. "all" keeps every side; "outputs" keeps outputs and, for a layer
+    aligned at its input alone (a decoder's tail), that input; "outermost" keeps the first layer and the last
+    layer that is aligned at its input alone, or the last layer where there is none.
+    """
+    if points == "all":
+        return [tuple(kept) for kept in sides]
+    if points == "outputs":
+        return [("out",) if "out" in kept else tuple(kept) for kept in sides]
+    last = max((i for i, kept in enumerate(sides) if tuple(kept) == ("in",)), default=len(sides) - 1)
+    return [tuple(kept) if i in (0, last) else () for i, kept in enumerate(sides)]
