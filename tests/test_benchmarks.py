@@ -95,9 +95,10 @@ def test_counts_and_the_last_line():
         {"network": "resnet50", "difference_bytes": 0, "measured_bytes": 10} | timed,
         {"network": "other", "difference_bytes": -5, "measured_bytes": 5} | timed | {"reevaluation_red_ms": None},
     ]
-    line = summary(rows, [{"own_differences": {"batch 1 fp32": 0}, "random": found._asdict()}])
+    line = summary(rows, [{"own_differences": {"batch 1 fp32": 0}, "random": found._asdict()}], 40.4)
     assert line.startswith("memory own_strides_exact=2/3 random_eager_exact=2/3 random_fused_exact=2/3 ")
     assert "max_difference_bytes=5 " in line and "fvcore_times_real=2.00-4.00" in line
+    assert "resnet50_build_student_ms=40 " in line
     assert "slowest_capture_ms=10 " in line and line.endswith("slowest_reevaluation_ms=1.00")
 
 

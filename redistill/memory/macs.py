@@ -14,7 +14,7 @@ from .recording import OP, WEIGHTS, Node, Recording
 from .shape_rules import Shape
 
 
-def macs(op: str, args: tuple, ins: Sequence[Shape], out: Shape) -> int:
+def operator_macs(op: str, args: tuple, ins: Sequence[Shape], out: Shape) -> int:
     """Multiply-accumulates of the aten operator `op`, 0 for one that is no convolution or matrix product.
 
     `args` are its arguments by schema position with tensors left out (None), `ins` the shapes of its tensor
@@ -67,7 +67,9 @@ def products(recording: Recording) -> list[Node]:
 
 def total_macs(nodes: Sequence[Node], shapes: Sequence[Shape]) -> int:
     """Multiply-accumulates of these operators, given the shape of every value."""
-    return sum(macs(node.op, node.args, [shapes[value] for value in node.ins], shapes[node.outs[0]]) for node in nodes)
+    return sum(
+        operator_macs(node.op, node.args, [shapes[value] for value in node.ins], shapes[node.outs[0]]) for node in nodes
+    )
 
 
 def block_macs(block: Recording, shape: Shape) -> int:

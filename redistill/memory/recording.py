@@ -10,13 +10,11 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from ..networks.red import REDBlock, REDLayer
-from ..networks.strides import STRIDE_PLACES
 from .shape_rules import Rule, Shape
 
 WEIGHTS = -1  # stands for the buffer of every parameter: not an activation
 OP, FREE, ENTER, LEAVE = range(4)  # kinds of events
 Event = tuple[Any, ...]  # (OP, node), (FREE, buffer), (ENTER, path, value), (LEAVE, path, value)
-POOLS = tuple(op for op in STRIDE_PLACES if op != "convolution")  # operators
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..networks.strides import POOLS as WINDOW_POOLS
-from .recording import POOLS, Node, Recording
+from ..networks.strides import POOL_OPS, POOLS
+from .recording import Node, Recording
 
-POOL_MODULES = (*WINDOW_POOLS, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+POOL_MODULES = (*POOLS, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 ADAPTIVE_POOLS = ("_adaptive_avg_pool2d", "adaptive_max_pool2d")
 
 
@@ -30,12 +30,12 @@ def size_bound_layer(recording: Recording) -> str | None:
 
 def pads_itself(module: nn.Module) -> bool:
     """Whether a convolution or window pool replaces torch's forward, as those with TensorFlow's "same" padding do."""
-    kinds = [kind for kind in (nn.Conv2d, *WINDOW_POOLS) if isinstance(module, kind)]
+    kinds = [kind for kind in (nn.Conv2d, *POOLS) if isinstance(module, kind)]
     return bool(kinds) and type(module).forward is not kinds[0].forward
 
 
 def _pools_by_size(node: Node, recording: Recording) -> bool:
     if node.op in ADAPTIVE_POOLS:
         return any(side != 1 for side in node.args[1])
-    before = recording.shapes[node.ins[0]][-2:] if node.op in POOLS else ()
-    return node.op in POOLS and tuple(node.args[1]) == before != (1, 1)
+    before = recording.shapes[node.ins[0]][-2:] if node.op in POOL_OPS else ()
+    return node.op in POOL_OPS and tuple(node.args[1]) == before != (1, 1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from ..networks.strides import STRIDE_PLACES, PoolingPoint
-from .recording import OP, POOLS, Node, Recording, Weight
+from ..networks.strides import POOL_OPS, STRIDE_PLACES, PoolingPoint
+from .recording import OP, Node, Recording, Weight
 from .shape_rules import RULES, Rule, Shape, ShapeRuleError
 from .shapes import Edits
 
@@ -45,7 +45,7 @@ class StrideEditor:
     def _stride(self, path: str, stride: int, rules: dict, identities: set[int]) -> None:
         """Another stride for a convolution or a window pool."""
         for index, node in self._nodes(path, *STRIDE_PLACES):
-            if node.op in POOLS and stride == 1 and any(side % 2 == 0 for side in node.args[1]):
+            if node.op in POOL_OPS and stride == 1 and any(side % 2 == 0 for side in node.args[1]):
                 identities.add(index)
             rules[index] = (node.rule, _with(node.args, STRIDE_PLACES[node.op], [stride, stride]))
 

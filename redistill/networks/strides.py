@@ -18,9 +18,11 @@ from .trace import ModuleShapes, Shape, trace_shapes
 
 Size = tuple[int, int]
 ModuleMaps = Mapping[str, tuple[Shape, Shape]]  # path → shape that a module takes, and shape that it gives
-# Kinds of pooling points: modules, and among the arguments of the operators that they call the place of the stride.
+# Kinds of pooling points beside convolutions: modules, and the operators that they call, whose second argument is the
+# window, with the place of the stride among the arguments. The rule of an operator's shapes is in memory/shape_rules.
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d)
-STRIDE_PLACES = {"convolution": 3, "max_pool2d_with_indices": 2, "avg_pool2d": 2}
+POOL_OPS = {"max_pool2d_with_indices": 2, "avg_pool2d": 2}
+STRIDE_PLACES = {"convolution": 3, **POOL_OPS}
 CHANGES_SIZE = {*STRIDE_PLACES, "slice", "pixel_unshuffle"}
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from redistill.memory import capture
-from redistill.memory.macs import macs
+from redistill.memory.macs import operator_macs
 from redistill.networks.alignment import align, red_sites
 from redistill.networks.red import REDConfig, insert_red
 from redistill.networks.strides import set_strides
@@ -54,7 +54,7 @@ def convolution(groups: int = 1, transposed: bool = False) -> tuple:
     ],
 )
 def test_operators_by_hand(op, args, ins, out, expected):
-    assert macs(op, args, ins, out) == expected
+    assert operator_macs(op, args, ins, out) == expected
 
 
 @pytest.mark.parametrize(
