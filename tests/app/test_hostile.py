@@ -78,16 +78,21 @@ def call(block: BlockFunction, values: list[Any], event: Any) -> None:
     try:
         answer = block.fn(*arguments)
         for update in answer if inspect.isgenerator(answer) else [answer]:
-            assert fills(block, update), f"{update!r:.200} does not fill {len(block.outputs)} outputs"
-            assert "<script" not in str(update)
+            values = filled(block, update)
+            assert set(values) <= set(block.outputs), f"{update!r:.200} does not fill {len(block.outputs)} outputs"
+            noted = (gr.State, gr.JSON)  # in which a page keeps what was asked for; nothing of it is shown
+            assert "<script" not in str([value for part, value in values.items() if not isinstance(part, noted)])
     except gr.Error:
         pass  # a sentence
 
 
-def fills(block: BlockFunction, update: Any) -> bool:
+def filled(block: BlockFunction, update: Any) -> dict[Any, Any]:
+    """What an answer puts into which component."""
+    if update == gr.skip():
+        return {}
     if isinstance(update, dict) and update and all(isinstance(key, gr.blocks.Block) for key in update):
-        return set(update) <= set(block.outputs)
-    return len(block.outputs) == 1 or (isinstance(update, (list, tuple)) and len(update) == len(block.outputs))
+        return update
+    return dict(zip(block.outputs, [update] if len(block.outputs) == 1 else update, strict=True))
 
 
 @pytest.fixture
@@ -98,8 +103,8 @@ def right(shipped, monkeypatch):
     """
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     write_run(shipped, "one", PRESETS["undistilled"].config, "finished")
-    drawn = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))[-1][4]
-    monkeypatch.setattr(generate, "load_painter", refuse)
+    drawn = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))[-1]["kept"]
+    monkeypatch.setattr(generate, "load_network", refuse)
     monkeypatch.setattr(estimate_panel.subprocess, "Popen", refuse)
     monkeypatch.setattr(measure_panel, "measure", refuse)
     monkeypatch.setattr(data_panel, "build_student", lambda student: None)
