@@ -136,7 +136,11 @@ class Tape:
         for node in recording.nodes:
             dims = len(recording.shapes[node.ins[0]]) if node.ins else 0
             refuse_functional_pool(node.layer, modules[node.layer], node.op, node.args, dims)
-        return points_of(recording.model, _module_shapes(recording))
+        traced = ModuleShapes()
+        for path, values in self._places.items():
+            traced.enter(path)
+            traced.leave(path, *(recording.shapes[value] for value in values))
+        return points_of(recording.model, traced)
 
     @property
     def strides(self) -> dict[str, int]:
@@ -393,26 +397,12 @@ def _check_choices(dtype: str | None, accounting: str, fuse_add: bool, batch: in
 
 
 def _module_values(recording: Recording) -> dict[str, tuple[int, int]]:
-    """The value that each module took and the one it gave on its first call, by path."""
+    """The value that each module took and the one it gave on its first call, by path, in running order."""
     taken: dict[str, int] = {}
-    places: dict[str, tuple[int, int]] = {}
+    given: dict[str, int] = {}
     for event in recording.events:
         if event[0] == ENTER and event[2] is not None:
             taken.setdefault(event[1], event[2])
-        elif event[0] == LEAVE and event[2] is not None and event[1] in taken:
-            places.setdefault(event[1], (taken[event[1]], event[2]))
-    return places
-
-
-def _module_shapes(recording: Recording) -> ModuleShapes:
-    """The shapes that each module took and gave on its first call, by path."""
-    found, running = ModuleShapes(), []
-    for kind, *details in recording.events:
-        if kind == ENTER:
-            running.append(details[1])
-            found.enter(details[0])
-        elif kind == LEAVE:
-            given, made = running.pop(), details[1]
-            if given is not None and made is not None:
-                found.leave(details[0], recording.shapes[given], recording.shapes[made])
-    return found
+        elif event[0] == LEAVE and event[2] is not None:
+            given.setdefault(event[1], event[2])
+    return {path: (value, given[path]) for path, value in taken.items() if path in given}
