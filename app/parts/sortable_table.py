@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from .scripted import ShownHTML, script
 
@@ -13,8 +12,7 @@ from .scripted import ShownHTML, script
 Cell = int | float | str | tuple[int | float | str | None, str]
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column's head."""
 
     title: str
@@ -23,8 +21,7 @@ class Column:
     names: bool = False  # whether its cells name the rows: they hold the buttons, and the filter reads them
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A row's cells, one a column."""
 
     key: str  # which a click on it says
@@ -88,7 +85,7 @@ def table_value(
     """
     parts = rows if isinstance(rows, Mapping) else {"": rows}
     return {
-        "columns": [vars(column) for column in columns],
+        "columns": [column._asdict() for column in columns],
         "parts": {name: [_without_defaults(row) for row in own] for name, own in parts.items()},
         "sorted_by": sorted_by,
         "note": note,
@@ -99,7 +96,7 @@ def table_value(
 
 def _without_defaults(row: Row) -> dict[str, Any]:
     """Its fields; those that say nothing are left out, for tables are long."""
-    return {name: value for name, value in vars(row).items() if value}
+    return {name: value for name, value in zip(Row._fields, row, strict=True) if value}
 
 
 def _switch(parts: Mapping[str, str], label: str) -> str:
