@@ -28,8 +28,7 @@ def make_control(setting: Setting, value: Any, boxed: bool = False) -> gr.compon
     if setting.type is tuple:
         return gr.Textbox(value, label=setting.label, placeholder="400, 600", max_length=200, min_width=120)
     label = f"{setting.label} (empty: {setting.empty})" if setting.empty else setting.label
-    least = setting.above if setting.low is None else setting.low
-    return NumberField(value, label=label, minimum=least, min_width=120)
+    return NumberField(value, label=label, minimum=setting.least, min_width=120)
 
 
 def to_page(setting: Setting, value: Any) -> Any:

@@ -14,6 +14,8 @@ from dataclasses import MISSING, dataclass
 from functools import lru_cache
 from typing import Any
 
+from .values import is_number, is_whole
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -28,10 +30,10 @@ class Setting:
     said: str = ""  # what a sentence calls it; "": its label
     empty: str = ""  # what None is called
     choices: Mapping[Any, str] = dataclasses.field(default_factory=dict)  # the values there are, with their titles
-    low: float | None = None  # the least value
-    above: float | None = None  # what the value must exceed
-    high: float | None = None  # the largest value
-    below: float | None = None  # what the value must stay below
+    low: float = -math.inf  # the least value
+    above: float = -math.inf  # what the value must exceed
+    high: float = math.inf  # the largest value
+    below: float = math.inf  # what the value must stay below
 
     @property
     def expected(self) -> str:
@@ -41,11 +43,11 @@ class Setting:
         if self.type is bool:
             return "true or false"
         number = "a whole number" if self.type is int else "a number"
-        if self.above is not None:
+        if self.above > -math.inf:
             return f"{number} above {self.above}"
-        if self.high is not None:
+        if self.high < math.inf:
             return f"{number} from {self.low} to {self.high}"
-        if self.below is not None:
+        if self.below < math.inf:
             return f"{number} from {self.low} up to, not including, {self.below}"
         return f"{number} of at least {self.low}"
 
@@ -57,16 +59,15 @@ class Setting:
             return value in tuple(self.choices)
         if self.type is bool:
             return isinstance(value, bool)
-        if self.low is None and self.above is None:
+        if self.least == -math.inf:
             return True
-        if isinstance(value, bool) or not isinstance(value, int if self.type is int else (int, float)):
-            return False
-        least, most = _or(self.low, -math.inf), _or(self.high, math.inf)
-        return least <= value <= most and _or(self.above, -math.inf) < value < _or(self.below, math.inf)
+        is_kind = is_whole(value) if self.type is int else is_number(value)
+        return is_kind and self.low <= value <= self.high and self.above < value < self.below
 
-
-def _or(limit: float | None, otherwise: float) -> float:
-    return otherwise if limit is None else limit
+    @property
+    def least(self) -> float:
+        """The end of its values on the left, itself a value or not."""
+        return max(self.low, self.above)
 
 
 def setting(

@@ -424,6 +424,7 @@ def test_metrics_survive_a_cut_line(tmp_path):
         {"batch_size": True},
         {"learning_rate": 0},
         {"learning_rate": float("nan")},
+        {"learning_rate": 10**400},
         {"red_weight": -1},
         {"temperature": 0},
         {"distance": "l1"},
