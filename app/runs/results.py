@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,14 +12,13 @@ from typing import Any
 
 from redistill.checkpoint import sources
 from redistill.checkpoint.metadata import read_metadata
-from redistill.checkpoint.sources import list_shipped
-from redistill.common.files import read_json
+from redistill.checkpoint.sources import CONFIG, list_shipped
 from redistill.common.values import is_number
 from redistill.memory.comparison import compare
 from redistill.networks.student import StudentConfig
 from redistill.training.checks import complete
 from redistill.training.config import DistillConfig
-from redistill.training.run_state import best_validation
+from redistill.training.run_state import best_validation, read_or_empty
 
 from ..words.settings import dataset_title, learning_sources
 from . import jobs
@@ -170,33 +170,17 @@ def over_seeds(finals: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _own_result(run: jobs.Run, title: str) -> Result | None:
     try:
         config = complete(DistillConfig.from_dict(run.config))
-        peak = peak_bytes(config.student)
+        figures = _final_record(run.path / "student") if run.state == "finished" else {}
+        result = _result(f"run:{run.name}", title, OWN, run.state, config, figures)
     except (ValueError, TypeError):
         return None
-    final = {}
-    if run.state == "finished":
-        final = _final_record(run.path / "student")
-    name = "accuracy" if config.student.task == "classification" else "prediction_loss"
-    tested = _number(final.get(f"test_{name}"))
-    return Result(
-        key=f"run:{run.name}",
-        title=title,
-        origin=OWN,
-        state=run.state,
-        config=config,
-        peak_bytes=peak,
-        score=tested if tested is not None else best_validation(run.path, name),
-        is_tested=tested is not None,
-        seeds=(config.seed,),
-        figures=final,
-    )
+    if result.is_tested:
+        return result
+    return dataclasses.replace(result, score=best_validation(run.path, _figure(config)))
 
 
 def _final_record(folder: Path) -> Mapping[str, Any]:
-    try:
-        metrics = read_json(folder / "config.json").get("metrics")
-    except (ValueError, OSError):
-        return {}
+    metrics = read_or_empty(folder / CONFIG).get("metrics")
     return metrics if isinstance(metrics, Mapping) else {}
 
 
@@ -204,23 +188,31 @@ def _shipped_result(name: str) -> Result | None:
     try:
         metadata = read_metadata(name)
         config = DistillConfig.from_dict({**metadata.training, "student": metadata.student})
-        peak = peak_bytes(config.student)
+        return _result(f"shipped:{name}", shipped_title(name), READY, "finished", config, metadata.metrics)
     except (ValueError, TypeError, OSError):
         return None
-    figure = "test_accuracy" if metadata.student.task == "classification" else "test_prediction_loss"
-    score = _number(metadata.metrics.get(figure))
+
+
+def _result(key: str, title: str, origin: str, state: str, config: DistillConfig, figures: Mapping[str, Any]) -> Result:
+    """The result of one run, with its test figure where there is one."""
+    score = _number(figures.get(f"test_{_figure(config)}"))
     return Result(
-        key=f"shipped:{name}",
-        title=shipped_title(name),
-        origin=READY,
-        state="finished",
+        key=key,
+        title=title,
+        origin=origin,
+        state=state,
         config=config,
-        peak_bytes=peak,
+        peak_bytes=peak_bytes(config.student),
         score=score,
         is_tested=score is not None,
         seeds=(config.seed,),
-        figures=metadata.metrics,
+        figures=figures,
     )
+
+
+def _figure(config: DistillConfig) -> str:
+    """What the network is judged by."""
+    return "accuracy" if config.student.task == "classification" else "prediction_loss"
 
 
 def peak_bytes(student: StudentConfig) -> int:

@@ -14,16 +14,17 @@ from helpers.made import SCHEDULE, saved_ddpm
 from helpers.unets import TINY
 from huggingface_hub import constants
 
-from redistill.checkpoint.metadata import read_metadata
+from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.checkpoint.pipeline import WEIGHTS, load_scheduler, load_unet
-from redistill.checkpoint.sources import find_checkpoint, find_ddpm, find_pipeline
+from redistill.checkpoint.sources import find_checkpoint, find_ddpm, find_pipeline, with_unets
 from redistill.checkpoint.teacher import load_teacher
 from redistill.cli.commands import main
 from redistill.common.hub import hub_id
 from redistill.diffusion.images import read_settings
 from redistill.diffusion.sampling import sample
 from redistill.networks.red import red_modules
-from redistill.networks.student import StudentConfig
+from redistill.networks.student import StudentConfig, build_reference, build_student
 from redistill.training import diffusion
 from redistill.training.checks import check_teacher
 from redistill.training.presets import PRESETS
@@ -217,6 +218,42 @@ def test_a_latent_pipeline_and_another_prediction_are_refused(tmp_path):
     (folder / "model_index.json").write_text(json.dumps(index | {"vqvae": ["diffusers", "VQModel"]}))
     with pytest.raises(ValueError, match="names a component 'vqvae'"):
         find_ddpm(str(folder))
+
+
+def test_a_student_keeps_what_its_ddpm_is_built_from(tmp_path):
+    folder = saved_ddpm(tmp_path / "theirs")
+    student = with_unets(StudentConfig(f"ddpm:{folder}", 32, strides={"conv_in": 2}, red=None))
+    saved = checkpoint.save(build_student(student), Metadata(student, "emoji-faces"), tmp_path / "student")
+    shutil.rmtree(folder)
+    again = StudentConfig.from_dict(json.loads(json.dumps(student.to_dict())))
+    assert again == student and with_unets(again) is again
+    assert build_reference(again).config.block_out_channels == list(TINY["block_out_channels"])
+    assert checkpoint.load(saved).config.pooling_strides == (2, 2, 2, 2)
+    values = json.loads((saved / "config.json").read_text())
+    values["student"]["strides"] = {}
+    (saved / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"describes a network with pooling_strides \(1, 2, 2, 2\)"):
+        checkpoint.load(saved)
+    assert dataclasses.replace(student, teacher="unet_small").unets == {}  # what no network of it is called
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"block_out_channels": "wide", "layers_per_block": 1}, "describe no usable U-Net"),
+        ({"block_out_channels": [8] * 1000, "layers_per_block": 1}, "it is too deep"),
+        ({"block_out_channels": [8], "layers_per_block": 10**9}, "it is too deep"),
+        ({}, "describe no usable U-Net"),
+        (None, "are not known"),
+    ],
+)
+def test_settings_that_build_nothing_are_one_sentence(settings, words):
+    unets = {} if settings is None else {"ddpm:a/b": settings}
+    with pytest.raises(ValueError, match=f"settings of 'ddpm:a/b' .*{words}"):
+        build_student(StudentConfig("ddpm:a/b", 32, unets=unets))
+    for odd in (3, {"ddpm:a/b": 3}):
+        with pytest.raises(ValueError, match="expected settings of U-Nets by name"):
+            StudentConfig("ddpm:a/b", 32, unets=odd)
 
 
 def test_a_student_of_a_ddpm_that_is_gone_still_loads(tmp_path):
