@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import gradio as gr
 import pytest
@@ -21,7 +20,6 @@ from redistill.training.presets import PRESETS
 CLUTTER = PRESETS["default"].config.student
 MOBILE_STRIDES = student_form.own_strides("mobilenet_v2") | {"features.0.0": 4, "features.14.conv.1.0": 1}
 MOBILE = StudentConfig("resnet18", 64, num_classes=50, architecture="mobilenet_v2", strides=MOBILE_STRIDES)
-HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, math.nan, ["a"] * 50, {"a": {"b": []}}]
 
 
 @pytest.fixture(autouse=True)
@@ -93,11 +91,3 @@ def test_a_student_that_does_not_fit_is_a_sentence_and_nothing_changes(changes, 
     shown = edit(**changes)
     assert sentence in shown["refusal"] and "This does not fit." in shown["refusal"]
     assert shown.keys() == {"refusal"}
-
-
-@pytest.mark.parametrize("name", student_form.FIELDS)
-def test_no_value_from_outside_breaks_the_students_controls(name):
-    for value in HOSTILE:
-        shown = edit(**{name: value, "dataset": value, "teacher_checkpoint": value})
-        assert "notice" in shown["refusal"] or "Peak" in shown["card"]
-        assert "notice" in edit(student=value)["refusal"]

@@ -20,7 +20,6 @@ from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 
 EARLY = early_strides("resnet18")
-HOSTILE = [[], {}, "", "<script>", -1, 0, True, math.nan, math.inf, 10**30, ["a"] * 50]
 
 
 def search(budget=64.0, reduction="same", with_red=True, **controls) -> str:
@@ -157,17 +156,6 @@ def test_no_click_from_outside_breaks_the_page(sent):
     shown = open_row(sent)
     assert shown.keys() <= {"link_said"} or "summary" in shown
     assert "teacher is" in open_row({"query": "teacher=x" + "y" * 100})["link_said"]
-
-
-@pytest.mark.parametrize("position", range(3))
-@pytest.mark.parametrize("value", HOSTILE, ids=repr)
-def test_no_value_from_outside_breaks_the_search(position, value):
-    values = [64.0, "same", True]
-    values[position] = value
-    shown = search(*values)
-    fits = position == 2 or (position == 0 and value == "")  # an empty budget is none; a switch is on unless it is off
-    assert ("Not searched." in shown) != fits
-    assert "<script" not in shown
 
 
 def test_controls_that_do_not_fit_are_a_sentence():

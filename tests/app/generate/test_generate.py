@@ -168,15 +168,6 @@ def test_quality_figures_of_a_card_are_said_with_what_they_depend_on(shipped):
     assert f"FID 41</strong> {said}</p>" in shown and "FID 41</strong> by Inception. Few.</p>" in shown
 
 
-@pytest.mark.parametrize("value", [*HOSTILE, "99", "3.0"], ids=repr)
-def test_no_click_from_outside_breaks_what_was_drawn(sampled, value):
-    for event in (Clicked(seed=value, save=value), SimpleNamespace(_data=value)):
-        assert "notice" in generate.look(event, sampled)["way"]
-        assert "notice" in generate.look_nearest(event, sampled)
-        assert "notice" in generate.save(event, sampled)["said"]
-    assert "no longer here" in generate.look(Clicked(seed="3"), value)["way"]
-
-
 def said(*values) -> str:
     return list(generate.generate(*values))[-1]["said"]
 
@@ -317,23 +308,3 @@ def test_a_damaged_checkpoint_is_a_sentence(places, untrained):
     weights = sources.SHIPPED / "small" / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     assert "truncated" in said(FACES_TEACHER, ["small"], 0, 4, 2, "ddim")
-
-
-@pytest.mark.parametrize("position", range(5))
-@pytest.mark.parametrize("value", HOSTILE, ids=repr)
-def test_no_value_from_outside_breaks_generation(shipped, monkeypatch, position, value):
-    def load(name):
-        raise ValueError(f"would draw with {choices.find(name, choices.is_diffusion).value}")
-
-    monkeypatch.setattr(generate, "load_network", load)
-    values = [FACES_TEACHER, ["small"], 0, 4, 2, "ddim"]
-    values[position] = value
-    fits = (position == 0 and value in (None, "")) or (position == 1 and value in (None, []))
-    shown = said(*values)
-    assert "Nothing drawn." in shown
-    assert ("would draw" in shown) == fits
-
-
-@pytest.mark.parametrize("value", HOSTILE, ids=repr)
-def test_no_sampler_from_outside_breaks_generation(shipped, value):
-    assert "scheduler is" in said(FACES_TEACHER, [], 0, 4, 2, value)
