@@ -25,12 +25,7 @@ from app.generate import page as generate
 from app.generate import view as generate_view
 from app.generate.networks import load_elsewhere
 from app.generate.samples import sample_all
-<<<<<<< HEAD
-from app.runs import choices
 from redistill.checkpoint import sources
-=======
-from redistill.checkpoint import folder as checkpoint
->>>>>>> ce6befa (Hostile values: ten kinds of them, and Generate's sampler among what gets them)
 from redistill.diffusion.images import SampleSettings, read_settings
 from redistill.diffusion.sampling import first_noise, to_uint8
 from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
