@@ -17,7 +17,6 @@ from typing import Any
 
 import gradio as gr
 
-from ..parts import plots
 from ..parts.events import QUIET, connect
 from ..parts.fields import LiveRadio
 from ..parts.fragments import notice
@@ -26,6 +25,7 @@ from ..parts.scripted import SaveFiles, event_values
 from ..runs import jobs
 from ..runs.processes import LOG_FILE
 from ..runs.titles import run_facts
+from . import run_curves
 from . import watch_view as view
 
 SECONDS = 1.0  # between looks at the files
@@ -231,8 +231,8 @@ def _drawn(runs: Sequence[jobs.Run], signature: Mapping[str, Any]) -> dict[str, 
         "stop": gr.Button(interactive=run is not None and run.state in jobs.ALIVE and run.state != "stopping"),
         "resume": gr.Button(interactive=run is not None and run.state in jobs.RESUMABLE),
         "delete": gr.Button(interactive=run is not None and run.state not in jobs.ALIVE),
-        "losses": plots.loss_figure(records, steps),
-        "scores": plots.score_figure(records, steps, teacher),
-        "rate": plots.step_figure(records, steps, "learning_rate"),
-        "speed": plots.step_figure(records, steps, "images_per_second"),
+        "losses": run_curves.loss_figure(records, steps),
+        "scores": run_curves.score_figure(records, steps, teacher),
+        "rate": run_curves.step_figure(records, steps, "learning_rate"),
+        "speed": run_curves.step_figure(records, steps, "images_per_second"),
     }
