@@ -74,10 +74,7 @@ class WatchPanel:
                 self.runs = LiveRadio([], label="Runs", elem_id="runs", elem_classes="list")
             self.pictures = gr.HTML(elem_id="pictures")
         drawn, asked = gr.JSON(visible="hidden"), gr.State(None)  # what `look` noted; the run that may be deleted
-        self.choice = {
-            "runs": self.runs,
-            "woken": gr.State(0.0),
-        }  # outputs of what chooses a run
+        self.choice = {"runs": self.runs, "woken": gr.State(0.0)}  # outputs of what chooses a run
         self.timer = gr.Timer(SECONDS)
         buttons = {"stop": stop, "resume": resume, "delete": delete}
         charts = {"losses": losses, "scores": scores, "rate": rate, "speed": speed}
