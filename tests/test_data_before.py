@@ -11,6 +11,7 @@ import torch
 
 from app.explore.link import from_query, parse_query, to_query
 from app.runs.results import peak_bytes
+from app.words.settings import setting_rows
 from redistill import load, sample
 from redistill.checkpoint.metadata import read_metadata
 from redistill.checkpoint.pipeline import load_scheduler
@@ -22,6 +23,7 @@ from redistill.training import diffusion
 from redistill.training.config import DistillConfig
 from redistill.training.loop import distill
 from redistill.training.run_state import read_metrics, read_state
+from redistill.training.step import learning_rate
 
 BEFORE = Path(__file__).parent / "data_before"  # its README says what lies there
 FIGURES = json.loads((BEFORE / "figures.json").read_text())
@@ -53,6 +55,17 @@ def test_a_stopped_run_is_read_and_resumed(before):
     assert student.unknown_unets == [] and build_student(student).config.pooling_strides == (2, 2, 2, 1)
     assert build_reference(student).config.pooling_strides == (1, 2, 2, 2)
     assert load(run / "student").config.block_out_channels == [4, 4, 8, 8]
+
+
+def test_a_run_that_warms_up_for_a_part_of_a_step_opens_with_its_rates():
+    values = read_json(BEFORE / "run" / "config.json") | {"warmup_steps": 2.5, "schedule": "constant"}
+    config = DistillConfig.from_dict(values)
+    assert config.to_dict()["warmup_steps"] == 2.5
+    rates = [learning_rate(config, step) / config.learning_rate for step in range(4)]
+    assert rates == pytest.approx([0.4, 0.8, 1.2, 1.0])
+    assert setting_rows(values)["Warm-up steps"] == "2.5" and setting_rows(values | {"warmup_steps": 5e3}) == (
+        setting_rows(values | {"warmup_steps": 5000})
+    )
 
 
 def test_a_student_of_a_ddpm_draws_the_same_images_also_without_its_teacher(before):

@@ -171,7 +171,7 @@ def _plain_text(value: Any) -> str:
         return {True: "yes", False: "no"}.get(value, "–")
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:,.6g}" if isinstance(value, float) else str(value)
 
 
 # Figures of a run's final record: what they are called, and how they are written.

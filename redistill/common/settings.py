@@ -72,19 +72,21 @@ class Setting:
 
 def setting(
     default: Any = MISSING,
+    label: str = "",
+    help: str = "",
     *,
     factory: Any = MISSING,
     choices: Mapping[Any, str] | Sequence[Any] = (),
     **words: Any,
 ) -> Any:
-    """A field of a dataclass that is a setting; `words` are the fields of `Setting` from `label` on.
+    """A field of a dataclass that is a setting; `words` are other fields of `Setting`.
 
     `factory` makes the default where that can be changed. Choices without titles are called what they are. In the help
     "{choices}" stands for them all.
     """
     titles = dict(choices) if isinstance(choices, Mapping) else {value: str(value) for value in choices}
     *others, last = [f'"{value}"' for value in titles] or [""]
-    words["help"] = words.get("help", "").replace("{choices}", f"{', '.join(others)} or {last}" if others else last)
+    words |= {"label": label, "help": help.replace("{choices}", f"{', '.join(others)} or {last}" if others else last)}
     return dataclasses.field(default=default, default_factory=factory, metadata={"choices": titles, **words})
 
 

@@ -29,164 +29,70 @@ class DistillConfig:
     """
 
     student: StudentConfig  # what is trained
-    dataset: str = setting(
-        label="Pictures",
-        help='such as "emoji-clutter" (see data/table.py), "folder:PATH", "upload:NAME", "hub:OWNER/NAME"',
-    )
-    teacher_checkpoint: str | None = setting(
-        None,
-        label="Teacher",
-        help='folder of the trained teacher, "torchvision:NAME" for ImageNet\'s weights, or "ddpm:" and a folder or '
-        "Hub id",
-        empty="none",
-    )
-    init: str = setting(
-        "scratch",
-        label="Weights to start from",
-        help='start from fresh weights ("scratch"), from the "teacher"\'s, or from torchvision\'s, "pretrained"',
-        choices={"scratch": "fresh", "teacher": "the teacher’s", "pretrained": "ImageNet’s (torchvision)"},
-    )
-    red_weight: float = setting(
-        1.0,
-        label="RED weight",
-        help="of the mean RED loss over aligned feature maps; 0 keeps the blocks and drops the loss",
-        low=0,
-    )
-    distance: str = setting(
-        "cosine", label="Distance of the RED loss", help="of the RED loss: {choices}", choices=DISTANCES
-    )
-    kd_weight: float = setting(
-        0.0,
-        label="KD weight",
-        help="of distillation at the output: KD of logits, or the error of the teacher's prediction",
-        low=0,
-    )
-    kd: str = setting(
-        "kl",
-        label="KD compares",
-        help='of logits: "kl" (Hinton et al.) or "dkd" (decoupled, Zhao et al.)',
-        choices={"kl": "all classes at once", "dkd": "true class apart (DKD)"},
-    )
-    temperature: float = setting(4.0, label="KD temperature", help="of KD and DKD", above=0)
-    dkd_alpha: float = setting(
-        1.0, label="DKD: true class", help="DKD's weight of the true class against all others", low=0
-    )
-    dkd_beta: float = setting(
-        8.0, label="DKD: others", help="DKD's weight of the other classes among themselves", low=0
-    )
-    feature_loss: str | None = setting(
-        None,
-        label="Also learn from",
-        help="one more loss between feature maps: {choices}",
-        empty="nothing more",
-        choices={name: loss.title for name, loss in FEATURE_LOSSES.items()},
-    )
-    feature_weight: float | None = setting(
-        None,
-        label="Its weight",
-        row="Weight of “Also learn from”",
-        said="The weight of “Also learn from”",
-        help="of that loss; None: as published",
-        above=0,
-    )
-    task_weight: float = setting(
-        1.0,
-        label="Task weight",
-        help="of the task loss: cross entropy, or the error of the predicted noise or velocity",
-        low=0,
-    )
-    prediction_type: str = setting(
-        "v_prediction",
-        label="Diffusion predicts",
-        help='diffusion: the network predicts "v_prediction", or "epsilon", the noise',
-        choices=("v_prediction", "epsilon"),
-    )
-    steps: int = setting(1320, label="Steps", help="optimizer steps", low=1)
-    batch_size: int = setting(128, label="Batch", help="images a step", low=1)
-    train_limit: int | None = setting(
-        None, label="Training images", help="use only the first so many training images", empty="all", low=1
-    )
-    optimizer: str = setting(
-        "adamw", label="Optimizer", help='"adamw", or "sgd" with momentum 0.9', choices=("adamw", "sgd")
-    )
-    learning_rate: float = setting(3e-3, label="Learning rate", help="at its highest", above=0)
-    schedule: str = setting(
-        "one-cycle",
-        label="Learning-rate schedule",
-        help='"one-cycle"; after a warm-up "cosine", "step" or "constant"',
-        choices=("one-cycle", "cosine", "step", "constant"),
-    )
-    milestones: tuple[int, ...] = setting(
-        (), label="Rate falls after steps", help='"step": steps after which the learning rate falls'
-    )
-    gamma: float = setting(
-        0.1,
-        label="and is multiplied by",
-        row="Rate is then multiplied by",
-        said="The factor below “Rate falls after steps”",
-        help='"step": what it is multiplied by at each milestone',
-        above=0,
-    )
-    warmup_steps: int = setting(
-        0,
-        label="Warm-up steps",
-        help='of linear warm-up; "one-cycle" warms up for a quarter of the steps',
-        low=0,
-    )
-    weight_decay: float = setting(1e-2, label="Weight decay", help="of the optimizer", low=0)
-    grad_clip: float = setting(1.0, label="Gradient clip", help="largest gradient norm; 0 clips nothing", low=0)
-    ema_decay: float = setting(
-        0.0,
-        label="EMA decay",
-        help="of the averaged copy that is validated and kept; 0 keeps the trained weights",
-        low=0,
-        below=1,
-    )
-    precision: str = setting(
-        "fp32",
-        label="Numbers while training",
-        help='of both networks while training: "fp32", or "bf16" (mixed; weights and losses stay fp32)',
-        choices=("fp32", "bf16"),
-    )
-    freeze_batch_norm: bool = setting(
-        False,
-        label="Batch-norm statistics stay as they are",
-        help="train with the running statistics, of RED blocks too, and leave them as they are",
-    )
-    augmentation: str | None = setting(
-        None,
-        label="Pictures are changed by",
-        help="of training pictures: {choices}; None: the set's own",
-        empty="the set’s own",
-        choices=AUGMENTATIONS,
-    )
-    mixup: float = setting(
-        0.0,
-        label="Mixup, α",
-        said="Mixup",
-        help="α of mixup, which blends pictures and labels of two; 0 for none (see data/augmentation.py)",
-        low=0,
-    )
-    cutmix: float = setting(
-        0.0,
-        label="CutMix, α",
-        said="CutMix",
-        help="α of CutMix, which cuts a part of another picture in; 0 for none",
-        low=0,
-    )
-    split_seed: int = setting(
-        0,
-        label="Seed of the splits",
-        help="of drawing validation (and test) pictures from train, where the data set has none of its own",
-        low=0,
-        high=LARGEST_SEED,
-    )
-    validate_every: int = setting(110, label="Validate every", help="steps between validations", low=1)
-    save_every: int = setting(110, label="Save every", help="steps between resume points", low=1)
-    seed: int = setting(
-        0, label="Seed", help="of fresh weights, batches, augmentation and noise", low=0, high=LARGEST_SEED
-    )
-    device: str = setting("cpu", label="Device", help='"cpu", "cuda", "cuda:1", ...')
+    # fmt: off
+    dataset: str = setting(label="Pictures",
+        help='such as "emoji-clutter" (see data/table.py), "folder:PATH", "upload:NAME", "hub:OWNER/NAME"')
+    teacher_checkpoint: str | None = setting(None, "Teacher",
+        'folder of the trained teacher, "torchvision:NAME" for ImageNet\'s weights, or "ddpm:" and a folder or Hub id',
+        empty="none")
+    init: str = setting("scratch", "Weights to start from",
+        'start from fresh weights ("scratch"), from the "teacher"\'s, or from torchvision\'s, "pretrained"',
+        choices={"scratch": "fresh", "teacher": "the teacher’s", "pretrained": "ImageNet’s (torchvision)"})
+    red_weight: float = setting(1.0, "RED weight",
+        "of the mean RED loss over aligned feature maps; 0 keeps the blocks and drops the loss", low=0)
+    distance: str = setting("cosine", "Distance of the RED loss", "of the RED loss: {choices}", choices=DISTANCES)
+    kd_weight: float = setting(0.0, "KD weight",
+        "of distillation at the output: KD of logits, or the error of the teacher's prediction", low=0)
+    kd: str = setting("kl", "KD compares", 'of logits: "kl" (Hinton et al.) or "dkd" (decoupled, Zhao et al.)',
+        choices={"kl": "all classes at once", "dkd": "true class apart (DKD)"})
+    temperature: float = setting(4.0, "KD temperature", "of KD and DKD", above=0)
+    dkd_alpha: float = setting(1.0, "DKD: true class", "DKD's weight of the true class against all others", low=0)
+    dkd_beta: float = setting(8.0, "DKD: others", "DKD's weight of the other classes among themselves", low=0)
+    feature_loss: str | None = setting(None, "Also learn from", "one more loss between feature maps: {choices}",
+        empty="nothing more", choices={name: loss.title for name, loss in FEATURE_LOSSES.items()})
+    feature_weight: float | None = setting(None, "Its weight", "of that loss; None: as published", above=0,
+        row="Weight of “Also learn from”", said="The weight of “Also learn from”")
+    task_weight: float = setting(1.0, "Task weight",
+        "of the task loss: cross entropy, or the error of the predicted noise or velocity", low=0)
+    prediction_type: str = setting("v_prediction", "Diffusion predicts",
+        'diffusion: the network predicts "v_prediction", or "epsilon", the noise', choices=("v_prediction", "epsilon"))
+    steps: int = setting(1320, "Steps", "optimizer steps", low=1)
+    batch_size: int = setting(128, "Batch", "images a step", low=1)
+    train_limit: int | None = setting(None, "Training images", "use only the first so many training images",
+        empty="all", low=1)
+    optimizer: str = setting("adamw", "Optimizer", '"adamw", or "sgd" with momentum 0.9', choices=("adamw", "sgd"))
+    learning_rate: float = setting(3e-3, "Learning rate", "at its highest", above=0)
+    schedule: str = setting("one-cycle", "Learning-rate schedule",
+        '"one-cycle"; after a warm-up "cosine", "step" or "constant"',
+        choices=("one-cycle", "cosine", "step", "constant"))
+    milestones: tuple[int, ...] = setting((), "Rate falls after steps",
+        '"step": steps after which the learning rate falls')
+    gamma: float = setting(0.1, "and is multiplied by", '"step": what it is multiplied by at each milestone', above=0,
+        row="Rate is then multiplied by", said="The factor below “Rate falls after steps”")
+    warmup_steps: float = setting(0, "Warm-up steps",  # a part of a step counts: runs were made with such
+        'of linear warm-up; "one-cycle" warms up for a quarter of the steps', low=0)
+    weight_decay: float = setting(1e-2, "Weight decay", "of the optimizer", low=0)
+    grad_clip: float = setting(1.0, "Gradient clip", "largest gradient norm; 0 clips nothing", low=0)
+    ema_decay: float = setting(0.0, "EMA decay",
+        "of the averaged copy that is validated and kept; 0 keeps the trained weights", low=0, below=1)
+    precision: str = setting("fp32", "Numbers while training",
+        'of both networks while training: "fp32", or "bf16" (mixed; weights and losses stay fp32)',
+        choices=("fp32", "bf16"))
+    freeze_batch_norm: bool = setting(False, "Batch-norm statistics stay as they are",
+        "train with the running statistics, of RED blocks too, and leave them as they are")
+    augmentation: str | None = setting(None, "Pictures are changed by",
+        "of training pictures: {choices}; None: the set's own", empty="the set’s own", choices=AUGMENTATIONS)
+    mixup: float = setting(0.0, "Mixup, α", said="Mixup", low=0,
+        help="α of mixup, which blends pictures and labels of two; 0 for none (see data/augmentation.py)")
+    cutmix: float = setting(0.0, "CutMix, α", said="CutMix", low=0,
+        help="α of CutMix, which cuts a part of another picture in; 0 for none")
+    split_seed: int = setting(0, "Seed of the splits", low=0, high=LARGEST_SEED,
+        help="of drawing validation (and test) pictures from train, where the data set has none of its own")
+    validate_every: int = setting(110, "Validate every", "steps between validations", low=1)
+    save_every: int = setting(110, "Save every", "steps between resume points", low=1)
+    seed: int = setting(0, "Seed", "of fresh weights, batches, augmentation and noise", low=0, high=LARGEST_SEED)
+    device: str = setting("cpu", "Device", '"cpu", "cuda", "cuda:1", ...')
+    # fmt: on
 
     def __post_init__(self) -> None:
         if isinstance(self.student, Mapping):
