@@ -17,24 +17,23 @@ if WORKERS > 1:  # each of them, and each process that it starts, has one core
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest goes first, so that workers end together."""
+    """What takes longest goes first, so that workers end together; what shares fixtures goes to one worker."""
     longest = ("browser", "process")
     items.sort(key=lambda item: next((i for i, mark in enumerate(longest) if item.get_closest_marker(mark)), 2))
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory):
-    """The cache folder of all tests, so that pictures are drawn once; of all workers too, which share a parent."""
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if WORKERS > 1 else base) / "pictures"
+    if WORKERS > 1:
+        for item in items:
+            name = "browser" if item.get_closest_marker("browser") else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache(pictures):
-    """Nothing is read from or left in the user's own cache."""
+def picture_cache(tmp_path_factory):
+    """The cache folder of all tests and workers: pictures are drawn once, and none in the user's own folder."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if WORKERS > 1 else base) / "pictures"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REDISTILL_CACHE", str(pictures))
-        yield
+        patch.setenv("REDISTILL_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture
@@ -59,6 +58,6 @@ def shipped(places, untrained, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory, cache):
+def finished_run(tmp_path_factory, picture_cache):
     """Folder of a finished run: a teacher of emoji-clutter at 32 px. Copy it to change it."""
     return train(tmp_path_factory.mktemp("finished") / "run")

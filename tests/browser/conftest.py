@@ -36,7 +36,7 @@ CHROMIUM_OPTIONS = [
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory, pictures):
+def site(tmp_path_factory, picture_cache):
     """Address of a studio of its own, with untrained checkpoints and an empty runs folder."""
     home = tmp_path_factory.mktemp("studio")
     save_untrained(home / "checkpoints", CHECKPOINTS)
@@ -44,7 +44,7 @@ def site(tmp_path_factory, pictures):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     places = {
-        "REDISTILL_CACHE": str(pictures),
+        "REDISTILL_CACHE": str(picture_cache),
         "REDISTILL_RUNS": str(home / "runs"),
         "REDISTILL_CHECKPOINTS": str(home / "checkpoints"),
         "GRADIO_TEMP_DIR": str(home / "gradio"),
