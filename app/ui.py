@@ -13,8 +13,8 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is i
 import gradio as gr
 
 from .compare import page as compare
+from .distill import handlers, student_form
 from .distill import page as distill
-from .distill import run_form
 from .explore import page as explore
 from .generate import page as generate
 from .parts.events import QUIET, connect
@@ -53,7 +53,7 @@ def build() -> gr.Blocks:
         shown = distilled.shown
         kept = [shown[name] for name in ("student", "dataset", "teacher_checkpoint")]
         student = explored.results.student
-        connect(explored.results.distil.click, distill.take_student, [student, lent, *kept], shown, **QUIET).then(
+        connect(explored.results.distil.click, handlers.take_student, [student, lent, *kept], shown, **QUIET).then(
             lambda: gr.Tabs(selected="distill"), None, tabs, **QUIET
         )
         connect(compared.load.click, take_result, [compared.chosen], shown, **QUIET).then(
@@ -72,7 +72,7 @@ def build() -> gr.Blocks:
 
 def take_result(key: Any) -> dict[str, Any]:
     """Fill Distill's form with the settings of a result that is chosen in Compare."""
-    return distill.take_config(compare.chosen_config(key))
+    return handlers.take_config(compare.chosen_config(key))
 
 
 def change_in_explore(
@@ -85,7 +85,7 @@ def change_in_explore(
     """Open Explore with Distill's student, or say on Distill why that cannot be."""
     student, refusal = distilled.shown["student"], distilled.shown["refusal"]
     try:
-        shown = explored.show_student(run_form.read_student(values[student]), values)
+        shown = explored.show_student(student_form.read_student(values[student]), values)
     except ValueError as error:
         words = f"{error} Change it under “Change it here” instead."
         return {refusal: notice("Explore cannot show this student.", words)}

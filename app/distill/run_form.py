@@ -26,6 +26,7 @@ from ..runs import choices
 from ..words.settings import RUN, SETTINGS, refusal
 from . import data_panel
 from .data_panel import DataPanel
+from .student_form import read_student
 
 NO_TEACHER = "none"
 # By the title of a fold, the lines of controls in it; several names stand side by side.
@@ -144,13 +145,6 @@ def _read(student: Any, given: Mapping[str, Any]) -> DistillConfig:
     config = DistillConfig(student=chosen, **settings)
     check_teacher(config)
     return config
-
-
-def read_student(values: Any) -> StudentConfig:
-    """The student of the page's state; ValueError while there is none."""
-    if not isinstance(values, Mapping):
-        raise ValueError("There is no student yet; choose a preset, or one in Explore.")
-    return StudentConfig.from_dict(values)
 
 
 def _teacher(settings: Mapping[str, Any], student: StudentConfig, dataset: str) -> str | None:

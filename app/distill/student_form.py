@@ -85,15 +85,20 @@ def _picker(network: str, strides: Mapping[str, int], unets: Unets) -> StridePic
     return StridePicker(strides, points=points)
 
 
+def read_student(values: Any) -> StudentConfig:
+    """The student of the page's state; ValueError while there is none."""
+    if not isinstance(values, Mapping):
+        raise ValueError("There is no student yet; choose a preset, or one in Explore.")
+    return StudentConfig.from_dict(values)
+
+
 def read(student: Any, given: Mapping[str, Any]) -> StudentConfig:
     """The student that the controls are set to; what they do not show is as in `student`, its dict.
 
     Strides of another network than before are replaced: the student's by early ones, the teacher's by its own.
     Raises ValueError, in one sentence, for what does not fit.
     """
-    if not isinstance(student, Mapping):
-        raise ValueError("There is no student yet; choose a preset, or one in Explore.")
-    before = StudentConfig.from_dict(student)
+    before = read_student(student)
     network, teacher = (_network(given[name], before) for name in ("architecture", "teacher"))
     strides = _strides(given["strides"], network, before.student_architecture)
     if strides is None:

@@ -9,13 +9,16 @@ from typing import Any
 
 import gradio as gr
 
+from .fragments import notice
+
+Handler = Callable[..., Mapping[str, Any]]
 # Of events that a person does not wait for.
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def connect(
     event: Callable[..., Any],
-    handler: Callable[..., Mapping[str, Any]],
+    handler: Handler,
     inputs: Mapping[str, gr.components.Component] | Sequence[gr.components.Component],
     outputs: Mapping[str, gr.blocks.Block],
     **settings: Any,
@@ -48,3 +51,19 @@ def connect(
         del call.__wrapped__  # gradio counts the arguments that a function takes
         inputs = inputs.values()
     return event(call, list(inputs), list(outputs.values()), **settings)
+
+
+def refused_in(output: str, title: str = "") -> Callable[[Handler], Handler]:
+    """Let a handler for `connect` answer what does not fit, or what the disk refuses, with a notice in `output`."""
+
+    def decorate(handler: Handler) -> Handler:
+        @functools.wraps(handler)
+        def answer(*values: Any, **named: Any) -> Mapping[str, Any]:
+            try:
+                return handler(*values, **named)
+            except (ValueError, OSError) as error:
+                return {output: notice(title, str(error))}
+
+        return answer
+
+    return decorate

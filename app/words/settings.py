@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.common.settings import Setting, SettingError, settings_of
+from redistill.common.values import is_number
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NETWORKS, find_network
@@ -89,33 +90,30 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 def run_sentences(config: DistillConfig, seeds: Sequence[int]) -> list[str]:
     """The settings that matter most, as short sentences; what a run does not use is left out."""
-    student = config.student
-    strides = join_strides(student.strides)
-    network = f"{network_title(student)} at {student.image_size} px"
-    network += f", strides {strides}" if strides else ", own strides"
-    network += f", {describe_red(student.red)}"
-    found = [f"{network}.", f"{_losses(config)}."]
-    batches = f"{config.steps:,} steps of {config.batch_size} images"
-    batches += f" out of the first {config.train_limit:,}" if config.train_limit else ""
-    start = f"{RUN['init'].choices[config.init]} weights"
-    rate = f"{config.optimizer.upper() if config.optimizer == 'sgd' else 'AdamW'}, learning rate "
-    rate += f"{numbers.format_number(config.learning_rate)}, {config.schedule} schedule"
-    found.append(f"{batches} of {dataset_title(config.dataset)}, from {start}; {rate}; {seeds_text(seeds)}.")
-    return found
+    student, strides = config.student, join_strides(config.student.strides)
+    own = f"strides {strides}" if strides else "own strides"
+    first = f" out of the first {config.train_limit:,}" if config.train_limit else ""
+    optimizer = {"sgd": "SGD", "adamw": "AdamW"}[config.optimizer]
+    return [
+        f"{network_title(student)} at {student.image_size} px, {own}, {describe_red(student.red)}.",
+        f"{_losses(config)}.",
+        f"{config.steps:,} steps of {config.batch_size} images{first} of {dataset_title(config.dataset)}, from "
+        f"{RUN['init'].choices[config.init]} weights; {optimizer}, learning rate "
+        f"{numbers.format_number(config.learning_rate)}, {config.schedule} schedule; {seeds_text(seeds)}.",
+    ]
 
 
 def _losses(config: DistillConfig) -> str:
-    weights, teacher = config.weights, config.teacher_checkpoint
-    parts = [f"task {numbers.format_number(weights['task_loss'])}"]
-    if teacher and weights["red_loss"]:
-        words = f"RED {numbers.format_number(weights['red_loss'])} ({config.distance}"
-        words += ", stage-wise)" if config.student.alignment == "stage-wise" else ")"
-        parts.append(words)
-    if teacher and weights["kd_loss"]:
-        words = f"{'DKD' if config.kd == 'dkd' else 'KD'} {numbers.format_number(weights['kd_loss'])}"
+    weights = {part: weight for part, weight in config.weights.items() if weight}
+    parts = [f"task {numbers.format_number(config.task_weight)}"]
+    if config.teacher_checkpoint and "red_loss" in weights:
+        places = ", stage-wise" if config.student.alignment == "stage-wise" else ""
+        parts.append(f"RED {numbers.format_number(weights['red_loss'])} ({config.distance}{places})")
+    if config.teacher_checkpoint and "kd_loss" in weights:
         is_classifier = config.student.task == "classification"
-        parts.append(f"{words} (temperature {numbers.format_number(config.temperature)})" if is_classifier else words)
-    if config.feature_loss and weights["feature_loss"]:
+        how = f" (temperature {numbers.format_number(config.temperature)})" if is_classifier else ""
+        parts.append(f"{'DKD' if config.kd == 'dkd' else 'KD'} {numbers.format_number(weights['kd_loss'])}{how}")
+    if config.feature_loss and "feature_loss" in weights:
         parts.append(f"{find_feature_loss(config.feature_loss).title} {numbers.format_number(weights['feature_loss'])}")
     return f"Learns with the weights {', '.join(parts)}" if len(parts) > 1 else "Learns from the pictures alone"
 
@@ -140,7 +138,7 @@ def _red_text(value: Any) -> str:
     if not value:
         return "none"
     try:
-        return describe_red(REDConfig.from_dict(value)).removeprefix("RED blocks").strip(" ()") or "as usual"
+        return _red_changes(REDConfig.from_dict(value)) or "as usual"
     except ValueError:
         return str(value)
 
@@ -191,18 +189,20 @@ FIGURES = {
 
 
 def figure_rows(figures: Mapping[str, Any]) -> dict[str, str]:
-    """The figures of a final record that are known here, as label → text."""
-    return {
-        label: write(figures[name])
-        for name, (label, write) in FIGURES.items()
-        if isinstance(figures.get(name), (int, float)) and not isinstance(figures[name], bool)
-    }
+    """The figures of a final record that are known here and are numbers, as label → text."""
+    return {label: write(figures[name]) for name, (label, write) in FIGURES.items() if is_number(figures.get(name))}
 
 
 def describe_red(red: REDConfig | None) -> str:
     """ "RED blocks", "no RED blocks", or with what is not as usual: "RED blocks (gate 3×3, outermost)"."""
     if red is None:
         return "no RED blocks"
+    changes = _red_changes(red)
+    return f"RED blocks ({changes})" if changes else "RED blocks"
+
+
+def _red_changes(red: REDConfig) -> str:
+    """What is not as usual about RED blocks."""
     usual, changes = REDConfig(), []
     for name, has, side, usual_side in (
         ("gate", red.gate, red.gate_kernel, usual.gate_kernel),
@@ -212,6 +212,4 @@ def describe_red(red: REDConfig | None) -> str:
             changes.append(f"no {name}")
         elif side != usual_side:
             changes.append(f"{name} {side}×{side}")
-    if red.points != usual.points:
-        changes.append(red.points)
-    return f"RED blocks ({', '.join(changes)})" if changes else "RED blocks"
+    return ", ".join([*changes, red.points] if red.points != usual.points else changes)

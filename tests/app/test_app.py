@@ -21,7 +21,7 @@ from helpers.shown import by_name
 
 from app import ui
 from app.distill import data_panel, run_curves, run_form, watch, watch_view
-from app.distill import page as distill
+from app.distill import handlers as distill
 from app.explore import page as explore
 from app.parts.counting import compare_as
 from app.parts.setting_controls import UNSET

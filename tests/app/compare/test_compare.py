@@ -14,7 +14,7 @@ from app.compare import page as compare
 from app.compare import view as compare_view
 from app.compare.plane import plane_figure
 from app.compare.result_table import MEANS, result_rows
-from app.distill import page as distill
+from app.distill import handlers as distill
 from app.distill import run_form
 from app.runs.results import READY
 from redistill.training.presets import CLUTTER_TEACHER

@@ -14,7 +14,7 @@ from helpers.made import write_run
 from helpers.pictures import write_classes
 
 from app.distill import data_panel, run_form
-from app.distill import page as distill
+from app.distill import handlers as distill
 from app.runs import jobs
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata

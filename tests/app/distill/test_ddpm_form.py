@@ -8,7 +8,7 @@ from helpers.forms import read_form, sent, student_values
 from helpers.made import saved_ddpm
 from huggingface_hub import constants
 
-from app.distill import page as distill
+from app.distill import handlers as distill
 from app.distill import student_form
 from redistill.training.presets import PRESETS
 

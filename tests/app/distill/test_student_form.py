@@ -8,7 +8,7 @@ import gradio as gr
 import pytest
 from helpers.forms import student_values
 
-from app.distill import page as distill
+from app.distill import handlers as distill
 from app.distill import student_form
 from app.words import numbers
 from redistill.checkpoint import sources

@@ -1,0 +1,211 @@
+"""What tab Distill answers: what fills the form, and what its buttons do. Values come from the page, whatever they are.
+
+Each handler returns values of the tab's components by name, see `page.build`; what does not fit is a notice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from redistill.checkpoint.sources import ddpm_settings, with_unets
+from redistill.common.hub import hub_id
+from redistill.memory.comparison import early_strides
+from redistill.networks.student import StudentConfig
+from redistill.networks.zoo import DDPM
+from redistill.training.checks import check_teacher
+from redistill.training.config import DistillConfig
+from redistill.training.presets import find_preset
+
+from ..parts.events import refused_in
+from ..parts.fragments import notice
+from ..runs import choices, jobs
+from ..words.settings import dataset_title, run_title
+from . import data_panel, run_form, student_form, watch
+from .student_form import read_student
+
+FIRST_LIST, DRAWING_LIST, PAPER_LIST = PRESET_LISTS = ("presets", "drawing", "paper")  # elem_ids of lists of presets
+MAX_SOURCE = 1000  # characters of a folder or Hub id
+
+
+@refused_in("refusal")
+def take_preset(*marked: Any) -> dict[str, Any]:
+    """Fill the form with the preset that is marked in one of the lists, which stay as they are: a second click may
+    have come meanwhile."""
+    preset = find_preset(str(next((name for name in marked if name is not None), None)))
+    return _filled(preset.config, preset.description)
+
+
+@refused_in("refusal")
+def take_student(
+    values: Any, lent: Any = False, before: Any = None, dataset: Any = None, teacher: Any = None
+) -> dict[str, Any]:
+    """Fill the form for a student that was chosen in Explore; all other settings are those of its task's preset.
+
+    Where Explore was opened with the form's own student (`lent`), which is `before` here, only the student changes: the
+    rest of the form stays, `dataset` and `teacher` among it where they suit.
+    """
+    student = StudentConfig.from_dict(values if isinstance(values, Mapping) else {})
+    base = _config_for(student, "default", "faces")
+    if lent and read_student(before).task == student.task:
+        return _changed(student, read_student(before), dataset or base.dataset, teacher)
+    student, note = _adapt(student, base.dataset)
+    config = dataclasses.replace(base, student=student, red_weight=base.red_weight if student.red else 0.0)
+    return _unmarked() | _filled(config, "Chosen in Explore.", _hint(note))
+
+
+def _changed(student: StudentConfig, before: StudentConfig, dataset: Any, teacher: Any) -> dict[str, Any]:
+    """The form as it is with another student; ValueError where its pictures do not suit."""
+    student, note = _adapt(dataclasses.replace(student, alignment=before.alignment), dataset)
+    return {
+        **_student_shown(student),
+        **student_form.filled(student),
+        "refusal": _hint(note),
+        "image_size": student.image_size,
+        "teacher_checkpoint": run_form.teacher_choice(student, dataset, teacher),
+    }
+
+
+def _adapt(student: StudentConfig, dataset: Any) -> tuple[StudentConfig, str]:
+    """The student on a data set that suits it, and a sentence where that lacks the size asked for."""
+    adapted = data_panel.fit(student, dataset)
+    if adapted.image_size == student.image_size:
+        return adapted, ""
+    return adapted, (
+        f"{dataset_title(dataset)} has no pictures of {student.image_size} px, so the student is distilled at "
+        f"{adapted.image_size} px."
+    )
+
+
+@refused_in("refusal")
+def take_config(values: Any) -> dict[str, Any]:
+    """Fill the form with all settings of a result that was chosen in Compare."""
+    config = DistillConfig.from_dict(values if isinstance(values, Mapping) else {})
+    return _unmarked() | _filled(config, f"Settings of a result in Compare: {run_title(config)}.")
+
+
+@refused_in("refusal", "This does not fit.")
+def take_edit(student: Any, dataset: Any, teacher_checkpoint: Any, **given: Any) -> dict[str, Any]:
+    """The student that its controls are set to, with the teachers it can have and its strides."""
+    chosen = student_form.read(student, given)
+    shown = student_form.filled(chosen)
+    return {
+        **_student_shown(chosen),
+        "strides": shown["strides"],
+        "teacher_strides": shown["teacher_strides"],
+        "refusal": "",
+        "teacher_checkpoint": run_form.teacher_choice(chosen, str(dataset), teacher_checkpoint),
+    }
+
+
+@refused_in("said")
+def take_data(student: Any, dataset: Any, image_size: Any = None) -> dict[str, Any]:
+    """Fit the student to pictures that were chosen, and offer the teachers that have learnt from them."""
+    fitted = data_panel.fit(read_student(student), dataset, image_size)
+    return {
+        **_student_shown(fitted),
+        "said": data_panel.said_of(dataset),
+        "dataset": gr.Radio(choices=data_panel.offered(fitted, also=dataset), value=dataset),
+        "image_size": fitted.image_size,
+        "teacher_checkpoint": run_form.teacher_choice(fitted, dataset),
+    }
+
+
+def take_brought(student: Any, dataset: Any) -> dict[str, Any]:
+    """Choose the pictures that were brought in; without any, what was said about that stays."""
+    return {} if dataset is None else take_data(student, dataset)
+
+
+def offer_data(student: Any, dataset: Any) -> Any:
+    """The pictures there are by now, for a page that opens: other pages may have brought some in."""
+    try:
+        also = dataset if isinstance(dataset, str) else None
+        return gr.Radio(choices=data_panel.offered(read_student(student), also=also))
+    except ValueError:
+        return gr.skip()
+
+
+@refused_in("said")
+def take_teacher(student: Any, dataset: Any, image_size: Any) -> dict[str, Any]:
+    """Fill the form with a teacher of the student, to be trained on the pictures that are chosen, or say why not."""
+    taught = read_student(student)
+    own = {"strides": taught.teacher_strides, "architecture": None, "red": None, "alignment": "asynchronous"}
+    teacher = data_panel.fit(dataclasses.replace(taught, **own), dataset, image_size)
+    base = _config_for(teacher, "teacher", "faces-teacher")
+    config = dataclasses.replace(base, student=teacher, dataset=dataset)
+    said = (
+        "A teacher at its network’s own strides. Once its run has finished, students of these pictures can choose it."
+    )
+    return {"said": "", **_unmarked(), **_filled(config, said)}
+
+
+@refused_in("said")
+def take_ddpm(source: Any, dataset: Any) -> dict[str, Any]:
+    """Fill the form with a student of a DDPM from elsewhere, at strides that pool early, or say why not.
+
+    It learns from the pictures that are chosen where it can draw such, and else from those of emoji-faces.
+    """
+    if not isinstance(source, str) or len(source) > MAX_SOURCE:
+        raise ValueError("The source is no text; expected a folder or a Hub id such as google/ddpm-cifar10-32.")
+    source = hub_id(source)
+    size, kind = ddpm_settings(source, choices.folders_open())
+    name = DDPM + source
+    base = find_preset("faces").config
+    student = with_unets(StudentConfig(name, size or base.student.image_size), choices.folders_open())
+    student = dataclasses.replace(student, strides=early_strides(name, student.unets))
+    if "generation" not in data_panel.look_up(dataset).tasks:
+        dataset = base.dataset
+    student = data_panel.fit(student, dataset, student.image_size)
+    config = dataclasses.replace(base, student=student, dataset=dataset, teacher_checkpoint=name, prediction_type=kind)
+    check_teacher(config)
+    return {"said": "", **_unmarked(), **_filled(config, f"A student of {source}, on its noise schedule.")}
+
+
+def show_alignment(student: Any, rule: Any) -> str:
+    """The student's card with another alignment, which puts RED blocks elsewhere."""
+    try:
+        values = student if isinstance(student, Mapping) else {}
+        return student_form.card(StudentConfig.from_dict({**values, "alignment": rule}))
+    except ValueError as error:
+        return notice("", str(error))
+
+
+@refused_in("refusal", "Not started.")
+def start_run(student: Any, **settings: Any) -> dict[str, Any]:
+    """Start or queue a run, and watch it; one sentence where the settings or the disk do not allow it."""
+    config = run_form.read(student, settings)
+    run = jobs.start(config.to_dict(), run_title(config))
+    return {"refusal": "", **watch.choose(run.name)}
+
+
+def _config_for(student: StudentConfig, classifier: str, drawing: str) -> DistillConfig:
+    """The settings of one of two presets, the one for the student's task."""
+    return find_preset(drawing if student.task == "diffusion" else classifier).config
+
+
+def _filled(config: DistillConfig, about: str, refusal: str = "") -> dict[str, Any]:
+    """The student, every setting and every control of the student, and what stands above them."""
+    settings = run_form.filled(config) | student_form.filled(config.student)
+    return {"about": subline(about), "refusal": refusal, **_student_shown(config.student), **settings}
+
+
+def _student_shown(student: StudentConfig) -> dict[str, Any]:
+    return {"student": student.to_dict(), "card": student_form.card(student)}
+
+
+def _unmarked() -> dict[str, Any]:
+    """No preset is marked: the form holds something else."""
+    return dict.fromkeys(PRESET_LISTS)
+
+
+def _hint(text: str) -> str:
+    return notice("", text, kind="hint") if text else ""
+
+
+def subline(text: str) -> str:
+    """A sentence below a headline, as HTML."""
+    return f"<p class='subline'>{escape(text)}</p>"
