@@ -41,7 +41,7 @@ function header({title, order: first}, i) {
   return cell;
 }
 // The cell that names the row holds a button, for the keyboard; a click anywhere in the row is one on it.
-function line({key = '', cells, kind = '', below, chosen}, columns) {
+function line({cells, key, kind = '', below, chosen}, columns) {
   const row = make('tr', kind);
   if (chosen) row.ariaSelected = 'true';
   cells.forEach((cell, i) => {
@@ -49,7 +49,7 @@ function line({key = '', cells, kind = '', below, chosen}, columns) {
     if (!columns[i].names) return place.append(textOf(cell));
     const button = make('button', 'plain', textOf(cell));
     button.type = 'button';
-    button.dataset.key = key;
+    button.dataset.key = key ?? textOf(cell);
     if (box.dataset.hint) button.title = `${box.dataset.hint} ${textOf(cell)}`;
     place.append(button);
     if (below) place.append(make('span', 'row-below', below));

@@ -70,7 +70,8 @@ def _row(result: Result, is_best: bool, is_chosen: bool) -> Row:
         ", ".join(map(str, result.seeds)),
     )
     below = " · ".join(filter(None, where))
-    return Row(result.key, cells, kind="best" * is_best, below=below, chosen=is_chosen)
+    row = Row(key=result.key, cells=cells, below=below, chosen=is_chosen)
+    return row | {"kind": "best"} if is_best else row
 
 
 def _score(result: Result) -> str:

@@ -9,6 +9,7 @@ from redistill.memory.comparison import Comparison
 
 from ..parts.sortable_table import Column, Row, SortableTable, table_value
 from ..parts.trace import NETWORKS, layer_label
+from ..words.numbers import format_size
 
 COLUMNS = (
     Column("No.", csv="order"),
@@ -39,18 +40,15 @@ def layer_rows(found: Comparison, file: str) -> dict[str, Any]:
 
 
 def _rows(profile: MemoryProfile) -> list[Row]:
-    return [
-        Row(
-            layer.name,
-            (
-                number,
-                layer_label(layer.name),
-                layer.peak_bytes,
-                "×".join(map(str, layer.output_shape)),
-                layer.output_bytes,
-                (1, "RED") if layer.is_red else (0, ""),
-            ),
-            kind="red-row" if layer.is_red else "",
-        )
-        for number, layer in enumerate(profile.layers, 1)
-    ]
+    rows: list[Row] = []
+    for number, layer in enumerate(profile.layers, 1):
+        label, red = layer_label(layer.name), (1, "RED") if layer.is_red else (0, "")
+        row: Row = {
+            "cells": (number, label, layer.peak_bytes, format_size(layer.output_shape), layer.output_bytes, red)
+        }
+        if label != layer.name:
+            row["key"] = layer.name
+        if layer.is_red:
+            row["kind"] = "red-row"
+        rows.append(row)
+    return rows

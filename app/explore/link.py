@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlencode
 
 from redistill.common.values import is_whole
-from redistill.memory.comparison import early_strides, network_tape, own_strides
+from redistill.memory.comparison import Comparison, early_strides, network_tape, own_strides
 from redistill.networks.red import KERNELS, POINTS, REDConfig
 from redistill.networks.strides import check_strides
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NETWORKS, find_network
 
 from ..parts.budget import MAX_KIB
-from ..parts.counting import COUNTINGS
+from ..parts.counting import COUNTINGS, compare_as, counting_of
 from ..words.memory import stride_choices
 from .pins import LETTERS
 
@@ -45,6 +45,15 @@ class Settings:
     dtype: str = "fp32"
     budget_bytes: int | None = None  # None: no budget line
     pins: tuple[tuple[str, Settings], ...] = ()  # what is pinned, under its letter; empty: as the page has it
+
+    @classmethod
+    def of(cls, found: Comparison) -> Settings:
+        """The settings that were counted."""
+        return cls(found.config, counting_of(found), found.dtype)
+
+    def count(self) -> Comparison:
+        """What the student needs, beside its teacher."""
+        return compare_as(self.student, self.accounting, self.dtype)
 
     def __post_init__(self) -> None:
         student, own = self.student, own_strides(self.student.teacher)

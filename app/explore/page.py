@@ -23,7 +23,7 @@ from . import view
 from .layout import Controls, Results, build_controls, build_results
 from .link import DEFAULT_TEACHER, Settings, check_size
 from .link_button import SettingsLink
-from .pins import Pin, add_pin, check_pins, find_pin, make_pin
+from .pins import Pin, add_pin, check_pins, find_pin
 
 LIVE = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
 SCROLL = "() => document.querySelector('#alive').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
@@ -155,7 +155,7 @@ class ExploreTab:
             pin = find_pin(look.pins, clicked.get("letter"))
             if clicked.get("act") == "remove":
                 return self._unpinned(pin, look, values)
-            found = compare_as(pin.config, pin.accounting, pin.dtype)
+            found = pin.found
         except ValueError as error:
             return self._refused(error)
         return {**self._set_to(found), **self._drawn(found, look)}
@@ -184,7 +184,7 @@ class ExploreTab:
         """What a link restores; ValueError for what does not fit."""
         config, accounting, dtype = self._config(values)
         look = self._look(values)
-        pins = tuple((pin.letter, Settings(pin.config, pin.accounting, pin.dtype)) for pin in look.pins)
+        pins = tuple((pin.letter, Settings.of(pin.found)) for pin in look.pins)
         return Settings(config, accounting, dtype, look.budget.bytes if look.budget else None, pins)
 
     def draw_link(self, settings: Settings, values: Values) -> Shown:
@@ -193,10 +193,10 @@ class ExploreTab:
         choice, kib = budget_controls(settings.budget_bytes)
         pins = values[self.pins]
         if settings.pins:
-            made = (make_pin(compare_as(p.student, p.accounting, p.dtype), letter) for letter, p in settings.pins)
+            made = [Pin(letter, pinned.count()) for letter, pinned in settings.pins]
             pins = sorted(made, key=lambda pin: pin.letter)
         look = self._look({**values, controls.budget: choice, controls.kib: kib, self.pins: pins})
-        found = compare_as(settings.student, settings.accounting, settings.dtype)
+        found = settings.count()
         number = gr.Number(kib, visible=True) if choice == OTHER else gr.Number(visible=False)
         budget = {controls.budget: choice, controls.kib: number}
         return {**self._set_to(found), **budget, self.pins: look.pins, **self._drawn(found, look)}
@@ -221,7 +221,7 @@ class ExploreTab:
         own = own_strides(teacher.name) | dict(student.strides)
         alone = StudentConfig(teacher.name, student.image_size, strides=own, red=student.red)
         settings = Settings(alone, *self._counted(values))
-        found = compare_as(settings.student, settings.accounting, settings.dtype)
+        found = settings.count()
         return {**self._set_to(found), **self._drawn(found, self._look(values))}
 
     def _read(self, values: Values) -> tuple[Comparison, Look]:

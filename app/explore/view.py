@@ -19,7 +19,7 @@ from ..parts.trace import Place, layer_label, locate, memory_curve, peak_label
 from ..words import numbers
 from ..words.memory import short_label, size_text, stride_choices, tick_labels, warnings
 from .layer_table import layer_rows
-from .pins import Pin, describe_pin, make_pin
+from .pins import Pin, describe
 
 USERS_NAMED = 2  # of the operators that still need a tensor; the others are counted
 
@@ -27,10 +27,13 @@ USERS_NAMED = 2  # of the operators that still need a tensor; the others are cou
 def figure(found: Comparison, pins: Sequence[Pin], budget: Budget | None) -> dict[str, Any]:
     """The chart, with the title and the file name that it is saved under."""
     network = found.config.teacher
-    pinned = [PinnedCurve(p.letter, p.peak_bytes, p.curve if p.config.teacher == network else None) for p in pins]
+    pinned = []
+    for pin in pins:
+        student, is_alike = pin.found.student, pin.found.config.teacher == network
+        pinned.append(PinnedCurve(pin.letter, student.peak_bytes, memory_curve(student) if is_alike else None))
     drawn = memory_figure(memory_curve(found.teacher), memory_curve(found.student), tick_labels(found), pinned, budget)
     peaks = " → ".join(numbers.format_bytes(profile.peak_bytes) for profile in (found.teacher, found.student))
-    return drawn | {"title": f"{describe_pin(make_pin(found))}: {peaks}", "file": file_name(found)}
+    return drawn | {"title": f"{describe(found)}: {peaks}", "file": file_name(found)}
 
 
 def file_name(found: Comparison) -> str:
@@ -147,7 +150,7 @@ def pin_board(found: Comparison | None, pins: Sequence[Pin], budget: Budget | No
     message = notice("Not pinned.", said) if said else ""
     if not pins:
         return f"<section>{message}</section>" if said else ""
-    shown = [make_pin(found), *pins] if found else pins
+    shown = [Pin("", found), *pins] if found else pins
     titles = ["Configuration", "Peak", "Ratio", "RED blocks’ peak", "Weights", "MACs"]
     titles += ["Budget", ""] if budget else [""]
     head = "".join(f"<th>{title}</th>" for title in titles)
@@ -160,13 +163,14 @@ def pin_board(found: Comparison | None, pins: Sequence[Pin], budget: Budget | No
 
 
 def _pin_row(pin: Pin, titles: Sequence[str], budget: Budget | None) -> str:
+    student = pin.found.student
     cells = {
-        "Peak": f"<strong>{numbers.format_bytes(pin.peak_bytes)}</strong>",
-        "Ratio": numbers.format_ratio(pin.teacher_bytes, pin.peak_bytes),
-        "RED blocks’ peak": numbers.format_bytes(pin.red_peak_bytes) if pin.red_peak_bytes else "–",
-        "Weights": numbers.format_bytes(pin.weight_bytes),
-        "MACs": numbers.format_count(pin.macs),
-        "Budget": _verdict(budget, pin.peak_bytes) if budget else "",
+        "Peak": f"<strong>{numbers.format_bytes(student.peak_bytes)}</strong>",
+        "Ratio": numbers.format_ratio(pin.found.teacher.peak_bytes, student.peak_bytes),
+        "RED blocks’ peak": numbers.format_bytes(student.red_peak_bytes) if student.red_peak_bytes else "–",
+        "Weights": numbers.format_bytes(student.weight_bytes),
+        "MACs": numbers.format_count(student.macs),
+        "Budget": _verdict(budget, student.peak_bytes) if budget else "",
     }
     body = "".join(f'<td data-title="{title}">{cells[title]}</td>' for title in titles if title in cells)
     colour = PIN_COLOURS.get(pin.letter, plots.STUDENT)
@@ -178,7 +182,7 @@ def _pin_row(pin: Pin, titles: Sequence[str], budget: Budget | None) -> str:
     )
     return (
         f'<tr><th scope="row"><span class="swatch" style="background:{colour}"></span><b>{name}</b> '
-        f'{escape(describe_pin(pin))}</th>{body}<td class="board-buttons">{buttons}</td></tr>'
+        f'{escape(describe(pin.found))}</th>{body}<td class="board-buttons">{buttons}</td></tr>'
     )
 
 

@@ -25,7 +25,7 @@ class ShownHTML(gr.HTML):
 
     def postprocess(self, value: Any) -> str | None:
         """The value as JSON: text passes gradio's page at once, while every list in a dict would be watched there."""
-        return None if value is None else json.dumps(value, separators=(",", ":"))
+        return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
     def preprocess(self, payload: Any) -> None:
         """What was shown never comes back from the page."""

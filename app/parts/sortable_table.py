@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Required, TypedDict
 
 from .scripted import ShownHTML, script
 
@@ -21,14 +21,14 @@ class Column(NamedTuple):
     names: bool = False  # whether its cells name the rows: they hold the buttons, and the filter reads them
 
 
-class Row(NamedTuple):
-    """A row's cells, one a column."""
+class Row(TypedDict, total=False):
+    """A row's cells, one a column, and what else there is to say of it: tables are long, so the rest stays out."""
 
-    key: str  # which a click on it says
-    cells: Sequence[Cell]
-    kind: str = ""  # its CSS class
-    below: str = ""  # small print below its name
-    chosen: bool = False
+    cells: Required[Sequence[Cell]]
+    key: str  # which a click on it says, where that is not its name
+    kind: str  # its CSS class
+    below: str  # small print below its name
+    chosen: bool
 
 
 class SortableTable(ShownHTML):
@@ -83,20 +83,14 @@ def table_value(
     `sorted_by` is the column that the table is sorted by at first, `csv` the lines of the file where it has more than
     the table, `note` a sentence below it.
     """
-    parts = rows if isinstance(rows, Mapping) else {"": rows}
     return {
         "columns": [column._asdict() for column in columns],
-        "parts": {name: [_without_defaults(row) for row in own] for name, own in parts.items()},
+        "parts": rows if isinstance(rows, Mapping) else {"": rows},
         "sorted_by": sorted_by,
         "note": note,
         "csv": csv,
         "file": file,
     }
-
-
-def _without_defaults(row: Row) -> dict[str, Any]:
-    """Its fields; those that say nothing are left out, for tables are long."""
-    return {name: value for name, value in zip(Row._fields, row, strict=True) if value}
 
 
 def _switch(parts: Mapping[str, str], label: str) -> str:

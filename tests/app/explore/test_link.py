@@ -14,7 +14,7 @@ from starlette.datastructures import QueryParams
 
 from app.explore import link
 from app.explore.link import Settings, from_query, to_query, unknown_keys
-from app.explore.pins import LETTERS, describe_pin
+from app.explore.pins import LETTERS, describe
 from app.parts.counting import COUNTINGS, compare_as
 from redistill.memory.comparison import early_strides, own_strides
 from redistill.networks.red import KERNELS, POINTS, REDConfig
@@ -190,9 +190,9 @@ def test_a_link_brings_its_pins_and_one_without_leaves_them():
     shown = opened(parse_qs(query))
     pins = shown["pins"]
     assert [pin.letter for pin in pins] == ["A", "C"]
-    assert pins[1].peak_bytes == compare_as(pinned.student, "eager", "fp16").student.peak_bytes
+    assert pins[1].found.student.peak_bytes == compare_as(pinned.student, "eager", "fp16").student.peak_bytes
     assert opened(parse_qs(OURS), pins=pins)["pins"] == tuple(pins)
-    assert f"{describe_pin(pins[1])}</th>" in shown["board"]
+    assert f"{describe(pins[1].found)}</th>" in shown["board"]
 
 
 def test_the_address_is_read_as_browsers_and_their_proxies_hand_it_on():

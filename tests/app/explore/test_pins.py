@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from app.explore.pins import add_pin, check_pins, describe_pin, find_pin, make_pin
+from app.explore.pins import add_pin, check_pins, describe, find_pin
 from app.parts.counting import compare_as
 from app.words.settings import describe_red
 from redistill.networks.red import REDConfig
@@ -22,12 +22,9 @@ def found(dtype: str = "fp32", accounting: str = "fused", **changes):
 
 def test_a_pin_keeps_what_was_counted():
     shown = found()
-    pin = make_pin(shown, "B")
-    assert (pin.letter, pin.config, pin.accounting, pin.dtype) == ("B", shown.config, "fused", "fp32")
-    assert (pin.peak_bytes, pin.teacher_bytes) == (65536, 327680)
-    assert pin.red_peak_bytes == shown.student.red_peak_bytes
-    assert pin.weight_bytes == shown.student.weight_bytes
-    assert max(point.bytes for point in pin.curve) == pin.peak_bytes
+    [pin] = add_pin((), shown)
+    assert (pin.letter, pin.found.config, pin.found.dtype) == ("A", shown.config, "fp32")
+    assert (pin.found.student.peak_bytes, pin.found.teacher.peak_bytes) == (65536, 327680)
 
 
 def test_four_are_kept_and_a_freed_letter_is_used_again():
@@ -40,7 +37,7 @@ def test_four_are_kept_and_a_freed_letter_is_used_again():
         add_pin(pins, found(red=None))
     pins = add_pin([pin for pin in pins if pin.letter != "B"], found(red=None))
     assert [pin.letter for pin in pins] == ["A", "B", "C", "D"]
-    assert find_pin(pins, "B").config.red is None
+    assert find_pin(pins, "B").found.config.red is None
 
 
 @pytest.mark.parametrize(
@@ -52,11 +49,11 @@ def test_a_configuration_is_pinned_once(other):
     with pytest.raises(ValueError, match="pinned already, as A"):
         add_pin(pins, found())
     both = add_pin(pins, found(**other))
-    assert len({describe_pin(pin) for pin in both}) == 2
+    assert len({describe(pin.found) for pin in both}) == 2
 
 
 def test_a_pin_is_described_in_words():
-    assert describe_pin(make_pin(found())) == "Narrow ResNet 4·1·2·2·1, RED blocks, 64 px, fused, fp32"
+    assert describe(found()) == "Narrow ResNet 4·1·2·2·1, RED blocks, 64 px, fused, fp32"
 
 
 def test_what_is_unusual_about_red_blocks_is_said():

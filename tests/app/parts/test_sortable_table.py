@@ -10,11 +10,11 @@ COLUMNS = [Column("Name", names=True), Column("Size", -1, csv="bytes")]
 
 
 def test_rows_travel_as_text_without_what_says_nothing():
-    rows = [Row("a", ("first", 3)), Row("b", ("second", (None, "–")), kind="best", below="own", chosen=True)]
+    rows = [Row(cells=("first", 3)), Row(key="b", cells=("second", (None, "–")), kind="best", below="own", chosen=True)]
     table = SortableTable(table_value(COLUMNS, rows, "file"), look="x", save="Save")
     value = json.loads(table.value)
     assert value["parts"][""] == [
-        {"key": "a", "cells": ["first", 3]},
+        {"cells": ["first", 3]},
         {"key": "b", "cells": ["second", [None, "–"]], "kind": "best", "below": "own", "chosen": True},
     ]
     assert value["columns"][1] == {"title": "Size", "order": -1, "csv": "bytes", "names": False}
