@@ -19,7 +19,7 @@ from ..parts.fragments import notice
 from ..parts.setting_controls import make_control
 from ..parts.stride_picker import StridePicker, check_strides_form
 from ..runs.results import peak_bytes
-from ..words.memory import short_label, stride_choices
+from ..words.memory import stride_rows
 from ..words.numbers import format_bytes, format_ratio
 from ..words.settings import RED, STUDENT, describe_student
 from ..words.signs import red_sign
@@ -77,12 +77,7 @@ def values(student: StudentConfig) -> dict[str, Any]:
 
 
 def _picker(network: str, strides: Mapping[str, int], unets: Unets) -> StridePicker:
-    own = own_strides(network, unets)
-    points = [
-        {"name": name, "label": short_label(name), "choices": stride_choices(own), "teacher": stride}
-        for name, stride in own.items()
-    ]
-    return StridePicker(strides, points=points)
+    return StridePicker(strides, points=stride_rows(own_strides(network, unets)))
 
 
 def read_student(values: Any) -> StudentConfig:
@@ -100,17 +95,15 @@ def read(student: Any, given: Mapping[str, Any]) -> StudentConfig:
     """
     before = read_student(student)
     network, teacher = (_network(given[name], before) for name in ("architecture", "teacher"))
-    strides = _strides(given["strides"], network, before.student_architecture)
-    if strides is None:
-        strides = early_strides(network, before.unets)
+    is_same, is_same_teacher = network == before.student_architecture, teacher == before.teacher
+    strides = check_strides_form(given["strides"]) if is_same else early_strides(network, before.unets)
+    teacher_strides = check_strides_form(given["teacher_strides"]) if is_same_teacher else {}
     chosen = dataclasses.replace(
         before,
         architecture=None if network == teacher else network,
         teacher=teacher,
         strides=_changed(strides, own_strides(network, before.unets)),
-        teacher_strides=_changed(
-            _strides(given["teacher_strides"], teacher, before.teacher) or {}, own_strides(teacher, before.unets)
-        ),
+        teacher_strides=_changed(teacher_strides, own_strides(teacher, before.unets)),
         red=None if given["red"] is False else REDConfig(**{name: given[name] for name in RED}),
     )
     with weightless():
@@ -125,11 +118,6 @@ def _network(value: Any, student: StudentConfig) -> str:
     if entry.task != student.task:
         raise ValueError(f"{entry.title} is a network for {entry.task}; expected one for {student.task}.")
     return entry.name
-
-
-def _strides(value: Any, network: str, before: str) -> dict[str, int] | None:
-    """The strides that a picker shows, None when they are those of another network."""
-    return check_strides_form(value) if network == before else None
 
 
 def _changed(strides: Mapping[str, int], own: Mapping[str, int]) -> dict[str, int]:

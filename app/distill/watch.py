@@ -197,7 +197,7 @@ def _act(action: Callable[[str], Any], name: Any) -> str:
 
 
 def _labels(runs: Sequence[jobs.Run]) -> list[tuple[str, str]]:
-    facts = ((run.title, view.STATE_WORDS[run.state], run_facts(run)) for run in runs)
+    facts = ((run.title, view.state_text(run), run_facts(run)) for run in runs)
     return [(" · ".join(filter(None, words)), run.name) for words, run in zip(facts, runs, strict=True)]
 
 

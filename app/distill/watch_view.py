@@ -20,17 +20,6 @@ from ..words.settings import figure_rows
 from ..words.signs import Baseline, baseline_sign, loss_sign, red_sign, step_losses
 
 Records = Sequence[Mapping[str, Any]]
-STATE_WORDS = {
-    "queued": "waiting for the run before it",
-    "starting": "starting",
-    "running": "running",
-    "stopping": "stopping",
-    "finished": "finished",
-    "stopped": "stopped",
-    "failed": "failed",
-    "interrupted": "interrupted",
-    "broken": "unreadable",
-}
 # With the class "no-runs" in it, style.css hides what only a run fills: its buttons, files and charts.
 NO_RUNS = (
     '<p class="headline no-runs">No run yet.</p><p class="subline">Choose a preset and press Start: losses, accuracy '
@@ -39,10 +28,15 @@ NO_RUNS = (
 MEMORY = ("training_peak_bytes", "measured_peak_bytes", "eager_peak_bytes", "fused_peak_bytes")
 
 
+def state_text(run: jobs.Run) -> str:
+    """What a run is doing, as the page says it."""
+    return {"queued": "waiting for the run before it", "broken": "unreadable"}.get(run.state, run.state)
+
+
 def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
     """A run's bar, what it does, why it ended and what it reached."""
     share = 1.0 if run.state == "finished" else run.step / run.steps if run.steps else 0.0
-    words = [STATE_WORDS[run.state], f"step {run.step:,} of {run.steps:,}" if run.step else ""]
+    words = [state_text(run), f"step {run.step:,} of {run.steps:,}" if run.step else ""]
     if run.state == "running" and not run.step:
         words[1] = "preparing the pictures; the first time takes about a minute"
     elif run.state == "running":

@@ -16,8 +16,8 @@ from ..parts.fragments import notice
 from ..parts.memory_plot import PIN_COLOURS, PinnedCurve, memory_figure
 from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place, layer_label, locate, memory_curve, peak_label
-from ..words import numbers
-from ..words.memory import short_label, size_text, stride_choices, tick_labels, warnings
+from ..words import memory, numbers
+from ..words.memory import size_text, tick_labels, warnings
 from .layer_table import layer_rows
 from .pins import Pin, describe
 
@@ -58,9 +58,7 @@ def picker(found: Comparison) -> StridePicker:
 
 def stride_rows(found: Comparison) -> list[dict[str, Any]]:
     """The picker's rows: one for each pooling point of the teacher."""
-    own = {point.name: point.stride for point in found.teacher_points if point.direction == "down"}
-    choices = stride_choices(own)
-    return [{"name": n, "label": short_label(n), "choices": choices, "teacher": own[n]} for n in own]
+    return memory.stride_rows({p.name: p.stride for p in found.teacher_points if p.direction == "down"})
 
 
 def map_sizes(found: Comparison) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from redistill.memory import MemoryProfile
 from redistill.memory.comparison import Comparison
@@ -82,3 +83,9 @@ def short_label(name: str) -> str:
 def stride_choices(own: Mapping[str, int]) -> list[int]:
     """The strides that are offered, given the teacher's own by layer path: the usual ones and the teacher's."""
     return sorted({*STRIDES, *own.values()})
+
+
+def stride_rows(own: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The rows of a stride picker, one for each layer that pools, given the teacher's own strides by layer path."""
+    offered = {"choices": stride_choices(own)}
+    return [{"name": name, "label": short_label(name), "teacher": stride} | offered for name, stride in own.items()]

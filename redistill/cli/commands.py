@@ -277,7 +277,3 @@ def _search_row(title: str, candidate: Candidate) -> str:
     peaks = f"{candidate.peak_bytes:>13,}{candidate.bare_peak_bytes:>13,}"
     macs = f"{candidate.macs / 1e9:>9.3f}{candidate.bare_macs / 1e9:>13.3f}"
     return f"{title:<10}{strides:<14}{peaks}{macs}  {candidate.peak_layer}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
