@@ -57,6 +57,13 @@ def test_a_stopped_run_is_read_and_resumed(before):
     assert load(run / "student").config.block_out_channels == [4, 4, 8, 8]
 
 
+def test_settings_are_written_as_before():
+    for values in (read_json(BEFORE / "run" / "config.json"), read_json(BEFORE / "classifier" / "config.json")):
+        assert StudentConfig.from_dict(values["student"]).to_dict() == values["student"]
+    run = read_json(BEFORE / "run" / "config.json")
+    assert json.loads(json.dumps(DistillConfig.from_dict(run).to_dict())) == run
+
+
 def test_a_run_that_warms_up_for_a_part_of_a_step_opens_with_its_rates():
     values = read_json(BEFORE / "run" / "config.json") | {"warmup_steps": 2.5, "schedule": "constant"}
     config = DistillConfig.from_dict(values)

@@ -61,7 +61,8 @@ def read_metadata(folder: str | Path) -> Metadata:
 def write_metadata(metadata: Metadata, folder: Path) -> None:
     """Write `config.json`, with the versions of the packages that matter, and the model card."""
     packages = {name: version(name) for name in ("torch", "torchvision", "diffusers")}
-    write_json(folder / CONFIG, {"format": FORMAT, **dataclasses.asdict(metadata), "versions": packages})
+    said = dataclasses.asdict(metadata) | {"student": metadata.student.to_dict()}
+    write_json(folder / CONFIG, {"format": FORMAT, **said, "versions": packages})
     write_text(folder / CARD, model_card(metadata))
 
 

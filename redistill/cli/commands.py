@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..checkpoint.metadata import add_metrics
 from ..checkpoint.pipeline import load_scheduler, load_unet
-from ..checkpoint.sources import find_pipeline
+from ..checkpoint.sources import find_pipeline, with_unets
 from ..common.devices import check_device, explain_out_of_memory
 from ..common.units import parse_bytes
 from ..diffusion.images import sample_settings, to_png
@@ -228,7 +228,7 @@ def _sample(options: argparse.Namespace) -> None:
 def _memory(options: argparse.Namespace) -> None:
     strides = parse_strides(options.strides)
     config = StudentConfig(options.network, _image_size(options), strides=strides, red=_red(options))
-    found = compare(config, options.accounting, fuse_add=options.fuse_add)
+    found = compare(with_unets(config), options.accounting, fuse_add=options.fuse_add)
     for title, profile in (("teacher", found.teacher), ("student", found.student)):
         print(f"{title}: {_in_bytes(profile.peak_bytes)} at {profile.peak_layer}")
     print(f"ratio: {found.teacher.peak_bytes / found.student.peak_bytes:.2f}")
@@ -237,8 +237,9 @@ def _memory(options: argparse.Namespace) -> None:
 def _search(options: argparse.Namespace) -> None:
     budget = None if options.budget is None else parse_bytes(options.budget)
     size = _image_size(options)
+    unets = with_unets(StudentConfig(options.network, size)).unets
     result = search_strides(
-        network_tape(options.network),
+        network_tape(options.network, unets=unets),
         size,
         reduction=options.reduction,
         red=_red(options),

@@ -53,8 +53,8 @@ class Setting:
 
     def fits(self, value: Any) -> bool:
         """Whether it can have this value; a text without choices and a number without limits are not looked at."""
-        if value is None:
-            return self.optional
+        if value is None and self.optional:
+            return True
         if self.choices:
             return value in tuple(self.choices)
         if self.type is bool:

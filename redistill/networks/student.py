@@ -53,8 +53,8 @@ class StudentConfig:
     unets: Unets = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in filter(None, (self.teacher, self.architecture)):
-            find_network(name)
+        find_network(self.teacher)
+        find_network(self.student_architecture)
         if isinstance(self.red, Mapping):
             object.__setattr__(self, "red", REDConfig.from_dict(self.red))
         check_image_size(self.image_size)
@@ -90,8 +90,9 @@ class StudentConfig:
         return find_network(self.student_architecture).task
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, keyed by field name."""
-        return dataclasses.asdict(self)
+        """Plain JSON values, keyed by field name; `unets` only where there are any."""
+        values = dataclasses.asdict(self)
+        return values if self.unets else {name: value for name, value in values.items() if name != "unets"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StudentConfig:

@@ -140,7 +140,7 @@ class DistillConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, keyed by field name."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"student": self.student.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DistillConfig:

@@ -12,6 +12,7 @@ import torch
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata, read_metadata
+from redistill.checkpoint.sources import find_checkpoint
 from redistill.cli.commands import _parser, main, parse_seeds
 from redistill.cli.options import parse_strides, run_config
 from redistill.common.settings import settings_of
@@ -117,6 +118,15 @@ def test_search_prints_what_fits(capsys):
     assert main(["search", "narrow_resnet", "--budget", "1KB", "--no-red"]) == 0
     printed = capsys.readouterr().out
     assert "0 fit 1,000 bytes" in printed and "Nothing fits" in printed
+
+
+@pytest.mark.parametrize("command", ["memory", "search"])
+def test_memory_and_search_count_a_ddpm_from_elsewhere(command, capsys):
+    network = f"ddpm:{find_checkpoint('emoji-faces-student-alone')}"  # without RED blocks
+    assert main([command, network, "--image-size", "32", "--no-red"]) == 0
+    assert "262,656" in capsys.readouterr().out
+    assert main([command, "ddpm:/nowhere", "--image-size", "32"]) == 1
+    assert "There is no folder '/nowhere'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

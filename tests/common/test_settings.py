@@ -60,6 +60,10 @@ def test_a_value_that_does_not_fit_is_refused_with_what_does(values, expected):
     assert caught.value.say({name: "The oven"}).startswith("The oven is ")
 
 
+def test_what_has_no_limits_is_not_looked_at():
+    assert Oven(None).name is None  # nor called a number
+
+
 def test_values_by_name_are_all_known_and_all_there():
     assert config_from(Oven, {"name": "a", "shelf": 2}, "oven") == Oven("a", shelf=2)
     with pytest.raises(ValueError, match="Unknown oven setting 'door'; expected one of"):
