@@ -23,10 +23,9 @@ class Timeline:
 
 def buffer_sizes(program: Program, shapes: list[Shape], itemsize: int | None) -> list[int]:
     """Bytes of every buffer; `itemsize` replaces that of floating-point buffers."""
-    rows = zip(program.buffer_values, program.itemsizes, program.floats, strict=True)
     if itemsize is None:
-        return [prod(shapes[value], start=own) for value, own, _ in rows]
-    return [prod(shapes[value], start=itemsize if own and is_float else own) for value, own, is_float in rows]
+        return [prod(shapes[made.value], start=made.itemsize) for made in program.buffers]
+    return [prod(shapes[made.value], start=itemsize if made.is_float else made.itemsize) for made in program.buffers]
 
 
 def eager(program: Program, sizes: list[int]) -> Timeline:

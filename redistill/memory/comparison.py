@@ -14,7 +14,7 @@ from ..networks.red import REDConfig
 from ..networks.strides import PoolingPoint, check_image_size, check_strides, set_strides
 from ..networks.student import StudentConfig, add_red
 from ..networks.zoo import NO_UNETS, NetworkInfo, Unets, build_network, find_network
-from .compiler import Sites
+from .compiler import FrozenSites, Sites, frozen_sites
 from .profile import MemoryProfile
 from .shape_rules import ShapeRuleError
 from .tape import Tape, capture_images
@@ -117,8 +117,7 @@ class _Network:
             profile = self.tape.profile(strides, image_size=size, red=red, sites=sites, **counted)
             return profile, self.tape.points_at(strides, size)
         except ShapeRuleError:
-            places = tuple((path, tuple(sides.items())) for path, sides in (sites or {}).items())
-            tape = _captured(*self.key, size, tuple(sorted(strides.items())), red, places)
+            tape = _captured(*self.key, size, tuple(sorted(strides.items())), red, frozen_sites(sites or {}))
             return tape.profile(**counted), tape.points
 
 
@@ -129,7 +128,7 @@ def _captured(
     size: int,
     strides: tuple[tuple[str, int], ...],
     red: REDConfig | None = None,
-    sites: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = (),
+    sites: FrozenSites = (),
 ) -> Tape:
     """A network that its tape cannot tell, recorded on its own."""
     if sites:

@@ -1,48 +1,125 @@
 """From a recording to the program of one setting: pools that became identities taken out, RED blocks put in.
 
-Most of a network stays as recorded. The compiler goes from one place that changes to the next, and copies the steps
-in between.
+Most of a network stays as recorded, so that most of its steps are made once. Those that differ are remembered by all
+that they depend on: other strides ask for much of the same again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
-from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import Any, NamedTuple
 
 import torch
 
 from ..common.modules import weightless
 from ..networks.red import REDBlock, REDConfig
-from .blueprint import Blueprint, Call, group_calls
+from .macs import products, total_macs
 from .program import Program
 from .recorder import record
-from .recording import ENTER, FREE, WEIGHTS, Node, Recording, Weight, weights_of
+from .recording import ENTER, FREE, OP, WEIGHTS, Buffer, Node, Recording, Weights, weights_of
 from .shape_rules import ShapeRuleError
 from .steps import Step, make_step
 
 Sites = Mapping[str, Mapping[str, int]]  # layer path → side → channels, as insert_red takes it
+FrozenSites = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]  # the same, hashable
+
+MADE_KEPT = 20_000  # steps and RED blocks that a network remembers
+Item = tuple[int, Any, int | None]  # an event, filled up with None
+EMPTY = Buffer(value=0, itemsize=0, is_float=False, call=0)  # of a place without a block
+
+
+def frozen_sites(sites: Sites) -> FrozenSites:
+    """The same sites as nested tuples."""
+    return tuple((path, tuple(sides.items())) for path, sides in sites.items())
+
+
+class Call(NamedTuple):
+    """The operators of one call from Python, the values they read, and the step they are as recorded."""
+
+    nodes: list[int]
+    values: set[int]
+    step: Step | None
+
+
+def join_calls(recording: Recording) -> list[Item]:
+    """The events of a recording in their order, those of one call's operators joined: (OP, nodes, None)."""
+    items: list[Item] = []
+    calls: dict[int, list[int]] = {}
+    for kind, what, *value in recording.events:
+        if kind != OP:
+            items.append((kind, what, value[0] if value else None))
+            continue
+        call = recording.nodes[what].call
+        if call not in calls:
+            calls[call] = []
+            items.append((OP, calls[call], None))
+        calls[call].append(what)
+    return items
+
+
+class REDRecording(NamedTuple):
+    """A RED block, recorded on its own."""
+
+    recording: Recording
+    weights: Weights
+    macs: int  # multiply-accumulates a pixel
+
+
+@lru_cache(maxsize=256)
+def red_recording(channels: int, config: REDConfig) -> REDRecording:
+    """A RED block of `channels`, recorded once."""
+    with weightless():
+        block = REDBlock(channels, config)
+    recording = record(block, (torch.empty(1, channels, 1, 1, device="meta"),))
+    return REDRecording(recording, weights_of(block)[0], total_macs(products(recording), recording.shapes))
+
+
+class Blueprint:
+    """A recording ready to be compiled again and again. Threads may use one at once."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.products = products(recording)
+        self.made: dict[tuple, Any] = {}
+        self._places: dict[tuple[str, str], int] = {}
+        self._next_place = count()
+        self.items: list[Item] = []  # the recording's, with a `Call` for the nodes of each
+        home = list(recording.buffer_of)
+        for kind, what, value in join_calls(recording):
+            if kind == OP:
+                nodes = [recording.nodes[index] for index in what]
+                step, _ = make_step(nodes, home, recording.buffers, {})
+                what = Call(what, {value for node in nodes for value in node.ins}, step)
+            self.items.append((kind, what, value))
+
+    def place(self, path: str, side: str) -> int:
+        """The number of the place for a RED block that belongs to this side of a layer, from now on."""
+        key = (path, side)
+        if key not in self._places:
+            self._places.setdefault(key, next(self._next_place))  # of two threads the first one's number counts
+        return self._places[key]
+
+    def remember(self, key: tuple, value: Any) -> Any:
+        """Keep `value` under `key` in `made`; all is forgotten at once when it has become much."""
+        if len(self.made) >= MADE_KEPT:
+            self.made.clear()
+        self.made[key] = value
+        return value
 
 
 def compile_program(
     blueprint: Blueprint,
     identities: frozenset[int] = frozenset(),
-    sites: Sites | None = None,
+    sites: FrozenSites = (),
     config: REDConfig | None = None,
 ) -> Program:
     """Make a recording ready to count: without the nodes in `identities`, with RED blocks at `sites`.
 
     Raises `ShapeRuleError` where the recording does not show a single tensor at a site.
     """
-    return _Compiler(blueprint, identities, sites or {}, config).compile()
-
-
-@lru_cache(maxsize=256)
-def red_recording(channels: int, config: REDConfig) -> tuple[Recording, list[Weight]]:
-    """A RED block of `channels` on its own, recorded once, and its weights."""
-    with weightless():
-        block = REDBlock(channels, config)
-    return record(block, (torch.empty(1, channels, 4, 4, device="meta"),)), weights_of(block)
+    return _Compiler(blueprint, identities, {path: dict(sides) for path, sides in sites}, config).compile()
 
 
 class _Compiler:
@@ -50,90 +127,52 @@ class _Compiler:
         recording = blueprint.recording
         self.blueprint, self.recording = blueprint, recording
         self.identities, self.sites, self.config = identities, sites, config
-        self.recorded_values = len(recording.buffer_of)
-        self.buffer_of = list(recording.buffer_of)  # per value
         self.alias: dict[int, int] = {}  # value → value that stands in for it
+        self.changed = {recording.nodes[index].ins[0] for index in identities}
+        # ^ values with another buffer, another value in their place or a reader that goes: who reads them is made anew
         self.moved: dict[int, int] = {}  # buffer → buffer that lives its life
         self.held: dict[int, int] = {}  # buffer → how many must let go of it, where that is not one
-        self.buffer_values = list(blueprint.buffer_values)
-        self.itemsizes = list(blueprint.itemsizes)
-        self.floats = list(blueprint.floats)
-        self.inner = list(blueprint.inner)
-        self.sources: list[int] = []
-        self.make_room(*blueprint.taken)
         self.steps: list[Step] = []
-        self.deaths: list[Sequence[int]] = []
+        self.deaths: list[list[int]] = []
         self.scopes: dict[str, tuple[int, int | None, int]] = {}  # path → (value, earlier alias, buffer of red_in)
-        self.used: set[tuple[str, str]] = set()
-        self.red_weights: list[Weight] = []
-        self.red_blocks: list[tuple[int, Recording]] = []
-        self.position = 0  # of the item that is looked at
-        self.pending = [blueprint.item_of[node] for node in identities]  # items that are not simply copied, a heap
-        self.pending += [item for path in sites for item in blueprint.scopes[path]]
-        heapify(self.pending)
+        self.red_weights = Weights()
+        self.red_macs_at: list[tuple[int, int]] = []
+        # Values and buffers of RED blocks are numbered by place, whichever other blocks there are.
+        self.places = {(path, side): blueprint.place(path, side) for path, sides in sites.items() for side in sides}
+        room = 1 + max(self.places.values(), default=-1)
+        largest = red_recording(1, REDConfig()).recording  # all others do with less
+        self.width = len(largest.shapes), len(largest.buffers)
+        self.buffer_of = recording.buffer_of + [WEIGHTS] * room * self.width[0]  # per value
+        self.sources = [0] * room * self.width[0]
+        self.buffers = recording.buffers + [EMPTY] * room * self.width[1]
 
     def compile(self) -> Program:
-        copied = 0  # items dealt with
-        while self.pending:
-            self.position = heappop(self.pending)
-            if self.position < copied:  # noted more than once
-                continue
-            self.copy(copied, self.position)
-            copied = self.position + 1
-            item = self.blueprint.items[self.position]
-            if isinstance(item, Call):
-                self.call(item)
-            elif item[0] == FREE:
-                self.free(item[1])
-            elif item[0] == ENTER:
-                self.enter(item[1], item[2])
-            else:
-                self.leave(item[1], item[2])
-        self.copy(copied, len(self.blueprint.items))
-        wanted = {(path, side) for path, sides in self.sites.items() for side in sides}
-        if self.used != wanted:
-            path, side = min(wanted - self.used)
+        changed, moved, held, sites = self.changed, self.moved, self.held, self.sites
+        for kind, what, value in self.blueprint.items:
+            if kind == OP:
+                step = what.step if changed.isdisjoint(what.values) else self.call(what)
+                if step is not None:
+                    self.steps.append(step)
+                    self.deaths.append([])
+            elif kind == FREE:
+                if what in moved or what in held:
+                    self.free(what)
+                else:
+                    self.die(what)
+            elif what in sites:
+                (self.enter if kind == ENTER else self.leave)(what, value)
+        if self.places:
+            path, side = min(self.places)
             raise ShapeRuleError(f"{path!r} has no {side}put on the tape to put a RED block at.")
         return self.finish()
 
-    def copy(self, start: int, end: int) -> None:
-        """Add the steps and deaths of items that are as recorded."""
-        blueprint = self.blueprint
-        first, last = blueprint.step_at[start], blueprint.step_at[end]
-        frees, begin, stop = blueprint.frees, blueprint.free_at[start], blueprint.free_at[end]
-        if first == last:
-            self.die(frees[begin:stop])
-            return
-        # What dies before the first of these steps does so after an earlier one; some of the last step's comes later.
-        self.die(frees[begin : blueprint.free_at[blueprint.item_of_step[first]]])
-        self.steps += blueprint.steps[first:last]
-        self.deaths += blueprint.deaths[first : last - 1]
-        self.deaths.append(frees[blueprint.free_at[blueprint.item_of_step[last - 1]] : stop])
+    def die(self, buffer: int) -> None:
+        """Let go of a buffer after the latest step; there is nothing to let go of before the first."""
+        if self.deaths:
+            self.deaths[-1].append(buffer)
 
-    def die(self, buffers: Sequence[int]) -> None:
-        """Let go of buffers after the latest step; there is nothing to let go of before the first."""
-        if buffers and self.deaths:
-            self.deaths[-1] = (*self.deaths[-1], *buffers)
-
-    def look_at(self, item: int) -> None:
-        """Have an item that is still to come looked at rather than copied."""
-        if item > self.position:
-            heappush(self.pending, item)
-
-    def change(self, value: int) -> None:
-        """Note that a value has another buffer, or another value in its place: who reads it is looked at."""
-        for item in self.blueprint.readers.get(value, ()):
-            self.look_at(item)
-
-    def move(self, gone: int, kept: int) -> None:
-        """Let `kept` live the life of the buffer `gone`."""
-        self.moved[gone] = kept
-        for buffer in (gone, kept):
-            if buffer in self.blueprint.free_item:
-                self.look_at(self.blueprint.free_item[buffer])
-
-    def call(self, call: Call) -> None:
-        """Add the step of a call whose inputs have changed, and follow its views to where they look now."""
+    def call(self, call: Call) -> Step | None:
+        """The step of a call whose inputs have changed; its views follow to where they look now."""
         home, nodes = self.buffer_of, self.recording.nodes
         dropped = self.identities.intersection(call.nodes)
         for index in dropped:
@@ -143,146 +182,126 @@ class _Compiler:
         found = self.blueprint.made.get(key)
         if found is None:
             kept = [nodes[index] for index in call.nodes if index not in dropped]
-            step, moved = make_step(kept, home, self.inner, self.alias)
+            step, moved = make_step(kept, home, self.buffers, self.alias)
             found = self.blueprint.remember(key, (step, [(out, home[out]) for out in moved]))
         step, outs = found
         for out, buffer in outs:
             home[out] = buffer
-            self.change(out)
-        if step is not None:
-            self.steps.append(step)
-            self.deaths.append(())
+            self.changed.add(out)
+        return step
 
     def drop(self, node: Node) -> None:
         """Take out a pool that became the identity: its output is its input."""
         source, out = self.alias.get(node.ins[0], node.ins[0]), node.outs[0]
         self.alias[out] = source
-        self.change(out)
+        self.changed.add(out)
         kept, gone = self.buffer_of[source], self.buffer_of[out]
         if kept != WEIGHTS:
             self.held[kept] = self.held.get(kept, 1) + 1
-            self.move(gone, kept)
+            self.moved[gone] = kept
 
     def free(self, buffer: int) -> None:
         while buffer in self.moved:
             buffer = self.moved[buffer]
         self.held[buffer] = self.held.get(buffer, 1) - 1
         if not self.held[buffer]:
-            self.die((buffer,))
+            self.die(buffer)
 
     def enter(self, path: str, value: int | None) -> None:
-        if "in" not in self.sites[path] or (path, "in") in self.used:
+        if (path, "in") not in self.places:
             return
         before = self.alias.get(value)
         result = self.splice(path, "in", value)
         self.alias[value] = result
-        self.change(value)
+        self.changed.add(value)
         self.scopes[path] = (value, before, self.buffer_of[result])
 
     def leave(self, path: str, value: int | None) -> None:
         scope = self.scopes.pop(path, None)
-        if "out" in self.sites[path] and (path, "out") not in self.used:
+        if (path, "out") in self.places:
             result = self.splice(path, "out", value)
             old = self.buffer_of[self.alias.get(value, value)]
-            self.die((old,))  # held until REDLayer returns
-            self.move(old, self.buffer_of[result])  # whoever held the layer's output now holds the block's
+            self.die(old)  # held until REDLayer returns
+            self.moved[old] = self.buffer_of[result]  # whoever held the layer's output now holds the block's
             self.alias[value] = result
-            self.change(value)
+            self.changed.add(value)
         if scope:
             value, before, buffer = scope
-            self.die((buffer,))
+            self.die(buffer)
             self.alias.pop(value)
             if before is not None:
                 self.alias[value] = before
 
     def splice(self, path: str, side: str, value: int | None) -> int:
-        """Put a RED block behind `value`; returns the value that it makes."""
+        """Put a RED block behind `value`, on the first call of a layer; returns the value that it makes."""
         if value is None:
             raise ShapeRuleError(f"{path!r} takes or gives no single tensor, so no RED block can be put there.")
-        self.used.add((path, side))
+        place = self.places.pop((path, side))
         value = self.alias.get(value, value)
         channels = self.sites[path][side]
-        block, weights = red_recording(channels, self.config)
-        place = self.blueprint.place((path, side), len(block.shapes), len(block.buffers))
-        values, buffers = place
-        self.make_room(values + len(block.shapes), buffers + len(block.buffers))
-        shaped = value if value < self.recorded_values else self.sources[value - self.recorded_values]
-        first = values - self.recorded_values
-        self.sources[first : first + len(block.shapes)] = [shaped] * len(block.shapes)
-        fresh = slice(buffers, buffers + len(block.buffers))
-        self.buffer_values[fresh] = [buffer.value + values for buffer in block.buffers]
-        self.itemsizes[fresh] = [self.itemsizes[self.buffer_of[value]]] * len(block.buffers)
-        self.floats[fresh] = [buffer.is_float for buffer in block.buffers]
-        self.inner[fresh] = [buffer.inner for buffer in block.buffers]
+        block, weights, macs = red_recording(channels, self.config)
+        recorded = len(self.recording.shapes)
+        values, buffers = recorded + place * self.width[0], len(self.recording.buffers) + place * self.width[1]
+        shaped = value if value < recorded else self.sources[value - recorded]
+        first, end = values - recorded, values - recorded + len(block.shapes)
+        self.sources[first:end] = [shaped] * len(block.shapes)
         self.red_weights += weights
-        self.red_blocks.append((shaped, block))
+        self.red_macs_at.append((shaped, macs))
 
         key = (path, side, channels, self.config, value, self.buffer_of[value])
         made = self.blueprint.made.get(key)
         if made is None:
-            homes = [buffer + buffers if buffer >= 0 else WEIGHTS for buffer in block.buffer_of]
-            self.buffer_of[values : values + len(homes)] = homes
-            steps, deaths = self.block_steps(block, f"{path}.red_{side}", value, place)
-            homes = self.buffer_of[values : values + len(homes)]
-            made = self.blueprint.remember(key, (steps, deaths, homes))
-        steps, deaths, homes = made
+            made = self.blueprint.remember(key, self.block(block, f"{path}.red_{side}", value, values, buffers))
+        steps, deaths, own, homes = made
         self.steps += steps
-        self.deaths += deaths
+        self.deaths += [list(freed) for freed in deaths]
+        self.buffers[buffers : buffers + len(own)] = own
         self.buffer_of[values : values + len(homes)] = homes
         return block.outputs[0] + values
 
-    def block_steps(
-        self, block: Recording, prefix: str, value: int, place: tuple[int, int]
-    ) -> tuple[list[Step], list[tuple[int, ...]]]:
-        """The steps of a RED block that takes `value`, and what dies after each; views in it get their buffers."""
+    def block(self, block: Recording, prefix: str, value: int, values: int, buffers: int) -> tuple[list, ...]:
+        """What a RED block at this place adds when it takes `value`.
+
+        That is its steps, what dies after each, its buffers, and the buffer of each of its values.
+        """
+        itemsize = self.buffers[self.buffer_of[value]].itemsize
+        own = [Buffer(made.value + values, itemsize, made.is_float, made.call, made.inner) for made in block.buffers]
+        self.buffers[buffers : buffers + len(own)] = own
+        homes = slice(values, values + len(block.shapes))
+        self.buffer_of[homes] = [buffer + buffers if buffer >= 0 else WEIGHTS for buffer in block.buffer_of]
         steps: list[Step] = []
         deaths: list[list[int]] = []
-        for item in group_calls(block):
-            if isinstance(item, Call):
-                nodes = [block.nodes[index] for index in item.nodes]
-                step, _ = make_step(nodes, self.buffer_of, self.inner, {block.inputs[0]: value}, prefix, *place)
+        for kind, what, _ in join_calls(block):
+            if kind == OP:
+                nodes = [block.nodes[index] for index in what]
+                ports = {block.inputs[0]: value}
+                step, _ = make_step(nodes, self.buffer_of, self.buffers, ports, prefix, values, buffers)
                 if step is not None:
                     steps.append(step)
                     deaths.append([])
-            elif item[0] == FREE:
-                deaths[-1].append(item[1] + place[1])
-        return steps, [tuple(freed) for freed in deaths]
-
-    def make_room(self, values: int, buffers: int) -> None:
-        """Have numbers of values and buffers up to these; those of places without a block mean nothing."""
-        missing = values - len(self.buffer_of)
-        self.buffer_of += [WEIGHTS] * missing
-        self.sources += [0] * missing
-        missing = buffers - len(self.inner)
-        self.buffer_values += [0] * missing
-        self.itemsizes += [0] * missing
-        self.floats += [False] * missing
-        self.inner += [False] * missing
+            elif kind == FREE:
+                deaths[-1].append(what + buffers)
+        return steps, deaths, own, self.buffer_of[homes]
 
     def finish(self) -> Program:
-        recording, home = self.recording, self.buffer_of
-        steps = self.steps
-        last = [-1] * len(self.buffer_values)
+        recording, home, steps = self.recording, self.buffer_of, self.steps
+        last = [-1] * len(self.buffers)
         for i, step in enumerate(steps):
             for buffer in step.touched:
                 last[buffer] = i
-        output_values = [self.alias.get(value, value) for value in recording.outputs]
-        outputs = [buffer for buffer in dict.fromkeys(home[value] for value in output_values) if buffer != WEIGHTS]
+        outputs = dict.fromkeys(home[self.alias.get(value, value)] for value in recording.outputs)
+        outputs.pop(WEIGHTS, None)
         for buffer in outputs:
             last[buffer] = len(steps)
         return Program(
             steps=steps,
             deaths=self.deaths,
-            buffer_values=self.buffer_values,
-            itemsizes=self.itemsizes,
-            floats=self.floats,
+            buffers=self.buffers,
             sources=self.sources,
             inputs=list(dict.fromkeys(home[value] for value in recording.inputs)),
-            outputs=outputs,
-            output_values=output_values,
+            outputs=list(outputs),
             last=last,
+            products=self.blueprint.products,
+            red_macs_at=self.red_macs_at,
             red_weights=self.red_weights,
-            red_steps=[i for i, step in enumerate(steps) if step.is_red],
-            red_blocks=self.red_blocks,
-            blueprint=self.blueprint,
         )

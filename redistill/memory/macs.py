@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
-from .recording import OP, WEIGHTS, Node, Recording
+from .recording import OP, Node, Recording
 from .shape_rules import Shape
 
 
@@ -70,9 +70,3 @@ def total_macs(nodes: Sequence[Node], shapes: Sequence[Shape]) -> int:
     return sum(
         operator_macs(node.op, node.args, [shapes[value] for value in node.ins], shapes[node.outs[0]]) for node in nodes
     )
-
-
-def block_macs(block: Recording, shape: Shape) -> int:
-    """Multiply-accumulates of a recorded RED block on a map of `shape`, which all the maps that it makes share."""
-    shapes = [own if buffer == WEIGHTS else shape for own, buffer in zip(block.shapes, block.buffer_of, strict=True)]
-    return total_macs(products(block), shapes)

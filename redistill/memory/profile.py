@@ -125,9 +125,10 @@ class MemoryProfile:
         for buffer, first in enumerate(line.first):
             if not 0 <= first <= index <= line.last[buffer]:
                 continue
-            writer, value = made.get(buffer, (-1, self._program.buffer_values[buffer]))
-            if prod(self._shapes[value]) != prod(self._shapes[self._program.buffer_values[buffer]]):
-                value = self._program.buffer_values[buffer]  # written through a view of a part
+            own = self._program.buffers[buffer].value
+            writer, value = made.get(buffer, (-1, own))
+            if prod(self._shapes[value]) != prod(self._shapes[own]):
+                value = own  # written through a view of a part
             maker = (steps[writer].title, steps[writer].layer) if writer >= 0 else ("input", "")
             users = needed.get(buffer, []) + ([("output", "")] if buffer in outputs else [])
             alive.append(LiveTensor(self._shapes[value], line.sizes[buffer], maker, tuple(users)))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
-from .blueprint import Blueprint
-from .macs import block_macs
-from .recording import Recording, Weight
+from .macs import total_macs
+from .recording import Buffer, Node, Weights
 from .shape_rules import Shape
 from .steps import Fusion, Step, find_fusions
 
@@ -23,31 +23,20 @@ class Program:
     """
 
     steps: list[Step]
-    deaths: list[Sequence[int]]  # per step: buffers that Python lets go of after it
-    buffer_values: list[int]
-    itemsizes: list[int]
-    floats: list[bool]
+    deaths: list[list[int]]  # per step: buffers that Python lets go of after it
+    buffers: list[Buffer]
     sources: list[int]
     inputs: list[int]  # buffers
     outputs: list[int]
-    output_values: list[int]
     last: list[int]  # per buffer: the last step that touches it; len(steps) for outputs, -1 for never
-    red_weights: list[Weight]  # of the RED blocks put in
-    red_steps: list[int]
-    red_blocks: list[tuple[int, Recording]]  # those put in, each with the recorded value whose shape it takes
-    blueprint: Blueprint
-    _weight_bytes: dict[int | None, int] = field(default_factory=dict)  # of the RED blocks, by itemsize
+    products: Sequence[Node]  # what multiplies and accumulates, RED blocks apart
+    red_macs_at: list[tuple[int, int]]  # of each RED block put in: the value whose shape it takes, MACs a pixel
+    red_weights: Weights  # of these blocks
 
     @cached_property
     def fusions(self) -> dict[int, Fusion]:
         """Additions that the convolution before them can do, by step of the convolution."""
         return find_fusions(self.steps)
-
-    def red_weight_bytes(self, itemsize: int | None) -> int:
-        """Bytes of the RED blocks' weights; `itemsize` replaces that of floating-point numbers."""
-        if itemsize not in self._weight_bytes:
-            self._weight_bytes[itemsize] = sum(weight.bytes(itemsize) for weight in self.red_weights)
-        return self._weight_bytes[itemsize]
 
     def shapes(self, recorded: list[Shape]) -> list[Shape]:
         """Shapes of all values from those of the recorded ones."""
@@ -55,8 +44,8 @@ class Program:
 
     def macs(self, shapes: list[Shape]) -> int:
         """Multiply-accumulates at these shapes, RED blocks included."""
-        return self.blueprint.macs(shapes) + self.red_macs(shapes)
+        return total_macs(self.products, shapes) + self.red_macs(shapes)
 
     def red_macs(self, shapes: list[Shape]) -> int:
         """Multiply-accumulates of the RED blocks put in."""
-        return sum(block_macs(block, shapes[value]) for value, block in self.red_blocks)
+        return sum(macs * shapes[value][0] * prod(shapes[value][2:]) for value, macs in self.red_macs_at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
+from operator import add
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -84,24 +85,30 @@ def shown_paths(model: nn.Module) -> dict[str, str]:
     return paths
 
 
-class Weight(NamedTuple):
-    """One parameter or buffer of a model."""
+class Weights(NamedTuple):
+    """What parameters and buffers of a model hold, summed up."""
 
-    numbers: int
-    itemsize: int
-    is_float: bool
-    is_red: bool
+    floats: int = 0  # floating-point numbers
+    float_bytes: int = 0
+    other_bytes: int = 0
 
     def bytes(self, itemsize: int | None) -> int:
-        """Its size; `itemsize` replaces that of floating-point numbers."""
-        return self.numbers * (itemsize if itemsize is not None and self.is_float else self.itemsize)
+        """Their size; `itemsize` replaces that of floating-point numbers."""
+        return self.other_bytes + (self.float_bytes if itemsize is None else self.floats * itemsize)
+
+    def __add__(self, others: Weights) -> Weights:
+        return Weights(*map(add, self, others))
 
 
-def weights_of(model: nn.Module) -> list[Weight]:
-    """Every parameter and buffer, once."""
+def weights_of(model: nn.Module) -> tuple[Weights, Weights]:
+    """Every parameter and buffer, once, and those of RED blocks among them."""
     red = {id(t) for m in model.modules() if isinstance(m, REDBlock) for t in chain(m.parameters(), m.buffers())}
-    unique = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
-    return [
-        Weight(tensor.numel(), tensor.element_size(), tensor.dtype.is_floating_point, key in red)
-        for key, tensor in unique.items()
-    ]
+    sums = [0, 0, 0], [0, 0, 0]
+    for key, tensor in {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}.items():
+        for own in sums if key in red else sums[:1]:
+            if tensor.is_floating_point():
+                own[0] += tensor.numel()
+                own[1] += tensor.nbytes
+            else:
+                own[2] += tensor.nbytes
+    return Weights(*sums[0]), Weights(*sums[1])

@@ -14,7 +14,7 @@ from math import prod
 import torch
 
 from .recorder import record
-from .recording import OP, Node, Recording, Weight
+from .recording import OP, Node, Recording, Weights
 from .shape_rules import Rule, Shape, ShapeRuleError, keeps_shape
 
 VIEWS = ("view", "_unsafe_view", "_reshape_alias", "reshape")  # return as many numbers as they take
@@ -29,7 +29,9 @@ class Edits:
     rules: Mapping[int, tuple[Rule, tuple]] = field(default_factory=dict)  # node → its rule and arguments instead
     identities: frozenset[int] = frozenset()  # nodes that return their input
     weights: Mapping[int, Shape] = field(default_factory=dict)  # parameters of another shape, by value
-    added_weights: tuple[Weight, ...] = ()  # what these shapes add to the weights; negative where they are smaller
+    added_weights: Weights = field(
+        default_factory=Weights
+    )  # what these shapes add to the weights; negative where they are smaller
 
 
 class Evaluator:

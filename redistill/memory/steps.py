@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from .recording import WEIGHTS, Node
+from .recording import WEIGHTS, Buffer, Node
 
 
 class Step(NamedTuple):
@@ -28,17 +28,17 @@ class Step(NamedTuple):
 def make_step(
     nodes: Iterable[Node],
     home: list[int],
-    inner: Sequence[bool],
+    buffers: Sequence[Buffer],
     ports: Mapping[int, int],
     prefix: str = "",
-    values: int = 0,
-    buffers: int = 0,
+    first_value: int = 0,
+    first_buffer: int = 0,
 ) -> tuple[Step | None, list[int]]:
     """The step of a call, None where it only looks, and its outputs whose buffer in `home` had to change.
 
-    `home` holds the buffer of every value; views among the outputs get the one they look at. `inner` marks the
-    buffers of workspaces, `ports` are values that others stand in for. Where the call belongs to a RED block, which
-    stands at the path `prefix`, all other numbers of its nodes are offset by `values` and `buffers`.
+    `home` holds the buffer of every value; views among the outputs get the one they look at. `ports` are values that
+    others stand in for. Where the call belongs to a RED block, which stands at the path `prefix`, all other numbers of
+    its nodes count from `first_value` and `first_buffer`.
     """
     title = layer = ""
     is_red, in_place_able, is_conv, is_add = bool(prefix), True, False, False
@@ -48,8 +48,8 @@ def make_step(
     moved: list[int] = []
     result = -1
     for node in nodes:
-        ins = [ports.get(value, value + values) for value in node.ins]
-        outs = [out + values for out in node.outs]
+        ins = [ports.get(value, value + first_value) for value in node.ins]
+        outs = [out + first_value for out in node.outs]
         for out, source in zip(outs, node.sources, strict=True):
             if source >= 0 and home[out] != home[ins[source]]:
                 home[out] = home[ins[source]]
@@ -61,10 +61,11 @@ def make_step(
         in_place_able &= node.in_place_able
         is_conv |= node.op == "convolution"
         is_add = node.op in ("add", "add_")
-        operands += [(value, home[value]) for value in ins if home[value] != WEIGHTS and not inner[home[value]]]
-        births += [buffer + buffers for buffer in node.new if not inner[buffer + buffers]]
+        operands += [(value, home[value]) for value in ins if home[value] != WEIGHTS and not buffers[home[value]].inner]
+        new = [buffer + first_buffer for buffer in node.new]
+        births += [buffer for buffer in new if not buffers[buffer].inner]
         if not node.new:
-            writes += [home[out] for out in outs if home[out] != WEIGHTS and not inner[home[out]]]
+            writes += [home[out] for out in outs if home[out] != WEIGHTS and not buffers[home[out]].inner]
         result = outs[0] if outs else -1
     if not title:
         return None, moved

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 from ..networks.strides import POOL_OPS, STRIDE_PLACES, PoolingPoint
-from .recording import OP, Node, Recording, Weight
+from .recording import OP, Node, Recording, Weights
 from .shape_rules import RULES, Rule, Shape, ShapeRuleError
 from .shapes import Edits
 
@@ -92,13 +92,9 @@ class StrideEditor:
             for value, shape in zip(conv.ins[1:], shapes, strict=True)
         }
 
-    def _added(self, weights: Mapping[int, Shape]) -> tuple[Weight, ...]:
-        tail = self.recording.model.get_submodule("conv_out")
-        added = [prod(shape) - prod(self.recording.shapes[value]) for value, shape in weights.items()]
-        return tuple(
-            Weight(numbers, parameter.element_size(), parameter.is_floating_point(), False)
-            for numbers, parameter in zip(added, (tail.weight, tail.bias), strict=False)
-        )
+    def _added(self, weights: Mapping[int, Shape]) -> Weights:
+        numbers = sum(prod(shape) - prod(self.recording.shapes[value]) for value, shape in weights.items())
+        return Weights(numbers, numbers * self.recording.model.conv_out.weight.element_size())
 
 
 def _with(args: tuple, place: int, value: object) -> tuple:

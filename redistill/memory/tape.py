@@ -6,15 +6,15 @@ network would need with other pooling strides, image sizes, batches, number form
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..common.values import is_whole
-from ..networks.alignment import align_points, red_sites
+from ..networks.alignment import RULES, align_points, red_sites
 from ..networks.red import REDConfig
 from ..networks.strides import (
     PoolingPoint,
@@ -30,8 +30,8 @@ from ..networks.strides import (
 )
 from ..networks.trace import ModuleShapes, example_inputs
 from .accounting import Timeline, buffer_sizes, eager, fused
-from .blueprint import Blueprint
-from .compiler import Sites, compile_program
+from .compiler import Blueprint, FrozenSites, Sites, compile_program, frozen_sites
+from .macs import total_macs
 from .profile import MemoryProfile, Peak
 from .program import Program
 from .recorder import record
@@ -41,9 +41,10 @@ from .shapes import Edits, Evaluator
 from .size_bound import size_bound_layer
 from .stride_edits import StrideEditor
 
-PROGRAMS_KEPT = 256  # compiled programs a tape remembers; each belongs to one set of RED sites and identity pools
+PROGRAMS_KEPT = 256  # programs a tape remembers; each belongs to one set of RED sites and identity pools
 SETTINGS_KEPT = 8  # settings whose shapes and sizes a tape remembers: one edit asks for both accountings and the points
 ITEMSIZES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}  # bytes a number
+Strides = tuple[tuple[str, int], ...]  # by name of the pooling point
 ACCOUNTINGS = ("fused", "eager")
 
 
@@ -118,13 +119,13 @@ class Tape:
         self.recording = recording
         self._evaluator = Evaluator(recording)
         self._places = _module_values(recording)
-        self._weights = weights_of(recording.model)
-        self._weight_sums: dict[int | None, tuple[int, int]] = {}
+        self._weights, self._red_weights = weights_of(recording.model)
         self._blueprint = Blueprint(recording)
-        self._evaluated: dict[Any, tuple[list[Shape], Edits]] = {}
-        self._settings: dict[Any, _Setting] = {}
-        self._programs: dict[Any, Program] = {}
-        self._teacher_points: dict[tuple[int, int], list[PoolingPoint]] = {}
+        # What threads may ask at once, as the visitors of a page do.
+        self._evaluated = lru_cache(SETTINGS_KEPT)(self._evaluate)
+        self._setting = lru_cache(SETTINGS_KEPT)(self._find_setting)
+        self._program = lru_cache(PROGRAMS_KEPT)(partial(compile_program, self._blueprint))
+        self._teacher_points = lru_cache(SETTINGS_KEPT)(partial(self._points_at, ()))
 
     @cached_property
     def points(self) -> list[PoolingPoint]:
@@ -180,7 +181,8 @@ class Tape:
         say what would happen; build the model that way and capture it then.
         """
         itemsize = _check_choices(dtype, accounting, fuse_add, batch)
-        [setting] = self._prepare(strides, image_size, batch, (red,), alignment, sites)
+        changed, first = self._changes(strides, image_size, batch)
+        setting = self._setting(changed, first, red, alignment, sites if sites is None else frozen_sites(sites))
         return self._summary(setting, itemsize, accounting, fuse_add)
 
     def peaks(
@@ -198,11 +200,13 @@ class Tape:
         Raises ValueError and `ShapeRuleError` as `profile` does.
         """
         itemsize = _check_choices(dtype, accounting, fuse_add, batch)
+        changed, first = self._changes(strides, image_size, batch)
         result: list[Peak] = []
         counted = macs = None
-        for setting in self._prepare(strides, image_size, batch, reds):
+        for red in reds:
+            setting = self._setting(changed, first, red)
             if macs is None:
-                macs = self._blueprint.macs(setting.shapes)
+                macs = total_macs(self._blueprint.products, setting.shapes)
             if setting.program is counted:  # settings that put in no block share a program
                 result.append(result[-1])
                 continue
@@ -211,29 +215,6 @@ class Tape:
             result.append(Peak(peak, layer, macs + counted.red_macs(setting.shapes)))
         return result
 
-    def _prepare(
-        self,
-        strides: Mapping[str, int] | None,
-        image_size: int | tuple[int, int] | None,
-        batch: int | None,
-        reds: Sequence[REDConfig | None],
-        alignment: str = "asynchronous",
-        sites: Sites | None = None,
-    ) -> Iterator[_Setting]:
-        """What there is to count, for each of `reds`."""
-        size = self._image_size if image_size is None else check_image_size(image_size)
-        changed = self._changed_strides(strides, size) if strides else {}
-        recorded, edits = self._evaluate(changed, size, batch)
-        for red in reds:
-            key = (tuple(changed.items()), size, batch, red, alignment, repr(sites))
-            setting = self._settings.get(key)
-            if setting is None:
-                places = self._red_sites(changed, size, recorded, red, alignment, sites) if red is not None else {}
-                program = self._program(edits.identities, places, red)
-                setting = _Setting(program, program.shapes(recorded), edits)
-                _keep(self._settings, key, setting, SETTINGS_KEPT)
-            yield setting
-
     def points_at(
         self, strides: Mapping[str, int] | None = None, image_size: int | tuple[int, int] | None = None
     ) -> list[PoolingPoint]:
@@ -241,30 +222,47 @@ class Tape:
 
         Raises ValueError and `ShapeRuleError` as `profile` does.
         """
+        return self._points_at(*self._changes(strides, image_size, None))
+
+    def _changes(
+        self, strides: Mapping[str, int] | None, image_size: int | tuple[int, int] | None, batch: int | None
+    ) -> tuple[Strides, Shape]:
+        """The strides that are not the recorded ones, and the shape of the first input; ValueError for bad settings."""
         size = self._image_size if image_size is None else check_image_size(image_size)
-        changed = self._changed_strides(strides, size) if strides else {}
-        return self._points_at(changed, self._evaluate(changed, size, None)[0])
+        shape = self.input_shape
+        if strides:
+            check_strides(strides, self.points, size)
+        if size != shape[-2:]:
+            if len(shape) != 4:
+                raise ValueError(f"The input has shape {shape}, so it has no image size; expected image_size=None.")
+            shape = (*shape[:2], *size)
+        own = {point.name: point.stride for point in self.points} if strides else {}
+        changed = tuple((name, stride) for name, stride in (strides or {}).items() if stride != own[name])
+        return changed, shape if batch is None else (batch, *shape[1:])
 
-    def _changed_strides(self, strides: Mapping[str, int], size: tuple[int, int]) -> dict[str, int]:
-        check_strides(strides, self.points, size)
-        own = {point.name: point.stride for point in self.points}
-        return {name: stride for name, stride in strides.items() if stride != own[name]}
+    def _find_setting(
+        self,
+        changed: Strides,
+        first: Shape,
+        red: REDConfig | None,
+        alignment: str = RULES[0],
+        sites: FrozenSites | None = None,
+    ) -> _Setting:
+        """What there is to count, with RED blocks at `sites`, or aligned with the network as recorded."""
+        shapes, edits = self._evaluated(changed, first)
+        if red is not None and self.recording.has_red:
+            raise ValueError("The network carries RED blocks already; expected one without them, or red=None.")
+        if red is None:
+            sites = ()
+        elif sites is None:
+            teacher = self._teacher_points((*self.input_shape[:-2], *first[-2:]))
+            pairs = align_points(self._points_at(changed, first), teacher, alignment)
+            sites = frozen_sites(red_sites(pairs, red))
+        program = self._program(edits.identities, sites, red if sites else None)
+        return _Setting(program, program.shapes(shapes), edits)
 
-    def _evaluate(
-        self, changed: Mapping[str, int], size: tuple[int, int], batch: int | None
-    ) -> tuple[list[Shape], Edits]:
+    def _evaluate(self, changed: Strides, first: Shape) -> tuple[list[Shape], Edits]:
         """Shapes of all recorded values at other settings, and what the strides changed."""
-        first = self._input_at(size, batch)
-        key = (tuple(changed.items()), first)
-        found = self._evaluated.get(key)
-        if found is None:
-            found = self._evaluate_anew(changed, size, first)
-            _keep(self._evaluated, key, found, SETTINGS_KEPT)
-        return found
-
-    def _evaluate_anew(
-        self, changed: Mapping[str, int], size: tuple[int, int], first: Shape
-    ) -> tuple[list[Shape], Edits]:
         recording = self.recording
         if not changed and first == self.input_shape:
             return recording.shapes, Edits()
@@ -274,113 +272,57 @@ class Tape:
             raise ShapeRuleError(
                 f"Layer {self._size_bound!r} may pad or pool by its stride or a map's size; capture the network anew."
             )
+        strides = dict(changed)
         if declares_points(recording.model):  # refuse what the network would refuse
-            down = [changed.get(point.name, point.stride) for point in self.points if point.direction == "down"]
-            recording.model.check_image_size(size, down)
-        edits = self._editor.edits(changed) if changed else Edits()
+            down = [strides.get(point.name, point.stride) for point in self.points if point.direction == "down"]
+            recording.model.check_image_size(first[-2:], down)
+        edits = self._editor.edits(strides) if changed else Edits()
         return self._evaluator.shapes(first, edits), edits
 
     @cached_property
     def _size_bound(self) -> str | None:
         return size_bound_layer(self.recording)
 
-    def _input_at(self, size: tuple[int, int], batch: int | None) -> Shape:
-        shape = self.input_shape
-        if size != shape[-2:]:
-            if len(shape) != 4:
-                raise ValueError(f"The input has shape {shape}, so it has no image size; expected image_size=None.")
-            shape = (*shape[:2], *size)
-        return shape if batch is None else (batch, *shape[1:])
-
     @cached_property
     def _editor(self) -> StrideEditor:
         return StrideEditor(self.recording, self.points)
 
-    def _red_sites(
-        self,
-        changed: Mapping[str, int],
-        size: tuple[int, int],
-        shapes: list[Shape],
-        red: REDConfig,
-        alignment: str,
-        sites: Sites | None,
-    ) -> Sites:
-        """Where a student of these strides gets RED blocks: at `sites`, or aligned with the network as recorded."""
-        if self.recording.has_red:
-            raise ValueError("The network carries RED blocks already; expected one without them, or red=None.")
-        if sites is not None:
-            return sites
-        if size not in self._teacher_points:
-            self._teacher_points[size] = self._points_at({}, self._evaluate({}, size, None)[0])
-        student = self._points_at(changed, shapes)
-        return red_sites(align_points(student, self._teacher_points[size], alignment), red)
-
-    def _points_at(self, changed: Mapping[str, int], shapes: list[Shape]) -> list[PoolingPoint]:
-        if not changed and shapes is self.recording.shapes:
+    def _points_at(self, changed: Strides, first: Shape) -> list[PoolingPoint]:
+        shapes, _ = self._evaluated(changed, first)
+        if shapes is self.recording.shapes:
             return list(self.points)
+        strides = dict(changed)
         if declares_points(self.recording.model):
-            size = shapes[self.recording.inputs[0]][-2:]
-            return restride_points(self.points, changed, size)
+            return restride_points(self.points, strides, first[-2:])
         points, reduction = [], 1
         for point in self.points:
-            stride = changed.get(point.name, point.stride)
+            stride = strides.get(point.name, point.stride)
             reduction *= stride
-            before, after = self._places[point.name]
-            points.append(
-                replace(
-                    point,
-                    stride=stride,
-                    reduction=reduction,
-                    in_size=shapes[before][-2:],
-                    out_size=shapes[after][-2:],
-                )
-            )
+            in_size, out_size = (shapes[value][-2:] for value in self._places[point.name])
+            points.append(replace(point, stride=stride, reduction=reduction, in_size=in_size, out_size=out_size))
         return points
-
-    def _program(self, identities: frozenset[int], sites: Sites, red: REDConfig | None) -> Program:
-        key = (identities, tuple((path, *sides) for path, sides in sites.items()), red if sites else None)
-        program = self._programs.get(key)
-        if program is None:
-            program = compile_program(self._blueprint, identities, sites, red)
-            _keep(self._programs, key, program, PROGRAMS_KEPT)
-        return program
 
     def _summary(self, setting: _Setting, itemsize: int | None, accounting: str, fuse_add: bool) -> MemoryProfile:
         program = setting.program
         line, peak, index, layer = setting.count(itemsize, accounting, fuse_add)
-        sizes = line.sizes
-        weights, red_weights = self._weight_bytes(itemsize)
-        spliced = program.red_weight_bytes(itemsize)
-        added = sum(weight.bytes(itemsize) for weight in setting.edits.added_weights)
+        spliced = program.red_weights.bytes(itemsize)
+        added = setting.edits.added_weights.bytes(itemsize)
         return MemoryProfile(
             peak_bytes=peak,
             peak_layer=layer,
             peak_index=index,
-            red_peak_bytes=max((line.live[i] for i in program.red_steps), default=0),
-            weight_bytes=weights + added + spliced,
-            red_weight_bytes=red_weights + spliced,
-            input_bytes=sum(sizes[buffer] for buffer in program.inputs),
-            output_bytes=sum(sizes[buffer] for buffer in program.outputs),
+            red_peak_bytes=max(
+                (live for step, live in zip(program.steps, line.live, strict=True) if step.is_red), default=0
+            ),
+            weight_bytes=self._weights.bytes(itemsize) + added + spliced,
+            red_weight_bytes=self._red_weights.bytes(itemsize) + spliced,
+            input_bytes=sum(line.sizes[buffer] for buffer in program.inputs),
+            output_bytes=sum(line.sizes[buffer] for buffer in program.outputs),
             accounting=accounting,
             _program=program,
             _shapes=setting.shapes,
             _timeline=line,
         )
-
-    def _weight_bytes(self, itemsize: int | None) -> tuple[int, int]:
-        """Bytes of the recorded network's weights, and of those in RED blocks."""
-        if itemsize not in self._weight_sums:
-            sizes = [(weight.bytes(itemsize), weight.is_red) for weight in self._weights]
-            total, red = sum(size for size, _ in sizes), sum(size for size, is_red in sizes if is_red)
-            self._weight_sums[itemsize] = total, red
-        return self._weight_sums[itemsize]
-
-
-def _keep(cache: dict, key: Any, value: Any, most: int) -> None:
-    """Remember a value, and the latest ones only; threads may do so at once, as the visitors of a page do."""
-    cache[key] = value
-    for oldest in list(cache)[:-most]:
-        cache.pop(oldest, None)
 
 
 def _check_choices(dtype: str | None, accounting: str, fuse_add: bool, batch: int | None) -> int | None:
