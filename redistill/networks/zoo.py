@@ -113,7 +113,9 @@ def find_network(name: str, unets: Unets = NO_UNETS) -> NetworkInfo:
 
     ValueError, naming the entries, for a name that is neither.
     """
-    if isinstance(name, str) and name.startswith(DDPM) and name != DDPM:
+    if not isinstance(name, str):
+        raise ValueError(f"A network is called {str(name)[:80]!r}; expected one of {list(NETWORKS)}.")
+    if name.startswith(DDPM) and name != DDPM:
         return _ddpm(name, json.dumps(unets[name]) if name in unets else None)
     if name not in NETWORKS:
         raise ValueError(f"No network {name!r}; expected one of {[*NETWORKS, 'ddpm:FOLDER', 'ddpm:OWNER/NAME']}.")

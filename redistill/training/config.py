@@ -97,6 +97,8 @@ class DistillConfig:
     def __post_init__(self) -> None:
         if isinstance(self.student, Mapping):
             object.__setattr__(self, "student", StudentConfig.from_dict(self.student))
+        if not isinstance(self.student, StudentConfig):
+            raise ValueError(f"The student is {str(self.student)[:80]!r}; expected its settings.")
         check_settings(self)
         self._check_milestones()
         if self.teacher_checkpoint is None and (self.init == "teacher" or self.kd_weight > 0 or self.feature_loss):
