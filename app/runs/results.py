@@ -170,18 +170,14 @@ def over_seeds(finals: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _own_result(run: jobs.Run, title: str) -> Result | None:
     try:
         config = complete(DistillConfig.from_dict(run.config))
-        figures = _final_record(run.path / "student") if run.state == "finished" else {}
+        metrics = read_or_empty(run.path / "student" / CONFIG).get("metrics") if run.state == "finished" else None
+        figures = metrics if isinstance(metrics, Mapping) else {}
         result = _result(f"run:{run.name}", title, OWN, run.state, config, figures)
     except (ValueError, TypeError):
         return None
     if result.is_tested:
         return result
     return dataclasses.replace(result, score=best_validation(run.path, _figure(config)))
-
-
-def _final_record(folder: Path) -> Mapping[str, Any]:
-    metrics = read_or_empty(folder / CONFIG).get("metrics")
-    return metrics if isinstance(metrics, Mapping) else {}
 
 
 def _shipped_result(name: str) -> Result | None:
