@@ -16,6 +16,8 @@ MOST_BUTTONS = 5  # choices that stand side by side; more fold into a list
 
 def make_control(setting: Setting, value: Any, boxed: bool = False) -> gr.components.Component:
     """A control with the setting's label, limits and choices; `value` as of `to_page`. A tick may have a box around."""
+    if setting.type is bool:
+        return gr.Checkbox(value, label=setting.label, container=boxed)
     if setting.choices:
         options = [(title, choice) for choice, title in setting.choices.items()]
         if setting.optional:
@@ -23,8 +25,6 @@ def make_control(setting: Setting, value: Any, boxed: bool = False) -> gr.compon
         if len(options) > MOST_BUTTONS:
             return gr.Dropdown(options, value=value, label=setting.label, filterable=False)
         return gr.Radio(options, value=value, label=setting.label)
-    if setting.type is bool:
-        return gr.Checkbox(value, label=setting.label, container=boxed)
     if setting.type is tuple:
         return gr.Textbox(value, label=setting.label, placeholder="400, 600", max_length=200, min_width=120)
     label = f"{setting.label} (empty: {setting.empty})" if setting.empty else setting.label
