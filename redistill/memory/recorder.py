@@ -26,7 +26,7 @@ from ..networks.trace import watched
 from .fitted_rules import fitted_rule, fixed_rule
 from .meta_ops import elementwise
 from .recording import ENTER, FREE, LEAVE, OP, WEIGHTS, Buffer, Node, Recording, shown_paths
-from .shape_rules import RULES, Rule, Shape, find_rule, is_pointwise
+from .shape_rules import RULES, Rule, Shape, find_rule, is_pointwise, reproduces
 
 
 def record(model: nn.Module, inputs: Sequence[Any]) -> Recording:
@@ -356,19 +356,10 @@ def _arguments(func: Any, args: tuple, kwargs: dict) -> tuple:
 def _checked_rule(op: str, func: Any, args: tuple, ins: tuple[Shape, ...], outs: tuple[Shape, ...]) -> Rule:
     """A rule that gives the recorded shapes for the recorded inputs; without one, the shapes are fixed."""
     for rule in (RULES[op] if func is None else find_rule(func), fitted_rule(op, ins, outs)):
-        if rule is not None and ins and _reproduces(rule, args, ins, outs):
+        if rule is not None and ins and reproduces(rule, args, ins, outs):
             return rule
     sized = op.startswith("new_") or (not ins and any(shape != () for shape in outs))
     return fixed_rule(op, ins, outs, sized)
-
-
-def _reproduces(rule: Rule, args: tuple, ins: tuple[Shape, ...], outs: tuple[Shape, ...]) -> bool:
-    try:
-        result = rule(args, *ins)
-    except (ValueError, TypeError, IndexError):
-        return False
-    found = (result,) if len(outs) == 1 else result
-    return len(found) == len(outs) and all(new in (None, old) for new, old in zip(found, outs, strict=True))
 
 
 def _layout_dims(shape: Shape, strides: tuple[int, ...]) -> tuple[int, ...]:

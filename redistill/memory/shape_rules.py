@@ -7,7 +7,7 @@ recorded shape stays). A rule that cannot be sure raises `ShapeRuleError`; none 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import floor
 from typing import Any
 
@@ -53,6 +53,16 @@ def keeps_shape(rule: Rule, inputs: int, outputs: int) -> bool:
 def is_pointwise(func: torch._ops.OpOverload) -> bool:
     """Whether each output element depends on the same element of the inputs alone."""
     return torch.Tag.pointwise in func.tags or func.overloadpacket.__name__.rstrip("_") in UNTAGGED_POINTWISE
+
+
+def reproduces(rule: Rule, args: tuple, ins: Sequence[Shape], outs: Sequence[Shape]) -> bool:
+    """Whether a rule gives these output shapes for these inputs."""
+    try:
+        made = rule(args, *ins)
+    except (ValueError, TypeError, IndexError):
+        return False
+    found = (made,) if len(outs) == 1 else made
+    return len(found) == len(outs) and all(new in (None, old) for new, old in zip(found, outs, strict=True))
 
 
 def fail(message: str) -> ShapeRuleError:

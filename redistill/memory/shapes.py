@@ -15,7 +15,7 @@ import torch
 
 from .recorder import record
 from .recording import OP, Node, Recording, Weights
-from .shape_rules import Rule, Shape, ShapeRuleError, keeps_shape
+from .shape_rules import Rule, Shape, ShapeRuleError, keeps_shape, reproduces
 
 VIEWS = ("view", "_unsafe_view", "_reshape_alias", "reshape")  # return as many numbers as they take
 SHAPES_KEPT = 64  # of the shapes that one operator has been given
@@ -121,13 +121,14 @@ class Evaluator:
         """Record the pass at another size; whether that explained operators whose rules could not tell."""
         self._probed = True
         recording = self.recording
-        other = _recorded_at(recording, _probe_shape(recording))
+        other = _recorded_elsewhere(recording)
         if other is None or not _same_structure(recording, other):
             return False
         origins = list(recording.inputs)  # values whose sides may be what an operator was given as numbers
         for index, _, _, ins, outs, _ in self._steps:
             node = recording.nodes[index]
-            if len(outs) == 1 and not _foretells(node, other):
+            there = [[other.shapes[value] for value in values] for values in (node.ins, node.outs)]
+            if len(outs) == 1 and not reproduces(node.rule, node.args, *there):
                 self._explained[index] = _Explanation(node, ins, origins, recording, other)
             if not ins or recording.shapes[outs[0]] != recording.shapes[ins[0]]:
                 origins.append(outs[0])  # only the first: nobody knows a norm's statistics here
@@ -136,31 +137,15 @@ class Evaluator:
         return bool(self._explained)
 
 
-def _foretells(node: Node, other: Recording) -> bool:
-    """Whether the rule of a node gives the shapes of the other recording."""
-    try:
-        made = node.rule(node.args, *[other.shapes[value] for value in node.ins])
-    except (ValueError, TypeError, IndexError):
-        return False
-    found = (made,) if len(node.outs) == 1 else made
-    return all(shape in (None, other.shapes[out]) for out, shape in zip(node.outs, found, strict=True))
-
-
-def _probe_shape(recording: Recording) -> Shape | None:
-    """The shape of the first input in the second recording; other inputs keep theirs, and then so does the batch."""
-    shape = recording.shapes[recording.inputs[0]]
-    if len(shape) != 4:
-        return None
-    batch = shape[0] * (PROBE[0] if len(recording.inputs) == 1 else 1)
-    return (batch, shape[1], shape[2] * PROBE[1], shape[3] * PROBE[2])
-
-
-def _recorded_at(recording: Recording, shape: Shape | None) -> Recording | None:
-    if shape is None:
-        return None
+def _recorded_elsewhere(recording: Recording) -> Recording | None:
+    """The pass at another size; inputs but the first keep their shapes, and then so does the batch."""
     inputs = list(recording.arguments)
-    first = next(i for i, value in enumerate(inputs) if isinstance(value, torch.Tensor))
-    inputs[first] = inputs[first].new_empty(shape)
+    place, first = next((i, value) for i, value in enumerate(inputs) if isinstance(value, torch.Tensor))
+    if first.dim() != 4:
+        return None
+    batch, channels, height, width = first.shape
+    times = PROBE[0] if len(recording.inputs) == 1 else 1
+    inputs[place] = first.new_empty(batch * times, channels, height * PROBE[1], width * PROBE[2])
     try:
         return record(recording.model, inputs)
     except (ValueError, RuntimeError, NotImplementedError, IndexError, AssertionError):
@@ -175,6 +160,10 @@ def _same_structure(one: Recording, other: Recording) -> bool:
         (a.op, a.layer, a.ins, a.outs, a.new, a.sources) == (b.op, b.layer, b.ins, b.outs, b.new, b.sources)
         for a, b in zip(one.nodes, other.nodes, strict=True)
     )
+
+
+# One side of a tensor: a number that stays, or sides of earlier values and their multiples: (value, dim, factor).
+_Side = int | list[tuple[int, int, int]]
 
 
 class _Explanation:
@@ -192,7 +181,8 @@ class _Explanation:
     def shape(self, shapes: list[Shape]) -> Shape:
         found = {()}
         for side in self.sides:
-            found = {(*done, value) for done in found for value in side.values(shapes)}
+            options = {side} if isinstance(side, int) else {shapes[value][dim] * times for value, dim, times in side}
+            found = {(*done, option) for done in found for option in options}
         if self.viewed is not None:
             numbers = prod(shapes[self.viewed])
             found = {shape for shape in found if prod(shape) == numbers}
@@ -201,22 +191,9 @@ class _Explanation:
         return found.pop()
 
 
-class _Side:
-    """One side of a tensor: a number that stays, or sides of earlier values and their multiples."""
-
-    def __init__(self, constant: int | None, sources: list[tuple[int, int, int]]) -> None:
-        self.constant = constant
-        self.sources = sources  # (value, dim, factor)
-
-    def values(self, shapes: list[Shape]) -> set[int]:
-        if self.constant is not None:
-            return {self.constant}
-        return {shapes[value][dim] * factor for value, dim, factor in self.sources}
-
-
 def _explain(pair: tuple[int, int], place: int, ins: tuple[int, ...], origins: list[int], one, other) -> _Side:
     if pair[0] == pair[1]:
-        return _Side(pair[0], [])
+        return pair[0]
     sources = [
         (value, dim, 1)
         for value in origins
@@ -228,4 +205,4 @@ def _explain(pair: tuple[int, int], place: int, ins: tuple[int, ...], origins: l
         factor = pair[0] // before[0] if before[0] else 0
         if factor > 1 and (before[0] * factor, before[1] * factor) == pair:
             sources.append((ins[0], place, factor))
-    return _Side(None, sources)
+    return sources

@@ -28,7 +28,7 @@ from ..networks.strides import (
     refuse_functional_pool,
     restride_points,
 )
-from ..networks.trace import ModuleShapes, example_inputs
+from ..networks.trace import example_inputs
 from .accounting import Timeline, buffer_sizes, eager, fused
 from .compiler import Blueprint, FrozenSites, Sites, compile_program, frozen_sites
 from .macs import total_macs
@@ -38,8 +38,7 @@ from .recorder import record
 from .recording import ENTER, LEAVE, Recording, weights_of
 from .shape_rules import Shape, ShapeRuleError
 from .shapes import Edits, Evaluator
-from .size_bound import size_bound_layer
-from .stride_edits import StrideEditor
+from .stride_edits import StrideEditor, size_bound_layer
 
 PROGRAMS_KEPT = 256  # programs a tape remembers; each belongs to one set of RED sites and identity pools
 SETTINGS_KEPT = 8  # settings whose shapes and sizes a tape remembers: one edit asks for both accountings and the points
@@ -137,11 +136,9 @@ class Tape:
         for node in recording.nodes:
             dims = len(recording.shapes[node.ins[0]]) if node.ins else 0
             refuse_functional_pool(node.layer, modules[node.layer], node.op, node.args, dims)
-        traced = ModuleShapes()
-        for path, values in self._places.items():
-            traced.enter(path)
-            traced.leave(path, *(recording.shapes[value] for value in values))
-        return points_of(recording.model, traced)
+        shapes = {path: tuple(recording.shapes[value] for value in pair) for path, pair in self._places.items()}
+        maps = {path: pair for path, pair in shapes.items() if len(pair[0]) == len(pair[1]) == 4}
+        return points_of(recording.model, maps)
 
     @property
     def strides(self) -> dict[str, int]:

@@ -74,25 +74,22 @@ def check_rule(rule: str) -> str:
 
 def red_sites(pairs: Sequence[AlignedPair], config: REDConfig) -> dict[str, dict[str, int]]:
     """Where RED blocks stand in the student: layer path → side → channels, as `insert_red` takes it."""
-    aligned = [pair for pair in pairs if pair.sides]
-    kept = select_sides([pair.sides for pair in aligned], config.points)
-    channels = {"in": "in_channels", "out": "out_channels"}
-    return {
-        pair.student: {side: getattr(pair, channels[side]) for side in sides}
-        for pair, sides in zip(aligned, kept, strict=True)
-        if sides
-    }
+    sites: dict[str, dict[str, int]] = {}
+    for pair, side in _kept_sides(pairs, config.points):
+        channels = pair.in_channels if side == "in" else pair.out_channels
+        sites.setdefault(pair.student, {})[side] = channels
+    return sites
 
 
 def feature_pairs(pairs: Sequence[AlignedPair], points: str = "all") -> list[tuple[Feature, Feature]]:
     """Aligned feature maps, (student's, teacher's), each a layer path and a side; `points` as in `REDConfig`."""
+    return [((pair.student, side), (pair.teacher, side)) for pair, side in _kept_sides(pairs, points)]
+
+
+def _kept_sides(pairs: Sequence[AlignedPair], points: str) -> list[tuple[AlignedPair, str]]:
     aligned = [pair for pair in pairs if pair.sides]
     kept = select_sides([pair.sides for pair in aligned], points)
-    return [
-        ((pair.student, side), (pair.teacher, side))
-        for pair, sides in zip(aligned, kept, strict=True)
-        for side in sides
-    ]
+    return [(pair, side) for pair, sides in zip(aligned, kept, strict=True) for side in sides]
 
 
 def _align_places(student: Sequence[PoolingPoint], teacher: Sequence[PoolingPoint]) -> list[AlignedPair]:

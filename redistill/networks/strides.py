@@ -14,10 +14,9 @@ from torch import nn
 
 from ..common.values import is_whole
 from .red import REDLayer
-from .trace import ModuleShapes, Shape, trace_shapes
+from .trace import ModuleMaps, trace_shapes
 
 Size = tuple[int, int]
-ModuleMaps = Mapping[str, tuple[Shape, Shape]]  # path → shape that a module takes, and shape that it gives
 # Kinds of pooling points beside convolutions: modules, and the operators that they call, whose second argument is the
 # window, with the place of the stride among the arguments. The rule of an operator's shapes is in memory/shape_rules.
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d)
@@ -71,10 +70,10 @@ def find_pooling_points(model: nn.Module, image_size: int | Size) -> list[Poolin
     return points_of(model, _traced(model, size))
 
 
-def points_of(model: nn.Module, traced: ModuleShapes) -> list[PoolingPoint]:
-    """The pooling points of a network that declares none, from what one pass showed."""
-    modules, shapes = dict(model.named_modules()), traced.found
-    groups = _group_strided(modules, shapes, traced.order)
+def points_of(model: nn.Module, shapes: ModuleMaps) -> list[PoolingPoint]:
+    """The pooling points of a network that declares none, from its maps in the order in which modules start."""
+    modules = dict(model.named_modules())
+    groups = _group_strided(modules, shapes)
     points = []
     reduction = 1
     for paths in groups:
@@ -168,7 +167,7 @@ def input_channels(model: nn.Module) -> int:
     raise ValueError(f"{type(model).__name__} has no convolution; expected a CNN or a U-Net.")
 
 
-def _traced(model: nn.Module, size: Size) -> ModuleShapes:
+def _traced(model: nn.Module, size: Size) -> ModuleMaps:
     try:
         return trace_shapes(model, (1, input_channels(model), *size), refuse_functional_pool)
     except (RuntimeError, IndexError) as error:
@@ -204,18 +203,17 @@ def _reduces(op: str, args: tuple, dims: int) -> bool:
     return any(step > 1 for step in (args[place] if len(args) > place and args[place] else args[1]))
 
 
-def _group_strided(modules: Mapping[str, nn.Module], shapes: ModuleMaps, order: Sequence[str]) -> list[list[str]]:
+def _group_strided(modules: Mapping[str, nn.Module], shapes: ModuleMaps) -> list[list[str]]:
     """Paths of strided modules, one list a step, in order. Modules that make the same step see the same sizes."""
     groups: dict[object, list[str]] = {}
-    stem = next((name for name in order if isinstance(modules[name], nn.Conv2d)), None)
-    for name in order:
+    stem = next((name for name in shapes if isinstance(modules[name], nn.Conv2d)), None)
+    for name, (in_shape, out_shape) in shapes.items():
         module = modules[name]
         if not isinstance(module, (nn.Conv2d, UnitPool, *POOLS)):
             continue
         mark = getattr(module, "pooling_point", None)
         if mark is None and name != stem and _stride(name, module) == 1:
             continue
-        in_shape, out_shape = shapes[name]
         key = mark or (in_shape[2:], out_shape[2:])
         groups.setdefault(key, []).append(name)
     return list(groups.values())

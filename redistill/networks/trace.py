@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,34 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..common.modules import meta_copy
 
 Shape = tuple[int, ...]
+ModuleMaps = dict[str, tuple[Shape, Shape]]  # path → shape that a module takes, and shape that it gives
 Enter = Callable[[str, nn.Module, Any], None]  # path, module, its first argument
 Leave = Callable[[str, nn.Module, Any, Any], None]  # the same, and what it returns
 Check = Callable[[str, "nn.Module | None", str, tuple], None]  # path and module that runs it, operator, arguments
-
-
-@dataclass
-class ModuleShapes:
-    """Every module that maps an image-like tensor to one: input and output shape at its first call, in running order.
-
-    Filled while the network runs, by what `watched` tells.
-    """
-
-    started: dict[str, None] = field(default_factory=dict)  # paths in the order of the first call
-    found: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
-
-    def enter(self, path: str) -> None:
-        """A module starts."""
-        self.started.setdefault(path)
-
-    def leave(self, path: str, before: Shape, after: Shape) -> None:
-        """A module made a tensor of shape `after` from one of shape `before`."""
-        if len(before) == len(after) == 4:
-            self.found.setdefault(path, (before, after))
-
-    @property
-    def order(self) -> list[str]:
-        """Paths of the modules with shapes, in the order in which they started."""
-        return [path for path in self.started if path in self.found]
 
 
 @contextmanager
@@ -74,28 +49,30 @@ def example_inputs(model: nn.Module, size: Sequence[int]) -> tuple[Any, ...]:
     return (image, 10) if "timestep" in inspect.signature(model.forward).parameters else (image,)
 
 
-def trace_shapes(model: nn.Module, size: Sequence[int], check: Check) -> ModuleShapes:
+def trace_shapes(model: nn.Module, size: Sequence[int], check: Check) -> ModuleMaps:
     """Run a copy of the model without weights, in evaluation mode, on an image of `size` without numbers.
 
-    `check` is told of every aten operator, but of those that give a tensor of their input's shape and of convolutions
-    that are modules. What it raises, and what torch raises, reaches the caller.
+    Returns the shapes of all modules that make maps of maps, at their first such call, in the order in which they
+    start. `check` is told of every aten operator, but of those that give a tensor of their input's shape and of
+    convolutions that are modules. What it raises, and what torch raises, reaches the caller.
     """
     model = meta_copy(model).eval()
-    shapes = ModuleShapes()
+    shapes: dict[str, tuple[Shape, Shape] | None] = {}
     running: list[tuple[str, nn.Module | None]] = [("", None)]
 
     def enter(path: str, module: nn.Module, given: Any) -> None:
         running.append((path, module))
-        shapes.enter(path)
+        shapes.setdefault(path)
 
     def leave(path: str, module: nn.Module, given: Any, output: Any) -> None:
         running.pop()
-        if isinstance(given, Tensor) and isinstance(output, Tensor):
-            shapes.leave(path, tuple(given.shape), tuple(output.shape))
+        pair = [tuple(item.shape) for item in (given, output) if isinstance(item, Tensor) and item.dim() == 4]
+        if shapes[path] is None and len(pair) == 2:
+            shapes[path] = tuple(pair)
 
     with torch.no_grad(), watched(model, enter, leave), _Operators(running, check), _Shortcuts(running):
         model(*example_inputs(model, size))
-    return shapes
+    return {path: pair for path, pair in shapes.items() if pair}
 
 
 class _Operators(TorchDispatchMode):
