@@ -180,7 +180,26 @@ class Tape:
         itemsize = _check_choices(dtype, accounting, fuse_add, batch)
         changed, first = self._changes(strides, image_size, batch)
         setting = self._setting(changed, first, red, alignment, sites if sites is None else frozen_sites(sites))
-        return self._summary(setting, itemsize, accounting, fuse_add)
+        program = setting.program
+        line, peak, index, layer = setting.count(itemsize, accounting, fuse_add)
+        spliced = program.red_weights.bytes(itemsize)
+        added = setting.edits.added_weights.bytes(itemsize)
+        return MemoryProfile(
+            peak_bytes=peak,
+            peak_layer=layer,
+            peak_index=index,
+            red_peak_bytes=max(
+                (live for step, live in zip(program.steps, line.live, strict=True) if step.is_red), default=0
+            ),
+            weight_bytes=self._weights.bytes(itemsize) + added + spliced,
+            red_weight_bytes=self._red_weights.bytes(itemsize) + spliced,
+            input_bytes=sum(line.sizes[buffer] for buffer in program.inputs),
+            output_bytes=sum(line.sizes[buffer] for buffer in program.outputs),
+            accounting=accounting,
+            _program=program,
+            _shapes=setting.shapes,
+            _timeline=line,
+        )
 
     def peaks(
         self,
@@ -298,28 +317,6 @@ class Tape:
             in_size, out_size = (shapes[value][-2:] for value in self._places[point.name])
             points.append(replace(point, stride=stride, reduction=reduction, in_size=in_size, out_size=out_size))
         return points
-
-    def _summary(self, setting: _Setting, itemsize: int | None, accounting: str, fuse_add: bool) -> MemoryProfile:
-        program = setting.program
-        line, peak, index, layer = setting.count(itemsize, accounting, fuse_add)
-        spliced = program.red_weights.bytes(itemsize)
-        added = setting.edits.added_weights.bytes(itemsize)
-        return MemoryProfile(
-            peak_bytes=peak,
-            peak_layer=layer,
-            peak_index=index,
-            red_peak_bytes=max(
-                (live for step, live in zip(program.steps, line.live, strict=True) if step.is_red), default=0
-            ),
-            weight_bytes=self._weights.bytes(itemsize) + added + spliced,
-            red_weight_bytes=self._red_weights.bytes(itemsize) + spliced,
-            input_bytes=sum(line.sizes[buffer] for buffer in program.inputs),
-            output_bytes=sum(line.sizes[buffer] for buffer in program.outputs),
-            accounting=accounting,
-            _program=program,
-            _shapes=setting.shapes,
-            _timeline=line,
-        )
 
 
 def _check_choices(dtype: str | None, accounting: str, fuse_add: bool, batch: int | None) -> int | None:
