@@ -37,10 +37,8 @@ def weightless() -> Iterator[None]:
 
 
 def meta_like(tensor: Tensor) -> Tensor:
-    """A tensor of the same shape, dtype and layout on the meta device, without gradient."""
-    if tensor.is_contiguous():  # ten times as fast as what torch does for any layout
-        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    return torch.empty_like(tensor, device="meta", requires_grad=False)
+    """A contiguous tensor of the same shape and dtype on the meta device, whatever the layout; without gradient."""
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
 
 
 def meta_copy(model: nn.Module) -> nn.Module:

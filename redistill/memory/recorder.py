@@ -48,6 +48,7 @@ class _Recorder:
         self.stack: list[tuple[str, bool]] = [("", False)]  # modules that are running: (path, inside a RED block)
         self.storages: dict[int, int] = {}  # address of a storage → its buffer
         self.deaths: dict[int, weakref.ref] = {}
+        self.mark = object()  # on tensors with a number of this recording: constants of a module may have an older one
         self.call = 0
         self.title = ""
         self.in_call = False
@@ -84,10 +85,11 @@ class _Recorder:
         With `made_from`, the operands of the operator that returned it, its storage becomes a buffer unless it is
         known or belongs to one of them.
         """
-        number = getattr(tensor, "_tape_value", None)
-        if number is not None and not fresh:
+        known, number = getattr(tensor, "_tape_value", (None, 0))
+        if known is self.mark and not fresh:
             return number
-        number = tensor._tape_value = len(self.recording.shapes)
+        number = len(self.recording.shapes)
+        tensor._tape_value = self.mark, number
         self.recording.shapes.append(tuple(tensor.shape))
         storage = tensor.untyped_storage()
         address = storage._cdata

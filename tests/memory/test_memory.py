@@ -299,6 +299,48 @@ def test_the_model_is_left_as_it_was():
     handle.remove()
 
 
+SCALE = torch.tensor(2.0)  # a constant that outlives every capture
+
+
+class ScaledFirst(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * SCALE
+
+
+class ScaledLast(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(3):
+            x = F.max_pool2d(x, 1)
+        return F.avg_pool2d(x, 2) * SCALE
+
+
+def test_figures_depend_on_no_earlier_capture():
+    def peaks(model: nn.Module) -> list[int]:
+        tape = capture(model, (1, 3, 16, 16))
+        return [tape.profile(accounting=accounting).peak_bytes for accounting in ("fused", "eager")]
+
+    first = peaks(ScaledFirst())
+    last = peaks(ScaledLast())
+    assert first == [4 * 3 * 256, 2 * 4 * 3 * 256] and last == [2 * 4 * 3 * 256, 3 * 4 * 3 * 256]
+    for _ in range(2):
+        assert (peaks(ScaledFirst()), peaks(ScaledLast())) == (first, last)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "red", "unet"])
+def test_figures_depend_on_no_memory_format(name):
+    if name == "unet":
+        model, rest = UNet(**SMALL_UNET | {"pooling_strides": (2, 2, 2, 1)}).to("meta"), (10,)
+    else:
+        model, rest = (build(name) if name != "red" else red_student("resnet18", MILD, 64, REDConfig())), ()
+    found = set()
+    for weights in (torch.contiguous_format, torch.channels_last):
+        for inputs in (torch.contiguous_format, torch.channels_last):
+            images = torch.empty(2, 3, 64, 64, device="meta").to(memory_format=inputs)
+            tape = capture(model.to(memory_format=weights), (images, *rest))
+            found.add(tuple(tape.profile(accounting=accounting).peak_bytes for accounting in ("fused", "eager")))
+    assert len(found) == 1
+
+
 def test_a_meta_model_and_example_inputs():
     on_meta, on_cpu = (
         capture(build("resnet18"), (1, 3, 64, 64)),
