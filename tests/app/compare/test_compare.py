@@ -17,6 +17,7 @@ from app.compare.result_table import MEANS, result_rows
 from app.distill import handlers as distill
 from app.distill import run_form
 from app.runs.results import READY
+from app.words.settings import setting_rows
 from redistill.training.presets import CLUTTER_TEACHER
 
 HOSTILE = [None, [], {}, "", "<script>", -1, math.nan, {"a": {"b": []}}]
@@ -224,6 +225,7 @@ def test_the_table_sorts_in_the_page_and_saves_every_setting(some):
     good = dict(zip(head, lines[list(rows).index("run:good")], strict=True))
     assert (good["peak_bytes"], good["score"], good["tested"], good["KD weight"]) == (65536, 0.93, 1, 0.2)
     assert good["Steps"] == 660 and good["Rate is then multiplied by"] == 0.1, "numbers, not words"
+    assert setting_rows(RED_KD.to_dict()).keys() <= good.keys()
     assert table["file"] == "redistill-emoji-clutter" and table["sorted_by"] == 1
     score = table["columns"][1]
     assert (score["title"], score["order"]) == ("Test accuracy", -1)
