@@ -17,13 +17,9 @@ if WORKERS > 1:  # each of them, and each process that it starts, has one core
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest goes first, so that workers end together; what shares fixtures goes to one worker."""
+    """What takes longest goes first, so that workers end together."""
     longest = ("browser", "process")
     items.sort(key=lambda item: next((i for i, mark in enumerate(longest) if item.get_closest_marker(mark)), 2))
-    if WORKERS > 1:
-        for item in items:
-            name = "browser" if item.get_closest_marker("browser") else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session", autouse=True)
