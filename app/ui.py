@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def build() -> gr.Blocks:
         gr.HTML(HEADER)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Explore", id="explore"):
-                explored = explore.build()
+                explored = explore.build(page)
             with gr.Tab("Distill", id="distill") as distilling:
                 distilled = distill.build(distilling, page)
             with gr.Tab("Compare", id="compare") as comparing:
@@ -52,21 +52,18 @@ def build() -> gr.Blocks:
         lent = gr.State(False)  # whether Explore was opened with Distill's student
         shown = distilled.shown
         kept = [shown[name] for name in ("student", "dataset", "teacher_checkpoint")]
-        student = explored.results.student
-        connect(explored.results.distil.click, handlers.take_student, [student, lent, *kept], shown, **QUIET).then(
+        given = [explored["student"], lent, *kept]
+        connect(explored["distil"].click, handlers.take_student, given, shown, **QUIET).then(
             lambda: gr.Tabs(selected="distill"), None, tabs, **QUIET
         )
         connect(compared.load.click, take_result, [compared.chosen], shown, **QUIET).then(
             lambda: gr.Tabs(selected="distill"), None, tabs, **QUIET
         )
-        distilled.change.click(
-            lambda values: change_in_explore(explored, distilled, tabs, lent, values),
-            {shown["student"], *explored.inputs},
-            [shown["refusal"], tabs, lent, *explored.controls.settings, *explored.drawn],
-            **QUIET,
-        )
+        own = {"student": shown["student"], **{name: explored[name] for name in explore.INPUTS}}
+        filled = {"refusal": shown["refusal"], "tabs": tabs, "lent": lent}
+        filled |= {name: explored[name] for name in explore.SET}
+        connect(distilled.change.click, change_in_explore, own, filled, **QUIET)
         distilled.panel.attach(page)
-        explored.link.attach(page)
     return page
 
 
@@ -75,21 +72,14 @@ def take_result(key: Any) -> dict[str, Any]:
     return handlers.take_config(compare.chosen_config(key))
 
 
-def change_in_explore(
-    explored: explore.ExploreTab,
-    distilled: distill.DistillTab,
-    tabs: gr.Tabs,
-    lent: gr.State,
-    values: Mapping[Any, Any],
-) -> dict[Any, Any]:
+def change_in_explore(student: Any, **values: Any) -> dict[str, Any]:
     """Open Explore with Distill's student, or say on Distill why that cannot be."""
-    student, refusal = distilled.shown["student"], distilled.shown["refusal"]
     try:
-        shown = explored.show_student(student_form.read_student(values[student]), values)
+        shown = explore.show_student(student_form.read_student(student), values)
     except ValueError as error:
         words = f"{error} Change it under “Change it here” instead."
-        return {refusal: notice("Explore cannot show this student.", words)}
-    return {refusal: "", tabs: gr.Tabs(selected="explore"), lent: True, **shown}
+        return {"refusal": notice("Explore cannot show this student.", words)}
+    return {"refusal": "", "tabs": gr.Tabs(selected="explore"), "lent": True, **shown}
 
 
 def theme() -> gr.themes.Base:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import gradio as gr
 
 from redistill.memory.comparison import Comparison
@@ -17,76 +14,18 @@ from ..parts.fields import ClampedSlider, NumberField
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import ActionHTML
 from ..parts.setting_controls import make_control
-from ..parts.sortable_table import SortableTable
 from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place
 from ..words.settings import RED, STUDENT
-from . import view
+from . import measure_panel, search_panel, view
+from .form import IN_RED
 from .layer_table import build_layer_table
 from .link import DTYPES, MAX_SIDE, MIN_SIDE, Settings, to_query
 from .link_button import LinkButton
-from .measure_panel import MeasurePanel
-from .search_panel import SearchPanel
 
 
-@dataclass(frozen=True)
-class Controls:
-    """What a person sets, on the left."""
-
-    teacher: gr.Dropdown
-    image_size: ClampedSlider
-    picker: StridePicker
-    early: gr.Button
-    original: gr.Button
-    with_red: gr.Checkbox
-    gate: gr.Checkbox
-    gate_kernel: gr.Radio
-    residual: gr.Checkbox
-    residual_kernel: gr.Radio
-    points: gr.Radio
-    accounting: gr.Radio
-    dtype: gr.Radio
-    budget: gr.Dropdown
-    kib: NumberField
-
-    @property
-    def red(self) -> list[Any]:
-        """What a RED block is made of."""
-        return [self.with_red, self.gate, self.gate_kernel, self.residual, self.residual_kernel, self.points]
-
-    @property
-    def settings(self) -> list[Any]:
-        """What makes a configuration, and how it is counted."""
-        return [self.teacher, self.image_size, self.picker, *self.red, self.accounting, self.dtype]
-
-    @property
-    def linked(self) -> list[Any]:
-        """All that a link restores."""
-        return [*self.settings, self.budget, self.kib]
-
-
-@dataclass(frozen=True)
-class Results:
-    """What is found, on the right."""
-
-    student: gr.State
-    link_said: gr.HTML  # what was wrong with the link that the page was opened with
-    summary: gr.HTML
-    chart: LivePlot
-    pin: gr.Button
-    distil: gr.Button
-    link: LinkButton
-    board: ActionHTML
-    search: SearchPanel
-    alive: gr.Accordion
-    tensors: ActionHTML
-    table: SortableTable
-    pairs: gr.HTML
-    measure: MeasurePanel
-
-
-def build_controls(found: Comparison) -> Controls:
-    """Lay the controls out inside the current column, set to what `found` shows."""
+def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
+    """The controls by name, and two buttons, laid out in the current column and set to what `found` shows."""
     with gr.Column(elem_classes="card"):
         teacher = gr.Dropdown(
             [(other.title, name) for name, other in NETWORKS.items()],
@@ -109,10 +48,7 @@ def build_controls(found: Comparison) -> Controls:
         with_red = gr.Checkbox(True, label=STUDENT["red"].label)
         with gr.Accordion("Inside a RED block", open=False):
             usual = REDConfig()
-            gate, gate_kernel, residual, residual_kernel, points = (
-                make_control(RED[name], getattr(usual, name), boxed=True)
-                for name in ("gate", "gate_kernel", "residual_encoder", "residual_kernel", "points")
-            )
+            inside = {name: make_control(RED[name], getattr(usual, name), boxed=True) for name in IN_RED}
     with gr.Column(elem_classes="card"):
         labels = [(counting.title, name) for name, counting in COUNTINGS.items()]
         accounting = gr.Radio(labels, value="fused", label="Counted as")
@@ -121,12 +57,23 @@ def build_controls(found: Comparison) -> Controls:
             budget_choices(), value=NO_BUDGET, label="Memory budget (SRAM)", filterable=False, elem_id="budget"
         )
         kib = NumberField(64, label="Budget, KiB", visible=False, elem_id="budget-kib")
-    inside = (with_red, gate, gate_kernel, residual, residual_kernel, points)
-    return Controls(teacher, image_size, picker, early, original, *inside, accounting, dtype, budget, kib)
+    return {
+        "teacher": teacher,
+        "image_size": image_size,
+        "picker": picker,
+        "early": early,
+        "original": original,
+        "with_red": with_red,
+        **inside,
+        "accounting": accounting,
+        "dtype": dtype,
+        "budget": budget,
+        "kib": kib,
+    }
 
 
-def build_results(found: Comparison) -> Results:
-    """Lay out what `found` shows, in two columns of the current row."""
+def build_results(found: Comparison) -> dict[str, gr.blocks.Block]:
+    """What `found` shows by name, laid out in two columns of the current row."""
     with gr.Column(min_width=320, elem_classes="results"):
         link_said = gr.HTML(elem_id="link-said")
         summary = gr.HTML(view.summary(found), elem_id="summary")
@@ -149,14 +96,26 @@ def build_results(found: Comparison) -> Results:
             distil = gr.Button("Distil this student", variant="primary", elem_id="to-distil")
             link = LinkButton(to_query(Settings(found.config)), elem_id="link")
         board = ActionHTML(elem_id="board")
-        search = SearchPanel()
+        search = search_panel.build()
         with gr.Accordion("Tensors alive", open=False, elem_classes="card fold", elem_id="alive") as alive:
             tensors = ActionHTML(view.tensors(found, Place()), elem_id="tensors")
         with gr.Accordion("Layers as a table", open=False, elem_classes="card fold", elem_id="layers-fold"):
             table = build_layer_table(view.table(found))
         pairs = gr.HTML(view.pairs_table(found), elem_id="pairs")
-        measure = MeasurePanel()
-    student = gr.State(found.config.to_dict())
-    return Results(
-        student, link_said, summary, chart, pin, distil, link, board, search, alive, tensors, table, pairs, measure
-    )
+        measure = measure_panel.build()
+    return {
+        "student": gr.State(found.config.to_dict()),
+        "link_said": link_said,  # what was wrong with the link that the page was opened with
+        "summary": summary,
+        "chart": chart,
+        "pin": pin,
+        "distil": distil,
+        "link": link,
+        "board": board,
+        **search,
+        "alive": alive,
+        "tensors": tensors,
+        "table": table,
+        "pairs": pairs,
+        **measure,
+    }

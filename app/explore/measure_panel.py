@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -18,10 +18,11 @@ from redistill.networks.strides import input_channels
 from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.trace import example_inputs
 
+from ..parts.events import QUIET, UNSEEN, connect
 from ..parts.fragments import notice
 from ..words.numbers import format_bytes, format_count
 from ..words.settings import describe_student
-from .link import Settings
+from .form import read_settings
 
 MAX_MACS = 25 * 10**9  # of one pass; a few seconds on two cores
 MAX_BYTES = 2**31  # weights and activations together, about what a small machine has to spare
@@ -41,39 +42,38 @@ class Measurement:
         return self.measured - self.computed
 
 
-class MeasurePanel:
-    """A card with the button and its result; build it inside the Blocks context where it should stand."""
+def build() -> dict[str, gr.components.Component]:
+    """A card with the button and its result, in the Blocks context where it should stand."""
+    with gr.Column(elem_classes="card"):
+        gr.HTML(_INTRODUCTION)
+        return {
+            "measure": gr.Button("Measure on this machine", size="sm", elem_id="measure"),
+            "measured": gr.HTML(elem_id="measured"),
+        }
 
-    def __init__(self) -> None:
-        with gr.Column(elem_classes="card"):
-            gr.HTML(_INTRODUCTION)
-            self.button = gr.Button("Measure on this machine", size="sm", elem_id="measure")
-            self.shown = gr.HTML(elem_id="measured")
 
-    def attach(
-        self, controls: Sequence[gr.components.Component], read: Callable[[Mapping[Any, Any]], Settings]
-    ) -> None:
-        """Measure what the controls are set to when the button is clicked; `read` turns their values into settings."""
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        outputs = [self.shown, self.button]
-        # Networks are built and run one at a time, in the queue: others' pages stay quick meanwhile.
-        self.button.click(self.wait, None, outputs, queue=False, **quiet).then(
-            lambda values: self.show(read, values), set(controls), outputs, concurrency_limit=1, **quiet
-        )
+def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Component]) -> None:
+    """Measure what the controls are set to when the button among `parts` is clicked."""
+    outputs = {name: parts[name] for name in ("measured", "measure")}
+    # Networks are built and run one at a time, in the queue: others' pages stay quick meanwhile.
+    waiting = connect(parts["measure"].click, wait, [], outputs, **QUIET)
+    connect(waiting.then, show, controls, outputs, concurrency_limit=1, **UNSEEN)
 
-    def wait(self) -> dict[Any, Any]:
-        """What stands on the page until the result is there."""
-        words = '<p class="subline" role="status">Building both networks and running each once…</p>'
-        return {self.shown: words, self.button: gr.Button(interactive=False)}
 
-    def show(self, read: Callable[[Mapping[Any, Any]], Settings], values: Mapping[Any, Any]) -> dict[Any, Any]:
-        """The table for values that `read` takes, whatever they are; a sentence where nothing is measured."""
-        try:
-            student = read(values).student
-            shown = _table(student, measure(student))
-        except ValueError as error:
-            shown = notice("Not measured.", str(error))
-        return {self.shown: shown, self.button: gr.Button(interactive=True)}
+def wait() -> dict[str, Any]:
+    """What stands on the page until the result is there."""
+    words = '<p class="subline" role="status">Building both networks and running each once…</p>'
+    return {"measured": words, "measure": gr.Button(interactive=False)}
+
+
+def show(**values: Any) -> dict[str, Any]:
+    """The table for what the controls are set to, whatever that is; a sentence where nothing is measured."""
+    try:
+        student = read_settings(values).student
+        shown = _table(student, measure(student))
+    except ValueError as error:
+        shown = notice("Not measured.", str(error))
+    return {"measured": shown, "measure": gr.Button(interactive=True)}
 
 
 def measure(student: StudentConfig) -> list[Measurement]:

@@ -1,9 +1,12 @@
-"""Tab Explore: choose a teacher, its student's strides and RED blocks; see live memory through both at once."""
+"""Tab Explore: choose a teacher, its student's strides and RED blocks; see live memory through both at once.
+
+Handlers take what the controls are set to by their names, see `form`, and return what is shown now by its name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -13,297 +16,278 @@ from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NETWORKS, find_network
 
-from ..parts.budget import OTHER, Budget, budget_controls, read_budget
-from ..parts.counting import compare_as, counting_of
+from ..parts.budget import OTHER, budget_controls
+from ..parts.counting import compare_as
+from ..parts.events import QUIET, connect
 from ..parts.fragments import notice
 from ..parts.scripted import event_values
-from ..parts.stride_picker import StridePicker, check_strides_form
+from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place, read_place
-from . import view
-from .layout import Controls, Results, build_controls, build_results
-from .link import DEFAULT_TEACHER, Settings, check_size
-from .link_button import SettingsLink
-from .pins import Pin, add_pin, check_pins, find_pin
+from . import measure_panel, search_panel, view
+from .form import (
+    CONFIGURATION,
+    IN_RED,
+    INPUTS,
+    LINKED,
+    Look,
+    check_network,
+    check_text,
+    make_student,
+    read_counting,
+    read_found,
+    read_look,
+    read_settings,
+    set_to,
+)
+from .layout import build_controls, build_results
+from .link import DEFAULT_TEACHER, KEYS, Settings, clip, from_query, parse_query, to_query, unknown_keys
+from .link_button import CHANGED
+from .pins import Pin, add_pin, find_pin
 
-LIVE = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+LIVE = {**QUIET, "trigger_mode": "always_last"}
 SCROLL = "() => document.querySelector('#alive').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
-Values = Mapping[Any, Any]  # component → its value as it comes from the page, whatever that is
-Shown = dict[Any, Any]  # component → what it shows now; those left out stay as they are
+DRAWN = ("student", "distil", "summary", "chart", "pairs", "board", "tensors", "table")  # what `_drawn` fills
+SET = (*CONFIGURATION, *DRAWN)  # what `show_student` fills
+Parts = dict[str, Any]  # components of the tab by name
+Shown = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Look:
-    """What a configuration is looked at with: the budget, the pinned ones beside it, the operator of interest."""
-
-    budget: Budget | None = None
-    pins: tuple[Pin, ...] = ()
-    place: Place = field(default_factory=Place)
-
-
-@dataclass(frozen=True)
-class ExploreTab:
-    """The tab's components, and what happens to them."""
-
-    controls: Controls
-    results: Results
-    pins: gr.State
-    place: gr.State
-
-    @property
-    def inputs(self) -> set[Any]:
-        """What handlers are given: a configuration, and what it is looked at with."""
-        return {*self.controls.linked, self.pins, self.place}
-
-    @property
-    def drawn(self) -> list[Any]:
-        """What `_drawn` fills."""
-        shown = self.results
-        return [shown.student, shown.distil, shown.summary, shown.chart, shown.pairs, shown.board, shown.tensors,
-                shown.table]  # fmt: skip
-
-    @property
-    def link(self) -> SettingsLink:
-        """The link to what is shown."""
-        linked = self.controls.linked
-        return SettingsLink(
-            self.results.link,
-            self.results.link_said,
-            inputs=self.inputs,
-            outputs=[*linked, self.pins, *self.drawn],
-            changing=[*linked, self.results.board],  # gradio cannot tell whether a State changed that holds dicts
-            read=self.read_link,
-            draw=self.draw_link,
-        )
-
-    def connect(self) -> None:
-        """Let controls and clicks call the handlers."""
-        controls, results, inputs = self.controls, self.results, self.inputs
-        shown = [controls.picker, *self.drawn]
-        for control in (*controls.red, controls.accounting, controls.dtype, controls.image_size, controls.kib):
-            control.input(self.show, inputs, shown, **LIVE)
-        controls.picker.pick(self.show, inputs, shown, **LIVE)
-        controls.budget.input(self.show_budget, inputs, [controls.kib, *shown], **LIVE)
-        controls.teacher.input(self.show_teacher, inputs, [controls.image_size, *shown], **LIVE)
-        controls.early.click(self.pool_early, inputs, shown, **LIVE)
-        controls.original.click(self.pool_as_teacher, inputs, shown, **LIVE)
-        results.pin.click(self.pin_shown, inputs, [self.pins, results.chart, results.board], **LIVE)
-        results.board.act(self.use_pin, inputs, [self.pins, *controls.settings, *self.drawn], **LIVE)
-        looked = [self.place, results.alive, results.tensors]
-        for event in (results.chart.mark_click, results.table.pick, results.tensors.act):
-            event(self.look_at, inputs, looked, **LIVE).then(None, js=SCROLL, **LIVE)
-        results.search.attach(controls.linked, [controls.budget, controls.kib], self.read_link, self.link)
-        results.measure.attach(controls.linked, self.read_link)
-
-    def show(self, values: Values) -> Shown:
-        """Everything that a change of a control redraws. What does not fit is said, and the chart stays as it was."""
-        try:
-            found, look = self._read(values)
-        except ValueError as error:
-            return self._refused(error)
-        return {self.controls.picker: StridePicker(sizes=view.map_sizes(found)), **self._drawn(found, look)}
-
-    def show_budget(self, values: Values) -> Shown:
-        """The same for another budget; the field for a number of KiB is there when it is asked for."""
-        asked = values[self.controls.budget] == OTHER
-        return {self.controls.kib: gr.Number(visible=asked), **self.show(values)}
-
-    def show_teacher(self, values: Values) -> Shown:
-        """Another teacher at its usual image side, with a student to start from."""
-        controls = self.controls
-        try:
-            entry = NETWORKS[_network(values[controls.teacher])]
-            start = {controls.image_size: entry.image_size, controls.picker: early_strides(entry.name)}
-            found, look = self._read({**values, **start})
-        except ValueError as error:
-            return self._refused(error)
-        size = {controls.image_size: entry.image_size}
-        return {**size, controls.picker: view.picker(found), **self._drawn(found, look)}
-
-    def pool_early(self, values: Values) -> Shown:
-        """The strides that a new teacher starts with."""
-        return self._show_strides(early_strides, values)
-
-    def pool_as_teacher(self, values: Values) -> Shown:
-        """The teacher's own strides."""
-        return self._show_strides(own_strides, values)
-
-    def _show_strides(self, choose: Callable[[str], dict[str, int]], values: Values) -> Shown:
-        try:
-            strides = choose(_network(values[self.controls.teacher]))
-            found, look = self._read({**values, self.controls.picker: strides})
-        except ValueError as error:
-            return self._refused(error)
-        return {self.controls.picker: view.picker(found), **self._drawn(found, look)}
-
-    def pin_shown(self, values: Values) -> Shown:
-        """Keep what is shown to compare with."""
-        results = self.results
-        found, look = None, Look()
-        try:
-            look = self._look(values)
-            found = compare_as(*self._config(values))
-            pins = add_pin(look.pins, found)
-        except ValueError as error:
-            return {results.board: view.pin_board(found, look.pins, look.budget, str(error))}
-        board = view.pin_board(found, pins, look.budget)
-        return {self.pins: pins, results.chart: view.figure(found, pins, look.budget), results.board: board}
-
-    def use_pin(self, values: Values, event: gr.EventData) -> Shown:
-        """Remove the pin that was clicked, or set all controls to it."""
-        try:
-            clicked, look = event_values(event), self._look(values)
-            pin = find_pin(look.pins, clicked.get("letter"))
-            if clicked.get("act") == "remove":
-                return self._unpinned(pin, look, values)
-            found = pin.found
-        except ValueError as error:
-            return self._refused(error)
-        return {**self._set_to(found), **self._drawn(found, look)}
-
-    def _unpinned(self, pin: Pin, look: Look, values: Values) -> Shown:
-        """What is shown without that pin, whether or not what the controls are set to fits."""
-        look = replace(look, pins=tuple(other for other in look.pins if other is not pin))
-        try:
-            shown = self._drawn(compare_as(*self._config(values)), look)
-        except ValueError as error:
-            shown = {**self._refused(error), self.results.board: view.pin_board(None, look.pins, look.budget)}
-        return {self.pins: look.pins, **shown}
-
-    def look_at(self, values: Values, event: gr.EventData) -> Shown:
-        """The tensors alive where a person clicked: in the chart, at a row of the table, or at a network's peak."""
-        results = self.results
-        opened = {results.alive: gr.Accordion(open=True)}
-        try:
-            place = _clicked_place(event)
-            found, _ = self._read(values)
-        except ValueError as error:
-            return {**opened, results.tensors: notice("", str(error))}
-        return {**opened, self.place: place, results.tensors: view.tensors(found, place)}
-
-    def read_link(self, values: Values) -> Settings:
-        """What a link restores; ValueError for what does not fit."""
-        config, accounting, dtype = self._config(values)
-        look = self._look(values)
-        pins = tuple((pin.letter, Settings.of(pin.found)) for pin in look.pins)
-        return Settings(config, accounting, dtype, look.budget.bytes if look.budget else None, pins)
-
-    def draw_link(self, settings: Settings, values: Values) -> Shown:
-        """All that a link restores, and what is drawn for it. The pins stay where it has none."""
-        controls = self.controls
-        choice, kib = budget_controls(settings.budget_bytes)
-        pins = values[self.pins]
-        if settings.pins:
-            made = [Pin(letter, pinned.count()) for letter, pinned in settings.pins]
-            pins = sorted(made, key=lambda pin: pin.letter)
-        look = self._look({**values, controls.budget: choice, controls.kib: kib, self.pins: pins})
-        found = settings.count()
-        number = gr.Number(kib, visible=True) if choice == OTHER else gr.Number(visible=False)
-        budget = {controls.budget: choice, controls.kib: number}
-        return {**self._set_to(found), **budget, self.pins: look.pins, **self._drawn(found, look)}
-
-    def show_student(self, student: StudentConfig, values: Values) -> Shown:
-        """What is shown of a student from another tab; all else stays as the page has it.
-
-        ValueError, in one sentence, for a student that the controls cannot be set to.
-        """
-        network, teacher = find_network(student.student_architecture), find_network(student.teacher)
-        if network != teacher:
-            raise ValueError(
-                f"Explore shows students of their teacher’s own network; this one is a {network.title} that learns "
-                f"from a {teacher.title}."
-            )
-        if teacher.name not in NETWORKS:
-            raise ValueError(f"Explore shows the networks of its list; {teacher.title} is none of them.")
-        if student.teacher_strides:
-            raise ValueError("Explore shows teachers at their own strides; this student’s teacher has others.")
-        if student.alignment != "asynchronous":
-            raise ValueError("Explore puts RED blocks where maps have the same size; this student has them elsewhere.")
-        own = own_strides(teacher.name) | dict(student.strides)
-        alone = StudentConfig(teacher.name, student.image_size, strides=own, red=student.red)
-        settings = Settings(alone, *self._counted(values))
-        found = settings.count()
-        return {**self._set_to(found), **self._drawn(found, self._look(values))}
-
-    def _read(self, values: Values) -> tuple[Comparison, Look]:
-        """What values mean; ValueError, in one sentence, for what does not fit."""
-        return compare_as(*self._config(values)), self._look(values)
-
-    def _config(self, values: Values) -> tuple[StudentConfig, str, str]:
-        """The student, and how it is counted."""
-        controls = self.controls
-        red = None
-        if values[controls.with_red] is not False:
-            red = REDConfig(
-                gate=values[controls.gate],
-                gate_kernel=values[controls.gate_kernel],
-                residual_encoder=values[controls.residual],
-                residual_kernel=values[controls.residual_kernel],
-                points=_text("points", values[controls.points]),
-            )
-        chosen = [values[control] for control in (controls.teacher, controls.image_size, controls.picker)]
-        return _student(*chosen, red), *self._counted(values)
-
-    def _counted(self, values: Values) -> tuple[str, str]:
-        controls = self.controls
-        return _text("accounting", values[controls.accounting]), _text("dtype", values[controls.dtype])
-
-    def _look(self, values: Values) -> Look:
-        place = values.get(self.place)
-        if place is not None and not isinstance(place, Place):
-            raise ValueError(f"A place is {str(place)[:40]!r}; expected one that was clicked.")
-        budget = read_budget(values[self.controls.budget], values[self.controls.kib])
-        return Look(budget, check_pins(values.get(self.pins, ())), place or Place())
-
-    def _set_to(self, found: Comparison) -> Shown:
-        """The controls of a configuration, set to what is found."""
-        controls, config, red = self.controls, found.config, found.config.red or REDConfig()
-        return {
-            controls.teacher: config.teacher,
-            controls.image_size: config.image_size,
-            controls.picker: view.picker(found),
-            controls.with_red: config.red is not None,
-            controls.gate: red.gate,
-            controls.gate_kernel: red.gate_kernel,
-            controls.residual: red.residual_encoder,
-            controls.residual_kernel: red.residual_kernel,
-            controls.points: red.points,
-            controls.accounting: counting_of(found),
-            controls.dtype: found.dtype,
-        }
-
-    def _drawn(self, found: Comparison, look: Look) -> Shown:
-        results = self.results
-        return {
-            results.student: found.config.to_dict(),
-            results.distil: gr.Button(interactive=True),
-            results.summary: view.summary(found, look.budget),
-            results.chart: view.figure(found, look.pins, look.budget),
-            results.pairs: view.pairs_table(found),
-            results.board: view.pin_board(found, look.pins, look.budget),
-            results.tensors: view.tensors(found, look.place),
-            results.table: view.table(found),
-        }
-
-    def _refused(self, error: ValueError) -> Shown:
-        """The sentence for settings that do not fit; all that was drawn stays as it was."""
-        results = self.results
-        said = notice("This does not fit.", str(error))
-        return {results.student: None, results.distil: gr.Button(interactive=False), results.summary: said}
-
-
-def build() -> ExploreTab:
-    """Lay the tab out inside the current Blocks context and connect its events."""
+def build(page: gr.Blocks) -> Parts:
+    """Lay the tab out inside the current Blocks context of `page`, connect its events, and return its components."""
     entry = NETWORKS[DEFAULT_TEACHER]
     found = compare_as(StudentConfig(entry.name, entry.image_size, strides=early_strides(entry.name)))
-    pins, place = gr.State(()), gr.State(Place())
+    parts: Parts = {"pins": gr.State(()), "place": gr.State(Place())}
     with gr.Row(elem_classes="columns"):
         with gr.Column(min_width=300, elem_classes="controls"):
-            controls = build_controls(found)
-        results = build_results(found)
-    tab = ExploreTab(controls, results, pins, place)
-    tab.connect()
+            parts |= build_controls(found)
+        parts |= build_results(found)
+    _connect_controls(parts)
+    _connect_link(parts, page)
+    linked = {name: parts[name] for name in LINKED}
+    search_panel.attach(parts, linked)
+    measure_panel.attach(parts, linked)
     gr.api(memory, api_name="memory", api_description="Peak activation memory of a teacher and its student, in bytes.")
-    return tab
+    return parts
+
+
+def _connect_controls(parts: Parts) -> None:
+    inputs = {name: parts[name] for name in INPUTS}
+    redrawn = [parts[name].input for name in (*IN_RED, "with_red", "accounting", "dtype", "image_size", "kib")]
+    looked = ("place", "alive", "tensors")
+    for event, handler, names in (
+        *((event, show, ("picker", *DRAWN)) for event in (*redrawn, parts["picker"].pick)),
+        (parts["budget"].input, show_budget, ("kib", "picker", *DRAWN)),
+        (parts["teacher"].input, show_teacher, ("image_size", "picker", *DRAWN)),
+        (parts["early"].click, pool_early, ("picker", *DRAWN)),
+        (parts["original"].click, pool_as_teacher, ("picker", *DRAWN)),
+        (parts["pin"].click, pin_shown, ("pins", "chart", "board")),
+        (parts["board"].act, use_pin, ("pins", *SET)),
+        *((event, look_at, looked) for event in (parts["chart"].mark_click, parts["table"].pick, parts["tensors"].act)),
+    ):
+        done = connect(event, handler, inputs, {name: parts[name] for name in names}, **LIVE)
+        if handler is look_at:
+            done.then(None, js=SCROLL, **LIVE)
+
+
+def _connect_link(parts: Parts, page: gr.Blocks) -> None:
+    """Open the page's own link when it is loaded, keep the link up to date, and open the links of the search's rows."""
+    inputs = {name: parts[name] for name in INPUTS}
+    opened = {name: parts[name] for name in ("link_said", "link", *LINKED, "pins", *DRAWN)}
+    connect(page.load, open_page, inputs, opened, **QUIET)
+    connect(parts["front"].act, open_row, inputs, opened, **QUIET)
+    notify = f"() => {{ document.dispatchEvent(new Event('{CHANGED}')); }}"
+    changing = (*LINKED, "board")  # gradio cannot tell whether a State changed that holds dicts
+    gr.on([parts[name].change for name in changing], None, js=notify, **QUIET)
+    told = {name: parts[name] for name in ("link", "link_said")}
+    connect(parts["link"].stale, follow, {"link": parts["link"], **inputs}, told, **QUIET)
+
+
+def show(**values: Any) -> Shown:
+    """Everything that a change of a control redraws. What does not fit is said, and the chart stays as it was."""
+    try:
+        found, look = read_found(values), read_look(values)
+    except ValueError as error:
+        return _refused(error)
+    return {"picker": StridePicker(sizes=view.map_sizes(found)), **_drawn(found, look)}
+
+
+def show_budget(**values: Any) -> Shown:
+    """The same for another budget; the field for a number of KiB is there when it is asked for."""
+    return {"kib": gr.Number(visible=values["budget"] == OTHER), **show(**values)}
+
+
+def show_teacher(**values: Any) -> Shown:
+    """Another teacher at its usual image side, with a student to start from."""
+    try:
+        size = NETWORKS[check_network(values["teacher"])].image_size
+        return {"image_size": size, **_with_strides(early_strides, values | {"image_size": size})}
+    except ValueError as error:
+        return _refused(error)
+
+
+def pool_early(**values: Any) -> Shown:
+    """The strides that a new teacher starts with."""
+    try:
+        return _with_strides(early_strides, values)
+    except ValueError as error:
+        return _refused(error)
+
+
+def pool_as_teacher(**values: Any) -> Shown:
+    """The teacher's own strides."""
+    try:
+        return _with_strides(own_strides, values)
+    except ValueError as error:
+        return _refused(error)
+
+
+def _with_strides(choose: Callable[[str], dict[str, int]], values: Mapping[str, Any]) -> Shown:
+    """What is shown of the strides that `choose` gives for the teacher; ValueError for what does not fit."""
+    values = values | {"picker": choose(check_network(values["teacher"]))}
+    found, look = read_found(values), read_look(values)
+    return {"picker": view.picker(found), **_drawn(found, look)}
+
+
+def pin_shown(**values: Any) -> Shown:
+    """Keep what is shown to compare with."""
+    found, look = None, Look()
+    try:
+        look = read_look(values)
+        found = read_found(values)
+        pins = add_pin(look.pins, found)
+    except ValueError as error:
+        return {"board": view.pin_board(found, look.pins, look.budget, str(error))}
+    board = view.pin_board(found, pins, look.budget)
+    return {"pins": pins, "chart": view.figure(found, pins, look.budget), "board": board}
+
+
+def use_pin(event: gr.EventData, **values: Any) -> Shown:
+    """Remove the pin that was clicked, or set all controls to it."""
+    try:
+        clicked, look = event_values(event), read_look(values)
+        pin = find_pin(look.pins, clicked.get("letter"))
+    except ValueError as error:
+        return _refused(error)
+    if clicked.get("act") == "remove":
+        return _unpinned(pin, look, values)
+    return {**set_to(pin.found), **_drawn(pin.found, look)}
+
+
+def _unpinned(pin: Pin, look: Look, values: Mapping[str, Any]) -> Shown:
+    """What is shown without that pin, whether or not what the controls are set to fits."""
+    look = replace(look, pins=tuple(other for other in look.pins if other is not pin))
+    try:
+        shown = _drawn(read_found(values), look)
+    except ValueError as error:
+        shown = {**_refused(error), "board": view.pin_board(None, look.pins, look.budget)}
+    return {"pins": look.pins, **shown}
+
+
+def look_at(event: gr.EventData, **values: Any) -> Shown:
+    """The tensors alive where a person clicked: in the chart, at a row of the table, or at a network's peak."""
+    opened = {"alive": gr.Accordion(open=True)}
+    try:
+        place = _clicked_place(event)
+        found = read_found(values)
+    except ValueError as error:
+        return {**opened, "tensors": notice("", str(error))}
+    return {**opened, "place": place, "tensors": view.tensors(found, place)}
+
+
+def show_student(student: StudentConfig, values: Mapping[str, Any]) -> Shown:
+    """What is shown of a student from another tab; all else stays as the page has it.
+
+    ValueError, in one sentence, for a student that the controls cannot be set to.
+    """
+    network, teacher = find_network(student.student_architecture), find_network(student.teacher)
+    if network != teacher:
+        raise ValueError(
+            f"Explore shows students of their teacher’s own network; this one is a {network.title} that learns "
+            f"from a {teacher.title}."
+        )
+    if teacher.name not in NETWORKS:
+        raise ValueError(f"Explore shows the networks of its list; {teacher.title} is none of them.")
+    if student.teacher_strides:
+        raise ValueError("Explore shows teachers at their own strides; this student’s teacher has others.")
+    if student.alignment != "asynchronous":
+        raise ValueError("Explore puts RED blocks where maps have the same size; this student has them elsewhere.")
+    own = own_strides(teacher.name) | dict(student.strides)
+    alone = StudentConfig(teacher.name, student.image_size, strides=own, red=student.red)
+    found = Settings(alone, *read_counting(values)).count()
+    return {**set_to(found), **_drawn(found, read_look(values))}
+
+
+def open_page(request: gr.Request, **values: Any) -> Shown:
+    """What `open_query` gives for the address of the page; nothing changes where it has no query string."""
+    given = request.query_params
+    query: dict[str, list[str]] = {}
+    for key, value in getattr(given, "multi_items", given.items)():
+        query.setdefault(key, []).append(value)
+    return open_query(query, values)
+
+
+def open_row(event: gr.EventData, **values: Any) -> Shown:
+    """What `open_query` gives for the query string of a row of the search that was clicked."""
+    try:
+        query = event_values(event).get("query")
+    except ValueError:
+        query = None
+    return open_query(parse_query(query if isinstance(query, str) else ""), values)
+
+
+def open_query(query: Mapping[str, Sequence[str]], values: Mapping[str, Any]) -> Shown:
+    """All that a query string sets, and what is drawn for it; a sentence alone where it does not fit."""
+    unknown = unknown_keys(query)
+    if not unknown and not any(key in KEYS for key in query):
+        return {}
+    try:
+        settings = from_query(query)
+        drawn = _show_settings(settings, values)
+    except ValueError as error:
+        words = f"{error} The page shows its usual settings instead."
+        return {"link_said": notice("This link does not fit:", words)}
+    words = f"Left out of the link: {', '.join(map(clip, unknown))}, no setting of this page." if unknown else ""
+    said = notice("", words, kind="hint") if words else ""
+    return {"link_said": said, "link": to_query(settings), **drawn}
+
+
+def _show_settings(settings: Settings, values: Mapping[str, Any]) -> Shown:
+    """All that a link restores, and what is drawn for it. The pins stay where it has none."""
+    choice, kib = budget_controls(settings.budget_bytes)
+    pinned = [Pin(letter, pin.count()) for letter, pin in settings.pins]
+    pins = sorted(pinned, key=lambda pin: pin.letter) if pinned else values["pins"]
+    look = read_look({**values, "budget": choice, "kib": kib, "pins": pins})
+    found = settings.count()
+    number = gr.Number(kib, visible=True) if choice == OTHER else gr.Number(visible=False)
+    return {**set_to(found), "budget": choice, "kib": number, "pins": look.pins, **_drawn(found, look)}
+
+
+def follow(link: Any, **values: Any) -> Shown:
+    """The link to what the controls are set to; what was said of the one before goes when they differ from it."""
+    try:
+        now = to_query(read_settings(values))
+    except ValueError:  # said above the chart; the link stays that of the last settings that fitted
+        return {}
+    return {} if now == link else {"link": now, "link_said": ""}
+
+
+def _drawn(found: Comparison, look: Look) -> Shown:
+    return {
+        "student": found.config.to_dict(),
+        "distil": gr.Button(interactive=True),
+        "summary": view.summary(found, look.budget),
+        "chart": view.figure(found, look.pins, look.budget),
+        "pairs": view.pairs_table(found),
+        "board": view.pin_board(found, look.pins, look.budget),
+        "tensors": view.tensors(found, look.place),
+        "table": view.table(found),
+    }
+
+
+def _refused(error: ValueError) -> Shown:
+    """The sentence for settings that do not fit; all that was drawn stays as it was."""
+    said = notice("This does not fit.", str(error))
+    return {"student": None, "distil": gr.Button(interactive=False), "summary": said}
 
 
 def memory(
@@ -315,18 +299,13 @@ def memory(
     is in pixels a side, 0 for the network's usual one.
     """
     try:
-        size = image_size or NETWORKS[_network(teacher)].image_size
-        config = _student(teacher, size, strides, None if red is False else REDConfig())
-        found = compare_as(config, _text("accounting", accounting))
+        size = image_size or NETWORKS[check_network(teacher)].image_size
+        config = make_student(teacher, size, strides, None if red is False else REDConfig())
+        found = compare_as(config, check_text("accounting", accounting))
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error
     peaks = {"teacher": found.teacher, "student": found.student, "student_without_red": found.bare}
     return {name: {"peak_bytes": peak.peak_bytes, "peak_layer": peak.peak_layer} for name, peak in peaks.items()}
-
-
-def _student(teacher: Any, image_size: Any, strides: Any, red: REDConfig | None) -> StudentConfig:
-    size = int(image_size) if isinstance(image_size, float) and image_size.is_integer() else image_size
-    return StudentConfig(_network(teacher), check_size(size), strides=check_strides_form(strides), red=red)
 
 
 def _clicked_place(event: Any) -> Place:
@@ -339,17 +318,3 @@ def _clicked_place(event: Any) -> Place:
     if not isinstance(mark, list) or len(mark) < 3:
         raise ValueError("What was clicked in the chart says no layer; click once more.")
     return read_place({"network": mark[0], "layer": mark[1], "turn": mark[2]})
-
-
-def _network(value: Any) -> str:
-    """The name of a network of the table; ValueError for any other, as a DDPM from elsewhere, which Explore lacks."""
-    name = _text("teacher", value)
-    if name not in NETWORKS:
-        raise ValueError(f"No network {name[:80]!r}; expected one of {list(NETWORKS)}.")
-    return name
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{name} is {str(value)[:80]!r}; expected one of the choices on the page.")
-    return value

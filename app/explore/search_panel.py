@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from html import escape
 from typing import Any
@@ -18,81 +18,70 @@ from redistill.networks.zoo import find_network
 
 from ..parts.budget import OTHER, read_budget
 from ..parts.counting import COUNTINGS
+from ..parts.events import QUIET, UNSEEN, connect
 from ..parts.fields import NumberField
 from ..parts.fragments import notice
 from ..parts.scripted import ActionHTML
 from ..words.numbers import format_bytes, format_duration, format_ratio
+from .form import read_settings
 from .link import Settings, clip, to_query
-from .link_button import SettingsLink
 
 DEFAULT_BUDGET = 512.0  # KiB
 KIB = 2**10
 REDUCTION_LABELS = {"same": "As the teacher", "any": "Any"}
 
 
-class SearchPanel:
-    """A folded card with the settings of the search and its result; build it where it should stand."""
+def build() -> dict[str, gr.components.Component]:
+    """A folded card with the settings of the search and its result, in the Blocks context where it should stand."""
+    with gr.Accordion("Find strides that fit", open=False, elem_classes="card fold", elem_id="search"):
+        with gr.Row(elem_classes="search-form"):
+            budget = NumberField(DEFAULT_BUDGET, label="Memory to fit, KiB", minimum=0, min_width=130)
+            reductions = [(REDUCTION_LABELS[name], name) for name in REDUCTIONS]
+            reduction = gr.Radio(reductions, value="same", label="Total reduction")
+            with_red = gr.Checkbox(True, label="With RED blocks")
+        start = gr.Button("Search", size="sm", elem_id="search-start")
+        front = ActionHTML(elem_id="front")
+    wish = {"search_budget": budget, "search_reduction": reduction, "search_red": with_red}
+    return {**wish, "search": start, "front": front}
 
-    def __init__(self) -> None:
-        with gr.Accordion("Find strides that fit", open=False, elem_classes="card fold", elem_id="search"):
-            with gr.Row(elem_classes="search-form"):
-                self.budget = NumberField(DEFAULT_BUDGET, label="Memory to fit, KiB", minimum=0, min_width=130)
-                self.reduction = gr.Radio(
-                    [(REDUCTION_LABELS[name], name) for name in REDUCTIONS], value="same", label="Total reduction"
-                )
-                self.with_red = gr.Checkbox(True, label="With RED blocks")
-            self.button = gr.Button("Search", size="sm", elem_id="search-start")
-            self.shown = ActionHTML(elem_id="front")
 
-    def attach(
-        self,
-        controls: Sequence[gr.components.Component],
-        budget: Sequence[gr.components.Component],
-        read: Callable[[Mapping[Any, Any]], Settings],
-        link: SettingsLink,
-    ) -> None:
-        """Search for what the controls are set to, which `read` turns into settings; a row opens as a link does.
+def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Component]) -> None:
+    """Search for what the controls are set to when the button among `parts` is clicked.
 
-        `budget` are the two of the controls that set Explore's own; the panel's takes over what they are set to.
-        """
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        gr.on([part.change for part in budget], take_budget, list(budget), self.budget, queue=False, **quiet)
-        outputs = [self.shown, self.button]
-        self.button.click(self.wait, None, outputs, queue=False, **quiet).then(
-            lambda values: self.show(read, values),
-            {self.budget, self.reduction, self.with_red, *controls},
-            outputs,
-            concurrency_limit=1,
-            **quiet,
+    The panel's budget takes over what Explore's own is set to.
+    """
+    budget = [parts["budget"], parts["kib"]]
+    gr.on([part.change for part in budget], take_budget, budget, parts["search_budget"], **QUIET)
+    outputs = {name: parts[name] for name in ("front", "search")}
+    wish = {name: parts[name] for name in ("search_budget", "search_reduction", "search_red")}
+    waiting = connect(parts["search"].click, wait, [], outputs, **QUIET)
+    connect(waiting.then, show, {**wish, **controls}, outputs, concurrency_limit=1, **UNSEEN)
+
+
+def wait() -> dict[str, Any]:
+    """What stands on the page until the result is there."""
+    words = '<p class="subline" role="status">Searching…</p>'
+    return {"front": words, "search": gr.Button(interactive=False)}
+
+
+def show(search_budget: Any, search_reduction: Any, search_red: Any, **values: Any) -> dict[str, Any]:
+    """The sentence and the rows for these values, whatever they are; a sentence where nothing is searched.
+
+    A row is a link to its settings, the budget among them.
+    """
+    try:
+        target = read_budget(OTHER, None if search_budget == "" else search_budget)
+        settings = read_settings(values)
+        red = None if search_red is False else settings.student.red or REDConfig()
+        settings = dataclasses.replace(
+            settings,
+            student=dataclasses.replace(settings.student, red=red),
+            budget_bytes=target.bytes if target else None,
         )
-        self.shown.act(link.open_row, link.inputs, link.opened, queue=False, **quiet)
-
-    def wait(self) -> dict[Any, Any]:
-        """What stands on the page until the result is there."""
-        return {
-            self.shown: '<p class="subline" role="status">Searching…</p>',
-            self.button: gr.Button(interactive=False),
-        }
-
-    def show(self, read: Callable[[Mapping[Any, Any]], Settings], values: Mapping[Any, Any]) -> dict[Any, Any]:
-        """The sentence and the rows for these values, whatever they are; a sentence where nothing is searched.
-
-        A row is a link to its settings, the budget among them.
-        """
-        budget = values[self.budget]
-        try:
-            target = read_budget(OTHER, None if budget == "" else budget)
-            settings = read(values)
-            red = None if values[self.with_red] is False else settings.student.red or REDConfig()
-            settings = dataclasses.replace(
-                settings,
-                student=dataclasses.replace(settings.student, red=red),
-                budget_bytes=target.bytes if target else None,
-            )
-            shown = _result(search(settings, _reduction(values[self.reduction])), settings)
-        except ValueError as error:
-            shown = notice("Not searched.", str(error))
-        return {self.shown: shown, self.button: gr.Button(interactive=True)}
+        shown = _result(search(settings, _reduction(search_reduction)), settings)
+    except ValueError as error:
+        shown = notice("Not searched.", str(error))
+    return {"front": shown, "search": gr.Button(interactive=True)}
 
 
 def take_budget(choice: Any, kib: Any) -> Any:

@@ -12,7 +12,7 @@ import gradio as gr
 from redistill.common.hub import hub_id
 from redistill.diffusion.sampling import SCHEDULERS
 
-from ..parts.events import QUIET, connect
+from ..parts.events import QUIET, UNSEEN, connect
 from ..parts.fields import ClampedSlider, NumberField
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
@@ -34,7 +34,6 @@ PREVIEWS = 12  # shown on the way, about
 STATE_SECONDS = 3600  # that images stay on the server after the page was closed
 SCHEDULER_TITLES = {"ddim": "DDIM", "ddpm": "DDPM", "dpm-solver++": "DPM-Solver++"}
 FILES = {"grid": "Grid as PNG", "zip": "All images as zip"}
-UNSEEN = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def build(tab: gr.Tab, page: gr.Blocks) -> None:

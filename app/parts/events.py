@@ -14,6 +14,8 @@ from .fragments import notice
 Handler = Callable[..., Mapping[str, Any]]
 # Of events that a person does not wait for.
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+# Of events that take their time, and show themselves how far they are.
+UNSEEN = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def connect(
@@ -25,13 +27,14 @@ def connect(
 ) -> Any:
     """Let `event` of a component, such as `button.click`, call `handler`; returns what gradio returns.
 
-    Inputs with names reach it as keyword arguments. It returns or yields values for some of `outputs` by their names;
-    the others stay as they are.
+    Inputs with names reach it as keyword arguments, after an event or a request where it takes one. It returns or
+    yields values for some of `outputs` by their names; the others stay as they are.
     """
-    names = list(inputs) if isinstance(inputs, Mapping) else None
+    names = list(inputs) if isinstance(inputs, Mapping) else []
 
     def found(*values: Any) -> Any:
-        return handler(**dict(zip(names, values, strict=True))) if names else handler(*values)
+        first = len(values) - len(names) if names else len(values)
+        return handler(*values[:first], **dict(zip(names, values[first:], strict=True)))
 
     def shown(values: Mapping[str, Any]) -> Any:
         return {outputs[name]: value for name, value in values.items()} or gr.skip()
@@ -47,8 +50,10 @@ def connect(
         def call(*values: Any) -> Any:
             return shown(found(*values))
 
-    if names:
-        del call.__wrapped__  # gradio counts the arguments that a function takes
+    if names:  # gradio counts the arguments that a function takes, and looks among them for events and requests
+        parameters = inspect.signature(handler).parameters.values()
+        own = [part for part in parameters if part.kind is part.POSITIONAL_OR_KEYWORD and part.name not in names]
+        call.__signature__ = inspect.Signature([*own, inspect.Parameter("values", inspect.Parameter.VAR_POSITIONAL)])
         inputs = inputs.values()
     return event(call, list(inputs), list(outputs.values()), **settings)
 

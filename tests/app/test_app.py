@@ -15,9 +15,8 @@ import gradio as gr
 import pytest
 import torch
 from helpers import made
-from helpers.explore import EARLY, call, tab, values_of
+from helpers.explore import EARLY, USUAL, call
 from helpers.forms import read_form, run_values
-from helpers.shown import by_name
 
 from app import ui
 from app.distill import data_panel, run_curves, run_form, watch, watch_view
@@ -342,13 +341,7 @@ def test_a_student_from_explore_fills_the_form(shipped):
 
 def change_in_explore(student: StudentConfig, **looked) -> dict:
     """What the page shows when a student of Distill is to be changed in Explore, by the names of the components."""
-    with gr.Blocks():
-        around = SimpleNamespace(tabs=gr.Tabs(), lent=gr.State(), refusal=gr.HTML())
-        distilled = SimpleNamespace(shown={"student": gr.State(), "refusal": around.refusal})
-    explored = tab()
-    values = {distilled.shown["student"]: student.to_dict(), **values_of(**looked)}
-    shown = ui.change_in_explore(explored, distilled, around.tabs, around.lent, values)
-    return by_name(shown, around, explored, explored.controls, explored.results)
+    return ui.change_in_explore(student.to_dict(), **USUAL | looked)
 
 
 def test_a_student_goes_to_explore_and_comes_back_with_the_rest_of_the_form(shipped):
@@ -358,7 +351,7 @@ def test_a_student_goes_to_explore_and_comes_back_with_the_rest_of_the_form(ship
     assert (shown["refusal"], shown["tabs"].selected, lent) == ("", "explore", True)
     assert (shown["teacher"], shown["image_size"]) == ("narrow_resnet", 64)
     assert list(shown["picker"].value.values()) == [2, 2, 2, 2, 2] and "Peak" in shown["summary"]
-    red = [shown[name] for name in ("with_red", "gate", "gate_kernel", "residual", "residual_kernel", "points")]
+    red = [shown[name] for name in ("with_red", "gate", "gate_kernel", "residual_encoder", "residual_kernel", "points")]
     assert red == [True, False, 1, True, 3, "all"]
     assert (shown["accounting"], shown["dtype"]) == ("eager", "fp16") and "budget" not in shown
 

@@ -178,7 +178,7 @@ def test_a_pin_sets_all_controls():
     assert {name: shown[name] for name in other if name != "picker"} == {
         k: v for k, v in other.items() if k != "picker"
     }
-    assert shown["with_red"] is shown["residual"] is True
+    assert shown["with_red"] is shown["residual_encoder"] is True
     assert StudentConfig.from_dict(shown["student"]).red == REDConfig(False, True, 3, 5, "outputs")
     assert call("show", **other)["summary"] == shown["summary"]
 

@@ -7,12 +7,12 @@ from urllib.parse import parse_qs
 
 import gradio as gr
 import pytest
-from helpers.explore import USUAL, call, named, tab, values_of
+from helpers.explore import USUAL, call
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from app.explore import link
+from app.explore import link, page
 from app.explore.link import Settings, from_query, to_query, unknown_keys
 from app.explore.pins import LETTERS, describe
 from app.parts.counting import COUNTINGS, compare_as
@@ -29,7 +29,7 @@ DRAWN = ("student", "summary", "chart", "pairs", "board", "tensors", "table")
 
 def opened(query: dict[str, list[str]], **states) -> dict:
     """What the page shows for a query string, by the names of the components."""
-    return named(tab().link.open(query, values_of(**states)))
+    return page.open_query(query, USUAL | states)
 
 
 def read(query: str) -> Settings:
@@ -88,7 +88,8 @@ def test_strides_stand_in_the_order_of_the_network_and_are_complete():
 def test_what_a_link_leaves_out_is_what_the_page_opens_with():
     assert read("") == Settings(StudentConfig("narrow_resnet", 64, strides=early_strides("narrow_resnet")))
     assert read("teacher=unet_small") == Settings(StudentConfig("unet_small", 32, strides=early_strides("unet_small")))
-    assert tab().link.button.value == to_query(read(""))
+    with gr.Blocks() as blocks:
+        assert page.build(blocks)["link"].value == to_query(read(""))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_an_opened_link_fills_every_control_and_what_is_drawn():
         "with_red": True,
         "gate": True,
         "gate_kernel": 1,
-        "residual": True,
+        "residual_encoder": True,
         "residual_kernel": 5,
         "points": "all",
         "accounting": "eager",
@@ -197,13 +198,12 @@ def test_a_link_brings_its_pins_and_one_without_leaves_them():
 
 def test_the_address_is_read_as_browsers_and_their_proxies_hand_it_on():
     request = gr.Request(query_params=dict(QueryParams(OURS)))
-    assert named(tab().link.open_page(values_of(), request))["link"] == OURS
+    assert call("open_page", request)["link"] == OURS
     twice = type("Request", (), {"query_params": QueryParams(f"{OURS}&size=32")})()
-    assert "2 times" in named(tab().link.open_page(values_of(), twice))["link_said"]
+    assert "2 times" in call("open_page", twice)["link_said"]
 
 
 def test_the_link_follows_the_controls_and_outlives_what_does_not_fit():
-    link = tab().link
     controls = {
         "teacher": "resnet18",
         "image_size": 224,
@@ -211,10 +211,10 @@ def test_the_link_follows_the_controls_and_outlives_what_does_not_fit():
         "budget": "other",
         "kib": 100.5,
     }
-    shown = named(link.follow({**values_of(**controls), link.button: link.button.value}))
+    shown = call("follow", link=to_query(read("")), **controls)
     student = StudentConfig("resnet18", 224, strides=early_strides("resnet18"))
     assert shown["link_said"] == "" and read(shown["link"]) == Settings(student, budget_bytes=102_912)
     kib = opened(parse_qs(shown["link"]))["kib"]
     assert (kib.value, kib.visible) == (100.5, True)
-    assert link.follow({**values_of(**controls), link.button: shown["link"]}) == gr.skip()
-    assert link.follow({**values_of(teacher="resnet99"), link.button: shown["link"]}) == gr.skip()
+    assert call("follow", link=shown["link"], **controls) == {}
+    assert call("follow", link=shown["link"], teacher="resnet99") == {}

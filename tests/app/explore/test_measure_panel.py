@@ -6,8 +6,7 @@ import threading
 
 import pytest
 import torch
-from helpers.explore import tab, values_of
-from helpers.shown import by_name
+from helpers.explore import USUAL
 
 from app.explore import measure_panel
 from app.explore.measure_panel import Measurement, measure
@@ -18,8 +17,7 @@ from redistill.networks.student import StudentConfig
 
 def show(**changes) -> dict:
     """What the panel shows for Explore's controls, by the names of its components."""
-    panel = tab().results.measure
-    return by_name(panel.show(tab().read_link, values_of(dtype="int8", **changes)), panel)
+    return measure_panel.show(**USUAL | {"dtype": "int8"} | changes)
 
 
 def student(teacher: str, image_size: int, **changes) -> StudentConfig:
@@ -47,17 +45,17 @@ def test_what_pytorch_allocates_is_what_explore_computes(config):
 
 def test_the_table_shows_whole_bytes_whatever_the_page_counts():
     panel = show()
-    shown = panel["shown"]
+    shown = panel["measured"]
     peak = compare_as(student("narrow_resnet", 64), "eager").student.peak_bytes
     assert shown.count(f"<td>{peak:,}</td>") == 2 and shown.count("<td>0</td>") == 2
     assert "Exact to the byte." in shown
     assert "Narrow ResNet, strides 4·1·2·2·1, RED blocks, 64 px, as PyTorch counts (eager)." in shown
-    assert panel["button"].interactive is True
+    assert panel["measure"].interactive is True
 
 
 def test_a_machine_that_allocates_otherwise_is_not_called_exact(monkeypatch):
     monkeypatch.setattr(measure_panel, "measure", lambda config: [Measurement("Teacher", 1000, 3500)])
-    shown = show(picker={})["shown"]
+    shown = show(picker={})["measured"]
     assert "Exact" not in shown and "allocates otherwise" in shown and "<td>2,500</td>" in shown
 
 
@@ -80,12 +78,12 @@ def test_work_of_others_at_the_same_time_is_not_counted():
 def test_what_would_take_long_is_refused_with_the_reason_and_not_built(monkeypatch):
     monkeypatch.setattr(measure_panel, "build_student", lambda config: pytest.fail("was built"))
     panel = show(teacher="resnet152", image_size=512, picker={})
-    shown = panel["shown"]
-    assert "Not measured." in shown and panel["button"].interactive is True
+    shown = panel["measured"]
+    assert "Not measured." in shown and panel["measure"].interactive is True
     assert "One pass of the teacher at 512 px takes 60.1 G multiply-accumulates" in shown
     assert "expected at most 25 G. Choose a smaller image." in shown
     monkeypatch.setattr(measure_panel, "MAX_BYTES", 2**20)
-    shown = show(picker={})["shown"]
+    shown = show(picker={})["measured"]
     assert "The teacher at 64 px needs 1.7" in shown and "expected at most 1.00 MiB" in shown
 
 
@@ -94,11 +92,10 @@ def test_a_machine_without_memory_is_a_sentence(monkeypatch):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] you tried to allocate 9 bytes.\nframe #0: <unknown>")
 
     monkeypatch.setattr(measure_panel, "measure_peak", fail)
-    shown = show(picker={})["shown"]
+    shown = show(picker={})["measured"]
     assert "This machine could not run it: [enforce fail" in shown and "frame #0" not in shown
 
 
 def test_the_page_says_at_once_that_it_works():
-    panel = tab().results.measure
-    waiting = by_name(panel.wait(), panel)
-    assert "running each once" in waiting["shown"] and waiting["button"].interactive is False
+    waiting = measure_panel.wait()
+    assert "running each once" in waiting["measured"] and waiting["measure"].interactive is False

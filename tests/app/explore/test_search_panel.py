@@ -8,8 +8,7 @@ from html import unescape
 
 import gradio as gr
 import pytest
-from helpers.explore import call, named, tab, values_of
-from helpers.shown import by_name
+from helpers.explore import USUAL, call
 
 from app.explore import search_panel
 from app.explore.link import Settings, from_query, parse_query
@@ -23,17 +22,14 @@ EARLY = early_strides("resnet18")
 
 
 def search(budget=64.0, reduction="same", with_red=True, **controls) -> str:
-    panel = tab().results.search
-    wanted = {panel.budget: budget, panel.reduction: reduction, panel.with_red: with_red}
-    shown = by_name(panel.show(tab().read_link, values_of(**controls) | wanted), panel)
-    assert shown["button"].interactive is True
-    return shown["shown"]
+    shown = search_panel.show(budget, reduction, with_red, **USUAL | controls)
+    assert shown["search"].interactive is True
+    return shown["front"]
 
 
 def open_row(sent, **states) -> dict:
     """What a click on a row shows, by the names of the components."""
-    link = tab().link
-    return named(link.open_row(values_of(**states), gr.EventData(None, sent)))
+    return call("open_row", gr.EventData(None, sent), **states)
 
 
 def queries(shown: str) -> list[str]:
@@ -108,10 +104,8 @@ def test_the_search_takes_everything_else_from_the_controls():
         assert settings.student.red == REDConfig(residual_kernel=5, points="outputs")
         assert (settings.accounting, settings.dtype) == ("eager", "fp16")
     assert "Narrow ResNet, 96 px, with RED blocks, eager, fp16." in shown
-    off = values_of(with_red=False)
-    panel = tab().results.search
-    shown = panel.show(tab().read_link, off | {panel.budget: 64, panel.reduction: "same", panel.with_red: True})
-    assert all("red=on" in query for query in queries(shown[panel.shown]))
+    shown = search_panel.show(64, "same", True, **USUAL | {"with_red": False})["front"]
+    assert all("red=on" in query for query in queries(shown))
     bare = search(64, "same", False)
     assert all("red=off" in query for query in queries(bare)) and "without RED blocks" in bare
 
