@@ -36,8 +36,6 @@ class DatasetSpec:
         return "flip-shift" if task == "classification" else "flip"
 
 
-_EMOJI = {"image_sizes": (32, 64), "attribution": emoji.ATTRIBUTION, "license": "cc-by-sa-4.0"}
-_BOTH = ("classification", "generation")
 _CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
 _STL10 = "airplane bird car cat deer dog horse monkey ship truck"
 _CIFAR100 = """
@@ -49,89 +47,44 @@ porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk 
 streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
 willow_tree wolf woman worm"""
 _FACE_NAMES = tuple(emoji.parse_table(emoji.FACES).values())
-DATASETS: dict[str, DatasetSpec] = {
-    spec.name: spec
-    for spec in (
-        DatasetSpec(
-            name="emoji-clutter",
-            tasks=("classification",),
-            class_names=tuple(emoji.parse_table(scenes.CLASSES).values()),
-            default_size=64,
-            split_sizes={"train": 12_000, "validation": 2_000, "test": 2_000},
-            description="Which of 50 emoji stands in the scene, over a cluttered background and other emoji? Every "
-            "scene is drawn from the seed of its split and number; classes are equally frequent.",
-            **_EMOJI,
-        ),
-        DatasetSpec(
-            name="emoji-faces",
-            tasks=("generation",),
-            class_names=_FACE_NAMES,
-            default_size=32,
-            split_sizes={"train": 105, "validation": 12, "test": 12},
-            render_scale=2,
-            description="129 smileys on white, for diffusion. Each face is one drawing and stands in one split only, "
-            "so validation and test hold faces that training never saw; affine augmentation makes the variety.",
-            **_EMOJI,
-        ),
-        DatasetSpec(
-            name="emoji-food",
-            tasks=("generation",),
-            class_names=tuple(emoji.parse_table(emoji.FOOD).values()),
-            default_size=32,
-            split_sizes={"train": 100, "validation": 12, "test": 12},
-            render_scale=2,
-            description="124 kinds of fruit, vegetables, dishes, sweets and drinks on white, for diffusion: richer in "
-            "colours and outlines than the smileys. Each is one drawing and stands in one split only.",
-            **_EMOJI,
-        ),
-        DatasetSpec(
-            name="emoji-identity",
-            tasks=("classification",),
-            class_names=(*_FACE_NAMES, *(f"{name}, spoilt" for name in _FACE_NAMES)),
-            default_size=32,
-            split_sizes={"train": 24 * 258, "validation": 2 * 258, "test": 2 * 258},
-            description="Which of the 129 smileys is it, and does it carry a faint texture? Every picture is one of "
-            "them, turned, scaled, shifted and mirrored a little; half have noise, stripes or chequers over them. A "
-            "network that tells them apart has to see single pixels.",
-            **_EMOJI,
-        ),
-        DatasetSpec(
-            name="cifar10",
-            tasks=_BOTH,
-            class_names=tuple(_CIFAR10.split()),
-            default_size=32,
-            split_sizes={"train": 45_000, "validation": 5_000, "test": 10_000},
-            description="Photographs of ten kinds of things, 32 px; 170 MB to download. Validation comes out of train.",
-            attribution="CIFAR-10, Krizhevsky (2009)",
-        ),
-        DatasetSpec(
-            name="cifar100",
-            tasks=_BOTH,
-            class_names=tuple(_CIFAR100.split()),
-            default_size=32,
-            split_sizes={"train": 45_000, "validation": 5_000, "test": 10_000},
-            description="Photographs of a hundred kinds of things, 32 px; 170 MB to download. Validation comes "
-            "out of train.",
-            attribution="CIFAR-100, Krizhevsky (2009)",
-        ),
-        DatasetSpec(
-            name="stl10",
-            tasks=_BOTH,
-            class_names=tuple(_STL10.split()),
-            default_size=96,
-            split_sizes={"train": 4_500, "validation": 500, "test": 8_000},
-            description="Photographs of ten kinds of things, 96 px; 2.6 GB to download. The paper trains on it at 128 "
-            "px. Validation comes out of train.",
-            attribution="STL-10, Coates, Ng and Lee (2011)",
-        ),
-        DatasetSpec(
-            name="celeba",
-            tasks=("generation",),
-            class_names=("face",),
-            default_size=64,
-            split_sizes={"train": 162_770, "validation": 19_867, "test": 19_962},
-            description="Photographs of faces, cut to the middle square, for diffusion; 1.4 GB to download.",
-            attribution="CelebA, Liu, Luo, Wang and Tang (2015), for non-commercial research",
-        ),
-    )
-}
+_FOOD_NAMES = tuple(emoji.parse_table(emoji.FOOD).values())
+_CLUTTER_NAMES = tuple(emoji.parse_table(scenes.CLASSES).values())
+_CLASSES, _PICTURES, _BOTH = ("classification",), ("generation",), ("classification", "generation")
+_EMOJI = {"attribution": emoji.ATTRIBUTION, "image_sizes": (32, 64), "license": "cc-by-sa-4.0"}
+
+
+def _sizes(train: int, validation: int, test: int) -> dict[str, int]:
+    return {"train": train, "validation": validation, "test": test}
+
+
+# fmt: off
+_TABLE = (
+    DatasetSpec("emoji-clutter", _CLASSES, _CLUTTER_NAMES, 64, _sizes(12_000, 2_000, 2_000),
+        "Which of 50 emoji stands in the scene, over a cluttered background and other emoji? Every scene is drawn from "
+        "the seed of its split and number; classes are equally frequent.", **_EMOJI),
+    DatasetSpec("emoji-faces", _PICTURES, _FACE_NAMES, 32, _sizes(105, 12, 12),
+        "129 smileys on white, for diffusion. Each face is one drawing and stands in one split only, so validation and "
+        "test hold faces that training never saw; affine augmentation makes the variety.", render_scale=2, **_EMOJI),
+    DatasetSpec("emoji-food", _PICTURES, _FOOD_NAMES, 32, _sizes(100, 12, 12),
+        "124 kinds of fruit, vegetables, dishes, sweets and drinks on white, for diffusion: richer in colours and "
+        "outlines than the smileys. Each is one drawing and stands in one split only.", render_scale=2, **_EMOJI),
+    DatasetSpec("emoji-identity", _CLASSES, (*_FACE_NAMES, *(f"{name}, spoilt" for name in _FACE_NAMES)), 32,
+        _sizes(24 * 258, 2 * 258, 2 * 258),
+        "Which of the 129 smileys is it, and does it carry a faint texture? Every picture is one of them, turned, "
+        "scaled, shifted and mirrored a little; half have noise, stripes or chequers over them. A network that tells "
+        "them apart has to see single pixels.", **_EMOJI),
+    DatasetSpec("cifar10", _BOTH, tuple(_CIFAR10.split()), 32, _sizes(45_000, 5_000, 10_000),
+        "Photographs of ten kinds of things, 32 px; 170 MB to download. Validation comes out of train.",
+        "CIFAR-10, Krizhevsky (2009)"),
+    DatasetSpec("cifar100", _BOTH, tuple(_CIFAR100.split()), 32, _sizes(45_000, 5_000, 10_000),
+        "Photographs of a hundred kinds of things, 32 px; 170 MB to download. Validation comes out of train.",
+        "CIFAR-100, Krizhevsky (2009)"),
+    DatasetSpec("stl10", _BOTH, tuple(_STL10.split()), 96, _sizes(4_500, 500, 8_000),
+        "Photographs of ten kinds of things, 96 px; 2.6 GB to download. The paper trains on it at 128 px. Validation "
+        "comes out of train.", "STL-10, Coates, Ng and Lee (2011)"),
+    DatasetSpec("celeba", _PICTURES, ("face",), 64, _sizes(162_770, 19_867, 19_962),
+        "Photographs of faces, cut to the middle square, for diffusion; 1.4 GB to download.",
+        "CelebA, Liu, Luo, Wang and Tang (2015), for non-commercial research"),
+)
+# fmt: on
+DATASETS: dict[str, DatasetSpec] = {spec.name: spec for spec in _TABLE}

@@ -217,47 +217,21 @@ class FeatureLoss:
 
 # Weights are those of Tian, Krishnan and Isola, "Contrastive representation distillation" (ICLR 2020), appendix, for a
 # cross entropy of weight 1; there, too, a mean over places and a sum over layers is meant.
+# fmt: off
 FEATURE_LOSSES: dict[str, FeatureLoss] = {
     "fitnet": FeatureLoss("FitNets hint", "Romero et al., ICLR 2015", "middle", 100.0, whole_map, Hint),
-    "at": FeatureLoss(
-        "Attention transfer",
-        "Zagoruyko and Komodakis, ICLR 2017",
-        "aligned",
-        1000.0,
-        attention_map,
-        lambda *channels: attention_loss,
-    ),
-    "sp": FeatureLoss(
-        "Similarity preserving",
-        "Tung and Mori, ICCV 2019",
-        "last",
-        3000.0,
-        gram,
-        lambda *channels: sp_loss,
-        relational=True,
-    ),
-    "rkd": FeatureLoss(
-        "Relational (RKD)",
-        "Park et al., CVPR 2019",
-        "last",
-        1.0,
-        embedding,
-        lambda *channels: rkd_loss,
-        relational=True,
-    ),
-    "vid": FeatureLoss(
-        "Variational information (VID)", "Ahn et al., CVPR 2019", "aligned", 1.0, whole_map, Variational
-    ),
-    "pkt": FeatureLoss(
-        "Probabilistic transfer (PKT)",
-        "Passalis and Tefas, ECCV 2018",
-        "last",
-        30000.0,
-        embedding,
-        lambda *channels: pkt_loss,
-        relational=True,
-    ),
+    "at": FeatureLoss("Attention transfer", "Zagoruyko and Komodakis, ICLR 2017", "aligned", 1000.0, attention_map,
+                      lambda *channels: attention_loss),
+    "sp": FeatureLoss("Similarity preserving", "Tung and Mori, ICCV 2019", "last", 3000.0, gram,
+                      lambda *channels: sp_loss, relational=True),
+    "rkd": FeatureLoss("Relational (RKD)", "Park et al., CVPR 2019", "last", 1.0, embedding,
+                       lambda *channels: rkd_loss, relational=True),
+    "vid": FeatureLoss("Variational information (VID)", "Ahn et al., CVPR 2019", "aligned", 1.0, whole_map,
+                       Variational),
+    "pkt": FeatureLoss("Probabilistic transfer (PKT)", "Passalis and Tefas, ECCV 2018", "last", 30000.0, embedding,
+                       lambda *channels: pkt_loss, relational=True),
 }
+# fmt: on
 
 
 def find_feature_loss(name: str) -> FeatureLoss:

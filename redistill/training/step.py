@@ -31,6 +31,8 @@ from .task import Problem, Task, load_problem
 
 TASKS: dict[str, Task] = {"classification": classification, "diffusion": diffusion}
 RANK_SEED = 500_000_003  # apart from the seeds of steps
+# Fields of the state that go into the resume point as they are.
+PLAIN = ("step", "seconds", "best_score", "validated_step", "training_peak_bytes", "drawn_from")
 
 
 @dataclass
@@ -57,9 +59,7 @@ class TrainingState:
         if self.averaged is not self.model:
             state["averaged"] = self.averaged.state_dict()
         state["adapters"] = self.adapters.state_dict()
-        state |= {"step": self.step, "seconds": self.seconds, "best_score": self.best_score}
-        state |= {"validated_step": self.validated_step, "training_peak_bytes": self.training_peak_bytes}
-        return state | {"drawn_from": self.drawn_from}
+        return state | {name: getattr(self, name) for name in PLAIN}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`; ValueError where the splits would not be the same any more."""
@@ -73,10 +73,10 @@ class TrainingState:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.averaged is not self.model:
             self.averaged.load_state_dict(state["averaged"])
-        self.best, self.best_score = dict(state["best"]), state["best_score"]
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.validated_step = state.get("validated_step", self.step)  # these two are newer than the others
-        self.training_peak_bytes = state.get("training_peak_bytes")
+        self.best = dict(state["best"])
+        older = {"validated_step": state["step"], "training_peak_bytes": None, "drawn_from": self.drawn_from}
+        for name in PLAIN:
+            setattr(self, name, (older | state)[name])
 
 
 class NotFiniteError(ValueError):

@@ -163,8 +163,8 @@ def test_cache_folder_that_cannot_be_written_costs_a_warning(tmp_path, monkeypat
 
 
 def test_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
-    def full_disk(stream, array):
-        stream.write(b"PK half an archive")
+    def full_disk(path, array):
+        path.write_bytes(b"PK half an archive")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache.np, "savez", full_disk)
@@ -178,12 +178,13 @@ def test_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_processes_that_draw_at_once_never_meet_half_a_file(tmp_path):
     script = (
         "import sys, warnings, numpy as np; from pathlib import Path\n"
-        "from redistill.common.cache import _write, cached_array\n"
+        "from redistill.common.cache import cached_array, replaced_file\n"
         "warnings.simplefilter('error')\n"
         "file, made = Path(sys.argv[1]), np.full((300, 1000), 7, np.uint8)\n"
         "for _ in range(60):\n"
         "    assert (cached_array(file, made.shape, lambda: made) == 7).all()\n"
-        "    _write(file, made)\n"
+        "    with replaced_file(file) as part:\n"
+        "        np.savez(part, array=made)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "shared.npz")]
     workers = [subprocess.Popen(command, cwd=REPOSITORY) for _ in range(3)]
