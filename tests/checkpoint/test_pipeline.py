@@ -48,6 +48,7 @@ def broken(folder, tmp_path) -> Path:
 LOADER = """
 import sys, torch
 from diffusers import DiffusionPipeline
+sys.modules["redistill"] = None  # installed beside the tests; importing it fails from here on
 try:
     import redistill
 except ImportError:
