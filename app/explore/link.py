@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlencode
 
+from redistill.common.settings import settings_of
 from redistill.common.values import is_whole
 from redistill.memory.comparison import Comparison, early_strides, network_tape, own_strides
-from redistill.networks.red import KERNELS, POINTS, REDConfig
+from redistill.networks.red import REDConfig
 from redistill.networks.strides import check_strides
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NETWORKS, find_network
@@ -30,6 +31,14 @@ KEYS = (
     "teacher", "size", "strides", "red", "gate", "gate_kernel", "residual", "residual_kernel", "points", "count",
     "dtype", "budget", "pin",
 )  # fmt: skip
+# Of a RED block: the keys, in their order in a link, and the settings that they stand for.
+_IN_RED = {
+    "gate": "gate",
+    "residual": "residual_encoder",
+    "gate_kernel": "gate_kernel",
+    "residual_kernel": "residual_kernel",
+    "points": "points",
+}
 PIN = "pin"  # the only key that may stand in a link more than once
 PIN_KEYS = tuple(key for key in KEYS if key not in ("budget", PIN))
 # Added to links by others: gradio (theme, signature, API page), and sites on which links are shared.
@@ -169,33 +178,26 @@ def _strides(texts: Mapping[str, str], teacher: str) -> dict[str, int]:
 
 
 def _red(texts: Mapping[str, str]) -> REDConfig | None:
-    usual = REDConfig()
-    red = REDConfig(
-        gate=_switch(texts, "gate", usual.gate),
-        residual_encoder=_switch(texts, "residual", usual.residual_encoder),
-        gate_kernel=int(_choice(texts, "gate_kernel", str(usual.gate_kernel), [str(side) for side in KERNELS])),
-        residual_kernel=int(_choice(texts, "residual_kernel", str(usual.residual_kernel), [str(k) for k in KERNELS])),
-        points=_choice(texts, "points", usual.points, POINTS),
-    )
-    return red if _switch(texts, "red", True) else None
+    usual, settings, values = REDConfig(), settings_of(REDConfig), {}
+    for key, name in _IN_RED.items():
+        choices = {_text(choice): choice for choice in settings[name].choices}
+        values[name] = choices[_choice(texts, key, _text(getattr(usual, name)), choices)]
+    red = REDConfig(**values)
+    return red if _choice(texts, "red", "on", ("on", "off")) == "on" else None
 
 
-def _red_values(red: REDConfig | None) -> dict[str, str | int]:
+def _red_values(red: REDConfig | None) -> dict[str, str]:
     """The settings of a RED block that are not the usual ones, by their keys in a link."""
+    usual = REDConfig()
     if red is None:
         return {}
-    usual, values = REDConfig(), {}
-    for key, name in (("gate", "gate"), ("residual", "residual_encoder")):
-        if getattr(red, name) != getattr(usual, name):
-            values[key] = "on" if getattr(red, name) else "off"
-    for key in ("gate_kernel", "residual_kernel", "points"):
-        if getattr(red, key) != getattr(usual, key):
-            values[key] = getattr(red, key)
-    return values
+    return {
+        key: _text(getattr(red, name)) for key, name in _IN_RED.items() if getattr(red, name) != getattr(usual, name)
+    }
 
 
-def _switch(texts: Mapping[str, str], key: str, usual: bool) -> bool:
-    return _choice(texts, key, "on" if usual else "off", ("on", "off")) == "on"
+def _text(value: object) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 def _choice(texts: Mapping[str, str], key: str, usual: str, choices: Collection[str]) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 import gradio as gr
 import torch
-from torch import Tensor
 
 from redistill.memory import MemoryProfile
 from redistill.memory.comparison import compare
@@ -110,13 +109,12 @@ def _check_cost(name: str, profile: MemoryProfile, image_size: int) -> None:
 def _measured_peak(config: StudentConfig) -> int:
     with torch.device("meta"):  # drawing random weights takes longer than the pass; how much is alive is the same
         network = build_student(config)
-        inputs = example_inputs(network, (1, input_channels(network), config.image_size, config.image_size))
     try:
         network = network.to_empty(device="cpu")
         for tensor in (*network.parameters(), *network.buffers()):
             tensor.data.zero_()
-        real = [torch.zeros(value.shape) if isinstance(value, Tensor) else value for value in inputs]
-        return measure_peak(network, tuple(real))
+        size = (1, input_channels(network), config.image_size, config.image_size)
+        return measure_peak(network, example_inputs(network, size, "cpu"))
     except (RuntimeError, MemoryError) as error:
         raise ValueError(f"This machine could not run it: {str(error).splitlines()[0][:200]}") from error
 

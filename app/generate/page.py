@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from redistill.common.hub import hub_id
+from redistill.common.values import is_number
 from redistill.diffusion.sampling import SCHEDULERS
 
 from ..parts.events import QUIET, UNSEEN, connect
@@ -310,9 +311,7 @@ def check_numbers(seed: Any, count: Any, steps: Any) -> tuple[list[int], int]:
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> int:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    whole = number and (isinstance(value, int) or value.is_integer())
-    if not whole or not low <= value <= high:
+    if not (is_number(value) and low <= value <= high and value == int(value)):
         given = "empty" if value is None else str(value)[:40]
         raise ValueError(f"{name} is {given}; expected a whole number from {low} to {high}.")
     return int(value)

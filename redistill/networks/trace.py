@@ -42,10 +42,13 @@ def watched(model: nn.Module, enter: Enter, leave: Leave) -> Iterator[None]:
             handle.remove()
 
 
-def example_inputs(model: nn.Module, size: Sequence[int]) -> tuple[Any, ...]:
-    """Inputs for a model that takes images of `size` = (batch, channels, height, width); a denoiser gets a timestep."""
+def example_inputs(model: nn.Module, size: Sequence[int], device: str | torch.device = "meta") -> tuple[Any, ...]:
+    """Inputs for a model that takes images of `size` = (batch, channels, height, width); a denoiser gets a timestep.
+
+    The image is of zeros, in the dtype of the model's weights, on `device`.
+    """
     dtype = next((p.dtype for p in model.parameters() if p.dtype.is_floating_point), torch.float32)
-    image = torch.empty(tuple(size), dtype=dtype, device="meta")
+    image = torch.zeros(tuple(size), dtype=dtype, device=device)
     return (image, 10) if "timestep" in inspect.signature(model.forward).parameters else (image,)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..checkpoint import folder as checkpoint
 from ..checkpoint.metadata import read_metadata
@@ -83,13 +83,9 @@ def inference_peaks(model: nn.Module, image_size: int) -> dict[str, int]:
     """
     device = next(model.parameters()).device
     size = (1, input_channels(model), image_size, image_size)
-    inputs = [
-        torch.zeros_like(value, device=device) if isinstance(value, Tensor) else value
-        for value in example_inputs(model, size)
-    ]
     tape = capture_images(model, image_size)
     return {
-        "measured_peak_bytes": measure_peak(model, tuple(inputs)),
+        "measured_peak_bytes": measure_peak(model, example_inputs(model, size, device)),
         "eager_peak_bytes": tape.profile(accounting="eager").peak_bytes,
         "fused_peak_bytes": tape.profile(accounting="fused").peak_bytes,
     }

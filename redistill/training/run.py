@@ -21,7 +21,6 @@ from ..common.files import locked, read_json, remove_parts, replaced_file, write
 
 CONFIG, METRICS, STATUS, RESUME_POINT = "config.json", "metrics.jsonl", "status.json", "last.pt"
 LOCK, STOP_FILE = ".lock", "stop"
-STATES = ("running", "finished", "stopped", "failed")
 LOCK_SECONDS = 0.3  # in which who only looks at the lock lets go of it
 
 
@@ -91,7 +90,10 @@ class RunFolder:
             file.write(line.encode())
 
     def write_status(self, state: str, step: int, steps: int, error: str | None = None) -> None:
-        """Note the state (see STATES), the step reached of `steps`, this process and the time (a heartbeat)."""
+        """Note the step reached of `steps`, this process and the time (a heartbeat).
+
+        state: "running", "finished", "stopped" or "failed".
+        """
         write_status(self.path, state, step, steps, error, os.getpid())
 
     def save_resume_point(self, state: Mapping[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import threading
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import is_locked, read_json
+from ..common.values import is_number
 from .run import CONFIG, LOCK, METRICS, STATUS, STOP_FILE
 
 MOST_RECORDS = 20_000  # of a run's steps: more than any chart shows, few enough to go through every second
@@ -91,8 +91,7 @@ def best_validation(run_dir: Path, figure: str) -> float | None:
 @lru_cache(maxsize=256)
 def _best_validation(run_dir: Path, figure: str, changed: int, size: int) -> float | None:
     scores = [record.get(figure) for record in read_records(run_dir)[0] if record["kind"] == "validation"]
-    scores = [score for score in scores if isinstance(score, (int, float)) and math.isfinite(score)]
-    return (max if figure == "accuracy" else min)(scores, default=None)
+    return (max if figure == "accuracy" else min)(filter(is_number, scores), default=None)
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
