@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from redistill.common.files import is_locked, replaced_file
+from redistill.common.files import is_held, replaced_file
 from redistill.training.run import STATUS, write_status
 from redistill.training.run_state import read_or_empty
 
@@ -105,7 +106,15 @@ def collect() -> None:
 
 def read_process(run_dir: Path) -> tuple[bool, dict[str, Any]]:
     """Whether the run's process lives, and what it noted about itself (`pid`, `phase`)."""
-    return is_locked(run_dir / PROCESS_FILE), read_or_empty(run_dir / PROCESS_FILE)
+    try:
+        with open(run_dir / PROCESS_FILE, encoding="utf-8") as file:  # one for both: a resume puts another in its place
+            alive, text = is_held(file), file.read()
+    except (OSError, UnicodeDecodeError):
+        return False, {}
+    with contextlib.suppress(ValueError):
+        noted = json.loads(text)
+        return alive, noted if isinstance(noted, dict) else {}
+    return alive, {}
 
 
 def _phase(run_dir: Path) -> Any:

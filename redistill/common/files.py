@@ -11,7 +11,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
@@ -115,15 +115,21 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock file; False where there is none.
+    """Whether a process holds the lock file; False where there is none."""
+    try:
+        with open(path) as file:
+            return is_held(file)
+    except OSError:
+        return False
+
+
+def is_held(file: IO[str]) -> bool:
+    """Whether a process holds the lock of an open file.
 
     Asked by a shared lock, which `filelock` lacks: two who ask at once must not take each other for the holder.
     """
     try:
-        with open(path) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
-        return False
     return False

@@ -18,7 +18,7 @@ from helpers.no_training import stand_in
 
 from app.distill.watch_view import progress
 from app.runs import jobs, processes
-from redistill.common.files import write_json
+from redistill.common.files import is_held, write_json
 from redistill.networks.student import StudentConfig
 from redistill.training.config import DistillConfig
 from redistill.training.run_state import best_validation
@@ -130,6 +130,19 @@ def test_a_waiting_run_stops_at_once_and_a_killed_one_blocks_nobody(runs, no_tra
 
 
 @pytest.mark.process
+def test_a_process_is_asked_and_read_of_one_file(tmp_path, monkeypatch):
+    """What a resume puts in the place of the old process' file is not taken for what that noted."""
+    noted, file = {"pid": 5, "phase": "started"}, tmp_path / processes.PROCESS_FILE
+    write_json(file, noted)
+
+    def replace_meanwhile(open_file):
+        write_json(file, {"phase": "launched"})
+        return is_held(open_file)
+
+    monkeypatch.setattr(processes, "is_held", replace_meanwhile)
+    assert processes.read_process(tmp_path) == (False, noted)
+
+
 def test_a_run_is_never_seen_in_a_state_that_it_has_not(runs, no_training, monkeypatch):
     """Whoever looks while a run is started or goes on, at whatever moment, sees no half of it."""
     seen, ended = set(), threading.Event()
