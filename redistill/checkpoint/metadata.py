@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ..common.files import read_json, write_json, write_text
+from ..data.classes import check_class_names
 from ..data.datasets import credit
+from ..data.table import DATASETS
 from ..networks.student import StudentConfig
 from .sources import CONFIG, find_checkpoint
 
@@ -28,6 +30,11 @@ class Metadata:
     metrics: Mapping[str, Any] = field(default_factory=dict)  # the run's final record
     training: Mapping[str, Any] = field(default_factory=dict)  # the run's settings
     drawn_from: str | None = None  # what its splits were drawn from, see `datasets.drawn_from`
+    class_names: Sequence[str] = ()  # of a classifier, in the order of its outputs; empty: not known
+
+    def __post_init__(self) -> None:
+        where = f"A checkpoint of {self.student.student_architecture} trained on {self.dataset}"
+        object.__setattr__(self, "class_names", check_class_names(self.class_names, self.student.classes, where))
 
     @property
     def prediction_type(self) -> str:
@@ -49,12 +56,18 @@ def read_metadata(folder: str | Path) -> Metadata:
     for name in ("student", "dataset"):
         if name not in values:
             raise ValueError(f"{file} has no {name!r}; it is no checkpoint of redistill.")
+    student, dataset = StudentConfig.from_dict(values["student"]), values["dataset"]
+    names = check_class_names(values.get("class_names"), student.classes, str(file))
+    spec = DATASETS.get(dataset) if isinstance(dataset, str) else None
+    if not names and spec is not None and student.classes == spec.num_classes:
+        names = spec.class_names  # of before they were kept
     return Metadata(
-        student=StudentConfig.from_dict(values["student"]),
-        dataset=values["dataset"],
+        student=student,
+        dataset=dataset,
         metrics=values.get("metrics", {}),
         training=values.get("training", {}),
         drawn_from=values.get("drawn_from"),
+        class_names=names,
     )
 
 
@@ -73,6 +86,8 @@ def model_card(metadata: Metadata) -> str:
     rows = "\n".join(f"| {name} | {value} |" for name, value in _flat(shown).items())
     owner, license_name = credit(metadata.dataset)
     library = "diffusers" if student.task == "diffusion" else "redistill"
+    classes = "".join(f"{place}. {name}\n" for place, name in enumerate(metadata.class_names))
+    classes = f"Classes, by the place of their output:\n\n{classes}\n" if classes else ""
     title = f"{student.student_architecture}, {metadata.dataset} at {student.image_size} px"
     settings = json.dumps({**training, "student": student.to_dict()}, indent=2)
     return (
@@ -80,7 +95,7 @@ def model_card(metadata: Metadata) -> str:
         "Trained with `python -m redistill distill --config FILE`, where FILE holds the settings below.\n\n"
         f"Pictures: {owner}.\n\n"
         f"| figure | value |\n| --- | --- |\n| seed | {training.get('seed')} |\n"
-        f"| steps | {training.get('steps')} |\n{rows}\n\n```json\n{settings}\n```\n"
+        f"| steps | {training.get('steps')} |\n{rows}\n\n{classes}```json\n{settings}\n```\n"
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
-from ..checkpoint.metadata import read_metadata
+from ..checkpoint.metadata import Metadata, read_metadata
 from ..checkpoint.sources import ddpm_settings, with_unets
 from ..common.settings import SettingError, settings_of
+from ..data.classes import match_classes
 from ..networks.zoo import DDPM, PRETRAINED, find_network
 from .config import DistillConfig
 
@@ -52,6 +54,26 @@ def check_teacher(config: DistillConfig) -> None:
             config.student.classes,
             {"classes": classes},
         )
+
+
+def teacher_places(config: DistillConfig, card: Metadata | None, class_names: Sequence[str]) -> list[int] | None:
+    """For each class of the run's pictures the place of the teacher's output for it, by name.
+
+    None where that cannot be told, of a teacher whose classes have no names: its outputs are then taken by their
+    places; and where they are not asked for, of a network that draws or tells other classes apart. Raises ValueError
+    where KD would compare the outputs of classes that are not the same.
+    """
+    if card is None or config.student.task != "classification":
+        return None
+    who, whose = f"the pictures of {config.dataset}", f"the teacher {config.teacher_checkpoint}"
+    try:
+        places = match_classes(class_names, card.class_names, who, whose)
+    except ValueError as error:
+        if config.kd_weight == 0:  # it teaches by its maps alone
+            return None
+        remedy = "choose a teacher of these classes, rename the folders, or set kd_weight to 0"
+        raise ValueError(f"KD compares outputs class by class. {error} So {remedy}.") from error
+    return places if len(class_names) == len(card.class_names) else None
 
 
 def _check_ddpm(config: DistillConfig, source: str) -> None:

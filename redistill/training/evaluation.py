@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from ..checkpoint import folder as checkpoint
-from ..checkpoint.metadata import read_metadata
+from ..checkpoint.metadata import Metadata, read_metadata
 from ..checkpoint.pipeline import load_scheduler
 from ..checkpoint.sources import find_checkpoint
 from ..common.devices import check_device
-from ..data.datasets import load_split
+from ..data.classes import match_classes
+from ..data.datasets import drawn_from, load_split
 from ..data.source import Split
 from ..memory import capture_images, measure_peak
 from ..networks.strides import input_channels
@@ -22,13 +23,17 @@ from .config import DistillConfig
 from .step import task_of
 from .task import Problem, load_problem
 
+BY_PLACE = "compared by their places: the checkpoint was saved without names of its classes"
+
 
 def evaluate(folder: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
     """Figures of a checkpoint, a folder or the name of one that ships, on the test split of what it learnt from.
 
     They are "test_accuracy", or "test_prediction_loss" of a diffusion network, beside `checkpoint`, `dataset`,
-    `parameters`, and of one image `peak_bytes` (fused accounting) and `peak_layer`. Raises ValueError for a checkpoint,
-    a device or pictures that are not there.
+    `parameters`, and of one image `peak_bytes` (fused accounting) and `peak_layer`. Classes are matched by name;
+    those of a checkpoint without names by their places, which `classes` says. Raises ValueError for a checkpoint, a
+    device or pictures that are not there, for classes that differ and for pictures that have changed since splits were
+    drawn from them.
     """
     device = check_device(str(device))
     model, metadata = checkpoint.load(folder).to(device), read_metadata(folder)
@@ -43,16 +48,35 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu") -> dict[str
     problem = load_problem(task, config, model, None, device)
     if problem.noise_scheduler is not None:
         problem.noise_scheduler = load_scheduler(find_checkpoint(folder))
-    figures = task.judge(problem, model, _test_split(config))
+    places = match_classes(
+        problem.class_names, metadata.class_names, f"the pictures of {config.dataset}", f"the checkpoint {folder}"
+    )
+    _check_splits(metadata)
+    figures = task.judge(problem, model, _relabelled(_test_split(config), places))
     profile = capture_images(model, metadata.student.image_size).profile()
     return {
         "checkpoint": str(folder),
         "dataset": metadata.dataset,
         **{f"test_{name}": value for name, value in figures.items()},
+        **({"classes": BY_PLACE} if places is None and problem.class_names else {}),
         "parameters": count_parameters(model),
         "peak_bytes": profile.peak_bytes,
         "peak_layer": profile.peak_layer,
     }
+
+
+def _check_splits(metadata: Metadata) -> None:
+    """ValueError where the test split is no longer what was kept apart from the checkpoint."""
+    if metadata.drawn_from not in (None, drawn_from(metadata.dataset)):
+        raise ValueError(
+            f"Pictures of {metadata.dataset} were added, removed or renamed since the checkpoint was trained, so the "
+            "test split may hold pictures that it has learnt; restore them."
+        )
+
+
+def _relabelled(split: Split, places: list[int] | None) -> Split:
+    """The split with its labels as places of a network's outputs."""
+    return split if places is None else Split(split.images, torch.tensor(places)[split.labels])
 
 
 def final_figures(problem: Problem, model: nn.Module) -> dict[str, float]:

@@ -195,6 +195,7 @@ def _finish(run: RunFolder, problem: Problem, state: TrainingState) -> dict[str,
         metrics=record,
         training=config.to_dict(),
         drawn_from=state.drawn_from,
+        class_names=problem.class_names,
     )
     checkpoint.save(model, metadata, run.path / "student", problem.noise_scheduler)
     run.append(record)

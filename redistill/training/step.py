@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from ..checkpoint.metadata import Metadata, read_metadata
 from ..checkpoint.teacher import load_teacher
 from ..common.devices import check_device, explain_out_of_memory
-from ..data.datasets import drawn_from
+from ..data.datasets import drawn_from, find_dataset
 from ..memory.measure import training_peak
+from ..networks.head import reorder_outputs
 from ..networks.student import build_student
 from ..networks.zoo import DDPM, PRETRAINED
 from . import classification, diffusion
-from .checks import check_teacher
+from .checks import check_teacher, teacher_places
 from .config import DistillConfig
 from .parallel import ALONE, Processes
 from .task import Problem, Task, load_problem
@@ -32,7 +33,7 @@ from .task import Problem, Task, load_problem
 TASKS: dict[str, Task] = {"classification": classification, "diffusion": diffusion}
 RANK_SEED = 500_000_003  # apart from the seeds of steps
 # Fields of the state that go into the resume point as they are.
-PLAIN = ("step", "seconds", "best_score", "validated_step", "training_peak_bytes", "drawn_from")
+PLAIN = ("step", "seconds", "best_score", "validated_step", "training_peak_bytes", "drawn_from", "class_names")
 
 
 @dataclass
@@ -48,6 +49,7 @@ class TrainingState:
     validated_step: int = 0  # the step that the last validation followed
     best_score: float = -math.inf
     drawn_from: str | None = None  # see `datasets.drawn_from`
+    class_names: list[str] = field(default_factory=list)  # of a classifier's pictures, by label
     steps_before: int = 0  # in which the weights that the run starts from were trained
     best: dict[str, Tensor] = field(default_factory=dict)
     training_peak_bytes: int | None = None  # measured once, in the first step that has all of the optimizer's memory
@@ -62,7 +64,13 @@ class TrainingState:
         return state | {name: getattr(self, name) for name in PLAIN}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict`; ValueError where the splits would not be the same any more."""
+        """Continue from `state_dict`; ValueError where classes or splits would not be the same any more."""
+        names = state.get("class_names", self.class_names)  # resume points of older runs have none
+        if names != self.class_names:
+            raise ValueError(
+                f"The classes of the pictures are {self.class_names[:20]}, but this run began with {names[:20]}; start "
+                "a new run, or give them their names back."
+            )
         if state.get("drawn_from", self.drawn_from) != self.drawn_from:  # resume points of older runs have none
             raise ValueError(
                 "Pictures were added, removed or renamed since this run began, so what it kept apart would be drawn "
@@ -74,7 +82,8 @@ class TrainingState:
         if self.averaged is not self.model:
             self.averaged.load_state_dict(state["averaged"])
         self.best = dict(state["best"])
-        older = {"validated_step": state["step"], "training_peak_bytes": None, "drawn_from": self.drawn_from}
+        older = {"validated_step": state["step"], "training_peak_bytes": None}
+        older |= {"drawn_from": self.drawn_from, "class_names": self.class_names}
         for name in PLAIN:
             setattr(self, name, (older | state)[name])
 
@@ -123,6 +132,9 @@ def prepare(
         card = _card(config.teacher_checkpoint)
         _check_splits(config, card, splits)
         teacher = load_teacher(config.teacher_checkpoint).to(place).requires_grad_(False)
+        names = find_dataset(config.dataset, config.split_seed).class_names
+        if (places := teacher_places(config, card, names)) is not None:
+            reorder_outputs(teacher, places, config.student.image_size)
     torch.manual_seed(config.seed)
     weights = teacher if config.init == "teacher" else None
     if config.init == "pretrained":
@@ -130,7 +142,7 @@ def prepare(
     model = build_student(config.student, weights=weights).to(place)
     problem = load_problem(task_of(config), config, model, teacher, place, processes)
     state = start(problem)
-    state.drawn_from = splits
+    state.drawn_from, state.class_names = splits, list(problem.class_names)
     if config.init == "teacher" and card is not None:
         state.steps_before = card.metrics.get("step", 0) + card.metrics.get("steps_before", 0)
     return problem, state

@@ -36,6 +36,7 @@ class Problem:
     device: torch.device
     processes: Processes = ALONE
     noise_scheduler: DDPMScheduler | None = None  # of a diffusion network: its forward process
+    class_names: tuple[str, ...] = ()  # of a classifier, by label
 
     @property
     def networks(self) -> list[nn.Module]:
@@ -95,5 +96,6 @@ def load_problem(
         for split, limit in (("train", config.train_limit), ("validation", task.validation_limit(config)))
     )
     problem = Problem(config, model, teacher, objective, train, validation, kind, device, processes)
+    problem.class_names = spec.class_names if config.student.task == "classification" else ()
     task.set_up(problem)
     return problem
