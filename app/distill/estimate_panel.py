@@ -180,6 +180,8 @@ def table(values: Mapping[str, Any], line: str = "") -> str:
         rows.append(("Time", f"about {numbers.format_duration(values['seconds'])}"))
     if is_number(values.get("images_per_second")):
         rows.append(("Speed", f"{values['images_per_second']:,.0f} images/s"))
+    if values.get("training_precision") == "bf16":
+        rows.append(("Numbers", "bf16 (mixed), which this machine trains faster in"))
     peak, available = values.get("training_peak_bytes"), values.get("available_bytes")
     if is_number(peak):
         rows.append(("Peak while training", numbers.format_bytes(peak)))

@@ -38,6 +38,14 @@ def prefers_channels_last(unet: nn.Module, device: torch.device) -> bool:
     return device.type == "cuda" or sum(parameter.numel() for parameter in unet.parameters()) > LARGE
 
 
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; on others it is computed in fp32, and takes longer."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
 def available_memory(device: torch.device) -> int | None:
     """Bytes that a new process could take on the device now; None on a system that does not say.
 

@@ -76,8 +76,9 @@ class DistillConfig:
     ema_decay: float = setting(0.0, "EMA decay",
         "of the averaged copy that is validated and kept; 0 keeps the trained weights", low=0, below=1)
     precision: str = setting("fp32", "Numbers while training",
-        'of both networks while training: "fp32", or "bf16" (mixed; weights and losses stay fp32)',
-        choices=("fp32", "bf16"))
+        'of both networks while training: "fp32", "bf16" (mixed; weights and losses stay fp32), or "auto", which tries '
+        "both where the processor has bf16, and takes what is faster",
+        choices={"fp32": "fp32", "bf16": "bf16 (mixed)", "auto": "what is faster here"})
     freeze_batch_norm: bool = setting(False, "Batch-norm statistics stay as they are",
         "train with the running statistics, of RED blocks too, and leave them as they are")
     augmentation: str | None = setting(None, "Pictures are changed by",

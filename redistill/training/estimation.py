@@ -17,7 +17,7 @@ from ..data.datasets import find_dataset
 from ..data.source import Split
 from .checks import complete
 from .config import DistillConfig
-from .step import explain_training_memory, measured_step, prepare, task_of, train_step
+from .step import explain_training_memory, measured_step, prepare, settle_precision, task_of, train_step
 
 JUDGED_IMAGES = 128  # at most so many validation images are judged to learn how long judging takes
 
@@ -34,6 +34,7 @@ class Estimate:
     training_peak_bytes: int  # most bytes of tensors alive during a step; data, weights and optimizer state included
     available_bytes: int | None  # what the device had left before; None: the system does not say
     device: str
+    training_precision: str  # "fp32" or "bf16", chosen by a trial where the settings leave it to the machine
 
     @property
     def fits(self) -> bool:
@@ -65,6 +66,7 @@ def _measure(config: DistillConfig, steps: int, available: int | None) -> Estima
     config = complete(config)
     problem, state = prepare(config)
     task = task_of(config)
+    settle_precision(problem, state)
     train_step(problem, state)  # makes the optimizer's state, chooses kernels
     measured_step(problem, state)
     step_seconds = statistics.median(_seconds(lambda: train_step(problem, state), problem.device) for _ in range(steps))
@@ -85,6 +87,7 @@ def _measure(config: DistillConfig, steps: int, available: int | None) -> Estima
         training_peak_bytes=state.training_peak_bytes,
         available_bytes=available,
         device=describe_device(problem.device),
+        training_precision=state.precision,
     )
 
 

@@ -12,17 +12,20 @@ import copy
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..checkpoint import folder as checkpoint
 from ..checkpoint.metadata import Metadata
 from ..common.devices import check_device, describe_device
+from ..common.files import read_json
 from .checks import complete
 from .config import DistillConfig
 from .evaluation import count_parameters, final_figures, inference_peaks
 from .parallel import STOP, Processes, StoppedElsewhere, join
-from .run import STOP_FILE, RunFolder
+from .precision import AUTO, FULL
+from .run import CONFIG, STOP_FILE, RunFolder
 from .step import (
     TrainingState,
     check_weights,
@@ -30,6 +33,7 @@ from .step import (
     learning_rate,
     measured_step,
     prepare,
+    settle_precision,
     task_of,
     train_step,
 )
@@ -53,7 +57,7 @@ def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, An
     """
     processes, device = join(config.device)
     with contextlib.suppress(StoppedElsewhere), processes.together():
-        config = complete(config)
+        config = complete(_in_the_numbers_begun(config, Path(run_dir)))
         if processes.main:
             # A folder may hold a run from before a setting existed; it was run with what is the default now.
             adopt = lambda stored: complete(DistillConfig.from_dict(stored)).to_dict()  # noqa: E731
@@ -65,6 +69,13 @@ def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, An
             processes.agree()
             if not processes.broadcast(None):
                 yield from _follow(config, processes, device)
+
+
+def _in_the_numbers_begun(config: DistillConfig, run_dir: Path) -> DistillConfig:
+    """`config`, which may leave its numbers to the machine, with those that the run in the folder was given."""
+    if config.precision != AUTO or not (run_dir / CONFIG).exists():
+        return config
+    return replace(config, precision=read_json(run_dir / CONFIG).get("precision", FULL))
 
 
 def _lead(config: DistillConfig, run: RunFolder, processes: Processes, device: str) -> Iterator[dict[str, Any]]:
@@ -101,6 +112,7 @@ def _follow(config: DistillConfig, processes: Processes, device: str) -> Iterato
         problem, state = prepare(config, processes, device)
         processes.agree()
         state.load_state_dict(processes.broadcast(None))
+        settle_precision(problem, state)
         while state.step < config.steps:
             yield _advance(problem, state)
 
@@ -110,6 +122,7 @@ def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: 
     resume_point = run.load_resume_point()
     if resume_point is not None:
         state.load_state_dict(resume_point)
+    settle_precision(problem, state)
     processes.agree()
     processes.broadcast(state.state_dict())
     try:
@@ -188,6 +201,7 @@ def _finish(run: RunFolder, problem: Problem, state: TrainingState) -> dict[str,
     record["parameters"] = count_parameters(model)
     record |= inference_peaks(model, config.student.image_size)
     record["training_peak_bytes"] = state.training_peak_bytes
+    record["training_precision"] = state.precision
     record["device"] = describe_device(problem.device)
     metadata = Metadata(
         student=config.student,

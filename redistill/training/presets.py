@@ -56,12 +56,13 @@ _CELEBA = replace(_CIFAR10, image_size=64)
 # KD at temperature 4 is 16 times its KL divergence; at weight 1 it drowns the other losses.
 FROM_TEACHER = {"teacher_checkpoint": CLUTTER_TEACHER, "init": "teacher", "red_weight": 1.0, "kd_weight": 0.2}
 # What runs on the same pictures share.
-_ON_CLUTTER = {"dataset": "emoji-clutter"}
+_ON_CLUTTER = {"dataset": "emoji-clutter", "precision": "auto"}
 _FROM_CLUTTER = _ON_CLUTTER | FROM_TEACHER
 # fmt: off
 _ON_FACES = {
     "dataset": "emoji-faces", "distance": "mse", "batch_size": 16, "learning_rate": 2e-3, "schedule": "cosine",
     "warmup_steps": 100, "weight_decay": 0.0, "ema_decay": 0.995, "validate_every": 250, "save_every": 100,
+    "precision": "auto",
 }
 _FROM_FACES = _ON_FACES | {"teacher_checkpoint": FACES_TEACHER, "init": "teacher", "steps": 2000}
 _FROM_FOOD = _FROM_FACES | {"teacher_checkpoint": FOOD_TEACHER, "dataset": "emoji-food"}
@@ -126,7 +127,7 @@ _OURS = {
         "from its teacher's maps and output."),
     "faces-features": ("Features of the smileys",
         StudentConfig("narrow_resnet", 32, num_classes=258, strides={"maxpool": 1}, red=None),
-        {"dataset": "emoji-identity"}, {"steps": 600, "batch_size": 64, "validate_every": 100},
+        {"dataset": "emoji-identity", "precision": "auto"}, {"steps": 600, "batch_size": 64, "validate_every": 100},
         "The narrow ResNet, at twice its usual resolution, tells 129 smileys apart, spoilt ones from clean ones too: "
         "pictures of emoji are judged by its features. About three minutes of CPU."),
 }

@@ -7,6 +7,7 @@ The step serves classifiers and diffusion U-Nets alike; their modules say what a
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -28,12 +29,14 @@ from . import classification, diffusion
 from .checks import check_teacher, teacher_places
 from .config import DistillConfig
 from .parallel import ALONE, Processes
+from .precision import choose
 from .task import Problem, Task, load_problem
 
 TASKS: dict[str, Task] = {"classification": classification, "diffusion": diffusion}
 RANK_SEED = 500_000_003  # apart from the seeds of steps
 # Fields of the state that go into the resume point as they are.
-PLAIN = ("step", "seconds", "best_score", "validated_step", "training_peak_bytes", "drawn_from", "class_names")
+PLAIN = ("step", "seconds", "best_score", "validated_step", "training_peak_bytes", "drawn_from")
+PLAIN += ("class_names", "precision")
 
 
 @dataclass
@@ -52,6 +55,7 @@ class TrainingState:
     class_names: list[str] = field(default_factory=list)  # of a classifier's pictures, by label
     steps_before: int = 0  # in which the weights that the run starts from were trained
     best: dict[str, Tensor] = field(default_factory=dict)
+    precision: str | None = None  # that the run trains in, see `settle_precision`; None: not chosen yet
     training_peak_bytes: int | None = None  # measured once, in the first step that has all of the optimizer's memory
     in_step: bool = False  # a step has begun and not ended: nothing here is to be saved
 
@@ -83,7 +87,7 @@ class TrainingState:
             self.averaged.load_state_dict(state["averaged"])
         self.best = dict(state["best"])
         older = {"validated_step": state["step"], "training_peak_bytes": None}
-        older |= {"drawn_from": self.drawn_from, "class_names": self.class_names}
+        older |= {name: getattr(self, name) for name in ("drawn_from", "class_names", "precision")}
         for name in PLAIN:
             setattr(self, name, (older | state)[name])
 
@@ -146,6 +150,13 @@ def prepare(
     if config.init == "teacher" and card is not None:
         state.steps_before = card.metrics.get("step", 0) + card.metrics.get("steps_before", 0)
     return problem, state
+
+
+def settle_precision(problem: Problem, state: TrainingState) -> None:
+    """Choose what the run computes in, unless a resumed state says it (see `precision.choose`)."""
+    if state.precision is None:
+        state.precision = choose(problem, task_of(problem.config))
+    problem.config = dataclasses.replace(problem.config, precision=state.precision)
 
 
 def _card(teacher: str) -> Metadata | None:
