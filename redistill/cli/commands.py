@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except (ValueError, OSError) as error:
-        print(f"redistill: {error}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # a full disk may hold the log too
+            print(f"redistill: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("redistill: stopped; the same command continues the run.", file=sys.stderr)
@@ -130,8 +132,9 @@ def _train(options: argparse.Namespace) -> None:
     tell(f"Run folder: {run_dir}")
     asked_to_stop: list[int] = []
     last: dict[str, Any] = {}
-    with tqdm(total=config.steps, unit="step", dynamic_ncols=True, disable=quiet) as bar:
-        for record in distill(config, run_dir):
+    records = distill(config, run_dir)
+    with tqdm(total=config.steps, unit="step", dynamic_ncols=True, disable=quiet) as bar, _ended_with(records):
+        for record in records:
             if not last:
                 asked_to_stop = _stop_on_signals()
             last = record
@@ -149,6 +152,15 @@ def _train(options: argparse.Namespace) -> None:
         tell(f"Stopped at step {last['step']} of {config.steps}; the same command continues the run.")
     else:
         tell("This run had finished before; give another --run-dir to run it again.")
+
+
+@contextlib.contextmanager
+def _ended_with(records: Iterator[dict[str, Any]]) -> Iterator[None]:
+    """Let a run know of what cannot be told in the block, as on a full disk with the log: it fails, and notes why."""
+    try:
+        yield
+    except OSError as error:
+        records.throw(error)
 
 
 def _stop_on_signals() -> list[int]:

@@ -15,18 +15,25 @@ from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
+from .disk import disk_errors, exchange, sync
+
 _PART = ".part"  # in the names of what is being written
+_BEFORE = ".before"  # in those of what stood there, while it makes room
+_LEFT = (".*.part-*", ".*.before-*", ".*.writing-*", ".*.tmp")  # what killed writers leave, those of before too
 
 
 @contextlib.contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
     """A path beside `path`, with its suffix, to write to; at the end of the block it takes the place of `path`.
 
-    Readers see the old file or the new one. After an error in the block, which is raised, the old one stays.
+    Readers see the old file or the new one, also after a loss of power. After an error in the block, which is raised,
+    the old one stays; a full disk is an OSError, whatever the writer in the block makes of it.
     """
     part = _beside(path)
     try:
-        yield part
+        with disk_errors():
+            yield part
+        sync(part)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -36,38 +43,65 @@ def replaced_file(path: Path) -> Iterator[Path]:
 def replaced_folder(path: Path) -> Iterator[Path]:
     """A new, empty folder beside `path` to write into; at the end of the block it takes the place of `path`.
 
-    What stood there is removed only when the new folder has its name, and gets its own back where it cannot have it.
-    After an error in the block, which is raised, it stays. Parents of `path` are made.
+    What stood there is removed only when the new folder has its name, which Linux gives in one step; elsewhere it has
+    another one for a moment, from which `remove_parts` brings it back. After an error in the block, which is raised, it
+    stays; a full disk is an OSError, whatever the writer in the block makes of it. Parents of `path` are made.
     """
+    path = Path(os.path.realpath(path))  # a link stays one
     path.parent.mkdir(parents=True, exist_ok=True)
-    part, before = _beside(path), _beside(path)
+    part, before = _beside(path), _beside(path, _BEFORE)
     part.mkdir()
     try:
-        yield part
-        with contextlib.suppress(FileNotFoundError):
-            path.rename(before)
-        try:
-            part.rename(path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                before.rename(path)
-            raise
-        shutil.rmtree(before, ignore_errors=True)
+        with disk_errors():
+            yield part
+        sync(part)
+        if not (path.is_dir() and exchange(part, path)):
+            _rename_both(part, path, before)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)  # what stood there, where the two have each other's name
+
+
+def _rename_both(part: Path, path: Path, before: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(before)
+    try:
+        part.rename(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            before.rename(path)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def remove_parts(path: Path) -> None:
-    """Remove what writers of `path` left that were killed. Only for who knows that nobody writes it now."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}{_PART}*"):
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
+    """Remove what writers of `path` left that were killed, and bring back the folder that one of them had moved away.
+
+    Only for who knows that nobody writes it now.
+    """
+    name = glob.escape(path.name)
+    _clean(path.parent, (f".{name}{_PART}-*", f".{name}{_BEFORE}-*"))
+
+
+def remove_leftovers(folder: Path, spare: str = "") -> None:
+    """The same for all files and folders that lie in `folder`, but the one of the name `spare`."""
+    _clean(folder, _LEFT, f".{spare}." if spare else None)
+
+
+def _clean(folder: Path, patterns: tuple[str, ...], spare: str | None = None) -> None:
+    for left in (left for pattern in patterns for left in folder.glob(pattern)):
+        name, moved, _ = left.name[1:].rpartition(f"{_BEFORE}-")
+        if spare and left.name.startswith(spare):
+            continue
+        if moved and not (folder / name).exists():
+            left.rename(folder / name)
+        elif left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
         else:
-            part.unlink(missing_ok=True)
+            left.unlink(missing_ok=True)
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}{_PART}-{secrets.token_hex(4)}{path.suffix}")
+def _beside(path: Path, kind: str = _PART) -> Path:
+    return path.with_name(f".{path.name}{kind}-{secrets.token_hex(4)}{path.suffix}")
 
 
 def write_json(path: Path, value: Any) -> None:

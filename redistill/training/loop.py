@@ -19,6 +19,7 @@ from typing import Any
 from ..checkpoint import folder as checkpoint
 from ..checkpoint.metadata import Metadata
 from ..common.devices import check_device, describe_device
+from ..common.disk import sentence
 from ..common.files import read_json
 from .checks import complete
 from .config import DistillConfig
@@ -102,7 +103,7 @@ def _lead(config: DistillConfig, run: RunFolder, processes: Processes, device: s
         raise
     except Exception as error:
         with contextlib.suppress(OSError):  # on a full disk the error itself still reaches the caller
-            run.write_status("failed", step, config.steps, error=(str(error).splitlines() or [repr(error)])[0])
+            run.write_status("failed", step, config.steps, error=sentence(error))
         raise
 
 
@@ -184,7 +185,8 @@ def _validate(run: RunFolder, problem: Problem, state: TrainingState) -> dict[st
     if score > state.best_score:
         state.best_score = score
         state.best = {name: value.detach().cpu().clone() for name, value in state.averaged.state_dict().items()}
-    task.write_preview(problem, state.averaged, run.path / "samples", state.step)
+    with run.explained():
+        task.write_preview(problem, state.averaged, run.path / "samples", state.step)
     state.validated_step = state.step
     state.seconds += time.perf_counter() - started
     return {"kind": "validation", "step": state.step, **figures}
@@ -211,6 +213,7 @@ def _finish(run: RunFolder, problem: Problem, state: TrainingState) -> dict[str,
         drawn_from=state.drawn_from,
         class_names=problem.class_names,
     )
-    checkpoint.save(model, metadata, run.path / "student", problem.noise_scheduler)
+    with run.explained():
+        checkpoint.save(model, metadata, run.path / "student", problem.noise_scheduler)
     run.append(record)
     return record

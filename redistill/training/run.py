@@ -11,16 +11,19 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..common.files import locked, read_json, remove_parts, replaced_file, write_json
+from ..common.disk import is_refusal, told
+from ..common.files import locked, read_json, remove_leftovers, replaced_file, write_json
 
 CONFIG, METRICS, STATUS, RESUME_POINT = "config.json", "metrics.jsonl", "status.json", "last.pt"
 LOCK, STOP_FILE = ".lock", "stop"
+RESERVE, RESERVED_BYTES = ".reserve", 32_768  # disk that is given back when it is full, so that the reason can be noted
 LOCK_SECONDS = 0.3  # in which who only looks at the lock lets go of it
 
 
@@ -56,9 +59,34 @@ class RunFolder:
                 raise ValueError(
                     f"Run folder {self.path} cannot be written ({error.strerror}); choose another."
                 ) from error
-            self._adopt(config, complete)
-            remove_parts(self.path / RESUME_POINT)
+            with self.explained():
+                remove_leftovers(self.path, spare=".process")  # of who starts runs as processes, and may write it now
+                remove_leftovers(self.path / "samples")
+                self._adopt(config, complete)
+            with contextlib.suppress(OSError):  # a run that has no room for more fails soon, and says so then
+                self._reserve()
             self._held = held.pop_all()
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """A block that writes into the folder: where the disk refuses, OSError says what is kept and what to do."""
+        try:
+            yield
+        except OSError as error:
+            if not is_refusal(error):
+                raise
+            raise told(
+                error,
+                "The run cannot be written ({reason}) and ends; what it saved last is kept, and once there is room and "
+                "its folder can be written, the same run goes on from there.",
+            ) from error
+
+    def _reserve(self) -> None:
+        """Hold some disk, of noise: a file system may give a file of zeros no room."""
+        path = self.path / RESERVE
+        if not path.exists() or path.stat().st_size < RESERVED_BYTES:
+            with replaced_file(path) as part:
+                part.write_bytes(os.urandom(RESERVED_BYTES))
 
     def _adopt(self, config: Mapping[str, Any], complete: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         file = self.path / CONFIG
@@ -82,7 +110,7 @@ class RunFolder:
         """Add one record to metrics.jsonl. A last line that a crash cut short is ended first."""
         path = self.path / METRICS
         line = json.dumps(record) + "\n"
-        with open(path, "ab+") as file:
+        with self.explained(), open(path, "ab+") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
@@ -92,14 +120,22 @@ class RunFolder:
     def write_status(self, state: str, step: int, steps: int, error: str | None = None) -> None:
         """Note the step reached of `steps`, this process and the time (a heartbeat).
 
-        state: "running", "finished", "stopped" or "failed".
+        state: "running", "finished", "stopped" or "failed". Where the disk is full, what was reserved goes for that.
         """
-        write_status(self.path, state, step, steps, error, os.getpid())
+        note = partial(write_status, self.path, state, step, steps, error, os.getpid())
+        with self.explained():
+            try:
+                note()
+            except OSError:
+                if state == "running":
+                    raise
+                (self.path / RESERVE).unlink(missing_ok=True)
+                note()
 
     def save_resume_point(self, state: Mapping[str, Any]) -> None:
         """Write `last.pt`; tensors and plain values only, so that it loads without unpickling code."""
-        with replaced_file(self.path / RESUME_POINT) as part:
-            torch.save(dict(state), part)
+        with self.explained(), replaced_file(self.path / RESUME_POINT) as part, open(part, "wb") as file:
+            torch.save(dict(state), file)  # not by its name: after an error it would stay open, and take its room
 
     def load_resume_point(self, mmap: bool = False) -> dict[str, Any] | None:
         """What `save_resume_point` wrote last, or None; ValueError for a damaged file. With `mmap`, tensors stay in
@@ -118,4 +154,6 @@ class RunFolder:
 
     def close(self) -> None:
         """Let go of the folder."""
+        with contextlib.suppress(OSError):
+            (self.path / RESERVE).unlink(missing_ok=True)
         self._held.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -61,6 +62,63 @@ def test_a_folder_is_replaced_at_the_end_and_stays_after_an_error(tmp_path):
     assert names(target) == ["new"] and names(target.parent) == ["here"]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_killed_at_any_file_operation_the_old_folder_or_the_new_one_stands(tmp_path, monkeypatch, at_once):
+    if not at_once:  # as where the system cannot exchange two names
+        monkeypatch.setattr(files, "exchange", lambda first, second: False)
+    target, killed, operation = tmp_path / "here", True, 0
+    while killed:
+        if not target.exists():
+            target.mkdir()
+        (target / "old").write_text("old")
+        child = os.fork()
+        if child == 0:
+            _replace_until(target, operation)
+        killed, operation = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9, operation + 1
+        assert target.exists() or not at_once
+        remove_parts(target)
+        texts = {path.name: path.read_text() for path in target.iterdir()}
+        assert texts in ({"old": "old"}, {"new": "new"}) and names(tmp_path) == ["here"]
+        for file in target.iterdir():
+            file.unlink()
+    assert operation > 6 and texts == {"new": "new"}
+
+
+def _replace_until(target: Path, operation: int) -> None:
+    """Replace the folder in this process, which ends without mercy at its file operation of that number."""
+    seen = iter(range(operation))
+
+    def look(event: str, given: tuple) -> None:
+        if event.startswith(("os.", "open", "shutil.", "ctypes.")) and next(seen, None) is None:
+            os._exit(9)
+
+    try:
+        sys.addaudithook(look)
+        with replaced_folder(target) as part:
+            (part / "new").write_text("new")
+    finally:
+        os._exit(0)
+
+
+def test_a_folder_behind_a_link_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with replaced_folder(tmp_path / "link") as part:
+        (part / "new").write_text("")
+    assert names(tmp_path / "real") == ["new"] and names(tmp_path) == ["link", "real"]
+
+
+def test_a_file_lies_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(files, "sync", lambda path: done.append(("sync", path.is_dir())))
+    monkeypatch.setattr(files.os, "replace", lambda part, path: done.append("replace"))
+    with replaced_file(tmp_path / "a") as part:
+        part.write_text("")
+    with replaced_folder(tmp_path / "b"):
+        pass
+    assert done == [("sync", False), "replace", ("sync", True)]
+
+
 def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
     target, rename = tmp_path / "here", Path.rename
     target.mkdir()
@@ -72,6 +130,7 @@ def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(tmp_p
             raise OSError("refused")
         return rename(path, other)
 
+    monkeypatch.setattr(files, "exchange", lambda first, second: False)
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(OSError, match="refused"), replaced_folder(target) as part:
         (part / "new").write_text("")
@@ -80,7 +139,7 @@ def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(tmp_p
 
 def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
     kept = ["data", "data.npy", ".data.lock", "other"]
-    for name in [*kept, ".data.part-0123.npy"]:
+    for name in [*kept, ".data.part-0123.npy", ".data.before-0123"]:
         (tmp_path / name).write_text("")
     (tmp_path / ".data.part-4567").mkdir()
     (tmp_path / ".data.part-4567" / "half").write_text("")

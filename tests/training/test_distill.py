@@ -385,18 +385,6 @@ def test_a_device_without_memory_is_one_sentence(tmp_path, monkeypatch, capsys, 
     assert status["state"] == "failed" and told == f"redistill: {status['error']}"
 
 
-def test_a_full_disk_is_reported_and_nothing_half_written_stays(tmp_path, monkeypatch):
-    def full(state, path):
-        Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space left"):
-        list(distill(small(), tmp_path))
-    assert not list(tmp_path.glob("*.tmp")) and not list(tmp_path.glob(".*.tmp"))
-    assert read_json(tmp_path / "status.json")["state"] == "failed"
-
-
 def test_a_damaged_resume_point_is_one_sentence(tmp_path):
     run = distill(small(), tmp_path)
     next(run)
