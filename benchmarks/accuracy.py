@@ -194,7 +194,7 @@ def _row(stem: str | None, method: str, trained: list[Metadata]) -> dict[str, An
         "peak_bytes": capture(build_student(first.student), (1, 3, side, side)).profile().peak_bytes,
         "parameters": first.metrics["parameters"],
         "seconds": statistics.median(metadata.metrics["seconds"] for metadata in trained),
-        "device": first.metrics["device"],
+        "device": " and ".join(dict.fromkeys(metadata.metrics["device"] for metadata in trained)),
         "runs": [{"config": dict(metadata.training), "final": dict(metadata.metrics)} for metadata in trained],
     }
 
@@ -207,7 +207,9 @@ def _table(rows: list[dict[str, Any]]) -> str:
             f"| {row['title']} | {100 * row['accuracy']:.1f} %{spread} | {', '.join(map(str, row['seeds']))} "
             f"| {row['peak_bytes'] / 1024:.0f} KiB | {row['parameters']:,} | {row['seconds']:.0f} s |"
         )
-    return "\n".join([*lines, f"Device: {rows[0]['device']}."])
+    devices = dict.fromkeys(row["device"] for row in rows)
+    trained = {device: [row["title"] for row in rows if row["device"] == device] for device in devices}
+    return "\n".join([*lines, *(f"Trained on {device}: {', '.join(titles)}." for device, titles in trained.items())])
 
 
 if __name__ == "__main__":

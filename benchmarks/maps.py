@@ -1,6 +1,7 @@
 """How near students' feature maps are to their teacher's, which is all that RED's loss asks for.
 
-    python -m benchmarks.maps [CHECKPOINT ...] [--split test] [--pictures 1000] [--distance cosine]
+    python -m benchmarks.maps [CHECKPOINT ...] [--quick] [--split test] [--pictures 1000] [--distance cosine]
+                              [--json FILE]
 
 Checkpoints are folders of classifiers, such as `runs/accuracy/4-red-0/student`, or names of those that ship (default:
 the students of emoji-clutter among them). A row is one student on pictures of its data set: its accuracy, its
@@ -11,8 +12,10 @@ it was trained with that loss or not. `--teacher` names the teacher of students 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -21,6 +24,7 @@ from torch.nn import functional as F
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import read_metadata
 from redistill.checkpoint.sources import list_shipped
+from redistill.common.files import write_text
 from redistill.common.modules import eval_mode
 from redistill.data.augmentation import normalize
 from redistill.data.datasets import load_split
@@ -31,6 +35,7 @@ from redistill.training.objective import FeaturePairs, aligned_features
 from redistill.training.presets import CLUTTER_TEACHER
 
 BATCH = 250  # pictures of a forward
+PICTURES, QUICK = 1000, 100  # of a split, usually and with --quick
 
 
 @dataclass(frozen=True)
@@ -53,19 +58,24 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="*", metavar="CHECKPOINT", help="folder, or name of one that ships")
     parser.add_argument("--teacher", default=CLUTTER_TEACHER, help="default: %(default)s")
     parser.add_argument("--split", default="test", choices=SPLITS, help="default: %(default)s")
-    parser.add_argument("--pictures", type=int, default=1000, help="of the split (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} pictures: shows that it works, nothing more")
+    parser.add_argument("--pictures", type=int, help=f"of the split (default: {PICTURES})")
     parser.add_argument("--distance", default="cosine", choices=DISTANCES, help="default: %(default)s")
+    parser.add_argument("--json", type=Path, help="also write the rows")
     options = parser.parse_args()
+    pictures = options.pictures or (QUICK if options.quick else PICTURES)
     names = options.checkpoints or _shipped_students(options.teacher)
     rows = {}
     for name in names:
         metadata = read_metadata(name)
         student = checkpoint.load(name)
         teacher = checkpoint.load(metadata.training.get("teacher_checkpoint") or options.teacher)
-        split = load_split(metadata.dataset, options.split, metadata.student.image_size, options.pictures)
+        split = load_split(metadata.dataset, options.split, metadata.student.image_size, pictures)
         features = aligned_features(metadata.student, student, teacher)
         rows[name] = nearness(student, teacher, split, features, options.distance)
     print(_table(rows))
+    if options.json:
+        write_text(options.json, json.dumps({name: asdict(row) for name, row in rows.items()}, indent=1) + "\n")
     figures = " ".join(f"{name}={row.mean_distance:.4f}" for name, row in rows.items())
     print(f"maps distance={options.distance} {figures}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,8 @@ import torch
 from helpers.unets import TINY
 from torch import nn
 
-from benchmarks import gpu, sampling
+from benchmarks import gpu, maps, sampling
+from benchmarks.accuracy import _table as accuracy_table
 from benchmarks.distill import cases, turns_of
 from benchmarks.distill import summary as distill_summary
 from benchmarks.helpers.exactness import Count
@@ -40,6 +42,19 @@ from redistill.training.config import DistillConfig
 from redistill.training.objective import aligned_features
 from redistill.training.presets import CLUTTER_TEACHER, FROM_TEACHER
 from redistill.training.step import prepare
+
+
+def test_rows_of_the_accuracy_study_name_the_processor_that_made_them():
+    row = {"title": "", "accuracy": 0.5, "seeds": [0], "peak_bytes": 1024, "parameters": 1, "seconds": 1.0}
+    rows = [row | {"title": title, "device": device} for title, device in (("one", "A"), ("two", "B"), ("three", "B"))]
+    assert accuracy_table(rows).splitlines()[-2:] == ["Trained on A: one.", "Trained on B: two, three."]
+
+
+def test_maps_quick_is_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["maps", "--quick", "--pictures", "4", "--json", str(tmp_path / "rows.json")])
+    maps.main()
+    assert capsys.readouterr().out.splitlines()[-1].startswith("maps distance=cosine emoji-clutter-student=")
+    assert json.loads((tmp_path / "rows.json").read_text())["emoji-clutter-student"]["distances"]
 
 
 def test_other_tools_figures():

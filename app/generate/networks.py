@@ -103,6 +103,8 @@ def _load(key: str, title: str, folder: Path) -> Network:
 def _open(key: str, title: str, folder: Path) -> Network:
     model = load_unet(folder)
     size = model.config.sample_size
+    if size is None:
+        raise ValueError(f"{title} does not say which size it draws (sample_size); expected one that does.")
     height, width = (size, size) if isinstance(size, int) else size
     tape = capture(model, (1, model.config.in_channels, height, width))
     try:

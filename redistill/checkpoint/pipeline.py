@@ -18,17 +18,28 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    PNDMScheduler,
+)
 from torch import Tensor
 
 from ..common.files import read_json, write_json
+from ..common.values import is_whole
 from ..networks.unet import UNet
+from .unet_weights import find_weight_files, read_weights
 
 INDEX = "model_index.json"
-WEIGHTS = "diffusion_pytorch_model.safetensors"
+CHANNELS = (1, 3)  # of pictures: grey and RGB
 SCHEDULERS = {cls.__name__: cls for cls in (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler)}
+# Of folders from elsewhere: the noise that a network was trained on is that of the DDPM schedule of the same settings.
+_READ = (PNDMScheduler, EulerDiscreteScheduler, EulerAncestralDiscreteScheduler, HeunDiscreteScheduler)
+READ_SCHEDULERS = SCHEDULERS | {cls.__name__: cls for cls in _READ}
 
 Scheduler = DDPMScheduler | DDIMScheduler | DPMSolverMultistepScheduler
 
@@ -49,32 +60,47 @@ def check_index(folder: str | Path) -> None:
     path = Path(folder) / INDEX
     unknown = sorted(name for name in _read(path) if not name.startswith("_") and name not in ("unet", "scheduler"))
     if unknown:
-        raise ValueError(f"{path} names a component {unknown[0]!r}; expected only 'unet' and 'scheduler'.")
+        raise ValueError(
+            f"{path} names a component {unknown[0]!r}; expected only 'unet' and 'scheduler', of a network that draws "
+            "pixels, by itself."
+        )
 
 
 def load_scheduler(folder: str | Path) -> Scheduler:
-    """The noise schedule saved in a pipeline's folder; ValueError for one that is not supported or not readable."""
+    """The noise schedule saved in a pipeline's folder: the DDPM schedule of the same noise where its class only draws.
+
+    ValueError for one that is not supported or not readable, or whose noise is no DDPM's.
+    """
     path = _scheduler_file(Path(folder))
     config = _read(path)
     name = config.get("_class_name")
-    if name not in SCHEDULERS:
-        raise ValueError(f"{path} names the scheduler {name!r}; expected one of {list(SCHEDULERS)}.")
-    return _build(SCHEDULERS[name], config, path)
+    if name not in READ_SCHEDULERS:
+        raise ValueError(f"{path} names the scheduler {name!r}; expected one of {list(READ_SCHEDULERS)}.")
+    scheduler = _build(READ_SCHEDULERS[name], config, path)
+    if name in SCHEDULERS:
+        return scheduler
+    same = _build(DDPMScheduler, scheduler.config, path)
+    if config.get("timestep_type") == "continuous" or not torch.equal(same.alphas_cumprod, scheduler.alphas_cumprod):
+        raise ValueError(f"{path} describes a {name} whose noise is not that of a DDPM; expected discrete timesteps.")
+    return same
 
 
 def load_unet(folder: str | Path) -> UNet:
     """The U-Net of a pipeline's folder, or of that folder's `unet`, in eval mode on the CPU; runs no code of it.
 
     It computes in fp32, also where the file keeps its weights in half precision. Names and shapes of the weights must
-    be exactly those of the network that the config describes; ValueError otherwise, and for missing, truncated or
-    foreign files.
+    be exactly those of the network that the config describes; ValueError otherwise, for missing, truncated or foreign
+    files, and for a network that draws anything else than pictures from noise: latents, by class, other channels.
     """
     root = _unet_folder(Path(folder))
+    if (Path(folder) / INDEX).is_file():
+        check_index(folder)
     with torch.device("meta"):  # nothing is allocated until the weights are known to fit
         unet = build_unet(folder)
-    weights = _read_weights(root / WEIGHTS)
+    _check_draws(unet, root)
+    weights = read_weights(root)
     unet._fix_state_dict_keys_on_load(weights)  # attention layers of old diffusers folders had other names
-    _check_weights(unet, weights, root / WEIGHTS)
+    _check_weights(unet, weights, find_weight_files(root)[0])
     unet.load_state_dict(weights, assign=True)
     return unet.float().eval()
 
@@ -84,13 +110,34 @@ def build_unet(folder: str | Path) -> UNet:
     path = _unet_folder(Path(folder)) / "config.json"
     config = _read(path)
     _check_unet_config(config, path)
-    return _build(UNet, config, path)
+    return _build(UNet, config | _trained_size(Path(folder)), path)
+
+
+def _trained_size(root: Path) -> dict[str, int]:
+    """The side that a run of ours trained a network at: before, networks kept that of the table, and drew at it."""
+    card = root / "config.json"
+    if _unet_folder(root) == root or not card.is_file():
+        return {}
+    student = _read(card).get("student")
+    size = student.get("image_size") if isinstance(student, Mapping) else None
+    return {"sample_size": size} if is_whole(size, 1) else {}
+
+
+def _check_draws(unet: UNet, root: Path) -> None:
+    config = unet.config
+    if config.class_embed_type is not None or config.num_class_embeds is not None:
+        raise ValueError(f"{root} draws what a class label asks for; expected an unconditional U-Net.")
+    if config.out_channels != config.in_channels or config.in_channels not in CHANNELS:
+        raise ValueError(
+            f"{root} maps {config.in_channels} channels to {config.out_channels}; expected pictures, 3 to 3 channels "
+            "or 1 to 1."
+        )
 
 
 def weight_files(folder: str | Path) -> list[Path]:
     """The files of a pipeline's folder that decide what it draws: network, weights and noise schedule."""
     root = Path(folder)
-    return [_unet_folder(root) / "config.json", _unet_folder(root) / WEIGHTS, _scheduler_file(root)]
+    return [_unet_folder(root) / "config.json", *find_weight_files(_unet_folder(root)), _scheduler_file(root)]
 
 
 def _unet_folder(root: Path) -> Path:
@@ -139,20 +186,6 @@ def _build(cls: type, config: Mapping[str, Any], path: Path) -> Any:
     except Exception as error:  # a wrong type somewhere in the config surfaces as anything
         kind = type(error).__name__
         raise ValueError(f"{path} describes no usable {cls.__name__} ({kind}: {error}).") from error
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        pickles = sorted(other.name for other in path.parent.glob("*.bin"))
-        remedy = (
-            f"{pickles[0]} is a pickle, which is never loaded; save it as safetensors" if pickles else "save it again"
-        )
-        raise ValueError(f"{path} does not exist; {remedy}.")
-    try:
-        # Copies: a mapped file could be replaced or cut short while the network lives.
-        return {name: value.clone() for name, value in load_file(path).items()}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is truncated or is no safetensors file ({error}).") from error
 
 
 def _check_weights(unet: UNet, weights: Mapping[str, Tensor], path: Path) -> None:

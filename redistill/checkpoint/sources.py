@@ -21,7 +21,8 @@ from ..common.modules import weightless
 from ..networks.student import StudentConfig
 from ..networks.unet import UNet
 from ..networks.zoo import DDPM
-from .pipeline import INDEX, WEIGHTS, build_unet, check_index, load_scheduler
+from .pipeline import INDEX, build_unet, check_index, load_scheduler
+from .unet_weights import PATTERNS, WEIGHTS, find_weight_files
 
 # Checkpoints that ship with the project; $REDISTILL_CHECKPOINTS names another folder of them.
 SHIPPED = Path(os.environ.get("REDISTILL_CHECKPOINTS") or Path(__file__).resolve().parent.parent.parent / "checkpoints")
@@ -29,7 +30,7 @@ CONFIG = "config.json"  # in every checkpoint's folder, see metadata.py
 MAX_DOWNLOAD = 4 * 2**30  # bytes; what is larger must be in the Hub's cache before
 _ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 _CONFIGS = (INDEX, "config.json", "scheduler_config.json", "unet/config.json", "scheduler/scheduler_config.json")
-_FILES = (*_CONFIGS, WEIGHTS, f"unet/{WEIGHTS}")
+_FILES = (*_CONFIGS, *PATTERNS, *(f"unet/{name}" for name in PATTERNS))
 
 
 def find_checkpoint(folder: str | Path) -> Path:
@@ -85,7 +86,7 @@ def find_pipeline(source: str, folders: bool = True) -> Path:
         revision=found["revision"],
         files=_FILES,
     )
-    if not any((folder / name).is_file() for name in (WEIGHTS, f"unet/{WEIGHTS}")):
+    if not any(map(find_weight_files, (folder, folder / "unet"))):
         raise ValueError(
             f"{source} has no weights in safetensors ({WEIGHTS}), and pickles are never loaded; convert it where you "
             "trust it: DDPMPipeline.from_pretrained(ID).save_pretrained(FOLDER)."

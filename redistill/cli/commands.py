@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from ..checkpoint.sources import find_pipeline, with_unets
 from ..common.devices import check_device, explain_out_of_memory
 from ..common.units import parse_bytes
 from ..diffusion.images import sample_settings, to_png
-from ..diffusion.quality import judge_checkpoint, load_features
+from ..diffusion.quality import LEAST, judge_checkpoint, load_features
 from ..diffusion.sampling import sample, to_grid
 from ..memory.comparison import compare, network_tape
 from ..memory.search import Candidate, search_strides
@@ -33,6 +34,7 @@ from ..training.loop import distill
 from .options import add_setting_options, parse_strides, run_config
 
 ELSEWHERE = "end what else takes its memory, or choose another --device"  # where a device's memory ended
+MOST_SEEDS = 10_000  # images of one PNG
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and a stop by the system or another program
 
 
@@ -79,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     sampling = add("sample", _sample, "draw images with a diffusion checkpoint")
     sampling.add_argument("checkpoint", help="folder, name of a shipped checkpoint, or Hub id of a diffusers DDPM")
     _option(sampling, "--seeds", "0-15", "such as 0-15 or 3,7,9")
+    sampling.add_argument("--image-size", type=int, help="pixels a side (default: the network's own)")
     _drawing_options(sampling, steps=50)
     _option(sampling, "--out", Path("samples.png"), "PNG to write", type=Path)
 
@@ -185,19 +188,24 @@ def _estimate(options: argparse.Namespace) -> None:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """ "0-3,7" as [0, 1, 2, 3, 7]; ValueError for anything else."""
+    """ "0-3,7" as [0, 1, 2, 3, 7]; ValueError for anything else, and for more than `MOST_SEEDS`."""
     seeds: list[int] = []
     for part in text.split(","):
-        low, dash, high = part.strip().partition("-")
-        if not low.isdigit() or (dash and not high.isdigit()):
-            raise ValueError(f"Seeds hold {part!r}; expected whole numbers and ranges such as 0-15 or 3,7,9.")
-        seeds += range(int(low), int(high or low) + 1)
+        found = re.fullmatch(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", part.strip())
+        low, high = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if low > high:
+            raise ValueError(f"Seeds hold {part!r}; expected whole numbers and rising ranges such as 0-15 or 3,7,9.")
+        if len(seeds) + high - low >= MOST_SEEDS:
+            raise ValueError(f"Seeds {text!r} are too many; expected at most {MOST_SEEDS:,} images.")
+        seeds += range(low, high + 1)
     return seeds
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     if options.save and options.pictures is None:
         raise ValueError("--save keeps the figures of pictures; give --pictures, such as --pictures 1000.")
+    if options.pictures is not None and options.pictures < LEAST:
+        raise ValueError(f"--pictures is {options.pictures}; expected at least {LEAST}, fewer tell nothing.")
     device = check_device(options.device)
     with explain_out_of_memory(device, f"Judging {options.checkpoint}", ELSEWHERE):
         figures = evaluate(options.checkpoint, device)
@@ -227,9 +235,10 @@ def _sample(options: argparse.Namespace) -> None:
         tqdm(total=options.steps, unit="step", dynamic_ncols=True) as bar,
     ):
         model.to(device)
-        for record in sample(model, seeds, scheduler=options.scheduler, steps=options.steps, noise_scheduler=base):
+        how = {"scheduler": options.scheduler, "steps": options.steps, "image_size": options.image_size}
+        for record in sample(model, seeds, noise_scheduler=base, **how):
             bar.update(record.step - bar.n)
-    settings = sample_settings(options.checkpoint, folder, model, base, seeds, options.scheduler, options.steps)
+    settings = sample_settings(options.checkpoint, folder, model, base, seeds, **how)
     options.out.write_bytes(to_png(to_grid(record.images), settings.to_dict()))
     print(
         f"{len(record.images)} images in {record.seconds:.1f} s ({record.images_per_second:.2g} images/s, peak of "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,10 @@ def _reading(setting: Setting) -> dict[str, Any]:
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",") if part.strip()]
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} holds more than whole numbers; expected such as 30,60,80") from None
 
 
 def _given(options: argparse.Namespace, place: str) -> dict[str, Any]:
@@ -99,7 +103,7 @@ def parse_strides(text: str) -> dict[str, int]:
     strides = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = part.partition("=")
-        if not name or not value.strip().lstrip("-").isdigit():
+        if not name.strip() or not re.fullmatch(r"-?[0-9]{1,9}", value.strip()):
             raise ValueError(f"Strides hold {part!r}; expected layer=stride pairs such as conv1=4,maxpool=1.")
         strides[name.strip()] = int(value)
     return strides

@@ -58,10 +58,17 @@ class SampleSettings:
 
 
 def sample_settings(
-    checkpoint: str, folder: Path, model: nn.Module, base: Scheduler, seeds: Sequence[int], scheduler: str, steps: int
+    checkpoint: str,
+    folder: Path,
+    model: nn.Module,
+    base: Scheduler,
+    seeds: Sequence[int],
+    scheduler: str,
+    steps: int,
+    image_size: int | None = None,
 ) -> SampleSettings:
-    """The settings of `sample` for this model, loaded from `folder`, at its own image size."""
-    size = model.config.sample_size
+    """The settings of `sample` for this model, loaded from `folder`, at `image_size` or else its own."""
+    size = model.config.sample_size if image_size is None else image_size
     return SampleSettings(
         checkpoint=checkpoint,
         fingerprint=weights_fingerprint(folder),

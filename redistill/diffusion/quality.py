@@ -23,8 +23,10 @@ from ..checkpoint.metadata import read_metadata
 from ..checkpoint.pipeline import load_scheduler
 from ..checkpoint.sources import find_checkpoint
 from ..common.devices import check_device, no_tf32
+from ..common.values import is_whole
 from ..data.augmentation import augment, normalize
 from ..data.datasets import find_dataset, load_split
+from ..data.drawn import DRAWN
 from .sampling import sample
 
 FEATURES = ("emoji", "inception")
@@ -59,14 +61,14 @@ class Quality:
     reference_images: int
     reference: str  # what the pictures are compared with, in words
     sampling: str = ""  # how the images were sampled, in words
+    caution: str = ""  # why the features may say little about these pictures
 
     @property
     def warning(self) -> str:
         """What a reader of these figures must know, or nothing."""
         fewest = min(self.images, self.reference_images)
-        if fewest >= FEW:
-            return ""
-        return f"Only {fewest:,} pictures: FID comes out too high, and small differences mean nothing."
+        few = f"Only {fewest:,} pictures: FID comes out too high, and small differences mean nothing."
+        return " ".join(filter(None, [self.caution, few if fewest < FEW else ""]))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, the warning among them."""
@@ -84,6 +86,7 @@ class FeatureNetwork:
     title: str
     compute: Callable[[Tensor], Tensor]
     device: torch.device = CPU  # that it computes on; features return to the CPU
+    emoji_alone: bool = False  # it was trained on emoji and knows nothing of other pictures
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -123,7 +126,7 @@ def _emoji(device: torch.device) -> FeatureNetwork:
         features = network(pixels)
         return F.normalize(features) * features.shape[1] ** 0.5
 
-    return FeatureNetwork(f"128 features of {FACES_FEATURES}, pictures at {side} px", compute, device)
+    return FeatureNetwork(f"128 features of {FACES_FEATURES}, pictures at {side} px", compute, device, emoji_alone=True)
 
 
 def _inception(device: torch.device) -> FeatureNetwork:
@@ -199,6 +202,8 @@ def judge_checkpoint(
     on. Raises ValueError for a classifier, and for what `sample` and `judge` refuse.
     """
     device = check_device(device)
+    if not is_whole(count, LEAST):
+        raise ValueError(f"count is {count!r}; expected a whole number of at least {LEAST} pictures.")
     folder = find_checkpoint(folder)
     metadata = read_metadata(folder)
     if metadata.student.task != "diffusion":
@@ -215,7 +220,17 @@ def judge_checkpoint(
         measure=False,
     )
     said = f"{count:,} pictures, seeds {seed} to {seed + count - 1}, {scheduler}, {steps} steps"
-    return dataclasses.replace(judge(last.images, real, reference, features), sampling=said)
+    quality = judge(last.images, real, reference, features)
+    return dataclasses.replace(quality, sampling=said, caution=_caution(features, metadata.dataset))
+
+
+def _caution(features: FeatureNetwork, dataset: str) -> str:
+    if not features.emoji_alone or dataset in DRAWN:
+        return ""
+    return (
+        f"The features are those of a network that has seen emoji alone, the pictures those of {dataset}: the figures "
+        "order nothing reliably and are no FID that others publish; use the features 'inception'."
+    )
 
 
 def _half(features: Tensor, generator: torch.Generator) -> Tensor:

@@ -183,8 +183,10 @@ def predict_original(base: DDPMScheduler, output: Tensor, t: int, x: Tensor) -> 
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Floats in [-1, 1], clamped to it, to uint8 in [0, 255] on the CPU; any shape."""
-    return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
+    """Floats in [-1, 1], clamped to it, to uint8 in [0, 255] on the CPU; any shape. A grey batch (N, 1, height, width)
+    becomes RGB."""
+    pixels = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
+    return pixels.expand(-1, 3, -1, -1).contiguous() if pixels.ndim == 4 and pixels.shape[1] == 1 else pixels
 
 
 def to_grid(images: Tensor, columns: int | None = None, gap: int = 2, background: int = 255) -> Tensor:

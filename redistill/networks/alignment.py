@@ -56,8 +56,10 @@ def align_points(
     other side agrees too comes first. The other side is aligned as well where it agrees, except that the first layer
     aligns its output only and a U-Net's tail its input only.
 
-    "stage-wise": the first with the first, the second with the second, encoder and decoder apart; that is the layer of
-    the same name in a teacher of the same architecture. Layers whose stride became 1 take part, and sizes may differ.
+    "stage-wise": the first with the first, the second with the second, encoder and decoder apart. Where one network has
+    all the layers of the other by name, as in one architecture, those of one name are paired, so that none shifts where
+    a layer is no point, such as a max-pool that was built with stride 1. Layers whose stride became 1 take part, and
+    sizes may differ.
     """
     check_rule(rule)
     if rule == "stage-wise":
@@ -93,13 +95,18 @@ def _kept_sides(pairs: Sequence[AlignedPair], points: str) -> list[tuple[Aligned
 
 
 def _align_places(student: Sequence[PoolingPoint], teacher: Sequence[PoolingPoint]) -> list[AlignedPair]:
+    mine, theirs = ({point.name for point in points} for points in (student, teacher))
+    by_name = mine <= theirs or theirs <= mine
     waiting = {way: [other for other in teacher if other.direction == way] for way in ("down", "up")}
     pairs = []
     for point in student:
-        if not waiting[point.direction]:
-            pairs.append(_pair(point, None, (), "the teacher has fewer resolution-changing layers"))
+        left = [other for other in waiting[point.direction] if not by_name or other.name == point.name]
+        if not left:
+            lack = f"no resolution-changing layer {point.name!r}" if by_name else "fewer resolution-changing layers"
+            pairs.append(_pair(point, None, (), f"the teacher has {lack}"))
             continue
-        partner = waiting[point.direction].pop(0)
+        partner = left[0]
+        waiting[point.direction].remove(partner)
         sides = tuple(side for side in point.sides if side in partner.sides)
         pairs.append(_pair(point, partner.name, sides, "both stand in the same place of their networks"))
     return pairs

@@ -113,6 +113,8 @@ def build_student(config: StudentConfig, weights: nn.Module | None = None) -> nn
             f"{config.student_architecture!r} shares no weights with {config.teacher!r}; "
             "expected networks of one architecture, or init 'scratch'."
         )
+    if config.task == "diffusion":  # what it is trained at is what it draws
+        student.register_to_config(sample_size=config.image_size)
     own, points = restride(student, config.strides, config.image_size)
     if config.red is None:
         return student

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator
 
 from torch import fx, nn
@@ -14,7 +14,8 @@ def fold_batch_norms(model: nn.Module, watched: Collection[str] = ()) -> nn.Modu
     """A copy of `model` in evaluation mode that computes the same, up to rounding, with fewer passes over its maps.
 
     A batch norm that alone reads what a convolution makes is multiplied into the convolution's weights, and an
-    identity stands in its place, so that every path still leads to a module. Where a module of the `watched` paths
+    identity stands in its place, or what timm's `BatchNormAct2d` does after it, so that every path still leads to a
+    module. Where a module of the `watched` paths
     holds one of the two and not the other, its input or output lies between them; both stay as they are. Parameters
     of the copy need gradients where those of `model` do. A network that torch.fx cannot trace is copied unchanged.
 
@@ -27,14 +28,31 @@ def fold_batch_norms(model: nn.Module, watched: Collection[str] = ()) -> nn.Modu
         fused = fuse_conv_bn_eval(folded.get_submodule(conv), folded.get_submodule(norm))
         fused.requires_grad_(folded.get_submodule(conv).weight.requires_grad)
         folded.set_submodule(conv, fused)
-        folded.set_submodule(norm, nn.Identity())
+        folded.set_submodule(norm, _rest(folded.get_submodule(norm)))
     return folded
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, module: nn.Module, path: str) -> bool:
+        return _has_activation(module) or super().is_leaf_module(module, path)
+
+
+def _has_activation(module: nn.Module) -> bool:
+    """Whether it is timm's batch norm with dropout and activation behind it; told by name, since timm may be away."""
+    return isinstance(module, nn.BatchNorm2d) and type(module).__name__ == "BatchNormAct2d"
+
+
+def _rest(norm: nn.Module) -> nn.Module:
+    """What a norm does besides normalizing."""
+    if _has_activation(norm):
+        return nn.Sequential(OrderedDict(drop=norm.drop, act=norm.act))
+    return nn.Identity()
 
 
 def _pairs(model: nn.Module) -> Iterator[tuple[str, str]]:
     """Paths of a convolution and the batch norm that alone reads its output, each of which runs once."""
     try:
-        nodes = fx.Tracer().trace(model).nodes
+        nodes = _Tracer().trace(model).nodes
     except Exception:  # whatever code meets a proxy in place of a tensor
         return
     modules = dict(model.named_modules())

@@ -16,9 +16,10 @@ from huggingface_hub import constants
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata, read_metadata
-from redistill.checkpoint.pipeline import WEIGHTS, load_scheduler, load_unet
+from redistill.checkpoint.pipeline import load_scheduler, load_unet
 from redistill.checkpoint.sources import find_checkpoint, find_ddpm, find_pipeline, with_unets
 from redistill.checkpoint.teacher import load_teacher
+from redistill.checkpoint.unet_weights import WEIGHTS
 from redistill.cli.commands import main
 from redistill.common.hub import hub_id
 from redistill.diffusion.images import read_settings

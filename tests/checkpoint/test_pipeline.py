@@ -15,7 +15,8 @@ from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, PNDMScheduler,
 from helpers.unets import STUDENT, TINY, noisy, predict, same, tiny, written
 from safetensors.torch import load_file, save_file
 
-from redistill.checkpoint.pipeline import WEIGHTS, check_index, load_scheduler, load_unet, write_pipeline
+from redistill.checkpoint.pipeline import check_index, load_scheduler, load_unet, write_pipeline
+from redistill.checkpoint.unet_weights import WEIGHTS
 from redistill.networks.unet import UNet
 
 
@@ -186,8 +187,8 @@ def test_broken_files_are_refused(broken):
 def test_broken_indices_and_schedulers_are_refused(broken, tmp_path):
     with pytest.raises(ValueError, match=r"No file .*nowhere.*; expected a folder with"):
         load_unet(tmp_path / "nowhere")
-    _change_json(broken / "scheduler" / "scheduler_config.json", _class_name="PNDMScheduler")
-    with pytest.raises(ValueError, match="'PNDMScheduler'; expected one of"):
+    _change_json(broken / "scheduler" / "scheduler_config.json", _class_name="KarrasVeScheduler")
+    with pytest.raises(ValueError, match="'KarrasVeScheduler'; expected one of"):
         load_scheduler(broken)
     _change_json(broken / "scheduler" / "scheduler_config.json", _class_name="DDPMScheduler", beta_schedule="steep")
     with pytest.raises(ValueError, match="no usable DDPMScheduler"):

@@ -170,6 +170,24 @@ def test_broken_config_file_is_one_sentence(tmp_path, capsys):
 def test_lists_are_parsed():
     assert parse_strides("conv1=4, maxpool=1") == {"conv1": 4, "maxpool": 1}
     assert parse_seeds("0-3,7") == [0, 1, 2, 3, 7]
-    for text in ("a", "1-", "1,,2"):
+    for text in ("a", "1-", "1,,2", "5-3", "²", "1-²", "-5", "٣-", ""):
         with pytest.raises(ValueError, match="Seeds hold"):
             parse_seeds(text)
+    with pytest.raises(ValueError, match="too many; expected at most 10,000"):
+        parse_seeds("0-999999999999")
+    for text in ("conv1=²", "conv1=--4", "=4", "conv1", "conv1=4-"):
+        with pytest.raises(ValueError, match="Strides hold"):
+            parse_strides(text)
+
+
+@pytest.mark.parametrize("count", ["-5", "0", "19"])
+def test_too_few_pictures_are_refused_before_any_is_drawn(count, capsys, monkeypatch):
+    monkeypatch.setattr("redistill.diffusion.quality.sample", pytest.fail)
+    assert main(["evaluate", "emoji-faces-student", "--pictures", count]) == 1
+    assert f"is {count}; expected at least 20" in capsys.readouterr().err
+
+
+def test_lists_of_numbers_that_are_none_are_one_sentence(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--milestones", "30,a"])
+    assert "'30,a' holds more than whole numbers" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from helpers.pictures import write_classes
 from torch.nn import functional as F
 
 from redistill.checkpoint import folder as checkpoint
-from redistill.checkpoint.metadata import read_metadata
+from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.cli.commands import main
 from redistill.data.datasets import load_split
 from redistill.diffusion import quality
@@ -24,6 +24,7 @@ from redistill.diffusion.quality import (
     load_features,
     reference_pictures,
 )
+from redistill.networks.student import StudentConfig, build_student
 
 COUNT = 60
 
@@ -140,6 +141,17 @@ def test_a_checkpoint_is_judged_and_its_card_says_so(tmp_path, capsys):
     assert f"| quality kid | {printed['kid']} |" in (folder / "README.md").read_text()
     assert main(["evaluate", str(folder), "--save"]) == 1
     assert "give --pictures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("dataset", "is_warned"), [("folder", True), ("emoji-food", False)])
+def test_features_of_emoji_are_named_where_the_pictures_are_others(emoji, tmp_path, dataset, is_warned):
+    if dataset == "folder":
+        dataset = f"folder:{write_classes(tmp_path / 'photos', {'a': 12, 'b': 12})}"
+    student = StudentConfig("unet_small", 32, red=None)
+    folder = checkpoint.save(build_student(student), Metadata(student, dataset), tmp_path / "student")
+    found = judge_checkpoint(folder, 20, features=emoji, steps=1)
+    assert (f"seen emoji alone, the pictures those of {dataset}" in found.warning) == is_warned
+    assert "Only 20 pictures" in found.to_dict()["warning"]
 
 
 def test_networks_compute_on_the_device_that_is_asked_for(monkeypatch):

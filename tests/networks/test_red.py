@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from redistill.checkpoint.teacher import load_teacher
 from redistill.common.modules import weightless
 from redistill.networks.alignment import AlignedPair, align, feature_pairs, red_sites
 from redistill.networks.red import REDBlock, REDConfig, REDLayer, insert_red, red_modules
@@ -131,6 +132,17 @@ def test_stage_wise_alignment_pairs_the_same_layers():
     assert [(name, partner) for name, partner, _ in summary(aligned_pairs(unet))] == [
         (point.name, point.name) for point in find_pooling_points(build_reference(unet), 32)
     ]
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(3, stride=1, padding=1), nn.Identity()])
+@pytest.mark.parametrize("built_without", ["student", "teacher"])
+def test_stage_wise_alignment_does_not_shift_where_a_layer_is_no_point(pool, built_without):
+    whole, without = (load_teacher("resnet18", 10) for _ in range(2))
+    without.maxpool = pool
+    pairs = align(*((without, whole) if built_without == "student" else (whole, without)), 64, "stage-wise")
+    found = {pair.student: pair.teacher for pair in pairs}
+    assert found.pop("maxpool", None) is None
+    assert found == {name: name for name in ("conv1", "layer2.0", "layer3.0", "layer4.0")}
 
 
 def test_stage_wise_alignment_across_architectures_goes_by_place():
