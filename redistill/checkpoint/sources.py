@@ -16,7 +16,7 @@ from typing import Any
 from diffusers.configuration_utils import FrozenDict
 
 from ..common.files import read_json
-from ..common.hub import fetch, hub_id
+from ..common.hub import REPOSITORY, REVISION, fetch, hub_id
 from ..common.modules import weightless
 from ..networks.student import StudentConfig
 from ..networks.unet import UNet
@@ -28,7 +28,7 @@ from .unet_weights import PATTERNS, WEIGHTS, find_weight_files
 SHIPPED = Path(os.environ.get("REDISTILL_CHECKPOINTS") or Path(__file__).resolve().parent.parent.parent / "checkpoints")
 CONFIG = "config.json"  # in every checkpoint's folder, see metadata.py
 MAX_DOWNLOAD = 4 * 2**30  # bytes; what is larger must be in the Hub's cache before
-_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
+_ID = re.compile(REPOSITORY + REVISION, re.ASCII)
 _CONFIGS = (INDEX, "config.json", "scheduler_config.json", "unet/config.json", "scheduler/scheduler_config.json")
 _FILES = (*_CONFIGS, *PATTERNS, *(f"unet/{name}" for name in PATTERNS))
 

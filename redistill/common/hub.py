@@ -6,6 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+_PART = r"[A-Za-z0-9_][\w.-]{0,99}"  # of an id or a revision: no way out of the cache's folders is one
+REPOSITORY = rf"(?P<repo>{_PART}/{_PART})"  # in regular expressions: `owner/name`, and of old data sets `name`
+SET = rf"(?P<repo>{_PART}(/{_PART})?)"
+REVISION = rf"(@(?P<revision>{_PART}(/{_PART}){{0,9}}))?"
 _ADDRESS = re.compile(
     r"(https?://)?(www\.)?(huggingface\.co|hf\.co)/(datasets/)?(?P<repo>[^/?#]+/[^/?#]+)"
     r"(/(tree|blob)/(?P<revision>[^/?#]+))?([/?#].*)?"

@@ -1,7 +1,8 @@
 """Image data sets of the Hugging Face Hub by their id: `owner/name`, `owner/name#configuration`, `...@revision`.
 
 The repository is downloaded as it is (a second use finds it in the Hub's cache, without a network too), and read by
-`datasets`: Parquet, folders of pictures, WebDataset. No code of a repository is run.
+`datasets`: Parquet, folders of pictures, WebDataset. No code of a repository is run, and no file outside of it is read,
+whatever its card names.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import numpy as np
 from PIL import Image
 
 from ..common.cache import cache_dir
-from ..common.hub import fetch
+from ..common.hub import REVISION, SET, fetch
 from .source import FORMATS, Listing, Source, open_picture, split_name
 
 if TYPE_CHECKING:
     import datasets
 
 MAX_DOWNLOAD = 30 * 2**30  # bytes; what is larger must be in the Hub's cache before
-_ID = re.compile(r"(?P<repo>\w[\w.-]*(/\w[\w.-]*)?)(#(?P<config>[\w.-]+))?(@(?P<revision>[\w./-]+))?")
+_ID = re.compile(rf"{SET}(#(?P<config>[\w.-]{{1,99}}))?{REVISION}", re.ASCII)
 _LABELS = ("label", "labels", "fine_label", "class", "target")  # columns of classes, the first that there is
 
 
@@ -71,12 +72,51 @@ def _read(folder: Path, config: str | None, text: str) -> dict[str, datasets.Dat
     import datasets
 
     try:
+        _check_card(folder)
         if config is None and len(configs := datasets.get_dataset_config_names(str(folder))) > 1:
             raise ValueError(f"it has several configurations, write {text}#NAME with one of {configs}")
-        return dict(datasets.load_dataset(str(folder), config, cache_dir=str(cache_dir() / "hub")))
+        builder = datasets.load_dataset_builder(str(folder), config, cache_dir=str(cache_dir() / "hub"))
+        for file in (file for files in (builder.config.data_files or {}).values() for file in files):
+            _own_file(file, folder)
+        builder.download_and_prepare()
+        return dict(builder.as_dataset())
     except Exception as error:  # datasets raises its readers' own errors: pyarrow's, pandas', OSError, ...
-        reason = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
+        reason = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ValueError(f"Hub data set {text} cannot be read ({reason}).") from error
+
+
+def _check_card(folder: Path) -> None:
+    """ValueError where the card of a repository names data outside of it: `datasets` would look there, on this machine
+    or in the network, before anything of its answer could be checked."""
+    import yaml
+    from huggingface_hub import DatasetCard
+
+    told = []
+    if (card := folder / "README.md").is_file():
+        told.append(DatasetCard.load(str(card), ignore_metadata_errors=True).data.to_dict())
+    if (other := folder / ".huggingface.yaml").is_file():
+        told.append(yaml.safe_load(other.read_text(encoding="utf-8")))
+    for config in (config for one in told if isinstance(one, dict) for config in _list(one.get("configs"))):
+        if isinstance(config, dict):
+            for path in (*_list(config.get("data_dir")), *_paths(config.get("data_files"))):
+                _check_path(path)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _paths(files: Any) -> list[Any]:
+    """The paths in a card's `data_files`, in any form that they have: a text, a list, or by split."""
+    if isinstance(files, dict):
+        return [path for value in files.values() for path in _list(value)]
+    return [path for item in _list(files) for path in (_paths(item) if isinstance(item, dict) else [item])]
+
+
+def _check_path(path: Any) -> None:
+    plain = isinstance(path, str) and not path.startswith(("/", "~")) and ".." not in re.split(r"[/\\]", path)
+    if not plain or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", path) or "::" in path or "://" in path:
+        raise ValueError(f"its card names {str(path)[:80]!r}, which lies outside of it")
 
 
 def _column(features: Any, kind: str, names: tuple[str, ...]) -> str | None:
@@ -100,11 +140,11 @@ def _listing(rows: datasets.Dataset, labels: np.ndarray, image: str, stamp: str,
 
 
 def _own_file(path: str, folder: Path) -> Path:
-    """A picture's path, if it leads to a file of the repository, or to one unpacked from it.
+    """The path of data or of a picture, if it leads to a file of the repository, or to one unpacked from it.
 
     Whoever made the repository wrote the path, so anywhere else it would open a stranger's file.
     """
     file = Path(path).resolve()  # a file of the Hub's cache is a link into the repository's blobs
     if not any(file.is_relative_to(place.resolve()) for place in (folder.parent.parent, cache_dir() / "hub")):
-        raise ValueError(f"{path[:80]!r} lies outside of the data set's repository")
+        raise ValueError(f"{Path(path).name[:80]!r} lies outside of the data set's repository")
     return file

@@ -13,6 +13,7 @@ from helpers.pictures import picture
 from huggingface_hub import constants
 from huggingface_hub.errors import RepositoryNotFoundError
 
+from redistill.checkpoint.sources import find_pipeline
 from redistill.data.datasets import find_dataset, load_split
 
 COMMIT = "0123456789" * 4
@@ -122,7 +123,68 @@ def test_offline_one_sentence_says_what_to_do(hub):
     assert "hf download me/none --repo-type dataset" in str(e.value) and "\n" not in str(e.value)
 
 
-@pytest.mark.parametrize("name", ["", "a/b/c", "../x", "a b", "me/x#", "me/x@", "<script>"])
+BAD_REVISIONS = ["../../../etc", "a/../../b", "/etc", "a//b", ".", "a/.", "~", "x" * 200, "a/" * 20 + "b", "http://x"]
+NO_IDS = [
+    "",
+    "a/b/c",
+    "../x",
+    "a b",
+    "me/x#",
+    "me/x@",
+    "<script>",
+    "me/x" * 100,
+    *(f"me/x@{bad}" for bad in BAD_REVISIONS),
+]
+
+
+@pytest.mark.parametrize("revision", BAD_REVISIONS)
+def test_a_networks_revision_leads_nowhere_else(hub, revision):
+    with pytest.raises(ValueError, match="expected a folder"):
+        find_pipeline(f"me/x@{revision}")
+    with pytest.raises(ValueError, match="no Hub id"):
+        find_pipeline(f"me/x@{revision}", folders=False)
+
+
+OUTSIDE = ["../../../secret.csv", "/SECRET", "data/../../../../secret.csv", "http://127.0.0.1:1/x.csv", "file:SECRET"]
+OUTSIDE += ["file:///SECRET", "zip://a.csv::/SECRET", "hf://datasets/a/b/x.csv", "~/secret.csv", "..", "s3://a/b.csv"]
+CARD = "---\nconfigs:\n- config_name: default\n  {}\n---\n"
+FORMS = {
+    "text": "data_files: '{}'",
+    "list": "data_files: ['own.csv', '{}']",
+    "split": "data_files: [{{split: train, path: 'own.csv'}}, {{split: test, path: '{}'}}]",
+    "listed split": "data_files: [{{split: train, path: ['own.csv', '{}']}}]",
+    "folder": "data_dir: '{}'",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_card_leads_to_no_file_outside_of_the_repository(hub, tmp_path, form, monkeypatch):
+    """Neither on this machine nor in the network; nothing is even looked for."""
+    (tmp_path / "secret.csv").write_text("password\n1\n")
+    monkeypatch.setattr(datasets, "load_dataset_builder", None)
+    monkeypatch.setattr(datasets, "get_dataset_config_names", None)
+    for number, path in enumerate(OUTSIDE):
+        path = path.replace("/SECRET", str(tmp_path / "secret.csv")).replace("SECRET", str(tmp_path / "secret.csv"))
+        text = CARD.format(FORMS[form].format(path))
+        name = ("README.md", ".huggingface.yaml")[number % 2]
+        content = text if number % 2 == 0 else text.strip("-\n")
+        shutil.rmtree(hub, ignore_errors=True)
+        store(hub, "me/card", {name: content.encode(), "own.csv": b"a\n1\n"})
+        with pytest.raises(ValueError, match="its card names .*which lies outside of it") as caught:
+            find_dataset("hub:me/card")
+        assert "password" not in str(caught.value)
+
+
+def test_what_is_found_is_checked_before_it_is_read(hub, tmp_path, monkeypatch):
+    """A way that no look at the card sees, as a link: the files that `datasets` found are held to the repository."""
+    (tmp_path / "secret.csv").write_text("password\n1\n")
+    store(hub, "me/link", {"own.csv": b"a\n1\n"})
+    (hub / "datasets--me--link" / "snapshots" / COMMIT / "train.csv").symlink_to(tmp_path / "secret.csv")
+    with pytest.raises(ValueError, match="lies outside of the data set's repository"):
+        find_dataset("hub:me/link")
+
+
+@pytest.mark.parametrize("name", NO_IDS)
 def test_what_is_no_id_is_refused_before_anything_is_asked(name):
     with pytest.raises(ValueError, match="expected owner/name"):
         find_dataset(f"hub:{name}")
