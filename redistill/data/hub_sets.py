@@ -88,15 +88,15 @@ def _read(folder: Path, config: str | None, text: str) -> dict[str, datasets.Dat
 def _check_card(folder: Path) -> None:
     """ValueError where the card of a repository names data outside of it: `datasets` would look there, on this machine
     or in the network, before anything of its answer could be checked."""
-    import yaml
     from huggingface_hub import DatasetCard
 
-    told = []
-    if (card := folder / "README.md").is_file():
-        told.append(DatasetCard.load(str(card), ignore_metadata_errors=True).data.to_dict())
-    if (other := folder / ".huggingface.yaml").is_file():
-        told.append(yaml.safe_load(other.read_text(encoding="utf-8")))
-    for config in (config for one in told if isinstance(one, dict) for config in _list(one.get("configs"))):
+    texts = [(folder / "README.md", "{}"), (folder / ".huggingface.yaml", "---\n{}\n---\n")]
+    told = [
+        DatasetCard(text.format(file.read_text(encoding="utf-8")), ignore_metadata_errors=True).data.to_dict()
+        for file, text in texts
+        if file.is_file()
+    ]
+    for config in (config for one in told for config in _list(one.get("configs"))):
         if isinstance(config, dict):
             for path in (*_list(config.get("data_dir")), *_paths(config.get("data_files"))):
                 _check_path(path)

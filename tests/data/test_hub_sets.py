@@ -170,7 +170,7 @@ def test_a_card_leads_to_no_file_outside_of_the_repository(hub, tmp_path, form, 
         content = text if number % 2 == 0 else text.strip("-\n")
         shutil.rmtree(hub, ignore_errors=True)
         store(hub, "me/card", {name: content.encode(), "own.csv": b"a\n1\n"})
-        with pytest.raises(ValueError, match="its card names .*which lies outside of it") as caught:
+        with pytest.raises(ValueError, match=r"its card names .*which lies outside of it") as caught:
             find_dataset("hub:me/card")
         assert "password" not in str(caught.value)
 
