@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ..checkpoint.metadata import add_metrics
 from ..checkpoint.pipeline import load_scheduler, load_unet
 from ..checkpoint.sources import find_pipeline, with_unets
-from ..common.devices import check_device, explain_out_of_memory
+from ..common.devices import check_device, explain_out_of_memory, keep_freed_memory
 from ..common.units import parse_bytes
 from ..diffusion.images import sample_settings, to_png
 from ..diffusion.quality import LEAST, judge_checkpoint, load_features
@@ -128,6 +128,7 @@ def _counting_options(command: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    keep_freed_memory()
     config = run_config(options)
     run_dir = options.run_dir or Path("runs") / f"{options.preset}-{config.seed}"
     quiet = int(os.environ.get("RANK", 0)) > 0  # of several processes the first one reports
@@ -184,6 +185,7 @@ def _stop_on_signals() -> list[int]:
 
 
 def _estimate(options: argparse.Namespace) -> None:
+    keep_freed_memory()  # as the run will
     print(json.dumps(estimate(run_config(options)).to_dict(), indent=2))
 
 

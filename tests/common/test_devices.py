@@ -1,7 +1,10 @@
 """What the device is and has."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
+import pytest
 import torch
 from helpers.unets import TINY
 from torch import nn
@@ -66,3 +69,24 @@ def test_only_large_unets_and_those_on_gpus_train_in_channels_last():
     small, large = nn.Linear(1000, 100, device="meta"), nn.Linear(3000, 2000, device="meta")
     assert [prefers_channels_last(model, CPU) for model in (small, large)] == [False, True]
     assert prefers_channels_last(small, torch.device("cuda"))
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is asked")
+def test_a_process_that_trains_takes_freed_memory_up_again():
+    program = """
+import resource, torch
+from redistill.common.devices import keep_freed_memory
+def new_pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.empty(2**24).fill_(1)  # 64 MiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+given_back = new_pages(), new_pages()
+assert keep_freed_memory()
+for _ in range(5):
+    new_pages()  # the heap grows to what it will keep
+print(min(given_back), new_pages())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    given_back, kept = map(int, done.stdout.split())
+    assert given_back > 100 > kept, (given_back, kept)
