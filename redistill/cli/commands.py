@@ -31,6 +31,8 @@ from ..networks.zoo import find_network
 from ..training.estimation import estimate
 from ..training.evaluation import evaluate
 from ..training.loop import distill
+from ..training.shared_weights import best_within, extract, full_strides, measure_all, open_shared, save_beside
+from ..training.stride_store import key_of
 from .options import add_setting_options, parse_strides, run_config
 
 ELSEWHERE = "end what else takes its memory, or choose another --device"  # where a device's memory ended
@@ -66,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _run_options(add("train", _train, "train a teacher, or a student without distillation"), "teacher")
     _run_options(add("distill", _train, "distil a student from a trained teacher"), "default")
+    told = "train one network for every memory budget: its strides can be chosen afterwards"
+    _run_options(add("train-any", _train, told), "any-strides")
     estimating = add("estimate", _estimate, "time and peak memory of a run, measured by a few of its steps")
     _run_options(estimating, "default", has_folder=False)
 
@@ -75,8 +79,18 @@ def _parser() -> argparse.ArgumentParser:
     _option(evaluating, "--features", "emoji", "to judge by: emoji or inception")
     _drawing_options(evaluating, steps=40)
     evaluating.add_argument(
-        "--save", action="store_true", help="write these figures of the pictures into the checkpoint"
+        "--save", action="store_true", help="write these figures of the pictures, or strides, into the checkpoint"
     )
+
+    told = "also measure a network of train-any at every choice of strides, on validation pictures"
+    evaluating.add_argument("--all-strides", action="store_true", help=told)
+
+    extracting = add("extract", _extract, "a fixed student, at one choice of strides, of a network of train-any")
+    extracting.add_argument("checkpoint", help="folder, or name of a shipped checkpoint, of train-any")
+    extracting.add_argument("--strides", help="such as conv1=4,maxpool=1; others stay the network's own")
+    told = "such as 64KiB, in place of strides: the best measured accuracy that fits (see evaluate --all-strides)"
+    extracting.add_argument("--budget", help=told)
+    extracting.add_argument("--out", type=Path, help="folder to write (default: runs/CHECKPOINT-STRIDES/student)")
 
     sampling = add("sample", _sample, "draw images with a diffusion checkpoint")
     sampling.add_argument("checkpoint", help="folder, name of a shipped checkpoint, or Hub id of a diffusers DDPM")
@@ -204,8 +218,14 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    if options.save and options.pictures is None:
-        raise ValueError("--save keeps the figures of pictures; give --pictures, such as --pictures 1000.")
+    if options.save and options.pictures is None and not options.all_strides:
+        raise ValueError(
+            "--save keeps the figures of pictures, or of strides; give --pictures, such as --pictures 1000, or "
+            "--all-strides."
+        )
+    if options.all_strides:
+        _measure_strides(options)
+        return
     if options.pictures is not None and options.pictures < LEAST:
         raise ValueError(f"--pictures is {options.pictures}; expected at least {LEAST}, fewer tell nothing.")
     device = check_device(options.device)
@@ -215,6 +235,31 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(json.dumps(figures | quality, indent=2))
     if options.save:
         add_metrics(options.checkpoint, quality)
+
+
+def _measure_strides(options: argparse.Namespace) -> None:
+    """A line for every choice of strides, the least memory first."""
+    shared = open_shared(options.checkpoint)
+    for candidate, found in zip(shared.space.candidates, measure_all(shared), strict=True):
+        low, high = found.interval
+        print(
+            f"{key_of(found.strides):<14}{candidate.peak_bytes:>11,} bytes  {100 * found.accuracy:.1f} % of "
+            f"{found.count:,} validation pictures (95 %: {100 * low:.1f} to {100 * high:.1f})"
+        )
+    if options.save:
+        save_beside(shared)
+
+
+def _extract(options: argparse.Namespace) -> None:
+    if (options.strides is None) == (options.budget is None):
+        raise ValueError("Give either --strides, such as conv1=4,maxpool=1, or --budget, such as 64KiB.")
+    shared = open_shared(options.checkpoint)
+    if options.budget is None:
+        strides = full_strides(shared, parse_strides(options.strides))
+    else:
+        strides = best_within(shared, parse_bytes(options.budget)).strides
+    out = extract(shared, strides, options.out or Path("runs") / f"{shared.name}-{key_of(strides)}" / "student")
+    print(f"{out}: {shared.name} at strides {', '.join(f'{layer} {stride}' for layer, stride in strides.items())}.")
 
 
 def _quality(options: argparse.Namespace) -> dict[str, Any]:

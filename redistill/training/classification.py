@@ -47,30 +47,32 @@ def set_up(problem: Problem) -> None:
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Named loss parts of training step `step`, unweighted scalars."""
     config = problem.config
-    images, labels = _batch(problem, step, generator)
+    images, labels = batch(problem, step, generator)
     with_kd = problem.teacher is not None and config.kd_weight > 0
     logits, targets, compared = forward_both(
         problem.model, problem.teacher, (images,), problem.objective.comparisons, with_kd, config.precision
     )
     logits = logits.float()  # bf16 under mixed precision, as are the teacher's
     parts = {"task_loss": F.cross_entropy(logits, labels), **compared}
-    targets = targets.float() if with_kd else None
-    if with_kd and config.kd == "dkd":
-        parts["kd_loss"] = dkd_loss(logits, targets, labels, config.temperature, config.dkd_alpha, config.dkd_beta)
-    elif with_kd:
-        parts["kd_loss"] = kd_loss(logits, targets, config.temperature)
-    return parts
+    return parts | ({"kd_loss": logits_loss(config, logits, targets.float(), labels)} if with_kd else {})
 
 
-def _batch(problem: Problem, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def logits_loss(config: DistillConfig, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+    """KD or DKD, as the settings say, of logits (batch, classes) and the teacher's; float32, unweighted."""
+    if config.kd == "dkd":
+        return dkd_loss(logits, targets, labels, config.temperature, config.dkd_alpha, config.dkd_beta)
+    return kd_loss(logits, targets, config.temperature)
+
+
+def batch(problem: Problem, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """This process' images of a step, float32, and their labels: int64, or probabilities where pictures are mixed.
 
     Every process changes the whole batch, so that its share looks the same however many there are.
     """
     config, share = problem.config, problem.processes.share
     rows = batch_rows(len(problem.train), config.batch_size, step, config.seed)
-    batch = problem.train.take(rows, problem.device)
-    images, labels = augment(batch.images, generator, config.augmentation or problem.augmentation), batch.labels
+    taken = problem.train.take(rows, problem.device)
+    images, labels = augment(taken.images, generator, config.augmentation or problem.augmentation), taken.labels
     if config.mixup or config.cutmix:
         images, labels = mix(normalize(images), labels, config.student.classes, generator, config.mixup, config.cutmix)
         images, labels = share(images), share(labels)
@@ -103,6 +105,10 @@ def judging_passes(count: int) -> int:
 def score(figures: Mapping[str, float]) -> float:
     """What the best model is chosen by; higher is better."""
     return figures["accuracy"]
+
+
+def settle(problem: Problem, model: nn.Module) -> None:
+    """What was best is kept as it is."""
 
 
 def write_preview(problem: Problem, model: nn.Module, folder: Path, step: int) -> None:

@@ -87,6 +87,9 @@ class DistillConfig:
         help="α of mixup, which blends pictures and labels of two; 0 for none (see data/augmentation.py)")
     cutmix: float = setting(0.0, "CutMix, α", said="CutMix", low=0,
         help="α of CutMix, which cuts a part of another picture in; 0 for none")
+    stride_vectors: int = setting(0, "Stride vectors a step", low=0,
+        help="train one network for every budget: so many choices of strides, drawn anew, a step (2 or more); 0 trains "
+        "at the student's own strides alone")
     split_seed: int = setting(0, "Seed of the splits", low=0, high=LARGEST_SEED,
         help="of drawing validation (and test) pictures from train, where the data set has none of its own")
     validate_every: int = setting(110, "Validate every", "steps between validations", low=1)
@@ -114,6 +117,8 @@ class DistillConfig:
             )
         if self.kd == "dkd" and self.student.task != "classification":
             raise SettingError("DKD takes class labels apart; with a diffusion network, set {kd} to {value}.", "kl")
+        if self.stride_vectors:
+            self._check_stride_vectors()
         check_name(self.dataset)
         if self.dataset in DATASETS:
             check_data(self.student, DATASETS[self.dataset])
@@ -130,6 +135,20 @@ class DistillConfig:
             )
         object.__setattr__(self, "milestones", tuple(values))
 
+    def _check_stride_vectors(self) -> None:
+        if self.stride_vectors == 1:
+            raise SettingError("{stride_vectors} is {value}; expected 0, or at least 2: one to hold on to, one new.", 1)
+        if self.student.task != "classification":
+            raise SettingError("{stride_vectors} is {value}, but only classifiers are trained so; set it to 0.",
+                               self.stride_vectors)  # fmt: skip
+        if self.student.red is not None or self.feature_loss or (self.teacher_checkpoint and self.red_weight):
+            raise SettingError(
+                "{stride_vectors} is {value}: other maps align at each choice of strides, so one network for all has "
+                "no RED blocks and compares no maps; leave RED blocks out, and set {red_weight} to 0 and "
+                "{feature_loss} to none.",
+                self.stride_vectors,
+            )
+
     @property
     def weights(self) -> dict[str, float]:
         """Weight of each loss part in the total loss, by the part's name."""
@@ -142,8 +161,9 @@ class DistillConfig:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, keyed by field name."""
-        return dataclasses.asdict(self) | {"student": self.student.to_dict()}
+        """Plain JSON values, keyed by field name; `stride_vectors` only where there are any, as before it existed."""
+        values = dataclasses.asdict(self) | {"student": self.student.to_dict()}
+        return values if self.stride_vectors else {k: v for k, v in values.items() if k != "stride_vectors"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DistillConfig:

@@ -51,8 +51,8 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu") -> dict[str
     places = match_classes(
         problem.class_names, metadata.class_names, f"the pictures of {config.dataset}", f"the checkpoint {folder}"
     )
-    _check_splits(metadata)
-    figures = task.judge(problem, model, _relabelled(_test_split(config), places))
+    check_splits(metadata)
+    figures = task.judge(problem, model, relabelled(_test_split(config), places))
     profile = capture_images(model, metadata.student.image_size).profile()
     return {
         "checkpoint": str(folder),
@@ -65,7 +65,7 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu") -> dict[str
     }
 
 
-def _check_splits(metadata: Metadata) -> None:
+def check_splits(metadata: Metadata) -> None:
     """ValueError where the test split is no longer what was kept apart from the checkpoint."""
     if metadata.drawn_from not in (None, drawn_from(metadata.dataset)):
         raise ValueError(
@@ -74,7 +74,7 @@ def _check_splits(metadata: Metadata) -> None:
         )
 
 
-def _relabelled(split: Split, places: list[int] | None) -> Split:
+def relabelled(split: Split, places: list[int] | None) -> Split:
     """The split with its labels as places of a network's outputs."""
     return split if places is None else Split(split.images, torch.tensor(places)[split.labels])
 

@@ -196,6 +196,7 @@ def _finish(run: RunFolder, problem: Problem, state: TrainingState) -> dict[str,
     """Judge the best model on the test split, once, and write the checkpoint."""
     config, model = problem.config, copy.deepcopy(state.averaged)
     model.load_state_dict(state.best)
+    task_of(config).settle(problem, model)
     figures = final_figures(problem, model)
     record = {"kind": "final", "step": state.step, **figures, "seconds": round(state.seconds, 1)}
     if state.steps_before:

@@ -25,7 +25,7 @@ from ..memory.measure import training_peak
 from ..networks.head import reorder_outputs
 from ..networks.student import build_student
 from ..networks.zoo import DDPM, PRETRAINED
-from . import classification, diffusion
+from . import any_strides, classification, diffusion
 from .checks import check_teacher, teacher_places
 from .config import DistillConfig
 from .parallel import ALONE, Processes
@@ -111,7 +111,7 @@ def explain_training_memory(config: DistillConfig, device: torch.device) -> Abst
 
 def task_of(config: DistillConfig) -> Task:
     """What the run's kind of network learns, and how it is judged."""
-    return TASKS[config.student.task]
+    return any_strides if config.stride_vectors else TASKS[config.student.task]
 
 
 def prepare(

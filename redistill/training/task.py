@@ -1,8 +1,8 @@
-"""What a run learns from, and what its loop asks of a kind of network: a protocol with two modules that follow it."""
+"""What a run learns from, and what its loop asks of a kind of network: a protocol with three modules that follow it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..data.datasets import find_dataset, load_split
 from ..data.source import Split
+from ..networks.strides import PoolingPoint
 from .config import check_data
 from .objective import Objective, build_objective
 from .parallel import ALONE, Processes
@@ -37,6 +38,7 @@ class Problem:
     processes: Processes = ALONE
     noise_scheduler: DDPMScheduler | None = None  # of a diffusion network: its forward process
     class_names: tuple[str, ...] = ()  # of a classifier, by label
+    points: Sequence[PoolingPoint] = ()  # of a network whose strides change at every step: those of its model
 
     @property
     def networks(self) -> list[nn.Module]:
@@ -69,6 +71,9 @@ class Task(Protocol):
 
     def score(self, figures: Mapping[str, float]) -> float:
         """What the best model is chosen by, of the figures of `judge`; higher is better."""
+
+    def settle(self, problem: Problem, model: nn.Module) -> None:
+        """Bring the best model of a run, in place, into the form that is tested and kept."""
 
     def write_preview(self, problem: Problem, model: nn.Module, folder: Path, step: int) -> None:
         """Write into the folder what the network makes after `step` steps, where one can look at that."""

@@ -1,0 +1,115 @@
+"""One classifier for every memory budget, as a task: its strides are drawn anew at each step (see `task.Task`).
+
+A step runs the same pictures through the network at several stride vectors of its space, and its losses are means over
+them: cross entropy, and KD of the teacher's logits. There are no RED blocks: each vector aligns other layers with the
+teacher's, so a block would be trained by the few vectors that have it, between maps of ever other sizes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..data.source import Split
+from ..networks.strides import apply_strides, find_pooling_points
+from . import classification
+from .classification import PREVIEW_PASSES, accuracy, example_inputs, validation_limit, write_preview
+from .losses import mean_of
+from .objective import forward_both
+from .recalibration import PICTURES, recalibrate
+from .stride_vectors import PROBED, vector_space
+from .task import Problem
+
+__all__ = [
+    "PREVIEW_PASSES",
+    "example_inputs",
+    "judge",
+    "judging_passes",
+    "losses",
+    "score",
+    "set_up",
+    "settle",
+    "validation_limit",
+    "write_preview",
+]
+
+
+def set_up(problem: Problem) -> None:
+    """As for any classifier, and find the pooling points whose strides will change.
+
+    Raises ValueError for a student whose own strides have another total reduction than its network.
+    """
+    classification.set_up(problem)
+    problem.points = find_pooling_points(problem.model, problem.config.student.image_size)
+    strides = own_strides(problem)
+    space = vector_space(problem.config.student)
+    if space.find(strides) is None:
+        raise ValueError(
+            f"The student's strides {strides} are none of the {len(space.candidates)} choices that one network is "
+            f"trained for; expected those with a total reduction of {space.own.reduction}, of strides 1, 2, 4 and 8."
+        )
+
+
+def own_strides(problem: Problem) -> dict[str, int]:
+    """The strides of every pooling point that the run's settings give its student."""
+    return {point.name: point.stride for point in problem.points}
+
+
+def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Named loss parts of training step `step`, unweighted scalars: means over the step's stride vectors."""
+    config = problem.config
+    vectors = vector_space(config.student).draw(config.stride_vectors, generator, step)
+    images, labels = classification.batch(problem, step, generator)
+    teacher = problem.teacher if config.kd_weight > 0 else None
+    parts: dict[str, list[Tensor]] = {"task_loss": []}
+    targets = None
+    for number, vector in enumerate(vectors):
+        apply_strides(problem.model, problem.points, vector.strides)
+        asked = teacher if number == 0 else None  # the teacher's answer is the same for all vectors
+        logits, answer, _ = forward_both(
+            problem.model, asked, (images,), (), with_output=True, precision=config.precision
+        )
+        targets = targets if answer is None else answer.float()
+        parts["task_loss"].append(F.cross_entropy(logits.float(), labels))
+        if targets is not None:
+            kd = classification.logits_loss(config, logits.float(), targets, labels)
+            parts.setdefault("kd_loss", []).append(kd)
+    return {name: mean_of(values) for name, values in parts.items()}
+
+
+def judge(problem: Problem, model: nn.Module, split: Split) -> dict[str, float]:
+    """Accuracy at the student's own strides, and the mean over vectors that stand for the front.
+
+    Statistics are measured for each vector, in a copy: the model keeps its own.
+    """
+    model = copy.deepcopy(model)
+    found = {}
+    for vector in vector_space(problem.config.student).probes():
+        apply_strides(model, problem.points, vector.strides)
+        found[tuple(vector.strides.values())] = accuracy(recalibrate(model, problem.train), split)
+    front_accuracy = sum(found.values()) / len(found)
+    own = tuple(own_strides(problem).values())
+    if own not in found:
+        settle(problem, model)
+        found[own] = accuracy(model, split)
+    return {"accuracy": found[own], "front_accuracy": front_accuracy}
+
+
+def judging_passes(count: int) -> int:
+    """How many images pass the network when a split of `count` is judged."""
+    return PROBED * (PICTURES + count)
+
+
+def score(figures: Mapping[str, float]) -> float:
+    """What the best weights are chosen by: all of the front counts."""
+    return figures["front_accuracy"]
+
+
+def settle(problem: Problem, model: nn.Module) -> None:
+    """Give the model the student's own strides, with statistics that were measured at them."""
+    apply_strides(model, problem.points, own_strides(problem))
+    recalibrate(model, problem.train)

@@ -1,0 +1,86 @@
+"""The stride vectors that one set of weights is trained for, and which of them a step sees.
+
+The space of a network are the choices of strides that `search_strides` tries, those that need no more memory than the
+network's own: all with its total reduction, so that its last maps keep their size. What needs more memory is no
+student, and takes most of the time: of the narrow ResNet's 65 choices at 64 px the 14 above its peak take over half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ..memory.comparison import network_tape
+from ..memory.search import Candidate, search_strides
+from ..networks.student import StudentConfig
+
+LEAST = 2  # vectors a step: with fewer there would be either anchors or the rest
+ANCHORS = 3  # kinds of them, see `VectorSpace.draw`
+PROBED = 5  # vectors that stand for all of the space where weights are judged while they are trained
+
+Strides = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class VectorSpace:
+    """The stride vectors of a network at an image size, without RED blocks, the least peak first."""
+
+    candidates: tuple[Candidate, ...]
+    front: tuple[Candidate, ...]  # of least peak for most MACs
+    own: Candidate  # the network's own
+
+    @property
+    def smallest(self) -> Candidate:
+        """The least peak there is, with the most MACs at it."""
+        return self.candidates[0]
+
+    def find(self, strides: Strides) -> Candidate | None:
+        """The one with these strides of every pooling point; None for strides outside the space."""
+        return next((one for one in self.candidates if one.strides == dict(strides)), None)
+
+    def draw(self, count: int, generator: torch.Generator, step: int) -> list[Candidate]:
+        """`count` vectors for training step `step`: anchors, which take turns from step to step, and random ones.
+
+        The sandwich rule (Yu and Huang, "Universally slimmable networks and improved training techniques", 2019):
+        the largest network and the smallest hold the others between them. Here the anchors are the network's own
+        vector, the smallest, and one of the front, where a budget will look for its strides; three at most, and one
+        less than `count`. The others are drawn evenly from all.
+        """
+        anchors = (self.own, self.smallest, self.front[_below(len(self.front), generator)])
+        chosen = min(count - 1, ANCHORS)
+        turn = [anchors[(step * chosen + place) % ANCHORS] for place in range(chosen)]
+        rest = [self.candidates[_below(len(self.candidates), generator)] for _ in range(count - chosen)]
+        return turn + rest
+
+    def probes(self) -> list[Candidate]:
+        """Up to `PROBED` vectors spread evenly over the front, its ends among them, and the network's own."""
+        last = len(self.front) - 1
+        spread = [self.front[round(last * place / (PROBED - 2))] for place in range(PROBED - 1)]
+        return list({tuple(one.strides.values()): one for one in (self.own, *spread)}.values())
+
+
+def _below(count: int, generator: torch.Generator) -> int:
+    drawn: Tensor = torch.randint(count, (), generator=generator, device=generator.device)
+    return int(drawn)
+
+
+def vector_space(student: StudentConfig) -> VectorSpace:
+    """The space of a student's own network at its image size; its strides and RED blocks do not count.
+
+    Raises ValueError as `search_strides` does.
+    """
+    return _space(student.student_architecture, student.image_size)
+
+
+@lru_cache(maxsize=8)  # a second for the larger networks
+def _space(network: str, image_size: int) -> VectorSpace:
+    found = search_strides(network_tape(network), image_size, red=None)
+    own = found.teacher.peak_bytes
+    candidates, front = (
+        tuple(one for one in some if one.peak_bytes <= own) for some in (found.candidates, found.front)
+    )
+    return VectorSpace(candidates, front, found.teacher)
