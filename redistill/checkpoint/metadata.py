@@ -56,9 +56,17 @@ def read_metadata(folder: str | Path) -> Metadata:
     for name in ("student", "dataset"):
         if name not in values:
             raise ValueError(f"{file} has no {name!r}; it is no checkpoint of redistill.")
+    for name, kind, expected in (
+        ("dataset", str, "a text"),
+        ("metrics", Mapping, "figures by name"),
+        ("training", Mapping, "settings by name"),
+        ("drawn_from", str | None, "a text or nothing"),
+    ):
+        if name in values and not isinstance(values[name], kind):
+            raise ValueError(f"{file} has the {name} {str(values[name])[:80]!r}; expected {expected}.")
     student, dataset = StudentConfig.from_dict(values["student"]), values["dataset"]
     names = check_class_names(values.get("class_names"), student.classes, str(file))
-    spec = DATASETS.get(dataset) if isinstance(dataset, str) else None
+    spec = DATASETS.get(dataset)
     if not names and spec is not None and student.classes == spec.num_classes:
         names = spec.class_names  # of before they were kept
     return Metadata(

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from ..common.files import read_json, write_json
 from ..common.values import is_whole
+from ..networks.limits import check_schedule_settings, check_unet_settings
 from ..networks.unet import UNet
 from .unet_weights import find_weight_files, read_weights
 
@@ -180,6 +181,7 @@ def _check_unet_config(config: Mapping[str, Any], path: Path) -> None:
 
 def _build(cls: type, config: Mapping[str, Any], path: Path) -> Any:
     try:
+        (check_unet_settings if cls is UNet else check_schedule_settings)(config)
         return cls.from_config(dict(config))
     except ValueError as error:
         raise ValueError(f"{path} describes no usable {cls.__name__}: {error}") from error

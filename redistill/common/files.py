@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from .disk import disk_errors, exchange, sync
 
+MOST_JSON, MOST_NESTED, MOST_DIGITS = 32 * 2**20, 32, 30  # bytes of a file, levels in it, digits of a number
 _PART = ".part"  # in the names of what is being written
 _BEFORE = ".before"  # in those of what stood there, while it makes room
 _LEFT = (".*.part-*", ".*.before-*", ".*.writing-*", ".*.tmp")  # what killed writers leave, those of before too
@@ -116,16 +117,39 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path, expected: str = "a JSON file written by redistill") -> dict[str, Any]:
-    """The JSON object in a file; ValueError, naming the file and what was `expected`, for a missing or broken one."""
+    """The JSON object in a file; ValueError, naming the file and what was `expected`, for a missing or broken one.
+
+    Broken is also what nobody means: more than MOST_JSON bytes, MOST_NESTED levels, or MOST_DIGITS of a whole number.
+    """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        if (size := path.stat().st_size) > MOST_JSON:
+            raise ValueError(f"{size:,} bytes, expected at most {MOST_JSON:,}")
+        value = json.loads(path.read_text(encoding="utf-8"), parse_int=_whole)
+        if _nested(value) > MOST_NESTED:
+            raise ValueError(f"nested more than {MOST_NESTED} deep")
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"No file {path}; expected {expected}.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not readable JSON ({error}); restore it or start a new folder.") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds a {type(value).__name__}; expected a JSON object.")
     return value
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a whole number of {len(digits)} digits")
+    return int(digits)
+
+
+def _nested(value: Any) -> int:
+    """How deep lists and objects lie in each other, at most one more than MOST_NESTED."""
+    depth, level = 0, [value]
+    while level and depth <= MOST_NESTED:
+        inner = [one for one in level if isinstance(one, (dict, list))]
+        level = [part for one in inner for part in (one.values() if isinstance(one, dict) else one)]
+        depth += bool(inner)
+    return depth
 
 
 def lock_beside(path: Path) -> Path:

@@ -16,6 +16,10 @@ from typing import Any
 
 from .values import is_number, is_whole
 
+MOST = 2**31 - 1  # a whole number where its setting does not say
+MOST_TEXT = 4096  # characters of a name or a place
+MOST_SAID = 500  # of a value in a sentence
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -51,6 +55,11 @@ class Setting:
             return f"{number} from {self.low} up to, not including, {self.below}"
         return f"{number} of at least {self.low}"
 
+    def expected_of(self, value: Any) -> str:
+        """The same for who gave a value that does not fit: one too large hears what is the most."""
+        too_large = self.type is int and self.high == math.inf and is_whole(value, MOST + 1)
+        return f"a whole number of at most {MOST:,}" if too_large else self.expected
+
     def fits(self, value: Any) -> bool:
         """Whether it can have this value; a text without choices and a number without limits are not looked at."""
         if value is None and self.optional:
@@ -61,7 +70,7 @@ class Setting:
             return isinstance(value, bool)
         if self.least == -math.inf:
             return True
-        is_kind = is_whole(value) if self.type is int else is_number(value)
+        is_kind = is_whole(value, most=MOST) if self.type is int else is_number(value)
         return is_kind and self.low <= value <= self.high and self.above < value < self.below
 
     @property
@@ -119,7 +128,11 @@ class SettingError(ValueError):
 
     def say(self, labels: Mapping[str, str] | None = None, write: Callable[[Any], str] = repr) -> str:
         """The sentence with fields called as in `labels`, else as here, and the value written by `write`."""
-        return self.sentence.format_map(_Names({**(labels or {}), **self.texts, "value": write(self.value)}))
+        return self.sentence.format_map(_Names({**(labels or {}), **self.texts, "value": _clipped(write(self.value))}))
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}…"
 
 
 class _Names(dict):
@@ -137,14 +150,25 @@ def check_settings(config: Any) -> None:
     for one in settings_of(type(config)).values():
         value = getattr(config, one.name)
         if not one.fits(value):
-            raise not_expected(one.name, value, one.expected)
+            raise not_expected(one.name, value, one.expected_of(value))
+
+
+def check_texts(config: Any) -> None:
+    """SettingError for the first setting that is a text without choices, such as a place, and has another value."""
+    for one in settings_of(type(config)).values():
+        value = getattr(config, one.name)
+        fits = (isinstance(value, str) and len(value) <= MOST_TEXT) or (value is None and one.optional)
+        if one.type is str and not one.choices and not fits:
+            raise not_expected(one.name, value, f"a text of at most {MOST_TEXT} characters")
 
 
 def config_from(config: type, values: Mapping[str, Any], what: str) -> Any:
     """A dataclass from its fields by name; ValueError, naming `what` it is, for a missing or unknown one."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"The {what}'s configuration is {str(values)[:80]!r}; expected settings by name.")
     fields = dataclasses.fields(config)
     known = [item.name for item in fields]
-    unknown = sorted(set(values) - set(known))
+    unknown = sorted(map(str, set(values) - set(known)))
     if unknown:
         raise ValueError(f"Unknown {what} setting {unknown[0]!r}; expected one of {known}.")
     needed = [item.name for item in fields if item.default is MISSING and item.default_factory is MISSING]

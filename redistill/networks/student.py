@@ -12,8 +12,9 @@ from torch import nn
 from ..common.modules import weightless
 from ..common.settings import check_settings, config_from, setting
 from .alignment import RULES, align_points, red_sites
+from .limits import MOST_POINTS, check_student_size
 from .red import REDConfig, insert_red
-from .strides import check_image_size, find_pooling_points, restride, set_strides
+from .strides import find_pooling_points, restride, set_strides
 from .zoo import DDPM, Unets, build_network, find_network
 
 
@@ -57,11 +58,14 @@ class StudentConfig:
         find_network(self.student_architecture)
         if isinstance(self.red, Mapping):
             object.__setattr__(self, "red", REDConfig.from_dict(self.red))
-        check_image_size(self.image_size)
+        if not isinstance(self.red, REDConfig | None):
+            raise ValueError(f"red is {str(self.red)[:80]!r}; expected settings of RED blocks, or none.")
+        check_student_size(self.image_size, self.num_classes)
         check_settings(self)
         for name in ("strides", "teacher_strides"):
-            if not isinstance(getattr(self, name), Mapping):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected layer paths with strides.")
+            given = getattr(self, name)
+            if not isinstance(given, Mapping) or len(given) > MOST_POINTS:
+                raise ValueError(f"{name} is {str(given)[:200]}; expected layer paths with strides.")
             object.__setattr__(self, name, dict(getattr(self, name)))
         if not isinstance(self.unets, Mapping) or not all(isinstance(one, Mapping) for one in self.unets.values()):
             raise ValueError(f"unets is {str(self.unets)[:200]}; expected settings of U-Nets by name.")

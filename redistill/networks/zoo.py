@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from ..common.values import is_whole
+from .limits import check_unet_settings
 from .unet import PAPER_UNET, SMALL_UNET, UNet
 
 
@@ -102,7 +103,6 @@ NETWORKS: dict[str, NetworkInfo] = {
 
 
 DDPM = "ddpm:"  # before a folder or Hub id: the network of that unconditional DDPM of diffusers
-MAX_LEVELS, MAX_LAYERS = 16, 64  # of such a network: more would take all time to build, and come from no trained one
 
 Unets = Mapping[str, Mapping[str, Any]]  # settings of `UNet`, by the "ddpm:" name of the network
 NO_UNETS: Unets = MappingProxyType({})
@@ -130,8 +130,9 @@ def _ddpm(name: str, text: str | None) -> NetworkInfo:
         if settings is None:
             raise ValueError(f"The settings of {name!r} are not known; `checkpoint.sources.with_unets` reads them.")
         try:
-            if len(settings["block_out_channels"]) > MAX_LEVELS or settings["layers_per_block"] > MAX_LAYERS:
-                raise ValueError(f"it is too deep; expected {MAX_LEVELS} levels of {MAX_LAYERS} layers at most")
+            if "block_out_channels" not in settings:
+                raise ValueError("it has no block_out_channels")
+            check_unet_settings(settings)
             return UNet(**settings)
         except Exception as error:  # a wrong type somewhere surfaces as anything
             reason = str(error) or type(error).__name__

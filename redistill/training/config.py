@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..common.settings import SettingError, check_settings, config_from, not_expected, setting
+from ..common.settings import SettingError, check_settings, check_texts, config_from, not_expected, setting
 from ..data.augmentation import AUGMENTATIONS
 from ..data.datasets import check_name
 from ..data.table import DATASETS, DatasetSpec
@@ -103,6 +103,7 @@ class DistillConfig:
             object.__setattr__(self, "student", StudentConfig.from_dict(self.student))
         if not isinstance(self.student, StudentConfig):
             raise ValueError(f"The student is {str(self.student)[:80]!r}; expected its settings.")
+        check_texts(self)
         check_settings(self)
         self._check_milestones()
         if self.teacher_checkpoint is None and (self.init == "teacher" or self.kd_weight > 0 or self.feature_loss):

@@ -159,6 +159,27 @@ def test_json_comes_back_and_what_is_none_is_one_sentence(tmp_path):
             read_json(file)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 60 + "]" * 60,
+        '{"a": ' + "9" * 400 + "}",
+        '{"a": ' + "9" * 5000 + "}",
+        '{"a":' * 900 + "1" + "}" * 900,
+        "{" + " " * 7_000 + "}",
+    ],
+    ids=["nested lists", "400 digits", "5000 digits", "nested objects", "large"],
+)
+def test_json_that_nobody_means_is_broken(tmp_path, text, monkeypatch):
+    monkeypatch.setattr(files, "MOST_JSON", 6_000)
+    (tmp_path / "a.json").write_text(text if text[0] == "{" else '{"a": ' + text + "}")
+    with pytest.raises(ValueError, match=r"a\.json is not readable JSON") as caught:
+        read_json(tmp_path / "a.json")
+    assert len(str(caught.value)) < 300
+    write_json(tmp_path / "a.json", {"seed": 2**64, "deep": [[[[{"a": [1.5]}]]]]})
+    assert read_json(tmp_path / "a.json")["seed"] == 2**64
+
+
 def test_a_lock_is_let_go_when_its_holder_is_killed(tmp_path):
     holder = (
         "import sys, time; from pathlib import Path; from redistill.common.files import locked\n"
