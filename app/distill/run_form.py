@@ -16,7 +16,7 @@ import torch
 
 from redistill.common.settings import SettingError
 from redistill.networks.student import StudentConfig
-from redistill.networks.zoo import DDPM, PRETRAINED, find_network
+from redistill.networks.zoo import DDPM, find_network, is_pretrained, pretrained_name
 from redistill.training.checks import check_teacher
 from redistill.training.config import DistillConfig
 from redistill.training.feature_losses import FEATURE_LOSSES
@@ -107,7 +107,7 @@ def teacher_choice(student: StudentConfig, dataset: str, value: Any = None) -> g
 def _offered_teacher(offered: Sequence[tuple[str, str]], wanted: Any) -> str:
     """`wanted` where it is on offer, else the first that is here: nothing is downloaded unasked."""
     values = [value for _, value in offered]
-    return wanted if wanted in values else next(value for value in values if not value.startswith(PRETRAINED))
+    return wanted if wanted in values else next(value for value in values if not is_pretrained(value))
 
 
 def teachers(student: StudentConfig, dataset: str) -> list[tuple[str, str]]:
@@ -120,7 +120,7 @@ def teachers(student: StudentConfig, dataset: str) -> list[tuple[str, str]]:
     if entry.name.startswith(DDPM):
         titles.insert(0, (entry.title, entry.name))
     if entry.pretrained and not student.teacher_strides:
-        titles.append((f"{entry.title} with ImageNet’s weights (a download)", PRETRAINED + student.teacher))
+        titles.append((f"{entry.title} with trained weights (a download)", pretrained_name(student.teacher)))
     return [*titles, ("None: the pictures alone", NO_TEACHER)]
 
 
@@ -161,7 +161,7 @@ def _teacher(settings: Mapping[str, Any], student: StudentConfig, dataset: str) 
             changes = f"{', '.join(others)} and {last}" if others else last
             raise ValueError(f"These settings need a trained teacher; choose one, train one first, or set {changes}.")
         return None
-    if value == PRETRAINED + student.teacher and find_network(student.teacher).pretrained:
+    if value == pretrained_name(student.teacher) and find_network(student.teacher).pretrained:
         return value
     if value == student.teacher and value.startswith(DDPM):
         return value

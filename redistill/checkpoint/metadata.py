@@ -15,6 +15,7 @@ from ..data.classes import check_class_names
 from ..data.datasets import credit
 from ..data.table import DATASETS
 from ..networks.student import StudentConfig
+from ..networks.zoo import HUB, TIMM
 from .sources import CONFIG, find_checkpoint
 
 FORMAT = 1
@@ -26,11 +27,12 @@ class Metadata:
     """What stands in a checkpoint's `config.json`, besides format and versions."""
 
     student: StudentConfig  # rebuilds the network
-    dataset: str  # what it was trained on
+    dataset: str  # what it was trained on; "": not known, of a teacher from elsewhere
     metrics: Mapping[str, Any] = field(default_factory=dict)  # the run's final record
     training: Mapping[str, Any] = field(default_factory=dict)  # the run's settings
     drawn_from: str | None = None  # what its splits were drawn from, see `datasets.drawn_from`
     class_names: Sequence[str] = ()  # of a classifier, in the order of its outputs; empty: not known
+    imported: Mapping[str, Any] = field(default_factory=dict)  # of a teacher from elsewhere: its file, mean and std
 
     def __post_init__(self) -> None:
         where = f"A checkpoint of {self.student.student_architecture} trained on {self.dataset}"
@@ -76,15 +78,23 @@ def read_metadata(folder: str | Path) -> Metadata:
         training=values.get("training", {}),
         drawn_from=values.get("drawn_from"),
         class_names=names,
+        imported=values.get("imported", {}),
     )
 
 
 def write_metadata(metadata: Metadata, folder: Path) -> None:
     """Write `config.json`, with the versions of the packages that matter, and the model card."""
-    packages = {name: version(name) for name in ("torch", "torchvision", "diffusers")}
+    used = ("torch", "torchvision", "diffusers", *(["timm"] if _uses_timm(metadata.student) else []))
+    packages = {name: version(name) for name in used}
     said = dataclasses.asdict(metadata) | {"student": metadata.student.to_dict()}
+    if not metadata.imported:
+        del said["imported"]
     write_json(folder / CONFIG, {"format": FORMAT, **said, "versions": packages})
     write_text(folder / CARD, model_card(metadata))
+
+
+def _uses_timm(student: StudentConfig) -> bool:
+    return student.student_architecture.startswith((TIMM, HUB))
 
 
 def model_card(metadata: Metadata) -> str:
@@ -92,18 +102,31 @@ def model_card(metadata: Metadata) -> str:
     student, training, metrics = metadata.student, metadata.training, metadata.metrics
     shown = {name: value for name, value in metrics.items() if name not in ("kind", "step")}
     rows = "\n".join(f"| {name} | {value} |" for name, value in _flat(shown).items())
-    owner, license_name = credit(metadata.dataset)
+    owner, license_name = credit(metadata.dataset) if metadata.dataset else ("not known", "other")
     library = "diffusers" if student.task == "diffusion" else "redistill"
     classes = "".join(f"{place}. {name}\n" for place, name in enumerate(metadata.class_names))
     classes = f"Classes, by the place of their output:\n\n{classes}\n" if classes else ""
-    title = f"{student.student_architecture}, {metadata.dataset} at {student.image_size} px"
+    pictures = metadata.dataset or "own pictures"
+    title = f"{student.student_architecture}, {pictures} at {student.image_size} px"
     settings = json.dumps({**training, "student": student.to_dict()}, indent=2)
     return (
         f"---\nlibrary_name: {library}\nlicense: {license_name}\n---\n# {title}\n\n"
-        "Trained with `python -m redistill distill --config FILE`, where FILE holds the settings below.\n\n"
+        f"{_origin(metadata)}\n\n"
         f"Pictures: {owner}.\n\n"
         f"| figure | value |\n| --- | --- |\n| seed | {training.get('seed')} |\n"
         f"| steps | {training.get('steps')} |\n{rows}\n\n{classes}```json\n{settings}\n```\n"
+    )
+
+
+def _origin(metadata: Metadata) -> str:
+    """Where the weights come from, in a sentence or two."""
+    told = metadata.imported
+    if not told:
+        return "Trained with `python -m redistill distill --config FILE`, where FILE holds the settings below."
+    return (
+        f"Trained elsewhere: the weights of {told.get('file')} (SHA-256 {told.get('sha256')}), for images of mean "
+        f"{told.get('mean')} and std {told.get('std')}. Both are taken into the first layer, so it takes images from "
+        "-1 to 1."
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from diffusers.configuration_utils import FrozenDict
 
+from ..common.cache import cache_dir
 from ..common.files import read_json
 from ..common.hub import REPOSITORY, REVISION, fetch, hub_id
 from ..common.modules import weightless
@@ -34,13 +35,26 @@ _FILES = (*_CONFIGS, *PATTERNS, *(f"unet/{name}" for name in PATTERNS))
 
 
 def find_checkpoint(folder: str | Path) -> Path:
-    """The folder itself, or the shipped checkpoint of that name; ValueError, with the shipped ones, for neither."""
-    for path in (Path(folder), SHIPPED / folder):
+    """The folder itself, or the checkpoint of that name that ships or was imported.
+
+    ValueError, with those that ship, for none of these.
+    """
+    for path in (Path(folder), SHIPPED / folder, imported_dir() / folder):
         if (path / CONFIG).is_file():
             return path
     raise ValueError(
         f"No checkpoint {str(folder)!r}; expected a folder with a config.json, or {_one_of(list_shipped())}."
     )
+
+
+def imported_dir() -> Path:
+    """Folder of the teachers that were imported, see `imported`; it need not exist yet."""
+    return cache_dir() / "teachers"
+
+
+def list_imported() -> list[str]:
+    """Names of the teachers that were imported, sorted."""
+    return sorted(path.parent.name for path in imported_dir().glob(f"*/{CONFIG}"))
 
 
 def list_shipped() -> list[str]:

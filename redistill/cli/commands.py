@@ -15,11 +15,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..checkpoint.imported import Weights, import_teacher, imported_folder, read_class_names
 from ..checkpoint.metadata import add_metrics
 from ..checkpoint.pipeline import load_scheduler, load_unet
 from ..checkpoint.sources import find_pipeline, with_unets
 from ..common.devices import check_device, explain_out_of_memory, keep_freed_memory
 from ..common.units import parse_bytes
+from ..data.datasets import check_name
 from ..diffusion.images import sample_settings, to_png
 from ..diffusion.quality import LEAST, judge_checkpoint, load_features
 from ..diffusion.sampling import sample, to_grid
@@ -27,14 +29,15 @@ from ..memory.comparison import compare, network_tape
 from ..memory.search import Candidate, search_strides
 from ..networks.red import REDConfig
 from ..networks.student import StudentConfig
-from ..networks.zoo import find_network
+from ..networks.zoo import DDPM
 from ..training.estimation import estimate
 from ..training.evaluation import evaluate
 from ..training.loop import distill
 from ..training.shared_weights import best_within, extract, full_strides, measure_all, open_shared, save_beside
 from ..training.stride_store import key_of
-from .options import add_setting_options, parse_strides, run_config
+from .options import add_setting_options, check_out, parse_numbers, parse_size, parse_strides, run_config
 
+NETWORK = "name of a network: resnet18, torchvision:NAME, timm:NAME, hf-hub:timm/NAME, file:PATH.py:FUNCTION, PATH.pt2"
 ELSEWHERE = "end what else takes its memory, or choose another --device"  # where a device's memory ended
 MOST_SEEDS = 10_000  # images of one PNG
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and a stop by the system or another program
@@ -75,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluating = add("evaluate", _evaluate, "figures of a checkpoint on its test split, and its memory")
     evaluating.add_argument("checkpoint", help="folder, or name of a shipped checkpoint")
+    evaluating.add_argument("--dataset", help="pictures to test it on (default: those that it was trained on)")
     evaluating.add_argument("--pictures", type=int, help="draw so many with a diffusion network and judge them too")
     _option(evaluating, "--features", "emoji", "to judge by: emoji or inception")
     _drawing_options(evaluating, steps=40)
@@ -100,19 +104,33 @@ def _parser() -> argparse.ArgumentParser:
     _option(sampling, "--out", Path("samples.png"), "PNG to write", type=Path)
 
     counting = add("memory", _memory, "activation memory of a network at other pooling strides")
-    counting.add_argument("network", help="name of a network, such as resnet18")
+    counting.add_argument("network", help=NETWORK)
     counting.add_argument("--strides", default="", help="such as conv1=8,maxpool=1,layer4.0=1")
     _counting_options(counting)
 
     searching = add("search", _search, "every choice of pooling strides of a network, and what fits a budget")
-    searching.add_argument("network", metavar="teacher", help="name of a network, such as resnet50")
+    searching.add_argument("network", metavar="teacher", help=NETWORK)
     searching.add_argument(
         "--budget", help="such as 512KiB; 1 KiB is 1,024 bytes, 1 KB 1,000 (default: the teacher's peak)"
     )
     _option(searching, "--reduction", "same", "total reduction: same or any")
-    _option(searching, "--dtype", "fp32", "fp32, fp16, bf16 or int8")
     _counting_options(searching)
+    _import_options(add("import", _import, "a teacher's checkpoint of a network and weights trained elsewhere"))
     return parser
+
+
+def _import_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("network", help=NETWORK)
+    command.add_argument("--weights", type=Path, required=True, help=".safetensors, or .pth of a state_dict")
+    command.add_argument("--classes", type=Path, help="file of class names, one a line, in the order of the outputs")
+    for name in ("mean", "std"):
+        told = f"{name} of the images that it was trained on, from 0 to 1, a number for each channel"
+        command.add_argument(f"--{name}", nargs="+", help=f"{told} (default: 0.5, that is images from -1 to 1)")
+    command.add_argument("--image-size", help="pixels a side, or HEIGHTxWIDTH (default: the network's usual)")
+    command.add_argument("--in-channels", type=int, default=3, help="channels of an image (default: 3)")
+    command.add_argument("--dataset", default="", help='what it was trained on, such as "folder:PATH", if that is here')
+    command.add_argument("--partial", action="store_true", help="take the weights that fit where some do not")
+    command.add_argument("--out", type=Path, help="folder of the checkpoint (default: known by the file's name)")
 
 
 def _option(command: argparse.ArgumentParser, name: str, default: Any, told: str, **reading: Any) -> None:
@@ -134,7 +152,10 @@ def _drawing_options(command: argparse.ArgumentParser, steps: int) -> None:
 
 
 def _counting_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--image-size", type=int, help="pixels a side (default: the network's usual)")
+    command.add_argument("--image-size", help="pixels a side, or HEIGHTxWIDTH (default: the network's usual)")
+    _option(command, "--batch", 1, "images at a time", type=int)
+    _option(command, "--in-channels", 3, "channels of an image", type=int)
+    _option(command, "--dtype", "fp32", "of all numbers: fp32, fp16, bf16 or int8")
     _option(command, "--accounting", "fused", "fused or eager")
     fused = "fused: let a convolution do the addition after it, in the other operand's buffer"
     command.add_argument("--fuse-add", action="store_true", help=fused)
@@ -230,7 +251,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise ValueError(f"--pictures is {options.pictures}; expected at least {LEAST}, fewer tell nothing.")
     device = check_device(options.device)
     with explain_out_of_memory(device, f"Judging {options.checkpoint}", ELSEWHERE):
-        figures = evaluate(options.checkpoint, device)
+        figures = evaluate(options.checkpoint, device, options.dataset)
         quality = {} if options.pictures is None else {"quality": _quality(options)}
     print(json.dumps(figures | quality, indent=2))
     if options.save:
@@ -275,6 +296,7 @@ def _quality(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _sample(options: argparse.Namespace) -> None:
+    check_out(options.out)
     device, folder = check_device(options.device), find_pipeline(options.checkpoint)
     model, base, seeds = load_unet(folder), load_scheduler(folder), parse_seeds(options.seeds)
     with (
@@ -295,24 +317,34 @@ def _sample(options: argparse.Namespace) -> None:
 
 def _memory(options: argparse.Namespace) -> None:
     strides = parse_strides(options.strides)
-    config = StudentConfig(options.network, _image_size(options), strides=strides, red=_red(options))
-    found = compare(with_unets(config), options.accounting, fuse_add=options.fuse_add)
+    config = _counted(options, strides=strides, red=_red(options))
+    found = compare(config, options.accounting, options.dtype, options.fuse_add, options.batch)
     for title, profile in (("teacher", found.teacher), ("student", found.student)):
         print(f"{title}: {_in_bytes(profile.peak_bytes)} at {profile.peak_layer}")
     print(f"ratio: {found.teacher.peak_bytes / found.student.peak_bytes:.2f}")
+    if found.refusal:
+        print(f"No student can be built from it: {found.refusal}")
+
+
+def _counted(options: argparse.Namespace, **settings: Any) -> StudentConfig:
+    """The network that is counted, at the image size that is asked for, or else its usual one."""
+    size = None if options.image_size is None else parse_size(options.image_size)
+    bare = {"image_size": size or 1, "in_channels": options.in_channels}  # of a DDPM only its settings tell the size
+    unets = with_unets(StudentConfig(options.network, **bare)).unets if options.network.startswith(DDPM) else {}
+    return StudentConfig(options.network, size, in_channels=options.in_channels, unets=unets, **settings)
 
 
 def _search(options: argparse.Namespace) -> None:
     budget = None if options.budget is None else parse_bytes(options.budget)
-    size = _image_size(options)
-    unets = with_unets(StudentConfig(options.network, size)).unets
+    config = _counted(options)
     result = search_strides(
-        network_tape(options.network, unets=unets),
-        size,
+        network_tape(config.teacher, None, config.unets, config.image_size, config.in_channels),
+        config.image_size,
         reduction=options.reduction,
         red=_red(options),
         accounting=options.accounting,
         dtype=options.dtype,
+        batch=options.batch,
         fuse_add=options.fuse_add,
     )
     budget = result.teacher.peak_bytes if budget is None else budget
@@ -329,8 +361,27 @@ def _search(options: argparse.Namespace) -> None:
         print(f"Nothing fits; the least memory is:\n{_search_row('', result.candidates[0])}")
 
 
-def _image_size(options: argparse.Namespace) -> int:
-    return find_network(options.network).image_size if options.image_size is None else options.image_size
+def _import(options: argparse.Namespace) -> None:
+    config = StudentConfig(
+        options.network,
+        None if options.image_size is None else parse_size(options.image_size),
+        in_channels=options.in_channels,
+        red=None,
+    )
+    mean, std = (parse_numbers(getattr(options, name) or ["0.5"], f"--{name}") for name in ("mean", "std"))
+    if (options.mean is None) != (options.std is None):
+        raise ValueError("--mean and --std belong together; give both, or neither for images from -1 to 1.")
+    names = read_class_names(options.classes) if options.classes else ()
+    if options.dataset:
+        check_name(options.dataset)
+    weights = Weights(options.weights, mean, std, names, options.dataset, options.partial)
+    folder, left_out = import_teacher(config, weights, options.out or imported_folder(options.weights.stem))
+    if left_out:
+        print(f"Taken in part: {left_out}.")
+    if options.mean is None:
+        print("Taken to be trained on images from -1 to 1; give --mean and --std where it was not.")
+    called = folder if options.out else folder.name
+    print(f"{folder} holds the teacher; other commands know it as {called}.")
 
 
 def _red(options: argparse.Namespace) -> REDConfig | None:

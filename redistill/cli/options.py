@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint.metadata import read_metadata
 from ..checkpoint.sources import ddpm_settings
 from ..common.files import read_json
 from ..common.settings import Setting, settings_of
+from ..common.values import is_number
 from ..data.datasets import find_dataset
+from ..memory.comparison import early_strides
 from ..networks.red import REDConfig
 from ..networks.student import StudentConfig
-from ..networks.zoo import DDPM
+from ..networks.zoo import DDPM, find_network, is_network
 from ..training.config import DistillConfig
 from ..training.presets import find_preset
 
@@ -40,6 +45,8 @@ def _reading(setting: Setting) -> dict[str, Any]:
     """How argparse reads a setting's value."""
     if setting.type is bool:
         return {"action": argparse.BooleanOptionalAction}
+    if setting.name == "image_size":
+        return {"metavar": "VALUE"}  # see parse_size
     kind = setting.type if setting.type in (int, float) else _numbers if setting.type is tuple else str
     return {"type": kind, "metavar": "VALUE"}
 
@@ -54,9 +61,12 @@ def _numbers(text: str) -> list[int]:
 def _given(options: argparse.Namespace, place: str) -> dict[str, Any]:
     """The values of `_add_options` that the command line holds, by the names of their settings."""
     start, found = f"{place}_", vars(options)
-    return {
+    given = {
         name.removeprefix(start): found[name] for name in found if name.startswith(start) and found[name] is not None
     }
+    if isinstance(size := given.get("image_size"), str):
+        given["image_size"] = parse_size(size)
+    return given
 
 
 def run_config(options: argparse.Namespace) -> DistillConfig:
@@ -87,10 +97,28 @@ def run_config(options: argparse.Namespace) -> DistillConfig:
         given["teacher_checkpoint"] = student["teacher"] = DDPM + source
         size, values["prediction_type"] = ddpm_settings(source)
         student["image_size"] = size or student["image_size"]
+    elif "teacher_checkpoint" in given:
+        student = _taught_by(given["teacher_checkpoint"], student, of_student)
     for name in ("strides", "teacher_strides"):
         if name in of_student:
             of_student[name] = parse_strides(of_student[name])
     return DistillConfig.from_dict(values | given | {"student": student | of_student})
+
+
+def _taught_by(teacher: str, student: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A preset's student for another teacher: of its network, at its image size, with strides that pool early.
+
+    Only where the command line names no network, and the teacher's is another than the preset's.
+    """
+    if "teacher" in given:
+        return student
+    taught = StudentConfig(teacher) if is_network(teacher) else read_metadata(teacher).student
+    if taught.student_architecture == find_network(student["teacher"]).name:
+        return student
+    network, size = taught.student_architecture, given.get("image_size", taught.image_size)
+    own = {"teacher": network, "architecture": None, "image_size": size, "teacher_strides": taught.strides}
+    strides = {} if "strides" in given else early_strides(network, taught.unets, size)
+    return student | own | {"strides": strides, "in_channels": taught.in_channels, "unets": taught.unets}
 
 
 def _absolute(folder: str) -> str:
@@ -100,10 +128,43 @@ def _absolute(folder: str) -> str:
 
 def parse_strides(text: str) -> dict[str, int]:
     """ "conv1=4,maxpool=1" as a mapping; ValueError for anything else."""
-    strides = {}
+    strides: dict[str, int] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = part.partition("=")
         if not name.strip() or not re.fullmatch(r"-?[0-9]{1,9}", value.strip()):
             raise ValueError(f"Strides hold {part!r}; expected layer=stride pairs such as conv1=4,maxpool=1.")
+        if name.strip() in strides:
+            raise ValueError(f"Strides hold {name.strip()!r} twice; expected each layer once.")
         strides[name.strip()] = int(value)
     return strides
+
+
+def parse_size(text: str) -> int | tuple[int, int]:
+    """ "224" as 224, "480x640" as (480, 640), height first; ValueError for anything else."""
+    sides = text.lower().replace("×", "x").split("x")
+    if len(sides) > 2 or not all(re.fullmatch("[0-9]{1,9}", side.strip()) for side in sides):
+        raise ValueError(f"Image size is {text!r}; expected pixels a side such as 224, or HEIGHTxWIDTH as 480x640.")
+    numbers = [int(side) for side in sides]
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+def parse_numbers(texts: Sequence[str], what: str) -> tuple[float, ...]:
+    """["0.485,0.456", "0.406"] as (0.485, 0.456, 0.406); ValueError, naming `what` they are, for anything else."""
+    parts = [part for text in texts for part in text.replace(",", " ").split()]
+    try:
+        values = tuple(float(part) for part in parts)
+    except ValueError:
+        values = ()
+    if not values or not all(map(is_number, values)):
+        raise ValueError(f"{what} is {' '.join(texts)!r}; expected a number a channel, such as 0.485,0.456,0.406.")
+    return values
+
+
+def check_out(file: Path) -> None:
+    """ValueError for a file that cannot be written there, before the work that it is to hold."""
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder; expected the name of a file to write.")
+    if not file.parent.is_dir():
+        raise ValueError(f"There is no folder {file.parent} to write {file.name} into; make it, or choose another.")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise ValueError(f"{file} cannot be written; choose another place.")

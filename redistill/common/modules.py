@@ -21,11 +21,16 @@ DRAWS = {
 
 
 class _NoDraws(TorchFunctionMode):
-    """Leaves out the drawing of weights, which takes most of the time of building a network on the meta device."""
+    """Leaves out the drawing of weights, which takes most of the time of building a network on the meta device.
+
+    Also of those on a real device, of networks that can be built there alone and lose their data then.
+    """
 
     def __torch_function__(self, func, kinds, args=(), kwargs=None):
-        if func in DRAWS and args and isinstance(args[0], Tensor) and args[0].is_meta:
-            return args[0]
+        if func in DRAWS:
+            drawn = args[0] if args else (kwargs or {}).get("tensor")  # so nn.init hands it on
+            if isinstance(drawn, Tensor) and (drawn.is_meta or isinstance(drawn, nn.Parameter)):
+                return drawn
         return func(*args, **(kwargs or {}))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
@@ -26,7 +27,7 @@ class Setting:
     """One setting: of what it is, and in words."""
 
     name: str
-    type: type  # such as int, tuple or Mapping: that of its values, None apart
+    type: type  # such as int, tuple or Mapping: that of its values, None apart; of several the first
     optional: bool  # whether None is a value
     label: str  # what a form calls it, beside its neighbours
     help: str = ""  # what it does, for the shell; without it the shell has no option
@@ -107,7 +108,7 @@ def settings_of(config: type) -> dict[str, Setting]:
         if item.metadata:
             hint, inner = hints[item.name], typing.get_args(hints[item.name])
             optional = type(None) in inner
-            kind = inner[0] if optional else hint
+            kind = inner[0] if typing.get_origin(hint) in (types.UnionType, typing.Union) else hint
             words = {"row": item.metadata["label"], "said": item.metadata["label"], **item.metadata}
             found[item.name] = Setting(item.name, typing.get_origin(kind) or kind, optional, **words)
     return found

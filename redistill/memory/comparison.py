@@ -10,14 +10,15 @@ from typing import Any
 
 from ..common.modules import weightless
 from ..networks.alignment import AlignedPair, align_points, red_sites
+from ..networks.info import NetworkInfo
 from ..networks.red import REDConfig
-from ..networks.strides import PoolingPoint, check_image_size, check_strides, set_strides
+from ..networks.strides import PoolingPoint, Size, check_image_size, check_strides, set_strides
 from ..networks.student import StudentConfig, add_red
-from ..networks.zoo import NO_UNETS, NetworkInfo, Unets, build_network, find_network
+from ..networks.zoo import NO_UNETS, Unets, build_network, find_network, usual_size
 from .compiler import FrozenSites, Sites, frozen_sites
 from .profile import MemoryProfile
 from .shape_rules import ShapeRuleError
-from .tape import Tape, capture_images
+from .tape import Tape, capture
 
 LARGE_STEM = 7  # a kernel so wide can take the first pool's stride too
 
@@ -35,21 +36,24 @@ class Comparison:
     pairs: tuple[AlignedPair, ...]
     dtype: str  # of every number in all profiles
     fuse_add: bool  # whether convolutions do the additions after them
+    batch: int = 1  # images at a time
+    refusal: str = ""  # why no strides of the student's network can be set, where none can
 
 
 def compare(
-    config: StudentConfig, accounting: str = "fused", dtype: str = "fp32", fuse_add: bool = False
+    config: StudentConfig, accounting: str = "fused", dtype: str = "fp32", fuse_add: bool = False, batch: int = 1
 ) -> Comparison:
-    """Count a student and its teacher at batch 1, from the tapes of both networks, which are kept.
+    """Count a student and its teacher, from the tapes of both networks, which are kept.
 
     The settings of counting are those of `Tape.profile`. What a tape cannot tell is captured anew, so that every
-    student that `build_student` builds is counted. Raises ValueError, in one sentence, for settings that do not fit.
+    student that `build_student` builds is counted; of a network that no student can be built from, the network as it
+    is. Raises ValueError, in one sentence, for settings that do not fit.
     """
-    size = check_image_size(config.image_size)[0]
-    counted = {"accounting": accounting, "dtype": dtype, "fuse_add": fuse_add}
+    size = check_image_size(config.image_size)
+    counted = {"accounting": accounting, "dtype": dtype, "fuse_add": fuse_add, "batch": batch}
     own, other = _Network(config.student_architecture, config), _Network(config.teacher, config)
-    check_strides(config.strides, own.tape.points, size)
-    check_strides(config.teacher_strides, other.tape.points, size)
+    own.check(config.strides, size)
+    other.check(config.teacher_strides, size)
     teacher, teacher_points = other.count(config.teacher_strides, size, counted)
     bare, points = own.count(config.strides, size, counted)
     pairs = align_points(points, teacher_points, config.alignment)
@@ -65,29 +69,43 @@ def compare(
         pairs=tuple(pairs),
         dtype=dtype,
         fuse_add=fuse_add,
+        batch=batch,
+        refusal=own.refusal,
     )
 
 
-def network_tape(name: str, num_classes: int | None = None, unets: Unets = NO_UNETS) -> Tape:
-    """The recorded network at its own strides and usual size; `unets` as in a `StudentConfig`."""
-    return _tape(find_network(name, unets), num_classes)
+def network_tape(
+    name: str,
+    num_classes: int | None = None,
+    unets: Unets = NO_UNETS,
+    image_size: int | Size | None = None,
+    in_channels: int = 3,
+) -> Tape:
+    """The recorded network at its own strides, at batch 1; `unets` as in a `StudentConfig`.
+
+    It is recorded at its usual size, and at `image_size` where it has none or is built for one size alone.
+    """
+    network = find_network(name, unets)
+    if image_size is None or not (network.is_sized or network.image_size is None):
+        image_size = usual_size(network)
+    return _tape(network, num_classes, check_image_size(image_size), in_channels)
 
 
 @lru_cache(maxsize=64)  # kept, since every change is evaluated on it
-def _tape(network: NetworkInfo, num_classes: int | None) -> Tape:
+def _tape(network: NetworkInfo, num_classes: int | None, size: Size, in_channels: int) -> Tape:
     with weightless():
-        model = build_network(network, num_classes)
-    return capture_images(model, network.image_size or model.config.sample_size)
+        model = build_network(network, num_classes, in_channels=in_channels, image_size=size)
+    return capture(model, (1, in_channels, *size))
 
 
-def own_strides(name: str, unets: Unets = NO_UNETS) -> dict[str, int]:
-    """The strides of a network as it is built, by pooling point."""
-    return network_tape(name, unets=unets).strides
+def own_strides(name: str, unets: Unets = NO_UNETS, image_size: int | Size | None = None) -> dict[str, int]:
+    """The strides of a network as it is built, by pooling point; empty where none can be set."""
+    return {point.name: point.stride for point in _down_points(name, unets, image_size)}
 
 
-def early_strides(name: str, unets: Unets = NO_UNETS) -> dict[str, int]:
+def early_strides(name: str, unets: Unets = NO_UNETS, image_size: int | Size | None = None) -> dict[str, int]:
     """A student to start from: the stem takes the last stride, and with a wide kernel the first pool's too."""
-    down = [point for point in network_tape(name, unets=unets).points if point.direction == "down"]
+    down = _down_points(name, unets, image_size)
     strides = {point.name: point.stride for point in down}
     pooled = [point.name for point in down[1:] if point.stride > 1]
     moved = pooled[-1:] + (pooled[:1] if down[0].kernel >= LARGE_STEM and len(pooled) > 1 else [])
@@ -97,17 +115,40 @@ def early_strides(name: str, unets: Unets = NO_UNETS) -> dict[str, int]:
     return strides
 
 
+def _down_points(name: str, unets: Unets, image_size: int | Size | None) -> list[PoolingPoint]:
+    points = _points(network_tape(name, unets=unets, image_size=image_size))[0]
+    return [point for point in points if point.direction == "down"]
+
+
+def _points(tape: Tape) -> tuple[list[PoolingPoint], str]:
+    """The pooling points of a network, and why there are none where no student can be built from it."""
+    try:
+        return tape.points, ""
+    except ShapeRuleError:
+        raise
+    except ValueError as error:
+        return [], str(error)
+
+
 class _Network:
-    """A network of the table with as many classes as a student has."""
+    """A network with as many classes, and for as many channels of an image, as a student has."""
 
     def __init__(self, name: str, config: StudentConfig) -> None:
-        self.key = find_network(name, config.unets), config.num_classes
-        self.tape = _tape(*self.key)
+        self.network, self.classes = find_network(name, config.unets), config.num_classes
+        self.channels = config.in_channels
+        self.tape = network_tape(name, self.classes, config.unets, config.image_size, self.channels)
+        self.points, self.refusal = _points(self.tape)
+
+    def check(self, strides: Mapping[str, int], size: Size) -> None:
+        """ValueError for strides that do not fit this network and images of this size."""
+        if strides and self.refusal:
+            raise ValueError(self.refusal)
+        check_strides(strides, self.points, size)
 
     def count(
         self,
         strides: Mapping[str, int],
-        size: int,
+        size: Size,
         counted: Mapping[str, Any],
         red: REDConfig | None = None,
         sites: Sites | None = None,
@@ -115,25 +156,31 @@ class _Network:
         """Its profile and pooling points at these strides, with RED blocks at `sites`."""
         try:
             profile = self.tape.profile(strides, image_size=size, red=red, sites=sites, **counted)
-            return profile, self.tape.points_at(strides, size)
+            return profile, self.tape.points_at(strides, size) if self.points else []
         except ShapeRuleError:
-            tape = _captured(*self.key, size, tuple(sorted(strides.items())), red, frozen_sites(sites or {}))
-            return tape.profile(**counted), tape.points
+            told = self.network, self.classes, self.channels, size, counted["batch"]
+            tape = _captured(*told, tuple(sorted(strides.items())), red, frozen_sites(sites or {}))
+            return tape.profile(**counted), tape.points if self.points else []
 
 
 @lru_cache(maxsize=128)
 def _captured(
     network: NetworkInfo,
     num_classes: int | None,
-    size: int,
+    in_channels: int,
+    size: Size,
+    batch: int,
     strides: tuple[tuple[str, int], ...],
     red: REDConfig | None = None,
     sites: FrozenSites = (),
 ) -> Tape:
     """A network that its tape cannot tell, recorded on its own."""
     if sites:
-        model = copy.deepcopy(_captured(network, num_classes, size, strides).recording.model)
-        return capture_images(add_red(model, {path: dict(sides) for path, sides in sites}, red), size)
-    with weightless():
-        model = set_strides(build_network(network, num_classes), dict(strides), size)
-    return capture_images(model, size)
+        bare = _captured(network, num_classes, in_channels, size, batch, strides)
+        model = copy.deepcopy(bare.recording.model)
+        model = add_red(model, {path: dict(sides) for path, sides in sites}, red)
+    else:
+        with weightless():
+            model = build_network(network, num_classes, in_channels=in_channels, image_size=size)
+            model = set_strides(model, dict(strides), size) if strides else model
+    return capture(model, (batch, in_channels, *size))

@@ -14,8 +14,8 @@ from ..common.settings import check_settings, config_from, setting
 from .alignment import RULES, align_points, red_sites
 from .limits import MOST_POINTS, check_student_size
 from .red import REDConfig, insert_red
-from .strides import find_pooling_points, restride, set_strides
-from .zoo import DDPM, Unets, build_network, find_network
+from .strides import Size, check_image_size, find_pooling_points, restride, set_strides
+from .zoo import DDPM, MAX_CHANNELS, Unets, build_network, find_network, usual_size
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class StudentConfig:
     teacher: str = setting(
         label="Teacher’s network", row="Aligned with", help="network of the teacher, such as resnet18"
     )
-    image_size: int = setting(  # decides which layers align
-        label="Image size, px", row="Image side", said="Image size", help="pixels a side"
+    # Pixels a side, or (height, width); None becomes the size that the teacher's network is for. Decides what aligns.
+    image_size: int | Size = setting(
+        None, label="Image size, px", row="Image side", said="Image size", help="pixels a side, or HEIGHTxWIDTH"
     )
     # None: the table's number; diffusion networks have none
     num_classes: int | None = setting(None, label="Classes", empty="usual")
@@ -50,25 +51,34 @@ class StudentConfig:
         help=" or ".join(RULES),
         choices=dict(zip(RULES, ("of the same map size", "in the same place"), strict=True)),
     )
+    in_channels: int = setting(
+        3, label="Channels of an image", help="channels of an image, 1 to 16", low=1, high=MAX_CHANNELS
+    )
     # what its networks called "ddpm:SOURCE" are built from, by that name; no setting of its own
     unets: Unets = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        find_network(self.teacher)
-        find_network(self.student_architecture)
+        if not isinstance(self.unets, Mapping) or not all(isinstance(one, Mapping) for one in self.unets.values()):
+            raise ValueError(f"unets is {str(self.unets)[:200]}; expected settings of U-Nets by name.")
+        teacher = find_network(self.teacher, self.unets)
+        for name, network in (("teacher", self.teacher), ("architecture", self.architecture)):
+            if network is not None:  # the one name of a network that has several
+                object.__setattr__(self, name, find_network(network).name)
+        if self.image_size is None:
+            object.__setattr__(self, "image_size", usual_size(teacher))
         if isinstance(self.red, Mapping):
             object.__setattr__(self, "red", REDConfig.from_dict(self.red))
         if not isinstance(self.red, REDConfig | None):
             raise ValueError(f"red is {str(self.red)[:80]!r}; expected settings of RED blocks, or none.")
         check_student_size(self.image_size, self.num_classes)
+        height, width = check_image_size(self.image_size)
+        object.__setattr__(self, "image_size", height if height == width else (height, width))
         check_settings(self)
         for name in ("strides", "teacher_strides"):
             given = getattr(self, name)
             if not isinstance(given, Mapping) or len(given) > MOST_POINTS:
                 raise ValueError(f"{name} is {str(given)[:200]}; expected layer paths with strides.")
             object.__setattr__(self, name, dict(getattr(self, name)))
-        if not isinstance(self.unets, Mapping) or not all(isinstance(one, Mapping) for one in self.unets.values()):
-            raise ValueError(f"unets is {str(self.unets)[:200]}; expected settings of U-Nets by name.")
         used = (self.teacher, self.student_architecture)
         object.__setattr__(self, "unets", {name: dict(one) for name, one in self.unets.items() if name in used})
 
@@ -79,13 +89,18 @@ class StudentConfig:
         return [name for name in names if name.startswith(DDPM) and name not in self.unets]
 
     @property
+    def is_square(self) -> bool:
+        """Whether its images are as high as wide, which `image_size` then is one number for."""
+        return isinstance(self.image_size, int)
+
+    @property
     def student_architecture(self) -> str:
         """Name of the student's network in the table."""
         return self.architecture or self.teacher
 
     @property
-    def classes(self) -> int:
-        """How many classes it tells apart; 0 for a network that draws."""
+    def classes(self) -> int | None:
+        """How many classes it tells apart; 0 for a network that draws, None where only building it tells."""
         return self.num_classes or find_network(self.student_architecture).num_classes
 
     @property
@@ -94,13 +109,17 @@ class StudentConfig:
         return find_network(self.student_architecture).task
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, keyed by field name; `unets` only where there are any."""
+        """Plain JSON values, keyed by field name; `unets` only where there are any, other channels than 3 alike."""
         values = dataclasses.asdict(self)
-        return values if self.unets else {name: value for name, value in values.items() if name != "unets"}
+        left_out = ["unets"] * (not self.unets) + ["in_channels"] * (self.in_channels == 3)
+        values["image_size"] = self.image_size if self.is_square else list(self.image_size)
+        return {name: value for name, value in values.items() if name not in left_out}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StudentConfig:
         """Rebuild from `to_dict`; ValueError for a missing or unknown key, with the known ones."""
+        if "image_size" not in values and "teacher" in values:  # written down it never is the usual one
+            raise ValueError("The student's configuration has no 'image_size'; it needs 'teacher' and 'image_size'.")
         return config_from(cls, values, "student")
 
 
@@ -111,7 +130,7 @@ def build_student(config: StudentConfig, weights: nn.Module | None = None) -> nn
     name and shape agree; RED blocks always start fresh. Weights are drawn from torch's global generator, so seed it
     for a reproducible start. Raises ValueError for names and strides that do not fit, and where no weight fits.
     """
-    student = build_network(config.student_architecture, config.num_classes, config.unets)
+    student = _network(config, config.student_architecture)
     if weights is not None and not copy_matching(weights, student):
         raise ValueError(
             f"{config.student_architecture!r} shares no weights with {config.teacher!r}; "
@@ -141,8 +160,13 @@ def add_red(student: nn.Module, sites: Mapping[str, Mapping[str, int]], red: RED
 
 def build_reference(config: StudentConfig) -> nn.Module:
     """The teacher of `config` with fresh weights and its own strides: what the student is aligned with."""
-    network = build_network(config.teacher, config.num_classes, config.unets)
+    network = _network(config, config.teacher)
     return set_strides(network, config.teacher_strides, config.image_size)
+
+
+def _network(config: StudentConfig, name: str) -> nn.Module:
+    """One of the two networks of `config` as it is built."""
+    return build_network(name, config.num_classes, config.unets, config.in_channels, config.image_size)
 
 
 def copy_matching(source: nn.Module, target: nn.Module) -> list[str]:

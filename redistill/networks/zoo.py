@@ -1,22 +1,31 @@
-"""The networks to start from: torchvision's classifiers, a narrow ResNet, and diffusion U-Nets."""
+"""The networks to start from, by name: those of the table, torchvision's, timm's, files of one's own, DDPMs."""
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import lru_cache, partial
 from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
 
-import torchvision
+import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from ..common.values import is_whole
+from .info import NetworkInfo, Size
 from .limits import check_unet_settings
+from .own import FILE, is_own, own_network, own_size
+from .stem import set_input_channels
+from .timm_zoo import HUB, hub_network, timm_names, timm_network
+from .torchvision_zoo import build_classifier, torchvision_names, torchvision_network
 from .unet import PAPER_UNET, SMALL_UNET, UNet
+
+TORCHVISION, TIMM = "torchvision:", "timm:"  # before the name of a network of theirs
+MAX_CHANNELS = 16  # of images
+NEAR = 5  # names that come near a wrong one, in a sentence
 
 
 class NarrowResNet(nn.Module):
@@ -53,29 +62,18 @@ def _stage(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
     return nn.Sequential(BasicBlock(in_channels, out_channels, stride, shortcut))
 
 
-@dataclass(frozen=True)
-class NetworkInfo:
-    """One architecture of the table: what to call it, what it is for, and how to build it without weights."""
-
-    name: str
-    title: str
-    task: str  # "classification" or "diffusion"
-    image_size: int | None  # pixels a side it is usually used at; None: any
-    build: Callable[[int], nn.Module]  # takes num_classes; diffusion networks ignore it
-    num_classes: int = 1000  # classes it usually has; 0 for diffusion
-    pretrained: bool = False  # whether torchvision has ImageNet weights for it
+def _narrow(classes: int | None, channels: int, size: Size | None) -> nn.Module:
+    return NarrowResNet(classes)
 
 
-def _torchvision(name: str, title: str) -> NetworkInfo:
-    def build(num_classes: int) -> nn.Module:
-        return torchvision.models.get_model(name, weights=None, num_classes=num_classes)
-
+def _classifier(name: str, title: str) -> NetworkInfo:
+    build = partial(build_classifier, name)
     return NetworkInfo(name, title, "classification", 224, build, pretrained=True)
 
 
 def _unet(name: str, title: str, settings: dict) -> NetworkInfo:
-    def build(num_classes: int) -> nn.Module:
-        return UNet(**settings)
+    def build(classes: int | None, channels: int, size: Size | None) -> nn.Module:
+        return UNet(**settings, in_channels=channels, out_channels=channels)
 
     return NetworkInfo(name, title, "diffusion", settings["sample_size"], build, num_classes=0)
 
@@ -83,24 +81,25 @@ def _unet(name: str, title: str, settings: dict) -> NetworkInfo:
 NETWORKS: dict[str, NetworkInfo] = {
     entry.name: entry
     for entry in (
-        NetworkInfo("narrow_resnet", "Narrow ResNet", "classification", 64, NarrowResNet, num_classes=50),
-        _torchvision("resnet18", "ResNet-18"),
-        _torchvision("resnet34", "ResNet-34"),
-        _torchvision("resnet50", "ResNet-50"),
-        _torchvision("resnet101", "ResNet-101"),
-        _torchvision("resnet152", "ResNet-152"),
-        _torchvision("resnext50_32x4d", "ResNeXt-50 32×4d"),
-        _torchvision("mobilenet_v2", "MobileNetV2"),
-        _torchvision("mobilenet_v3_small", "MobileNetV3 small"),
-        _torchvision("mobilenet_v3_large", "MobileNetV3 large"),
-        _torchvision("efficientnet_b0", "EfficientNet-B0"),
-        _torchvision("vgg16", "VGG-16"),
-        _torchvision("densenet121", "DenseNet-121"),
+        NetworkInfo("narrow_resnet", "Narrow ResNet", "classification", 64, _narrow, num_classes=50),
+        _classifier("resnet18", "ResNet-18"),
+        _classifier("resnet34", "ResNet-34"),
+        _classifier("resnet50", "ResNet-50"),
+        _classifier("resnet101", "ResNet-101"),
+        _classifier("resnet152", "ResNet-152"),
+        _classifier("resnext50_32x4d", "ResNeXt-50 32×4d"),
+        _classifier("mobilenet_v2", "MobileNetV2"),
+        _classifier("mobilenet_v3_small", "MobileNetV3 small"),
+        _classifier("mobilenet_v3_large", "MobileNetV3 large"),
+        _classifier("efficientnet_b0", "EfficientNet-B0"),
+        _classifier("vgg16", "VGG-16"),
+        _classifier("densenet121", "DenseNet-121"),
         _unet("unet_small", "Small DDPM U-Net", SMALL_UNET),
         _unet("unet_paper", "DDPM U-Net of the paper", PAPER_UNET),
     )
 }
 
+NARROW = NETWORKS["narrow_resnet"]
 
 DDPM = "ddpm:"  # before a folder or Hub id: the network of that unconditional DDPM of diffusers
 
@@ -109,24 +108,76 @@ NO_UNETS: Unets = MappingProxyType({})
 
 
 def find_network(name: str, unets: Unets = NO_UNETS) -> NetworkInfo:
-    """The table's entry, or one for "ddpm:" and a folder or Hub id, which is built from its settings in `unets`.
+    """The network of a name, by whichever of its names it is called; nothing is built, and no code of others is run.
 
-    ValueError, naming the entries, for a name that is neither.
+    name: of the table; "torchvision:NAME"; "timm:NAME"; "hf-hub:OWNER/NAME", a repository of timm's; "file:PATH.py:
+        FUNCTION", a function of one's own that returns a network; "PATH.pt2", a program of torch.export; or "ddpm:" and
+        a folder or Hub id, which is built from its settings in `unets`.
+
+    ValueError, naming what there is and what comes near, for a name that is none of these.
     """
     if not isinstance(name, str):
         raise ValueError(f"A network is called {str(name)[:80]!r}; expected one of {list(NETWORKS)}.")
     if name.startswith(DDPM) and name != DDPM:
         return _ddpm(name, json.dumps(unets[name]) if name in unets else None)
-    if name not in NETWORKS:
-        raise ValueError(f"No network {name!r}; expected one of {[*NETWORKS, 'ddpm:FOLDER', 'ddpm:OWNER/NAME']}.")
-    return NETWORKS[name]
+    if is_own(name):
+        return own_network(name)
+    found = _named(name)
+    if found is None:
+        raise ValueError(f"No network {name[:120]!r}; expected one of {[*NETWORKS, *FORMS]}{_near(name)}.")
+    return found
+
+
+# Names that stand for more than one network.
+FORMS = ("torchvision:NAME", "timm:NAME", "hf-hub:timm/NAME", f"{FILE}PATH.py:FUNCTION", "PATH.pt2", "ddpm:FOLDER",
+         "ddpm:OWNER/NAME")  # fmt: skip
+
+
+def _named(name: str) -> NetworkInfo | None:
+    kind, colon, rest = name.partition(":")
+    if not colon:
+        return NETWORKS.get(name)
+    if kind + colon == TORCHVISION:
+        return NETWORKS[rest] if NETWORKS.get(rest, NARROW).pretrained else torchvision_network(rest)
+    if kind + colon == TIMM:
+        return timm_network(rest)
+    return hub_network(rest) if kind + colon == HUB else None
+
+
+def usual_size(network: NetworkInfo) -> int | Size:
+    """Pixels a side, or (height, width), of the images that a network is for, as its own config says.
+
+    Networks of one's own are opened for that. ValueError for a "ddpm:" network that draws any size.
+    """
+    if network.image_size is not None:
+        return network.image_size
+    if is_own(network.name):
+        return own_size(network.name)
+    raise ValueError(f"{network.title} is for images of any size; say which.")
+
+
+def network_names() -> list[str]:
+    """All networks that can be built without a file and without a network connection, those of the table first."""
+    known = [f"{TORCHVISION}{name}" for name in torchvision_names() if name not in NETWORKS]
+    return [*NETWORKS, *known, *(f"{TIMM}{name}" for name in timm_names())]
+
+
+def _near(name: str) -> str:
+    """The names that one may have meant, as the end of a sentence."""
+    wanted, known = name.rpartition(":")[2].lower(), network_names()
+    near = [other for other in known if other.rpartition(":")[2] == wanted]
+    near += [other for other in known if wanted and wanted in other and other not in near]
+    if not near:
+        plain = {other.rpartition(":")[2]: other for other in reversed(known)}
+        near = [plain[other] for other in difflib.get_close_matches(wanted, plain)]
+    return f"; near it are {', '.join(near[:NEAR])}" if near else ""
 
 
 @lru_cache(maxsize=64)  # one entry for equal settings, so that others can keep what they made of it
 def _ddpm(name: str, text: str | None) -> NetworkInfo:
     settings = None if text is None else json.loads(text)
 
-    def build(num_classes: int) -> nn.Module:
+    def build(classes: int | None, channels: int, size: Size | None) -> nn.Module:
         if settings is None:
             raise ValueError(f"The settings of {name!r} are not known; `checkpoint.sources.with_unets` reads them.")
         try:
@@ -139,28 +190,66 @@ def _ddpm(name: str, text: str | None) -> NetworkInfo:
             raise ValueError(f"The stored settings of {name!r} describe no usable U-Net: {reason}") from error
 
     size = (settings or {}).get("sample_size")
-    size = size if isinstance(size, int) else None
+    size = tuple(size) if isinstance(size, (list, tuple)) and len(size) == 2 else size if is_whole(size, 1) else None
     return NetworkInfo(name, f"DDPM {PurePath(name[len(DDPM) :]).name}", "diffusion", size, build, num_classes=0)
 
 
-def build_network(network: str | NetworkInfo, num_classes: int | None = None, unets: Unets = NO_UNETS) -> nn.Module:
+def build_network(
+    network: str | NetworkInfo,
+    num_classes: int | None = None,
+    unets: Unets = NO_UNETS,
+    in_channels: int = 3,
+    image_size: int | Size | None = None,
+) -> nn.Module:
     """A network with fresh weights, by its entry or by its name, found with `unets` as by `find_network`.
 
-    `num_classes` defaults to the table's, and must be at least 1.
+    `num_classes` defaults to the network's own, and must be at least 1; `in_channels` are those of its images, 1 to
+    `MAX_CHANNELS`. `image_size`, pixels a side or (height, width), counts for networks that are built for one size.
     """
     if isinstance(network, str):
         network = find_network(network, unets)
     classes = network.num_classes if num_classes is None else num_classes
-    if network.task == "classification" and not is_whole(classes, 1):
+    if network.task in ("classification", "segmentation") and classes is not None and not is_whole(classes, 1):
         raise ValueError(f"num_classes is {classes!r}; expected a whole number of at least 1.")
-    return network.build(classes)
+    if not is_whole(in_channels, 1, MAX_CHANNELS):
+        raise ValueError(f"in_channels is {in_channels!r}; expected a whole number from 1 to {MAX_CHANNELS}.")
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return set_input_channels(_build(network, classes, in_channels, size), in_channels)
 
 
-PRETRAINED = "torchvision:"  # before a network's name: that network with torchvision's ImageNet weights
+def _build(network: NetworkInfo, classes: int | None, channels: int, size: Size | None) -> nn.Module:
+    try:
+        return network.build(classes, channels, size)
+    except (RuntimeError, NotImplementedError):
+        if torch.get_default_device().type != "meta":
+            raise
+    # What computes with tensors while it is built, as torchvision's RegNets do, needs real ones for that.
+    with torch.device("cpu"):
+        return network.build(classes, channels, size).to("meta")
 
 
-def check_pretrained(name: str) -> None:
-    """ValueError, with the networks there are, for one that torchvision has no ImageNet weights for."""
-    if not find_network(name).pretrained:
+def is_network(name: str) -> bool:
+    """Whether a name is meant for a network: one of the table, or of another kind by what it starts or ends with."""
+    return name in NETWORKS or name.startswith((TORCHVISION, TIMM, HUB, DDPM)) or is_own(name)
+
+
+def pretrained_name(network: str) -> str:
+    """What a run calls the network of that name with trained weights that are to be downloaded."""
+    return f"{TORCHVISION}{network}" if network in NETWORKS else network
+
+
+def is_pretrained(name: str) -> bool:
+    """Whether a teacher's name stands for a network with trained weights that are to be downloaded."""
+    return name.startswith((TORCHVISION, TIMM, HUB))
+
+
+def check_pretrained(name: str) -> NetworkInfo:
+    """The network of that name; ValueError, with the networks there are, for one without weights to download."""
+    found = find_network(name)
+    if not found.pretrained:
         having = [entry.name for entry in NETWORKS.values() if entry.pretrained]
-        raise ValueError(f"There are no ImageNet weights of {name!r}; expected one of {having}.")
+        raise ValueError(
+            f"There are no ImageNet weights of {name!r}; expected one of {having}, or another classifier of "
+            "torchvision or timm that has weights."
+        )
+    return found

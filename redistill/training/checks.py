@@ -9,7 +9,7 @@ from ..checkpoint.metadata import Metadata, read_metadata
 from ..checkpoint.sources import ddpm_settings, with_unets
 from ..common.settings import SettingError, settings_of
 from ..data.classes import match_classes
-from ..networks.zoo import DDPM, PRETRAINED, find_network
+from ..networks.zoo import DDPM, check_pretrained, find_network, is_network, is_pretrained
 from .config import DistillConfig
 
 
@@ -30,8 +30,8 @@ def check_teacher(config: DistillConfig) -> None:
     if name.startswith(DDPM):
         _check_ddpm(config, name.removeprefix(DDPM))
         return
-    if name.startswith(PRETRAINED):
-        spec = find_network(name.removeprefix(PRETRAINED))
+    if is_network(name):
+        spec = check_pretrained(name) if is_pretrained(name) else find_network(name)
         task, classes = spec.task, spec.num_classes
     else:
         metadata = read_metadata(name)
@@ -47,7 +47,8 @@ def check_teacher(config: DistillConfig) -> None:
         if task == config.student.task == "diffusion":
             _check_prediction(config, name, metadata.prediction_type)
     _check_task(config, name, task)
-    if config.kd_weight > 0 and config.student.task == "classification" and classes != config.student.classes:
+    is_other = classes not in (None, config.student.classes)  # None: of one's own file, which says so when it is built
+    if config.kd_weight > 0 and config.student.task == "classification" and is_other:
         raise SettingError(
             "The teacher tells {classes} classes apart, the student {value}, so KD cannot compare their answers; "
             "choose a teacher of these pictures, or set {kd_weight} to 0.",

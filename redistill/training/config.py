@@ -118,6 +118,7 @@ class DistillConfig:
             )
         if self.kd == "dkd" and self.student.task != "classification":
             raise SettingError("DKD takes class labels apart; with a diffusion network, set {kd} to {value}.", "kl")
+        _check_pictures(self.student)
         if self.stride_vectors:
             self._check_stride_vectors()
         check_name(self.dataset)
@@ -172,6 +173,20 @@ class DistillConfig:
         return config_from(cls, values, "run")
 
 
+def _check_pictures(student: StudentConfig) -> None:
+    """SettingError for a network that cannot be trained here: on square RGB pictures, to tell apart or to draw."""
+    if student.task not in ("classification", "diffusion"):
+        raise SettingError(
+            "{teacher} is a network for {task}; expected a classifier or a DDPM, which can be trained here.",
+            texts={"teacher": student.student_architecture, "task": student.task},
+        )
+    if not student.is_square:
+        raise SettingError("{image_size} is {value}; expected one number, since runs have square pictures.",
+            student.image_size)  # fmt: skip
+    if student.in_channels != 3:
+        raise SettingError("{in_channels} is {value}; expected 3, since runs have RGB pictures.", student.in_channels)
+
+
 def check_data(student: StudentConfig, spec: DatasetSpec) -> None:
     """ValueError when a network is not for what a data set is for, or has another number of classes."""
     task = "classification" if student.task == "classification" else "generation"
@@ -182,7 +197,8 @@ def check_data(student: StudentConfig, spec: DatasetSpec) -> None:
         )
     classes = student.classes
     if task == "classification" and classes != spec.num_classes:
+        told = "an unknown number of" if classes is None else classes
         raise ValueError(
-            f"The student tells {classes} classes apart, but data set {spec.name!r} has {spec.num_classes}; set the "
+            f"The student tells {told} classes apart, but data set {spec.name!r} has {spec.num_classes}; set the "
             f"student's num_classes to {spec.num_classes}."
         )

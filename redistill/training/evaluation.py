@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ from .task import Problem, load_problem
 BY_PLACE = "compared by their places: the checkpoint was saved without names of its classes"
 
 
-def evaluate(folder: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """Figures of a checkpoint, a folder or the name of one that ships, on the test split of what it learnt from.
+def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: str | None = None) -> dict[str, Any]:
+    """Figures of a checkpoint, a folder or a name, on the test split of `dataset` (default: what it learnt from).
 
     They are "test_accuracy", or "test_prediction_loss" of a diffusion network, beside `checkpoint`, `dataset`,
     `parameters`, and of one image `peak_bytes` (fused accounting) and `peak_layer`. Classes are matched by name;
@@ -37,6 +38,10 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu") -> dict[str
     """
     device = check_device(str(device))
     model, metadata = checkpoint.load(folder).to(device), read_metadata(folder)
+    if dataset is not None and dataset != metadata.dataset:
+        metadata = dataclasses.replace(metadata, dataset=dataset, drawn_from=None)
+    if not metadata.dataset:
+        raise ValueError(f"Nothing tells which pictures {folder} was trained on; name a data set to test it on.")
     config = DistillConfig(
         student=metadata.student,
         dataset=metadata.dataset,

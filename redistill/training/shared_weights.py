@@ -195,7 +195,7 @@ def best_within(shared: SharedWeights, budget_bytes: int) -> Measured:
 def full_strides(shared: SharedWeights, strides: Mapping[str, int]) -> dict[str, int]:
     """Strides of every pooling point: these, and the network's own where they name none; ValueError as they fit."""
     student = shared.metadata.student
-    points = network_tape(student.student_architecture).points
+    points = network_tape(student.student_architecture, image_size=student.image_size).points
     check_strides(strides, points, student.image_size)
     return {point.name: strides.get(point.name, point.stride) for point in points}
 

@@ -24,7 +24,7 @@ from ..data.datasets import drawn_from, find_dataset
 from ..memory.measure import training_peak
 from ..networks.head import reorder_outputs
 from ..networks.student import build_student
-from ..networks.zoo import DDPM, PRETRAINED
+from ..networks.zoo import is_network, is_pretrained
 from . import any_strides, classification, diffusion
 from .checks import check_teacher, teacher_places
 from .config import DistillConfig
@@ -135,7 +135,11 @@ def prepare(
     if config.teacher_checkpoint is not None:
         card = _card(config.teacher_checkpoint)
         _check_splits(config, card, splits)
-        teacher = load_teacher(config.teacher_checkpoint).to(place).requires_grad_(False)
+        teacher = (
+            load_teacher(config.teacher_checkpoint, pretrained=is_pretrained(config.teacher_checkpoint))
+            .to(place)
+            .requires_grad_(False)
+        )
         names = find_dataset(config.dataset, config.split_seed).class_names
         if (places := teacher_places(config, card, names)) is not None:
             reorder_outputs(teacher, places, config.student.image_size)
@@ -161,7 +165,7 @@ def settle_precision(problem: Problem, state: TrainingState) -> None:
 
 def _card(teacher: str) -> Metadata | None:
     """What a teacher's checkpoint says of itself; None for those that are none of ours."""
-    return None if teacher.startswith((DDPM, PRETRAINED)) else read_metadata(teacher)
+    return None if is_network(teacher) else read_metadata(teacher)
 
 
 def _check_splits(config: DistillConfig, card: Metadata | None, splits: str | None) -> None:

@@ -78,7 +78,7 @@ def vector_space(student: StudentConfig) -> VectorSpace:
 
 @lru_cache(maxsize=8)  # a second for the larger networks
 def _space(network: str, image_size: int) -> VectorSpace:
-    found = search_strides(network_tape(network), image_size, red=None)
+    found = search_strides(network_tape(network, image_size=image_size), image_size, red=None)
     own = found.teacher.peak_bytes
     candidates, front = (
         tuple(one for one in some if one.peak_bytes <= own) for some in (found.candidates, found.front)

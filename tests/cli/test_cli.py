@@ -16,7 +16,8 @@ from redistill.checkpoint.sources import find_checkpoint
 from redistill.cli.commands import _parser, main, parse_seeds
 from redistill.cli.options import parse_strides, run_config
 from redistill.common.settings import settings_of
-from redistill.memory import capture_images
+from redistill.data.table import DATASETS
+from redistill.memory import capture, capture_images
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.zoo import build_network
@@ -108,6 +109,41 @@ def test_additions_inside_convolutions_lower_the_printed_peaks(capsys):
     assert f"{teacher.peak_bytes:,}" in capsys.readouterr().out
 
 
+def test_memory_counts_any_network_on_any_images(capsys):
+    options = ["--image-size", "48x64", "--batch", "2", "--in-channels", "1", "--dtype", "fp16", "--no-red"]
+    assert main(["memory", "timm:resnet18", *options]) == 0
+    model = build_network("timm:resnet18", in_channels=1)
+    expected = capture(model, (2, 1, 48, 64)).profile(dtype="fp16").peak_bytes
+    assert f"teacher: {expected:,} bytes" in capsys.readouterr().out
+    assert main(["search", "timm:resnet18", *options]) == 0
+    assert f"{expected:,}" in capsys.readouterr().out
+
+
+def test_a_teacher_of_plain_pytorch_is_imported_distilled_and_evaluated(tmp_path, capsys):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef tiny(num_classes):\n    return nn.Sequential(\n"
+        "        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),\n"
+        "        nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1),\n"
+        "        nn.Flatten(), nn.Linear(8, num_classes))\n"
+    )
+    network, folder = f"file:{tmp_path}/net.py:tiny", tmp_path / "teacher"
+    state = build_network(network, 50).state_dict()
+    torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "w.pth")
+    (tmp_path / "classes.txt").write_text("\n".join(DATASETS["emoji-clutter"].class_names))
+    options = ["--weights", str(tmp_path / "w.pth"), "--classes", str(tmp_path / "classes.txt"), "--out", str(folder)]
+    normalised = ["--mean", "0.485,0.456,0.406", "--std", "0.229", "0.224", "0.225", "--image-size", "32"]
+    assert main(["import", network, *options, *normalised]) == 0
+    assert str(folder) in capsys.readouterr().out
+    small = ["--steps", "2", "--batch-size", "8", "--train-limit", "16", "--run-dir", str(tmp_path / "run")]
+    assert main(["distill", "--teacher-checkpoint", str(folder), *small]) == 0
+    card = read_metadata(tmp_path / "run" / "student")
+    assert (card.student.teacher, card.student.image_size, card.student.classes) == (network, 32, 50)
+    assert card.student.strides and "red_loss" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path / "run" / "student")]) == 0
+    assert json.loads(capsys.readouterr().out)["test_accuracy"] == card.metrics["test_accuracy"]
+    assert main(["evaluate", str(folder), "--dataset", "emoji-clutter"]) == 0
+
+
 def test_search_prints_what_fits(capsys):
     assert main(["search", "narrow_resnet", "--budget", "64KiB", "--dtype", "int8"]) == 0
     printed = capsys.readouterr().out
@@ -136,6 +172,23 @@ def test_memory_and_search_count_a_ddpm_from_elsewhere(command, capsys):
         (["memory", "resnet18", "--strides", "conv1:8"], "expected layer=stride pairs"),
         (["memory", "resnet18", "--strides", "conv1=64"], "choose smaller strides"),
         (["memory", "resnet18", "--strides", "conv9=2"], "No pooling point 'conv9'"),
+        (["memory", "resnet18", "--image-size", "0"], "Image size is 0"),
+        (["memory", "resnet18", "--image-size", "64x"], "Image size is '64x'; expected pixels a side"),
+        (["memory", "resnet18", "--image-size", "8x8x8"], "or HEIGHTxWIDTH as 480x640"),
+        (["memory", "resnet18", "--strides", "conv1=4,conv1=2"], "'conv1' twice"),
+        (["memory", "resnet18", "--batch", "0"], "batch is 0"),
+        (["memory", "resnet18", "--dtype", "fp8"], "dtype is 'fp8'"),
+        (["memory", "resnet18", "--in-channels", "17"], "in_channels is 17"),
+        (["memory", "file:/nowhere.py:net", "--image-size", "64"], "there is no such file"),
+        (["import", "resnet18", "--weights", "/nowhere.pth"], "/nowhere.pth holds no weights"),
+        (["import", "resnet18", "--weights", "/nowhere.pth", "--mean", "a"], "--mean is 'a'"),
+        (["import", "resnet18", "--weights", "/nowhere.pth", "--mean", "0.4"], "--mean and --std belong together"),
+        (
+            ["import", "resnet18", "--weights", "/nowhere.pth", "--classes", "/nowhere.txt"],
+            "/nowhere.txt cannot be read",
+        ),
+        (["sample", "emoji-faces-student", "--out", "/nowhere/grid.png"], "There is no folder /nowhere"),
+        (["sample", "emoji-faces-student", "--out", "/"], "is a folder"),
         (["search", "resnet19"], "No network 'resnet19'"),
         (["search", "resnet18", "--budget", "5KX"], "Amount of memory is '5KX'"),
         (["search", "resnet18", "--reduction", "less"], "reduction is 'less'"),

@@ -1,0 +1,154 @@
+"""Teachers that were trained elsewhere: a network and a file of its weights, made a checkpoint like any other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..common.modules import eval_mode, weightless
+from ..networks.pretrained import check_stem, fold_normalization
+from ..networks.student import StudentConfig, build_student
+from ..networks.weights import file_state, first_line, fit_weights, load_weights
+from .folder import save
+from .metadata import Metadata
+from .sources import imported_dir
+
+CENTRED = 0.5  # mean and std of images from -1 to 1, which all networks here take
+MAX_CLASSES = 100_000
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file of weights, and what its network was trained on."""
+
+    file: Path
+    mean: Sequence[float] = (CENTRED,)  # of its images from 0 to 1: one number, or one a channel
+    std: Sequence[float] = (CENTRED,)
+    class_names: Sequence[str] = ()  # in the order of its outputs; empty: not known
+    dataset: str = ""  # the pictures, such as "folder:PATH"; "": not known
+    partial: bool = False  # whether weights may be missing, unknown or of another shape
+    only_safetensors: bool = False
+
+
+def import_teacher(network: StudentConfig, weights: Weights, folder: str | Path) -> tuple[Path, str]:
+    """Make a checkpoint folder of a network (a config without RED blocks) and its weights; what does not fit is told.
+
+    The number of classes is that of the class names, or of the last layer in the file. Mean and std go into the first
+    layer, so that the teacher takes images from -1 to 1 as all networks here. Returns the folder, and with `partial`
+    which names did not fit. Raises ValueError, in one sentence, and writes nothing, for weights of another network,
+    names of another number of classes, and a network that does not run on images of its size.
+    """
+    state = file_state(weights.file, weights.only_safetensors)
+    network = _with_classes(network, state, weights)
+    model = build_student(network)
+    fit = load_weights(model, state, weights.file.name, weights.partial)
+    channels = network.in_channels
+    mean, std = (
+        tuple(values) * channels if len(values) == 1 else tuple(values) for values in (weights.mean, weights.std)
+    )
+    _check_runs(model, network)
+    if {*mean, *std} != {CENTRED}:
+        check_stem(model, (1, channels, *_sides(network)))
+        fold_normalization(model, mean, std)
+    told = {"file": weights.file.name, "sha256": _digest(weights.file), "mean": list(mean), "std": list(std)}
+    metadata = Metadata(
+        student=network,
+        dataset=weights.dataset,
+        class_names=weights.class_names,
+        imported=told if fit.is_whole else told | {"fit": str(fit)},
+    )
+    return save(model, metadata, folder), "" if fit.is_whole else str(fit)
+
+
+def imported_folder(name: str) -> Path:
+    """Where an imported teacher of that name lies, so that its name is enough to find it."""
+    plain = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "teacher"
+    return imported_dir() / plain
+
+
+def read_class_names(file: str | Path) -> tuple[str, ...]:
+    """Names of classes in a file: one a line, or a JSON list, or a JSON object of them by place ("0", "1", ...).
+
+    Raises ValueError for a file that is missing or holds none, an empty name or one twice.
+    """
+    file = Path(file)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} cannot be read ({first_line(error)}); expected names of classes.") from error
+    names: object = [line.strip() for line in text.strip().splitlines()]
+    if text.lstrip().startswith(("[", "{")):
+        try:
+            names = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"{file} is not readable JSON ({error}); expected a list of names.") from error
+        if isinstance(names, dict):
+            names = [names.get(str(place)) for place in range(len(names))]
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names) or not names:
+        raise ValueError(f"{file} holds no names of classes; expected one a line, or a JSON list of them.")
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1] if len(names) <= MAX_CLASSES else names
+    if twice:
+        raise ValueError(f"{file} names the class {twice[0]!r} twice; expected each once, in the order of the outputs.")
+    return tuple(names)
+
+
+def _with_classes(network: StudentConfig, state: dict[str, torch.Tensor], weights: Weights) -> StudentConfig:
+    """The network with as many classes as the file's last layer has rows, where that is what does not fit."""
+    names = len(weights.class_names)
+    found = _rows(network, state)
+    if names and found and found != names:
+        raise ValueError(
+            f"{weights.file.name} tells {found:,} classes apart, but {names:,} names of classes were given; expected "
+            "one name for each."
+        )
+    classes = names or network.num_classes or found
+    return replace(network, num_classes=classes) if classes else network
+
+
+def _rows(network: StudentConfig, state: dict[str, torch.Tensor]) -> int | None:
+    """How many classes the weights are for, told by the last layer alone; None where they do not say."""
+    with weightless():
+        model = build_student(network)
+    layers = [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+    own, key = model.state_dict(), f"{layers[-1]}.weight" if layers else ""
+    if key not in state or key not in own or state[key].shape[1:] != own[key].shape[1:]:
+        return None
+    heads = {key, f"{layers[-1]}.bias"}
+    others = [name.partition(" ")[0] for name in fit_weights(model, state).misshapen]
+    return len(state[key]) if set(others) <= heads else None
+
+
+def _sides(network: StudentConfig) -> tuple[int, int]:
+    return (network.image_size,) * 2 if network.is_square else network.image_size
+
+
+def _check_runs(model: nn.Module, network: StudentConfig) -> None:
+    """ValueError where the network cannot run on an image of its size, or gives other answers than its classes."""
+    image = torch.zeros(1, network.in_channels, *_sides(network))
+    size = "×".join(map(str, image.shape[1:]))
+    try:
+        with torch.no_grad(), eval_mode(model):
+            output = model(image)
+    except Exception as error:  # of somebody's own network it may be anything
+        raise ValueError(
+            f"{network.teacher} cannot run on an image of {size} ({first_line(error)}); give the size that it was "
+            "trained on."
+        ) from error
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    if shape != (1, network.classes):
+        raise ValueError(
+            f"{network.teacher} answers an image of {size} with {shape}; expected (1, {network.classes}), a number for "
+            "each class."
+        )
+
+
+def _digest(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

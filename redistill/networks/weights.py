@@ -1,0 +1,154 @@
+"""Files of weights that anybody saved: read, brought to plain names, and loaded where they fit."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+# What torch.load raises for a file that is cut, damaged or of another kind.
+DAMAGED = (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, ValueError, TypeError, AttributeError)
+INSIDE = ("state_dict", "model", "model_state_dict", "ema")  # names under which training scripts save the weights
+PARALLEL, COMPILED = "module.", "_orig_mod."  # that DataParallel and averages, and torch.compile, put before names
+COUNTER = "n_averaged"  # of torch.optim.swa_utils.AveragedModel, beside its "module."
+NAMED = 5  # names that a sentence lists
+
+
+def file_state(file: Path, only_safetensors: bool = False) -> dict[str, Tensor]:
+    """The weights in a `.safetensors` file, or in one of `torch.save`: a state_dict, bare or under one of INSIDE.
+
+    What DataParallel and torch.compile put before names is left out. Only tensors are unpickled, and nothing where
+    `only_safetensors` is set. Raises ValueError for a file that is missing or holds anything else.
+    """
+    if file.suffix != ".safetensors" and only_safetensors:
+        raise ValueError(f"{file.name} is no .safetensors file; save the weights with safetensors.torch.save_file.")
+    try:
+        if file.suffix == ".safetensors":
+            return plain_names(safetensors.torch.load_file(file))
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{file} holds no weights that can be read: it is damaged, or a pickle of more than tensors, which is "
+            "never loaded; save model.state_dict() alone."
+        ) from error
+    except (OSError, SafetensorError, *DAMAGED) as error:
+        raise ValueError(f"{file} holds no weights that can be read ({first_line(error)}).") from error
+    while isinstance(state, Mapping) and (inner := [key for key in INSIDE if isinstance(state.get(key), Mapping)]):
+        state = state[inner[0]]
+    if not isinstance(state, Mapping) or not _is_state(state):
+        kind = type(state).__name__
+        raise ValueError(
+            f"{file} holds {kind}; expected the tensors of a state_dict by name, bare or under one of {list(INSIDE)}."
+        )
+    return plain_names(state)
+
+
+def _is_state(state: Mapping[Any, Any]) -> bool:
+    return bool(state) and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items())
+
+
+def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under the names that the network itself has: without "_orig_mod." anywhere and "module." before all."""
+    plain = {key.replace(COMPILED, ""): value for key, value in state.items()}
+    while (names := [key for key in plain if key != COUNTER]) and all(key.startswith(PARALLEL) for key in names):
+        plain = {key.removeprefix(PARALLEL): plain[key] for key in names}
+    return plain
+
+
+class Fit(NamedTuple):
+    """Which of a file's weights a network can take."""
+
+    fitting: dict[str, Tensor]
+    missing: list[str]  # of the network, not in the file
+    unknown: list[str]  # of the file, not in the network
+    misshapen: list[str]  # in both, with both shapes
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether file and network have the same names and shapes."""
+        return not (self.missing or self.unknown or self.misshapen)
+
+    def __str__(self) -> str:
+        parts = [
+            f"{len(names):,} {what} ({_listed(names)})"
+            for names, what in (
+                (self.missing, "missing in it"),
+                (self.unknown, "unknown to the network"),
+                (self.misshapen, "of another shape"),
+            )
+            if names
+        ]
+        total = len(self.fitting) + len(self.missing) + len(self.misshapen)
+        return f"{len(self.fitting):,} of the network's {total:,} names fit; {', '.join(parts)}"
+
+
+def fit_weights(model: nn.Module, state: Mapping[str, Tensor]) -> Fit:
+    """Compare weights with a network's own names and shapes.
+
+    A network whose own layers lie in one called `module` is compared under those names too.
+    """
+    own = model.state_dict()
+    if not set(own) & set(state):
+        state = {PARALLEL + key: value for key, value in state.items()} if _all_inside(own) else state
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    fitting = {key: state[key] for key, value in own.items() if shapes.get(key) == tuple(value.shape)}
+    misshapen = [
+        f"{key} {_shape(value.shape)}, {_shape(shapes[key])} in the file"
+        for key, value in own.items()
+        if key in state and key not in fitting
+    ]
+    missing = [key for key in own if key not in state]
+    return Fit(fitting, missing, [key for key in state if key not in own], misshapen)
+
+
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str, partial: bool = False) -> Fit:
+    """Load weights in place; ValueError, listing names, where some do not fit, unless `partial`: then those that do.
+
+    Where none fit, or a number is not finite, it is a ValueError in any case.
+    """
+    fit = fit_weights(model, state)
+    if not fit.is_whole and not (partial and fit.fitting):
+        remedy = "" if partial else "; name the network that they are of, or say --partial to take those that fit"
+        raise ValueError(f"{source} does not hold the weights of this network: {fit}{remedy}.")
+    broken = [key for key, value in fit.fitting.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise ValueError(f"{source} holds numbers that are not finite, in {_listed(broken)}; they are of no use.")
+    model.load_state_dict(fit.fitting, strict=False)
+    return fit
+
+
+def load_but_head(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load weights in place; a head for another number of classes stays as it was drawn.
+
+    Raises ValueError when anything but the last layer does not fit.
+    """
+    layers = [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+    own = model.state_dict()
+    keys = (f"{layers[-1]}.weight", f"{layers[-1]}.bias") if layers else ()
+    kept = {key: own[key] for key in keys if key in state and own[key].shape != state[key].shape}
+    load_weights(model, {**state, **kept}, source)
+
+
+def _all_inside(own: Iterable[str]) -> bool:
+    names = list(own)
+    return bool(names) and all(key.startswith(PARALLEL) for key in names)
+
+
+def _shape(shape: Iterable[int]) -> str:
+    return "×".join(map(str, shape)) or "a number"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line without a full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
