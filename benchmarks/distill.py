@@ -3,11 +3,12 @@
     python -m benchmarks.distill [--quick] [--json FILE] [--device cuda]
 
 Both steps distil the same student with the same RED loss (and KD for the narrow ResNet), AdamW and gradient clipping,
-in fp32. The plain one is what the losses' formulas suggest: a DataLoader whose images pass PIL transforms one by one,
-the whole teacher under no_grad in evaluation mode, feature maps kept whole until the loss, contiguous layout. Its
-images are decoded beforehand, as ours are. The two take turns of one step, which a busy machine disturbs alike; a row
-gives medians over the turns. On CUDA rates are images per second of wall time, the DataLoader has four workers, and
-turns are long and begin when the batches that these made during ours are used up. `--quick` takes one turn.
+in fp32; on a processor that multiplies bf16 ours is timed in that too, which presets take there. The plain one is what
+the losses' formulas suggest: a DataLoader whose images pass PIL transforms one by one, the whole teacher under no_grad
+in evaluation mode, feature maps kept whole until the loss, contiguous layout. Its images are decoded beforehand, as
+ours are. They take turns of one step, which a busy machine disturbs alike; a row gives medians over the turns. On CUDA
+rates are images per second of wall time, the DataLoader has four workers, and turns are long and begin when the
+batches that these made during ours are used up. `--quick` takes few turns.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from PIL import Image
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
 from redistill.checkpoint.teacher import load_teacher
-from redistill.common.devices import describe_device
+from redistill.common.devices import describe_device, has_fast_bf16
 from redistill.memory.measure import training_peak
 from redistill.networks.student import StudentConfig, build_reference
 from redistill.training.config import DistillConfig
@@ -42,7 +43,7 @@ from .helpers.plain_step import PlainStep
 
 CLASSES, IMAGES_A_CLASS = 10, 24
 CPU_WORKERS, CUDA_WORKERS = 0, 4
-TURNS, CUDA_TURNS = 25, 7
+TURNS, QUICK_TURNS, CUDA_TURNS = 25, 3, 7
 CUDA_STEPS, QUICK_CUDA_STEPS = 200, 100  # of a turn; 4 workers have 8 batches ready when it begins
 
 
@@ -115,7 +116,7 @@ def turns_of(device: torch.device, quick: bool) -> tuple[int, int]:
     """How many turns there are, and how many steps each takes."""
     if device.type == "cuda":
         return (1, QUICK_CUDA_STEPS) if quick else (CUDA_TURNS, CUDA_STEPS)
-    return 1 if quick else TURNS, 1
+    return QUICK_TURNS if quick else TURNS, 1
 
 
 def compare(
@@ -147,25 +148,41 @@ def _compared(
     def ours() -> object:
         return train_step(problem, state)
 
-    for step in (ours, plain):  # the optimizer's state, the libraries' kernels
+    def mixed() -> object:
+        problem.config = replace(case.config, precision="bf16")
+        try:
+            return train_step(problem, state)
+        finally:
+            problem.config = case.config
+
+    timed: dict[str, Callable[[], object]] = {"ours": ours, "plain": plain}
+    if device.type == "cpu" and has_fast_bf16(device) and case.config.precision == "fp32":
+        timed["mixed"] = mixed
+    for step in timed.values():  # the optimizer's state, the libraries' kernels
         step()
     plain.optimizer.zero_grad()  # between two steps nobody holds gradients: `held` knows of none
     held = held_but_data(problem, state)
     peaks = [training_peak(step, tensors, device)[1] for step, tensors in ((ours, held), (plain, plain.held_tensors()))]
     images = steps * case.config.batch_size
     # What the workers have made during our turn is used up before the clock starts.
+    lead = {"plain": plain.ready}
     rates = [
-        [images / _seconds(step, steps, device, lead) for step, lead in ((ours, 0), (plain, plain.ready))]
+        {name: images / _seconds(step, steps, device, lead.get(name, 0)) for name, step in timed.items()}
         for _ in range(turns)
     ]
+
+    def median(of: Callable[[dict[str, float]], float]) -> float:
+        return statistics.median(map(of, rates))
+
     return {
         "network": case.name,
         "image_size": case.config.student.image_size,
         "batch_size": case.config.batch_size,
         "precision": case.config.precision,
-        "images_per_second": statistics.median(our for our, _ in rates),
-        "plain_images_per_second": statistics.median(their for _, their in rates),
-        "ratio": statistics.median(our / their for our, their in rates),
+        "images_per_second": median(lambda turn: turn["ours"]),
+        "plain_images_per_second": median(lambda turn: turn["plain"]),
+        "ratio": median(lambda turn: turn["ours"] / turn["plain"]),
+        "bf16_ratio": median(lambda turn: turn["mixed"] / turn["plain"]) if "mixed" in timed else None,
         "aim": case.aim,
         "peak_bytes": peaks[0],
         "plain_peak_bytes": peaks[1],
@@ -198,10 +215,12 @@ def _seconds(step: Callable[[], object], steps: int, device: torch.device, lead:
 
 def print_row(row: dict[str, Any]) -> None:
     """One line of the table."""
-    aim = "–" if row["aim"] is None else f"{row['aim']:.1f}"
+    bf16, aim = (
+        "–" if value is None else f"{value:.{digits}f}" for value, digits in ((row["bf16_ratio"], 2), (row["aim"], 1))
+    )
     print(
         f"{row['network']:<16}{row['image_size']:>4}{row['batch_size']:>7}{row['images_per_second']:>10.2f}"
-        f"{row['plain_images_per_second']:>10.2f}{row['ratio']:>8.2f}{aim:>6}"
+        f"{row['plain_images_per_second']:>10.2f}{row['ratio']:>8.2f}{bf16:>7}{aim:>6}"
         f"{row['peak_bytes'] / 2**20:>11.1f}{row['plain_peak_bytes'] / 2**20:>11.1f}",
         flush=True,
     )
@@ -210,6 +229,7 @@ def print_row(row: dict[str, Any]) -> None:
 def summary(rows: list[dict[str, Any]]) -> str:
     """The last line, for machines."""
     values = {f"{row['network']}_ratio": f"{row['ratio']:.2f}" for row in rows}
+    values |= {f"{row['network']}_bf16_ratio": f"{row['bf16_ratio']:.2f}" for row in rows if row["bf16_ratio"]}
     values |= {f"{row['network']}_peak_ratio": f"{row['plain_peak_bytes'] / row['peak_bytes']:.2f}" for row in rows}
     return "distill " + " ".join(f"{key}={value}" for key, value in values.items())
 
@@ -217,7 +237,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Print the table, and write the rows to a file when asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one short turn each; ends within 45 s")
+    parser.add_argument("--quick", action="store_true", help="few turns; ends within 45 s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     options = parser.parse_args()
@@ -225,7 +245,7 @@ def main() -> None:
     rate = "images per second" if options.device != "cpu" else "images per CPU-second"
     print(f"torch {torch.__version__}, {device}; {rate}, peak MiB of a step without the data set")
     print(
-        f"{'network':<16}{'px':>4}{'batch':>7}{'ours':>10}{'plain':>10}{'ratio':>8}{'aim':>6}{'ours':>11}{'plain':>11}"
+        f"{'network':<16}{'px':>4}{'batch':>7}{'ours':>10}{'plain':>10}{'ratio':>8}{'bf16':>7}{'aim':>6}{'ours':>11}{'plain':>11}"
     )
     rows = []
     with tempfile.TemporaryDirectory() as folder:
