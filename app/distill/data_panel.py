@@ -138,9 +138,12 @@ def show_pictures(name: Any) -> str:
 
 
 def said_of(name: str) -> str:
-    """What there is to say about pictures that were chosen, as HTML: which ones of an upload are left out."""
+    """What there is to say about pictures that were chosen, as HTML: what of them is left out."""
     kind, _, upload = name.partition(":")
-    words = say_left_out(left_out(upload)) if kind == "upload" else ""
+    sentences = [say_left_out(left_out(upload))] if kind == "upload" else []
+    if name not in DATASETS:
+        sentences += look_up(name).notes
+    words = " ".join(filter(None, sentences))
     return notice("", words, kind="hint") if words else ""
 
 

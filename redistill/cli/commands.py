@@ -21,7 +21,7 @@ from ..checkpoint.pipeline import load_scheduler, load_unet
 from ..checkpoint.sources import find_pipeline, with_unets
 from ..common.devices import check_device, explain_out_of_memory, keep_freed_memory
 from ..common.units import parse_bytes
-from ..data.datasets import check_name
+from ..data.datasets import check_name, find_dataset
 from ..diffusion.images import sample_settings, to_png
 from ..diffusion.quality import LEAST, judge_checkpoint, load_features
 from ..diffusion.sampling import sample, to_grid
@@ -162,9 +162,17 @@ def _counting_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--no-red", action="store_true", help="leave RED blocks out")
 
 
+def _tell_pictures(name: str) -> None:
+    """Say on stderr what of a data set is not taken, or taken in one of two senses."""
+    if int(os.environ.get("RANK", 0)) == 0:
+        for note in find_dataset(name).notes:
+            print(f"{name}: {note}", file=sys.stderr)
+
+
 def _train(options: argparse.Namespace) -> None:
     keep_freed_memory()
     config = run_config(options)
+    _tell_pictures(config.dataset)
     run_dir = options.run_dir or Path("runs") / f"{options.preset}-{config.seed}"
     quiet = int(os.environ.get("RANK", 0)) > 0  # of several processes the first one reports
     tell = (lambda text: None) if quiet else tqdm.write
@@ -221,7 +229,9 @@ def _stop_on_signals() -> list[int]:
 
 def _estimate(options: argparse.Namespace) -> None:
     keep_freed_memory()  # as the run will
-    print(json.dumps(estimate(run_config(options)).to_dict(), indent=2))
+    config = run_config(options)
+    _tell_pictures(config.dataset)
+    print(json.dumps(estimate(config).to_dict(), indent=2))
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -90,6 +90,7 @@ def find_dataset(name: str, split_seed: int = 0) -> DatasetSpec:
         split_sizes=sizes,
         description=f"Pictures of {source.title}.",
         attribution=credit(name)[0],
+        notes=source.notes,
     )
 
 

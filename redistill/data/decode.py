@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import struct
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ..common.cache import cache_dir
 from ..common.files import lock_beside, locked, remove_parts, replaced_file
-from .source import Listing
+from .pixels import MAX_PIXELS, prepare, to_square
+from .source import Listing, printable
 
 CHUNK = 256  # pictures decoded between two writes
-LOOK = 32  # pictures read between two looks at the clock
+MOST_BYTES = 2**29  # that pictures take while they are decoded, all of them together; a larger one goes alone
 LOOK_SIZE = 8  # pixels a side to which a picture is read only to see whether it can be
-MAX_PIXELS = 50_000_000  # of a picture: a larger one is more likely an attack than a photograph
+VERSION = 2  # of what `to_square` makes of a picture: change it when that changes
 RESERVE = 2**30  # bytes that are left free on the disk
 
 
@@ -55,32 +57,6 @@ def decoded(listing: Listing, image_size: int, limit: int | None = None) -> Tens
     return torch.from_numpy(array)[:count]
 
 
-def to_square(image: Image.Image, image_size: int) -> np.ndarray:
-    """A picture as uint8 (3, image_size, image_size): turned upright, shrunk to the shorter side, cut at the middle.
-
-    Grey pictures repeat their channel, 16-bit ones keep the upper 8 bits, transparency lies on white, an animation
-    gives its first frame. Raises ValueError for a picture of too many pixels or of floating-point numbers.
-    """
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"it has {image.width}×{image.height} pixels; expected at most {MAX_PIXELS:,}")
-    image.draft("RGB", (2 * image_size, 2 * image_size))  # a JPEG decodes several times faster at a fraction
-    image = _rgb(ImageOps.exif_transpose(image))
-    image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC)
-    return np.asarray(image).transpose(2, 0, 1)
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("it holds floating-point numbers; expected 8 or 16 bits a channel")
-    if image.mode.startswith("I"):  # 16 bits, which PIL may hold in 32
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
-
-
 def _make(listing: Listing, file: Path, shape: Sequence[int]) -> None:
     """Decode in chunks into `file`, whose lock is held: readers meet all of it or nothing."""
     remove_parts(file)
@@ -105,36 +81,60 @@ def _make(listing: Listing, file: Path, shape: Sequence[int]) -> None:
 def unreadable(listing: Listing, deadline: float) -> list[str]:
     """Names of the pictures of a listing that `decoded` would refuse; those reached after `deadline`, a time of
     `time.monotonic`, are not looked at."""
-    found = []
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(listing), LOOK):
-            if time.monotonic() > deadline:
-                break
-            rows = range(start, min(start + LOOK, len(listing)))
-            read = pool.map(lambda row: _is_readable(listing, row), rows)
-            found += [listing.names[row] for row, is_readable in zip(rows, read, strict=True) if not is_readable]
-    return found
 
-
-def _is_readable(listing: Listing, row: int) -> bool:
-    try:
-        _read(listing, row, LOOK_SIZE)
-    except ValueError:
+    def is_broken(row: int) -> bool:
+        if time.monotonic() > deadline:
+            return False
+        try:
+            _read(listing, row, LOOK_SIZE)
+        except ValueError:
+            return True
         return False
-    return True
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        broken = pool.map(is_broken, range(len(listing)))
+        return [listing.names[row] for row, is_one in enumerate(broken) if is_one]
+
+
+class _Room:
+    """Bytes that threads may take together: who asks for more than is left waits, unless nobody else has any."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.taken = most, 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def take(self, count: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self.taken or self.taken + count <= self.most)
+            self.taken += count
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.taken -= count
+                self._changed.notify_all()
+
+
+_ROOM = _Room(MOST_BYTES)
 
 
 def _read(listing: Listing, row: int, image_size: int) -> np.ndarray:
+    """A picture of a listing as a square; ValueError, naming it, where that cannot be."""
     try:
-        with listing.read(row) as image:
+        with listing.read(row) as image, _ROOM.take(prepare(image, image_size)):
             return to_square(image, image_size)
     except UnidentifiedImageError:
         reason = "it is no picture in a known format"
     except Image.DecompressionBombError:
         reason = f"it has too many pixels; expected at most {MAX_PIXELS:,}"
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:  # what PIL's decoders raise
-        reason = str(error)
-    raise ValueError(f"Picture {listing.names[row]} cannot be read ({reason}); replace or remove it.")
+    except MemoryError:
+        reason = "it needs more memory than there is"
+    except Exception as error:  # a damaged file makes PIL's readers raise anything
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        if not isinstance(error, (OSError, ValueError)):
+            reason = f"it is damaged: {type(error).__name__}, {reason}"
+    raise ValueError(f"Picture {printable(listing.names[row])} cannot be read ({reason}); replace or remove it.")
 
 
 def _mapped(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -147,7 +147,7 @@ def _mapped(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _file(listing: Listing, image_size: int) -> Path:
-    return cache_dir() / "decoded" / f"{listing.fingerprint()}-{image_size}.npy"
+    return cache_dir() / "decoded" / f"{listing.fingerprint()}-{image_size}-{VERSION}.npy"
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -9,42 +9,44 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .decode import unreadable
-from .source import Listing, Source, open_picture, split_name
+from .files_in import Found, Tree, walk
+from .source import EXTENSIONS, Listing, Source, open_picture, printable, split_name
 
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 ONE_CLASS = "pictures"  # name of the only class of a folder without subfolders
-_NOT_MEANT = ("__macosx", "thumbs.db", "desktop.ini")  # what systems leave in folders, besides hidden files
+NAMED = 3  # files that a sentence names
 
 
 def open_folder(path: Path, title: str) -> Source:
     """The pictures of a folder; only their names are read here.
 
-    Class subfolders may hold folders of their own. A folder around all others is seen through, files beside the class
-    folders are left alone, and a folder of pictures without subfolders is one class. Names of splits: train,
-    val(idation), test. Raises ValueError for a folder that is missing or empty, a class without pictures, a file
-    among the pictures that is none, and a class of one split that train does not have.
+    Class subfolders may hold folders of their own. A folder around all others is seen through, and a folder of
+    pictures without subfolders is one class. Splits are folders called train, val(idation) or test (and a few words
+    more) where that is their only sense: beside a class of another name they are classes, see `_places`. What is not
+    taken, such as files that are no pictures and folders of thumbnails, is told in the source's `notes`. Raises
+    ValueError for a folder that is missing or empty, a class without pictures, two folders for one split, splits
+    without one to train on, and a class of one split that train does not have.
     """
     if not path.is_dir():
         raise ValueError(f"There is no folder {title}; expected one with a subfolder of pictures for each class.")
-    root = _innermost(path)
-    places = {split_name(folder.name) or "": folder for folder in _folders(root)}
-    if "train" not in places:
-        places = {"train": root}
-    places.pop("", None)
-    files = {split: _classes(place, root, title) for split, place in places.items()}
+    root, tree = _innermost(path)
+    notes: list[str] = []
+    places = _places(tree, title, notes)
+    files = {split: _classes(place, title) for split, place in places.items()}
+    beside = [file for place in places.values() if place.folders for file in place.pictures]
     names = tuple(files["train"])
     for split, found in files.items():
         unknown = sorted(set(found) - set(names))
         if unknown:
             raise ValueError(f"{title}: class {unknown[0]!r} of {split} is not in train, which has {list(names)[:20]}.")
     parts = {split: functools.cache(functools.partial(_listing, root, found, names)) for split, found in files.items()}
-    return Source(title, names, parts)
+    return Source(title, names, parts, (*notes, *_left(tree, beside)))
 
 
 def remove_unreadable(path: Path, title: str, seconds: float) -> list[str]:
@@ -58,59 +60,100 @@ def remove_unreadable(path: Path, title: str, seconds: float) -> list[str]:
     broken = sorted(name for listing in listings for name in unreadable(listing, deadline))
     if len(broken) == sum(map(len, listings)):
         raise ValueError(f"{title}: none of its {len(broken):,} pictures can be read, such as {broken[0]}.")
-    root = _innermost(path)
+    root, _ = _innermost(path)
     for name in broken:
         (root / name).unlink()
     return broken
 
 
-def _innermost(path: Path) -> Path:
+def _innermost(path: Path) -> tuple[Path, Tree]:
     """Below folders that hold a single folder of folders and no picture: what a zip file of a folder unpacks to."""
+    tree = walk(path)
+    place, names = tree, []
     while True:
-        folders = _folders(path)
-        inside = len(folders) == 1 and not _pictures_in(path) and not split_name(folders[0].name)
-        if not inside or not _folders(folders[0]) or _pictures_in(folders[0]):
-            return path
-        path = folders[0]
+        inner = place.folders[0] if len(place.folders) == 1 and not place.pictures else None
+        if inner is None or split_name(inner.name) or not inner.folders or inner.pictures:
+            break
+        place = inner
+        names.append(place.name)
+    root = path.joinpath(*names)
+    return (path, tree) if not names else (root, walk(root))
 
 
-def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if _is_meant(entry.name) and entry.is_dir())
+def _places(tree: Tree, title: str, notes: list[str]) -> dict[str, Tree]:
+    """The part of the tree that is each split's, "train" at least.
 
-
-def _pictures_in(path: Path) -> bool:
-    return any(entry.suffix.lower() in EXTENSIONS and _is_meant(entry.name) for entry in path.iterdir())
-
-
-def _is_meant(name: str) -> bool:
-    return not name.startswith(".") and name.lower() not in _NOT_MEANT
-
-
-def _classes(place: Path, root: Path, title: str) -> dict[str, list[str]]:
-    """Paths of the pictures below `root`, by class, all sorted."""
-    folders = _folders(place)
-    found = {folder.name: _below(folder, root, title) for folder in folders} or {ONE_CLASS: _below(place, root, title)}
-    for name, files in found.items():
-        if not files:
-            raise ValueError(
-                f"{title}: folder {name!r} holds no pictures; expected files ending in {', '.join(EXTENSIONS)}."
-            )
+    Folders with the names of splits are splits where all folders of pictures are such, or where two of them hold the
+    same classes in folders of their own; else they are classes as all others.
+    """
+    named = [(split_name(folder.name), folder) for folder in tree.filled()]
+    splits = [(split, folder) for split, folder in named if split]
+    others = [folder for split, folder in named if not split]
+    if not splits:
+        return {"train": tree}
+    shared = [{inner.name for inner in folder.filled()} for _, folder in splits]
+    agree = any(one and one == other for place, one in enumerate(shared) for other in shared[:place])
+    if others and not agree:
+        told = ", ".join(printable(folder.name) for _, folder in splits)
+        notes.append(f"{told}: taken for a class, since it stands beside {printable(others[0].name)}.")
+        return {"train": tree}
+    twice = [split for split, count in Counter(split for split, _ in splits).items() if count > 1]
+    if twice:
+        both = " and ".join(printable(folder.name) for split, folder in splits if split == twice[0])
+        raise ValueError(
+            f"{title}: {both} are both {twice[0]} pictures; expected one folder of them, put them together."
+        )
+    found = {split: folder for split, folder in splits}
+    if "train" not in found:
+        raise ValueError(f"{title} has {', '.join(found)} pictures and none to train on; expected a folder train.")
+    if others:
+        left = ", ".join(f"{printable(folder.name)} ({folder.count():,} pictures)" for folder in others)
+        notes.append(f"Beside the splits, left out: {left}.")
     return found
 
 
-def _below(folder: Path, root: Path, title: str) -> list[str]:
-    files = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if _is_meant(name))
-        for name in filter(_is_meant, names):
-            file = os.path.relpath(os.path.join(place, name), root)
-            if not name.lower().endswith(EXTENSIONS):
-                raise ValueError(f"{title}: {file} is no picture ({', '.join(EXTENSIONS)}); remove it.")
-            files.append(file)
-    return sorted(files)
+def _classes(place: Tree, title: str) -> dict[str, list[str]]:
+    """Paths of the pictures below the root, by class, all sorted."""
+    folders = place.folders or [Tree(ONE_CLASS, place.path, pictures=place.pictures, others=place.others)]
+    found: dict[str, list[str]] = {}
+    for folder in folders:
+        name = printable(folder.name)
+        files = sorted(folder.all_pictures())
+        if not files:
+            kinds = Counter(os.path.splitext(file)[1].lower() or "none" for file in folder.all_others())
+            held = f", its files end in {', '.join(sorted(kinds)[:5])}" if kinds else ""
+            raise ValueError(
+                f"{title}: folder {name!r} holds no pictures{held}; expected files ending in {', '.join(EXTENSIONS)}."
+            )
+        if name in found:
+            raise ValueError(f"{title}: two folders are called {name!r}, written differently; rename one.")
+        found[name] = files
+    return found
 
 
-def _listing(root: Path, found: dict[str, list[str]], class_names: Sequence[str]) -> Listing:
+def _left(tree: Tree, beside: Sequence[str]) -> list[str]:
+    """Sentences about what lies in a folder and is not taken."""
+    found = Found()
+    tree.report(found)
+    notes = [
+        (found.others, "no pictures in a format that is read", "file", "files"),
+        (beside, "beside the class folders", "picture", "pictures"),
+        (found.systems, "of the system or of thumbnails", "folder or file", "folders and files"),
+        (found.broken, "leading nowhere, or back into themselves", "link", "links"),
+    ]
+    return [
+        f"Left out, {what}: {len(files):,} {one if len(files) == 1 else many} ({_some(files)})."
+        for files, what, one, many in notes
+        if files
+    ]
+
+
+def _some(files: Sequence[str]) -> str:
+    more = f" and {len(files) - NAMED:,} more" if len(files) > NAMED else ""
+    return ", ".join(map(printable, files[:NAMED])) + more
+
+
+def _listing(root: Path, found: Mapping[str, list[str]], class_names: Sequence[str]) -> Listing:
     names = [file for files in found.values() for file in files]
     labels = np.repeat([class_names.index(name) for name in found], [len(files) for files in found.values()])
     stamps = []

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ..common.cache import cache_dir
 from ..common.hub import REVISION, SET, fetch
-from .source import FORMATS, Listing, Source, open_picture, split_name
+from .source import Listing, Source, open_image, open_picture, split_name
 
 if TYPE_CHECKING:
     import datasets
@@ -134,7 +134,7 @@ def _listing(rows: datasets.Dataset, labels: np.ndarray, image: str, stamp: str,
         cell = encoded[row][image]
         if cell["bytes"] is None:
             return open_picture(_own_file(cell["path"], folder))
-        return Image.open(io.BytesIO(cell["bytes"]), formats=FORMATS)
+        return open_image(io.BytesIO(cell["bytes"]))
 
     return Listing([f"number {row}" for row in range(len(rows))], labels, [stamp] * len(rows), read)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib.util
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -14,12 +18,21 @@ from torch import Tensor
 
 from ..common.devices import has_room
 
+# Sizes are held to limits of our own (`pixels.MAX_PIXELS`), after a JPEG was told to decode at a fraction.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 SPLITS = ("train", "validation", "test")
 SHARE = 0.1  # part of each class that a split drawn from train takes
 
 _SPLIT_NAMES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation", "testing": "test"}
 # Formats that PIL may open: it knows others that start programs (EPS) or are mere containers.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+EXTENSIONS = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# What phones write. Read where pillow-heif is installed (`pip install redistill-studio[heic]`): its wheels bring an
+# encoder under the GPL along, so it is no dependency of everybody.
+if importlib.util.find_spec("pillow_heif"):
+    FORMATS += ("HEIF",)
+    EXTENSIONS += (".heic", ".heif")
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,7 @@ class Listing:
         """Twenty characters that change with the pictures and their order."""
         digest = hashlib.sha256()
         for name, stamp in zip(self.names, self.stamps, strict=True):
-            digest.update(f"{name}\0{stamp}\0".encode())
+            digest.update(f"{name}\0{stamp}\0".encode(errors="surrogateescape"))
         return digest.hexdigest()[:20]
 
 
@@ -84,6 +97,7 @@ class Source:
     title: str
     class_names: tuple[str, ...]
     parts: Mapping[str, Callable[[], Listing]]  # by "train" and, where the set has them, "validation" and "test"
+    notes: tuple[str, ...] = ()  # sentences about what of it is not taken, or taken in one of two senses
 
     def split(self, name: str, seed: int) -> Listing:
         """The pictures of one of SPLITS in an order whose every beginning holds the classes in their proportions.
@@ -167,4 +181,28 @@ def _rank_in_class(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 def open_picture(file: Path) -> Image.Image:
     """A picture file, opened and not decoded; OSError when it is none of FORMATS."""
+    return open_image(file)
+
+
+def open_image(file: Path | BinaryIO) -> Image.Image:
+    """A picture, opened and not decoded; OSError when it is none of FORMATS."""
+    if "HEIF" in FORMATS:
+        _add_heif()
     return Image.open(file, formats=FORMATS)
+
+
+@functools.cache
+def _add_heif() -> None:
+    """Let PIL open HEIF; only once a picture is opened, since its library takes a while to load."""
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be written anywhere: bytes that are no UTF-8 are read as Latin-1."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return name.encode(errors="surrogateescape").decode("latin-1")
+    return name

@@ -24,6 +24,7 @@ class DatasetSpec:
     image_sizes: Sequence[int] = IMAGE_SIZES  # sides that load_split gives, in pixels
     render_scale: int = 1  # side of the images in a Split, over the image size: 2 where augmentation rotates them
     license: str = "other"  # of the pictures, as model cards write it
+    notes: tuple[str, ...] = ()  # sentences about what was found and how it is taken, see `Source.notes`
 
     @property
     def num_classes(self) -> int:

@@ -5,6 +5,7 @@ What stays is what a run can learn from: pictures that cannot be read are left o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -12,21 +13,26 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..common.cache import cache_dir
 from ..common.files import lock_beside, locked, remove_parts, replaced_folder
+from .decode import RESERVE
+from .files_in import LEFT_OUT
 from .folder import open_folder, remove_unreadable
 from .source import SPLITS
 
 MAX_FILES = 200_000
 MAX_BYTES = 20 * 2**30  # unpacked
+MAX_PARTS = 32  # folders and file in one path
 MAX_RATIO = 100  # unpacked over packed, from RATIO_FROM on: pictures are packed already, bombs are not
 RATIO_FROM = 50 * 2**20
 NAMED = 3  # pictures that a sentence names
 LOOK_SECONDS = 20.0  # for reading the pictures once; those that it is too short for are first read by a run
-_LEFT_OUT = ".left-out.json"  # in an upload's folder: names of the pictures that could not be read
+BLOCK = 4096  # bytes that a file system gives out at once
+_UTF8 = 0x800  # flag of a member whose name is in UTF-8
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")
 
 
@@ -75,7 +81,7 @@ def upload_folder(name: str) -> Path:
 def left_out(name: str) -> list[str]:
     """Names of the pictures of an upload that could not be read and are not in its folder."""
     try:
-        return json.loads((upload_folder(name) / _LEFT_OUT).read_text(encoding="utf-8"))
+        return json.loads((upload_folder(name) / LEFT_OUT).read_text(encoding="utf-8"))
     except FileNotFoundError:  # of an earlier version
         return []
 
@@ -90,21 +96,24 @@ def say_left_out(names: Sequence[str]) -> str:
 
 
 def _unpack(archive: zipfile.ZipFile, folder: Path, title: str) -> None:
-    members = [member for member in archive.infolist() if not member.filename.endswith("/")]
-    _check(members, title)
+    members = {_path(member): member for member in archive.infolist() if not member.is_dir()}
+    _check(archive, members, title)
     remove_parts(folder)
     with replaced_folder(folder) as part:
-        needed, free = sum(member.file_size for member in members), shutil.disk_usage(part).free
-        if needed > free:
-            raise ValueError(f"{title} unpacks to {_size(needed)}, but {part.parent} has {_size(free)} free.")
-        for member in members:
-            target = part / member.filename
+        needed, free = _room(members), shutil.disk_usage(part).free
+        if needed + RESERVE > free:
+            raise ValueError(
+                f"{title} unpacks to {_size(needed)}, but {part.parent} has {_size(free)} free, of which "
+                f"{_size(RESERVE)} are kept; set REDISTILL_CACHE to a larger disk."
+            )
+        for name, member in members.items():
+            target = part / name
             target.parent.mkdir(parents=True, exist_ok=True)
             # No more is read than the directory says, which `_check` has added up; the checksum is compared.
             with archive.open(member) as packed, open(target, "xb") as unpacked:
                 shutil.copyfileobj(packed, unpacked)
         broken = _admit(part, title)
-        (part / _LEFT_OUT).write_text(json.dumps(broken), encoding="utf-8")
+        (part / LEFT_OUT).write_text(json.dumps(broken), encoding="utf-8")
 
 
 def _admit(part: Path, title: str) -> list[str]:
@@ -119,27 +128,57 @@ def _admit(part: Path, title: str) -> list[str]:
     return broken
 
 
-def _check(members: list[zipfile.ZipInfo], title: str) -> None:
+def _path(member: zipfile.ZipInfo) -> str:
+    """Where a member lies below the archive's folder. Windows' programs write backslashes, and some write names in
+    UTF-8 without saying so, which Python then reads as CP437."""
+    name = member.filename
+    if not member.flag_bits & _UTF8:
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    return name.replace("\\", "/")
+
+
+def _room(members: Mapping[str, zipfile.ZipInfo]) -> int:
+    """Bytes that files take on a disk, which gives them, and their folders, whole blocks."""
+    folders = {parent for name in members for parent in PurePosixPath(name).parents}
+    return sum(-(-member.file_size // BLOCK) * BLOCK for member in members.values()) + BLOCK * len(folders)
+
+
+def _check(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], title: str) -> None:
     """Everything that can be known before a byte is written."""
     if not members:
         raise ValueError(f"{title} is empty; expected a zip file of class subfolders.")
     if len(members) > MAX_FILES:
         raise ValueError(f"{title} holds {len(members):,} files; expected at most {MAX_FILES:,}.")
-    unpacked, packed = (sum(getattr(m, key) for m in members) for key in ("file_size", "compress_size"))
+    unpacked, packed = (sum(getattr(m, key) for m in members.values()) for key in ("file_size", "compress_size"))
     if unpacked > MAX_BYTES:
         raise ValueError(f"{title} unpacks to {_size(unpacked)}; expected at most {_size(MAX_BYTES)}.")
     if unpacked > RATIO_FROM and unpacked > MAX_RATIO * packed:
         raise ValueError(f"{title} unpacks to over {MAX_RATIO} times its size, as no pictures do; it is not unpacked.")
-    for member in members:
-        path, mode = PurePosixPath(member.filename), member.external_attr >> 16
-        if not path.parts:
-            raise ValueError(f"{title} holds a file without a name; it is not unpacked.")
-        if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in path.parts[0]:
-            raise ValueError(f"{title} holds {member.filename[:80]!r}, which leaves its folder; it is not unpacked.")
-        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-            raise ValueError(f"{title} holds {member.filename[:80]!r}, a link or device; expected only plain files.")
-        if member.flag_bits & 1:
-            raise ValueError(f"{title} is encrypted; expected a zip file without a password.")
+    for name, member in members.items():
+        _check_member(PurePosixPath(name), member, title)
+    files = Counter(_path(member) for member in archive.infolist() if not member.is_dir())
+    twice = next((name for name, count in files.items() if count > 1), None)
+    if twice is not None:
+        raise ValueError(f"{title} holds {twice[:80]!r} twice; expected each file once.")
+    folders = {str(parent) for name in members for parent in PurePosixPath(name).parents}
+    both = next((name for name in members if str(PurePosixPath(name)) in folders), None)
+    if both is not None:
+        raise ValueError(f"{title} holds {both[:80]!r} as a file and as a folder; expected one of the two.")
+
+
+def _check_member(path: PurePosixPath, member: zipfile.ZipInfo, title: str) -> None:
+    shown = repr(str(path)[:80])
+    if not path.parts:
+        raise ValueError(f"{title} holds a file without a name; it is not unpacked.")
+    if path.is_absolute() or ".." in path.parts or re.fullmatch("[A-Za-z]:", path.parts[0]):
+        raise ValueError(f"{title} holds {shown}, which leaves its folder; it is not unpacked.")
+    if len(path.parts) > MAX_PARTS:
+        raise ValueError(f"{title} holds {shown}..., more than {MAX_PARTS} folders deep; it is not unpacked.")
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+        raise ValueError(f"{title} holds {shown}, a link or device; expected only plain files.")
+    if member.flag_bits & 1:
+        raise ValueError(f"{title} is encrypted; expected a zip file without a password.")
 
 
 def _content_hash(file: Path) -> str:

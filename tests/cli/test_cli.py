@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.pictures import write_classes
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata, read_metadata
@@ -244,3 +245,15 @@ def test_lists_of_numbers_that_are_none_are_one_sentence(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--milestones", "30,a"])
     assert "'30,a' holds more than whole numbers" in capsys.readouterr().err
+
+
+def test_what_of_the_pictures_is_not_taken_is_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
+    write_classes(tmp_path / "P", {"bus": 4, "train": 4})
+    (tmp_path / "P" / "bus" / "notes.txt").write_text("")
+    steps = ["--steps", "1", "--batch-size", "2", "--validate-every", "1", "--image-size", "16"]
+    arguments = ["--preset", "teacher", "--dataset", f"folder:{tmp_path / 'P'}", *steps]
+    for command in (["train", *arguments, "--run-dir", str(tmp_path / "run")], ["estimate", *arguments]):
+        assert main(command) == 0
+        said = capsys.readouterr().err
+        assert "train: taken for a class" in said and "bus/notes.txt" in said

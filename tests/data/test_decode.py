@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import io
 import struct
+import threading
+import time
 import zlib
 from pathlib import Path
 
@@ -14,8 +17,9 @@ import torch
 from helpers.pictures import picture
 from PIL import Image
 
-from redistill.data import decode
-from redistill.data.decode import decoded, to_square
+from redistill.data import decode, pixels, source
+from redistill.data.decode import decoded
+from redistill.data.pixels import prepare, to_square
 from redistill.data.source import Listing, open_picture
 
 
@@ -60,11 +64,39 @@ def test_a_picture_is_cut_at_the_middle_and_averaged():
         (Image.new("RGBA", (9, 9), (10, 20, 30, 0)), (255, 255, 255)),
         (Image.fromarray(np.full((9, 9), 70 * 256 + 9, np.uint16)), (70, 70, 70)),
         (Image.fromarray(np.full((9, 9), 70 * 256, np.int32)), (70, 70, 70)),
+        (Image.fromarray(np.full((9, 9), 70 << 16, np.int32)), (70, 70, 70)),
+        (Image.fromarray(np.full((9, 9), 70 << 23, np.int32)), (35, 35, 35)),
+        (Image.fromarray(np.full((9, 9), 200, np.uint16)), (200, 200, 200)),
+        (Image.fromarray(np.full((9, 9), 200 << 2, np.uint16)), (200, 200, 200)),
+        (Image.fromarray(np.full((9, 9), 200 << 4, np.uint16)), (200, 200, 200)),
+        (Image.fromarray(np.full((9, 9), 200 << 6, np.uint16)), (200, 200, 200)),
+        (Image.fromarray(np.full((9, 9), 0.2, np.float32)), (51, 51, 51)),
+        (Image.fromarray(np.full((9, 9), 70.2, np.float32)), (70, 70, 70)),
+        (Image.fromarray(np.full((9, 9), 70 * 257, np.float32)), (70, 70, 70)),
         (Image.new("1", (9, 9), 1), (255, 255, 255)),
         (Image.new("CMYK", (9, 9), (0, 0, 0, 0)), (255, 255, 255)),
         (Image.new("RGB", (9, 9), (1, 2, 3)).convert("P"), (1, 2, 3)),
     ],
-    ids=["grey", "grey and transparent", "opaque", "transparent", "16 bits", "32 bits", "1 bit", "CMYK", "palette"],
+    ids=[
+        "grey",
+        "grey and transparent",
+        "opaque",
+        "transparent",
+        "16 bits",
+        "16 in 32 bits",
+        "24 in 32 bits",
+        "32 bits",
+        "8 in 16 bits",
+        "10 in 16 bits",
+        "12 in 16 bits",
+        "14 in 16 bits",
+        "0 to 1",
+        "0 to 255",
+        "0 to 65535",
+        "1 bit",
+        "CMYK",
+        "palette",
+    ],
 )
 def test_kinds_of_pictures(image, expected):
     assert np.abs(to_square(image, 8)[:, 4, 4].astype(int) - expected).max() <= (0 if image.mode != "P" else 40)
@@ -124,10 +156,126 @@ def test_a_damaged_picture_is_named_and_leaves_nothing(tmp_path, name, reason):
     assert cached(tmp_path) == []
 
 
-def test_floating_point_pictures_are_refused(tmp_path):
-    Image.fromarray(np.zeros((9, 9), np.float32)).save(tmp_path / "a.tiff")
-    with pytest.raises(ValueError, match=r"a\.tiff cannot be read \(it holds floating-point"):
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.full((9, 9), np.nan, np.float32), "floating-point"),
+        (np.full((9, 9), -0.5, np.float32), "floating-point"),
+        (np.full((9, 9), 1e6, np.float32), "floating-point"),
+        (np.full((9, 9), -1000, np.int32), "begin at -1000"),
+    ],
+)
+def test_numbers_that_are_no_brightness_are_refused(tmp_path, values, reason):
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    with pytest.raises(ValueError, match=rf"a\.tiff cannot be read \(.*{reason}"):
         decoded(files(tmp_path, ["a.tiff"]), 8)
+
+
+def deep_png(values: np.ndarray) -> bytes:
+    """uint16 (height, width, 2, 3 or 4) as a PNG."""
+    kind = {2: 4, 3: 2, 4: 6}[values.shape[2]]
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, kind, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_colours_of_16_bits_that_use_fewer(tmp_path, bits, channels):
+    values = np.full((9, 9, channels), 200 << (bits - 8), np.uint16)
+    if channels != 3:
+        values[:, :, -1] = 65535  # opaque
+    (tmp_path / "a.png").write_bytes(deep_png(values))
+    assert decoded(files(tmp_path, ["a.png"]), 8).unique().tolist() == [200]
+
+
+def test_what_a_file_declares_counts_more_than_its_largest_value(tmp_path):
+    (tmp_path / "dark.pgm").write_bytes(b"P5 9 9 4095\n" + np.full((9, 9), 100, ">u2").tobytes())
+    dark = Image.fromarray(np.full((9, 9), 100, np.uint16))
+    dark.save(tmp_path / "dark.tiff", tiffinfo={281: 4095})
+    assert decoded(files(tmp_path, ["dark.pgm", "dark.tiff"]), 8).unique().tolist() == [6]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "transparent.png", "palette.png"])
+def test_a_large_photograph_is_the_same_made_smaller(tmp_path, monkeypatch, name):
+    mode = {"transparent.png": "RGBA", "palette.png": "P"}.get(name, "RGB")
+    rows = np.linspace(0, 255, 400).astype(np.uint8)
+    across = np.tile(rows, (400, 1))
+    image = Image.fromarray(np.stack([across, across.T, np.full_like(across, 9)], axis=2)).convert(mode)
+    image.save(tmp_path / name)
+    usual = decoded(files(tmp_path, [name]), 16).clone()
+    monkeypatch.setattr(pixels, "LARGE", 1000)
+    averaged = to_square(open_picture(tmp_path / name), 16)
+    assert np.abs(averaged.astype(int) - usual[0].numpy()).mean() < 4
+
+
+def test_a_jpeg_of_more_pixels_than_are_decoded_at_once(tmp_path, monkeypatch):
+    picture(3, 400, 300).save(tmp_path / "a.jpg")
+    monkeypatch.setattr(pixels, "MAX_PIXELS", 400 * 300 - 1)
+    assert decoded(files(tmp_path, ["a.jpg"]), 16).shape == (1, 3, 16, 16)
+    picture(3, 400, 300).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="400×300 pixels; expected at most 119,999"):
+        decoded(files(tmp_path, ["a.png"]), 16)
+
+
+def test_pictures_are_decoded_together_up_to_so_many_bytes(tmp_path, monkeypatch):
+    listing = written(tmp_path, 6)
+    together, most, lock = [0], [0], threading.Lock()
+    room = decode._Room(2 * prepare(listing.read(0), 8))
+    monkeypatch.setattr(decode, "_ROOM", room)
+    monkeypatch.setattr(decode.os, "cpu_count", lambda: 8)
+
+    def watched(image, size):
+        with lock:
+            together[0] += 1
+            most[0] = max(most[0], together[0])
+        time.sleep(0.02)
+        with lock:
+            together[0] -= 1
+        return to_square(image, size)
+
+    monkeypatch.setattr(decode, "to_square", watched)
+    decoded(listing, 8)
+    assert most[0] == 2 and room.taken == 0
+    room.most = 1  # less than one needs: each goes alone
+    decoded(listing, 16)
+    assert room.taken == 0
+
+
+def test_a_damaged_tiff_is_one_sentence(tmp_path):
+    """Every byte of its head and tags set to others: whatever PIL raises, the picture is named."""
+    buffer = io.BytesIO()
+    picture(1).save(buffer, "TIFF", resolution=72.5)
+    whole = buffer.getvalue()
+    for place in range(4, len(whole) - 20 * 16 * 3 if len(whole) > 1000 else len(whole), 3):
+        (tmp_path / "a.tiff").write_bytes(whole[:place] + b"\xff\x00\xff" + whole[place + 3 :])
+        with contextlib.suppress(ValueError):
+            decode._read(files(tmp_path, ["a.tiff"]), 0, 8)
+
+
+@pytest.mark.parametrize("error", [TypeError("'<' not supported between instances of 'IFDRational'"), KeyError(3)])
+def test_whatever_a_reader_raises_is_one_sentence(tmp_path, error):
+    def read(row):
+        raise error
+
+    with pytest.raises(
+        ValueError, match=r"^Picture b.tiff cannot be read \(it is damaged: .*\); replace or remove it\."
+    ):
+        decoded(Listing(["b.tiff"], np.zeros(1, np.int64), [0], read), 8)
+
+
+@pytest.mark.skipif("HEIF" not in source.FORMATS, reason="pillow-heif is not installed")
+def test_photographs_of_phones(tmp_path):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    Image.new("RGB", (64, 48), (200, 100, 50)).save(tmp_path / "a.heic", quality=100)
+    found = decoded(files(tmp_path, ["a.heic"]), 8).reshape(3, -1).float().mean(1)
+    assert (found - torch.tensor([200.0, 100, 50])).abs().max() < 6
 
 
 # The cache
