@@ -122,7 +122,7 @@ def _validations(result: Result) -> dict[int, float]:
 def teacher_score(run: jobs.Run) -> float | None:
     """The test figure of the run's teacher: accuracy, or the loss of its prediction; None where it is not known."""
     folder = run.config.get("teacher_checkpoint")
-    if not folder:
+    if not isinstance(folder, str) or not folder:
         return None
     try:
         figures = read_metadata(folder).metrics

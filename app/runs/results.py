@@ -20,7 +20,7 @@ from redistill.training.checks import complete
 from redistill.training.config import DistillConfig
 from redistill.training.run_state import best_validation, read_or_empty
 
-from ..words.settings import dataset_title, learning_sources
+from ..words.settings import FIGURES, dataset_title, learning_sources
 from . import jobs
 from .choices import shipped_title
 from .titles import distinct_titles
@@ -190,7 +190,8 @@ def _shipped_result(name: str) -> Result | None:
 
 
 def _result(key: str, title: str, origin: str, state: str, config: DistillConfig, figures: Mapping[str, Any]) -> Result:
-    """The result of one run, with its test figure where there is one."""
+    """The result of one run, with its test figure where there is one; a figure that is no number is none."""
+    figures = {name: value for name, value in figures.items() if name not in FIGURES or is_number(value)}
     score = _number(figures.get(f"test_{_figure(config)}"))
     return Result(
         key=key,

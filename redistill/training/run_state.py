@@ -14,6 +14,7 @@ from typing import Any
 
 from ..common.files import is_locked, read_json
 from ..common.values import is_number
+from .config import DistillConfig
 from .run import CONFIG, LOCK, METRICS, STATUS, STOP_FILE
 
 MOST_RECORDS = 20_000  # of a run's steps: more than any chart shows, few enough to go through every second
@@ -24,7 +25,7 @@ ENDED = ("finished", "stopped", "failed")
 class RunState:
     """A run as its files tell of it."""
 
-    state: str  # "running", "stopping", one of ENDED, "interrupted" (it was killed) or "broken" (it has no settings)
+    state: str  # "running", "stopping", one of ENDED, "interrupted" (it was killed) or "broken" (without settings)
     step: int = 0
     steps: int = 0
     error: str | None = None  # of a failed or broken run
@@ -38,6 +39,8 @@ def read_state(run_dir: Path, is_alive: bool = False) -> RunState:
     is_alive = is_alive or is_locked(run_dir / LOCK)  # before its status, the last one where it has ended by now
     try:
         config = read_json(run_dir / CONFIG)
+        if {"student", "dataset"} <= config.keys() and (problem := _problem(json.dumps(config))):
+            raise ValueError(f"{CONFIG} of the run holds no settings of one: {problem}")
     except (ValueError, OSError) as error:
         return RunState("broken", error=str(error))
     status = read_or_empty(run_dir / STATUS)
@@ -50,6 +53,16 @@ def read_state(run_dir: Path, is_alive: bool = False) -> RunState:
         state = "interrupted"
     step, steps, pid = status.get("step"), status.get("steps") or config.get("steps"), status.get("pid")
     return RunState(state, _whole(step) or 0, _whole(steps) or 0, error, _whole(pid), config)
+
+
+@lru_cache(maxsize=256)
+def _problem(text: str) -> str:
+    """What is wrong with settings of a run, as JSON; empty for what a run can have."""
+    try:
+        DistillConfig.from_dict(json.loads(text))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def read_or_empty(file: Path) -> dict[str, Any]:
