@@ -39,6 +39,10 @@ class DatasetSpec:
 
 _CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
 _STL10 = "airplane bird car cat deer dog horse monkey ship truck"
+_IMAGENETTE = (
+    *("tench", "English springer", "cassette player", "chain saw", "church", "French horn", "garbage truck"),
+    *("gas pump", "golf ball", "parachute"),
+)
 _CIFAR100 = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
 castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant
@@ -83,6 +87,10 @@ _TABLE = (
     DatasetSpec("stl10", _BOTH, tuple(_STL10.split()), 96, _sizes(4_500, 500, 8_000),
         "Photographs of ten kinds of things, 96 px; 2.6 GB to download. The paper trains on it at 128 px. Validation "
         "comes out of train.", "STL-10, Coates, Ng and Lee (2011)"),
+    DatasetSpec("imagenette", _CLASSES, _IMAGENETTE, 64, _sizes(8_522, 947, 3_925),
+        "Photographs of ten kinds of things out of ImageNet, at least 160 px; 95 MB to download. Validation comes out "
+        "of train; what its authors call validation is tested on.",
+        "Imagenette 2, fast.ai; pictures of ImageNet, for research"),
     DatasetSpec("celeba", _PICTURES, ("face",), 64, _sizes(162_770, 19_867, 19_962),
         "Photographs of faces, cut to the middle square, for diffusion; 1.4 GB to download.",
         "CelebA, Liu, Luo, Wang and Tang (2015), for non-commercial research"),

@@ -1,4 +1,4 @@
-"""CIFAR-10, CIFAR-100, STL-10 and CelebA through torchvision, which downloads them and compares their checksums."""
+"""CIFAR, STL-10, CelebA and Imagenette through torchvision, which downloads them and compares their checksums."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class _Set:
 
     build: type[torchvision.datasets.VisionDataset]  # takes root, download and the settings of a split
     settings: dict[str, dict]  # by split
+    folder: str  # its own, in the data folder
     files: str  # what has to lie in the data folder
     listing: Callable[[torchvision.datasets.VisionDataset], Listing]
 
@@ -41,7 +42,7 @@ def open_torchvision(name: str, class_names: tuple[str, ...]) -> Source:
 
 def is_here(name: str) -> bool:
     """Whether the data folder holds files of that data set; their checksums are compared when it is listed."""
-    folder = data_dir() / _SETS[name].build.base_folder
+    folder = data_dir() / _SETS[name].folder
     return folder.is_dir() and any(folder.iterdir())  # a download that failed at once leaves it empty
 
 
@@ -99,20 +100,42 @@ def _celeba(data: torchvision.datasets.CelebA) -> Listing:
     )
 
 
+def _imagenette(data: torchvision.datasets.Imagenette) -> Listing:
+    paths, labels = zip(*data._samples, strict=True)  # torchvision tells where its pictures lie nowhere else
+    folder = Path(paths[0]).parents[1]
+    names = [str(Path(path).relative_to(folder)) for path in paths]
+    return Listing(
+        names, np.asarray(labels, np.int64), [str(folder)] * len(names), lambda row: open_picture(folder / names[row])
+    )
+
+
 _TRAIN_TEST = {"train": {"train": True}, "test": {"train": False}}
 _SETS: dict[str, _Set] = {
-    "cifar10": _Set(torchvision.datasets.CIFAR10, _TRAIN_TEST, "the folder cifar-10-batches-py", _cifar),
-    "cifar100": _Set(torchvision.datasets.CIFAR100, _TRAIN_TEST, "the folder cifar-100-python", _cifar),
+    "cifar10": _Set(
+        torchvision.datasets.CIFAR10, _TRAIN_TEST, "cifar-10-batches-py", "the folder cifar-10-batches-py", _cifar
+    ),
+    "cifar100": _Set(
+        torchvision.datasets.CIFAR100, _TRAIN_TEST, "cifar-100-python", "the folder cifar-100-python", _cifar
+    ),
     "stl10": _Set(
         torchvision.datasets.STL10,
         {"train": {"split": "train"}, "test": {"split": "test"}},
+        "stl10_binary",
         "the folder stl10_binary",
         _stl,
     ),
     "celeba": _Set(
         torchvision.datasets.CelebA,
         {"train": {"split": "train"}, "validation": {"split": "valid"}, "test": {"split": "test"}},
+        "celeba",
         "the folder celeba with img_align_celeba and the five lists",
         _celeba,
+    ),
+    "imagenette": _Set(
+        torchvision.datasets.Imagenette,
+        {"train": {"split": "train", "size": "160px"}, "test": {"split": "val", "size": "160px"}},
+        "imagenette2-160",
+        "the folder imagenette2-160 with train and val",
+        _imagenette,
     ),
 }

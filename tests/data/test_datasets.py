@@ -36,7 +36,8 @@ def test_table_tells_what_the_splits_hold():
             assert part.labels.dtype == torch.int64 and 0 <= part.labels.min() <= part.labels.max() < spec.num_classes
     assert DATASETS["emoji-clutter"].split_sizes == {"train": 12_000, "validation": 2_000, "test": 2_000}
     classes = {name: spec.num_classes for name, spec in DATASETS.items() if "classification" in spec.tasks}
-    assert classes == {"emoji-clutter": 50, "emoji-identity": 258, "cifar10": 10, "cifar100": 100, "stl10": 10}
+    assert classes == {"emoji-clutter": 50, "emoji-identity": 258, "cifar10": 10, "cifar100": 100, "stl10": 10,
+                       "imagenette": 10}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,23 @@ def test_stl10(root, monkeypatch):
     assert load_split("stl10", "validation").labels.tolist().count(3) == 1
 
 
+def test_imagenette(root):
+    """Folders named by WordNet ids, whose order is that of torchvision's labels; validation is drawn from train."""
+    ids = ("n01440764", "n02102040", "n02979186", "n03000684", "n03028079", "n03394916", "n03417042", "n03425413")
+    for split, count in (("train", 10), ("val", 2)):
+        for label, name in enumerate((*ids, "n03445777", "n03888257")):
+            folder = root / "imagenette2-160" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                picture(label, 213, 160).save(folder / f"{name}_{number}.JPEG")
+    assert is_here("imagenette")
+    parts = {split: load_split("imagenette", split, 64) for split in ("train", "validation", "test")}
+    assert {split: len(part) for split, part in parts.items()} == {"train": 90, "validation": 10, "test": 20}
+    assert all(part.labels.bincount().unique().numel() == 1 for part in parts.values())
+    first = parts["test"].images[parts["test"].labels == DATASETS["imagenette"].class_names.index("tench")]
+    assert torch.equal(first[0], first[1]) and first.shape[1:] == (3, 64, 64)
+
+
 def write_celeba(root, monkeypatch):
     kind, folder = torchvision.datasets.CelebA, root / "celeba"
     (folder / "img_align_celeba").mkdir(parents=True)
