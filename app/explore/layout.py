@@ -17,7 +17,7 @@ from ..parts.setting_controls import make_control
 from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place
 from ..words.settings import RED, STUDENT
-from . import measure_panel, search_panel, view
+from . import accuracy_panel, measure_panel, search_panel, view
 from .form import IN_RED
 from .layer_table import build_layer_table
 from .link import DTYPES, MAX_SIDE, MIN_SIDE, Settings, to_query
@@ -95,6 +95,7 @@ def build_results(found: Comparison) -> dict[str, gr.blocks.Block]:
         with gr.Row(elem_classes="actions"):
             distil = gr.Button("Distil this student", variant="primary", elem_id="to-distil")
             link = LinkButton(to_query(Settings(found.config)), elem_id="link")
+        accuracy = accuracy_panel.build()
         board = ActionHTML(elem_id="board")
         search = search_panel.build()
         with gr.Accordion("Tensors alive", open=False, elem_classes="card fold", elem_id="alive") as alive:
@@ -111,6 +112,7 @@ def build_results(found: Comparison) -> dict[str, gr.blocks.Block]:
         "pin": pin,
         "distil": distil,
         "link": link,
+        **accuracy,
         "board": board,
         **search,
         "alive": alive,

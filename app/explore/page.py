@@ -23,7 +23,7 @@ from ..parts.fragments import notice
 from ..parts.scripted import event_values
 from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place, read_place
-from . import measure_panel, search_panel, view
+from . import accuracy_panel, measure_panel, search_panel, view
 from .form import (
     CONFIGURATION,
     IN_RED,
@@ -64,6 +64,7 @@ def build(page: gr.Blocks) -> Parts:
     _connect_controls(parts)
     _connect_link(parts, page)
     linked = {name: parts[name] for name in LINKED}
+    accuracy_panel.attach(parts, linked, page)
     search_panel.attach(parts, linked)
     measure_panel.attach(parts, linked)
     gr.api(memory, api_name="memory", api_description="Peak activation memory of a teacher and its student, in bytes.")

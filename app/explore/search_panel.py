@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from html import escape
 from typing import Any
@@ -23,6 +23,7 @@ from ..parts.fields import NumberField
 from ..parts.fragments import notice
 from ..parts.scripted import ActionHTML
 from ..words.numbers import format_bytes, format_duration, format_ratio
+from . import accuracy_front, accuracy_panel
 from .form import read_settings
 from .link import Settings, clip, to_query
 
@@ -55,13 +56,35 @@ def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Compon
     outputs = {name: parts[name] for name in ("front", "search")}
     wish = {name: parts[name] for name in ("search_budget", "search_reduction", "search_red")}
     waiting = connect(parts["search"].click, wait, [], outputs, **QUIET)
-    connect(waiting.then, show, {**wish, **controls}, outputs, concurrency_limit=1, **UNSEEN)
+    given = {"weights": parts["weights"], **wish, **controls}
+    connect(waiting.then, find, given, outputs, concurrency_limit=1, **UNSEEN)
 
 
 def wait() -> dict[str, Any]:
     """What stands on the page until the result is there."""
     words = '<p class="subline" role="status">Searching…</p>'
     return {"front": words, "search": gr.Button(interactive=False)}
+
+
+def find(weights: Any, **values: Any) -> Iterator[dict[str, Any]]:
+    """What `show` gives, or, with weights for all strides of the network that is shown, the front of measured accuracy.
+
+    Choices that were not measured yet are measured first; how many are is said meanwhile.
+    """
+    try:
+        shared = accuracy_panel.chosen(weights, values)
+        if shared is None:
+            yield show(**values)
+            return
+        target = read_budget(OTHER, None if values["search_budget"] == "" else values["search_budget"])
+        settings = dataclasses.replace(read_settings(values), budget_bytes=target.bytes if target else None)
+        for number, count in accuracy_front.fill(shared, accuracy_panel.PICTURES):
+            words = f'<p class="subline" role="status">Measuring accuracy: {number} of {count} choices are known…</p>'
+            yield {"front": words}
+        shown = accuracy_front.show(shared, settings)
+    except (ValueError, OSError) as error:
+        shown = notice("Not searched.", str(error))
+    yield {"front": shown, "search": gr.Button(interactive=True)}
 
 
 def show(search_budget: Any, search_reduction: Any, search_red: Any, **values: Any) -> dict[str, Any]:

@@ -95,6 +95,7 @@ def teaches(student: StudentConfig, dataset: str) -> Callable[[Metadata], bool]:
             and own.red is None
             and own.image_size == student.image_size
             and metadata.dataset == dataset
+            and not metadata.training.get("stride_vectors")  # a compromise between all strides is no teacher of one
         )
 
     return accept

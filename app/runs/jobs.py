@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from redistill.common.cache import cache_dir
-from redistill.common.files import locked, replaced_folder, write_json
-from redistill.training.run import CONFIG, STATUS, STOP_FILE
+from redistill.common.files import locked, read_json, replaced_folder, write_json, write_text
+from redistill.training.run import CONFIG, METRICS, STATUS, STOP_FILE, write_status
 from redistill.training.run_state import ENDED, read_or_empty, read_records, read_state
 
 from .processes import collect, end, last_words, launch, process_lock, read_process
@@ -73,6 +74,25 @@ def start(config: Mapping[str, Any], title: str) -> Run:
             except OSError:
                 shutil.rmtree(path, ignore_errors=True)
                 raise
+    return read_run(path.name)
+
+
+def add_finished(config: Mapping[str, Any], title: str, write: Callable[[Path], Any]) -> Run:
+    """A run that needs no training any more: `write` makes its checkpoint in the folder that it is given.
+
+    Raises ValueError when the runs folder cannot be written, and what `write` raises; nothing of the run is left then.
+    """
+    with _in_runs_dir():
+        path = _free_path(title)
+        with replaced_folder(path) as part:
+            write(part / "student")
+            write_json(part / CONFIG, dict(config))
+            write_json(part / JOB_FILE, {"title": title, "created": time.time()})
+            metrics = read_json(part / "student" / CONFIG)["metrics"]
+            figures = {"kind": "validation", "step": metrics["step"], "accuracy": metrics.get("validation_accuracy")}
+            records = [figures, metrics] if "validation_accuracy" in metrics else [metrics]
+            write_text(part / METRICS, "".join(json.dumps(record) + "\n" for record in records))
+            write_status(part, "finished", metrics["step"], config["steps"], None, None)
     return read_run(path.name)
 
 

@@ -7,6 +7,7 @@ folder; a checkpoint whose pictures may not travel brings them along.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from ..data.classes import match_classes
 from ..data.datasets import find_dataset, load_split
 from ..data.source import Split
 from ..memory.comparison import network_tape
+from ..memory.tape import Tape
 from ..networks.strides import check_strides, set_strides
 from .classification import accuracy
 from .evaluation import check_splits, count_parameters, inference_peaks, relabelled
@@ -66,6 +68,12 @@ class SharedWeights:
     def space(self) -> VectorSpace:
         """The stride vectors that it was trained for."""
         return vector_space(self.metadata.student)
+
+    @property
+    def tape(self) -> Tape:
+        """The recorded network."""
+        student = self.metadata.student
+        return network_tape(student.student_architecture, image_size=student.image_size)
 
     @property
     def places(self) -> list[Path]:
@@ -154,9 +162,9 @@ def measure_all(shared: SharedWeights, pictures: int | None = None) -> Iterator[
 def extract(shared: SharedWeights, strides: Mapping[str, int], out: str | Path) -> Path:
     """Write the fixed student at these strides as an ordinary checkpoint folder, and return that.
 
-    It holds the shared weights and the statistics of these strides, and says what accuracy was measured on how many
-    validation pictures where that is known; its test figure is for `evaluate` to tell. Raises ValueError as
-    `network_at` does, and as `checkpoint.save` for a folder that holds something else.
+    It holds the shared weights and the statistics of these strides. Its test accuracy is measured where the pictures
+    are here; what is known on validation pictures stands in it too. Raises ValueError as `network_at` does, and as
+    `checkpoint.save` for a folder that holds something else.
     """
     model = network_at(shared, strides)
     full = full_strides(shared, strides)
@@ -166,6 +174,8 @@ def extract(shared: SharedWeights, strides: Mapping[str, int], out: str | Path) 
     metrics: dict[str, Any] = {"kind": "final", "step": before.metrics.get("step"), FROM: shared.name}
     if known:
         metrics |= {"validation_accuracy": known.accuracy, "validation_pictures": known.count}
+    with contextlib.suppress(ValueError):  # pictures that may not travel
+        metrics["test_accuracy"] = accuracy(model, _pictures(shared, "test", None, full))
     metrics |= {"parameters": count_parameters(model), **inference_peaks(model, student.image_size)}
     training = {**before.training, "student": student.to_dict()}
     metadata = dataclasses.replace(before, student=student, metrics=metrics, training=training)
@@ -195,7 +205,7 @@ def best_within(shared: SharedWeights, budget_bytes: int) -> Measured:
 def full_strides(shared: SharedWeights, strides: Mapping[str, int]) -> dict[str, int]:
     """Strides of every pooling point: these, and the network's own where they name none; ValueError as they fit."""
     student = shared.metadata.student
-    points = network_tape(student.student_architecture, image_size=student.image_size).points
+    points = shared.tape.points
     check_strides(strides, points, student.image_size)
     return {point.name: strides.get(point.name, point.stride) for point in points}
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,16 @@ from helpers.browser import PATIENCE, drawn
 from helpers.made import FACES, TEACHER, UNTRAINED, save_untrained
 from playwright.sync_api import Page, sync_playwright
 
-from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER
+from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKPOINTS = {CLUTTER_TEACHER: TEACHER, FACES_TEACHER: UNTRAINED[FACES_TEACHER], "emoji-faces-student": FACES}
+ANY_STRIDES = replace(PRESETS["any-strides"].config, train_limit=96)  # one network for every budget
+CHECKPOINTS = {
+    CLUTTER_TEACHER: TEACHER,
+    FACES_TEACHER: UNTRAINED[FACES_TEACHER],
+    "emoji-faces-student": FACES,
+    "emoji-clutter-any": ANY_STRIDES,
+}
 CHROMIUM_OPTIONS = [
     "--headless",
     "--no-sandbox",

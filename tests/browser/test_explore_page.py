@@ -116,6 +116,23 @@ def test_a_row_of_the_search_fills_the_controls(open_page, site):
     expect(page.locator("#budget-kib input")).to_have_value("128")
 
 
+def test_accuracy_follows_the_strides_and_the_student_is_saved(open_page):
+    page = open_page("?teacher=narrow_resnet&size=64&red=off")
+    accuracy = page.locator("#accuracy")
+    expect(accuracy).to_contain_text("of 1,000 validation pictures", timeout=60_000)  # they are drawn first
+    expect(accuracy).to_contain_text("% at 64.0 KiB")
+    choose_stride(page, "conv1", 2)
+    choose_stride(page, "maxpool", 2)
+    expect(accuracy).to_contain_text("at 112 KiB")
+    expect(accuracy).to_contain_text("of 1,000 validation pictures")
+    page.locator("#save-student").click()
+    expect(page.locator("#student-saved")).to_contain_text("emoji-clutter-any at 2·2·2·2·1")
+    page.get_by_role("combobox", name="With the weights of").click()
+    page.get_by_role("option", name="none").click()
+    expect(accuracy).to_contain_text("One network for every budget")
+    expect(page.locator("#save-student")).to_be_hidden()
+
+
 def test_a_real_pass_allocates_what_the_page_computes(open_page):
     page = open_page("?teacher=unet_small", width=390, height=844)
     page.get_by_role("button", name="Measure on this machine").click()

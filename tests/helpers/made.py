@@ -57,7 +57,8 @@ UNTRAINED = {CLUTTER_TEACHER: TEACHER, FACES_TEACHER: PRESETS["faces-teacher"].c
 def save_untrained(root: Path, configs: dict[str, DistillConfig] = UNTRAINED) -> Path:
     """Checkpoints of networks as they are before training, in a folder for each; `configs` by their names."""
     for name, config in configs.items():
-        metrics = {"test_accuracy": 0.5} if config.student.task == "classification" else {"test_prediction_loss": 1.0}
+        metrics: dict[str, float] = {"step": config.steps}
+        metrics |= {"test_accuracy": 0.5} if config.student.task == "classification" else {"test_prediction_loss": 1.0}
         torch.manual_seed(0)
         metadata = Metadata(config.student, config.dataset, metrics, config.to_dict())
         checkpoint.save(build_student(config.student), metadata, root / name)

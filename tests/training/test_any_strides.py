@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from redistill.data.source import Split
 from redistill.networks.red import REDConfig
 from redistill.networks.strides import apply_strides, find_pooling_points, set_strides
 from redistill.networks.student import StudentConfig
-from redistill.networks.zoo import NETWORKS
+from redistill.networks.zoo import build_network
 from redistill.training import shared_weights
 from redistill.training.config import DistillConfig
 from redistill.training.loop import distill
@@ -63,7 +64,9 @@ def even_pools(num_classes):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes))
 
 
-@pytest.mark.parametrize("build", [NETWORKS["narrow_resnet"].build, NETWORKS["mobilenet_v2"].build, even_pools])
+@pytest.mark.parametrize(
+    "build", [partial(build_network, "narrow_resnet"), partial(build_network, "mobilenet_v2"), even_pools]
+)
 def test_strides_switch_in_place_and_back(build):
     model = build(4).eval()
     images = torch.rand(1, 3, 64, 64)

@@ -1,0 +1,143 @@
+"""The front of memory against measured accuracy, of a network that was trained for all strides: rows and a drawing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+
+from redistill.memory.search import Candidate, SearchResult, search_strides
+from redistill.training.shared_weights import SharedWeights, measure, measured
+from redistill.training.stride_store import Measured, key_of
+
+from ..parts.counting import check_counting
+from ..words.numbers import format_bytes, format_percent, format_ratio
+from ..words.settings import dataset_title
+from .link import Settings, to_query
+
+WIDTH, HEIGHT, EDGE = 460, 200, 34  # of the drawing, in its own pixels
+Point = tuple[Candidate, Measured]
+
+
+def fill(shared: SharedWeights, pictures: int) -> Iterator[tuple[int, int]]:
+    """Measure the choices of its space that are not known yet; yields how many are, and of how many, before each."""
+    candidates = shared.space.candidates
+    known = measured(shared)
+    for number, candidate in enumerate(candidates):
+        if key_of(candidate.strides) not in known:
+            yield number, len(candidates)
+            measure(shared, candidate.strides, pictures)
+
+
+def show(shared: SharedWeights, settings: Settings) -> str:
+    """The sentence, the drawing and the rows, each a link to its settings, the budget among them."""
+    student = shared.metadata.student
+    settings = dataclasses.replace(settings, student=dataclasses.replace(settings.student, red=None))
+    counted = check_counting(settings.accounting).settings
+    found = search_strides(shared.tape, student.image_size, red=None, dtype=settings.dtype, **counted)
+    points = _points(shared, found)
+    front = front_of(points)
+    budget = settings.budget_bytes
+    fitting = [point for point in front if budget is None or point[0].peak_bytes <= budget]
+    best = fitting[-1] if fitting else None
+    rows = "".join(_row(point, found.teacher, settings, point is best) for point in front)
+    return (
+        f'<p class="student" role="status">{_sentence(points, best, budget)}</p>{_drawing(points, front, budget)}'
+        '<div class="scroll front-rows"><table class="facts numbers front"><thead><tr><th>Strides</th><th>Peak</th>'
+        '<th title="how many times less than the network’s own">Ratio</th><th>Accuracy</th><th>95 %</th>'
+        f"</tr></thead><tbody>{rows}</tbody></table></div>"
+        f'<p class="subline">{_told(shared, points)}</p>'
+    )
+
+
+def _points(shared: SharedWeights, found: SearchResult) -> list[Point]:
+    """Choices that were measured, the least peak first."""
+    known = measured(shared)
+    keyed = [(candidate, known.get(key_of(candidate.strides))) for candidate in found.candidates]
+    return [(candidate, one) for candidate, one in keyed if one is not None]
+
+
+def front_of(points: list[Point]) -> list[Point]:
+    """Those that are more accurate than all that need as little memory, the least memory first."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda point: (point[0].peak_bytes, -point[1].accuracy)):
+        if not front or point[1].accuracy > front[-1][1].accuracy:
+            front.append(point)
+    return front
+
+
+def _sentence(points: list[Point], best: Point | None, budget: int | None) -> str:
+    if best is None:
+        least = format_bytes(points[0][0].peak_bytes)
+        return f"None of {len(points)} measured stride settings fits {budget / 2**10:,g} KiB; the least is {least}."
+    where = f"Within {budget / 2**10:,g} KiB" if budget else "Of all"
+    return (
+        f"{where} the best of {len(points)} measured stride settings has {format_percent(best[1].accuracy)} at "
+        f"{format_bytes(best[0].peak_bytes)}."
+    )
+
+
+def _row(point: Point, teacher: Candidate, settings: Settings, is_best: bool) -> str:
+    candidate, one = point
+    student = dataclasses.replace(settings.student, strides=candidate.strides)
+    query = escape(to_query(dataclasses.replace(settings, student=student)))
+    named = ", ".join(f"{name} {stride}" for name, stride in candidate.strides.items())
+    low, high = one.interval
+    cells = [
+        f'<button type="button" class="plain" title="{escape(named)}">'
+        f"{'·'.join(map(str, candidate.strides.values()))}</button>",
+        f'<span class="nowrap">{format_bytes(candidate.peak_bytes)}</span>',
+        format_ratio(teacher.peak_bytes, candidate.peak_bytes),
+        format_percent(one.accuracy),
+        f"{100 * low:.1f}–{100 * high:.1f}",
+    ]
+    kind = ' class="best"' if is_best else ""
+    return f'<tr data-act="open" data-query="{query}"{kind}>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _drawing(points: list[Point], front: list[Point], budget: int | None) -> str:
+    """All measured choices as dots, the front as a line, the budget as a bar; memory to the right, accuracy up."""
+    peaks = [candidate.peak_bytes for candidate, _ in points]
+    shares = [one.accuracy for _, one in points]
+    low, high, most = min(shares), max(shares), max(peaks)
+    tall = (high - low) or 1
+
+    def place(peak: float, share: float) -> tuple[float, float]:
+        return EDGE + (WIDTH - 2 * EDGE) * peak / most, HEIGHT - EDGE - (HEIGHT - 1.6 * EDGE) * (share - low) / tall
+
+    def dot(point: Point) -> str:
+        candidate, one = point
+        x, y = place(candidate.peak_bytes, one.accuracy)
+        kind = "on" if point in front else "off"
+        said = f"{'·'.join(map(str, candidate.strides.values()))}: {format_percent(one.accuracy)}"
+        return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{said}</title></circle>'
+
+    line = " ".join("{:.1f},{:.1f}".format(*place(c.peak_bytes, one.accuracy)) for c, one in front)
+    base = HEIGHT - EDGE
+    marks = [
+        (EDGE - 4, place(0, low)[1] + 4, "end", f"{100 * low:.0f} %"),
+        (EDGE - 4, place(0, high)[1] + 4, "end", f"{100 * high:.0f} %"),
+        (WIDTH - EDGE, base + 18, "end", format_bytes(most)),
+        (EDGE, base + 18, "start", "0 KiB"),
+    ]
+    texts = "".join(f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{side}">{said}</text>' for x, y, side, said in marks)
+    bar = ""
+    if budget and budget < most:
+        x = place(budget, low)[0]
+        bar = f'<line class="budget" x1="{x:.1f}" x2="{x:.1f}" y1="8" y2="{base}"/>'
+    return (
+        f'<svg class="accuracy-front" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Measured accuracy against '
+        f'peak memory"><path d="M{EDGE} 8V{base}H{WIDTH - EDGE}"/>{bar}<polyline points="{line}"/>'
+        f"{''.join(map(dot, points))}{texts}</svg>"
+    )
+
+
+def _told(shared: SharedWeights, points: list[Point]) -> str:
+    counts: Mapping[int, Any] = dict.fromkeys(sorted({one.count for _, one in points}))
+    pictures = " to ".join(f"{count:,}" for count in [*counts][:: max(1, len(counts) - 1)])
+    return (
+        f"Accuracy of {escape(shared.name)}, without RED blocks, on {pictures} validation pictures of "
+        f"{escape(dataset_title(shared.metadata.dataset))}: one set of weights for all. The best of many looks better "
+        "than it is: its 95 % say by how much. Click a row to see it above."
+    )

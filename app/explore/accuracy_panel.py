@@ -1,0 +1,207 @@
+"""Accuracy of the strides that are shown, live: measured with one network that was trained for all of them.
+
+What is known is shown at once; what is not is measured in the queue, where it does not keep memory waiting, and kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from redistill.memory.comparison import Comparison
+from redistill.networks.zoo import find_network
+from redistill.training.shared_weights import (
+    SharedWeights,
+    extract,
+    full_strides,
+    is_shared,
+    measure,
+    measured,
+    open_shared,
+)
+from redistill.training.stride_store import Measured, key_of
+
+from ..parts.counting import compare_as
+from ..parts.events import QUIET, UNSEEN, connect
+from ..parts.fragments import notice
+from ..runs import choices, jobs
+from ..words.numbers import format_bytes, format_percent, format_ratio
+from ..words.settings import dataset_title
+from .form import read_settings
+from .link import DEFAULT_TEACHER
+
+NONE = "none"  # of the choice of weights
+PICTURES = 1000  # validation pictures that tell the accuracy of strides that nobody asked for yet: a second or two
+CONTROLS = ("teacher", "image_size", "picker", "with_red", "accounting", "dtype")  # whose change is answered
+NO_WEIGHTS = (
+    '<p class="subline">With a network that was trained for all strides at once (Distill, “One network for every '
+    "budget”) the accuracy of each choice is measured, and shown here beside its memory.</p>"
+)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The strides that are shown, with the weights that were chosen."""
+
+    shared: SharedWeights
+    strides: dict[str, int]
+    found: Comparison  # without RED blocks, which these weights lack
+    with_red: bool  # whether the page shows the student with them
+
+    @property
+    def known(self) -> Measured | None:
+        """What is known of its accuracy."""
+        return measured(self.shared).get(key_of(self.strides))
+
+
+def build() -> dict[str, gr.blocks.Block]:
+    """A card with the choice of weights and what they reach, in the Blocks context where it should stand."""
+    offered = _offered()
+    usual = _usual(offered)
+    with gr.Column(elem_classes="card", elem_id="accuracy-card"):
+        gr.HTML('<div class="card-title">Accuracy of these strides <span>measured, not estimated</span></div>')
+        weights = gr.Dropdown(_titles(offered), value=usual, label="With the weights of", filterable=False)
+        accuracy = gr.HTML(NO_WEIGHTS, elem_id="accuracy")
+        save = gr.Button("Save this student", size="sm", visible=usual != NONE, elem_id="save-student")
+        saved = gr.HTML(elem_id="student-saved")
+    return {"weights": weights, "accuracy": accuracy, "save_student": save, "student_saved": saved}
+
+
+def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Component], page: gr.Blocks) -> None:
+    """Answer every change of what the accuracy depends on, and offer the weights that there are."""
+    outputs = {name: parts[name] for name in ("accuracy", "save_student", "student_saved")}
+    given = {"weights": parts["weights"], **controls}
+    offered = {"weights": parts["weights"]}
+    connect(page.load, offer, offered, offered, **QUIET)
+    connect(parts["weights"].focus, offer, offered, offered, **QUIET)
+    changed = [page.load, *(parts[name].change for name in ("weights", *CONTROLS))]
+    told = connect(lambda *a, **k: gr.on(changed, *a, **k), tell, given, outputs, trigger_mode="always_last", **QUIET)
+    settings = {"trigger_mode": "always_last", "concurrency_limit": 1, **UNSEEN}
+    connect(told.then, tell_measured, given, outputs, **settings)
+    connect(parts["save_student"].click, save, given, {"saved": parts["student_saved"]}, concurrency_limit=1, **UNSEEN)
+
+
+def offer(weights: Any) -> dict[str, Any]:
+    """The networks for every budget that there are; what was chosen stays chosen where it still exists."""
+    offered = _offered()
+    values = [NONE, *(choice.value for choice in offered)]
+    return {"weights": gr.Dropdown(_titles(offered), value=weights if weights in values else _usual(offered))}
+
+
+def tell(weights: Any, **values: Any) -> dict[str, Any]:
+    """What is known at once: the accuracy, or that it is being measured, or why there is none."""
+    looked = _look(weights, values)
+    if isinstance(looked, str):
+        return {"accuracy": looked, "save_student": gr.Button(visible=False), "student_saved": ""}
+    return {"accuracy": _said(looked), "save_student": gr.Button(visible=True), "student_saved": ""}
+
+
+def tell_measured(weights: Any, **values: Any) -> dict[str, Any]:
+    """The same, measured where it was not known; nothing changes where it was."""
+    looked = _look(weights, values)
+    if isinstance(looked, str) or looked.known:
+        return {}
+    try:
+        measure(looked.shared, looked.strides, PICTURES)
+    except (ValueError, OSError) as error:
+        return {"accuracy": notice("Not measured.", str(error)), "save_student": gr.Button(visible=False)}
+    return {"accuracy": _said(looked)}
+
+
+def save(weights: Any, **values: Any) -> dict[str, Any]:
+    """Keep the fixed student at the strides that are shown among the results; where it lies now."""
+    looked = _look(weights, values)
+    if isinstance(looked, str):
+        return {"saved": looked}
+    metadata, strides = looked.shared.metadata, looked.strides
+    student = dataclasses.replace(metadata.student, strides=strides)
+    config = {**metadata.training, "student": student.to_dict()}
+    title = f"{looked.shared.name} at {'·'.join(map(str, strides.values()))}"
+    try:
+        run = jobs.add_finished(config, title, lambda folder: extract(looked.shared, strides, folder))
+    except (ValueError, OSError) as error:
+        return {"saved": notice("Not saved.", str(error))}
+    where = f" Its checkpoint lies in {run.path / 'student'}." if choices.folders_open() else ""
+    return {"saved": notice("Saved", f"as “{title}”, among the runs of Distill and Compare.{where}", kind="hint")}
+
+
+def chosen(weights: Any, values: Mapping[str, Any]) -> SharedWeights | None:
+    """The weights that were chosen, where they are of the network that is shown, at its image size; else None.
+
+    Raises ValueError for weights that are not there.
+    """
+    if weights in (NONE, None, ""):
+        return None
+    shared = open_shared(choices.folder(choices.find(weights, is_shared)))
+    student = shared.metadata.student
+    shown = read_settings(values).student
+    alike = (student.student_architecture, student.image_size) == (shown.student_architecture, shown.image_size)
+    return shared if alike else None
+
+
+def _look(weights: Any, values: Mapping[str, Any]) -> Looked | str:
+    """What is shown, or the words that stand where the accuracy would."""
+    if weights in (NONE, None, ""):
+        return NO_WEIGHTS
+    try:
+        shared = chosen(weights, values)
+        if shared is None:
+            own = open_shared(choices.folder(choices.find(weights, is_shared))).metadata.student
+            title = find_network(own.student_architecture).title
+            return f'<p class="subline">These weights are a {escape(title)}’s, for {own.image_size} px.</p>'
+        settings = read_settings(values)
+        student = dataclasses.replace(shared.metadata.student, strides=full_strides(shared, settings.student.strides))
+        found = compare_as(student, settings.accounting, settings.dtype)
+    except ValueError as error:
+        return notice("", str(error))
+    return Looked(shared, dict(student.strides), found, settings.student.red is not None)
+
+
+def _said(looked: Looked) -> str:
+    """The figure in a sentence, and what to know of it."""
+    peak = looked.found.student.peak_bytes
+    known = looked.known
+    figure = format_percent(known.accuracy) if known else '<span role="status">Measuring…</span>'
+    lines = [f'<p class="headline"><strong>{figure}</strong> at <span class="nowrap">{format_bytes(peak)}</span></p>']
+    if known:
+        lines.append(f'<p class="subline">{_how(looked, known)}</p>')
+    if looked.with_red:
+        lines.append(notice("", "These weights have no RED blocks; this is the peak without them.", kind="hint"))
+    if looked.shared.space.find(looked.strides) is None:
+        lines.append(notice("", "It was not trained for these strides, only for those that reduce as much as its own "
+                            "and need no more memory.", kind="hint"))  # fmt: skip
+    return "".join(lines)
+
+
+def _how(looked: Looked, known: Measured) -> str:
+    low, high = known.interval
+    metadata = looked.shared.metadata
+    said = (
+        f"Right on {known.correct:,} of {known.count:,} validation pictures of "
+        f"{escape(dataset_title(metadata.dataset))}; 95 %: {format_percent(low)} to {format_percent(high)}."
+    )
+    own = looked.shared.space.own
+    reference = measured(looked.shared).get(key_of(own.strides))
+    if reference and own.strides != looked.strides:
+        ratio = format_ratio(looked.found.teacher.peak_bytes, looked.found.student.peak_bytes)
+        said += f" At the network’s own strides {format_percent(reference.accuracy)}, for {ratio} this memory."
+    return said
+
+
+def _offered() -> list[choices.Choice]:
+    return choices.checkpoints(is_shared)
+
+
+def _titles(offered: list[choices.Choice]) -> list[tuple[str, str]]:
+    return [("none", NONE), *((choice.title, choice.value) for choice in offered)]
+
+
+def _usual(offered: list[choices.Choice]) -> str:
+    """The first of the network that the page opens with."""
+    own = (choice.value for choice in offered if choice.metadata.student.student_architecture == DEFAULT_TEACHER)
+    return next(own, NONE)
