@@ -84,7 +84,7 @@ def write_run(root, name: str, status: dict | None = None, **files: str):
 @pytest.mark.process
 def test_a_run_finishes_and_is_read_again_and_the_next_one_waits_for_it(runs):
     first = jobs.start(settings(), "First run")
-    assert first.state == "starting"
+    assert first.state in ("starting", "queued")  # how soon its process looks for a place
     wait(first.name, "running")
     second = jobs.start(settings(steps=100_000), "Second")
     wait(second.name, "queued", seconds=30)
