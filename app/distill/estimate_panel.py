@@ -173,6 +173,17 @@ def place_in_line(config: DistillConfig) -> str:
     return f"{words}; measured beside what trains there now, it may then be faster."
 
 
+def _of_teacher(trial: Any) -> list[tuple[str, str]]:
+    """How the teacher does on the run's pictures, as a row of the table; none without one."""
+    if not isinstance(trial, Mapping):
+        return []
+    if trial.get("bad"):
+        return [("Teacher", f'<strong class="misses">{escape(str(trial["bad"]))}</strong>')]
+    if is_number(trial.get("accuracy")):
+        return [("Teacher", f"right on {100 * trial['accuracy']:.1f} % of the validation pictures")]
+    return [("Teacher", f"error {trial['prediction_loss']:.3f}")] if is_number(trial.get("prediction_loss")) else []
+
+
 def table(values: Mapping[str, Any], line: str = "") -> str:
     """An estimate in words: how long, how much memory, and whether that is there; `line` as of `place_in_line`."""
     rows = []
@@ -189,6 +200,7 @@ def table(values: Mapping[str, Any], line: str = "") -> str:
     if is_number(available):
         verdict = f'<strong class="{"fits" if fits else "misses"}">{"fits" if fits else "does not fit"}</strong>'
         rows.append(("Free memory", f"{numbers.format_bytes(available)}: {verdict}"))
+    rows += _of_teacher(values.get("teacher"))
     body = "".join(f"<tr><td>{label}</td><td>{text}</td></tr>" for label, text in rows)
     device = escape(str(values.get("device", "this machine")))
     return (

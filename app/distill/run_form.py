@@ -34,7 +34,7 @@ LAYOUT = {
     "": ["dataset", "image_size", "teacher_checkpoint", "red_weight kd_weight", "steps batch_size",
          "learning_rate seed", "init"],
     "More of the losses": ["distance", "alignment", "feature_loss", "feature_weight task_weight", "kd",
-                           "dkd_alpha dkd_beta", "temperature", "prediction_type"],
+                           "dkd_alpha dkd_beta", "temperature", "prediction_type", "accept_teacher"],
     "More of the training": ["optimizer", "schedule", "milestones gamma", "warmup_steps weight_decay",
                              "grad_clip ema_decay", "precision", "freeze_batch_norm", "augmentation", "mixup cutmix",
                              "validate_every save_every", "train_limit split_seed", "device"],

@@ -185,6 +185,8 @@ def _train(options: argparse.Namespace) -> None:
             if not last:
                 asked_to_stop = _stop_on_signals()
             last = record
+            if "teacher" in record:
+                tell(json.dumps({"teacher": record["teacher"]}))
             if record["kind"] == "step":
                 bar.update(record["step"] - bar.n)
                 parts = {name: f"{value:.4f}" for name, value in record.items() if name.endswith("loss")}

@@ -77,6 +77,19 @@ def teacher_places(config: DistillConfig, card: Metadata | None, class_names: Se
     return places if len(class_names) == len(card.class_names) else None
 
 
+def is_judged(config: DistillConfig, card: Metadata | None, places: Sequence[int] | None, count: int) -> bool:
+    """Whether a run's teacher teaches by anything, and its figures on the run's pictures, of `count` classes, say how
+    well; `places` as of `teacher_places`."""
+    teaches = config.red_weight > 0 or config.kd_weight > 0 or config.feature_loss is not None
+    if config.student.task != "classification":
+        return teaches
+    if card is not None:
+        is_same = places is not None or (not card.class_names and card.student.classes == count)
+    else:
+        is_same = find_network(config.teacher_checkpoint).num_classes == count
+    return teaches and is_same
+
+
 def _check_ddpm(config: DistillConfig, source: str) -> None:
     """ValueError where a DDPM from elsewhere draws another size, or predicts something else, than the student."""
     _check_task(config, source, "diffusion")

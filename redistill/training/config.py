@@ -16,6 +16,7 @@ from ..networks.zoo import check_pretrained
 from .feature_losses import FEATURE_LOSSES, find_feature_loss
 from .losses import DISTANCES
 
+NEWER = ("stride_vectors", "accept_teacher")  # settings that are off unless they are set
 LARGEST_SEED = 2**31 - 1
 
 
@@ -35,6 +36,8 @@ class DistillConfig:
     teacher_checkpoint: str | None = setting(None, "Teacher",
         'folder of the trained teacher, "torchvision:NAME" for ImageNet\'s weights, or "ddpm:" and a folder or Hub id',
         empty="none")
+    accept_teacher: bool = setting(False, "Learn also from a bad teacher",
+        "train also where the teacher, tried on the validation pictures first, does badly there")
     init: str = setting("scratch", "Weights to start from",
         'start from fresh weights ("scratch"), from the "teacher"\'s, or from torchvision\'s, "pretrained"',
         choices={"scratch": "fresh", "teacher": "the teacher’s", "pretrained": "ImageNet’s (torchvision)"})
@@ -163,9 +166,9 @@ class DistillConfig:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, keyed by field name; `stride_vectors` only where there are any, as before it existed."""
+        """Plain JSON values, keyed by field name; those of NEWER only where they are set, as before they existed."""
         values = dataclasses.asdict(self) | {"student": self.student.to_dict()}
-        return values if self.stride_vectors else {k: v for k, v in values.items() if k != "stride_vectors"}
+        return {name: value for name, value in values.items() if value or name not in NEWER}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DistillConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,15 @@ from ..data.datasets import find_dataset
 from ..data.source import Split
 from .checks import complete
 from .config import DistillConfig
-from .step import explain_training_memory, measured_step, prepare, settle_precision, task_of, train_step
+from .step import (
+    explain_training_memory,
+    measured_step,
+    prepare,
+    settle_precision,
+    task_of,
+    train_step,
+    try_its_teacher,
+)
 
 JUDGED_IMAGES = 128  # at most so many validation images are judged to learn how long judging takes
 
@@ -35,6 +43,7 @@ class Estimate:
     available_bytes: int | None  # what the device had left before; None: the system does not say
     device: str
     training_precision: str  # "fp32" or "bf16", chosen by a trial where the settings leave it to the machine
+    teacher: Mapping[str, Any] | None = None  # how it does on the validation pictures, see `teacher_trial.try_teacher`
 
     @property
     def fits(self) -> bool:
@@ -66,6 +75,7 @@ def _measure(config: DistillConfig, steps: int, available: int | None) -> Estima
     config = complete(config)
     problem, state = prepare(config)
     task = task_of(config)
+    trial = try_its_teacher(problem)
     settle_precision(problem, state)
     train_step(problem, state)  # makes the optimizer's state, chooses kernels
     measured_step(problem, state)
@@ -88,6 +98,7 @@ def _measure(config: DistillConfig, steps: int, available: int | None) -> Estima
         available_bytes=available,
         device=describe_device(problem.device),
         training_precision=state.precision,
+        teacher=trial,
     )
 
 

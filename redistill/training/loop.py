@@ -11,7 +11,7 @@ import contextlib
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,17 @@ from .step import (
     settle_precision,
     task_of,
     train_step,
+    try_its_teacher,
 )
 from .task import Problem
+from .teacher_trial import check_trial
 
 
 def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, Any]]:
     """Train, yielding records that are also appended to the run's metrics.jsonl.
 
-    Records are dicts with `kind` and `step`: "step" (loss, its named parts, learning_rate, images_per_second),
+    Records are dicts with `kind` and `step`: "step" (loss, its named parts, learning_rate, images_per_second; the first
+    also `teacher`: how that does on the validation pictures, see `teacher_trial.try_teacher`),
     "validation" (its figures) and, last, "final" (test figures, parameters, seconds, peak bytes). A folder with an
     unfinished run of the same settings is continued; a finished one yields nothing. Closing the iterator, or a file
     named `stop` in the folder, stops the run with its state saved. The best model by validation ends in
@@ -61,7 +64,10 @@ def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, An
         config = complete(_in_the_numbers_begun(config, Path(run_dir)))
         if processes.main:
             # A folder may hold a run from before a setting existed; it was run with what is the default now.
-            adopt = lambda stored: complete(DistillConfig.from_dict(stored)).to_dict()  # noqa: E731
+            # Whether a bad teacher is accepted may be said later: nothing was trained before.
+            adopt = lambda stored: complete(  # noqa: E731
+                replace(DistillConfig.from_dict(stored), accept_teacher=config.accept_teacher)
+            ).to_dict()
             with contextlib.closing(RunFolder(run_dir, config.to_dict(), adopt)) as run:
                 processes.agree()
                 if not processes.broadcast(run.finished()):
@@ -123,11 +129,13 @@ def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: 
     resume_point = run.load_resume_point()
     if resume_point is not None:
         state.load_state_dict(resume_point)
+    trial = try_its_teacher(problem) if state.step == 0 else None
+    check_trial(config, trial)
     settle_precision(problem, state)
     processes.agree()
     processes.broadcast(state.state_dict())
     try:
-        yield from _steps(run, problem, state)
+        yield from _steps(run, problem, state, {"teacher": trial} if trial else {})
     except BaseException:
         if not state.in_step:  # a step that was broken off has changed batch-norm statistics, or weights
             _save(run, state)
@@ -136,7 +144,10 @@ def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: 
     yield _finish(run, problem, state)
 
 
-def _steps(run: RunFolder, problem: Problem, state: TrainingState) -> Iterator[dict[str, Any]]:
+def _steps(
+    run: RunFolder, problem: Problem, state: TrainingState, beside_first: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Records up to the last validation; that of the run's first step also holds `beside_first`."""
     config = problem.config
     heartbeat = -math.inf  # by a clock that is never set
     while True:
@@ -150,6 +161,8 @@ def _steps(run: RunFolder, problem: Problem, state: TrainingState) -> Iterator[d
         if state.step and state.step % config.save_every == 0:
             _save(run, state)
         record = _advance(problem, state)
+        if state.step == 1:
+            record |= beside_first
         run.append(record)
         if time.monotonic() - heartbeat > 1:
             heartbeat = time.monotonic()

@@ -26,11 +26,12 @@ from ..networks.head import reorder_outputs
 from ..networks.student import build_student
 from ..networks.zoo import is_network, is_pretrained
 from . import any_strides, classification, diffusion
-from .checks import check_teacher, teacher_places
+from .checks import check_teacher, is_judged, teacher_places
 from .config import DistillConfig
 from .parallel import ALONE, Processes
 from .precision import choose
 from .task import Problem, Task, load_problem
+from .teacher_trial import try_teacher
 
 TASKS: dict[str, Task] = {"classification": classification, "diffusion": diffusion}
 RANK_SEED = 500_000_003  # apart from the seeds of steps
@@ -141,7 +142,8 @@ def prepare(
             .requires_grad_(False)
         )
         names = find_dataset(config.dataset, config.split_seed).class_names
-        if (places := teacher_places(config, card, names)) is not None:
+        places = teacher_places(config, card, names)
+        if places is not None:
             reorder_outputs(teacher, places, config.student.image_size)
     torch.manual_seed(config.seed)
     weights = teacher if config.init == "teacher" else None
@@ -149,11 +151,19 @@ def prepare(
         weights = load_teacher(config.student.student_architecture, config.student.num_classes, pretrained=True)
     model = build_student(config.student, weights=weights).to(place)
     problem = load_problem(task_of(config), config, model, teacher, place, processes)
+    problem.teacher_is_judged = teacher is not None and is_judged(config, card, places, len(names))
     state = start(problem)
     state.drawn_from, state.class_names = splits, list(problem.class_names)
     if config.init == "teacher" and card is not None:
         state.steps_before = card.metrics.get("step", 0) + card.metrics.get("steps_before", 0)
     return problem, state
+
+
+def try_its_teacher(problem: Problem) -> dict[str, Any] | None:
+    """How the run's teacher does on its pictures, see `teacher_trial.try_teacher`."""
+    config = problem.config
+    card = _card(config.teacher_checkpoint) if config.teacher_checkpoint else None
+    return try_teacher(problem, card, TASKS[config.student.task].judge)
 
 
 def settle_precision(problem: Problem, state: TrainingState) -> None:
