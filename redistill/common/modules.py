@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -46,8 +47,22 @@ def meta_like(tensor: Tensor) -> Tensor:
     return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module itself, where `torch.compile` or a wrapper for several devices stands around it."""
+    while True:
+        if "_orig_mod" in model._modules:
+            model = model._orig_mod
+        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        else:
+            return model
+
+
 def meta_copy(model: nn.Module) -> nn.Module:
-    """A deep copy of the model whose parameters, buffers and other tensors have shapes but no data."""
+    """A deep copy of the model whose parameters, buffers and other tensors have shapes but no data.
+
+    Wrappers of `torch.compile` and for several devices are left out. What cannot be copied, such as a lock, is shared.
+    """
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
         memo[id(parameter)] = nn.Parameter(meta_like(parameter), requires_grad=False)
@@ -60,6 +75,7 @@ def meta_copy(model: nn.Module) -> nn.Module:
 
 def _clone(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     """`copy.deepcopy` of a module, several times faster: most of what a module holds need not be taken apart."""
+    module = unwrapped(module)
     if id(module) in memo:
         return memo[id(module)]
     if hasattr(module, "__deepcopy__"):
@@ -74,11 +90,51 @@ def _clone(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
             state[name] = {key: None if tensor is None else memo[id(tensor)] for key, tensor in value.items()}
         elif name == "_modules":
             state[name] = {key: None if child is None else _clone(child, memo) for key, child in value.items()}
+        elif name == "_compiled_call_impl":
+            state[name] = None
         elif isinstance(value, dict) and not value:
             state[name] = type(value)()
         else:
-            state[name] = copy.deepcopy(value, memo)
+            state[name] = _copied(value, memo)
     return clone
+
+
+def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy of what a module holds, item by item where the whole cannot be copied; tensors without data."""
+    if isinstance(value, Tensor):
+        return memo.setdefault(id(value), meta_like(value))
+    if isinstance(value, nn.Module):
+        return _clone(value, memo)
+    if type(value) in (list, tuple):
+        return type(value)(_copied(item, memo) for item in value)
+    if type(value) in (dict, OrderedDict):
+        return type(value)((key, _copied(item, memo)) for key, item in value.items())
+    try:
+        return copy.deepcopy(value, memo)
+    except Exception:  # locks, open files, whatever refuses in whichever way
+        return value
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """What the block sets on modules, or puts into their lists and dicts, is taken back after it."""
+    kept = []
+    for module in model.modules():
+        values = vars(module).copy()
+        kept.append((module, values, [(held, held.copy()) for held in values.values() if type(held) in HOLDERS]))
+    try:
+        yield
+    finally:
+        for module, values, copies in kept:
+            vars(module).clear()
+            vars(module).update(values)
+            for held, copied in copies:
+                if held or copied:
+                    held.clear()
+                    (held.extend if type(held) is list else held.update)(copied)
+
+
+HOLDERS = {list, dict, OrderedDict}
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def red_recording(channels: int, config: REDConfig) -> REDRecording:
     """A RED block of `channels`, recorded once."""
     with weightless():
         block = REDBlock(channels, config)
-    recording = record(block, (torch.empty(1, channels, 1, 1, device="meta"),))
+    recording = record(block, ((torch.empty(1, channels, 1, 1, device="meta"),), {}))
     return REDRecording(recording, weights_of(block)[0], total_macs(products(recording), recording.shapes))
 
 

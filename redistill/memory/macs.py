@@ -47,6 +47,21 @@ def _attention(args: tuple, ins: Sequence[Shape], out: Shape) -> int:
     return prod(query[:-1]) * key[-2] * (key[-1] + value[-1])
 
 
+def _whole_attention(args: tuple, ins: Sequence[Shape], out: Shape) -> int:
+    """Torch's own attention: the projections of queries, keys, values and of the result, and what lies between."""
+    return _projected_attention(out, *ins[3:6:2])
+
+
+def _encoder_layer(args: tuple, ins: Sequence[Shape], out: Shape) -> int:
+    """Torch's own encoder layer: attention and two linear layers."""
+    return _projected_attention(out, *ins[1:4:2]) + prod(out[:-1]) * (prod(ins[9]) + prod(ins[11]))
+
+
+def _projected_attention(tokens: Shape, into: Shape, out_of: Shape) -> int:
+    batch, count, width = tokens
+    return batch * count * (prod(into) + prod(out_of)) + 2 * batch * count * count * width
+
+
 COUNTED: dict[str, Callable[[tuple, Sequence[Shape], Shape], int]] = {
     "convolution": _convolution,
     "linear": _matrix_product,
@@ -56,6 +71,8 @@ COUNTED: dict[str, Callable[[tuple, Sequence[Shape], Shape], int]] = {
     "addmm": _added_matrix_product,
     "baddbmm": _added_matrix_product,
     "scaled_dot_product_attention": _attention,
+    "_native_multi_head_attention": _whole_attention,
+    "_transformer_encoder_layer_fwd": _encoder_layer,
 }
 
 

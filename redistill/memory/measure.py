@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from ..common.modules import eval_mode
+from .inputs import read_arguments, tensors_in
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler tells stderr that it finds no GPU
 
@@ -23,28 +24,28 @@ Result = TypeVar("Result")
 Event = tuple[int, int, int, int]  # time, pointer, bytes (below 0 when let go of), number of the top-level operator
 
 
-def measure_peak(model: nn.Module, inputs: Any) -> int:
+def measure_peak(model: nn.Module, inputs: Any, kwargs: Mapping[str, Any] | None = None, **keywords: Any) -> int:
     """Bytes of activations alive at the peak of one real forward pass: evaluation mode, no_grad, real tensors.
 
-    `inputs` is a tensor or the tuple of arguments, on the model's device. The input counts throughout. On the CPU
-    the allocator's own events are added up; a buffer that the operator which made it also freed (a workspace, the
-    indices of a max-pool) is left out. On CUDA it is the rise of `max_memory_allocated`, workspaces included and
-    rounded as that allocator rounds. Raises ValueError when `inputs` holds no tensor.
+    `inputs` is a tensor, the tuple of arguments, in which tensors may stand in lists and dicts, or a dict of arguments
+    by name; `kwargs`, or keywords, are further ones by name. All are on the model's device. Every input counts
+    throughout. On the CPU the allocator's own events are added up; a buffer that the operator which made it also freed
+    (a workspace, the indices of a max-pool) is left out. On CUDA it is the rise of `max_memory_allocated`, workspaces
+    included and rounded as that allocator rounds. Raises ValueError when the inputs hold no tensor.
     """
-    arguments = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
-    tensors = [value for value in arguments if isinstance(value, Tensor)]
-    if not tensors:
-        raise ValueError(f"inputs is {type(inputs).__name__}; expected a tensor, or a tuple with tensors.")
+    args, named = read_arguments(model, inputs, {**(kwargs or {}), **keywords})
+    tensors = list(tensors_in((args, named)))
     device = tensors[0].device
     if device.type not in MEASURABLE:
         raise ValueError(f"inputs are on {device.type!r}; expected one of {list(MEASURABLE)}, where memory is real.")
-    held = sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+    storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
+    held = sum(storages.values())
     with torch.no_grad(), eval_mode(model):
         if device.type == "cuda":
-            model(*arguments)  # libraries load their kernels and keep workspaces the first time
-            rise = _cuda_rise(lambda: model(*arguments), device)[1]
+            model(*args, **named)  # libraries load their kernels and keep workspaces the first time
+            rise = _cuda_rise(lambda: model(*args, **named), device)[1]
         else:
-            rise = _cpu_rise(model, arguments)
+            rise = _cpu_rise(lambda: model(*args, **named))
     return held + rise
 
 
@@ -77,8 +78,8 @@ def training_peak(step: Callable[[], Result], held: Iterable[Tensor], device: to
     return result, sum(storages.values()) + rise
 
 
-def _cpu_rise(model: nn.Module, arguments: tuple) -> int:
-    _, roots = _profiled(lambda: model(*arguments))
+def _cpu_rise(run: Callable[[], Any]) -> int:
+    _, roots = _profiled(run)
     events: list[Event] = []
     for number, root in enumerate(roots):
         # Outside any operator only Python allocates: for a number that it wraps for the operator to come (x * 1.5).

@@ -1,72 +1,128 @@
 """Recording one forward pass on the meta device: which tensors it makes, by what, and when each of them dies.
 
 The pass runs on a copy of the model whose parameters hold no data, so the model itself is never touched and nothing
-is computed. A dispatch mode sees every operator, a function mode sees every call from Python (the "top-level
-operator" that a workspace must not outlive), and a weak reference to each storage tells when its buffer is freed.
+is computed. A dispatch mode sees every operator, a function mode every call from Python (the "top-level operator" that
+a workspace must not outlive) and every read of a size, and a weak reference to each storage tells when its buffer is
+freed.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import types
+import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..common.modules import meta_copy, meta_like
+from ..common.modules import meta_copy, meta_like, unchanged
 from ..networks.red import REDBlock
+from ..networks.strides import POOLS
 from ..networks.trace import watched
-from .fitted_rules import fitted_rule, fixed_rule
-from .meta_ops import elementwise
+from .calls import Call, found_rules, noted_slices, passes, runs_nothing
+from .inputs import ATOMS, Arguments, meta_arguments, tensors_in
+from .intercept import native_attention, recording_modes
+from .layouts import Layouts
 from .recording import ENTER, FREE, LEAVE, OP, WEIGHTS, Buffer, Node, Recording, shown_paths
-from .shape_rules import RULES, Rule, Shape, find_rule, is_pointwise, reproduces
+from .shape_rules import Rule, Shape, fixed_rule, is_pointwise, reproduces
+from .sides import Reads, Stride, plain, specials_in
+
+APPLY = torch.autograd.Function.apply.__func__.__code__  # runs an autograd function of the network's own
 
 
-def record(model: nn.Module, inputs: Sequence[Any]) -> Recording:
-    """Run `model(*inputs)` on the meta device in evaluation mode under no_grad and return what happened.
+class RecordingError(ValueError):
+    """A network of which no recording can be made, in one sentence."""
 
-    Tensors among `inputs` only lend their shape and dtype. `model` may be on any device and stays as it was.
+
+def record(model: nn.Module, arguments: Arguments) -> Recording:
+    """Run the model on the meta device in evaluation mode under no_grad and return what happened.
+
+    Tensors among the arguments, positional and by keyword, only lend their shape and dtype. `model` may be on any
+    device and stays as it was. Raises ValueError, in one sentence, for what cannot be recorded.
     """
-    model = meta_copy(model).eval()
-    example = tuple(meta_like(value) if isinstance(value, Tensor) else value for value in inputs)
-    recorder = _Recorder(model, example)
-    with torch.no_grad():
+    device = _device(model, arguments)
+    arguments = meta_arguments(arguments)
+    try:
+        return _recorded(model, arguments, device, follows=True)
+    except RecordingError:
+        raise
+    except Exception:  # code that takes bare numbers alone: it gets them, and every size that it reads must stay
+        return _recorded(model, arguments, device, follows=False)
+
+
+def _recorded(model: nn.Module, arguments: Arguments, device: torch.device, follows: bool) -> Recording:
+    copy = meta_copy(model).eval()
+    recorder = Recorder(Recording(copy, shown_paths(copy), arguments), device, follows)
+    with torch.inference_mode(False), torch.no_grad():
         recorder.run()
     return recorder.recording
 
 
-class _Recorder:
-    def __init__(self, model: nn.Module, arguments: tuple[Any, ...]) -> None:
-        self.recording = Recording(model, shown_paths(model), arguments)
+def _device(model: nn.Module, arguments: Arguments) -> torch.device:
+    """Where the network believes its tensors to be."""
+    for tensor in chain(tensors_in(arguments), model.parameters()):
+        if not tensor.is_meta:
+            return tensor.device
+    return torch.device("cpu")
+
+
+class Recorder:
+    """What the modes of one recording tell, written down. `follows`: sizes read in Python are followed, not kept."""
+
+    def __init__(self, recording: Recording, device: torch.device, follows: bool) -> None:
+        self.recording, self.device, self.follows = recording, device, follows
+        self.reads = Reads(lambda: self.stack[-1][0])
         self.stack: list[tuple[str, bool]] = [("", False)]  # modules that are running: (path, inside a RED block)
         self.storages: dict[int, int] = {}  # address of a storage → its buffer
         self.deaths: dict[int, weakref.ref] = {}
         self.mark = object()  # on tensors with a number of this recording: constants of a module may have an older one
-        self.call = 0
-        self.title = ""
+        self.stand_ins: dict[int, tuple[Tensor, Tensor]] = {}
+        self.layouts = Layouts()
+        self.call = 0  # number of the call that is running or ran last
+        self.now = NO_CALL
         self.in_call = False
+        self.applied: Any = None  # of the autograd function that the call belongs to
         self.paused = False
-        self.done = False
 
     def run(self) -> None:
-        arguments = self.recording.arguments
-        tensors = [value for value in arguments if isinstance(value, Tensor)]
-        self.recording.inputs = tuple(self.value(tensor, made_from=()) for tensor in tensors)
-        model = self.recording.model
+        """Run the model and write down what happens."""
+        recording, (args, kwargs) = self.recording, self.recording.arguments
+        tensors = {id(tensor): tensor for tensor in tensors_in((args, kwargs))}.values()
+        recording.inputs = tuple(self.value(tensor, made_from=()) for tensor in tensors)
+        self.root = sys._getframe()
+        calls, operators = recording_modes(self)
         try:
-            with watched(model, self._enter, self._leave), _Calls(self), _Operators(self):
-                output = model(*arguments)
+            with (
+                unchanged(recording.model),
+                watched(recording.model, self._enter, self._leave),
+                native_attention(recording.model),
+                calls,
+                operators,
+            ):
+                self._watch_strides()
+                output = recording.model(*args, **kwargs)
+        except Exception as error:
+            error.layer = self.stack[-1][0]
+            raise
         finally:
-            self.done = True
-        self.recording.outputs = tuple(self.value(tensor) for tensor in tensors_in(output))
+            self.reads.open = False
+            del self.root
+        recording.outputs = tuple(self.value(tensor) for tensor in tensors_in(output) if tensor.is_meta)
+        recording.conditions = self.reads.conditions
+        recording.layouts = list(dict.fromkeys(self.layouts.noted))
         self._drop_scratch()
+
+    def _watch_strides(self) -> None:
+        """Let strides of layers say where Python looks at them, which no edit of theirs could follow."""
+        for path, module in self.recording.model.named_modules():
+            if isinstance(module, (nn.Conv2d, *POOLS)) and "stride" in vars(module):
+                module.stride = _noted(module.stride, partial(self._stride_read, path))
+
+    def _stride_read(self, path: str) -> None:
+        self.recording.stride_reads.setdefault(path, self.stack[-1][0])
 
     def _enter(self, path: str, module: nn.Module, given: object) -> None:
         self.stack.append((self.recording.paths[path], isinstance(module, REDBlock) or self.stack[-1][1]))
@@ -107,88 +163,208 @@ class _Recorder:
 
     def _death(self, buffer: int, address: int) -> None:
         del self.storages[address], self.deaths[buffer]
-        if self.done:
+        if not self.reads.open:
             return
         made = self.recording.buffers[buffer]
-        made.inner = self.in_call and made.call == self.call
+        made.inner = made.call == self.call and (self.in_call or self._applies())
         if not made.inner:
             self.recording.events.append((FREE, buffer))
 
-    def begin(self, title: str) -> None:
-        self.call += 1
-        self.title = title
+    def begin(self, call: Call) -> None:
+        """A call from Python starts. All that an autograd function does counts as one."""
+        self.now = call
+        if not self._applies():
+            self.call += 1
+            self.applied = self._application()
 
-    def add(self, op: str, func: Any, args: tuple, kwargs: dict, result: Any) -> None:
+    def _applies(self) -> bool:
+        """Whether the autograd function that the latest call belongs to still runs."""
+        return self.applied is not None and self._application() is self.applied
+
+    def _application(self) -> Any:
+        """A mark that is on the outermost autograd function of the network's own that is running now, or None."""
+        frame, found = sys._getframe(1), None
+        while frame is not None and frame is not self.root:
+            found = frame if frame.f_code is APPLY else found
+            frame = frame.f_back
+        if found is None:
+            return None
+        if found.f_trace is None:
+            found.f_trace = _Mark()
+        return found.f_trace
+
+    # What is read of a tensor in Python.
+
+    def shape(self, tensor: Tensor) -> torch.Size:
+        """The shape that Python is given: of Sides, or bare and noted."""
+        value = self.value(tensor)
+        if not self.follows:
+            self.pin(tensor)
+            return tensor.shape
+        return torch.Size([self.reads.side(side, value, dim) for dim, side in enumerate(tensor.shape)])
+
+    def numel(self, tensor: Tensor) -> Any:
+        """How many numbers a tensor holds, as Python is given it."""
+        number = 1
+        for side in self.shape(tensor):
+            number = side * number
+        return number
+
+    def pin(self, tensor: Tensor) -> None:
+        """Note that the pass is known at this shape of the tensor alone."""
+        self.recording.pinned.setdefault(self.value(tensor), self.stack[-1][0])
+        self.note_layout(tensor)
+
+    def moved(self, tensor: Tensor, kind: str) -> Tensor:
+        """A tensor that the network moves to a kind of device, which is the one that it is on."""
+        if kind not in (self.device.type, "meta"):
+            raise RecordingError(
+                f"{self.place()} moves a tensor to {kind!r}, away from {self.device.type!r}: memory is counted on one "
+                "device; capture the part of the network that runs there."
+            )
+        return tensor
+
+    def place(self) -> str:
+        """The layer that is running, as the subject of a sentence."""
+        path = self.stack[-1][0]
+        return f"Layer {path!r}" if path else "The network itself"
+
+    def stand_in(self, tensor: Tensor) -> Tensor:
+        """A tensor without data for one that the network holds, the same each time."""
+        if tensor.is_meta:
+            return tensor
+        return self.stand_ins.setdefault(id(tensor), (tensor, meta_like(tensor)))[1]
+
+    # Calls and the operators that they run.
+
+    def calling(self, func: Callable, name: str, args: tuple, kwargs: dict) -> Any:
+        """Run a call from Python, and note what must stay where its operators do not follow from its arguments."""
+        if torch._C._is_any_autocast_enabled():
+            raise RecordingError(
+                f"{self.place()} runs under autocast, which chooses another dtype for each operator and is not "
+                "counted; capture the network without it, and ask for the figures of dtype 'bf16' or 'fp16'."
+            )
+        call = Call(name, args, kwargs, self.shape)
+        specials = specials_in((args, kwargs))
+        if specials:
+            args, kwargs = plain(args), plain(kwargs)
+            call.sides = [special for special in specials if type(special) is not Stride]
+        self.begin(call)
+        self.in_call = True
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            self.in_call, self.now = False, NO_CALL  # which would keep its arguments alive
+        self._settle(call, result)
+        return result
+
+    def _settle(self, call: Call, result: Any) -> None:
+        if call.name in LAYOUT_BOUND and call.args:
+            self.note_layout(call.args[0])
+        elif call.name == "__getitem__":
+            noted_slices(call, self.shape)
+        reads = result is not None and not isinstance(result, Tensor) and not tensors_in(result)
+        if call.is_settled and not reads and (call.ops or runs_nothing(call.name)):
+            return
+        for tensor in tensors_in((call.args, call.kwargs)):
+            self.pin(tensor)
+        for side in call.sides:
+            side.bare()
+
+    def ran(self, func: Any, args: tuple, kwargs: dict, result: Any) -> None:
+        """An operator has run."""
+        if self.paused:
+            return
+        if not self.in_call:
+            if self._application() is None:
+                raise RecordingError(
+                    f"{self.place()} runs operators where nobody can watch what they free (TorchScript does); capture "
+                    "the network with the Python function that was compiled."
+                )
+            self.begin(Call(""))
+            for tensor in tensors_in((args, kwargs)):
+                self.pin(tensor)
+        self.add(func.overloadpacket.__name__, func, args, kwargs, result)
+
+    def add(self, op: str, func: Any, args: tuple, kwargs: dict, result: Any, given: tuple = ()) -> None:
         """Record an operator that has just run."""
-        tensors = list(tensors_in((args, kwargs)))
+        tensors = tensors_in((args, kwargs))
         ins = tuple(self.value(tensor) for tensor in tensors)
-        made = list(tensors_in(result))
+        made = tensors_in(result)
         known = len(self.recording.buffers)
         outs = tuple(self.value(tensor, made_from=tensors, fresh=True) for tensor in made)
         new = tuple(range(known, len(self.recording.buffers)))
         buffer_of, shapes = self.recording.buffer_of, self.recording.shapes
-        owners = {buffer_of[value]: i for i, value in reversed(list(enumerate(ins)))}
+        owners = {buffer_of[ins[i]]: i for i in reversed(range(len(ins)))}
         sources = tuple(-1 if buffer_of[out] in new else owners.get(buffer_of[out], -1) for out in outs)
-        in_shapes, out_shapes = tuple(shapes[v] for v in ins), tuple(shapes[v] for v in outs)
-        plain = _arguments(func, args, kwargs)
+        if func is not None:
+            given = _arguments(func, args, kwargs)
         layer, is_red = self.stack[-1]
         writes = func is not None and func._schema.is_mutable and op != "as_strided_"
-        if op in ("view", "_unsafe_view", "_reshape_alias", "clone"):
-            self.note_layout(tensors[0])
+        is_view = not new and not writes
+        self.layouts.follow(op, is_view, ins, tensors, outs, made)
+        in_shapes, out_shapes = tuple(shapes[v] for v in ins), tuple(shapes[v] for v in outs)
+        rule, sized = self._rule(op, func, given, in_shapes, out_shapes)
+        title = self.now.name
         node = Node(
             op=op,
             call=self.call,
-            title=op if self.title.startswith("__") or not self.title else self.title,
+            title=op if title.startswith("__") or not title else title,
             layer=layer,
             is_red=is_red,
             ins=ins,
             outs=outs,
             new=new,
             sources=sources,
-            args=plain,
-            rule=_checked_rule(op, func, plain, in_shapes, out_shapes),
+            args=given,
+            rule=rule,
             in_place_able=op == "native_batch_norm" or (func is not None and is_pointwise(func)),
-            is_view=not new and not writes,
+            is_view=is_view,
+            sized=sized,
         )
         self.recording.events.append((OP, len(self.recording.nodes)))
         self.recording.nodes.append(node)
 
+    def _rule(
+        self, op: str, func: Any, given: tuple, ins: tuple[Shape, ...], outs: tuple[Shape, ...]
+    ) -> tuple[Rule, tuple | None]:
+        """A rule that gives the recorded shapes, and its arguments where they hold Sides or are not the operator's.
+
+        Without one the shapes are fixed, and so is what decided them.
+        """
+        call = self.now
+        is_known = passes(call, op, func)
+        for rule, args in found_rules(call, op, func, given) if is_known else ():
+            if reproduces(rule, plain(args), ins, outs):
+                call.ops.append(op)
+                return rule, None if args is given else args
+        call.ops.append(op)
+        call.is_settled = False
+        return fixed_rule(op, ins, outs), None
+
     def note_layout(self, tensor: Tensor) -> None:
         """Remember that the layout of this tensor decided between a view and a copy."""
-        dims = _layout_dims(tuple(tensor.shape), tensor.stride())
-        if dims:
-            self.recording.layouts.append((self.value(tensor), dims))
+        self.layouts.decides(self.value(tensor), tensor)
 
-    def note_slices(self, tensor: Tensor, index: Any) -> None:
-        """Remember slices to a number that left nothing out."""
-        parts = index if isinstance(index, tuple) else (index,)
-        if any(isinstance(part, (Tensor, list)) for part in parts):
-            return  # an operator without a shape rule, whose shapes must not change anyway
-        used = sum(1 for part in parts if part is not None and part is not Ellipsis)
-        dim = 0
-        for part in parts:
-            if part is Ellipsis:
-                dim += tensor.dim() - used
-            elif part is not None:
-                stop = part.stop if isinstance(part, slice) else None
-                if stop is not None and int(stop) >= tensor.shape[dim]:
-                    self.recording.whole_slices.append((self.value(tensor), dim))
-                dim += 1
-
-    def whole(self, op: str, func: Callable, args: tuple, kwargs: dict, run_on: tuple | None = None) -> Tensor:
-        """Run a call of several operators and record it as one."""
-        self.begin(op.removeprefix("native_"))
+    def whole(
+        self, op: str, func: Callable, args: tuple, kwargs: dict, run_on: tuple | None = None, given: tuple = ()
+    ) -> Tensor:
+        """Run a call of several operators and record it as one, with the arguments `given`."""
+        self.begin(Call(TITLES.get(op, op), args, kwargs))
+        if op in ("native_batch_norm", "native_group_norm", "layer_norm"):
+            self.note_layout(args[0])
         self.paused = True
         try:
             result = func(*(args if run_on is None else run_on), **kwargs)
         finally:
             self.paused = False
-        self.add(op, None, args, kwargs, result)
+        self.add(op, None, args, kwargs, result, given)
+        self.now = NO_CALL
         return result
 
     def attention(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Fused attention as one operator, laid out as the CPU and CUDA kernels lay it out: heads inside tokens."""
-        self.begin("scaled_dot_product_attention")
+        self.begin(Call("scaled_dot_product_attention"))
         self.paused = True
         if query.dim() == 4:
             batch, heads, tokens = query.shape[:3]
@@ -199,7 +375,19 @@ class _Recorder:
         self.paused = False
         operands = (query, key, value) if mask is None else (query, key, value, mask)
         self.add("scaled_dot_product_attention", None, operands, {}, result)
+        self.layouts.place((self.value(result),), (result,))
         return result
+
+    def kernel(self, name: str, like: Callable[..., tuple[Tensor, ...]], args: tuple) -> Any:
+        """A call that computes all of attention, or of an encoder's layer, and keeps nothing but its results."""
+        args = plain(args)
+        self.begin(Call(name, args))
+        self.paused = True
+        results = like(*args)
+        self.paused = False
+        self.add(name, None, args, {}, results)
+        self.now = NO_CALL
+        return results[0] if name != "_native_multi_head_attention" else (*results, None)[:2]
 
     def _drop_scratch(self) -> None:
         """Forget tensors that an operator made for itself and nobody read, such as a batch norm's reserve."""
@@ -212,132 +400,36 @@ class _Recorder:
         self.recording.events = [event for event in self.recording.events if event[0] != OP or keep[event[1]]]
 
 
-class _Operators(TorchDispatchMode):
-    def __init__(self, recorder: _Recorder) -> None:
-        super().__init__()
-        self.recorder = recorder
-
-    def __torch_dispatch__(self, func, kinds, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        result = elementwise(func, args, kwargs)
-        if result is None:
-            result = func(*args, **kwargs)
-        recorder = self.recorder
-        if not recorder.paused:
-            if not recorder.in_call:
-                recorder.begin("")
-            recorder.add(func.overloadpacket.__name__, func, args, kwargs, result)
-        return result
+NO_CALL = Call("")
+TITLES = {"native_batch_norm": "batch_norm", "native_group_norm": "group_norm", "convolution": "conv2d"}
 
 
-class _Calls(TorchFunctionMode):
-    """Numbers the calls from Python. Functions written in Python are entered, so that each call below counts."""
+class _Mark:
+    """Stands on a frame that is watched; a tracer that finds it there is asked nothing."""
 
-    def __init__(self, recorder: _Recorder) -> None:
-        super().__init__()
-        self.recorder = recorder
-        self.entered: list[Any] = []
-
-    def __torch_function__(self, func, kinds, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
-        if name in ("__get__", "__set__", "dim", "size", "stride"):
-            return func(*args, **kwargs)
-        if func is F.scaled_dot_product_attention:
-            operands = _attention_operands(*args, **kwargs)
-            return self.recorder.attention(*operands)
-        if isinstance(func, types.FunctionType) and func not in self.entered:
-            self.entered.append(func)
-            try:
-                with self:
-                    return _entered(func)(*args, **kwargs)
-            finally:
-                self.entered.pop()
-        if func is F.linear and not kwargs and _is_plain_linear(*args):
-            shape = (*args[0].shape[:-1], args[1].shape[0])
-            return self.recorder.whole("linear", args[0].new_empty, args, kwargs, run_on=(shape,))
-        if func in WHOLE:
-            return self.recorder.whole(WHOLE[func], func, args, kwargs)
-        if func is torch.layer_norm and not kwargs and _is_plain_layer_norm(*args):
-            return self.recorder.whole("layer_norm", torch.empty_like, args, kwargs, run_on=args[:1])
-        if func in NORMS and not kwargs and _is_plain_norm(func, *args):
-            return self.recorder.whole(NORMS[func], torch.empty_like, args, kwargs, run_on=args[:1])
-        return self._call(func, name, args, kwargs)
-
-    def _call(self, func: Callable, name: str, args: tuple, kwargs: dict) -> Any:
-        recorder = self.recorder
-        if name == "contiguous" and args:
-            recorder.note_layout(args[0])
-        elif name == "__getitem__":
-            recorder.note_slices(*args)
-        recorder.begin(name)
-        recorder.in_call = True
-        try:
-            return func(*args, **kwargs)
-        finally:
-            recorder.in_call = False
+    def __call__(self, *event: Any) -> None:
+        return None
 
 
-# Normalisations with running or no statistics, whose kernels on the meta device take a millisecond each.
-NORMS = {torch.batch_norm: "native_batch_norm", torch.group_norm: "native_group_norm"}
+def _noted(stride: Any, read: Callable[[], None]) -> Any:
+    if isinstance(stride, tuple):
+        return tuple(_noted(step, read) for step in stride)
+    return Stride(stride, read) if type(stride) is int else stride
 
 
-def _is_plain_norm(func: Callable, x: Tensor, *others: Any) -> bool:
-    """Whether a normalisation makes nothing but an output like its well-formed, contiguous input."""
-    parameters = [tensor for tensor in others if isinstance(tensor, Tensor)]
-    trains = func is torch.batch_norm and others[4]
-    return not trains and x.dim() > 1 and x.is_contiguous() and all(p.shape == x.shape[1:2] for p in parameters)
-
-
-def _is_plain_layer_norm(x: Tensor, inner: Sequence[int], weight: Tensor | None, *others: Any) -> bool:
-    return weight is not None and x.is_contiguous() and x.shape[-len(inner) :] == weight.shape == torch.Size(inner)
-
-
-def _is_plain_linear(x: Tensor, weight: Tensor, *bias: Any) -> bool:
-    return x.is_contiguous() and weight.dim() == 2 and x.shape[-1] == weight.shape[1]
-
-
-# Calls recorded as one operator, because what they are made of depends on the layout of their operands.
-WHOLE = {
-    F.linear: "linear",
-    torch.matmul: "matmul",
-    Tensor.matmul: "matmul",
-    Tensor.__matmul__: "matmul",
+# Calls that may look or copy, as their tensor lies in memory.
+LAYOUT_BOUND = {
+    "contiguous",
+    "reshape",
+    "reshape_as",
+    "flatten",
+    "unflatten",
+    "view",
+    "view_as",
+    "ravel",
+    "to",
+    "clone",
 }
-
-
-def _attention_operands(
-    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
-):
-    return query, key, value, attn_mask
-
-
-@cache
-def _entered(func: types.FunctionType) -> types.FunctionType:
-    """The same function with its test for override modes answering no, so that its body runs at once."""
-    inside = types.FunctionType(func.__code__, _scope(func), func.__name__, func.__defaults__, func.__closure__)
-    inside.__kwdefaults__ = func.__kwdefaults__
-    return inside
-
-
-def _scope(func: types.FunctionType) -> dict[str, Any]:
-    tests = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
-    return {**func.__globals__, **dict.fromkeys(tests, lambda *operands: False)}
-
-
-def tensors_in(item: Any) -> Iterator[Tensor]:
-    """Tensors inside nested tuples, lists, dicts and dataclasses, in order."""
-    if isinstance(item, Tensor):
-        yield item
-    elif isinstance(item, dict):
-        for inner in item.values():
-            yield from tensors_in(inner)
-    elif isinstance(item, (tuple, list)):
-        for inner in item:
-            yield from tensors_in(inner)
-    elif dataclasses.is_dataclass(item) and not isinstance(item, type):
-        for entry in dataclasses.fields(item):
-            yield from tensors_in(getattr(item, entry.name))
 
 
 @cache
@@ -347,31 +439,7 @@ def _parameters(func: torch._ops.OpOverload) -> tuple[tuple[str, Any], ...]:
 
 def _arguments(func: Any, args: tuple, kwargs: dict) -> tuple:
     """Arguments by schema position, with defaults filled in and tensors left out."""
-    if func is None:
-        return ()
     given = [*args]
     for name, default in _parameters(func)[len(args) :]:
         given.append(kwargs.get(name, default))
-    return tuple(None if next(tensors_in(value), None) is not None else value for value in given)
-
-
-def _checked_rule(op: str, func: Any, args: tuple, ins: tuple[Shape, ...], outs: tuple[Shape, ...]) -> Rule:
-    """A rule that gives the recorded shapes for the recorded inputs; without one, the shapes are fixed."""
-    for rule in (RULES[op] if func is None else find_rule(func), fitted_rule(op, ins, outs)):
-        if rule is not None and ins and reproduces(rule, args, ins, outs):
-            return rule
-    sized = op.startswith("new_") or (not ins and any(shape != () for shape in outs))
-    return fixed_rule(op, ins, outs, sized)
-
-
-def _layout_dims(shape: Shape, strides: tuple[int, ...]) -> tuple[int, ...]:
-    """Dims out of their natural place or order in memory; whether one of them is 1 decides what is contiguous."""
-    order = sorted(range(len(shape)), key=lambda dim: -strides[dim])
-    expected = 1
-    dims = set()
-    for place in reversed(range(len(shape))):
-        dim = order[place]
-        if dim != place or strides[dim] != expected:
-            dims |= {dim, place}
-        expected = strides[dim] * shape[dim]
-    return tuple(sorted(dims))
+    return tuple(None if type(value) not in ATOMS and tensors_in(value) else value for value in given)

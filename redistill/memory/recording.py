@@ -8,10 +8,13 @@ from itertools import chain
 from operator import add
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..networks.red import REDBlock, REDLayer
+from .inputs import Arguments, tensors_in
+from .layouts import Noted
 from .shape_rules import Rule, Shape
+from .sides import Number, Size
 
 WEIGHTS = -1  # stands for the buffer of every parameter: not an activation
 OP, FREE, ENTER, LEAVE = range(4)  # kinds of events
@@ -35,6 +38,7 @@ class Node:
     rule: Rule  # output shapes from input shapes
     in_place_able: bool  # element by element, so that it may write where an operand dies
     is_view: bool  # only looks at its input's buffer
+    sized: tuple | None  # what the rule is given instead of `args`, where that is not the same; it may hold Sides
 
 
 @dataclass(slots=True)
@@ -54,7 +58,7 @@ class Recording:
 
     model: nn.Module
     paths: dict[str, str]  # path of a module → path shown, which leaves out the ".layer" of a REDLayer
-    arguments: tuple[Any, ...]  # what the model was called with, tensors on the meta device
+    arguments: Arguments  # what the model was called with, tensors on the meta device
     nodes: list[Node] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)  # per value
@@ -62,10 +66,22 @@ class Recording:
     buffers: list[Buffer] = field(default_factory=list)
     inputs: tuple[int, ...] = ()  # values
     outputs: tuple[int, ...] = ()
-    layouts: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
-    # ^ values, with the dims whose being 1 or not decided whether a view or a copy was made
-    whole_slices: list[tuple[int, int]] = field(default_factory=list)
-    # ^ values and dims of which x[:n] took all there was, which torch passes over in silence
+    layouts: list[Noted] = field(default_factory=list)  # what decided whether a view or a copy was made
+    pinned: dict[int, str] = field(default_factory=dict)  # values whose shapes must stay, and the layer that says so
+    conditions: dict[Size, tuple[Number, str]] = field(default_factory=dict)  # what sizes decided, and in which layer
+
+    stride_reads: dict[str, str] = field(default_factory=dict)  # modules whose stride Python read, and in which layer
+
+    @property
+    def first_input(self) -> Tensor:
+        """The first tensor that the model was called with."""
+        return tensors_in(self.arguments)[0]
+
+    @property
+    def takes_an_image(self) -> bool:
+        """Whether the model was called as every network that takes an image can be, with one and at most a timestep."""
+        args, kwargs = self.arguments
+        return not kwargs and isinstance(args[0], Tensor) and not tensors_in(args[1:])
 
     @cached_property
     def has_red(self) -> bool:

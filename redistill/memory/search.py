@@ -8,10 +8,11 @@ is how much of the teacher's computation a student keeps, and the front says how
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from typing import Any
 
 from torch import nn
 
@@ -19,12 +20,15 @@ from ..common.values import is_whole
 from ..networks.red import REDConfig
 from ..networks.strides import Size
 from .profile import Peak
+from .shape_rules import ShapeRuleError
 from .tape import Tape, capture_images
 
 REDUCTIONS = ("same", "any")
 STRIDES = (1, 2, 4, 8)  # tried at every pooling point
 MAX_VECTORS = 100_000  # about two minutes of a ResNet-50
+MAX_CAPTURES = 5_000  # of one search; some minutes
 DEFAULT_RED = REDConfig()
+Progress = Callable[[int, int, int], None]  # is told: choices done, of how many, captures among them
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,11 @@ class SearchResult:
     candidates: tuple[Candidate, ...]  # all, least peak first, then most of the network's own MACs
     teacher: Candidate  # the network as it is, which has no RED blocks
     tried: int  # stride vectors
-    refused: int  # of these, too much reduction for the image, or strides that do not fit the network
+    refused: int  # of these, too much reduction for the image, or strides at which the network does not run
     fitting: int  # candidates within the budget; all of them without one
     budget_bytes: int | None
-    seconds: float  # the search took, capture included
+    seconds: float  # the search took, captures included
+    captured: int = 0  # of the vectors, and the network as it is, those that the tape could not tell
 
 
 def search_strides(
@@ -68,14 +73,17 @@ def search_strides(
     dtype: str | None = None,
     batch: int | None = None,
     fuse_add: bool = False,
+    progress: Progress | None = None,
 ) -> SearchResult:
     """Try every choice of `strides` at the pooling points of a network and return what each one needs.
 
     `network` is a model, which needs an `image_size` in pixels, or its tape. With `reduction` "same" the total
     reduction stays the network's own, so that its last maps keep their size; "any" takes all that the image has room
     for. With `red`, candidates carry RED blocks where `build_student` puts them, aligned with the network as it is.
-    The other settings are those of `Tape.profile`, whose figures these are. MACs stand in for the accuracy that can
-    be kept; they are no promise of it.
+    The other settings are those of `Tape.profile`, whose figures these are; what the tape cannot tell is captured anew,
+    which takes about as long as a thousand answers of the tape. `progress` is told after each choice how many are done,
+    of how many, and how many of them were captured. MACs stand in for the accuracy that can be kept; they are no
+    promise of it.
 
     Raises ValueError for unknown settings, for more than `MAX_VECTORS` choices, and when no choice fits the network.
     """
@@ -84,17 +92,19 @@ def search_strides(
     tape = network if isinstance(network, Tape) else _capture(network, image_size, batch)
     points = tape.strides
     vectors = _vectors(choices, points, reduction)
-    settings = (image_size, batch, dtype, accounting, fuse_add)
-    teacher = _candidate(points, *tape.peaks(None, *settings))
+    counting = _Counting(tape, (image_size, batch), (dtype, accounting, fuse_add))
+    teacher = _candidate(points, *counting.peaks({}, (None,)))
     candidates, reason = [], None
-    for vector in vectors:
+    for done, vector in enumerate(vectors, 1):
         named = dict(zip(points, vector, strict=True))
         try:
-            peaks = tape.peaks(named, *settings, reds=(None,) if red is None else (None, red))
+            peaks = counting.peaks(named, (None,) if red is None else (None, red))
         except ValueError as error:
             reason = reason or error
         else:
             candidates.append(_candidate(named, *peaks))
+        if progress is not None:
+            progress(done, len(vectors), counting.captured)
     if not candidates:
         raise ValueError(f"None of the {len(vectors)} stride vectors of {list(points)} can be evaluated: {reason}")
     candidates.sort(key=lambda candidate: (candidate.peak_bytes, -candidate.bare_macs))
@@ -107,7 +117,36 @@ def search_strides(
         fitting=sum(budget_bytes is None or candidate.peak_bytes <= budget_bytes for candidate in candidates),
         budget_bytes=budget_bytes,
         seconds=time.perf_counter() - start,
+        captured=counting.captured,
     )
+
+
+class _Counting:
+    """Peaks at one image size and batch, on one tape as far as it tells; counts what had to be captured."""
+
+    def __init__(self, tape: Tape, size: tuple[int | Size | None, int | None], counted: tuple[Any, ...]) -> None:
+        self.captured, self.counted = 0, counted
+        self.tape, self.size = tape, size
+        try:
+            tape.points_at(None, size[0])
+            tape.peaks(None, *size, *counted)
+        except ShapeRuleError:  # at this size and batch it tells nothing
+            self.tape, self.size = tape.anew(None, *size), (None, None)
+            self.captured = 1
+
+    def peaks(self, strides: dict[str, int], reds: tuple[REDConfig | None, ...]) -> list[Peak]:
+        """Peaks as `Tape.peaks` gives them; ValueError for strides that do not fit the network."""
+        try:
+            return self.tape.peaks(strides, *self.size, *self.counted, reds=reds)
+        except ShapeRuleError as error:
+            if self.captured >= MAX_CAPTURES:
+                raise ValueError(f"More than {MAX_CAPTURES:,} choices need a capture of their own.") from error
+            try:
+                found = self.tape.peaks_anew(strides, *self.size, *self.counted, reds=reds)
+            except ValueError:
+                raise error from None  # the network does not run so, and the tape says why
+            self.captured += 1
+            return found
 
 
 def _check_settings(strides: Iterable[int], reduction: str, budget_bytes: int | None) -> list[int]:

@@ -8,7 +8,7 @@ recorded shape stays). A rule that cannot be sure raises `ShapeRuleError`; none 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import floor
+from math import ceil, floor, prod
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ class ShapeRuleError(ValueError):
     """The tape cannot be re-evaluated with these settings; build the model that way and capture it anew."""
 
 
+VIEWS = ("view", "_unsafe_view", "_reshape_alias")  # return as many numbers as they take
 # Activations that torch does not mark as pointwise.
 UNTAGGED_POINTWISE = {
     "hardtanh",
@@ -45,9 +46,19 @@ def find_rule(func: torch._ops.OpOverload) -> Rule | None:
     return rule
 
 
+def rule_of(name: str) -> Rule:
+    """The rule of an operator, or of a call that an operator does not go by."""
+    return RULES.get(name) or CALLED[name]
+
+
+def ignores_arguments(rule: Rule) -> bool:
+    """Whether a rule looks at the shapes of its tensors alone."""
+    return rule in (_pointwise, _pointwise_, _same)
+
+
 def keeps_shape(rule: Rule, inputs: int, outputs: int) -> bool:
     """Whether an operator with this rule gives its only tensor's shape, whatever that is."""
-    return rule in (_pointwise, _pointwise_, _same) and inputs == outputs == 1
+    return ignores_arguments(rule) and inputs == outputs == 1
 
 
 def is_pointwise(func: torch._ops.OpOverload) -> bool:
@@ -65,9 +76,21 @@ def reproduces(rule: Rule, args: tuple, ins: Sequence[Shape], outs: Sequence[Sha
     return len(found) == len(outs) and all(new in (None, old) for new, old in zip(found, outs, strict=True))
 
 
+def fixed_rule(op: str, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> Rule:
+    """The rule of last resort: recorded shapes while the inputs keep theirs."""
+
+    def rule(args: tuple, *shapes: Shape) -> Any:
+        if shapes != inputs:
+            seen = f" of shapes {', '.join(map(str, shapes))}" if shapes else ""
+            raise fail(f"operator {op}{seen} made {outputs[0] if outputs else ()} when it was recorded")
+        return outputs if len(outputs) != 1 else outputs[0]
+
+    return rule
+
+
 def fail(message: str) -> ShapeRuleError:
     """The error of a rule whose shapes do not fit."""
-    return ShapeRuleError(f"{message}; these strides and sizes do not fit this network.")
+    return ShapeRuleError(f"{message}; the recording does not tell what happens then: capture the network anew.")
 
 
 def _pointwise(args: tuple, *shapes: Shape) -> Shape:
@@ -225,6 +248,12 @@ def _attention(args: tuple, query: Shape, key: Shape, value: Shape, *mask: Shape
     return (*query[:-1], value[-1])
 
 
+def attends(args: tuple, x: Shape, *others: Shape) -> Any:
+    """The rule of torch's own attention: tokens, and weights where they are asked for, of all heads or their mean."""
+    heads, needs_weights, is_mean = args
+    return (x, (x[0], *(() if is_mean else (heads,)), x[1], x[1])) if needs_weights else x
+
+
 def _linear(args: tuple, x: Shape, weight: Shape, *bias: Shape) -> Shape:
     if x[-1] != weight[-1]:
         raise fail(f"a linear layer of {weight[-1]} features meets an input of shape {x}")
@@ -279,9 +308,10 @@ def _select(args: tuple, x: Shape) -> Shape:
 
 
 def _upsample(args: tuple, x: Shape) -> Shape:
+    """Resized by the scales that come last, or else to the size."""
     scales = args[-2:]
     if None in scales:
-        raise fail(f"a map is resized to the fixed size {tuple(args[1])}")
+        return (*x[:2], *args[1])
     return (*x[:2], *(floor(side * scale) for side, scale in zip(x[2:], scales, strict=True)))
 
 
@@ -308,13 +338,110 @@ def _pixel_unshuffle(args: tuple, x: Shape) -> Shape:
     return (*x[:-3], x[-3] * r * r, x[-2] // r, x[-1] // r)
 
 
+def _view(args: tuple, x: Shape) -> Shape:
+    """As many numbers as before, in sides of which one may be -1."""
+    sides = tuple(args[1])
+    numbers, known = prod(x), prod(side for side in sides if side != -1)
+    if -1 in sides and known and numbers % known == 0:
+        sides = tuple(numbers // known if side == -1 else side for side in sides)
+    if prod(sides) != numbers or min(sides, default=1) < 0:
+        raise fail(f"a map of shape {x} is viewed as {sides}")
+    return sides
+
+
+def _flatten(args: tuple, x: Shape) -> Shape:
+    first, last = (dim % max(len(x), 1) for dim in args[1:3])
+    return (*x[:first], prod(x[first : last + 1]), *x[last + 1 :])
+
+
+def _unflatten(args: tuple, x: Shape) -> Shape:
+    dim = args[1] % len(x)
+    return (*x[:dim], *_view((None, args[2]), (x[dim],)), *x[dim + 1 :])
+
+
+def _expand(args: tuple, x: Shape) -> Shape:
+    sides = tuple(args[1])
+    result = list(sides)
+    for place, side in enumerate(x, len(sides) - len(x)):
+        if side != 1 and sides[place] not in (-1, side):
+            raise fail(f"a tensor of shape {x} is expanded to {sides}")
+        result[place] = side if sides[place] == -1 else sides[place]
+    if min(result, default=0) < 0:
+        raise fail(f"a tensor of shape {x} is expanded to {sides}")
+    return tuple(result)
+
+
+def _repeat(args: tuple, x: Shape) -> Shape:
+    times = tuple(args[1])
+    padded = (1,) * (len(times) - len(x)) + x
+    return tuple(side * factor for side, factor in zip(padded, times, strict=True))
+
+
+def _slice(args: tuple, x: Shape) -> Shape:
+    _, dim, start, end, step = args
+    dim %= len(x)
+    start, end, step = slice(start, end, step).indices(x[dim])
+    return (*x[:dim], max(-(-(end - start) // step), 0), *x[dim + 1 :])
+
+
+def _parts(x: Shape, dim: int, sizes: Sequence[int]) -> Any:
+    """Shapes of the parts of a tensor that is cut across one dimension; of a single part alone its shape."""
+    dim %= len(x)
+    if sum(sizes) != x[dim]:
+        raise fail(f"a map of shape {x} is cut into {list(sizes)}")
+    shapes = tuple((*x[:dim], size, *x[dim + 1 :]) for size in sizes)
+    return shapes if len(shapes) > 1 else shapes[0]
+
+
+def _split(args: tuple, x: Shape) -> Any:
+    _, size, dim = args
+    whole, rest = divmod(x[dim], size) if size else (1, 0)
+    return _parts(x, dim, [size] * whole + [rest] * (rest > 0))
+
+
+def _chunk(args: tuple, x: Shape) -> Any:
+    _, count, dim = args
+    return _split((None, max(-(-x[dim] // count), 1), dim), x)
+
+
+def _split_with_sizes(args: tuple, x: Shape) -> Any:
+    return _parts(x, args[2], args[1])
+
+
+def _unbind(args: tuple, x: Shape) -> Any:
+    dim = args[1] % len(x)
+    shapes = (x[:dim] + x[dim + 1 :],) * x[dim]
+    return shapes if len(shapes) > 1 else shapes[0]
+
+
+def _squeeze(args: tuple, x: Shape) -> Shape:
+    dims = args[1] if len(args) > 1 else range(len(x))
+    dropped = {dim % len(x) for dim in ((dims,) if isinstance(dims, int) else dims)}
+    return tuple(side for place, side in enumerate(x) if not (place in dropped and side == 1))
+
+
+def makes(args: tuple, *likes: Shape) -> Shape:
+    """The rule of what makes a tensor of the sizes that come first."""
+    return tuple(args[0])
+
+
+def _arange(args: tuple) -> Shape:
+    start, end, step = args
+    return (max(ceil((end - start) / step), 0),)
+
+
+def norm_with_statistics(args: tuple, x: Shape, *parameters: Shape) -> tuple[Shape, None, None]:
+    """The same with statistics beside the output, as aten has them."""
+    return channel_norm(args, x, *parameters), None, None
+
+
 RULES: dict[str, Rule] = {
     "convolution": _convolution,
     "max_pool2d_with_indices": _max_pool,
     "avg_pool2d": _avg_pool,
     "_adaptive_avg_pool2d": _adaptive,
     "adaptive_max_pool2d": _adaptive_max,
-    "native_batch_norm": channel_norm,
+    "native_batch_norm": channel_norm,  # as the recorder has it; torch's own returns statistics too
     "native_group_norm": channel_norm,
     "native_layer_norm": _layer_norm,
     "layer_norm": _whole_layer_norm,
@@ -342,6 +469,16 @@ RULES: dict[str, Rule] = {
     "replication_pad2d": _pad,
     "pixel_shuffle": _pixel_shuffle,
     "pixel_unshuffle": _pixel_unshuffle,
+    **dict.fromkeys(VIEWS, _view),
+    "expand": _expand,
+    "repeat": _repeat,
+    "slice": _slice,
+    "split": _split,
+    "split_with_sizes": _split_with_sizes,
+    "unbind": _unbind,
+    "squeeze": _squeeze,
+    "copy_": _same,
+    "as_strided_": _same,
     **dict.fromkeys(
         ("clone", "_to_copy", "alias", "detach", "lift_fresh", "_softmax", "_log_softmax", "_safe_softmax", "roll"),
         _same,
@@ -349,3 +486,4 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("flip", "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"), _same),
     **dict.fromkeys(("zero_", "fill_", "native_dropout"), _same),
 }
+CALLED: dict[str, Rule] = {"flatten": _flatten, "unflatten": _unflatten, "chunk": _chunk, "arange": _arange}

@@ -1,22 +1,15 @@
-"""What other pooling strides change in a recorded pass: arguments, pools that vanish, a tail of another width.
-
-And the layers that forbid it, since their arguments may have been computed from strides or sizes.
-"""
+"""What other pooling strides change in a recorded pass: arguments, pools that vanish, a tail of another width."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from torch import nn
-
-from ..networks.strides import POOL_OPS, POOLS, STRIDE_PLACES, PoolingPoint
+from ..networks.strides import POOL_OPS, STRIDE_PLACES, PoolingPoint
 from .recording import OP, Node, Recording, Weights
 from .shape_rules import RULES, Rule, Shape, ShapeRuleError
 from .shapes import Edits
 
-POOL_MODULES = (*POOLS, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-ADAPTIVE_POOLS = ("_adaptive_avg_pool2d", "adaptive_max_pool2d")
 PADDING = 4  # its place among a convolution's arguments
 
 
@@ -51,6 +44,12 @@ class StrideEditor:
 
     def _stride(self, path: str, stride: int, rules: dict, identities: set[int]) -> None:
         """Another stride for a convolution or a window pool."""
+        if path in self.recording.stride_reads:
+            reader = self.recording.stride_reads[path]
+            raise ShapeRuleError(
+                f"{f'Layer {reader!r}' if reader else 'The network'} goes by the stride of {path!r} in Python; capture "
+                "the network anew."
+            )
         for index, node in self._nodes(path, *STRIDE_PLACES):
             if node.op in POOL_OPS and stride == 1 and any(side % 2 == 0 for side in node.args[1]):
                 identities.add(index)
@@ -106,33 +105,3 @@ class StrideEditor:
 
 def _with(args: tuple, place: int, value: object) -> tuple:
     return (*args[:place], value, *args[place + 1 :])
-
-
-def size_bound_layer(recording: Recording) -> str | None:
-    """Path of a layer that may have made its operators' arguments from its stride or from a map's size, or None.
-
-    The recording shows such arguments as plain numbers. Suspected are convolutions and pools that pad themselves,
-    and pools called as functions whose window is the whole map or which adapt to anything but one pixel.
-    """
-    modules = dict(recording.model.named_modules())
-    for path, module in modules.items():
-        if pads_itself(module):
-            return recording.paths[path]
-    pools = {shown for path, shown in recording.paths.items() if isinstance(modules[path], POOL_MODULES)}
-    for node in recording.nodes:
-        if node.layer not in pools and _pools_by_size(node, recording):
-            return node.layer
-    return None
-
-
-def pads_itself(module: nn.Module) -> bool:
-    """Whether a convolution or window pool replaces torch's forward, as those with TensorFlow's "same" padding do."""
-    kinds = [kind for kind in (nn.Conv2d, *POOLS) if isinstance(module, kind)]
-    return bool(kinds) and type(module).forward is not kinds[0].forward
-
-
-def _pools_by_size(node: Node, recording: Recording) -> bool:
-    if node.op in ADAPTIVE_POOLS:
-        return any(side != 1 for side in node.args[1])
-    before = recording.shapes[node.ins[0]][-2:] if node.op in POOL_OPS else ()
-    return node.op in POOL_OPS and tuple(node.args[1]) == before != (1, 1)

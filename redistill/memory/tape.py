@@ -13,12 +13,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..common.modules import meta_copy
 from ..common.values import is_whole
 from ..networks.alignment import RULES, align_points, red_sites
 from ..networks.red import REDConfig
 from ..networks.strides import (
     PoolingPoint,
     Size,
+    apply_strides,
     check_image_size,
     check_strides,
     declares_points,
@@ -28,17 +30,17 @@ from ..networks.strides import (
     refuse_functional_pool,
     restride_points,
 )
-from ..networks.trace import example_inputs
 from .accounting import Timeline, buffer_sizes, eager, fused
 from .compiler import Blueprint, FrozenSites, Sites, compile_program, frozen_sites
+from .failures import recorded, restrided
+from .inputs import mapped, read_capture
 from .macs import total_macs
 from .profile import MemoryProfile, Peak
 from .program import Program
-from .recorder import record
 from .recording import ENTER, LEAVE, Recording, weights_of
 from .shape_rules import Shape, ShapeRuleError
 from .shapes import Edits, Evaluator
-from .stride_edits import StrideEditor, size_bound_layer
+from .stride_edits import StrideEditor
 
 PROGRAMS_KEPT = 256  # programs a tape remembers; each belongs to one set of RED sites and identity pools
 SETTINGS_KEPT = 8  # settings whose shapes and sizes a tape remembers: one edit asks for both accountings and the points
@@ -47,43 +49,28 @@ Strides = tuple[tuple[str, int], ...]  # by name of the pooling point
 ACCOUNTINGS = ("fused", "eager")
 
 
-def capture(model: nn.Module, input_size: Sequence[int] | Sequence[Any] | Tensor) -> Tape:
+def capture(
+    model: nn.Module,
+    input_size: Sequence[int] | Sequence[Any] | Mapping[str, Any] | Tensor,
+    kwargs: Mapping[str, Any] | None = None,
+    **keywords: Any,
+) -> Tape:
     """Record one forward pass of `model` and return its tape.
 
-    `input_size` is (batch, channels, height, width), or example inputs: a tensor, or the tuple of arguments, of which
-    only shapes and dtypes matter. Models that take a timestep are given one with a size. The model may be on any
-    device; it is neither run nor changed, and no data of its weights is touched. The pass is in evaluation mode.
+    `input_size` is (batch, channels, height, width), or example inputs, of which only shapes and dtypes matter: a
+    tensor, the tuple of arguments, in which tensors may stand in lists and dicts, or a dict of arguments by name;
+    `kwargs`, or keywords, are further ones by name. Models that take a timestep are given one with a size. The model
+    may be on any device; it is neither run nor changed, and no data of its weights is touched. The pass is in
+    evaluation mode. `torch.compile` and DataParallel are looked through.
 
-    Raises ValueError for a size that is no size, or on which the model cannot run.
+    Raises ValueError, in one sentence, for what is no size, and for a model that cannot run on it or be recorded.
     """
-    inputs = _example(model, input_size)
-    try:
-        return Tape(record(model, inputs))
-    except ShapeRuleError:
-        raise
-    except (RuntimeError, NotImplementedError, IndexError) as error:
-        shapes = ", ".join(str(tuple(value.shape)) for value in inputs if isinstance(value, Tensor))
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{type(model).__name__} cannot run on inputs of shape {shapes}: {reason}") from error
+    return Tape(recorded(model, read_capture(model, input_size, {**(kwargs or {}), **keywords})))
 
 
 def capture_images(model: nn.Module, image_size: int | Size, batch: int = 1) -> Tape:
     """`capture` for images of `image_size` pixels, with as many channels as the model takes."""
     return capture(model, (batch, input_channels(model), *check_image_size(image_size)))
-
-
-def _example(model: nn.Module, given: Any) -> tuple[Any, ...]:
-    if isinstance(given, Tensor):
-        return (given,)
-    given = tuple(given)
-    if any(isinstance(value, Tensor) for value in given):
-        return given
-    if len(given) != 4 or not all(is_whole(number, 1) for number in given):
-        raise ValueError(
-            f"Input size is {given!r}; expected (batch, channels, height, width), whole numbers of at least 1, "
-            "or example inputs."
-        )
-    return example_inputs(model, given)
 
 
 @dataclass(frozen=True)
@@ -104,8 +91,8 @@ class _Setting:
             line = eager(self.program, sizes)
         else:
             line = fused(self.program, self.shapes, sizes, fuse_add)
-        if not line.live:
-            return line, 0, 0, ""
+        if not line.live:  # the network gives what it took
+            return line, sum(sizes[buffer] for buffer in self.program.inputs), 0, ""
         peak = max(line.live)
         index = line.live.index(peak)
         return line, peak, index, self.program.steps[index].layer
@@ -240,6 +227,49 @@ class Tape:
         """
         return self._points_at(*self._changes(strides, image_size, None))
 
+    def anew(
+        self,
+        strides: Mapping[str, int] | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        batch: int | None = None,
+    ) -> Tape:
+        """The network at these settings recorded anew, for where the tape cannot tell; it takes as long as `capture`.
+
+        Raises ValueError, in one sentence, for settings at which the network does not run, and for an image size or a
+        batch where further inputs would have to change with it.
+        """
+        changed, first = self._changes(strides, image_size, batch)
+        self._check_inputs(first)
+        model = meta_copy(self.recording.model)
+        if changed and self.recording.takes_an_image:
+            restrided(model, dict(changed), first[-2:])
+        elif changed:  # which cannot be tried on an image alone
+            apply_strides(model, self.points, dict(changed))
+        image = self.recording.first_input
+        resized = image.new_empty(first)
+        return Tape(recorded(model, mapped(self.recording.arguments, lambda x: resized if x is image else x)))
+
+    def peaks_anew(
+        self,
+        strides: Mapping[str, int] | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        batch: int | None = None,
+        dtype: str | None = None,
+        accounting: str = "fused",
+        fuse_add: bool = False,
+        reds: Sequence[REDConfig | None] = (None,),
+    ) -> list[Peak]:
+        """`peaks`, of the network recorded anew at these strides, image size and batch. Raises ValueError as `anew`."""
+        tape = self.anew(strides, image_size, batch)
+        counted = {"dtype": dtype, "accounting": accounting, "fuse_add": fuse_add}
+        bare, *_ = tape.peaks(**counted)
+        result = []
+        for red in reds:
+            sites = None if red is None else red_sites(align_points(tape.points, self.points_at(None, image_size)), red)
+            profile = tape.profile(red=red, sites=sites, **counted) if sites else None
+            result.append(Peak(profile.peak_bytes, profile.peak_layer, profile.macs) if profile else bare)
+        return result
+
     def _changes(
         self, strides: Mapping[str, int] | None, image_size: int | tuple[int, int] | None, batch: int | None
     ) -> tuple[Strides, Shape]:
@@ -282,12 +312,7 @@ class Tape:
         recording = self.recording
         if not changed and first == self.input_shape:
             return recording.shapes, Edits()
-        if first[0] != self.input_shape[0] and len(recording.inputs) > 1:
-            raise ShapeRuleError("The network has further inputs of unknown batch; capture it with this batch.")
-        if (changed or first[2:] != self.input_shape[2:]) and self._size_bound is not None:
-            raise ShapeRuleError(
-                f"Layer {self._size_bound!r} may pad or pool by its stride or a map's size; capture the network anew."
-            )
+        self._check_inputs(first)
         strides = dict(changed)
         if declares_points(recording.model):  # refuse what the network would refuse
             down = [strides.get(point.name, point.stride) for point in self.points if point.direction == "down"]
@@ -295,9 +320,13 @@ class Tape:
         edits = self._editor.edits(strides) if changed else Edits()
         return self._evaluator.shapes(first, edits), edits
 
-    @cached_property
-    def _size_bound(self) -> str | None:
-        return size_bound_layer(self.recording)
+    def _check_inputs(self, first: Shape) -> None:
+        """`ShapeRuleError` where nobody knows what becomes of further inputs."""
+        others = [self.recording.shapes[value] for value in self.recording.inputs[1:]]
+        if first[0] != self.input_shape[0] and any(others):
+            raise ShapeRuleError("The network has further inputs of unknown batch; capture it anew with this batch.")
+        if first[2:] != self.input_shape[2:] and any(len(other) > 1 for other in others):
+            raise ShapeRuleError("The network has further inputs of unknown size; capture it anew at this size.")
 
     @cached_property
     def _editor(self) -> StrideEditor:

@@ -404,22 +404,23 @@ class Refuses(nn.Module):
         return y[:, :, :8].contiguous()  # slice
 
 
-HOWS = ["sum", "view", "pool of the whole map", "pool to another map's size", "slice"]
-
-
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("how", ["sum", "view", "slice"])
 def test_what_the_tape_cannot_know_is_refused(how):
     tape = capture(Refuses(how), (1, 3, 16, 16))
     assert tape.profile().peak_bytes > 0
-    with pytest.raises(ShapeRuleError):
-        tape.profile(image_size=24)
-    for stride in (1, 4):
-        # A pool called as a function has no stride, so this network has no points to change.
-        with pytest.raises(ValueError if how == "pool of the whole map" else ShapeRuleError):
-            tape.profile({"conv": stride})
+    for settings in ({"image_size": 24}, {"strides": {"conv": 1}}):
+        with pytest.raises(ShapeRuleError, match="capture the network anew"):
+            tape.profile(**settings)
 
 
-def test_padding_that_follows_from_stride_and_size_is_refused():
+@pytest.mark.parametrize("how", ["pool of the whole map", "pool to another map's size", "slice"])
+def test_what_python_reads_of_a_size_is_followed(how):
+    tape = capture(Refuses(how), (1, 3, 16, 16))
+    for size in (12, 14, 24) if how != "slice" else (16, 15):
+        assert same(tape.profile(image_size=size), capture(Refuses(how), (1, 3, size, size)).profile())
+
+
+def test_a_stride_that_python_reads_is_not_changed_on_the_tape():
     class SameConv(nn.Conv2d):
         """TensorFlow's "same" padding: as much as it takes to make ceil(size / stride)."""
 
@@ -431,9 +432,14 @@ def test_padding_that_follows_from_stride_and_size_is_refused():
     model = nn.Sequential(SameConv(3, 4, 3, stride=2), nn.ReLU(), nn.Conv2d(4, 4, 1))
     tape = capture(model, (1, 3, 16, 16))
     assert tape.profile(batch=2).peak_bytes == 2 * tape.profile().peak_bytes
-    for settings in ({"strides": {"0": 1}}, {"image_size": 15}):
-        with pytest.raises(ShapeRuleError, match=r"'0' may pad"):
-            tape.profile(**settings)
+    assert same(tape.profile(image_size=15), capture(model, (1, 3, 15, 15)).profile())  # padded by 2 instead of 1
+    with pytest.raises(ShapeRuleError, match=r"'0' goes by the stride of '0'.*anew"):
+        tape.profile({"0": 1})
+    for settings in ({"strides": {"0": 1}}, {"strides": {"0": 4}, "image_size": 30, "batch": 2}):
+        anew = tape.anew(**settings)
+        size, batch = settings.get("image_size", 16), settings.get("batch", 1)
+        fresh = capture(set_strides(model, settings["strides"], size), (batch, 3, size, size))
+        assert same(anew.profile(), fresh.profile()) and anew.strides == settings["strides"]
 
 
 def test_a_map_that_vanishes_is_refused():

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from redistill.memory import Tape, capture
 from redistill.memory.search import MAX_VECTORS, search_strides
+from redistill.networks.alignment import align, red_sites
 from redistill.networks.red import REDConfig, insert_red
+from redistill.networks.strides import set_strides
+from redistill.networks.student import add_red
 from redistill.networks.zoo import build_network
 
 PAPER = {"conv1": 8, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
@@ -152,6 +155,38 @@ def test_strides_that_do_not_fit_the_network_are_refused():
     assert (result.tried, result.refused, len(result.candidates)) == (4, 3, 1)
     with pytest.raises(ValueError, match=r"None of the 2 stride vectors .*'fc'.*a linear layer of 256 features"):
         search_strides(Fixed(), 16, reduction="any", strides=(1, 4))
+
+
+class Forked(nn.Module):
+    """Two strided convolutions, after which the width of the map decides what happens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(channels, 6, 3, stride=2, padding=1) for channels in (3, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.second(self.first(x))
+        return torch.cat([x, x * 2, x + 1]) if x.shape[-1] > 4 else x
+
+
+@pytest.mark.parametrize("settings", [{"image_size": 16}, {"image_size": 24, "batch": 2, "accounting": "eager"}])
+def test_what_the_tape_cannot_tell_is_captured_and_counted(settings):
+    told = []
+    result = search_strides(
+        capture(Forked(), (1, 3, 16, 16)), reduction="any", progress=lambda *state: told.append(state), **settings
+    )
+    too_much = sum(a * b > settings["image_size"] for a, b in product((1, 2, 4, 8), repeat=2))
+    assert (result.tried, result.refused) == (16, too_much)
+    assert 0 < result.captured < len(result.candidates)
+    assert [state[:2] for state in told] == [(done, 16) for done in range(1, 17)] and told[-1][2] == result.captured
+    size, batch = settings["image_size"], settings.get("batch", 1)
+    for candidate in result.candidates:
+        student = set_strides(Forked(), candidate.strides, size)
+        bare = capture(student, (batch, 3, size, size)).profile(accounting=settings.get("accounting", "fused"))
+        assert (candidate.bare_peak_bytes, candidate.bare_macs) == (bare.peak_bytes, bare.macs)
+        red = add_red(student, red_sites(align(student, Forked(), size), REDConfig()), REDConfig())
+        full = capture(red, (batch, 3, size, size)).profile(accounting=settings.get("accounting", "fused"))
+        assert (candidate.peak_bytes, candidate.macs) == (full.peak_bytes, full.macs)
 
 
 def test_a_network_with_red_blocks_is_refused_by_that_reason():

@@ -1,4 +1,4 @@
-"""Sizes that were plain numbers when a pass was recorded: explained by a second recording, or refused."""
+"""Sizes that a network reads in Python: followed to what they decide, or refused."""
 
 from __future__ import annotations
 
@@ -67,26 +67,28 @@ def test_numbers_are_followed_to_where_they_come_from(how):
     check(tape, lambda: strided, strides={"conv": 4})
 
 
-def test_explanations_that_disagree_are_refused():
-    """Twice the map is the image's size only while the image's side is even, and one recording cannot tell which."""
-    for how in ("twice the size", "input's size"):
-        tape = capture(Numbers(how), (1, 3, 16, 16))
-        check(tape, lambda how=how: Numbers(how), image_size=24)
-        with pytest.raises(ShapeRuleError, match="do not say"):
-            tape.profile(image_size=25)
-        with pytest.raises(ShapeRuleError, match="do not say"):
-            tape.profile({"conv": 4})
+@pytest.mark.parametrize("how", ["twice the size", "input's size"])
+def test_sizes_that_are_equal_when_recorded_are_told_apart(how):
+    """Twice the map is the image's size only while the image's side is even."""
+    tape = capture(Numbers(how), (1, 3, 16, 16))
+    for size in (24, 25):
+        check(tape, lambda: Numbers(how), image_size=size)
+    strided = Numbers(how)
+    strided.conv.stride = (4, 4)
+    check(tape, lambda: strided, strides={"conv": 4})
 
 
-def test_a_pass_that_goes_another_way_at_another_size_explains_nothing():
+def test_a_pass_that_goes_another_way_at_another_size_is_refused_there():
     class Forks(Numbers):
         def forward(self, x: Tensor) -> Tensor:
             y = super().forward(x)
             return y * 2 + 1 if x.shape[-1] > 20 else y
 
     tape = capture(Forks("new tensor"), (1, 3, 16, 16))
-    with pytest.raises(ShapeRuleError, match="when it was recorded"):
-        tape.profile(image_size=18)
+    check(tape, lambda: Forks("new tensor"), image_size=20)
+    with pytest.raises(ShapeRuleError, match=r"goes by a size in Python.*capture the network anew"):
+        tape.profile(image_size=21)
+    assert same(tape.anew(image_size=21).profile(), capture(Forks("new tensor"), (1, 3, 21, 21)).profile())
 
 
 def unet(padding: int) -> dict:

@@ -1,0 +1,123 @@
+"""What a network is called with: example inputs, wherever the tensors are among them, and what stands around it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..common.modules import meta_like, unwrapped
+from ..common.values import is_whole
+from ..networks.trace import example_inputs
+
+# What holds no tensor, told by its type alone.
+ATOMS = {int, float, bool, complex, str, bytes, type(None), slice, torch.dtype, torch.device, torch.layout}
+ATOMS |= {torch.memory_format, torch.Size}
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # positional and by keyword
+
+
+def read_arguments(model: nn.Module, given: Any, kwargs: Mapping[str, Any] | None = None) -> Arguments:
+    """The arguments that a model is to be called with, from whatever names them.
+
+    `given` is a tensor, the tuple or list of arguments, which may hold tensors in lists and dicts, or a dict: keyword
+    arguments where the model takes them by these names, else one argument. `kwargs` are further ones by keyword.
+
+    Raises ValueError for what holds no tensor.
+    """
+    keywords = dict(kwargs or {})
+    if isinstance(given, Mapping) and _takes(model, given):
+        args, keywords = (), {**given, **keywords}
+    else:
+        args = tuple(given) if type(given) in (tuple, list) else () if given is None else (given,)
+    if not tensors_in((args, keywords)):
+        raise ValueError(
+            f"The inputs are {_clipped(given)}, which hold no tensor; expected a tensor, a tuple of arguments or a "
+            "dict of them by name, with tensors among them."
+        )
+    return args, keywords
+
+
+def read_capture(model: nn.Module, given: Any, kwargs: Mapping[str, Any] | None = None) -> Arguments:
+    """`read_arguments`, where `given` may also be (batch, channels, height, width)."""
+    if tensors_in((given, kwargs)):
+        return read_arguments(model, given, kwargs)
+    if kwargs or not isinstance(given, Sequence) or len(given) != 4 or not all(is_whole(side, 1) for side in given):
+        raise ValueError(
+            f"Input size is {_clipped(given)}; expected (batch, channels, height, width), whole numbers of at least 1, "
+            "or example inputs: a tensor, a tuple of arguments or a dict of them by name."
+        )
+    return example_inputs(model, given), {}
+
+
+def _takes(model: nn.Module, names: Mapping[Any, Any]) -> bool:
+    """Whether a model's forward takes keyword arguments of these names."""
+    if not all(isinstance(name, str) for name in names):
+        return False
+    try:
+        inspect.signature(unwrapped(model).forward).bind_partial(**names)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _clipped(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def tensors_in(item: Any) -> list[Tensor]:
+    """Tensors inside nested tuples, lists, sets, dicts and dataclasses, in order."""
+    found: list[Tensor] = []
+    _gather(item, found)
+    return found
+
+
+def _gather(item: Any, found: list[Tensor]) -> None:
+    if type(item) in ATOMS:
+        return
+    if isinstance(item, Tensor):
+        found.append(item)
+    elif isinstance(item, (tuple, list, set, frozenset)):
+        for inner in item:
+            _gather(inner, found)
+    elif isinstance(item, Mapping):
+        for inner in item.values():
+            _gather(inner, found)
+    elif dataclasses.is_dataclass(item) and not isinstance(item, type):
+        for entry in dataclasses.fields(item):
+            _gather(getattr(item, entry.name, None), found)
+
+
+def mapped(item: Any, change: Any) -> Any:
+    """The same with every tensor changed, in tuples, lists and dicts, which are made anew."""
+    if isinstance(item, Tensor):
+        return change(item)
+    if isinstance(item, tuple) and hasattr(item, "_fields"):
+        return type(item)(*(mapped(inner, change) for inner in item))
+    if type(item) in (tuple, list):
+        return type(item)(mapped(inner, change) for inner in item)
+    if isinstance(item, Mapping):
+        changed = {key: mapped(inner, change) for key, inner in item.items()}
+        return changed if type(item) is dict else _like(item, changed)
+    if dataclasses.is_dataclass(item) and not isinstance(item, type) and tensors_in(item):
+        values = {entry.name: mapped(getattr(item, entry.name), change) for entry in dataclasses.fields(item)}
+        return dataclasses.replace(item, **{name: values[name] for name in values})
+    return item
+
+
+def _like(item: Mapping, changed: dict) -> Any:
+    """The same kind of mapping, where it is made of a dict as the usual ones are."""
+    try:
+        return type(item)(changed)
+    except TypeError:
+        return changed
+
+
+def meta_arguments(arguments: Arguments) -> Arguments:
+    """Arguments whose tensors have shape and dtype but no data; a tensor that comes twice stays one."""
+    made: dict[int, Tensor] = {}
+    return mapped(arguments, lambda tensor: made.setdefault(id(tensor), meta_like(tensor)))

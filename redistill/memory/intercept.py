@@ -1,0 +1,291 @@
+"""The modes under which a pass is recorded: what they see, answer in torch's place, and tell the recorder."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .inputs import mapped, tensors_in
+from .meta_ops import elementwise
+from .shape_rules import RULES
+from .sides import plain, sides_in
+
+# Attributes of tensors that no size decides.
+CONSTANT = {"dtype", "layout", "ndim", "requires_grad", "is_leaf", "grad", "grad_fn", "names", "itemsize", "is_nested"}
+CONSTANT |= {
+    "is_quantized",
+    "is_sparse",
+    "is_sparse_csr",
+    "is_mkldnn",
+    "is_xla",
+    "is_mps",
+    "is_xpu",
+    "is_ipu",
+    "is_mtia",
+}
+CONSTANT |= {"is_maia", "is_vulkan", "is_xpu", "is_ort", "_base", "_version", "output_nr", "name", "retains_grad"}
+# Methods of the same kind.
+ASKS = {"dim", "ndimension", "is_floating_point", "is_complex", "element_size", "is_inference", "is_signed"}
+MOVES = ("cpu", "cuda")
+
+
+class Operators(TorchDispatchMode):
+    """Tells the recorder of every operator."""
+
+    def __init__(self, recorder: Any) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_dispatch__(self, func, kinds, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if torch.is_inference_mode_enabled():  # where what is composed of operators comes whole
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        result = elementwise(func, args, kwargs)
+        if result is None:
+            result = self._run(func, args, kwargs)
+        self.recorder.ran(func, args, kwargs, result)
+        return result
+
+    def _run(self, func: Any, args: tuple, kwargs: dict) -> Any:
+        try:
+            return func(*args, **kwargs)
+        except (RuntimeError, NotImplementedError):
+            strangers = [tensor for tensor in tensors_in((args, kwargs)) if not tensor.is_meta]
+            if not strangers:
+                raise
+        # Tensors that the network holds where nobody looks, such as constants of a module.
+        return func(*mapped(args, self.recorder.stand_in), **mapped(kwargs, self.recorder.stand_in))
+
+
+class Calls(TorchFunctionMode):
+    """Tells the recorder of calls from Python and of what they read.
+
+    Functions written in Python are entered, so that each call below counts.
+    """
+
+    def __init__(self, recorder: Any) -> None:
+        super().__init__()
+        self.recorder = recorder
+        self.entered: list[Any] = []
+
+    def __torch_function__(self, func, kinds, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name == "__get__":
+            return self._attribute(func, args)
+        if name in READS:
+            return READS[name](self.recorder, *args, **kwargs)
+        if name in ASKS or name == "__set__":
+            return func(*args, **kwargs)
+        if name in MOVES and args:
+            return self.recorder.moved(args[0], name)
+        if func is F.scaled_dot_product_attention:
+            return self.recorder.attention(*_attention_operands(*args, **kwargs))
+        if name in KERNELS:
+            return self.recorder.kernel(name, KERNELS[name], args)
+        if isinstance(func, types.FunctionType) and func not in self.entered:
+            return self._enter(func, args, kwargs)
+        if func in PLAIN and not kwargs:
+            made = _made_plainly(func, args)
+            if made is not None:
+                return self.recorder.whole(made[0], made[1], args, kwargs, *made[2:])
+        if func in WHOLE:
+            return self.recorder.whole(WHOLE[func], func, args, kwargs)
+        if name == "to" or "device" in kwargs or func in _device_constructors():
+            args, kwargs = self._on_meta(name, args, kwargs)
+        return self.recorder.calling(func, name, args, kwargs)
+
+    def _enter(self, func: types.FunctionType, args: tuple, kwargs: dict) -> Any:
+        self.entered.append(func)
+        try:
+            with self:
+                return entered(func)(*args, **kwargs)
+        finally:
+            self.entered.pop()
+
+    def _attribute(self, func: Any, args: tuple) -> Any:
+        name = func.__self__.__name__
+        recorder = self.recorder
+        if name == "shape":
+            return recorder.shape(args[0])
+        if name in CONSTANT:
+            return func(*args)
+        if name == "device":
+            return recorder.device
+        if name in ("is_meta", "is_cpu", "is_cuda"):
+            return name == f"is_{recorder.device.type}"
+        if name == "nbytes":
+            return recorder.numel(args[0]) * args[0].element_size()
+        return recorder.calling(func, name, args, {})
+
+    def _on_meta(self, name: str, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """The arguments of a call whose tensors are to be on the meta device."""
+        if name != "to":
+            return args, {**kwargs, "device": "meta"}
+        places = [item for item in (*args[1:], kwargs.get("device")) if isinstance(item, (str, torch.device))]
+        for place in places:
+            self.recorder.moved(args[0], torch.device(place).type)
+        changed = tuple("meta" if isinstance(item, (str, torch.device)) else item for item in args)
+        return changed, {**kwargs, "device": "meta"} if kwargs.get("device") is not None else kwargs
+
+
+def recording_modes(recorder: Any) -> tuple[Any, ...]:
+    """The modes to enter, in their order."""
+    return Calls(recorder), Operators(recorder)
+
+
+@contextmanager
+def native_attention(model: nn.Module) -> Iterator[None]:
+    """Torch's own attention and encoder layers take the kernels that they take where tensors are real.
+
+    They look for override modes and hooks before they do, and would find ours.
+    """
+    modules = [module for module in model.modules() if type(module).forward in NATIVE and "forward" not in vars(module)]
+    for module in modules:
+        module.forward = types.MethodType(_native(type(module).forward), module)
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.forward
+
+
+NATIVE = (nn.MultiheadAttention.forward, nn.TransformerEncoderLayer.forward, nn.TransformerEncoder.forward)
+
+
+class _Torch:
+    """The package, but that it tells of no override mode."""
+
+    class overrides:
+        has_torch_function = staticmethod(lambda tensors: False)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+
+@cache
+def _native(forward: types.FunctionType) -> types.FunctionType:
+    scope = {**forward.__globals__, "torch": _Torch(), "getattr": _foreign}
+    inside = types.FunctionType(forward.__code__, scope, forward.__name__, forward.__defaults__, forward.__closure__)
+    inside.__kwdefaults__ = forward.__kwdefaults__
+    return inside
+
+
+def _foreign(owner: Any, name: str, *default: Any) -> Any:
+    """`getattr`, but of a module's hooks those that were there before ours, which is one of each kind."""
+    found = getattr(owner, name, *default)
+    return list(found)[1:] if name in ("_forward_hooks", "_forward_pre_hooks") else found
+
+
+def _size(recorder: Any, tensor: Tensor, dim: int | None = None) -> Any:
+    shape = recorder.shape(tensor)
+    return shape if dim is None else shape[dim]
+
+
+READS: dict[str, Callable[..., Any]] = {
+    "size": _size,
+    "numel": lambda recorder, tensor: recorder.numel(tensor),
+    "nelement": lambda recorder, tensor: recorder.numel(tensor),
+    "__len__": lambda recorder, tensor: int(recorder.shape(tensor)[0]),
+}
+
+
+def _attended(x: Tensor, *others: Any) -> tuple[Tensor, ...]:
+    """What torch's attention gives: the tokens, and where they are asked for the weights of all heads or their mean."""
+    heads, needs_weights, is_mean = others[3], others[9], others[10]
+    batch, tokens = x.shape[:2]
+    if not needs_weights:
+        return (torch.empty_like(x),)
+    return torch.empty_like(x), x.new_empty(batch, *(() if is_mean else (heads,)), tokens, tokens)
+
+
+# Calls of several operators in one kernel, and what makes the like of their results.
+KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "_native_multi_head_attention": _attended,
+    "_transformer_encoder_layer_fwd": lambda x, *others: (torch.empty_like(x),),
+}
+# Calls recorded as one operator, because what they are made of depends on the layout of their operands.
+WHOLE = {F.linear: "linear", torch.matmul: "matmul", Tensor.matmul: "matmul", Tensor.__matmul__: "matmul"}
+# Normalisations with running or no statistics, whose kernels on the meta device take a millisecond each.
+NORMS = {torch.batch_norm: "native_batch_norm", torch.group_norm: "native_group_norm"}
+
+
+PLAIN = {F.conv2d, F.linear, torch.layer_norm, *NORMS}
+
+
+def _made_plainly(func: Callable, args: tuple) -> tuple | None:
+    """A quicker way to a result that is plain: the operator, a function and arguments that make the like, its own."""
+    if func is F.conv2d:
+        return _plain_convolution(*args)
+    if func is F.linear and _is_plain_linear(*args):
+        return "linear", args[0].new_empty, ((*args[0].shape[:-1], args[1].shape[0]),)
+    if func is torch.layer_norm and _is_plain_layer_norm(*args):
+        return "layer_norm", torch.empty_like, args[:1]
+    if func in NORMS and _is_plain_norm(func, *args):
+        return NORMS[func], torch.empty_like, args[:1]
+    return None
+
+
+def _plain_convolution(x: Tensor, weight: Tensor, bias: Any = None, *rest: Any) -> tuple | None:
+    if sides_in(rest):
+        return None
+    stride, padding, dilation, groups = plain((*rest, *(1, 0, 1, 1)[len(rest) :]))
+    pairs = [list(pair) if type(pair) in (tuple, list) else [pair, pair] for pair in (stride, padding, dilation)]
+    if isinstance(padding, str) or x.dim() != 4 or not x.is_contiguous() or x.dtype != weight.dtype:
+        return None
+    if any(len(pair) != 2 for pair in pairs) or (bias is not None and bias.dtype != x.dtype):
+        return None
+    args = (None, None, None if bias is not None else bias, *pairs, False, [0, 0], groups)
+    try:
+        shape = RULES["convolution"](args, x.shape, weight.shape)
+    except ValueError:
+        return None  # torch says it better
+    return "convolution", x.new_empty, (shape,), args
+
+
+def _is_plain_norm(func: Callable, x: Tensor, *others: Any) -> bool:
+    """Whether a normalisation makes nothing but an output like its well-formed, contiguous input."""
+    parameters = [tensor for tensor in others if isinstance(tensor, Tensor)]
+    trains = func is torch.batch_norm and others[4]
+    return not trains and x.dim() > 1 and x.is_contiguous() and all(p.shape == x.shape[1:2] for p in parameters)
+
+
+def _is_plain_layer_norm(x: Tensor, inner: Sequence[int], weight: Tensor | None, *others: Any) -> bool:
+    inner = torch.Size(plain(tuple(inner)))
+    return weight is not None and x.is_contiguous() and x.shape[-len(inner) :] == weight.shape == inner
+
+
+def _is_plain_linear(x: Tensor, weight: Tensor, *bias: Any) -> bool:
+    return x.is_contiguous() and weight.dim() == 2 and x.shape[-1] == weight.shape[1]
+
+
+def _attention_operands(
+    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
+):
+    return query, key, value, attn_mask
+
+
+@cache
+def entered(func: types.FunctionType) -> types.FunctionType:
+    """The same function with its test for override modes answering no, so that its body runs at once."""
+    inside = types.FunctionType(func.__code__, _scope(func), func.__name__, func.__defaults__, func.__closure__)
+    inside.__kwdefaults__ = func.__kwdefaults__
+    return inside
+
+
+def _scope(func: types.FunctionType) -> dict[str, Any]:
+    tests = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    return {**func.__globals__, **dict.fromkeys(tests, lambda *operands: False)}

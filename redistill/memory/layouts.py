@@ -1,0 +1,99 @@
+"""How tensors lie in memory, as far as it decides whether a call looks at a tensor or copies it.
+
+A side of 1 hides how the others lie: a half of one image is contiguous, a half of two is not. What sides of 1 decided
+while a pass was recorded is noted, so that the recording is not asked where they have become more, or others become 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from .shape_rules import VIEWS, Shape
+
+Noted = tuple[int, tuple[int, ...]]  # a value, and dims of it whose being 1 or not must stay
+
+
+class Layouts:
+    """The layouts of one recording; `noted` is what decided."""
+
+    def __init__(self) -> None:
+        self.noted: list[Noted] = []
+        self._odd: set[int] = set()  # values that do not lie as their shape says
+        self._hidden: dict[int, list[Noted]] = {}  # views, and what a side of 1 may hide in them
+
+    def decides(self, value: int, tensor: Tensor) -> None:
+        """Note that the layout of this tensor decided between a view and a copy."""
+        dims = layout_dims(tuple(tensor.shape), tensor.stride())
+        if dims:
+            self.noted.append((value, dims))
+        self.noted += self._hidden.get(value, ())
+
+    def follow(
+        self,
+        op: str,
+        is_view: bool,
+        ins: Sequence[int],
+        given: Sequence[Tensor],
+        outs: Sequence[int],
+        made: Sequence[Tensor],
+    ) -> None:
+        """Take in an operator that has just run: values and tensors that it took and made."""
+        if op in VIEWS or op == "clone":
+            self.decides(ins[0], given[0])
+        if is_view and ins:
+            self._hide(op, ins[0], given[0], outs, made[0])
+        if is_view or not self._odd.isdisjoint(ins):
+            for value, tensor in zip(ins, given, strict=True):
+                if not is_view and value in self._odd and tensor.is_contiguous():
+                    dims = layout_dims(tuple(tensor.shape), tensor.stride(), in_order=True)
+                    if dims:
+                        self.noted.append((value, dims))
+            self.place(outs, made)
+
+    def place(self, values: Sequence[int], tensors: Sequence[Tensor]) -> None:
+        """Remember which of these tensors lie oddly."""
+        self._odd |= {value for value, tensor in zip(values, tensors, strict=True) if _lies_oddly(tensor)}
+
+    def _hide(self, op: str, value: int, before: Tensor, outs: Sequence[int], after: Tensor) -> None:
+        hidden = list(self._hidden.get(value, ()))
+        if op == "select":
+            hidden.append((value, (_selected(before, after),)))
+        elif op == "expand":
+            offset = after.dim() - before.dim()
+            hidden.append((outs[0], tuple(dim + offset for dim, side in enumerate(before.shape) if side == 1)))
+        if hidden:
+            self._hidden |= dict.fromkeys(outs, hidden)
+
+
+def _selected(before: Tensor, after: Tensor) -> int:
+    """The dimension that a selection took out."""
+    there = list(zip(before.shape, before.stride(), strict=True))
+    here = list(zip(after.shape, after.stride(), strict=True))
+    return next((dim for dim in range(len(here)) if there[dim] != here[dim]), len(here))
+
+
+def _lies_oddly(tensor: Tensor) -> bool:
+    expected = 1
+    for side, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
+        if stride != expected:
+            return True
+        expected *= side
+    return False
+
+
+def layout_dims(shape: Shape, strides: tuple[int, ...], in_order: bool = False) -> tuple[int, ...]:
+    """Dims out of their natural order in memory, and unless that is enough, out of their natural place.
+
+    Whether one of them is 1 decides what is contiguous.
+    """
+    order = sorted(range(len(shape)), key=lambda dim: -strides[dim])
+    expected = 1
+    dims = set()
+    for place in reversed(range(len(shape))):
+        dim = order[place]
+        if dim != place or (strides[dim] != expected and not in_order):
+            dims |= {dim, place}
+        expected = strides[dim] * shape[dim]
+    return tuple(sorted(dims))

@@ -1,0 +1,84 @@
+"""Exact or refused, for any network: random small ones whose Python goes by sizes, against the allocator."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+from helpers.odd_networks import CHANNELS, network
+from torch import nn
+
+from redistill.memory import ShapeRuleError, Tape, capture, measure_peak
+from redistill.networks.strides import apply_strides
+
+CASES, BATCHED = 500, 25  # of which so many run in one test
+SIZES = (8, 12, 15, 20, 24, 32)
+
+
+def chosen_settings(chosen: random.Random, tape: Tape) -> dict[str, Any]:
+    """Other strides, another size, another batch: any of them, or none."""
+    settings: dict[str, Any] = {}
+    if chosen.random() < 0.6:
+        settings["image_size"] = chosen.choice(SIZES)
+    if chosen.random() < 0.4:
+        settings["batch"] = chosen.choice((1, 2, 3, 4))
+    if chosen.random() < 0.4:
+        try:
+            settings["strides"] = {name: chosen.choice((1, 2, 4)) for name in tape.strides}
+        except ValueError as error:  # of networks whose strides cannot be set
+            assert is_sentence(error)
+    return settings
+
+
+def is_sentence(error: Exception) -> bool:
+    return str(error).endswith(".") and "\n" not in str(error) and "Error" not in str(error)
+
+
+def real_peak(model: nn.Module, tape: Tape, inputs: tuple, named: dict, settings: dict[str, Any]) -> int | None:
+    """What the allocator says at these settings; None where the network does not run there."""
+    first, *others = inputs
+    size, batch = settings.get("image_size", first.shape[-1]), settings.get("batch", len(first))
+    try:
+        if settings.get("strides"):
+            apply_strides(model, tape.points, settings["strides"])
+        return measure_peak(model, (torch.zeros(batch, CHANNELS, size, size), *others), named)
+    except (RuntimeError, ValueError, IndexError, AssertionError, ZeroDivisionError):
+        return None
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("start", range(0, CASES, BATCHED))
+def test_the_answer_is_the_allocators_or_a_refusal(start):
+    kinds = []
+    for seed in range(start, start + BATCHED):
+        model, inputs, named, words = network(seed)
+        try:
+            tape = capture(model, inputs, named)
+        except ValueError as error:
+            assert is_sentence(error), (words, str(error))
+            kinds.append("refused")
+            continue
+        settings = chosen_settings(random.Random(seed), tape)
+        try:
+            found = tape.profile(accounting="eager", **settings).peak_bytes
+            kinds.append("exact")
+        except ShapeRuleError as error:
+            assert "anew" in str(error), (words, str(error))
+            found = captured_anew(tape, settings)
+            kinds.append("refused" if found is None else "anew")
+        except ValueError as error:
+            assert is_sentence(error), (words, str(error))
+            continue
+        if found is not None:
+            assert found == real_peak(model, tape, inputs, named, settings), (words, settings)
+    assert kinds.count("exact") >= BATCHED // 4 and kinds.count("refused") <= BATCHED // 3
+
+
+def captured_anew(tape: Tape, settings: dict[str, Any]) -> int | None:
+    try:
+        return tape.anew(**settings).profile(accounting="eager").peak_bytes
+    except ValueError as error:
+        assert is_sentence(error), str(error)
+        return None
