@@ -19,6 +19,7 @@ from .explore import page as explore
 from .generate import page as generate
 from .parts.events import QUIET, connect
 from .parts.fragments import notice
+from .parts.networks import look_up_soon
 
 STYLE = Path(__file__).with_name("style.css")
 TITLE = "ReDistill Studio"
@@ -140,6 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **settings: object) -> None:
     """Serve `page` with the studio's look; `settings` go to gradio's launch."""
+    look_up_soon()
     page.queue(max_size=64, default_concurrency_limit=4)
     page.launch(
         server_name=host,

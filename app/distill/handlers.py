@@ -24,6 +24,7 @@ from redistill.training.presets import find_preset
 from ..parts.events import refused_in
 from ..parts.fragments import notice
 from ..runs import choices, jobs
+from ..words.numbers import format_pixels
 from ..words.settings import dataset_title, run_title
 from . import data_panel, run_form, student_form, watch
 from .student_form import read_student
@@ -76,8 +77,8 @@ def _adapt(student: StudentConfig, dataset: Any) -> tuple[StudentConfig, str]:
     if adapted.image_size == student.image_size:
         return adapted, ""
     return adapted, (
-        f"{dataset_title(dataset)} has no pictures of {student.image_size} px, so the student is distilled at "
-        f"{adapted.image_size} px."
+        f"{dataset_title(dataset)} has no pictures of {format_pixels(student.image_size)}, so the student is distilled "
+        f"at {format_pixels(adapted.image_size)}."
     )
 
 

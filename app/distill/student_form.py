@@ -20,7 +20,7 @@ from ..parts.setting_controls import make_control
 from ..parts.stride_picker import StridePicker, check_strides_form
 from ..runs.results import peak_bytes
 from ..words.memory import stride_rows
-from ..words.numbers import format_bytes, format_ratio
+from ..words.numbers import format_bytes, format_pixels, format_ratio
 from ..words.settings import RED, STUDENT, describe_student
 from ..words.signs import red_sign
 
@@ -148,5 +148,5 @@ def card(student: StudentConfig) -> str:
     name = "Teacher" if is_teacher else "Student"
     return (
         f'<div class="card-title">{name}</div><p class="student">{escape(describe_student(student))}, '
-        f'{student.image_size} px</p><p class="subline">{memory}</p>{said}'
+        f'{format_pixels(student.image_size)}</p><p class="subline">{memory}</p>{said}'
     )

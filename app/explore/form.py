@@ -6,21 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from redistill.common.values import is_whole
 from redistill.memory.comparison import Comparison
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
-from redistill.networks.zoo import NETWORKS
+from redistill.networks.zoo import MAX_CHANNELS
 
 from ..parts.budget import Budget, read_budget
 from ..parts.counting import compare_as, counting_of
+from ..parts.networks import check_network
 from ..parts.stride_picker import check_strides_form
 from ..parts.trace import Place
 from . import view
-from .link import Settings, check_size
+from .link import MAX_BATCH, Settings, check_side
 from .pins import Pin, check_pins
 
 IN_RED = ("gate", "gate_kernel", "residual_encoder", "residual_kernel", "points")  # what a RED block is made of
-CONFIGURATION = ("teacher", "image_size", "picker", "with_red", *IN_RED, "accounting", "dtype")
+IMAGES = ("image_size", "width", "in_channels", "batch")
+CONFIGURATION = ("teacher", *IMAGES, "picker", "with_red", *IN_RED, "accounting", "dtype")
 LINKED = (*CONFIGURATION, "budget", "kib")  # all controls that a link restores
 INPUTS = (*LINKED, "pins", "place")  # what handlers are given
 Values = Mapping[str, Any]
@@ -37,12 +40,38 @@ class Look:
 
 def read_found(values: Values) -> Comparison:
     """The student that the controls are set to, counted; ValueError, in one sentence, for what does not fit."""
-    return compare_as(_read_student(values), *read_counting(values))
+    return compare_as(_read_student(values), *read_counting(values), read_batch(values))
 
 
 def _read_student(values: Values) -> StudentConfig:
     red = None if values["with_red"] is False else REDConfig(**{name: values[name] for name in IN_RED})
-    return make_student(values["teacher"], values["image_size"], values["picker"], red)
+    size, channels = read_size(values), _whole("Channels", values.get("in_channels"), 3, MAX_CHANNELS)
+    return StudentConfig(
+        check_network(values["teacher"]),
+        size,
+        strides=check_strides_form(values["picker"]),
+        red=red,
+        in_channels=channels,
+    )
+
+
+def read_size(values: Values) -> int | tuple[int, int]:
+    """Pixels a side, or (height, width) where a width is given."""
+    height, width = check_side(values["image_size"]), values.get("width")
+    return height if width in (None, "") else (height, check_side(width))
+
+
+def read_batch(values: Values) -> int:
+    """How many images are counted at a time."""
+    return _whole("Batch", values.get("batch"), 1, MAX_BATCH)
+
+
+def _whole(name: str, value: Any, usual: int, most: int) -> int:
+    """A number of a field, `usual` where it is empty; ValueError for what is none from 1 to `most`."""
+    value = usual if value in (None, "") else int(value) if isinstance(value, float) and value.is_integer() else value
+    if not is_whole(value, 1, most):
+        raise ValueError(f"{name} is {str(value)[:40]}; expected a whole number from 1 to {most:,}.")
+    return value
 
 
 def read_counting(values: Values) -> tuple[str, str]:
@@ -62,7 +91,8 @@ def read_settings(values: Values) -> Settings:
     """What a link restores; ValueError for what does not fit."""
     budget = read_budget(values["budget"], values["kib"])
     pins = tuple((pin.letter, Settings.of(pin.found)) for pin in check_pins(values.get("pins", ())))
-    return Settings(_read_student(values), *read_counting(values), budget.bytes if budget else None, pins)
+    counted = (*read_counting(values), budget.bytes if budget else None)
+    return Settings(_read_student(values), *counted, pins, read_batch(values))
 
 
 def set_to(found: Comparison) -> dict[str, Any]:
@@ -70,7 +100,9 @@ def set_to(found: Comparison) -> dict[str, Any]:
     config, red = found.config, found.config.red or REDConfig()
     return {
         "teacher": config.teacher,
-        "image_size": config.image_size,
+        **sides(config.image_size),
+        "in_channels": config.in_channels,
+        "batch": found.batch,
         "picker": view.picker(found),
         "with_red": config.red is not None,
         **red.to_dict(),
@@ -79,18 +111,10 @@ def set_to(found: Comparison) -> dict[str, Any]:
     }
 
 
-def make_student(teacher: Any, image_size: Any, strides: Any, red: REDConfig | None) -> StudentConfig:
-    """A student of a teacher of the list; ValueError for what does not fit."""
-    size = int(image_size) if isinstance(image_size, float) and image_size.is_integer() else image_size
-    return StudentConfig(check_network(teacher), check_size(size), strides=check_strides_form(strides), red=red)
-
-
-def check_network(value: Any) -> str:
-    """The name of a network of the table; ValueError for any other, as a DDPM from elsewhere, which Explore lacks."""
-    name = check_text("teacher", value)
-    if name not in NETWORKS:
-        raise ValueError(f"No network {name[:80]!r}; expected one of {list(NETWORKS)}.")
-    return name
+def sides(image_size: int | tuple[int, int]) -> dict[str, int | None]:
+    """The two controls of an image size; the width is empty where it is that of a square."""
+    height, width = (image_size, None) if isinstance(image_size, int) else image_size
+    return {"image_size": height, "width": width}
 
 
 def check_text(name: str, value: Any) -> str:

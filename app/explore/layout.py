@@ -12,6 +12,7 @@ from ..parts.budget import NO_BUDGET, budget_choices
 from ..parts.counting import COUNTINGS
 from ..parts.fields import ClampedSlider, NumberField
 from ..parts.live_plot import LivePlot
+from ..parts.networks import network_choice
 from ..parts.scripted import ActionHTML
 from ..parts.setting_controls import make_control
 from ..parts.stride_picker import StridePicker
@@ -27,15 +28,20 @@ from .link_button import LinkButton
 def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
     """The controls by name, and two buttons, laid out in the current column and set to what `found` shows."""
     with gr.Column(elem_classes="card"):
-        teacher = gr.Dropdown(
+        teacher = network_choice(
             [(other.title, name) for name, other in NETWORKS.items()],
-            value=found.config.teacher,
-            label="Teacher",
-            filterable=False,
+            found.config.teacher,
+            "Teacher",
+            info="Type to search all of timm and torchvision.",
+            elem_id="teacher",
         )
         image_size = ClampedSlider(
             MIN_SIDE, MAX_SIDE, value=found.config.image_size, step=16, label="Image side, pixels"
         )
+        with gr.Accordion("Other images", open=False, elem_classes="fold"), gr.Row():
+            width = NumberField(None, label="Width, px (empty: square)", minimum=MIN_SIDE, min_width=110)
+            in_channels = NumberField(3, label="Channels", minimum=1, min_width=80)
+            batch = NumberField(1, label="Batch", minimum=1, min_width=80)
     with gr.Column(elem_classes="card"):
         gr.HTML('<div class="card-title">Pooling strides of the student <span>teacher’s underlined</span></div>')
         picker = StridePicker(
@@ -60,6 +66,9 @@ def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
     return {
         "teacher": teacher,
         "image_size": image_size,
+        "width": width,
+        "in_channels": in_channels,
+        "batch": batch,
         "picker": picker,
         "early": early,
         "original": original,

@@ -10,26 +10,29 @@ from urllib.parse import parse_qs, urlencode
 from redistill.common.settings import settings_of
 from redistill.common.values import is_whole
 from redistill.memory.comparison import Comparison, early_strides, network_tape, own_strides
+from redistill.memory.tape import Tape
 from redistill.networks.red import REDConfig
 from redistill.networks.strides import check_strides
 from redistill.networks.student import StudentConfig
-from redistill.networks.zoo import NETWORKS, find_network
+from redistill.networks.zoo import MAX_CHANNELS, NETWORKS, find_network, usual_size
 
 from ..parts.budget import MAX_KIB
 from ..parts.counting import COUNTINGS, compare_as, counting_of
+from ..parts.networks import FORMS, check_network
 from ..words.memory import stride_choices
 from .pins import LETTERS
 
 DEFAULT_TEACHER = "narrow_resnet"
-DTYPES = ("fp32", "fp16", "int8")
-MIN_SIDE, MAX_SIDE = 16, 512  # pixels that the page's slider offers
+DTYPES = ("fp32", "fp16", "bf16", "int8")
+MIN_SIDE, MAX_SIDE = 16, 1024  # pixels that the page's slider offers
+MAX_BATCH = 1024  # images at a time
 MAX_IMAGE_SIZE = 1024  # pixels that are counted at all
 MAX_BUDGET = MAX_KIB * 2**10  # bytes
 MAX_LENGTH = 2000  # characters of a link's keys and values together
 
 KEYS = (
-    "teacher", "size", "strides", "red", "gate", "gate_kernel", "residual", "residual_kernel", "points", "count",
-    "dtype", "budget", "pin",
+    "teacher", "size", "channels", "batch", "strides", "red", "gate", "gate_kernel", "residual", "residual_kernel",
+    "points", "count", "dtype", "budget", "pin",
 )  # fmt: skip
 # Of a RED block: the keys, in their order in a link, and the settings that they stand for.
 _IN_RED = {
@@ -54,20 +57,25 @@ class Settings:
     dtype: str = "fp32"
     budget_bytes: int | None = None  # None: no budget line
     pins: tuple[tuple[str, Settings], ...] = ()  # what is pinned, under its letter; empty: as the page has it
+    batch: int = 1  # images at a time
 
     @classmethod
     def of(cls, found: Comparison) -> Settings:
         """The settings that were counted."""
-        return cls(found.config, counting_of(found), found.dtype)
+        return cls(found.config, counting_of(found), found.dtype, batch=found.batch)
 
     def count(self) -> Comparison:
         """What the student needs, beside its teacher."""
-        return compare_as(self.student, self.accounting, self.dtype)
+        return compare_as(self.student, self.accounting, self.dtype, self.batch)
 
     def __post_init__(self) -> None:
-        student, own = self.student, own_strides(self.student.teacher)
-        _check_whole("size", student.image_size, MIN_SIDE, MAX_SIDE)
-        check_strides(student.strides, network_tape(student.teacher).points, student.image_size)
+        student = self.student
+        own = own_strides(student.teacher, image_size=student.image_size)
+        for side in (student.image_size,) if student.is_square else student.image_size:
+            _check_whole("size", side, MIN_SIDE, MAX_SIDE)
+        _check_whole("batch", self.batch, 1, MAX_BATCH)
+        if student.strides:
+            check_strides(student.strides, _tape(student).points, student.image_size)
         for name, stride in student.strides.items():
             _check_choice(f"Stride of {name}", stride, stride_choices(own))
         _check_choice("count", self.accounting, COUNTINGS)
@@ -79,6 +87,10 @@ class Settings:
             _check_choice("The letter of a pin", letter, tuple(LETTERS))
         if len(set(letters)) < len(letters):
             raise ValueError(f"the pins have the letters {', '.join(letters)}; expected each letter once.")
+
+
+def _tape(student: StudentConfig) -> Tape:
+    return network_tape(student.teacher, image_size=student.image_size)
 
 
 def to_query(settings: Settings) -> str:
@@ -97,10 +109,13 @@ def to_query(settings: Settings) -> str:
 def _texts(settings: Settings) -> dict[str, str]:
     """The settings of a network by their keys in a link."""
     student = settings.student
-    strides = own_strides(student.teacher) | dict(student.strides)
+    strides = own_strides(student.teacher, image_size=student.image_size) | dict(student.strides)
+    size = student.image_size
     values = {
         "teacher": student.teacher,
-        "size": student.image_size,
+        "size": size if student.is_square else "x".join(map(str, size)),
+        **({"channels": student.in_channels} if student.in_channels != 3 else {}),
+        **({"batch": settings.batch} if settings.batch != 1 else {}),
         "strides": ",".join(str(stride) for stride in strides.values()),
         "red": "on" if student.red else "off",
         **_red_values(student.red),
@@ -129,15 +144,36 @@ def from_query(query: Mapping[str, Sequence[str]]) -> Settings:
 def _settings(
     texts: Mapping[str, str], budget_bytes: int | None = None, pins: tuple[tuple[str, Settings], ...] = ()
 ) -> Settings:
-    teacher = _choice(texts, "teacher", DEFAULT_TEACHER, NETWORKS)
-    size = _whole(texts, "size", find_network(teacher).image_size, MIN_SIDE, MAX_SIDE)
+    teacher = _teacher(texts)
+    size = _size(texts, teacher)
+    channels = _whole(texts, "channels", 3, 1, MAX_CHANNELS)
+    student = StudentConfig(
+        teacher, size, strides=_strides(texts, teacher, size), red=_red(texts), in_channels=channels
+    )
     return Settings(
-        StudentConfig(teacher, size, strides=_strides(texts, teacher), red=_red(texts)),
+        student,
         _choice(texts, "count", "fused", COUNTINGS),
         _choice(texts, "dtype", "fp32", DTYPES),
         budget_bytes,
         pins,
+        _whole(texts, "batch", 1, 1, MAX_BATCH),
     )
+
+
+def _teacher(texts: Mapping[str, str]) -> str:
+    name = texts.get("teacher", DEFAULT_TEACHER)
+    if ":" not in name:
+        _check_choice("teacher", name, (*NETWORKS, *FORMS.split(", ")))
+    return check_network(name)
+
+
+def _size(texts: Mapping[str, str], teacher: str) -> int | tuple[int, int]:
+    """The size in a link, 224 or 480x640; what is not given is the usual one of the teacher."""
+    sides = texts.get("size", "").split("x")
+    if len(sides) != 2:
+        return _whole(texts, "size", usual_size(find_network(teacher)), MIN_SIDE, MAX_SIDE)
+    height, width = (_whole({"size": side}, "size", None, MIN_SIDE, MAX_SIDE) for side in sides)
+    return height, width
 
 
 def _pin(text: str) -> tuple[str, Settings]:
@@ -164,10 +200,11 @@ def _single_texts(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return {key: query[key][0] for key in single if key in query}
 
 
-def _strides(texts: Mapping[str, str], teacher: str) -> dict[str, int]:
+def _strides(texts: Mapping[str, str], teacher: str, size: int | tuple[int, int]) -> dict[str, int]:
     if "strides" not in texts:
-        return early_strides(teacher)
-    own, parts = own_strides(teacher), texts["strides"].split(",")
+        return early_strides(teacher, image_size=size)
+    own = own_strides(teacher, image_size=size)
+    parts = texts["strides"].split(",") if texts["strides"] or own else []
     if len(parts) != len(own) or not all(re.fullmatch("[0-9]{1,3}", part) for part in parts):
         example = ",".join(str(stride) for stride in own.values())
         raise ValueError(
@@ -214,8 +251,9 @@ def _whole(texts: Mapping[str, str], key: str, usual: int | None, least: int, mo
     return value
 
 
-def check_size(size: object) -> int:
+def check_side(size: object) -> int:
     """An image side that Explore counts: a whole number from 8 to MAX_IMAGE_SIZE pixels."""
+    size = int(size) if isinstance(size, float) and size.is_integer() else size
     if not is_whole(size, 8, MAX_IMAGE_SIZE):
         raise ValueError(f"Image side is {str(size)[:40]}; expected a whole number from 8 to {MAX_IMAGE_SIZE} pixels.")
     return size

@@ -8,18 +8,18 @@ from html import escape
 from typing import Any
 
 import gradio as gr
-import torch
 
+from redistill.common.modules import weightless
 from redistill.memory import MemoryProfile
 from redistill.memory.comparison import compare
 from redistill.memory.measure import measure_peak
-from redistill.networks.strides import input_channels
+from redistill.networks.strides import check_image_size
 from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.trace import example_inputs
 
 from ..parts.events import QUIET, UNSEEN, connect
 from ..parts.fragments import notice
-from ..words.numbers import format_bytes, format_count
+from ..words.numbers import format_bytes, format_count, format_pixels
 from ..words.settings import describe_student
 from .form import read_settings
 
@@ -68,52 +68,55 @@ def wait() -> dict[str, Any]:
 def show(**values: Any) -> dict[str, Any]:
     """The table for what the controls are set to, whatever that is; a sentence where nothing is measured."""
     try:
-        student = read_settings(values).student
-        shown = _table(student, measure(student))
+        settings = read_settings(values)
+        student, batch = settings.student, settings.batch
+        shown = _table(student, measure(student, batch), batch)
     except ValueError as error:
         shown = notice("Not measured.", str(error))
     return {"measured": shown, "measure": gr.Button(interactive=True)}
 
 
-def measure(student: StudentConfig) -> list[Measurement]:
-    """Teacher and student, each built and run once on the CPU: one image, fp32, batch 1, weights of zeros.
+def measure(student: StudentConfig, batch: int = 1) -> list[Measurement]:
+    """Teacher and student, each built and run once on the CPU: one batch of images, fp32, weights of zeros.
 
     Raises ValueError for settings that do not fit, for networks that would take long or much memory, and when the
     machine has no memory left for one.
     """
-    found = compare(student, "eager")
-    teacher = StudentConfig(student.teacher, student.image_size, red=None)
+    found = compare(student, "eager", batch=batch)
+    teacher = StudentConfig(student.teacher, student.image_size, red=None, in_channels=student.in_channels)
     networks = {"Teacher": (teacher, found.teacher), "Student": (student, found.student)}
     for name, (_, profile) in networks.items():
         _check_cost(name, profile, student.image_size)
     return [
-        Measurement(name, profile.peak_bytes, _measured_peak(config)) for name, (config, profile) in networks.items()
+        Measurement(name, profile.peak_bytes, _measured_peak(config, batch))
+        for name, (config, profile) in networks.items()
     ]
 
 
-def _check_cost(name: str, profile: MemoryProfile, image_size: int) -> None:
+def _check_cost(name: str, profile: MemoryProfile, image_size: int | Sequence[int]) -> None:
+    size = format_pixels(image_size)
     if profile.macs > MAX_MACS:
         raise ValueError(
-            f"One pass of the {name.lower()} at {image_size} px takes {format_count(profile.macs)} "
+            f"One pass of the {name.lower()} at {size} takes {format_count(profile.macs)} "
             f"multiply-accumulates, which would be long here; expected at most {format_count(MAX_MACS)}. "
             "Choose a smaller image."
         )
     needed = profile.weight_bytes + profile.peak_bytes
     if needed > MAX_BYTES:
         raise ValueError(
-            f"The {name.lower()} at {image_size} px needs {format_bytes(needed)} with its weights; expected at most "
+            f"The {name.lower()} at {size} needs {format_bytes(needed)} with its weights; expected at most "
             f"{format_bytes(MAX_BYTES)}. Choose a smaller image."
         )
 
 
-def _measured_peak(config: StudentConfig) -> int:
-    with torch.device("meta"):  # drawing random weights takes longer than the pass; how much is alive is the same
+def _measured_peak(config: StudentConfig, batch: int) -> int:
+    with weightless():  # drawing random weights takes longer than the pass; how much is alive is the same
         network = build_student(config)
     try:
         network = network.to_empty(device="cpu")
         for tensor in (*network.parameters(), *network.buffers()):
             tensor.data.zero_()
-        size = (1, input_channels(network), config.image_size, config.image_size)
+        size = (batch, config.in_channels, *check_image_size(config.image_size))
         return measure_peak(network, example_inputs(network, size, "cpu"))
     except (RuntimeError, MemoryError) as error:
         raise ValueError(f"This machine could not run it: {str(error).splitlines()[0][:200]}") from error
@@ -125,17 +128,18 @@ _INTRODUCTION = (
 )
 
 
-def _table(student: StudentConfig, measurements: Sequence[Measurement]) -> str:
+def _table(student: StudentConfig, measurements: Sequence[Measurement], batch: int) -> str:
     rows = "".join(
         f"<tr><td>{name}</td>{''.join(f'<td>{getattr(m, name):,}</td>' for m in measurements)}</tr>"
         for name in ("computed", "measured", "difference")
     )
     names = "".join(f"<th>{escape(m.name)}</th>" for m in measurements)
+    several = f", batch {batch}" if batch > 1 else ""
     exact = not any(m.difference for m in measurements)
     said = "Exact to the byte." if exact else "This machine allocates otherwise than computed."
     return (
         f'<p class="student">{said}</p><div class="scroll"><table class="facts numbers"><thead><tr><th>Peak, bytes</th>'
         f"{names}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f'<p class="subline">{escape(describe_student(student))}, {student.image_size} px, as '
+        f'<p class="subline">{escape(describe_student(student))}, {format_pixels(student.image_size)}{several}, as '
         "PyTorch counts (eager).</p>"
     )

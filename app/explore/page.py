@@ -12,32 +12,35 @@ from typing import Any
 import gradio as gr
 
 from redistill.memory.comparison import Comparison, early_strides, own_strides
+from redistill.networks.own import is_own
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
-from redistill.networks.zoo import NETWORKS, find_network
+from redistill.networks.zoo import DDPM, NETWORKS, find_network, usual_size
 
 from ..parts.budget import OTHER, budget_controls
 from ..parts.counting import compare_as
 from ..parts.events import QUIET, connect
 from ..parts.fragments import notice
+from ..parts.networks import check_network, offer_networks
 from ..parts.scripted import event_values
 from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place, read_place
 from . import accuracy_panel, measure_panel, search_panel, view
 from .form import (
     CONFIGURATION,
+    IMAGES,
     IN_RED,
     INPUTS,
     LINKED,
     Look,
-    check_network,
-    check_text,
-    make_student,
+    read_batch,
     read_counting,
     read_found,
     read_look,
     read_settings,
+    read_size,
     set_to,
+    sides,
 )
 from .layout import build_controls, build_results
 from .link import DEFAULT_TEACHER, KEYS, Settings, clip, from_query, parse_query, to_query, unknown_keys
@@ -45,7 +48,15 @@ from .link_button import CHANGED
 from .pins import Pin, add_pin, find_pin
 
 LIVE = {**QUIET, "trigger_mode": "always_last"}
+TASKS = ("classification", "diffusion")  # that can be distilled
 SCROLL = "() => document.querySelector('#alive').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
+# Gradio shows a list that has just come as a whole, whatever was typed meanwhile, until the next key.
+SEARCH_AGAIN = """() => {
+  const field = document.querySelector('#teacher input'), key = {key: 'Shift', bubbles: true};
+  if (field === document.activeElement) field.dispatchEvent(new KeyboardEvent('keydown', key));
+}"""
+# What is typed takes the place of the name that stands there.
+SELECT = "() => requestAnimationFrame(() => document.querySelector('#teacher input').select())"
 DRAWN = ("student", "distil", "summary", "chart", "pairs", "board", "tensors", "table")  # what `_drawn` fills
 SET = (*CONFIGURATION, *DRAWN)  # what `show_student` fills
 Parts = dict[str, Any]  # components of the tab by name
@@ -72,13 +83,13 @@ def build(page: gr.Blocks) -> Parts:
 
 
 def _connect_controls(parts: Parts) -> None:
-    inputs = {name: parts[name] for name in INPUTS}
-    redrawn = [parts[name].input for name in (*IN_RED, "with_red", "accounting", "dtype", "image_size", "kib")]
+    inputs = {name: parts[name] for name in (*INPUTS, "student")}
+    redrawn = [parts[name].input for name in (*IN_RED, *IMAGES, "with_red", "accounting", "dtype", "kib")]
     looked = ("place", "alive", "tensors")
     for event, handler, names in (
         *((event, show, ("picker", *DRAWN)) for event in (*redrawn, parts["picker"].pick)),
         (parts["budget"].input, show_budget, ("kib", "picker", *DRAWN)),
-        (parts["teacher"].input, show_teacher, ("image_size", "picker", *DRAWN)),
+        (parts["teacher"].input, show_teacher, ("teacher", "image_size", "width", "picker", *DRAWN)),
         (parts["early"].click, pool_early, ("picker", *DRAWN)),
         (parts["original"].click, pool_as_teacher, ("picker", *DRAWN)),
         (parts["pin"].click, pin_shown, ("pins", "chart", "board")),
@@ -95,6 +106,9 @@ def _connect_link(parts: Parts, page: gr.Blocks) -> None:
     inputs = {name: parts[name] for name in INPUTS}
     opened = {name: parts[name] for name in ("link_said", "link", *LINKED, "pins", *DRAWN)}
     connect(page.load, open_page, inputs, opened, **QUIET)
+    offered = page.load(offer_networks, None, parts["teacher"], **QUIET)
+    offered.then(None, js=SEARCH_AGAIN, **QUIET)
+    parts["teacher"].focus(None, js=SELECT, **QUIET)
     connect(parts["front"].act, open_row, inputs, opened, **QUIET)
     notify = f"() => {{ document.dispatchEvent(new Event('{CHANGED}')); }}"
     changing = (*LINKED, "board")  # gradio cannot tell whether a State changed that holds dicts
@@ -118,10 +132,19 @@ def show_budget(**values: Any) -> Shown:
 
 
 def show_teacher(**values: Any) -> Shown:
-    """Another teacher at its usual image side, with a student to start from."""
+    """Another teacher at its usual image side, with a student to start from; without one where it allows none.
+
+    The one that is shown stays as it is: a list that is left says that something was chosen.
+    """
     try:
-        size = NETWORKS[check_network(values["teacher"])].image_size
-        return {"image_size": size, **_with_strides(early_strides, values | {"image_size": size})}
+        name, student = check_network(values["teacher"]), values.get("student")
+        if isinstance(student, Mapping) and student.get("teacher") == name == values["teacher"]:
+            return {}
+        shown = {"teacher": name, **sides(usual_size(find_network(name)))}
+        try:
+            return shown | _with_strides(early_strides, values | shown)
+        except ValueError:
+            return shown | _with_strides(own_strides, values | shown)
     except ValueError as error:
         return _refused(error)
 
@@ -142,9 +165,9 @@ def pool_as_teacher(**values: Any) -> Shown:
         return _refused(error)
 
 
-def _with_strides(choose: Callable[[str], dict[str, int]], values: Mapping[str, Any]) -> Shown:
+def _with_strides(choose: Callable[..., dict[str, int]], values: Mapping[str, Any]) -> Shown:
     """What is shown of the strides that `choose` gives for the teacher; ValueError for what does not fit."""
-    values = values | {"picker": choose(check_network(values["teacher"]))}
+    values = values | {"picker": choose(check_network(values["teacher"]), image_size=read_size(values))}
     found, look = read_found(values), read_look(values)
     return {"picker": view.picker(found), **_drawn(found, look)}
 
@@ -206,15 +229,17 @@ def show_student(student: StudentConfig, values: Mapping[str, Any]) -> Shown:
             f"Explore shows students of their teacher’s own network; this one is a {network.title} that learns "
             f"from a {teacher.title}."
         )
-    if teacher.name not in NETWORKS:
-        raise ValueError(f"Explore shows the networks of its list; {teacher.title} is none of them.")
+    if teacher.name.startswith(DDPM) or is_own(teacher.name):
+        raise ValueError(f"Explore shows the networks that come with the packages; {teacher.title} is none of them.")
     if student.teacher_strides:
         raise ValueError("Explore shows teachers at their own strides; this student’s teacher has others.")
     if student.alignment != "asynchronous":
         raise ValueError("Explore puts RED blocks where maps have the same size; this student has them elsewhere.")
-    own = own_strides(teacher.name) | dict(student.strides)
-    alone = StudentConfig(teacher.name, student.image_size, strides=own, red=student.red)
-    found = Settings(alone, *read_counting(values)).count()
+    own = own_strides(teacher.name, image_size=student.image_size) | dict(student.strides)
+    alone = StudentConfig(
+        teacher.name, student.image_size, strides=own, red=student.red, in_channels=student.in_channels
+    )
+    found = Settings(alone, *read_counting(values), batch=read_batch(values)).count()
     return {**set_to(found), **_drawn(found, read_look(values))}
 
 
@@ -275,7 +300,7 @@ def follow(link: Any, **values: Any) -> Shown:
 def _drawn(found: Comparison, look: Look) -> Shown:
     return {
         "student": found.config.to_dict(),
-        "distil": gr.Button(interactive=True),
+        "distil": gr.Button(interactive=not found.refusal and found.config.task in TASKS),
         "summary": view.summary(found, look.budget),
         "chart": view.figure(found, look.pins, look.budget),
         "pairs": view.pairs_table(found),
@@ -292,17 +317,27 @@ def _refused(error: ValueError) -> Shown:
 
 
 def memory(
-    teacher: str, strides: dict[str, int], image_size: int = 0, red: bool = True, accounting: str = "fused"
+    teacher: str,
+    strides: dict[str, int],
+    image_size: int = 0,
+    red: bool = True,
+    accounting: str = "fused",
+    width: int = 0,
+    in_channels: int = 3,
+    batch: int = 1,
+    dtype: str = "fp32",
 ) -> dict:
-    """Peak activation memory of a teacher and its student, in bytes, at batch 1 in fp32.
+    """Peak activation memory of a teacher and its student, in bytes.
 
-    `strides` are keyed by layer path, such as {"conv1": 4, "maxpool": 1}; layers not named keep theirs. `image_size`
-    is in pixels a side, 0 for the network's usual one.
+    `teacher` is resnet18, timm:NAME, torchvision:NAME, ...; `strides` are keyed by layer path, such as {"conv1": 4,
+    "maxpool": 1}; layers not named keep theirs. `image_size` is in pixels a side, or the height where there is a
+    `width`; 0 for the network's usual one.
     """
     try:
-        size = image_size or NETWORKS[check_network(teacher)].image_size
-        config = make_student(teacher, size, strides, None if red is False else REDConfig())
-        found = compare_as(config, check_text("accounting", accounting))
+        size = {} if image_size else sides(usual_size(find_network(check_network(teacher))))
+        values = {"teacher": teacher, "image_size": image_size, "width": width or None, "in_channels": in_channels}
+        values |= {"picker": strides, "with_red": red, **REDConfig().to_dict(), "batch": batch}
+        found = read_found(values | size | {"accounting": accounting, "dtype": dtype})
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error
     peaks = {"teacher": found.teacher, "student": found.student, "student_without_red": found.bare}

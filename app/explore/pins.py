@@ -10,6 +10,7 @@ from redistill.memory.comparison import Comparison
 from redistill.networks.zoo import find_network
 
 from ..parts.counting import counting_of
+from ..words.numbers import format_pixels
 from ..words.settings import describe_red, join_strides
 
 LETTERS = "ABCD"  # one for each configuration that can be pinned at a time
@@ -53,8 +54,20 @@ def describe(found: Comparison) -> str:
     """ "Narrow ResNet 4·1·2·2·1, RED blocks, 64 px, fused, fp32"."""
     config = found.config
     title = f"{find_network(config.teacher).title} {join_strides(config.strides)}".strip()
-    return ", ".join((title, describe_red(config.red), f"{config.image_size} px", counting_of(found), found.dtype))
+    return ", ".join((title, describe_red(config.red), describe_images(found), counting_of(found), found.dtype))
+
+
+def describe_images(found: Comparison) -> str:
+    """ "64 px", or "480×640 px, 1 channel, batch 8" of images that are not the usual ones."""
+    channels, batch = found.config.in_channels, found.batch
+    parts = [format_pixels(found.config.image_size)]
+    parts += [f"{channels} channel{'s' * (channels > 1)}"] if channels != 3 else []
+    return ", ".join([*parts, f"batch {batch}"] if batch > 1 else parts)
 
 
 def _is_same(one: Comparison, other: Comparison) -> bool:
-    return (one.config, counting_of(one), one.dtype) == (other.config, counting_of(other), other.dtype)
+    return _told(one) == _told(other)
+
+
+def _told(found: Comparison) -> tuple:
+    return found.config, counting_of(found), found.dtype, found.batch

@@ -22,7 +22,7 @@ from ..parts.events import QUIET, UNSEEN, connect
 from ..parts.fields import NumberField
 from ..parts.fragments import notice
 from ..parts.scripted import ActionHTML
-from ..words.numbers import format_bytes, format_duration, format_ratio
+from ..words.numbers import format_bytes, format_duration, format_pixels, format_ratio
 from . import accuracy_front, accuracy_panel
 from .form import read_settings
 from .link import Settings, clip, to_query
@@ -119,16 +119,24 @@ def take_budget(choice: Any, kib: Any) -> Any:
 def search(settings: Settings, reduction: str) -> SearchResult:
     """Every choice of strides for the student's teacher, size and RED blocks; its own strides do not matter."""
     student = settings.student
-    return _search(student.teacher, student.image_size, reduction, student.red, settings.accounting, settings.dtype)
+    images = (student.image_size, student.in_channels, settings.batch)
+    return _search(student.teacher, images, reduction, student.red, settings.accounting, settings.dtype)
 
 
 @lru_cache(maxsize=16)
 def _search(
-    teacher: str, image_size: int, reduction: str, red: REDConfig | None, accounting: str, dtype: str
+    teacher: str,
+    images: tuple[int | tuple[int, int], int, int],
+    reduction: str,
+    red: REDConfig | None,
+    accounting: str,
+    dtype: str,
 ) -> SearchResult:
+    size, in_channels, batch = images
     return search_strides(
-        network_tape(teacher),
-        image_size,
+        network_tape(teacher, image_size=size, in_channels=in_channels),
+        size,
+        batch=batch,
         strides=STRIDES,
         reduction=reduction,
         red=red,
@@ -202,7 +210,7 @@ def _searched(found: SearchResult, settings: Settings) -> str:
     refused = f"{found.refused:,} do not fit the image. " if found.refused else ""
     blocks = "with RED blocks" if student.red else "without RED blocks"
     return (
-        f"{escape(find_network(student.teacher).title)}, {student.image_size} px, {blocks}, {settings.accounting}, "
-        f"{settings.dtype}. {refused}Searched in {format_duration(found.seconds)}. Click a row to see it above. MACs "
-        "stand in for the accuracy that can be kept; they are no promise of it."
+        f"{escape(find_network(student.teacher).title)}, {format_pixels(student.image_size)}, {blocks}, "
+        f"{settings.accounting}, {settings.dtype}. {refused}Searched in {format_duration(found.seconds)}. Click a row "
+        "to see it above. MACs stand in for the accuracy that can be kept; they are no promise of it."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -41,7 +42,11 @@ def file_name(found: Comparison) -> str:
     config = found.config
     strides = ".".join(str(stride) for stride in config.strides.values())
     red = "red" if config.red else ""
-    parts = ("memory", config.teacher, strides, red, str(config.image_size), counting_of(found), found.dtype)
+    size = str(config.image_size) if config.is_square else "x".join(map(str, config.image_size))
+    channels = f"{config.in_channels}ch" if config.in_channels != 3 else ""
+    batch = f"batch{found.batch}" if found.batch > 1 else ""
+    network = re.sub("[^a-zA-Z0-9._-]", "-", config.teacher)
+    parts = ("memory", network, strides, red, size, channels, batch, counting_of(found), found.dtype)
     return "-".join(filter(None, parts))
 
 
@@ -78,6 +83,8 @@ def summary(found: Comparison, budget: Budget | None = None) -> str:
         )
     if budget:
         lines.append(_budget_line(found, budget))
+    if found.refusal:
+        lines.append(notice("No strides of it can be set:", found.refusal, kind="hint"))
     lines += [notice("", text, kind="hint") for text in warnings(found)]
     return "".join(lines)
 

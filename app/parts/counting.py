@@ -35,9 +35,9 @@ def check_counting(name: Any) -> Counting:
     return COUNTINGS[name]
 
 
-def compare_as(config: StudentConfig, counting: str = "fused", dtype: str = "fp32") -> Comparison:
-    """A student beside its teacher, counted that way."""
-    return compare(config, dtype=dtype, **check_counting(counting).settings)
+def compare_as(config: StudentConfig, counting: str = "fused", dtype: str = "fp32", batch: int = 1) -> Comparison:
+    """A student beside its teacher, counted that way, `batch` images at a time."""
+    return compare(config, dtype=dtype, batch=batch, **check_counting(counting).settings)
 
 
 def counting_of(found: Comparison) -> str:

@@ -65,6 +65,11 @@ def format_margin(value: float, margin: float) -> str:
     return f"{value:.{digits}f} ± {margin:.{digits}f}"
 
 
+def format_pixels(image_size: int | Sequence[int]) -> str:
+    """224 → "224 px", (480, 640) → "480×640 px"."""
+    return f"{image_size if isinstance(image_size, int) else format_size(image_size)} px"
+
+
 def format_size(size: Sequence[int]) -> str:
     """(16, 16) → "16×16"."""
     return "×".join(str(side) for side in size)

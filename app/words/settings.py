@@ -95,7 +95,7 @@ def run_sentences(config: DistillConfig, seeds: Sequence[int]) -> list[str]:
     first = f" out of the first {config.train_limit:,}" if config.train_limit else ""
     optimizer = {"sgd": "SGD", "adamw": "AdamW"}[config.optimizer]
     return [
-        f"{network_title(student)} at {student.image_size} px, {own}, {describe_red(student.red)}.",
+        f"{network_title(student)} at {numbers.format_pixels(student.image_size)}, {own}, {describe_red(student.red)}.",
         f"{_losses(config)}.",
         f"{config.steps:,} steps of {config.batch_size} images{first} of {dataset_title(config.dataset)}, from "
         f"{RUN['init'].choices[config.init]} weights; {optimizer}, learning rate "

@@ -21,6 +21,7 @@ from .shape_rules import ShapeRuleError
 from .tape import Tape, capture
 
 LARGE_STEM = 7  # a kernel so wide can take the first pool's stride too
+LARGEST_EARLY = 8  # pixels: a stem's stride beyond it leaves little to tell apart
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,10 @@ def early_strides(name: str, unets: Unets = NO_UNETS, image_size: int | Size | N
     down = _down_points(name, unets, image_size)
     strides = {point.name: point.stride for point in down}
     pooled = [point.name for point in down[1:] if point.stride > 1]
-    moved = pooled[-1:] + (pooled[:1] if down[0].kernel >= LARGE_STEM and len(pooled) > 1 else [])
+    moved = pooled[-1:] + (pooled[:1] if down and down[0].kernel >= LARGE_STEM and len(pooled) > 1 else [])
     for pool in moved:
+        if strides[down[0].name] * strides[pool] > LARGEST_EARLY:
+            continue
         strides[down[0].name] *= strides[pool]
         strides[pool] = 1
     return strides

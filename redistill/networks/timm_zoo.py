@@ -17,6 +17,8 @@ from .info import NetworkInfo, Size
 
 HUB = "hf-hub:"  # before a repository that timm can read
 WEIGHTS = "model.safetensors"
+OWNER = "timm"  # of the repositories that are read: what is built is what a config there says
+MAX_CONFIG = 2**20  # bytes
 MAX_DOWNLOAD = 4 * 2**30  # bytes; what is larger must be in the Hub's cache before
 NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
@@ -55,15 +57,17 @@ def timm_network(name: str) -> NetworkInfo | None:
 
 @lru_cache(maxsize=64)
 def hub_network(repo: str) -> NetworkInfo | None:
-    """The classifier of a repository that timm can read, by `owner/name`; None for what is no such id.
+    """The classifier of one of timm's repositories, by `timm/NAME`; None for what is no such id.
 
     One that timm knows by name needs no network; the config of another is downloaded. ValueError, in one sentence,
-    where that cannot be, or describes no network of timm's.
+    where that cannot be or describes no network of timm's, and for a repository of others.
     """
     owner, slash, name = repo.partition("/")
-    if not (slash and owner and name and "/" not in name):
+    if not (slash and name and "/" not in name):
         return None
-    known = timm_network(name) if owner == "timm" else None
+    if owner != OWNER:
+        raise ValueError(f"{HUB}{repo[:120]} is of {owner[:80]!r}; expected one of timm's own, {HUB}timm/NAME.")
+    known = timm_network(name)
     if known is not None:
         return known
     return _described(repo, read_json(_fetched(repo, "config.json")))
@@ -86,7 +90,8 @@ def _described(repo: str, config: Mapping[str, Any]) -> NetworkInfo:
 
 def _fetched(repo: str, file: str) -> Path:
     title = f"{HUB}{repo}"
-    return fetch(repo, title=title, most_bytes=MAX_DOWNLOAD, files=[file]) / file
+    most = MAX_DOWNLOAD if file == WEIGHTS else MAX_CONFIG
+    return fetch(repo, title=title, most_bytes=most, files=[file]) / file
 
 
 def _build(

@@ -110,7 +110,7 @@ NO_UNETS: Unets = MappingProxyType({})
 def find_network(name: str, unets: Unets = NO_UNETS) -> NetworkInfo:
     """The network of a name, by whichever of its names it is called; nothing is built, and no code of others is run.
 
-    name: of the table; "torchvision:NAME"; "timm:NAME"; "hf-hub:OWNER/NAME", a repository of timm's; "file:PATH.py:
+    name: of the table; "torchvision:NAME"; "timm:NAME"; "hf-hub:timm/NAME", one of timm's repositories; "file:PATH.py:
         FUNCTION", a function of one's own that returns a network; "PATH.pt2", a program of torch.export; or "ddpm:" and
         a folder or Hub id, which is built from its settings in `unets`.
 
@@ -156,10 +156,11 @@ def usual_size(network: NetworkInfo) -> int | Size:
     raise ValueError(f"{network.title} is for images of any size; say which.")
 
 
-def network_names() -> list[str]:
+@lru_cache(maxsize=1)
+def network_names() -> tuple[str, ...]:
     """All networks that can be built without a file and without a network connection, those of the table first."""
     known = [f"{TORCHVISION}{name}" for name in torchvision_names() if name not in NETWORKS]
-    return [*NETWORKS, *known, *(f"{TIMM}{name}" for name in timm_names())]
+    return *NETWORKS, *known, *(f"{TIMM}{name}" for name in timm_names())
 
 
 def _near(name: str) -> str:

@@ -375,7 +375,7 @@ def test_a_student_goes_to_explore_and_comes_back_with_the_rest_of_the_form(ship
         ({"architecture": "mobilenet_v2", "strides": {}, "red": None}, "this one is a MobileNetV2 that learns from a"),
         ({"teacher_strides": {"conv1": 2}}, "teacher has others"),
         ({"alignment": "stage-wise"}, "has them elsewhere"),
-        ({"image_size": 1024}, "size is &#x27;1024&#x27;; expected a whole number from 16 to 512"),
+        ({"image_size": 2048}, "size is &#x27;2048&#x27;; expected a whole number from 16 to 1,024"),
     ],
 )
 def test_a_student_that_explore_cannot_show_is_said_on_distill(changes, sentence):

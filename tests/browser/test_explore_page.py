@@ -28,16 +28,51 @@ def test_strides_that_do_not_fit_are_said_and_the_chart_stays(open_page):
     expect(page.locator("#summary")).to_contain_text("Peak falls")
     expect(page.locator("#to-distil")).to_be_enabled()
     side = page.get_by_label("number input for Image side, pixels")
-    side.fill("1000")
+    side.fill("2000")
     side.press("Tab")
-    expect(side).to_have_value("512")
-    expect(page.locator("#summary")).to_contain_text("the student peaks at 4.00 MiB")  # 64 times that of 64 px
+    expect(side).to_have_value("1024")
+    expect(page.locator("#summary")).to_contain_text("the student peaks at 16.00 MiB")  # 256 times that of 64 px
 
 
 LINK = (
     "?teacher=unet_small&size=48&strides=2,2,2,1&red=on&residual_kernel=5&points=outputs&count=eager&dtype=fp16"
     "&budget=262144"
 )
+SEARCHED = "timm:mobilenetv4_conv_small"
+
+
+def test_a_network_is_searched_by_typing_edited_pinned_and_linked(open_page, site):
+    page = open_page()
+    teacher = page.get_by_role("combobox", name="Teacher")
+    teacher.click()
+    teacher.press_sequentially("mobilenetv4")
+    options = page.get_by_role("option")
+    expect(page.get_by_role("option", name=SEARCHED, exact=True)).to_be_visible()
+    assert all("mobilenetv4" in text for text in options.all_inner_texts())
+    page.get_by_role("option", name=SEARCHED, exact=True).click()
+    expect(page.locator("[data-layer='conv_stem'] input[value='4']")).to_be_checked()  # early
+    expect(page.get_by_label("number input for Image side, pixels")).to_have_value("224")
+    choose_stride(page, "conv_stem", 8)
+    expect(page.locator("#summary")).to_contain_text("Peak falls")
+    unfold(page, "button", "Other images")
+    fill(page, "Width, px (empty: square)", 160)
+    fill(page, "Batch", 2)
+    expect(page.locator("#summary")).to_contain_text("Peak")
+    page.locator("#pin").click()
+    expect(page.locator("#board")).to_contain_text("224×160 px, batch 2")
+    page.wait_for_url(f"**teacher={SEARCHED}&size=224x160&batch=2&**pin=A;teacher:{SEARCHED};*")
+    again = open_page(page.url.removeprefix(f"{site}/"))
+    expect(again.get_by_role("combobox", name="Teacher")).to_have_value(SEARCHED)
+    expect(again.locator("[data-layer='conv_stem'] input[value='8']")).to_be_checked()
+    expect(again.locator("#board")).to_contain_text(f"A {SEARCHED.removeprefix('timm:')} (timm) 8")
+    summary = page.locator("#summary").inner_text()
+    expect(again.locator("#summary")).to_have_text(summary, use_inner_text=True)
+    teacher = again.get_by_role("combobox", name="Teacher")
+    teacher.fill("no_such_network")
+    teacher.press("Tab")
+    expect(again.locator("#summary")).to_contain_text("No network 'no_such_network'")
+
+
 READ_CLIPBOARD = "navigator.clipboard.readText()"
 
 

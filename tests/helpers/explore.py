@@ -11,6 +11,9 @@ EARLY = {"conv1": 4, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
 USUAL = {
     "teacher": "narrow_resnet",
     "image_size": 64,
+    "width": None,
+    "in_channels": 3,
+    "batch": 1,
     "picker": EARLY,
     "with_red": True,
     "gate": True,
@@ -25,8 +28,8 @@ USUAL = {
     "pins": (),
     "place": Place(),
 }
-SETTINGS = tuple(USUAL)[:11]  # what makes a configuration
-LOOK = tuple(USUAL)[11:]
+SETTINGS = tuple(USUAL)[:14]  # what makes a configuration
+LOOK = tuple(USUAL)[14:]
 
 
 def call(handler: str, event: Any = None, **changes: Any) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def test_a_name_stands_for_one_network_at_its_own_size(name, called, size, task)
         ("resnet19", "near it are resnet18"),
         ("timm:resnet18.of_nobody", "No network 'timm:resnet18.of_nobody'"),
         ("torchvision:raft_small", "No network"),
+        ("hf-hub:someone/resnet18", "expected one of timm's own"),
         ("file:net.py", "names no function; expected file:PATH.py:FUNCTION"),
         ("file:net.txt:make", "names no function"),
         ("file::make", "names no function"),
@@ -117,7 +118,7 @@ def test_all_of_torchvision_are_built_without_weights(name):
 
 def test_all_that_can_be_searched_are_found():
     names = network_names()
-    assert len(names) == len(set(names)) > 1400 and names[: len(NETWORKS)] == list(NETWORKS)
+    assert len(names) == len(set(names)) > 1400 and names[: len(NETWORKS)] == tuple(NETWORKS)
     for name in names[::60]:
         assert find_network(name).name == name
 

@@ -97,7 +97,7 @@ def test_what_a_link_leaves_out_is_what_the_page_opens_with():
     [
         ("teacher=resnet99", "teacher is 'resnet99'; expected one of narrow_resnet, resnet18"),
         ("teacher=", "teacher is ''"),
-        ("size=15", "size is '15'; expected a whole number from 16 to 512"),
+        ("size=15", "size is '15'; expected a whole number from 16 to 1,024"),
         ("size=1e2", "size is '1e2'"),
         ("size=-64", "size is '-64'"),
         ("size=" + "9" * 400, "size is '9999999999999999999999999999999999999999…'"),
@@ -166,6 +166,9 @@ def test_an_opened_link_fills_every_control_and_what_is_drawn():
     assert controls == {
         "teacher": "resnet18",
         "image_size": 128,
+        "width": None,
+        "in_channels": 3,
+        "batch": 1,
         "with_red": True,
         "gate": True,
         "gate_kernel": 1,

@@ -54,7 +54,7 @@ def test_the_table_shows_whole_bytes_whatever_the_page_counts():
 
 
 def test_a_machine_that_allocates_otherwise_is_not_called_exact(monkeypatch):
-    monkeypatch.setattr(measure_panel, "measure", lambda config: [Measurement("Teacher", 1000, 3500)])
+    monkeypatch.setattr(measure_panel, "measure", lambda config, batch: [Measurement("Teacher", 1000, 3500)])
     shown = show(picker={})["measured"]
     assert "Exact" not in shown and "allocates otherwise" in shown and "<td>2,500</td>" in shown
 

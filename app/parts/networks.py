@@ -1,0 +1,72 @@
+"""Networks that can be named on the page: those that come with the packages. No file of this machine is opened."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import gradio as gr
+
+from redistill.networks.own import is_own
+from redistill.networks.zoo import DDPM, NETWORKS, find_network, network_names
+
+MAX_NAME = 120  # characters
+LATER = 0.5  # seconds
+DRAWN = 60  # choices at a time
+FORMS = "torchvision:NAME, timm:NAME or hf-hub:timm/NAME"
+
+
+class NetworkChoice(gr.Dropdown):
+    """A dropdown of networks in which one can type: to search those it knows, or the name of another.
+
+    What comes back from the page is checked by `check_network`, not against the choices that the server remembers.
+    """
+
+    is_template = True  # the browser draws it as a plain dropdown
+
+    def preprocess(self, payload: Any) -> Any:
+        """The value as the page sent it, whatever it is."""
+        return payload
+
+
+def network_choice(networks: Sequence[tuple[str, str]], value: str, label: str, **look: Any) -> NetworkChoice:
+    """Such a dropdown, of (title, name); only so many are drawn at a time as a list can show."""
+    return NetworkChoice(networks, value=value, label=label, allow_custom_value=True, num_choices_shown=DRAWN, **look)
+
+
+def check_network(value: Any) -> str:
+    """The one name of a network that the page can show; ValueError, in one sentence, for any other value.
+
+    Functions in files, exported programs and DDPMs by folder or id are not looked for, wherever they lie.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"teacher is {str(value)[:80]!r}; expected the name of a network.")
+    name = value.strip()
+    if is_own(name):
+        raise ValueError(
+            f"{name[:MAX_NAME]!r} names a file of one's own, which the page never opens; `redistill memory` in the "
+            "shell and `redistill.compare` in the library do."
+        )
+    if len(name) > MAX_NAME or name.startswith(DDPM):
+        raise ValueError(f"No network {name[:80]!r}; expected one of {list(NETWORKS)}, {FORMS}.")
+    return find_network(name).name
+
+
+def look_up_soon() -> None:
+    """Find out what can be searched beside all else, a moment from now: whoever opens the page need not wait for it."""
+    timer = threading.Timer(LATER, choices)
+    timer.daemon = True
+    timer.start()
+
+
+def offer_networks() -> gr.Dropdown:
+    """All that can be searched, for a page that has just opened: to find them out takes a second, once."""
+    return gr.Dropdown(choices=choices())
+
+
+@lru_cache(maxsize=1)
+def choices() -> list[tuple[str, str]]:
+    """All networks that can be searched, as (title, name), those of the table first."""
+    return [(NETWORKS[name].title if name in NETWORKS else name, name) for name in network_names()]

@@ -1,0 +1,122 @@
+"""Explore shows any network that comes with the packages, on any images, and opens no file of this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from helpers.explore import USUAL, call
+
+from app.explore import page
+from app.explore.link import Settings, from_query, parse_query, to_query
+from app.parts.networks import check_network, choices
+from redistill.memory.comparison import compare, early_strides
+from redistill.networks.student import StudentConfig
+
+SEARCHED = "timm:mobilenetv4_conv_small"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [SEARCHED, "torchvision:vit_b_16", "torchvision:ssd300_vgg16", "timm:mixer_s32_224", "timm:swin_s3_tiny_224"],
+)
+def test_a_network_is_chosen_by_name_and_comes_with_its_own_size(name):
+    shown = call("show_teacher", teacher=name)
+    usual = StudentConfig(name)
+    assert (shown["teacher"], shown["image_size"], shown["width"]) == (name, usual.image_size, None)
+    assert shown["student"]["teacher"] == name and "Peak" in shown["summary"]
+    found = compare(StudentConfig.from_dict(shown["student"]))
+    assert shown["distil"].interactive == (not found.refusal and usual.task == "classification")
+    assert ("No strides of it can be set" in shown["summary"]) == bool(found.refusal)
+
+
+def test_a_name_with_spaces_or_another_one_for_the_same_network_is_brought_to_the_one_it_has():
+    assert call("show_teacher", teacher=" torchvision:resnet18 ")["teacher"] == "resnet18"
+    assert call("show_teacher", teacher="hf-hub:timm/resnet18.a1_in1k")["teacher"] == "timm:resnet18.a1_in1k"
+
+
+def test_the_list_that_is_left_changes_nothing():
+    student = StudentConfig("narrow_resnet", 64, strides=USUAL["picker"]).to_dict()
+    assert call("show_teacher", student=student) == {}
+    assert call("show_teacher", student=None)["image_size"] == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("file:/etc/passwd.py:f", "names a file of one&#x27;s own, which the page never opens"),
+        ("/etc/x.pt2", "which the page never opens"),
+        ("ddpm:/etc", "No network"),
+        ("mobilenetv4", "near it are timm:mobilenetv4_"),
+        ("hf-hub:someone/net", "expected one of timm&#x27;s own"),
+        ("timm:" + "x" * 200, "No network"),
+        (["resnet18"], "expected the name of a network"),
+    ],
+)
+def test_other_names_are_said_and_nothing_is_opened(name, words, monkeypatch):
+    monkeypatch.setattr("redistill.networks.own._module", lambda *given: pytest.fail("was run"))
+    monkeypatch.setattr("redistill.networks.own.open_program", lambda *given: pytest.fail("was opened"))
+    assert words in call("show_teacher", teacher=name)["summary"]
+    assert words in call("show", teacher=name)["summary"]
+    if isinstance(name, str):
+        with pytest.raises(ValueError):
+            from_query({"teacher": [name]})
+
+
+@pytest.mark.parametrize("space", [False, True])
+def test_a_file_is_refused_wherever_the_page_runs(space, monkeypatch):
+    if space:
+        monkeypatch.setenv("SPACE_ID", "someone/studio")
+    with pytest.raises(ValueError, match="never opens"):
+        check_network("file:net.py:make")
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16", "int8"])
+def test_images_of_any_sides_channels_and_number_are_counted_linked_and_told(dtype):
+    images = {"image_size": 96, "width": 128, "in_channels": 1, "batch": 4, "dtype": dtype}
+    shown = call("show", **images)
+    student = StudentConfig("narrow_resnet", (96, 128), strides=USUAL["picker"], in_channels=1)
+    assert StudentConfig.from_dict(shown["student"]) == student
+    found = compare(student, dtype=dtype, batch=4)
+    title, file = shown["chart"]["title"], shown["chart"]["file"]
+    assert "96×128 px, 1 channel, batch 4" in title and "96x128-1ch-batch4" in file
+    query = call("follow", link="", **images)["link"]
+    assert "size=96x128&channels=1&batch=4" in query
+    settings = from_query(parse_query(query))
+    assert (settings.student, settings.batch, settings.dtype) == (student, 4, dtype)
+    assert settings.count().student.peak_bytes == found.student.peak_bytes
+    opened = page.open_query(parse_query(query), USUAL)
+    assert {name: opened[name] for name in images} == images
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"width": 4}, "Image side is 4"),
+        ({"width": "wide"}, "Image side is wide"),
+        ({"in_channels": 17}, "Channels is 17; expected a whole number from 1 to 16"),
+        ({"in_channels": 0}, "Channels is 0"),
+        ({"in_channels": 2.5}, "Channels is 2.5"),
+        ({"batch": -1}, "Batch is -1"),
+        ({"batch": 10**9}, "Batch is 1000000000"),
+        ({"teacher": "torchvision:vit_b_16", "image_size": 100, "picker": {}}, "100"),
+    ],
+)
+def test_images_that_no_network_takes_are_said(changes, words):
+    assert words in call("show", **changes)["summary"]
+
+
+@pytest.mark.parametrize("name", [SEARCHED, "torchvision:convnext_tiny", "torchvision:vit_b_16", "timm:mixer_s32_224"])
+def test_a_link_restores_a_network_of_others_and_a_pin_of_it(name):
+    student = StudentConfig(name, red=None)
+    student = dataclasses.replace(student, strides=early_strides(name))
+    settings = Settings(student, batch=2)
+    settings = dataclasses.replace(settings, pins=(("A", settings),))
+    assert from_query(parse_query(to_query(settings))) == settings
+
+
+def test_everything_of_timm_and_torchvision_can_be_searched():
+    names = [name for _, name in choices()]
+    assert SEARCHED in names and len(names) > 1400 and len({title for title, _ in choices()}) == len(names)
+    for name in names[::100]:
+        assert check_network(name) == name
