@@ -35,7 +35,9 @@ def show(shared: SharedWeights, settings: Settings) -> str:
     student = shared.metadata.student
     settings = dataclasses.replace(settings, student=dataclasses.replace(settings.student, red=None))
     counted = check_counting(settings.accounting).settings
-    found = search_strides(shared.tape, student.image_size, red=None, dtype=settings.dtype, **counted)
+    found = search_strides(
+        shared.tape, student.image_size, red=None, dtype=settings.dtype, batch=settings.batch, **counted
+    )
     points = _points(shared, found)
     front = front_of(points)
     budget = settings.budget_bytes

@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 
 from redistill.memory.comparison import Comparison
+from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import find_network
 from redistill.training.shared_weights import (
     SharedWeights,
@@ -32,12 +33,12 @@ from ..parts.fragments import notice
 from ..runs import choices, jobs
 from ..words.numbers import format_bytes, format_percent, format_ratio
 from ..words.settings import dataset_title
-from .form import read_settings
+from .form import IMAGES, read_settings
 from .link import DEFAULT_TEACHER
 
 NONE = "none"  # of the choice of weights
 PICTURES = 1000  # validation pictures that tell the accuracy of strides that nobody asked for yet: a second or two
-CONTROLS = ("teacher", "image_size", "picker", "with_red", "accounting", "dtype")  # whose change is answered
+CONTROLS = ("teacher", *IMAGES, "picker", "with_red", "accounting", "dtype")  # whose change is answered
 NO_WEIGHTS = (
     '<p class="subline">With a network that was trained for all strides at once (Distill, “One network for every '
     "budget”) the accuracy of each choice is measured, and shown here beside its memory.</p>"
@@ -139,9 +140,12 @@ def chosen(weights: Any, values: Mapping[str, Any]) -> SharedWeights | None:
         return None
     shared = open_shared(choices.folder(choices.find(weights, is_shared)))
     student = shared.metadata.student
-    shown = read_settings(values).student
-    alike = (student.student_architecture, student.image_size) == (shown.student_architecture, shown.image_size)
-    return shared if alike else None
+    return shared if _network(student) == _network(read_settings(values).student) else None
+
+
+def _network(student: StudentConfig) -> tuple:
+    """What two students of one network for the same images have in common."""
+    return student.student_architecture, student.image_size, student.in_channels
 
 
 def _look(weights: Any, values: Mapping[str, Any]) -> Looked | str:
@@ -156,7 +160,7 @@ def _look(weights: Any, values: Mapping[str, Any]) -> Looked | str:
             return f'<p class="subline">These weights are a {escape(title)}’s, for {own.image_size} px.</p>'
         settings = read_settings(values)
         student = dataclasses.replace(shared.metadata.student, strides=full_strides(shared, settings.student.strides))
-        found = compare_as(student, settings.accounting, settings.dtype)
+        found = compare_as(student, settings.accounting, settings.dtype, settings.batch)
     except ValueError as error:
         return notice("", str(error))
     return Looked(shared, dict(student.strides), found, settings.student.red is not None)
