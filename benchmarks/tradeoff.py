@@ -1,12 +1,15 @@
-"""Accuracy against peak memory on real photographs, as a curve over stride vectors: Imagenette at 64 pixels.
+"""Accuracy against peak memory on real photographs, as a curve over stride vectors.
 
-    python -m benchmarks.tradeoff [--quick] [--json FILE] [--runs DIR] [--data PATH] [--device cpu|cuda] [--jobs N]
-                                  [--seconds N] [--seeds 0,1,2] [--methods none,red] [--precision fp32|bf16]
+    python -m benchmarks.tradeoff [--quick] [--network narrow_resnet|narrow_swin] [--json FILE] [--runs DIR]
+                                  [--data PATH] [--device cpu|cuda] [--jobs N] [--seconds N] [--seeds 0,1,2]
+                                  [--methods none,red] [--precision fp32|bf16]
 
 The teacher is a narrow ResNet at its own strides, trained first, with seed 0. A student has the strides of one of
 twelve vectors: eight from three fifths of the teacher's peak down to the least that search finds, and four that pool as
 much at the same peaks but keep less of the computation. All students see as many pictures, and the methods are those of
-the accuracy study: what they learn from differs, and for "scratch" what they start from.
+the accuracy study: what they learn from differs, and for "scratch" what they start from. With --network narrow_swin all
+are vision transformers, in fewer steps and at one vector. Pictures are Imagenette's at 64 pixels, or for the
+transformers CIFAR-10's at 32.
 
 Runs are shared out to --jobs processes, which live as long as the benchmark does: the steps of so small a network leave
 a GPU idle, so a dozen processes use one together. Those that tell most come first: all methods at the eight vectors,
@@ -28,7 +31,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -42,7 +45,7 @@ from redistill.common.files import write_text
 from redistill.data.datasets import find_dataset, load_split
 from redistill.data.source import SPLITS
 from redistill.data.uploads import unpack_zip
-from redistill.memory import capture
+from redistill.memory.comparison import compare
 from redistill.networks.red import REDConfig
 from redistill.networks.strides import find_pooling_points
 from redistill.networks.student import StudentConfig
@@ -53,8 +56,7 @@ from redistill.training.loop import distill
 from .accuracy import MAIN, _known
 from .helpers.spread import mean_and_spread
 
-SIZE = 64  # pixels a side
-TEACHER, TEACHER_STRIDES, TEACHER_SEED = "narrow_resnet", (1, 2, 2, 2, 2), 0
+TEACHER_SEED = 0
 # Strides of conv1, maxpool, layer2, layer3 and layer4. These are on the fronts of `search_strides`, with RED blocks or
 # without, but for two: 4·1·2·2·1, which the other studies use, and 2·1·2·2·2, the best of its peak in a first trial.
 CURVE = (
@@ -69,7 +71,29 @@ CURVE = (
 )
 OFF_CURVE = ((8, 1, 1, 2, 1), (8, 1, 2, 1, 1), (4, 4, 1, 1, 1), (2, 2, 4, 1, 1))
 METHODS = ("scratch", "none", "kd", "red", "red+kd", "red-blocks")  # of the accuracy study
-STEPS, TEACHER_STEPS, BATCH = 900, 1500, 128
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class Study:
+    """Which students of a network are trained, and for how long."""
+
+    teacher_strides: tuple[int, ...]
+    curve: tuple[tuple[int, ...], ...]
+    off_curve: tuple[tuple[int, ...], ...]
+    steps: int  # of a student
+    teacher_steps: int
+    size: int  # pixels a side
+    data: str  # file in ../shared/data
+
+
+STUDIES = {
+    "narrow_resnet": Study(
+        (1, 2, 2, 2, 2), CURVE, OFF_CURVE, steps=900, teacher_steps=1500, size=64, data="imagenette.zip"
+    ),
+    # Strides of the patch embedding and of three mergings.
+    "narrow_swin": Study((2, 2, 2, 2), ((4, 2, 2, 1),), (), steps=300, teacher_steps=800, size=32, data="cifar10.zip"),
+}
 VALIDATIONS = 5  # of one run, evenly spread: the best by them is tested
 QUICK = {"steps": 4, "train_limit": 128, "validate_every": 4, "save_every": 4, "batch_size": 32}
 QUICK_VECTORS, QUICK_METHODS = 2, ("scratch", "red+kd")
@@ -101,9 +125,10 @@ def main() -> None:
     started = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few steps of a few: shows that it works, nothing more")
+    parser.add_argument("--network", choices=tuple(STUDIES), default="narrow_resnet", help="default: %(default)s")
     parser.add_argument("--json", type=Path, help="the rows, written after every run; those it has are not made again")
     parser.add_argument("--runs", type=Path, default=Path("runs/tradeoff"), help="folder of the runs")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/imagenette.zip"), help="zip file or folder")
+    parser.add_argument("--data", type=Path, help="zip file or folder (default: the network's, in ../shared/data)")
     parser.add_argument("--device", default="cpu", help="such as cuda (default: %(default)s)")
     parser.add_argument("--jobs", type=int, help=f"processes (default: 1 on a CPU, up to {GPU_JOBS} on a GPU)")
     parser.add_argument("--seconds", type=float, default=inf, help="after which it ends (default: when all is done)")
@@ -115,8 +140,10 @@ def main() -> None:
     methods = _known(parser, options.methods.split(","), METHODS, "method")
     is_gpu = options.device.startswith("cuda")
     count = options.jobs or (max(1, min(GPU_JOBS, (os.cpu_count() or 1) - 1)) if is_gpu else 1)
-    if not options.data.exists():
-        parser.error(f"no {options.data}; expected a zip file, or a folder, of class subfolders in train and val")
+    study = STUDIES[options.network]
+    data = options.data or Path("../shared/data") / study.data
+    if not data.exists():
+        parser.error(f"no {data}; expected a zip file, or a folder, of class subfolders in train and val")
 
     workers = [Worker(options.device, count) for _ in range(count)]  # they start while the pictures are made ready
     try:
@@ -124,9 +151,9 @@ def main() -> None:
         if options.quick:
             seeds, methods = seeds[:1], [method for method in methods if method in QUICK_METHODS] or methods[:1]
         runs = options.runs / "quick" if options.quick else options.runs
-        dataset, classes = ready(options.data, QUICK["train_limit"] if options.quick else None)
+        dataset, classes = ready(data, study.size, QUICK["train_limit"] if options.quick else None)
         settings = {"device": options.device, "precision": options.precision}
-        jobs = plan(dataset, classes, runs, seeds, methods, options.quick, **settings)
+        jobs = plan(dataset, classes, runs, seeds, methods, options.quick, options.network, **settings)
         table = Table(jobs, options.json)
         run_all(table, workers, runs, started + options.seconds)
     except ValueError as error:
@@ -138,27 +165,35 @@ def main() -> None:
     print(summary(table))
 
 
-def ready(data: Path, limit: int | None) -> tuple[str, int]:
+def ready(data: Path, size: int, limit: int | None) -> tuple[str, int]:
     """The data set's name and its number of classes, after its pictures were decoded once for all processes."""
     dataset = f"folder:{data}" if data.is_dir() else f"upload:{unpack_zip(data)}"
     classes = find_dataset(dataset).num_classes
     for split in SPLITS:
         some = {"train": limit, "validation": limit and max(1, limit // 6), "test": None}[split]
-        load_split(dataset, split, SIZE, some)
+        load_split(dataset, split, size, some)
     return dataset, classes
 
 
 def plan(
-    dataset: str, classes: int, runs: Path, seeds: Sequence[int], methods: Sequence[str], quick: bool, **settings: str
+    dataset: str,
+    classes: int,
+    runs: Path,
+    seeds: Sequence[int],
+    methods: Sequence[str],
+    quick: bool,
+    network: str = "narrow_resnet",
+    **settings: str,
 ) -> list[Job]:
     """All runs, those that tell most first: the teacher, then the curve seed by seed, then the vectors off it."""
-    points = [point.name for point in find_pooling_points(build_network(TEACHER, classes), SIZE)]
+    study = STUDIES[network]
+    points = [point.name for point in find_pooling_points(build_network(network, classes), study.size)]
 
     def job(vector: tuple[int, ...], method: str | None, seed: int, teacher: Path | None) -> Job:
         given = MAIN[method] if method else None
         strides = dict(zip(points, vector, strict=True))
-        student = StudentConfig(TEACHER, SIZE, classes, strides=strides, red=given.blocks if given else None)
-        steps = STEPS if method else TEACHER_STEPS
+        student = StudentConfig(network, study.size, classes, strides=strides, red=given.blocks if given else None)
+        steps = study.steps if method else study.teacher_steps
         every = -(-steps // VALIDATIONS)
         values = {"steps": steps, "batch_size": BATCH, "validate_every": every, "save_every": steps}
         values |= {"init": "teacher", "teacher_checkpoint": str(teacher)} if method else {}
@@ -166,9 +201,9 @@ def plan(
         config = DistillConfig(student, dataset, **(values | settings | (QUICK if quick else {})))
         return Job(vector, method, seed, config)
 
-    teacher = job(TEACHER_STRIDES, None, TEACHER_SEED, None)
+    teacher = job(study.teacher_strides, None, TEACHER_SEED, None)
     weights = runs / teacher.name / "student"
-    curve, off = (CURVE[:QUICK_VECTORS], ()) if quick else (CURVE, OFF_CURVE)
+    curve, off = (study.curve[:QUICK_VECTORS], ()) if quick else (study.curve, study.off_curve)
     order = [(vector, method, seed) for part in (curve, off) for seed in seeds for method in methods for vector in part]
     return [teacher, *(job(*place, weights) for place in order)]
 
@@ -182,28 +217,31 @@ class Table:
         self.rows: dict[str, dict[str, Any]] = {}
         if file and file.exists():
             self.rows = {row["name"]: row for row in json.loads(file.read_text())}
-        size = jobs[0].config.student.image_size
-        self._tape = capture(build_network(TEACHER, jobs[0].config.student.num_classes), (1, 3, size, size))
 
     def figures(self, job: Job) -> dict[str, Any]:
         """What is known of a run before it has run. Bytes are of one picture in fp32, MACs of one pass."""
         config = job.config
         red = None if job.method is None else REDConfig()  # the teacher has none to be aligned with
-        bare, full = self._tape.peaks(config.student.strides, reds=(None, red))
+        found = compare(replace(config.student, red=red))
+        bare, full = found.bare, found.student
         own = bare if config.student.red is None else full
         return {
             "name": job.name,
             "strides": list(job.strides),
-            "part": "teacher" if job.method is None else "curve" if job.strides in CURVE else "off the curve",
+            "part": "teacher"
+            if job.method is None
+            else "curve"
+            if job.strides in STUDIES[config.student.teacher].curve
+            else "off the curve",
             "method": job.method or "teacher",
             "seed": job.seed,
             "batch": config.batch_size,
             "steps": config.steps,
             "precision": config.precision,
             "dataset": config.dataset,
-            "bare_peak_bytes": bare.bytes,  # without RED blocks
-            "red_peak_bytes": full.bytes,  # with them, at the places of this vector
-            "peak_bytes": own.bytes,  # of this very network
+            "bare_peak_bytes": bare.peak_bytes,  # without RED blocks
+            "red_peak_bytes": full.peak_bytes,  # with them, at the places of this vector
+            "peak_bytes": own.peak_bytes,  # of this very network
             "macs": own.macs,
         }
 

@@ -21,6 +21,7 @@ function build() {
       label.title = stride === point.teacher ? 'the teacher’s stride' : '';
       choices.append(label);
     }
+    if (point.reason) choices.append(make('span', 'stride-fixed', `${point.teacher}, fixed: ${point.reason}`));
     field.append(legend, name, make('span', 'stride-size'), choices);
     return field;
   }));

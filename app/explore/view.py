@@ -57,13 +57,13 @@ def table(found: Comparison) -> dict[str, Any]:
 
 def picker(found: Comparison) -> StridePicker:
     """All of the stride picker: another network's points, its strides and map sizes."""
-    strides = {point.name: point.stride for point in found.points if point.direction == "down"}
+    strides = {point.name: point.stride for point in found.points if point.is_offered}
     return StridePicker(strides, points=stride_rows(found), sizes=map_sizes(found))
 
 
 def stride_rows(found: Comparison) -> list[dict[str, Any]]:
-    """The picker's rows: one for each pooling point of the teacher."""
-    return memory.stride_rows({p.name: p.stride for p in found.teacher_points if p.direction == "down"})
+    """The picker's rows: one for each pooling point of the teacher, with the reason where its stride cannot be set."""
+    return memory.point_rows(found.teacher_points)
 
 
 def map_sizes(found: Comparison) -> dict[str, str]:

@@ -26,7 +26,7 @@ def warnings(found: Comparison) -> list[str]:
         )
     for point in found.points:
         kernel = point.kernel
-        if point.direction == "down" and point.stride > kernel:
+        if point.is_offered and point.stride > kernel:
             notes.append(
                 f"{point.name} moves {point.stride} pixels at a time with a {kernel}×{kernel} window, so it never "
                 f"sees {point.stride - kernel} of every {point.stride} rows and columns."
@@ -89,3 +89,19 @@ def stride_rows(own: Mapping[str, int]) -> list[dict[str, Any]]:
     """The rows of a stride picker, one for each layer that pools, given the teacher's own strides by layer path."""
     offered = {"choices": stride_choices(own)}
     return [{"name": name, "label": short_label(name), "teacher": stride} | offered for name, stride in own.items()]
+
+
+def point_rows(points: Sequence[PoolingPoint]) -> list[dict[str, Any]]:
+    """`stride_rows` of all that makes maps smaller: what offers no choice stands there too, and says why."""
+    rows = {row["name"]: row for row in stride_rows({p.name: p.stride for p in points if p.is_offered})}
+    return [rows.get(point.name) or _fixed_row(point) for point in points if point.direction == "down"]
+
+
+def _fixed_row(point: PoolingPoint) -> dict[str, Any]:
+    stride = point.stride if isinstance(point.stride, int) else format_size(point.stride)
+    reason = point.reason or (
+        "its stride differs down and across; the library sets it"
+        if point.role != "side"
+        else "it makes maps smaller inside a layer only, such as keys and values; the library sets it"
+    )
+    return {"name": point.name, "label": short_label(point.name), "teacher": stride, "choices": [], "reason": reason}

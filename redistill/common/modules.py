@@ -6,6 +6,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import chain
 from typing import Any
 
@@ -28,11 +29,24 @@ class _NoDraws(TorchFunctionMode):
     """
 
     def __torch_function__(self, func, kinds, args=(), kwargs=None):
-        if func in DRAWS:
+        if func in DRAWS and not _runs.get():
             drawn = args[0] if args else (kwargs or {}).get("tensor")  # so nn.init hands it on
             if isinstance(drawn, Tensor) and (drawn.is_meta or isinstance(drawn, nn.Parameter)):
                 return drawn
         return func(*args, **(kwargs or {}))
+
+
+_runs: ContextVar[bool] = ContextVar("runs", default=False)
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """Inside, a network runs: what `weightless` leaves out around it, such as `add_`, is part of a forward pass."""
+    token = _runs.set(True)
+    try:
+        yield
+    finally:
+        _runs.reset(token)
 
 
 @contextmanager

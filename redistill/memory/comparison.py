@@ -12,7 +12,7 @@ from ..common.modules import weightless
 from ..networks.alignment import AlignedPair, align_points, red_sites
 from ..networks.info import NetworkInfo
 from ..networks.red import REDConfig
-from ..networks.strides import PoolingPoint, Size, check_image_size, check_strides, set_strides
+from ..networks.strides import MAIN, PoolingPoint, Size, check_image_size, check_strides, set_strides
 from ..networks.student import StudentConfig, add_red
 from ..networks.zoo import NO_UNETS, Unets, build_network, find_network, usual_size
 from .compiler import FrozenSites, Sites, frozen_sites
@@ -100,7 +100,7 @@ def _tape(network: NetworkInfo, num_classes: int | None, size: Size, in_channels
 
 
 def own_strides(name: str, unets: Unets = NO_UNETS, image_size: int | Size | None = None) -> dict[str, int]:
-    """The strides of a network as it is built, by pooling point; empty where none can be set."""
+    """The strides that can be chosen of a network as it is built, by pooling point; empty where there are none."""
     return {point.name: point.stride for point in _down_points(name, unets, image_size)}
 
 
@@ -108,7 +108,7 @@ def early_strides(name: str, unets: Unets = NO_UNETS, image_size: int | Size | N
     """A student to start from: the stem takes the last stride, and with a wide kernel the first pool's too."""
     down = _down_points(name, unets, image_size)
     strides = {point.name: point.stride for point in down}
-    pooled = [point.name for point in down[1:] if point.stride > 1]
+    pooled = [point.name for point in down[1:] if point.stride > 1 and point.role == MAIN]
     moved = pooled[-1:] + (pooled[:1] if down and down[0].kernel >= LARGE_STEM and len(pooled) > 1 else [])
     for pool in moved:
         if strides[down[0].name] * strides[pool] > LARGEST_EARLY:
@@ -120,7 +120,7 @@ def early_strides(name: str, unets: Unets = NO_UNETS, image_size: int | Size | N
 
 def _down_points(name: str, unets: Unets, image_size: int | Size | None) -> list[PoolingPoint]:
     points = _points(network_tape(name, unets=unets, image_size=image_size))[0]
-    return [point for point in points if point.direction == "down"]
+    return [point for point in points if point.is_offered]
 
 
 def _points(tape: Tape) -> tuple[list[PoolingPoint], str]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..common.modules import weightless
-from ..networks.red import REDBlock, REDConfig
+from ..networks.red import Channels, REDBlock, REDConfig
 from .macs import products, total_macs
 from .program import Program
 from .recorder import record
@@ -22,8 +22,8 @@ from .recording import ENTER, FREE, OP, WEIGHTS, Buffer, Node, Recording, Weight
 from .shape_rules import ShapeRuleError
 from .steps import Step, make_step
 
-Sites = Mapping[str, Mapping[str, int]]  # layer path → side → channels, as insert_red takes it
-FrozenSites = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]  # the same, hashable
+Sites = Mapping[str, Mapping[str, Channels]]  # layer path → side → channels, as insert_red takes it
+FrozenSites = tuple[tuple[str, tuple[tuple[str, Channels], ...]], ...]  # the same, hashable
 
 MADE_KEPT = 20_000  # steps and RED blocks that a network remembers
 Item = tuple[int, Any, int | None]  # an event, filled up with None
@@ -208,6 +208,8 @@ class _Compiler:
             self.die(buffer)
 
     def enter(self, path: str, value: int | None) -> None:
+        if not any((path, side) in self.places for side in self.sites[path]):
+            raise ShapeRuleError(f"{path!r} runs more than once, with its RED blocks each time; capture it anew.")
         if (path, "in") not in self.places:
             return
         before = self.alias.get(value)
@@ -239,6 +241,8 @@ class _Compiler:
         place = self.places.pop((path, side))
         value = self.alias.get(value, value)
         channels = self.sites[path][side]
+        if not isinstance(channels, int):
+            raise ShapeRuleError(f"{path!r} takes or gives tokens, between which a RED block is captured anew.")
         block, weights, macs = red_recording(channels, self.config)
         recorded = len(self.recording.shapes)
         values, buffers = recorded + place * self.width[0], len(self.recording.buffers) + place * self.width[1]

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..common.modules import meta_copy, meta_like, unchanged
+from ..common.modules import meta_copy, meta_like, running, unchanged
 from ..networks.red import REDBlock
 from ..networks.strides import POOLS
 from ..networks.trace import watched
@@ -96,6 +96,7 @@ class Recorder:
         calls, operators = recording_modes(self)
         try:
             with (
+                running(),
                 unchanged(recording.model),
                 watched(recording.model, self._enter, self._leave),
                 native_attention(recording.model),

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from ..networks.red import REDBlock, REDLayer
+from ..networks.windows import Restrided
 from .inputs import Arguments, tensors_in
 from .layouts import Noted
 from .shape_rules import Rule, Shape
@@ -96,7 +97,7 @@ def shown_paths(model: nn.Module) -> dict[str, str]:
     for path in modules:
         parent, _, leaf = path.rpartition(".")
         if path:
-            inside = leaf == "layer" and isinstance(modules[parent], REDLayer)
+            inside = leaf == "layer" and isinstance(modules[parent], (REDLayer, Restrided))
             paths[path] = paths[parent] if inside else f"{paths[parent]}.{leaf}".lstrip(".")
     return paths
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from ..networks.strides import POOL_OPS, STRIDE_PLACES, PoolingPoint
+from torch import nn
+
+from ..networks.paths import POOL_OPS, POOLS, STRIDE_PLACES
+from ..networks.restride import is_patch, patch_padding
+from ..networks.strides import PoolingPoint, Stride, pair_of
+from ..networks.windows import UnitPool
 from .recording import OP, Node, Recording, Weights
 from .shape_rules import RULES, Rule, Shape, ShapeRuleError
 from .shapes import Edits
@@ -18,13 +23,14 @@ class StrideEditor:
 
     def __init__(self, recording: Recording, points: Sequence[PoolingPoint]) -> None:
         self.recording, self.points = recording, points
+        self._modules = dict(recording.model.named_modules())
         self.in_layer: dict[str, list[tuple[int, Node]]] = {}
         for event in recording.events:
             if event[0] == OP:
                 node = recording.nodes[event[1]]
                 self.in_layer.setdefault(node.layer, []).append((event[1], node))
 
-    def edits(self, changed: Mapping[str, int]) -> Edits:
+    def edits(self, changed: Mapping[str, Stride]) -> Edits:
         """Edits for the points in `changed`, by name; `ShapeRuleError` where the recording lacks what they need."""
         rules: dict[int, tuple[Rule, tuple]] = {}
         identities: set[int] = set()
@@ -42,7 +48,7 @@ class StrideEditor:
             raise ShapeRuleError(f"Layer {path!r} did nothing when it was recorded; capture the network anew.")
         return found
 
-    def _stride(self, path: str, stride: int, rules: dict, identities: set[int]) -> None:
+    def _stride(self, path: str, stride: Stride, rules: dict, identities: set[int]) -> None:
         """Another stride for a convolution or a window pool."""
         if path in self.recording.stride_reads:
             reader = self.recording.stride_reads[path]
@@ -50,10 +56,18 @@ class StrideEditor:
                 f"{f'Layer {reader!r}' if reader else 'The network'} goes by the stride of {path!r} in Python; capture "
                 "the network anew."
             )
+        pair, module = pair_of(stride), self._modules[path]
+        if not isinstance(module, (nn.Conv2d, UnitPool, *POOLS)):
+            raise ShapeRuleError(f"Layer {path!r} gathers its windows itself; capture the network anew.")
+        is_cut = is_patch(module)
+        padding = patch_padding(module, pair) if is_cut else None
+        if is_cut and (padding is None or module.padding_mode != "zeros"):
+            raise ShapeRuleError(f"Layer {path!r} pads each side differently at stride 1; capture the network anew.")
         for index, node in self._nodes(path, *STRIDE_PLACES):
-            if node.op in POOL_OPS and stride == 1 and any(side % 2 == 0 for side in node.args[1]):
+            if node.op in POOL_OPS and pair == (1, 1) and any(side % 2 == 0 for side in node.args[1]):
                 identities.add(index)
-            rules[index] = (node.rule, _with(node.args, STRIDE_PLACES[node.op], [stride, stride]))
+            args = _with(node.args, STRIDE_PLACES[node.op], list(pair))
+            rules[index] = (node.rule, args if padding is None else _with(args, PADDING, list(padding)))
 
     def _mirror(self, changed: Mapping[str, int], rules: dict, identities: set[int]) -> Edits:
         """A U-Net's decoder follows its encoder: the last level is undone first, the head's stride by the tail."""

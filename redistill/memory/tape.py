@@ -26,10 +26,14 @@ from ..networks.strides import (
     declares_points,
     find_pooling_points,
     input_channels,
+    one_or_pair,
+    pair_of,
     points_of,
-    refuse_functional_pool,
+    read_strides,
     restride_points,
+    restrided_reduction,
 )
+from ..networks.student import add_red
 from .accounting import Timeline, buffer_sizes, eager, fused
 from .compiler import Blueprint, FrozenSites, Sites, compile_program, frozen_sites
 from .failures import recorded, restrided
@@ -38,6 +42,7 @@ from .macs import total_macs
 from .profile import MemoryProfile, Peak
 from .program import Program
 from .recording import ENTER, LEAVE, Recording, weights_of
+from .route import recorded_route
 from .shape_rules import Shape, ShapeRuleError
 from .shapes import Edits, Evaluator
 from .stride_edits import StrideEditor
@@ -119,18 +124,12 @@ class Tape:
         recording = self.recording
         if declares_points(recording.model):
             return find_pooling_points(recording.model, self._image_size)
-        modules = {recording.paths[path]: module for path, module in recording.model.named_modules()}
-        for node in recording.nodes:
-            dims = len(recording.shapes[node.ins[0]]) if node.ins else 0
-            refuse_functional_pool(node.layer, modules[node.layer], node.op, node.args, dims)
-        shapes = {path: tuple(recording.shapes[value] for value in pair) for path, pair in self._places.items()}
-        maps = {path: pair for path, pair in shapes.items() if len(pair[0]) == len(pair[1]) == 4}
-        return points_of(recording.model, maps)
+        return points_of(recording.model, recorded_route(recording))
 
     @property
     def strides(self) -> dict[str, int]:
-        """The network's own strides by pooling point."""
-        return {point.name: point.stride for point in self.points if point.direction == "down"}
+        """The network's own strides by pooling point, of those that can be chosen."""
+        return {point.name: point.stride for point in self.points if point.is_offered}
 
     @property
     def input_shape(self) -> Shape:
@@ -265,10 +264,22 @@ class Tape:
         bare, *_ = tape.peaks(**counted)
         result = []
         for red in reds:
-            sites = None if red is None else red_sites(align_points(tape.points, self.points_at(None, image_size)), red)
-            profile = tape.profile(red=red, sites=sites, **counted) if sites else None
+            sites = None if red is None else red_sites(align_points(tape.points, self._own_points(image_size)), red)
+            profile = tape.with_red(red, sites).profile(**counted) if sites else None
             result.append(Peak(profile.peak_bytes, profile.peak_layer, profile.macs) if profile else bare)
         return result
+
+    def with_red(self, red: REDConfig, sites: Sites) -> Tape:
+        """The network with RED blocks at `sites`, recorded anew."""
+        model = add_red(meta_copy(self.recording.model), sites, red)
+        return Tape(recorded(model, self.recording.arguments))
+
+    def _own_points(self, image_size: int | tuple[int, int] | None) -> list[PoolingPoint]:
+        """The points of the network's own strides at an image size, recorded anew where the tape cannot tell."""
+        try:
+            return self.points_at(None, image_size)
+        except ShapeRuleError:
+            return self.anew(None, image_size).points
 
     def _changes(
         self, strides: Mapping[str, int] | None, image_size: int | tuple[int, int] | None, batch: int | None
@@ -283,7 +294,7 @@ class Tape:
                 raise ValueError(f"The input has shape {shape}, so it has no image size; expected image_size=None.")
             shape = (*shape[:2], *size)
         own = {point.name: point.stride for point in self.points} if strides else {}
-        changed = tuple((name, stride) for name, stride in (strides or {}).items() if stride != own[name])
+        changed = tuple((n, s) for n, s in read_strides(strides or {}).items() if s != own[n])
         return changed, shape if batch is None else (batch, *shape[1:])
 
     def _find_setting(
@@ -339,12 +350,15 @@ class Tape:
         strides = dict(changed)
         if declares_points(self.recording.model):
             return restride_points(self.points, strides, first[-2:])
-        points, reduction = [], 1
+        points = []
         for point in self.points:
-            stride = strides.get(point.name, point.stride)
-            reduction *= stride
+            if any(layout != "NCHW" for layout in point.layouts) or not point.modules:
+                raise ShapeRuleError(f"The map of {point.name!r} is laid out by its layer; capture the network anew.")
+            reduction = restrided_reduction(point, self.points, strides)
             in_size, out_size = (shapes[value][-2:] for value in self._places[point.name])
-            points.append(replace(point, stride=stride, reduction=reduction, in_size=in_size, out_size=out_size))
+            whole = one_or_pair(tuple(max(1, round(times)) for times in reduction))
+            stride = one_or_pair(pair_of(strides.get(point.name, point.stride)))
+            points.append(replace(point, stride=stride, reduction=whole, in_size=in_size, out_size=out_size))
         return points
 
 

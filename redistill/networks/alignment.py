@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from .features import Feature
-from .red import REDConfig, select_sides
-from .strides import PoolingPoint, Size, find_pooling_points
+from .red import SIDES, Channels, REDConfig, select_sides
+from .strides import SIDE, PoolingPoint, Size, find_pooling_points, pair_of
 
 RULES = ("asynchronous", "stage-wise")
 
@@ -34,6 +34,9 @@ class AlignedPair:
     out_size: Size
     in_channels: int  # of the student's layer
     out_channels: int
+    layouts: tuple[str, str] = ("NCHW", "NCHW")  # of the student's maps, as in PoolingPoint
+    teacher_layouts: tuple[str, str] = ("NCHW", "NCHW")
+    teacher_sizes: tuple[Size, Size] | None = None  # of the teacher's layer, in and out
 
 
 def align(
@@ -74,18 +77,31 @@ def check_rule(rule: str) -> str:
     return rule
 
 
-def red_sites(pairs: Sequence[AlignedPair], config: REDConfig) -> dict[str, dict[str, int]]:
+def red_sites(pairs: Sequence[AlignedPair], config: REDConfig) -> dict[str, dict[str, Channels]]:
     """Where RED blocks stand in the student: layer path → side → channels, as `insert_red` takes it."""
-    sites: dict[str, dict[str, int]] = {}
+    sites: dict[str, dict[str, Channels]] = {}
     for pair, side in _kept_sides(pairs, config.points):
-        channels = pair.in_channels if side == "in" else pair.out_channels
-        sites.setdefault(pair.student, {})[side] = channels
+        channels, size = (pair.in_channels, pair.in_size) if side == "in" else (pair.out_channels, pair.out_size)
+        is_image = pair.layouts[SIDES.index(side)] == "NCHW"
+        sites.setdefault(pair.student, {})[side] = channels if is_image else (channels, *size)
     return sites
 
 
 def feature_pairs(pairs: Sequence[AlignedPair], points: str = "all") -> list[tuple[Feature, Feature]]:
-    """Aligned feature maps, (student's, teacher's), each a layer path and a side; `points` as in `REDConfig`."""
-    return [((pair.student, side), (pair.teacher, side)) for pair, side in _kept_sides(pairs, points)]
+    """Aligned feature maps, (student's, teacher's), each a `Feature`; `points` as in `REDConfig`."""
+    features = []
+    for pair, side in _kept_sides(pairs, points):
+        place = SIDES.index(side)
+        sizes = (pair.in_size, pair.out_size)[place], pair.teacher_sizes[place]
+        layouts = pair.layouts[place], pair.teacher_layouts[place]
+        paths = pair.student, pair.teacher
+        features.append(
+            tuple(
+                (path, side) if lay == "NCHW" else (path, side, size)
+                for path, lay, size in zip(paths, layouts, sizes, strict=True)
+            )
+        )
+    return features
 
 
 def _kept_sides(pairs: Sequence[AlignedPair], points: str) -> list[tuple[AlignedPair, str]]:
@@ -97,10 +113,15 @@ def _kept_sides(pairs: Sequence[AlignedPair], points: str) -> list[tuple[Aligned
 def _align_places(student: Sequence[PoolingPoint], teacher: Sequence[PoolingPoint]) -> list[AlignedPair]:
     mine, theirs = ({point.name for point in points} for points in (student, teacher))
     by_name = mine <= theirs or theirs <= mine
-    waiting = {way: [other for other in teacher if other.direction == way] for way in ("down", "up")}
+    fit = [other for other in teacher if not _refusal(other)]
+    waiting = {way: [other for other in fit if other.direction == way] for way in ("down", "up")}
     pairs = []
     for point in student:
         left = [other for other in waiting[point.direction] if not by_name or other.name == point.name]
+        refusal = _refusal(point)
+        if refusal:
+            pairs.append(_pair(point, None, (), refusal))
+            continue
         if not left:
             lack = f"no resolution-changing layer {point.name!r}" if by_name else "fewer resolution-changing layers"
             pairs.append(_pair(point, None, (), f"the teacher has {lack}"))
@@ -108,7 +129,7 @@ def _align_places(student: Sequence[PoolingPoint], teacher: Sequence[PoolingPoin
         partner = left[0]
         waiting[point.direction].remove(partner)
         sides = tuple(side for side in point.sides if side in partner.sides)
-        pairs.append(_pair(point, partner.name, sides, "both stand in the same place of their networks"))
+        pairs.append(_pair(point, partner, sides, "both stand in the same place of their networks"))
     return pairs
 
 
@@ -118,8 +139,12 @@ def _align_point(point: PoolingPoint, teacher: Sequence[PoolingPoint]) -> Aligne
     candidates = [
         other
         for other in teacher
-        if other.direction == point.direction and other.stride > 1 and getattr(other, matched) == size
+        if other.direction == point.direction and max(pair_of(other.stride)) > 1 and getattr(other, matched) == size
+        if not _refusal(other)
     ]
+    refusal = _refusal(point)
+    if refusal:
+        return _pair(point, None, (), refusal)
     if point.stride == 1:
         return _pair(point, None, (), "its stride is 1, so it changes no resolution")
     if not candidates:
@@ -128,17 +153,27 @@ def _align_point(point: PoolingPoint, teacher: Sequence[PoolingPoint]) -> Aligne
     partner = max(candidates, key=lambda other: (other.in_size == point.in_size) + (other.out_size == point.out_size))
     agree = {"in": partner.in_size == point.in_size, "out": partner.out_size == point.out_size}
     sides = tuple(side for side in point.sides if agree[side])
-    return _pair(point, partner.name, sides, f"both have {size[0]}×{size[1]} maps")
+    return _pair(point, partner, sides, f"both have {size[0]}×{size[1]} maps")
 
 
-def _pair(point: PoolingPoint, teacher: str | None, sides: tuple[str, ...], reason: str) -> AlignedPair:
+def _refusal(point: PoolingPoint) -> str:
+    """Why maps of a point can be aligned with none; empty where they can."""
+    if point.role == SIDE:
+        return "its maps end inside the network"
+    return "it is a function call, whose maps no layer takes and gives" if not point.modules else ""
+
+
+def _pair(point: PoolingPoint, teacher: PoolingPoint | None, sides: tuple[str, ...], reason: str) -> AlignedPair:
     return AlignedPair(
         student=point.name,
-        teacher=teacher,
+        teacher=teacher.name if teacher else None,
         sides=sides,
         reason=reason,
         in_size=point.in_size,
         out_size=point.out_size,
         in_channels=point.in_channels,
         out_channels=point.out_channels,
+        layouts=point.layouts,
+        teacher_layouts=teacher.layouts if teacher else ("NCHW", "NCHW"),
+        teacher_sizes=(teacher.in_size, teacher.out_size) if teacher else None,
     )

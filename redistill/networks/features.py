@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ..common.modules import eval_mode
-from .red import REDLayer
+from .red import REDLayer, tokens_to_map
 
-Feature = tuple[str, str]  # layer path and side, "in" or "out"
+# Layer path and side, "in" or "out"; of a map of tokens its height and width, by which it becomes one of an image.
+Feature = tuple[str, str] | tuple[str, str, tuple[int, int]]
 Wanted = tuple[Feature, Callable[[Tensor], Any]]  # a feature map, and what of it is to be kept
 
 
@@ -33,6 +34,8 @@ def forward_with_features(
     kept: dict[int, Any] = {}
 
     def keep(place: int, value: Tensor) -> None:
+        if place in kept:  # the layer runs more than once
+            return
         kept[place] = wanted[place][1](value)
         if stop_after_last and len(kept) == len(wanted):
             raise _Captured
@@ -86,7 +89,11 @@ def last_features(model: nn.Module) -> Feature:
 
 
 def _hook(model: nn.Module, feature: Feature, place: int, keep: Callable[[int, Tensor], None]):
-    path, side = feature
+    path, side, *size = feature
+
+    def give(value: Tensor) -> None:
+        keep(place, tokens_to_map(value, *size) if size else value)
+
     try:
         layer = model.get_submodule(path)
     except AttributeError:
@@ -94,5 +101,5 @@ def _hook(model: nn.Module, feature: Feature, place: int, keep: Callable[[int, T
     if side == "in" and isinstance(layer, REDLayer) and layer.red_in is not None:
         layer, side = layer.red_in, "out"
     if side == "in":
-        return layer.register_forward_pre_hook(lambda module, args: keep(place, args[0]))
-    return layer.register_forward_hook(lambda module, args, output: keep(place, output))
+        return layer.register_forward_pre_hook(lambda module, args: give(args[0]))
+    return layer.register_forward_hook(lambda module, args, output: give(output))

@@ -1,28 +1,46 @@
 """Where a network changes resolution, and how to change it: pooling points and their strides.
 
 Nothing here knows an architecture by name. A forward pass on the meta device (no weights, no real compute) shows
-which convolutions and window pools are strided; those that take part in the same step (a block's main path and
-its shortcut) form one pooling point, named by the smallest module that holds them all.
+which convolutions, window pools and patch-merging layers make a map smaller, and which function calls do; those that
+take part in the same step (a block's main path and its shortcut) form one pooling point, named by the smallest module
+that holds them all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from torch import nn
 
+from ..common.modules import meta_copy
 from ..common.values import is_whole
+from .fitting import Fitter, fit
+from .paths import POOL_OPS, POOLS, STRIDE_PLACES
 from .red import REDLayer
-from .trace import ModuleMaps, trace_shapes
+from .restride import set_stride
+from .trace import example_inputs, trace_route
+from .trails import Route, Size, Step
+from .windows import Restrided, UnitPool
 
-Size = tuple[int, int]
-# Kinds of pooling points beside convolutions: modules, and the operators that they call, whose second argument is the
-# window, with the place of the stride among the arguments. The rule of an operator's shapes is in memory/shape_rules.
-POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d)
-POOL_OPS = {"max_pool2d_with_indices": 2, "avg_pool2d": 2}
-STRIDE_PLACES = {"convolution": 3, **POOL_OPS}
-CHANGES_SIZE = {*STRIDE_PLACES, "slice", "pixel_unshuffle"}
+__all__ = [
+    "POOLS",
+    "POOL_OPS",
+    "STRIDE_PLACES",
+    "PoolingPoint",
+    "Size",
+    "Stride",
+    "UnitPool",
+    "apply_strides",
+    "check_image_size",
+    "check_strides",
+    "find_pooling_points",
+    "input_channels",
+    "set_strides",
+]
+Stride = int | tuple[int, int]  # one number where it is the same down and across
+MAIN, BRANCH, SIDE = "main", "branch", "side"  # roles of a point, see PoolingPoint
 
 
 @dataclass(frozen=True)
@@ -30,8 +48,8 @@ class PoolingPoint:
     """One resolution-changing layer; sizes are (height, width) in pixels."""
 
     name: str  # layer path, e.g. "layer2.0"
-    stride: int
-    reduction: int  # product of the strides up to and including this point
+    stride: Stride
+    reduction: Stride  # product of the strides on the way to it, its own included
     in_size: Size
     out_size: Size
     modules: tuple[str, ...]  # paths of the strided modules that make the step
@@ -40,123 +58,227 @@ class PoolingPoint:
     direction: str = "down"  # "down", or "up" in a decoder
     sides: tuple[str, ...] = ("in", "out")  # sides that may be aligned with a teacher
     kernel: int = 1  # pixels: side of the widest window; strides beyond it pass over pixels
+    reason: str = ""  # why its stride cannot be set; empty where it can
+    role: str = MAIN
+    # ^ "main": on the way to all that the network returns; "branch": to a part of it, as in a detector's extra layers;
+    #   "side": on a way that ends inside, as keys and values of an attention do, which make no map smaller
+    path: tuple[str, ...] = ()  # points on the way to it, itself included, each as often as it is passed
+    layouts: tuple[str, str] = ("NCHW", "NCHW")
+    # ^ how its maps lie in memory, in and out: also "NHWC", or "NLC", a row of tokens
 
+    @property
+    def is_settable(self) -> bool:
+        """Whether its stride can be set; a decoder's follow its encoder's."""
+        return self.direction == "down" and not self.reason
 
-class UnitPool(nn.Identity):
-    """What an even-kernel window pool becomes at stride 1: nothing, with the pool remembered.
-
-    An even window cannot be centred, so at stride 1 it would shrink the map by one pixel. Giving the point
-    another stride brings the pool back.
-    """
-
-    def __init__(self, pool: nn.Module) -> None:
-        super().__init__()
-        self.pool = pool
+    @property
+    def is_offered(self) -> bool:
+        """Whether search and page choose its stride: one number that can be set, on a way to what is returned."""
+        return self.is_settable and self.role != SIDE and isinstance(self.stride, int)
 
 
 def find_pooling_points(model: nn.Module, image_size: int | Size) -> list[PoolingPoint]:
-    """The layers of a CNN or U-Net that change resolution, in the order in which they run.
+    """The layers of a network that change resolution, in the order in which they run.
 
     The first convolution (the stem) counts even at stride 1, and so does every point that `set_strides` has set
-    to 1. Adaptive and global pools never count. `image_size` is the side of a square image or (height, width),
-    in pixels. The model is left as it was.
+    to 1. Adaptive and global pools never count. What changes resolution by a function call is among them, with the
+    `reason` why its stride cannot be set. `image_size` is the side of a square image or (height, width), in pixels.
+    The model is left as it was.
 
-    Raises ValueError when the image is too small for the strides, and when the network pools with a function
-    call instead of a module (named), since such a pool has no stride to change.
+    Raises ValueError when the image is too small for the strides.
     """
     size = check_image_size(image_size)
     if declares_points(model):
         return declared_points(model, size)
-    return points_of(model, _traced(model, size))
+    return points_of(model, _traced(meta_copy(model), size))
 
 
-def points_of(model: nn.Module, shapes: ModuleMaps) -> list[PoolingPoint]:
-    """The pooling points of a network that declares none, from its maps in the order in which modules start."""
+def points_of(model: nn.Module, route: Route) -> list[PoolingPoint]:
+    """The pooling points of a network that declares none, from the route that maps took through it."""
     modules = dict(model.named_modules())
-    groups = _group_strided(modules, shapes)
-    points = []
-    reduction = 1
-    for paths in groups:
-        name = _point_name(paths, modules, shapes, [path for other in groups if other is not paths for path in other])
-        stride = max(_stride(path, modules[path]) for path in paths)
-        reduction *= stride
-        (_, in_channels, *in_size), (_, out_channels, *out_size) = shapes[name]
-        points.append(
-            PoolingPoint(
-                name=name,
-                stride=stride,
-                reduction=reduction,
-                in_size=tuple(in_size),
-                out_size=tuple(out_size),
-                modules=tuple(paths),
-                in_channels=in_channels,
-                out_channels=out_channels,
-                sides=("in", "out") if points else ("out",),
-                kernel=_widest_window(model, paths),
-            )
-        )
-    return points
+    groups = _group_steps(modules, route)
+    names = [_group_name(group, modules, route, groups) for group in groups]
+    name_of = {step.name: name for group, name in zip(groups, names, strict=True) for step in group}
+    return [
+        _point(model, group, name, name_of, route, not i)
+        for i, (group, name) in enumerate(zip(groups, names, strict=True))
+    ]
 
 
-def set_strides(model: nn.Module, strides: Mapping[str, int], image_size: int | Size) -> nn.Module:
+def _point(
+    model: nn.Module, group: Sequence[Step], name: str, name_of: Mapping[str, str], route: Route, is_first: bool
+) -> PoolingPoint:
+    first = group[0]
+    own = [step for step in group if not step.is_call]
+    paths = tuple(dict.fromkeys(step.name for step in own))
+    shapes, sizes, layouts = (first.in_shape, first.out_shape), (first.in_size, first.out_size), first.layouts
+    whole = route.maps.get(name) if len(paths) > 1 else None
+    if whole:  # of the block around parallel layers
+        shapes, sizes, layouts = whole, tuple(tuple(shape[2:]) for shape in whole), ("NCHW", "NCHW")
+    channels = [shape[1] if layout == "NCHW" else shape[-1] for shape, layout in zip(shapes, layouts, strict=True)]
+    furthest = max(group, key=lambda step: step.reduction[0] * step.reduction[1])
+    return PoolingPoint(
+        name=name,
+        stride=one_or_pair(tuple(max(step.stride[axis] for step in group) for axis in range(2))),
+        reduction=one_or_pair(tuple(max(1, round(times)) for times in furthest.reduction)),
+        in_size=sizes[0],
+        out_size=sizes[1],
+        modules=paths,
+        in_channels=channels[0],
+        out_channels=channels[1],
+        sides=("out",) if is_first else ("in", "out"),
+        kernel=_widest_window(model, paths, first.stride),
+        reason=_reason(group, name, own),
+        role=_role(group, route),
+        path=tuple(name_of[step] for step in furthest.path if step in name_of),
+        layouts=layouts,
+    )
+
+
+def _reason(group: Sequence[Step], name: str, own: Sequence[Step]) -> str:
+    calls = [step for step in group if step.is_call]
+    if calls and own:
+        return f"{calls[0].name} changes the size beside it, and {calls[0].reason}"
+    return next((step.reason for step in group if step.reason), "")
+
+
+def _role(group: Sequence[Step], route: Route) -> str:
+    names = {step.name for step in group}
+    reached = [not names.isdisjoint(trail.passed) for trail in route.reached]
+    if all(reached):
+        return MAIN
+    return BRANCH if any(reached) else SIDE
+
+
+def one_or_pair(stride: Sequence[int]) -> Stride:
+    """A stride of two numbers, down and across; one number where they are equal."""
+    return stride[0] if stride[0] == stride[1] else tuple(stride)
+
+
+def pair_of(stride: Stride) -> tuple[int, int]:
+    """A stride as two numbers, down and across."""
+    return (stride, stride) if isinstance(stride, int) else tuple(stride)
+
+
+def read_strides(strides: Mapping[str, object]) -> dict[str, object]:
+    """Strides as they were chosen or stored: pairs, which JSON makes lists, as pairs, equal ones as one number."""
+    read = {}
+    for name, stride in strides.items():
+        is_pair = isinstance(stride, (tuple, list)) and len(stride) == 2
+        read[name] = one_or_pair(stride) if is_pair else stride
+    return read
+
+
+def set_strides(model: nn.Module, strides: Mapping[str, Stride], image_size: int | Size) -> nn.Module:
     """Give pooling points other strides, in place, and return the model; points not named keep theirs.
 
-    All strided modules of a point change together, parallel shortcuts included; kernels and padding stay. An
-    even-kernel pool at stride 1 becomes a `UnitPool`. Raises ValueError, with the model unchanged, for a name that
-    is no pooling point, a stride that is no whole number of at least 1, and a total reduction that the image
-    does not have.
+    A stride is one number, or a pair for down and across. All strided modules of a point change together, parallel
+    shortcuts included; kernels stay, and so does padding but that of convolutions that cut a map into patches, which
+    keep dividing its size. An even-kernel pool at stride 1 becomes a `UnitPool`, a layer that gathers its windows
+    itself, such as patch merging, a `Restrided`. Position embeddings are resized to the map they are added to.
+
+    Raises ValueError, with the model unchanged, for a name that is no pooling point, one whose stride cannot be set, a
+    stride that is no whole number of at least 1, a total reduction that the image does not have, and strides at
+    which the network does not run.
     """
     restride(model, strides, image_size)
     return model
 
 
 def restride(
-    model: nn.Module, strides: Mapping[str, int], image_size: int | Size
+    model: nn.Module, strides: Mapping[str, Stride], image_size: int | Size
 ) -> tuple[list[PoolingPoint], list[PoolingPoint]]:
     """`set_strides`, which returns the pooling points before and after."""
-    points = find_pooling_points(model, image_size)
-    check_strides(strides, points, image_size)
+    size = check_image_size(image_size)
     if declares_points(model):
+        points = find_pooling_points(model, image_size)
+        check_strides(strides, points, image_size)
         model.set_pooling_strides([strides.get(p.name, p.stride) for p in points if p.direction == "down"], image_size)
         return points, find_pooling_points(model, image_size)
-    if all(strides.get(point.name, point.stride) == point.stride for point in points):
+    trial = meta_copy(model)
+    looked = Fitter(trial)
+    points = points_of(trial, _traced(trial, size, looked))
+    check_strides(strides, points, image_size)
+    changed = {
+        p.name: pair_of(strides[p.name]) for p in points if pair_of(strides.get(p.name, p.stride)) != pair_of(p.stride)
+    }
+    if not changed:
         return points, points
-    apply_strides(model, points, strides)
-    try:
-        return points, find_pooling_points(model, image_size)
-    except ValueError:
-        apply_strides(model, points, {})
-        raise
+    apply_strides(trial, points, changed)
+    fitter = Fitter(trial, looked.embeddings)
+    after = points_of(trial, _traced(trial, size, fitter))
+    apply_strides(model, points, changed)
+    fit(model, fitter)
+    return points, after
 
 
-def apply_strides(model: nn.Module, points: Sequence[PoolingPoint], strides: Mapping[str, int]) -> None:
+def apply_strides(model: nn.Module, points: Sequence[PoolingPoint], strides: Mapping[str, Stride]) -> None:
     """Give `points` of a model these strides, in place, those not named their own; in microseconds.
 
-    Nothing is checked and nothing traced: `points` are those of `find_pooling_points`, and that the strides fit was
-    found out before. For training that changes strides at every step. Not for networks that declare their points.
+    Nothing is checked, nothing traced and no position embedding resized: `points` are those of `find_pooling_points`,
+    and that the strides fit was found out before. For training that changes strides at every step. Not for networks
+    that declare their points. All points are marked, so that they stay points whatever becomes of their strides.
     """
     for point in points:
-        _apply_stride(model, point.modules, strides.get(point.name, point.stride))
+        if point.is_settable:
+            stride = pair_of(strides.get(point.name, point.stride))
+            set_stride(model, point.modules, stride, pair_of(point.stride), point.layouts)
 
 
-def check_strides(strides: Mapping[str, int], points: Sequence[PoolingPoint], image_size: int | Size) -> None:
+def check_strides(strides: Mapping[str, Stride], points: Sequence[PoolingPoint], image_size: int | Size) -> None:
     """Raise ValueError, naming value and choices, unless `strides` fits these points and this image."""
     size = check_image_size(image_size)
-    names = [point.name for point in points if point.direction == "down"]  # a decoder mirrors its encoder
+    known = {point.name: point for point in points if point.direction == "down"}  # a decoder mirrors its encoder
+    names = [name for name, point in known.items() if point.is_settable]
     for name, stride in strides.items():
-        if name not in names:
+        if name not in known:
             raise ValueError(f"No pooling point {name!r}; expected one of {names}.")
-        if not is_whole(stride, 1):
-            raise ValueError(f"Stride of {name!r} is {stride!r}; expected a whole number such as 1, 2, 4 or 8.")
-    total = 1
-    for point in points:
-        total *= strides.get(point.name, point.stride) if point.direction == "down" else 1
+        pair = tuple(stride) if isinstance(stride, (tuple, list)) else (stride, stride)
+        if len(pair) != 2 or not all(is_whole(step, 1) for step in pair):
+            raise ValueError(
+                f"Stride of {name!r} is {stride!r}; expected a whole number such as 1, 2, 4 or 8, or two of them, down "
+                "and across."
+            )
+        if known[name].reason and pair != pair_of(known[name].stride):
+            raise ValueError(f"The stride of {name!r} cannot be set to {stride!r}: {known[name].reason}.")
+    total = max(total_reductions(points, strides), default=Fraction(1))
     if total > min(size):
-        chosen = ", ".join(f"{p.name} {strides.get(p.name, p.stride)}" for p in points if p.direction == "down")
+        chosen = ", ".join(
+            f"{name} {strides.get(name, point.stride)}" for name, point in known.items() if point.role == MAIN
+        )
         raise ValueError(
-            f"The strides ({chosen}) reduce the image {total} times, but it has {min(size)} pixels a side; "
+            f"The strides ({chosen}) reduce the image {round(total)} times, but it has {min(size)} pixels a side; "
             "choose smaller strides or a larger image."
         )
+
+
+def total_reductions(points: Sequence[PoolingPoint], strides: Mapping[str, Stride]) -> tuple[Fraction, Fraction]:
+    """How many times the main way through a network reduces height and width, with these strides set."""
+    down = [point for point in points if point.direction == "down" and point.role == MAIN]
+    reductions = [restrided_reduction(point, points, strides) for point in down] or [(Fraction(1), Fraction(1))]
+    return tuple(max(axis) for axis in zip(*reductions, strict=True))
+
+
+def restrided_reduction(
+    point: PoolingPoint, points: Sequence[PoolingPoint], strides: Mapping[str, Stride]
+) -> tuple[Fraction, Fraction]:
+    """Reduction of the image after a point, when points on the way to it have other strides."""
+    own = {other.name: pair_of(other.stride) for other in points}
+    way = point.path or _points_before(point, points)
+    result = []
+    for axis in range(2):
+        times = Fraction(pair_of(point.reduction)[axis])
+        for name in way:
+            if name in strides and name in own:
+                times = times / own[name][axis] * pair_of(strides[name])[axis]
+        result.append(times)
+    return tuple(result)
+
+
+def _points_before(point: PoolingPoint, points: Sequence[PoolingPoint]) -> list[str]:
+    """The way to a point of a network that declares its points, which lie one behind the other."""
+    names = [other.name for other in points if other.direction == "down"]
+    return names[: names.index(point.name) + 1]
 
 
 def check_image_size(image_size: int | Size) -> Size:
@@ -175,117 +297,70 @@ def input_channels(model: nn.Module) -> int:
     raise ValueError(f"{type(model).__name__} has no convolution; expected a CNN or a U-Net.")
 
 
-def _traced(model: nn.Module, size: Size) -> ModuleMaps:
+def _traced(model: nn.Module, size: Size, fitter: Fitter | None = None) -> Route:
+    """The route through a model without weights; ValueError where it does not run."""
+    model = model.eval()
     try:
-        return trace_shapes(model, (1, input_channels(model), *size), refuse_functional_pool)
-    except (RuntimeError, IndexError) as error:
+        return trace_route(model, example_inputs(model, (1, input_channels(model), *size)), fitter)
+    except (RuntimeError, IndexError, AssertionError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
             f"{type(model).__name__} cannot run on {size[0]}×{size[1]} images with these strides: "
-            f"{str(error).splitlines()[0]} Choose smaller strides or a larger image."
+            f"{said} Choose other strides or another image size."
         ) from error
 
 
-def refuse_functional_pool(path: str, module: nn.Module | None, op: str, args: tuple, dims: int | None = None) -> None:
-    """ValueError, naming the module, where it changes resolution by an operator that no module's stride controls.
-
-    `args` are the aten operator's by position; `dims` those of its first tensor, where that is left out of them.
-    """
-    if op not in CHANGES_SIZE or isinstance(module, (nn.Conv2d, *POOLS)):
-        return
-    if _reduces(op, args, args[0].dim() if dims is None else dims):
-        raise ValueError(
-            f"{path or 'The network'!r} ({type(module).__name__}) changes resolution with a function call ({op}), not "
-            "with a module, so its stride cannot be changed; use a network whose strided convolutions and pools are "
-            "modules."
-        )
-
-
-def _reduces(op: str, args: tuple, dims: int) -> bool:
-    if op == "pixel_unshuffle":
-        return True
-    if op == "slice":
-        return dims == 4 and args[1] >= 2 and len(args) > 4 and args[4] > 1
-    if op == "convolution" and (args[6] or dims != 4):
-        return False
-    place = STRIDE_PLACES[op]
-    return any(step > 1 for step in (args[place] if len(args) > place and args[place] else args[1]))
-
-
-def _group_strided(modules: Mapping[str, nn.Module], shapes: ModuleMaps) -> list[list[str]]:
-    """Paths of strided modules, one list a step, in order. Modules that make the same step see the same sizes."""
-    groups: dict[object, list[str]] = {}
-    stem = next((name for name in shapes if isinstance(modules[name], nn.Conv2d)), None)
-    for name, (in_shape, out_shape) in shapes.items():
-        module = modules[name]
-        if not isinstance(module, (nn.Conv2d, UnitPool, *POOLS)):
+def _group_steps(modules: Mapping[str, nn.Module], route: Route) -> list[list[Step]]:
+    """Steps that belong together, in order: calls of one module, and steps that see the same sizes."""
+    groups: dict[object, list[Step]] = {}
+    group_of: dict[str, list[Step]] = {}
+    reached = frozenset().union(*(trail.passed for trail in route.reached))
+    for step in route.steps:
+        if step.name in group_of:  # runs once more
+            group_of[step.name].append(step)
             continue
-        mark = getattr(module, "pooling_point", None)
-        if mark is None and name != stem and _stride(name, module) == 1:
-            continue
-        key = mark or (in_shape[2:], out_shape[2:])
-        groups.setdefault(key, []).append(name)
+        mark = getattr(modules.get(step.name), "pooling_point", None)
+        key = mark or (step.in_size, step.out_size, step.name in reached)
+        group = groups.setdefault(key, [])
+        group.append(step)
+        group_of[step.name] = group
     return list(groups.values())
 
 
-def _point_name(
-    paths: Sequence[str],
-    modules: Mapping[str, nn.Module],
-    shapes: ModuleMaps,
-    others: Sequence[str],
+def _group_name(
+    group: Sequence[Step], modules: Mapping[str, nn.Module], route: Route, groups: Sequence[Sequence[Step]]
 ) -> str:
-    """The smallest module that holds all of `paths` and none of the other points; failing that, the first path.
+    """The smallest module that holds all of a group and nothing of the others; failing that, its first step.
 
     A container that is never called, such as a ModuleList, holds no step. A layer inside its RED blocks goes by the
     path of the `REDLayer`, which is the path it had before them.
     """
+    paths = [step.name for step in group if not step.is_call] or [group[0].name]
+    others = [step.name for other in groups if other is not group for step in other]
     parts = [path.split(".") for path in paths]
     common = 0
     while all(len(part) > common for part in parts) and len({part[common] for part in parts}) == 1:
         common += 1
     name = ".".join(parts[0][:common])
-    if not name or name not in shapes or any(other.startswith(name + ".") for other in others):
+    if not name or not route.maps.get(name) or any(other.startswith(name + ".") for other in others):
         name = paths[0]
     parent, _, leaf = name.rpartition(".")
     return parent if leaf == "layer" and isinstance(modules.get(parent), REDLayer) else name
 
 
-def _stride(name: str, module: nn.Module) -> int:
-    if isinstance(module, UnitPool):
-        return 1
-    stride = module.stride if module.stride is not None else module.kernel_size
-    pair = (stride, stride) if isinstance(stride, int) else tuple(stride)
-    if pair[0] != pair[1]:
-        raise ValueError(f"Layer {name!r} has stride {pair}; expected the same stride down and across.")
-    return pair[0]
-
-
-def _widest_window(model: nn.Module, paths: Sequence[str]) -> int:
-    modules = [model.get_submodule(path) for path in paths]
-    windows = [getattr(getattr(module, "pool", module), "kernel_size", 1) for module in modules]
-    return max(max(window) if isinstance(window, tuple) else window for window in windows)
-
-
-def _apply_stride(model: nn.Module, paths: Sequence[str], stride: int) -> None:
-    # The point is named by its first module, so that it stays one point at stride 1 too.
-    mark = paths[0]
+def _widest_window(model: nn.Module, paths: Sequence[str], stride: tuple[int, int] = (1, 1)) -> int:
+    if not paths:
+        return max(stride)
+    windows = []
     for path in paths:
         module = model.get_submodule(path)
-        pool = module.pool if isinstance(module, UnitPool) else module
-        if isinstance(pool, nn.Conv2d):
-            pool.stride = (stride, stride)
-        elif stride == 1 and _even_kernel(pool):
-            module = module if isinstance(module, UnitPool) else UnitPool(pool)
-            model.set_submodule(path, module)
-        else:
-            pool.stride = stride
-            model.set_submodule(path, pool)
-            module = pool
-        module.pooling_point = mark
-
-
-def _even_kernel(pool: nn.Module) -> bool:
-    kernel = pool.kernel_size
-    return any(side % 2 == 0 for side in ((kernel,) if isinstance(kernel, int) else kernel))
+        window = (
+            module.window
+            if isinstance(module, Restrided)
+            else getattr(getattr(module, "pool", module), "kernel_size", stride)
+        )
+        windows.append(max(window) if isinstance(window, (tuple, list)) else window)
+    return max(windows)
 
 
 def declares_points(model: nn.Module) -> bool:

@@ -13,8 +13,9 @@ from ..common.modules import weightless
 from ..common.settings import check_settings, config_from, setting
 from .alignment import RULES, align_points, red_sites
 from .limits import MOST_POINTS, check_student_size
-from .red import REDConfig, insert_red
-from .strides import Size, check_image_size, find_pooling_points, restride, set_strides
+from .red import Channels, REDConfig, insert_red
+from .strides import Size, Stride, check_image_size, find_pooling_points, read_strides, restride, set_strides
+from .windows import Restrided
 from .zoo import DDPM, MAX_CHANNELS, Unets, build_network, find_network, usual_size
 
 
@@ -35,10 +36,10 @@ class StudentConfig:
     )
     # None: the table's number; diffusion networks have none
     num_classes: int | None = setting(None, label="Classes", empty="usual")
-    strides: Mapping[str, int] = setting(  # by layer path; others stay
+    strides: Mapping[str, Stride] = setting(  # by layer path; others stay
         factory=dict, label="Strides", help="such as conv1=4,maxpool=1,layer4.0=1"
     )
-    teacher_strides: Mapping[str, int] = setting(
+    teacher_strides: Mapping[str, Stride] = setting(
         factory=dict, label="Teacher’s strides", help="the teacher's, where not its network's own"
     )
     architecture: str | None = setting(
@@ -78,7 +79,7 @@ class StudentConfig:
             given = getattr(self, name)
             if not isinstance(given, Mapping) or len(given) > MOST_POINTS:
                 raise ValueError(f"{name} is {str(given)[:200]}; expected layer paths with strides.")
-            object.__setattr__(self, name, dict(getattr(self, name)))
+            object.__setattr__(self, name, read_strides(given))
         used = (self.teacher, self.student_architecture)
         object.__setattr__(self, "unets", {name: dict(one) for name, one in self.unets.items() if name in used})
 
@@ -149,7 +150,7 @@ def build_student(config: StudentConfig, weights: nn.Module | None = None) -> nn
     return add_red(student, red_sites(align_points(points, teacher, config.alignment), config.red), config.red)
 
 
-def add_red(student: nn.Module, sites: Mapping[str, Mapping[str, int]], red: REDConfig) -> nn.Module:
+def add_red(student: nn.Module, sites: Mapping[str, Mapping[str, Channels]], red: REDConfig) -> nn.Module:
     """Put RED blocks at `sites` (layer path → side → channels) into a student without any, in place; returns it."""
     if not sites:
         return student
@@ -169,11 +170,24 @@ def _network(config: StudentConfig, name: str) -> nn.Module:
     return build_network(name, config.num_classes, config.unets, config.in_channels, config.image_size)
 
 
+def _own_keys(model: nn.Module) -> dict[str, str]:
+    """Keys of a state_dict, each with the one it has where no layer was wrapped to have its stride set."""
+    wrapped = sorted((path for path, module in model.named_modules() if isinstance(module, Restrided)), reverse=True)
+    keys = {}
+    for key in model.state_dict():
+        shown = key
+        for path in wrapped:
+            shown = path + shown.removeprefix(f"{path}.layer") if shown.startswith(f"{path}.layer.") else shown
+        keys[key] = shown
+    return keys
+
+
 def copy_matching(source: nn.Module, target: nn.Module) -> list[str]:
     """Copy every parameter and buffer of `source` that `target` has with the same shape; return the names copied."""
     state = target.state_dict()
-    matching = {
-        name: value for name, value in source.state_dict().items() if name in state and state[name].shape == value.shape
-    }
+    paths = {shown: name for name, shown in _own_keys(target).items()}
+    given = source.state_dict()
+    named = {paths[shown]: given[name] for name, shown in _own_keys(source).items() if shown in paths}
+    matching = {name: value for name, value in named.items() if state[name].shape == value.shape}
     target.load_state_dict(matching, strict=False)
     return list(matching)

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..common.modules import meta_copy
+from ..common.modules import running
+from .fitting import Fitter
+from .paths import Follower
+from .trails import Route, Shape
 
-Shape = tuple[int, ...]
-ModuleMaps = dict[str, tuple[Shape, Shape]]  # path → shape that a module takes, and shape that it gives
 Enter = Callable[[str, nn.Module, Any], None]  # path, module, its first argument
 Leave = Callable[[str, nn.Module, Any, Any], None]  # the same, and what it returns
-Check = Callable[[str, "nn.Module | None", str, tuple], None]  # path and module that runs it, operator, arguments
 
 
 @contextmanager
@@ -52,40 +52,71 @@ def example_inputs(model: nn.Module, size: Sequence[int], device: str | torch.de
     return (image, 10) if "timestep" in inspect.signature(model.forward).parameters else (image,)
 
 
-def trace_shapes(model: nn.Module, size: Sequence[int], check: Check) -> ModuleMaps:
-    """Run a copy of the model without weights, in evaluation mode, on an image of `size` without numbers.
+def trace_route(model: nn.Module, inputs: Sequence[Any], fitter: Fitter | None = None) -> Route:
+    """Run a model without weights, in evaluation mode, on inputs on the meta device, and follow the maps through it.
 
-    Returns the shapes of all modules that make maps of maps, at their first such call, in the order in which they
-    start. `check` is told of every aten operator, but of those that give a tensor of their input's shape and of
-    convolutions that are modules. What it raises, and what torch raises, reaches the caller.
+    `fitter` may let parts of the model that were made for one map size give way to another. What torch raises reaches
+    the caller.
     """
-    model = meta_copy(model).eval()
-    shapes: dict[str, tuple[Shape, Shape] | None] = {}
-    running: list[tuple[str, nn.Module | None]] = [("", None)]
+    tracer = _Tracer(model, fitter)
+    with torch.no_grad(), running(), watched(model, tracer.enter, tracer.leave), _Operators(tracer), _Shortcuts(tracer):
+        for value in inputs:
+            if isinstance(value, Tensor):
+                tracer.follower.start(tracer.number(value))
+        output = model(*inputs)
+    return tracer.follower.finish([tracer.number(tensor) for tensor in _tensors(output)])
 
-    def enter(path: str, module: nn.Module, given: Any) -> None:
-        running.append((path, module))
-        shapes.setdefault(path)
 
-    def leave(path: str, module: nn.Module, given: Any, output: Any) -> None:
-        running.pop()
-        pair = [tuple(item.shape) for item in (given, output) if isinstance(item, Tensor) and item.dim() == 4]
-        if shapes[path] is None and len(pair) == 2:
-            shapes[path] = tuple(pair)
+class _Tracer:
+    """Numbers the tensors of a pass for its follower."""
 
-    with torch.no_grad(), watched(model, enter, leave), _Operators(running, check), _Shortcuts(running):
-        model(*example_inputs(model, size))
-    return {path: pair for path, pair in shapes.items() if pair}
+    def __init__(self, model: nn.Module, fitter: Fitter | None) -> None:
+        self.shapes: list[Shape] = []
+        self.follower = Follower(dict(model.named_modules()), self.shapes)
+        self.fitter = fitter
+        self.mark = object()  # on tensors with a number of this pass
+
+    def number(self, tensor: Tensor, fresh: bool = False) -> int:
+        mark, number = getattr(tensor, "_route_value", (None, 0))
+        if mark is self.mark and not fresh:
+            return number
+        tensor._route_value = self.mark, len(self.shapes)
+        self.shapes.append(tuple(tensor.shape))
+        return len(self.shapes) - 1
+
+    def enter(self, path: str, module: nn.Module, given: Any) -> None:
+        value = self.number(given) if isinstance(given, Tensor) else None
+        self.follower.enter(path, value)
+        if self.fitter and value is not None:
+            trail = self.follower.trails.get(value)
+            self.fitter.enter(path, module, self.shapes[value], trail.size if trail else None)
+
+    def leave(self, path: str, module: nn.Module, given: Any, output: Any) -> None:
+        self.follower.leave(path, self.number(output) if isinstance(output, Tensor) else None)
+
+    def op(self, name: str, args: Sequence, kwargs: dict, result: Any) -> None:
+        ins = [self.number(tensor) for tensor in _tensors((args, kwargs))]
+        outs = [self.number(tensor, fresh=True) for tensor in _tensors(result)]
+        self.follower.op(name, args, ins, outs)
 
 
 class _Operators(TorchDispatchMode):
-    def __init__(self, running: list, check: Check) -> None:
+    def __init__(self, tracer: _Tracer) -> None:
         super().__init__()
-        self.running, self.check = running, check
+        self.tracer = tracer
 
     def __torch_dispatch__(self, func, kinds, args=(), kwargs=None):
-        self.check(*self.running[-1], func.overloadpacket.__name__, args)
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        fitter, tracer = self.tracer.fitter, self.tracer
+        result = None
+        if fitter and name in ("add", "add_") and len(args) == 2 and all(isinstance(a, Tensor) for a in args):
+            trails = [tracer.follower.trails.get(tracer.number(tensor)) for tensor in args]
+            result = fitter.add(args, [trail.size if trail else None for trail in trails])
+        if result is None:
+            result = func(*args, **kwargs)
+        tracer.op(name, args, kwargs, result)
+        return result
 
 
 # Functions that give a tensor of their first argument's shape; only shapes matter here, so that argument will do.
@@ -96,14 +127,16 @@ SHAPE_KEEPING |= {F.silu, F.gelu, F.leaky_relu, F.elu, F.dropout}
 class _Shortcuts(TorchFunctionMode):
     """Spares torch the work of what says nothing new, and works a module's convolution out itself."""
 
-    def __init__(self, running: list) -> None:
+    def __init__(self, tracer: _Tracer) -> None:
         super().__init__()
-        self.running = running
+        self.tracer = tracer
 
     def __torch_function__(self, func, kinds, args=(), kwargs=None):
         if func in SHAPE_KEEPING:
+            if func is F.group_norm:
+                self.tracer.follower.running[-1].mixes = True
             return args[0]
-        if func is F.conv2d and not kwargs and isinstance(self.running[-1][1], nn.Conv2d):
+        if func is F.conv2d and not kwargs and isinstance(self.tracer.follower.running[-1].module, nn.Conv2d):
             shape = _convolved(*args)
             if shape is not None:
                 return args[0].new_empty(shape)
@@ -119,3 +152,18 @@ def _convolved(x, weight, bias, stride, padding, dilation, groups) -> Shape | No
         for i in range(2)
     ]
     return (x.shape[0], weight.shape[0], *sides) if min(sides) > 0 else None
+
+
+def _tensors(item: Any) -> Iterator[Tensor]:
+    """Tensors inside nested containers, in order."""
+    if isinstance(item, Tensor):
+        yield item
+    elif isinstance(item, dict):
+        for inner in item.values():
+            yield from _tensors(inner)
+    elif isinstance(item, (tuple, list)):
+        for inner in item:
+            yield from _tensors(inner)
+    elif hasattr(item, "__dataclass_fields__") and not isinstance(item, type):
+        for name in item.__dataclass_fields__:
+            yield from _tensors(getattr(item, name))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
+from torchvision.models.swin_transformer import SwinTransformer
 
 from ..common.values import is_whole
 from .info import NetworkInfo, Size
@@ -66,6 +67,14 @@ def _narrow(classes: int | None, channels: int, size: Size | None) -> nn.Module:
     return NarrowResNet(classes)
 
 
+def _narrow_swin(classes: int | None, channels: int, size: Size | None) -> nn.Module:
+    """A Swin Transformer for small pictures: 1, 1, 2 and 1 blocks of 16, 32, 64 and 128 channels, windows of 4×4.
+
+    Patches of 2×2 and three mergings: strides 2,2,2,2. Maps (batch, 3, height, width) to logits (batch, classes).
+    """
+    return SwinTransformer([2, 2], 16, [1, 1, 2, 1], [1, 2, 4, 8], window_size=[4, 4], num_classes=classes)
+
+
 def _classifier(name: str, title: str) -> NetworkInfo:
     build = partial(build_classifier, name)
     return NetworkInfo(name, title, "classification", 224, build, pretrained=True)
@@ -82,6 +91,7 @@ NETWORKS: dict[str, NetworkInfo] = {
     entry.name: entry
     for entry in (
         NetworkInfo("narrow_resnet", "Narrow ResNet", "classification", 64, _narrow, num_classes=50),
+        NetworkInfo("narrow_swin", "Narrow Swin", "classification", 64, _narrow_swin, num_classes=50),
         _classifier("resnet18", "ResNet-18"),
         _classifier("resnet34", "ResNet-34"),
         _classifier("resnet50", "ResNet-50"),

@@ -42,7 +42,7 @@ class Objective:
     @property
     def teacher_layers(self) -> set[str]:
         """Paths of the teacher's modules whose maps are compared."""
-        return {path for comparison in self.comparisons for (path, _), _ in comparison.teacher}
+        return {path for comparison in self.comparisons for (path, *_), _ in comparison.teacher}
 
 
 def build_objective(

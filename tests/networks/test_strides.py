@@ -8,7 +8,6 @@ import pytest
 import torch
 import torchvision
 from torch import nn
-from torch.nn import functional as F
 
 from redistill.networks.strides import UnitPool, find_pooling_points, set_strides
 from redistill.networks.zoo import build_network
@@ -178,36 +177,6 @@ def test_a_failing_forward_rolls_the_strides_back():
 def test_image_sizes_are_checked(size):
     with pytest.raises(ValueError, match="Image size is"):
         find_pooling_points(build("resnet18"), size)
-
-
-class Functional(nn.Module):
-    def __init__(self, pool):
-        super().__init__()
-        self.stem = nn.Conv2d(3, 8, 3, padding=1)
-        self.pool = pool
-
-    def forward(self, x):
-        return self.pool(self.stem(x))
-
-
-@pytest.mark.parametrize(
-    "pool",
-    [
-        lambda x: F.max_pool2d(x, 2),
-        lambda x: F.avg_pool2d(x, 2),
-        lambda x: x[:, :, ::2, ::2],
-        lambda x: F.pixel_unshuffle(x, 2),
-        lambda x: F.conv2d(x, torch.empty(8, 8, 3, 3, device="meta"), stride=2),
-    ],
-)
-def test_functional_pools_are_refused_by_name(pool):
-    class Block(nn.Module):
-        def forward(self, x):
-            return pool(x)
-
-    model = Functional(Block())
-    with pytest.raises(ValueError, match=r"'pool' .Block. changes resolution with a function call"):
-        find_pooling_points(model, 16)
 
 
 def test_global_pools_are_no_points():

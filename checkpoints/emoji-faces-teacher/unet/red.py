@@ -17,6 +17,7 @@ from torch.nn import functional as F
 SIDES = ("in", "out")
 POINTS = ("all", "outermost", "outputs")
 KERNELS = (1, 3, 5)
+Channels = int | tuple[int, int, int]  # of a map; of one of tokens also its height and width
 
 # Scales and shift of the batch norms in a fresh block, which then returns about 0.9·x.
 GATE_SPREAD, GATE_START, RESIDUAL_START = 0.5, 2.0, 0.1
@@ -77,12 +78,15 @@ class REDBlock(nn.Module):
 
     gate = sigmoid(BN(conv k×k)), residual = relu6(BN(conv k×k)), both channels → channels at equal size
     (paper, section 3.2 and figure 3). With the gate off the first term is x itself; with the residual
-    encoder off the second term is absent.
+    encoder off the second term is absent. `channels` as a tuple (channels, height, width) makes a block for maps of
+    tokens, (batch, height, width, channels) or (batch, height·width, channels), which come out as they went in.
     """
 
-    def __init__(self, channels: int, config: REDConfig | None = None) -> None:
+    def __init__(self, channels: Channels, config: REDConfig | None = None) -> None:
         super().__init__()
         config = config or REDConfig()
+        self.tokens = tuple(channels[1:]) if isinstance(channels, (tuple, list)) else None  # height and width
+        channels = channels[0] if self.tokens else channels
         self.gate = _conv_bn(channels, config.gate_kernel) if config.gate else None
         self.residual_encoder = _conv_bn(channels, config.residual_kernel) if config.residual_encoder else None
         self._start_near_identity()
@@ -98,10 +102,32 @@ class REDBlock(nn.Module):
                 self.residual_encoder[1].weight.fill_(RESIDUAL_START)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.tokens is None:
+            return self._encode(x)
+        y = self._encode(tokens_to_map(x, self.tokens)).permute(0, 2, 3, 1)
+        return y if x.dim() == 4 else y.flatten(1, 2)
+
+    def _encode(self, x: Tensor) -> Tensor:
         y = torch.sigmoid(self.gate(x)) * x if self.gate is not None else x
         if self.residual_encoder is not None:
             y = y + F.relu6(self.residual_encoder(x))
         return y
+
+
+def tokens_to_map(x: Tensor, size: Sequence[int]) -> Tensor:
+    """A map of tokens as (batch, channels, height, width): of (batch, height, width, channels), or of a row of tokens.
+
+    A row (batch, tokens, channels) is laid out by `size`, (height, width), or by whole multiples or parts of it.
+    Raises ValueError for a row of any other number of tokens.
+    """
+    if x.dim() == 3:
+        height, width = size
+        times = (x.shape[1] / (height * width)) ** 0.5
+        height, width = round(height * times), round(width * times)
+        if height * width != x.shape[1]:
+            raise ValueError(f"{x.shape[1]} tokens lie on no map of the shape {size[0]}×{size[1]}.")
+        x = x.unflatten(1, (height, width))
+    return x.permute(0, 3, 1, 2)
 
 
 class REDLayer(nn.Module):
@@ -125,10 +151,11 @@ class REDLayer(nn.Module):
         return self.red_out(y) if self.red_out is not None else y
 
 
-def insert_red(model: nn.Module, sites: Mapping[str, Mapping[str, int]], config: REDConfig) -> nn.Module:
+def insert_red(model: nn.Module, sites: Mapping[str, Mapping[str, Channels]], config: REDConfig) -> nn.Module:
     """Put RED blocks around layers of `model`, in place, and return it.
 
-    `sites` maps a layer path to the channels of the aligned sides: `{"layer2.0": {"in": 64, "out": 128}}`.
+    `sites` maps a layer path to the channels of the aligned sides: `{"layer2.0": {"in": 64, "out": 128}}`, those of
+    tokens with their map's height and width: `{"features.2": {"in": (96, 56, 56)}}`.
     A path that does not exist or carries RED blocks already is a ValueError, raised before any change.
     """
     modules = dict(model.named_modules())

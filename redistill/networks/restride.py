@@ -1,0 +1,109 @@
+"""How a pooling point gets another stride, by what kind of layer makes its step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+
+from .paths import POOLS
+from .windows import Restrided, UnitPool
+
+Pair = tuple[int, int]  # down and across
+WHOLE_PATCH = "patch_stride"  # attribute of a convolution that cut its map into patches before a stride was set
+GRID_ATTRIBUTES = ("patch_size",)  # in which the module around a patch embedding repeats its stride
+
+
+def set_stride(model: nn.Module, paths: Sequence[str], stride: Pair, own: Pair, layouts: tuple[str, str]) -> None:
+    """Give the strided modules of one point, whose stride is `own`, another one, in place.
+
+    They are marked, so that they stay one point at stride 1 too.
+    """
+    mark = paths[0]  # which names the point
+    for path in paths:
+        module = model.get_submodule(path)
+        if isinstance(module, nn.Conv2d):
+            _set_convolution(model, path, module, stride)
+        elif isinstance(module, (UnitPool, *POOLS)):
+            module = _set_pool(model, path, module, stride)
+        else:
+            module = _set_windows(model, path, module, stride, own, layouts)
+        module.pooling_point = mark
+
+
+def _set_convolution(model: nn.Module, path: str, conv: nn.Conv2d, stride: Pair) -> None:
+    if is_patch(conv):
+        if not hasattr(conv, WHOLE_PATCH):
+            conv.patch_stride = tuple(conv.stride)
+        _pad_patches(conv, stride)
+        for module, name, value in _grids(model, path, conv.stride, stride):
+            setattr(module, name, value)
+    conv.stride = stride
+
+
+def _set_pool(model: nn.Module, path: str, module: nn.Module, stride: Pair) -> nn.Module:
+    pool = module.pool if isinstance(module, UnitPool) else module
+    if stride == (1, 1) and has_even_window(pool):
+        module = module if isinstance(module, UnitPool) else UnitPool(pool)
+    else:
+        pool.stride = stride[0] if stride[0] == stride[1] else stride
+        module = pool
+    model.set_submodule(path, module)
+    return module
+
+
+def _set_windows(
+    model: nn.Module, path: str, module: nn.Module, stride: Pair, own: Pair, layouts: tuple[str, str]
+) -> nn.Module:
+    layer, window = (module.layer, module.window) if isinstance(module, Restrided) else (module, own)
+    module = layer if stride == window else Restrided(layer, window, stride, layouts)
+    model.set_submodule(path, module)
+    return module
+
+
+def has_even_window(pool: nn.Module) -> bool:
+    """Whether a window has no pixel in its middle."""
+    kernel = pool.kernel_size
+    return any(side % 2 == 0 for side in ((kernel,) if isinstance(kernel, int) else kernel))
+
+
+def is_patch(module: nn.Module) -> bool:
+    """Whether a convolution cuts its map into patches, one beside the other: as wide as its own stride, no padding."""
+    if not isinstance(module, nn.Conv2d):
+        return False
+    if hasattr(module, WHOLE_PATCH):
+        return True
+    return max(module.stride) > 1 and module.kernel_size == module.stride and module.padding in ((0, 0), 0, "valid")
+
+
+def patch_padding(conv: nn.Conv2d, stride: Pair) -> Pair | None:
+    """Padding of a patch convolution at another stride, so that its map is ⌈side/stride⌉ of what it takes.
+
+    None where that takes more on one side than on the other: an even kernel at stride 1.
+    """
+    missing = [max(0, side - step) for side, step in zip(conv.kernel_size, stride, strict=True)]
+    if any(step == 1 and pixels % 2 for step, pixels in zip(stride, missing, strict=True)):
+        return None
+    return tuple(-(-pixels // 2) for pixels in missing)
+
+
+def _pad_patches(conv: nn.Conv2d, stride: Pair) -> None:
+    padding = patch_padding(conv, stride)
+    conv.padding = padding or (0, 0)
+    conv.padding_mode = "zeros"
+    if padding is None:  # what torch does in its other modes: pad first, with what stands for each side, then convolve
+        conv.padding_mode = "constant"
+        missing = [max(0, side - step) for side, step in zip(conv.kernel_size, stride, strict=True)]
+        sides = [(pixels // 2, pixels - pixels // 2) for pixels in reversed(missing)]
+        conv._reversed_padding_repeated_twice = [pixels for pair in sides for pixels in pair]
+
+
+def _grids(model: nn.Module, path: str, before: Pair, after: Pair) -> Iterator[tuple[nn.Module, str, int | Pair]]:
+    """Attributes of the module around a patch embedding that repeat its stride, and what they become."""
+    holder = model.get_submodule(path.rpartition(".")[0])
+    for name in GRID_ATTRIBUTES:
+        value = getattr(holder, name, None)
+        if isinstance(value, int) and (value, value) == tuple(before) and after[0] == after[1]:
+            yield holder, name, after[0]
+        elif isinstance(value, (tuple, list)) and tuple(value) == tuple(before):
+            yield holder, name, type(value)(after)
