@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from redistill.common.modules import weightless
 from redistill.networks.torchvision_zoo import torchvision_names
-from redistill.networks.zoo import build_network, find_network
+from redistill.networks.zoo import build_network, find_network, usual_size
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 # Pixels a side that are tried, the first at which a network is built and runs; some are built for their own size alone.
@@ -56,10 +56,11 @@ def built(name: str) -> Built:
     """A network of `NETWORKS`, built for the smallest of `SIZES` at which it runs."""
     if name in DIFFUSERS:
         return DIFFUSERS[name]()
-    last: Exception | None = None
-    for size in SIZES:
+    network, last = find_network(name), None
+    classes = 10 if network.num_classes == 0 else None  # of those that only give features
+    for size in dict.fromkeys((*SIZES, usual_size(network))):
         try:
-            model = build_network(find_network(name), image_size=size).eval()
+            model = build_network(network, classes, image_size=size).eval()
             with torch.no_grad(), weightless():
                 model.to("meta")(torch.empty(1, 3, size, size))
         except Exception as error:  # too small for its strides, or built for another size, in whichever way it says so

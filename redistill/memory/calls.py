@@ -63,7 +63,7 @@ def found_rules(call: Call, op: str, func: torch._ops.OpOverload | None, args: t
     if special is not None:
         found = special(call, op)
         return [found] if found is not None else []
-    rule = RULES[op] if func is None else find_rule(func)
+    rule = RULES.get(op) if func is None else find_rule(func)
     if rule is None:
         return []
     if call.sides and not ignores_arguments(rule):

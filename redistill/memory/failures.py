@@ -18,7 +18,9 @@ from .recording import Recording
 from .shape_rules import ShapeRuleError
 
 # What torch says where it is asked for numbers that are not there.
-VALUES = re.compile(r"meta tensor|Meta tensor|'Meta'|no data|data-dependent|data dependent|is_meta|on meta|out of meta")
+VALUES = re.compile(
+    r"meta tensor|'Meta'|meta device|no data|data.(in)?dependent|on meta|out of meta|fake impl", re.IGNORECASE
+)
 
 
 def recorded(model: nn.Module, arguments: Arguments) -> Recording:
@@ -63,10 +65,11 @@ def _sentence(model: nn.Module, arguments: Arguments, error: Exception) -> str:
     except AttributeError:  # a layer inside RED blocks is shown under another path
         module = model
     where, reason = _module(path, module), _reason(error)
-    if _hook(error):
+    hook = _hook(error)
+    if hook:
         return (
-            f"A hook on {where} fails where tensors have shapes but no data ({_hook(error)}: {reason}); remove it for "
-            "the capture."
+            f"A hook on {where.replace('Layer', 'layer', 1)} fails where tensors have shapes but no data ({hook}: "
+            f"{reason}); remove it for the capture."
         )
     if isinstance(error, TypeError) and re.search(r"missing \d+ required|unexpected keyword|takes .* argument", reason):
         return (
@@ -75,14 +78,18 @@ def _sentence(model: nn.Module, arguments: Arguments, error: Exception) -> str:
         )
     if VALUES.search(str(error)):
         return (
-            f"{where} goes by the values of its tensors, and a capture computes none ({reason}); "
-            f"capture the part of the network before it{_parts(model)}."
+            f"{where} needs the values of its tensors, and a capture computes none ({reason}); "
+            f"capture a part of the network without it{_parts(model)}."
         )
-    return f"{type(model).__name__} cannot run on inputs of shape {_told(arguments)}: {reason} (in {where})."
+    return f"{type(model).__name__} cannot run on inputs of shape {_told(arguments)}: {reason}{_within(path)}."
 
 
 def _module(path: str, module: nn.Module) -> str:
     return f"Layer {path!r} ({type(module).__name__})" if path else f"{type(module).__name__}"
+
+
+def _within(path: str) -> str:
+    return f" (in layer {path!r})" if path else ""
 
 
 def _parts(model: nn.Module) -> str:
@@ -100,8 +107,12 @@ def _told(arguments: Arguments) -> str:
 
 
 def _reason(error: Exception) -> str:
+    """The first sentence of what an error says."""
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    valued = re.match(r"The register_meta function for (torch\.\w+)\(\)", lines[0]) if lines else None
+    if valued:
+        return f"{valued[1]} has no shape without them"
+    return re.split(r"\.(?= [A-Z]|$)", lines[0])[0] if lines else type(error).__name__
 
 
 def _hook(error: Exception) -> str:

@@ -43,6 +43,8 @@ def read_arguments(model: nn.Module, given: Any, kwargs: Mapping[str, Any] | Non
 
 def read_capture(model: nn.Module, given: Any, kwargs: Mapping[str, Any] | None = None) -> Arguments:
     """`read_arguments`, where `given` may also be (batch, channels, height, width)."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"The network is {type(model).__name__}; expected a torch.nn.Module.")
     if tensors_in((given, kwargs)):
         return read_arguments(model, given, kwargs)
     if kwargs or not isinstance(given, Sequence) or len(given) != 4 or not all(is_whole(side, 1) for side in given):

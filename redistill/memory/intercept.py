@@ -93,7 +93,10 @@ class Calls(TorchFunctionMode):
         if name in MOVES and args:
             return self.recorder.moved(args[0], name)
         if func is F.scaled_dot_product_attention:
-            return self.recorder.attention(*_attention_operands(*args, **kwargs))
+            operands = _attention_operands(*args, **kwargs)
+            if not _attends(*operands):
+                self.recorder.unseen(func, plain(args), plain(kwargs))  # says what is wrong, or takes what is broadcast
+            return self.recorder.attention(*operands)
         if name in KERNELS:
             return self.recorder.kernel(name, KERNELS[name], args)
         if isinstance(func, types.FunctionType) and func not in self.entered:
@@ -205,17 +208,29 @@ READS: dict[str, Callable[..., Any]] = {
 
 def _attended(x: Tensor, *others: Any) -> tuple[Tensor, ...]:
     """What torch's attention gives: the tokens, and where they are asked for the weights of all heads or their mean."""
-    heads, needs_weights, is_mean = others[3], others[9], others[10]
+    heads, weight, needs_weights, is_mean = others[3], others[4], others[9], others[10]
+    _check_projection(x, weight)
     batch, tokens = x.shape[:2]
     if not needs_weights:
         return (torch.empty_like(x),)
     return torch.empty_like(x), x.new_empty(batch, *(() if is_mean else (heads,)), tokens, tokens)
 
 
+def _encoded(x: Tensor, *others: Any) -> tuple[Tensor, ...]:
+    """What torch's encoder layer gives."""
+    _check_projection(x, others[2])
+    return (torch.empty_like(x),)
+
+
+def _check_projection(x: Tensor, weight: Tensor) -> None:
+    if x.dim() != 3 or weight.shape != (3 * x.shape[-1], x.shape[-1]):
+        raise RuntimeError(f"attention with weights {tuple(weight.shape)} meets tokens of shape {tuple(x.shape)}")
+
+
 # Calls of several operators in one kernel, and what makes the like of their results.
 KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "_native_multi_head_attention": _attended,
-    "_transformer_encoder_layer_fwd": lambda x, *others: (torch.empty_like(x),),
+    "_transformer_encoder_layer_fwd": _encoded,
 }
 # Calls recorded as one operator, because what they are made of depends on the layout of their operands.
 WHOLE = {F.linear: "linear", torch.matmul: "matmul", Tensor.matmul: "matmul", Tensor.__matmul__: "matmul"}
@@ -276,6 +291,17 @@ def _attention_operands(
     query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
 ):
     return query, key, value, attn_mask
+
+
+def _attends(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> bool:
+    """Whether attention over these tensors is well-formed without broadcasting heads."""
+    if not query.dtype == key.dtype == value.dtype:
+        return False
+    try:
+        RULES["scaled_dot_product_attention"]((), *(x.shape for x in (query, key, value, mask) if x is not None))
+    except (ValueError, IndexError):
+        return False
+    return True
 
 
 @cache

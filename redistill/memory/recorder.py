@@ -23,11 +23,11 @@ from ..networks.red import REDBlock
 from ..networks.strides import POOLS
 from ..networks.trace import watched
 from .calls import Call, found_rules, noted_slices, passes, runs_nothing
-from .inputs import ATOMS, Arguments, meta_arguments, tensors_in
+from .inputs import ATOMS, Arguments, mapped, meta_arguments, tensors_in
 from .intercept import native_attention, recording_modes
 from .layouts import Layouts
 from .recording import ENTER, FREE, LEAVE, OP, WEIGHTS, Buffer, Node, Recording, shown_paths
-from .shape_rules import Rule, Shape, fixed_rule, is_pointwise, reproduces
+from .shape_rules import RULES, Rule, Shape, fixed_rule, is_pointwise, reproduces
 from .sides import Reads, Stride, plain, specials_in
 
 APPLY = torch.autograd.Function.apply.__func__.__code__  # runs an autograd function of the network's own
@@ -256,8 +256,16 @@ class Recorder:
             result = func(*args, **kwargs)
         finally:
             self.in_call, self.now = False, NO_CALL  # which would keep its arguments alive
+        if not call.ops and isinstance(result, Tensor) and self._is_new(result):
+            self.add(name, None, (), {}, result)  # of numbers, by no operator
+            call.ops.append(name)
         self._settle(call, result)
         return result
+
+    def _is_new(self, tensor: Tensor) -> bool:
+        """Whether nobody has seen this tensor."""
+        known, _ = getattr(tensor, "_tape_value", (None, 0))
+        return known is not self.mark and not isinstance(tensor, nn.Parameter) and tensor.is_meta
 
     def _settle(self, call: Call, result: Any) -> None:
         if call.name in LAYOUT_BOUND and call.args:
@@ -285,7 +293,13 @@ class Recorder:
             self.begin(Call(""))
             for tensor in tensors_in((args, kwargs)):
                 self.pin(tensor)
-        self.add(func.overloadpacket.__name__, func, args, kwargs, result)
+        op = func.overloadpacket.__name__
+        if isinstance(result, (tuple, list)) and op not in RULES and not _has_real_shapes(func, args, kwargs, result):
+            raise RecordingError(
+                f"{self.place()} runs {op!r}, which makes other tensors where it computes than without data; capture "
+                "the part of the network before it."
+            )
+        self.add(op, func, args, kwargs, result)
 
     def add(self, op: str, func: Any, args: tuple, kwargs: dict, result: Any, given: tuple = ()) -> None:
         """Record an operator that has just run."""
@@ -347,6 +361,14 @@ class Recorder:
         """Remember that the layout of this tensor decided between a view and a copy."""
         self.layouts.decides(self.value(tensor), tensor)
 
+    def unseen(self, func: Callable, args: tuple, kwargs: dict) -> Any:
+        """Run a call of which nothing is recorded."""
+        self.paused = True
+        try:
+            return func(*args, **kwargs)
+        finally:
+            self.paused = False
+
     def whole(
         self, op: str, func: Callable, args: tuple, kwargs: dict, run_on: tuple | None = None, given: tuple = ()
     ) -> Tensor:
@@ -354,11 +376,7 @@ class Recorder:
         self.begin(Call(TITLES.get(op, op), args, kwargs))
         if op in ("native_batch_norm", "native_group_norm", "layer_norm"):
             self.note_layout(args[0])
-        self.paused = True
-        try:
-            result = func(*(args if run_on is None else run_on), **kwargs)
-        finally:
-            self.paused = False
+        result = self.unseen(func, args if run_on is None else run_on, kwargs)
         self.add(op, None, args, kwargs, result, given)
         self.now = NO_CALL
         return result
@@ -383,9 +401,7 @@ class Recorder:
         """A call that computes all of attention, or of an encoder's layer, and keeps nothing but its results."""
         args = plain(args)
         self.begin(Call(name, args))
-        self.paused = True
-        results = like(*args)
-        self.paused = False
+        results = self.unseen(like, args, {})
         self.add(name, None, args, {}, results)
         self.now = NO_CALL
         return results[0] if name != "_native_multi_head_attention" else (*results, None)[:2]
@@ -410,6 +426,19 @@ class _Mark:
 
     def __call__(self, *event: Any) -> None:
         return None
+
+
+def _has_real_shapes(func: Any, args: tuple, kwargs: dict, result: Any) -> bool:
+    """Whether an operator of several results gives tensors of these shapes on the CPU too, tried on zeros."""
+    if func.is_view:
+        return True
+    zeros = {id(tensor): torch.zeros(tensor.shape, dtype=tensor.dtype) for tensor in tensors_in((args, kwargs))}
+    try:
+        real = func(*mapped(args, lambda x: zeros[id(x)]), **mapped(kwargs, lambda x: zeros[id(x)]))
+    except Exception:  # zeros may be no numbers for it
+        return True
+    shapes = [[tuple(tensor.shape) for tensor in tensors_in(made)] for made in (real, result)]
+    return shapes[0] == shapes[1]
 
 
 def _noted(stride: Any, read: Callable[[], None]) -> Any:

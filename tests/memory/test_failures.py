@@ -1,0 +1,178 @@
+"""What a capture takes, whatever stands around it, and the one sentence for what it cannot take."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from redistill.common.modules import weightless
+from redistill.memory import capture, measure_peak
+
+X = torch.zeros(1, 3, 16, 16)
+NET = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, 2)).eval()
+MEAN = torch.ones(3, 1, 1)  # a constant that no module holds
+
+
+def eager(model: nn.Module, *inputs: object) -> int:
+    return capture(model, *inputs).profile(accounting="eager").peak_bytes
+
+
+class Runs(nn.Module):
+    """A network whose forward is a function of the module and what it is given."""
+
+    def __init__(self, function: Callable, **held: object) -> None:
+        super().__init__()
+        self.function = function
+        self.conv = nn.Conv2d(3, 4, 3)
+        vars(self).update(held)
+
+    def forward(self, *args: object, **kwargs: object) -> object:
+        return self.function(self, *args, **kwargs)
+
+
+class Named(nn.Module):
+    """Two tensors by name."""
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return left + right.mean((2, 3), keepdim=True)
+
+
+class Given(nn.Module):
+    """Two tensors in one dict."""
+
+    def forward(self, given: dict[str, Tensor]) -> Tensor:
+        return given["a"] + given["b"]
+
+
+MAPS = [torch.zeros(1, 3, 8, 8) for _ in range(3)]
+FED = {
+    "a list": (Runs(lambda self, x, maps: x + sum(m.mean() for m in maps)), (X, MAPS)),
+    "lists in lists": (Runs(lambda self, x, deep: x * deep[0][1].mean()), (X, [[MAPS[0], MAPS[1]], MAPS[2]])),
+    "a dict": (Given(), {"a": X, "b": X.clone()}),
+    "by name": (Named(), {"left": X, "right": MAPS[0]}),
+    "the same tensor twice": (Named(), (X, X)),
+    "a tuple of a dict": (Runs(lambda self, given: given["a"] * 2), ({"a": X, "b": MAPS},)),
+}
+
+
+@pytest.mark.parametrize("how", FED)
+def test_every_input_counts_wherever_it_stands(how):
+    model, inputs = FED[how]
+    assert eager(model, inputs) == measure_peak(model, inputs)
+
+
+def test_keywords_beside_inputs():
+    expected = measure_peak(Named(), X, {"right": MAPS[0]})
+    assert expected == measure_peak(Named(), X, right=MAPS[0]) == eager(Named(), X, {"right": MAPS[0]})
+    assert capture(Named(), X, right=MAPS[0]).profile(accounting="eager").peak_bytes == expected
+
+
+def test_further_inputs_are_not_resized_by_guessing():
+    tape = capture(Named(), (torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)))
+    for settings in ({"image_size": 24}, {"batch": 2}):
+        for ask in (tape.profile, tape.anew):
+            with pytest.raises(ValueError, match=r"further inputs of unknown .* anew"):
+                ask(**settings)
+
+
+WRAPPED = {
+    "compiled": lambda: (torch.compile(NET), NET),
+    "compiled inside": lambda: (nn.Sequential(torch.compile(NET), nn.ReLU()), nn.Sequential(NET, nn.ReLU())),
+    "for several devices": lambda: (nn.DataParallel(NET), NET),
+    "a lock": lambda: (Runs(lambda self, x: self.conv(x), held={"lock": threading.Lock()}),) * 2,
+    "a generator": lambda: (Runs(lambda self, x: self.conv(x), held=(i for i in range(3))),) * 2,
+    "tensors in a list": lambda: (Runs(lambda self, x: x * self.held[0], held=[torch.ones(3, 1, 1)]),) * 2,
+    "a constant": lambda: (Runs(lambda self, x: (x - MEAN) / MEAN),) * 2,
+    "a new tensor of numbers": lambda: (Runs(lambda self, x: x * torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1)),) * 2,
+    "no device named": lambda: (Runs(lambda self, x: x + torch.arange(x.shape[-1])),) * 2,
+    "the device named": lambda: (Runs(lambda self, x: x.to("cpu") + torch.ones(x.shape, device=x.device)),) * 2,
+    "a dict of results": lambda: (Runs(lambda self, x: {"a": x * 2, "b": [x + 1]}),) * 2,
+    "nothing done": lambda: (Runs(lambda self, x: x),) * 2,
+}
+
+
+@pytest.mark.parametrize("how", WRAPPED)
+def test_what_stands_around_a_network_is_looked_through(how):
+    given, network = WRAPPED[how]()
+    assert eager(given, X) == measure_peak(network, X)
+
+
+def test_a_compiled_network_has_its_own_points():
+    assert capture(torch.compile(NET), X).strides == capture(NET, X).strides == {"0": 1, "2": 2}
+
+
+def test_inference_mode_around_a_capture_changes_nothing():
+    expected = capture(NET, X).profile()
+    with torch.inference_mode():
+        tape = capture(NET, X)
+    assert tape.profile() == expected and tape.profile().macs == expected.macs
+
+
+def test_what_a_pass_leaves_on_modules_is_taken_back():
+    def forward(self: Runs, x: Tensor) -> Tensor:
+        self.seen = x.shape[-1]
+        self.cache["last"] = x
+        return self.conv(x)
+
+    tape = capture(Runs(forward, cache={}), X)
+    assert tape.recording.model.cache == {} and not hasattr(tape.recording.model, "seen")
+    assert tape.recording.model.conv.stride == (1, 1)
+
+
+def hooked(hook: Callable) -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    network[0].register_forward_hook(hook)
+    return network
+
+
+REFUSED = {
+    "an item": (Runs(lambda self, x: x * x.max().item()), X, "needs the values"),
+    "a branch on values": (Runs(lambda self, x: x if x.sum() > 0 else -x), X, "needs the values"),
+    "a mask": (Runs(lambda self, x: x[x > 0]), X, "needs the values"),
+    "an array": (Runs(lambda self, x: torch.from_numpy(x.numpy())), X, "needs the values"),
+    "a hook": (hooked(lambda module, args, output: print(float(output.sum()))), X, r"A hook on layer '0'.*lambda"),
+    "a missing argument": (Named(), X, r"Named cannot be called.*'right'"),
+    "one too many": (Named(), (X, X, X), "Named cannot be called"),
+    "a wrong name": (Named(), (X,), "Named cannot be called"),
+    "wrong channels": (NET, torch.zeros(1, 5, 16, 16), r"cannot run on inputs of shape \(1, 5, 16, 16\).*layer '0'"),
+    "another device": (Runs(lambda self, x: x.cuda()), X, "moves a tensor to 'cuda'"),
+    "a script": (torch.jit.script(NET), X, "TorchScript"),
+    "an error of its own": (Runs(lambda self, x: {}["key"]), X, "Runs cannot run"),
+    "an attribute": (Runs(lambda self, x: x.nothing), X, "Runs cannot run"),
+    "no end": (Runs(lambda self, x: self(x)), X, "recursion"),
+    "results that data decides": (nn.EmbeddingBag(10, 4), torch.zeros(2, 3, dtype=torch.long), "_embedding_bag"),
+    "no network": (3, X, "expected a torch.nn.Module"),
+    "no inputs": (NET, None, "Input size is None"),
+    "text": (NET, "16x16", "Input size is '16x16'"),
+    "a dict without tensors": (NET, {"size": 3}, "Input size is"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_captured_is_one_sentence(what):
+    model, inputs, words = REFUSED[what]
+    with pytest.raises(ValueError, match=words) as refused:
+        capture(model, inputs)
+    said = str(refused.value)
+    assert said.endswith(".") and "\n" not in said and len(said) < 400
+
+
+@pytest.mark.parametrize("name", ["fasterrcnn_mobilenet_v3_large_fpn", "ssdlite320_mobilenet_v3_large"])
+def test_a_detector_is_told_by_its_backbone(name):
+    with weightless():
+        detector = torchvision.models.get_model(name, weights=None, weights_backbone=None).eval()
+    for inputs in ((1, 3, 64, 64), ([torch.zeros(3, 64, 64)],)):
+        with pytest.raises(ValueError, match=r"nonzero.*\.backbone"):
+            capture(detector, inputs)
+    assert capture(detector.backbone, (1, 3, 64, 64)).profile().peak_bytes > 0
+
+
+def test_inputs_that_cannot_be_measured_are_one_sentence():
+    for inputs in (None, 3, (), "image"):
+        with pytest.raises(ValueError, match="no tensor"):
+            measure_peak(NET, inputs)
