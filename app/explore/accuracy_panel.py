@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from redistill.data.datasets import needs_download
 from redistill.memory.comparison import Comparison
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import find_network
@@ -189,6 +190,8 @@ def _how(looked: Looked, known: Measured) -> str:
         f"Right on {known.correct:,} of {known.count:,} validation pictures of "
         f"{escape(dataset_title(metadata.dataset))}; 95 %: {format_percent(low)} to {format_percent(high)}."
     )
+    if needs_download(metadata.dataset):
+        said += " Measured beforehand: these pictures are not here."
     own = looked.shared.space.own
     reference = measured(looked.shared).get(key_of(own.strides))
     if reference and own.strides != looked.strides:

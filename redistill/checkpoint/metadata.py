@@ -83,12 +83,14 @@ def read_metadata(folder: str | Path) -> Metadata:
 
 
 def write_metadata(metadata: Metadata, folder: Path) -> None:
-    """Write `config.json`, with the versions of the packages that matter, and the model card."""
+    """Write `config.json`, with whom the pictures are owed to and the versions that matter, and the model card."""
     used = ("torch", "torchvision", "diffusers", *(["timm"] if _uses_timm(metadata.student) else []))
     packages = {name: version(name) for name in used}
     said = dataclasses.asdict(metadata) | {"student": metadata.student.to_dict()}
     if not metadata.imported:
         del said["imported"]
+    if metadata.dataset:
+        said["pictures"], said["license"] = credit(metadata.dataset)
     write_json(folder / CONFIG, {"format": FORMAT, **said, "versions": packages})
     write_text(folder / CARD, model_card(metadata))
 

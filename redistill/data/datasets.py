@@ -20,7 +20,7 @@ from .folder import open_folder
 from .hub_sets import check_hub_id, open_hub
 from .source import SPLITS, Source, Split
 from .table import DATASETS, IMAGE_SIZES, DatasetSpec
-from .torchvision_sets import open_torchvision
+from .torchvision_sets import is_here, open_torchvision
 from .uploads import left_out, say_left_out, unpack_zip, upload_folder
 
 DEFAULT_SIZE = 64  # pixels a side for data sets that are not in the table
@@ -52,6 +52,11 @@ def load_split(
     listing = _open(name).split(split, split_seed)
     images = decoded(listing, size, limit)
     return Split(images, torch.from_numpy(listing.labels[: len(images)]))
+
+
+def needs_download(name: str) -> bool:
+    """Whether a data set of the table has to be downloaded before its pictures can be read."""
+    return name in DATASETS and name not in DRAWN and not is_here(name)
 
 
 def drawn_from(name: str) -> str | None:

@@ -90,7 +90,7 @@ _TABLE = (
     DatasetSpec("imagenette", _CLASSES, _IMAGENETTE, 64, _sizes(8_522, 947, 3_925),
         "Photographs of ten kinds of things out of ImageNet, at least 160 px; 95 MB to download. Validation comes out "
         "of train; what its authors call validation is tested on.",
-        "Imagenette 2, fast.ai; pictures of ImageNet, for research"),
+        "Imagenette 2, fast.ai; pictures of ImageNet, for non-commercial research only (image-net.org)"),
     DatasetSpec("celeba", _PICTURES, ("face",), 64, _sizes(162_770, 19_867, 19_962),
         "Photographs of faces, cut to the middle square, for diffusion; 1.4 GB to download.",
         "CelebA, Liu, Luo, Wang and Tang (2015), for non-commercial research"),

@@ -24,7 +24,7 @@ from ..checkpoint import sources
 from ..checkpoint.metadata import Metadata, read_metadata
 from ..common.cache import cache_dir
 from ..data.classes import match_classes
-from ..data.datasets import find_dataset, load_split
+from ..data.datasets import find_dataset, load_split, needs_download
 from ..data.source import Split
 from ..memory.comparison import network_tape
 from ..memory.tape import Tape
@@ -214,6 +214,11 @@ def _pictures(shared: SharedWeights, split: str, limit: int | None, strides: Map
     """Pictures that the network learnt from, or was kept from, with labels as the places of its outputs."""
     metadata = shared.metadata
     try:
+        if needs_download(metadata.dataset):
+            raise ValueError(
+                f"{metadata.dataset} would have to be downloaded, which is not done unasked; `redistill train` on it "
+                "does it, or choose strides that were measured."
+            )
         check_splits(metadata)
         found = load_split(metadata.dataset, split, metadata.student.image_size, limit, metadata.split_seed)
         names = find_dataset(metadata.dataset, metadata.split_seed).class_names

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import accuracy as study
 from redistill.checkpoint import folder as checkpoint
@@ -12,15 +13,20 @@ from redistill.checkpoint.metadata import read_metadata
 from redistill.checkpoint.sources import list_shipped
 from redistill.data.datasets import load_split
 from redistill.memory import capture
+from redistill.training import shared_weights
 from redistill.training.classification import accuracy
 from redistill.training.config import DistillConfig
 from redistill.training.presets import PRESETS
+from redistill.training.shared_weights import measured, network_at, open_shared
+from redistill.training.stride_store import key_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FACES_STUDENTS = ["emoji-faces-student", "emoji-faces-student-alone", "emoji-faces-student-with-kd"]
 FACES = [*FACES_STUDENTS, "emoji-faces-teacher"]
 FOOD = ["emoji-food-student", "emoji-food-teacher"]
-NAMES = ["emoji-clutter-student", "emoji-clutter-teacher", *FACES, *FOOD, "emoji-identity-features"]
+ANY = ["emoji-clutter-any", "imagenette-any"]  # one network for every budget
+SCENES_ONES = ["emoji-clutter-any", "emoji-clutter-student", "emoji-clutter-teacher"]
+NAMES = [*SCENES_ONES, *FACES, *FOOD, "emoji-identity-features", "imagenette-any"]
 SCENES = 500
 
 
@@ -39,7 +45,8 @@ def test_all_are_there_and_small():
 def test_cards_tell_how_they_were_made(name):
     card = (ROOT / "checkpoints" / name / "README.md").read_text()
     metadata = read_metadata(name)
-    for word in ("python -m redistill", "| seed |", "| steps |", "| seconds |", "| device |", "CC BY-SA 4.0"):
+    terms = "non-commercial research only" if name == "imagenette-any" else "CC BY-SA 4.0"
+    for word in ("python -m redistill", "| seed |", "| steps |", "| seconds |", "| device |", terms):
         assert word in card
     for figure in ("test_accuracy", "test_prediction_loss"):
         assert figure not in metadata.metrics or f"| {figure} | {metadata.metrics[figure]} |" in card
@@ -54,13 +61,30 @@ def test_cards_of_older_versions_still_make_a_run(name):
     assert (config.kd, config.feature_loss, config.student.alignment) == ("kl", None, alignment)
 
 
-@pytest.mark.parametrize("name", ["emoji-clutter-student", "emoji-clutter-teacher", "emoji-identity-features"])
+@pytest.mark.parametrize("name", [*SCENES_ONES, "emoji-identity-features"])
 def test_classifiers_are_as_accurate_as_they_say(name):
     """On the first 500 test pictures; three standard deviations of such a sample are allowed."""
     metadata = read_metadata(name)
     claimed, size = metadata.metrics["test_accuracy"], metadata.student.image_size
     found = accuracy(checkpoint.load(name), load_split(metadata.dataset, "test", size, limit=SCENES))
     assert abs(found - claimed) < 3 * (claimed * (1 - claimed) / SCENES) ** 0.5
+
+
+@pytest.mark.parametrize("name", ANY)
+def test_networks_for_every_budget_bring_what_was_measured_of_all_their_strides(name, monkeypatch, tmp_path):
+    """So that Explore says it at once, and a fixed student can be made, also where the pictures may not travel."""
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path))
+    monkeypatch.setattr(shared_weights, "load_split", None)  # without pictures
+    shared = open_shared(name)
+    known = measured(shared)
+    assert {key_of(one.strides) for one in shared.space.candidates} == known.keys()
+    assert len({one.count for one in known.values()}) == 1
+    for one in (shared.space.smallest, shared.space.own):
+        assert network_at(shared, one.strides)(torch.zeros(1, 3, 64, 64)).shape == (1, shared.metadata.student.classes)
+    assert known[key_of(shared.space.own.strides)].accuracy == shared.metadata.metrics["validation_accuracy"]
+    assert sum(file.stat().st_size for file in shared.folder.iterdir()) < 2e6
+    terms = json.loads((shared.folder / "config.json").read_text())["pictures"]
+    assert ("research only" in terms) == (name == "imagenette-any")
 
 
 def test_students_need_the_memory_they_promise():

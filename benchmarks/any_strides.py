@@ -1,0 +1,179 @@
+"""One set of weights for every budget against students trained for one choice of strides each, on test pictures.
+
+    python -m benchmarks.any_strides [CHECKPOINT ...] [--data NAME] [--alone FILE ...] [--all] [--quick] [--json FILE]
+
+A checkpoint is of `redistill train-any` (default: those that ship whose pictures can be had: emoji-clutter's are drawn,
+Imagenette's are a zip file at ../shared/data/imagenette.zip, or what --data names). Its accuracy is measured at the
+stride vectors of which a FILE has students trained alone (default: checkpoints/photographs.json, or the accuracy study
+for emoji-clutter; rows of `benchmarks.tradeoff` and of `benchmarks.accuracy`), or at all with --all. Of students alone
+stand here those from the same teacher's weights without RED blocks, with KD and without.
+
+The last line has, over the vectors that have students with KD: how many, the mean and the largest number of points by
+which these are ahead of the shared weights, on the front of the choices there are and off it, and Spearman's
+coefficient of the two orders. --quick takes 200 test pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from redistill.checkpoint.sources import SHIPPED
+from redistill.common.files import write_text
+from redistill.data.classes import match_classes
+from redistill.data.datasets import find_dataset, load_split
+from redistill.data.source import Split
+from redistill.memory.search import Candidate
+from redistill.training.classification import accuracy
+from redistill.training.evaluation import relabelled
+from redistill.training.shared_weights import SharedWeights, network_at, open_shared
+from redistill.training.stride_store import key_of
+
+from .helpers.spread import mean_and_spread
+from .tradeoff import CURVE
+
+PHOTOGRAPHS = Path("../shared/data/imagenette.zip")
+CHECKPOINTS = {  # what ships: the files with students trained alone
+    "emoji-clutter-any": (SHIPPED / "study.json",),
+    "imagenette-any": (SHIPPED / "photographs.json", SHIPPED / "photographs-off-curve.json"),
+}
+METHODS = ("none", "kd")
+QUICK_PICTURES = 200
+Alone = Mapping[tuple[str, str], Sequence[float]]  # test accuracies by strides such as "4-1-2-2-1", and method
+
+
+def main() -> None:
+    """Print a table a checkpoint, and a last line of `any_strides key=value ...`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", nargs="*", metavar="CHECKPOINT")
+    parser.add_argument(
+        "--data", help="data set with the test pictures, such as folder:PATH (default: the checkpoint's)"
+    )
+    parser.add_argument("--alone", type=Path, action="append", help="rows of students trained alone")
+    parser.add_argument("--all", action="store_true", help="measure all vectors of the network's space")
+    parser.add_argument("--quick", action="store_true", help=f"on {QUICK_PICTURES} test pictures")
+    parser.add_argument("--json", type=Path, help="rows by checkpoint; those of others in it stay")
+    options = parser.parse_args()
+    parts = ["any_strides"]
+    for name in options.checkpoints or [name for name in CHECKPOINTS if (SHIPPED / name).is_dir()]:
+        try:
+            shared = open_shared(name)
+            test = test_pictures(shared, options.data, QUICK_PICTURES if options.quick else None)
+        except ValueError as error:
+            if options.checkpoints:
+                parser.error(str(error))
+            print(f"{name} is left out: {error}")
+            continue
+        files = options.alone or CHECKPOINTS.get(shared.name, ())
+        rows = measure(shared, test, read_alone(files, shared), options.all)
+        print(render(shared, rows, len(test)))
+        parts += [f"{shared.name}:{part}" for part in summary(rows)]
+        if options.json:
+            held = json.loads(options.json.read_text()) if options.json.exists() else {}
+            write_text(options.json, json.dumps(held | {shared.name: rows}, indent=1) + "\n")
+    print(" ".join(parts))
+
+
+def test_pictures(shared: SharedWeights, data: str | None, limit: int | None) -> Split:
+    """The test split, labels as the network's outputs; ValueError where the pictures are not here."""
+    metadata = shared.metadata
+    local = f"folder:{PHOTOGRAPHS}" if metadata.dataset == "imagenette" and PHOTOGRAPHS.exists() else metadata.dataset
+    name = data or local
+    test = load_split(name, "test", metadata.student.image_size, limit, metadata.split_seed)
+    names = find_dataset(name, metadata.split_seed).class_names
+    return relabelled(test, match_classes(names, metadata.class_names, f"the pictures of {name}", shared.name))
+
+
+def read_alone(files: Sequence[Path], shared: SharedWeights) -> Alone:
+    """Test accuracies of students trained alone, one a seed."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for file in files:
+        for row in json.loads(file.read_text()) if file.exists() else []:
+            if row["method"] not in METHODS:
+                continue
+            if "runs" in row:  # of benchmarks.accuracy
+                strides = {**shared.space.own.strides, **row["runs"][0]["config"]["student"]["strides"]}
+                found[key_of(strides), row["method"]] += [run["final"]["test_accuracy"] for run in row["runs"]]
+            elif row.get("state") == "finished":
+                found["-".join(map(str, row["strides"])), row["method"]].append(row["test_accuracy"])
+    return found
+
+
+def measure(shared: SharedWeights, test: Split, alone: Alone, is_all: bool) -> list[dict[str, Any]]:
+    """A row a stride vector, the least memory first. Bytes are of one picture in fp32, counted as deployed."""
+    trained = {key for key, _ in alone}
+    own = shared.space.own
+    chosen = [one for one in shared.space.candidates if is_all or key_of(one.strides) in trained or one == own]
+    return [row(shared, one, test, alone) for one in chosen]
+
+
+def row(shared: SharedWeights, candidate: Candidate, test: Split, alone: Alone) -> dict[str, Any]:
+    """What is known of one vector."""
+    key = key_of(candidate.strides)
+    model = network_at(shared, candidate.strides).to(memory_format=torch.channels_last)
+    return {
+        "strides": list(candidate.strides.values()),
+        "on_curve": tuple(candidate.strides.values()) in CURVE,
+        "peak_bytes": candidate.peak_bytes,
+        "macs": candidate.bare_macs,
+        "test_accuracy": accuracy(model, test),
+        "test_count": len(test),
+        **{f"alone_{method}": list(alone.get((key, method), ())) for method in METHODS},
+    }
+
+
+def render(shared: SharedWeights, rows: Sequence[Mapping[str, Any]], count: int) -> str:
+    """A line a vector."""
+    training = shared.metadata.training
+    seen = training["steps"] * training["batch_size"]
+    lines = [
+        f"{shared.name}: {training['steps']:,} steps of {training['batch_size']} pictures ({seen:,}), "
+        f"{training['stride_vectors']} vectors a step, seed {training['seed']}; {count:,} test pictures.",
+        "| strides | peak, KiB | shared weights | alone, no distillation | alone, KD |",
+        "| --- " * 5 + "|",
+    ]
+    for one in rows:
+        cells = [",".join(map(str, one["strides"])), f"{one['peak_bytes'] / 1024:.0f}"]
+        cells += [f"{100 * one['test_accuracy']:.1f}", *(_percent(one[f"alone_{method}"]) for method in METHODS)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _percent(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    mean, spread = mean_and_spread(values)
+    return f"{100 * mean:.1f}" + (f" ± {100 * spread:.1f}" if len(values) > 1 else "")
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The figures of the last line, of the vectors that have students with KD."""
+    both = [one for one in rows if one["alone_kd"]]
+    parts = [f"vectors={len(rows)}", f"compared={len(both)}"]
+    for name, place in (("on", True), ("off", False)):
+        gaps = [
+            100 * (statistics.mean(one["alone_kd"]) - one["test_accuracy"]) for one in both if one["on_curve"] is place
+        ]
+        if gaps:
+            parts += [f"{name}_mean={statistics.mean(gaps):.2f}", f"{name}_largest={max(gaps):.2f}"]
+    if len(both) > 2:
+        orders = ([one["test_accuracy"] for one in both], [statistics.mean(one["alone_kd"]) for one in both])
+        parts.append(f"spearman={statistics.correlation(*map(ranks, orders)):.3f}")
+    return parts
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """The place of each value in their order; equal ones share the mean of theirs."""
+    ordered = sorted(values)
+    return [ordered.index(value) + (ordered.count(value) - 1) / 2 for value in values]
+
+
+if __name__ == "__main__":
+    main()
