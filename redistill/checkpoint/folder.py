@@ -1,12 +1,13 @@
 """Checkpoints: a folder of weights (safetensors, never pickles), `config.json` and a model card.
 
-A classifier's folder holds `model.safetensors`. A diffusion network's folder is a diffusers pipeline, with our
-`config.json` beside its `model_index.json`.
+A classifier's folder holds `model.safetensors`, and `network.py` with `graph.py`, which open it with torch alone. A
+diffusion network's folder is a diffusers pipeline, with our `config.json` beside its `model_index.json`.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import safetensors.torch
@@ -17,7 +18,9 @@ from torch import nn
 from ..common.files import replaced_folder
 from ..common.modules import weightless
 from ..networks.schedule import noise_scheduler
+from ..networks.strides import check_image_size, input_channels
 from ..networks.student import StudentConfig, build_student
+from .graph import write_graph
 from .metadata import Metadata, read_metadata, write_metadata
 from .pipeline import INDEX, Scheduler, load_unet, write_pipeline
 from .sources import CONFIG, find_checkpoint
@@ -50,6 +53,8 @@ def save(
         else:
             state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
             safetensors.torch.save_file(state, part / WEIGHTS)
+            size = (input_channels(model), *check_image_size(metadata.student.image_size))
+            write_graph(model, part, size, json.dumps(metadata.student.to_dict()))
         write_metadata(metadata, part)
     return folder
 

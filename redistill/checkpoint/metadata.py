@@ -16,10 +16,15 @@ from ..data.datasets import credit
 from ..data.table import DATASETS
 from ..networks.student import StudentConfig
 from ..networks.zoo import HUB, TIMM
+from .graph import GRAPH
 from .sources import CONFIG, find_checkpoint
 
 FORMAT = 1
 CARD = "README.md"
+OPENS_ALONE = (
+    "`network.py` opens it with torch alone: `import network; model = network.load()`, which takes images from -1 to "
+    "1.\n\n"
+)
 
 
 @dataclass(frozen=True)
@@ -92,15 +97,16 @@ def write_metadata(metadata: Metadata, folder: Path) -> None:
     if metadata.dataset:
         said["pictures"], said["license"] = credit(metadata.dataset)
     write_json(folder / CONFIG, {"format": FORMAT, **said, "versions": packages})
-    write_text(folder / CARD, model_card(metadata))
+    write_text(folder / CARD, model_card(metadata, folder))
 
 
 def _uses_timm(student: StudentConfig) -> bool:
     return student.student_architecture.startswith((TIMM, HUB))
 
 
-def model_card(metadata: Metadata) -> str:
-    """A model card in Markdown: what the network is, its figures, and the settings that made it."""
+def model_card(metadata: Metadata, folder: Path | None = None) -> str:
+    """A model card in Markdown: what the network is, its figures, and the settings that made it; `folder` is where its
+    files lie, of which it says how they are opened."""
     student, training, metrics = metadata.student, metadata.training, metadata.metrics
     shown = {name: value for name, value in metrics.items() if name not in ("kind", "step")}
     rows = "\n".join(f"| {name} | {value} |" for name, value in _flat(shown).items())
@@ -114,7 +120,7 @@ def model_card(metadata: Metadata) -> str:
     return (
         f"---\nlibrary_name: {library}\nlicense: {license_name}\n---\n# {title}\n\n"
         f"{_origin(metadata)}\n\n"
-        f"Pictures: {owner}.\n\n"
+        f"{OPENS_ALONE if folder is not None and (folder / GRAPH).is_file() else ''}Pictures: {owner}.\n\n"
         f"| figure | value |\n| --- | --- |\n| seed | {training.get('seed')} |\n"
         f"| steps | {training.get('steps')} |\n{rows}\n\n{classes}```json\n{settings}\n```\n"
     )
@@ -149,5 +155,5 @@ def add_metrics(folder: str | Path, metrics: Mapping[str, Any]) -> Metadata:
     metadata = read_metadata(folder)
     metadata = dataclasses.replace(metadata, metrics={**metadata.metrics, **metrics})
     write_json(folder / CONFIG, read_json(folder / CONFIG) | {"metrics": dict(metadata.metrics)})
-    write_text(folder / CARD, model_card(metadata))
+    write_text(folder / CARD, model_card(metadata, folder))
     return metadata

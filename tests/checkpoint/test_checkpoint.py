@@ -38,7 +38,8 @@ def test_saving_again_replaces_the_folder_whole(folder):
     (folder / "stray").write_text("")
     metadata = read_metadata(folder)
     checkpoint.save(build_student(CONFIG), metadata, folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    written = ["README.md", "config.json", "graph.py", "model.safetensors", "network.py"]
+    assert sorted(path.name for path in folder.iterdir()) == written
     assert [path.name for path in folder.parent.iterdir()] == ["here"]
 
 
