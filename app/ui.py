@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: nothing calls home
+os.environ["REDISTILL_PORT"] = os.environ.pop("GRADIO_SERVER_PORT", "7860")  # too: it fails over one that is no number
 
 import gradio as gr
 
@@ -19,7 +21,10 @@ from .explore import page as explore
 from .generate import page as generate
 from .parts.events import QUIET, connect
 from .parts.fragments import notice
+from .parts.guard import Guard, hosts_of
 from .parts.networks import look_up_soon
+from .parts.sessions import CAPACITY, keep_one_component
+from .runs.jobs import clean_up
 
 STYLE = Path(__file__).with_name("style.css")
 TITLE = "ReDistill Studio"
@@ -42,7 +47,7 @@ def build() -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(HEADER)
         with gr.Tabs(elem_id="tabs") as tabs:
-            with gr.Tab("Explore", id="explore"):
+            with gr.Tab("Explore", id="explore") as exploring:
                 explored = explore.build(page)
             with gr.Tab("Distill", id="distill") as distilling:
                 distilled = distill.build(distilling, page)
@@ -64,7 +69,11 @@ def build() -> gr.Blocks:
         filled = {"refusal": shown["refusal"], "tabs": tabs, "lent": lent}
         filled |= {name: explored[name] for name in explore.SET}
         connect(distilled.change.click, change_in_explore, own, filled, **QUIET)
-        distilled.panel.attach(page)
+        distilled.panel.attach(page, distilling)
+        clocks = [distilled.panel.timer, compared.timer]
+        for tab in (exploring, distilling, comparing, generating):  # let the clock go of the tab that is seen
+            seen = (tab is distilling, tab is comparing)
+            tab.select(lambda seen=seen: [gr.Timer(active=one) for one in seen], None, clocks, **QUIET)
     return page
 
 
@@ -130,18 +139,37 @@ def theme() -> gr.themes.Base:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve the page until it is interrupted."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve the page until it is interrupted; 1 after one sentence where that cannot be."""
     parser = argparse.ArgumentParser(prog="app.py", description="Serve ReDistill Studio in the browser.")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
+    parser.add_argument(
+        "--port", type=_port, default=os.environ["REDISTILL_PORT"], help="from 1 to 65535 (default: %(default)s)"
+    )
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     options = parser.parse_args(arguments)
-    launch(build(), options.host, options.port)
+    try:
+        clean_up()
+        launch(build(), options.host, options.port)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        where = f"The page cannot be served at {options.host}, port {options.port}"
+        print(f"{where} ({error.strerror or 'it is in use'}); choose another by --port.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 65535:
+        raise argparse.ArgumentTypeError(f"port is {text[:40]!r}; expected a whole number from 1 to 65535")
+    return int(text)
 
 
 def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **settings: object) -> None:
     """Serve `page` with the studio's look; `settings` go to gradio's launch."""
     look_up_soon()
+    keep_one_component()
     page.queue(max_size=64, default_concurrency_limit=4)
     page.launch(
         server_name=host,
@@ -152,5 +180,8 @@ def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **setting
         run_history=False,
         max_file_size="4gb",  # of an uploaded zip file
         show_error=False,
+        state_session_capacity=CAPACITY,
+        enable_monitoring=False,
+        app_kwargs={"middleware": [(Guard, (), {"hosts": hosts_of(host)})]},  # as starlette unpacks a Middleware
         **settings,
     )

@@ -3,6 +3,8 @@
 The public names below load on first use, so that importing the package costs nothing.
 """
 
+import getpass
+import os
 from importlib import import_module
 from typing import Any
 
@@ -33,6 +35,14 @@ _PUBLIC = {
     "sample": "diffusion.sampling",
 }
 __all__ = list(_PUBLIC)
+
+try:
+    getpass.getuser()
+except (
+    KeyError,
+    OSError,
+):  # a number that no list of users knows, as in a container: torch's import would fail over it
+    os.environ["USER"] = f"user-{os.getuid()}"
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from ..parts.fields import LiveRadio
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import event_values
+from ..runs import jobs
 from ..runs.results import Result, all_results, groups
 from . import view
 from .plane import plane_figure
@@ -28,6 +30,7 @@ class CompareTab:
 
     chosen: gr.State  # key of the chosen result, or None
     load: gr.Button
+    timer: gr.Timer  # off until the tab is seen
 
 
 def build(tab: gr.Tab) -> CompareTab:
@@ -64,12 +67,13 @@ def build(tab: gr.Tab) -> CompareTab:
     }
     state = [group, chosen, kept]
     connect(tab.select, refresh, state, shown, **QUIET)
-    connect(gr.Timer(SECONDS).tick, look, [*state, seen], shown, **QUIET)
+    timer = gr.Timer(SECONDS, active=False)
+    connect(timer.tick, _look_while_runs_go, [*state, seen], {**shown, "timer": timer}, **QUIET)
     connect(group.input, show_group, [group], {"chosen": chosen, "kept": kept, **shown}, **QUIET)
     for event in (chart.mark_click, table.pick):
         connect(event, pick, [group, kept], {"chosen": chosen, **shown}, **QUIET).then(None, js=SCROLL, **QUIET)
     connect(keep.click, keep_chosen, state, {"kept": kept, **shown}, **QUIET)
-    return CompareTab(chosen, load)
+    return CompareTab(chosen, load, timer)
 
 
 def refresh(group: Any, chosen: Any, kept: Any) -> dict[str, Any]:
@@ -99,6 +103,13 @@ def look(group: Any, chosen: Any, kept: Any, seen: Any) -> dict[str, Any]:
     if seen is None or seen == _signature(all_results(), group, chosen, kept):
         return {}
     return refresh(group, chosen, kept)
+
+
+@functools.wraps(look)
+def _look_while_runs_go(*values: Any) -> dict[str, Any]:
+    """`look`, and the clock stops where no run goes, until the tab is chosen again."""
+    goes = any(run.state in jobs.ALIVE for run in jobs.list_runs())  # before the results: its last one is among them
+    return look(*values) | ({} if goes else {"timer": gr.Timer(active=False)})
 
 
 def show_group(group: Any) -> dict[str, Any]:

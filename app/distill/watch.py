@@ -28,7 +28,8 @@ from ..runs.titles import run_facts
 from . import run_curves
 from . import watch_view as view
 
-SECONDS = 1.0  # between looks at the files
+SECONDS = 1.0  # between looks at the files while a run goes
+IDLE_SECONDS = 15.0  # and while none does: one may be started from another page, or the shell
 FILES = {LOG_FILE: "Save log", "config.json": "Save config", "metrics.jsonl": "Save metrics"}
 MAX_SAVED = 8_000_000  # bytes of a file that are saved: its end
 # Where nothing that is there was chosen, the list marks the run that is shown in its place; done on the page, so that
@@ -75,7 +76,7 @@ class WatchPanel:
             self.pictures = gr.HTML(elem_id="pictures")
         drawn, asked = gr.JSON(visible="hidden"), gr.State(None)  # what `look` noted; the run that may be deleted
         self.choice = {"runs": self.runs, "woken": gr.State(0.0)}  # outputs of what chooses a run
-        self.timer = gr.Timer(SECONDS)
+        self.timer = gr.Timer(SECONDS, active=False)  # until the tab is seen
         buttons = {"stop": stop, "resume": resume, "delete": delete}
         charts = {"losses": losses, "scores": scores, "rate": rate, "speed": speed}
         self.shown = {"drawn": drawn, "progress": progress, "said": said, **buttons, **charts, "samples": samples}
@@ -89,11 +90,11 @@ class WatchPanel:
         connect(confirm.click, delete_run, [asked, self.runs], question | done | self.choice, **QUIET)
         files.ask(save_file, drawn, [files, said], **QUIET)
 
-    def attach(self, page: gr.Blocks) -> None:
-        """Show what there is as soon as the page opens, and follow the files and the choice from then on."""
-        events = [page.load, self.timer.tick, self.runs.input, self.choice["woken"].change]
+    def attach(self, page: gr.Blocks, tab: gr.Tab) -> None:
+        """Show what there is as soon as the page opens, and follow the choice, and the files while the tab is seen."""
+        events = [page.load, tab.select, self.timer.tick, self.runs.input, self.choice["woken"].change]
         seen = [self.runs, self.shown["drawn"]]
-        outputs = {"runs": self.runs, **self.shown}
+        outputs = {"runs": self.runs, **self.shown, "timer": self.timer}
         looked = connect(partial(gr.on, events), look, seen, outputs, trigger_mode="always_last", **QUIET)
         looked.then(None, seen, self.runs, js=DRAWN, **QUIET)
 
@@ -117,6 +118,8 @@ def look(chosen: Any, drawn: Any) -> dict[str, Any]:
     if now == before:
         return {}
     shown = _drawn(runs, now)
+    if now["clock"] != before.get("clock"):
+        shown["timer"] = gr.Timer(float(now["clock"]))
     if isinstance(chosen, str) and chosen not in names:
         shown["said"] = notice("", "The run that was shown is gone: its folder has been deleted.", kind="hint")
     if now["runs"] != before.get("runs"):
@@ -213,6 +216,7 @@ def _signature(runs: Sequence[jobs.Run], chosen: Any, name: str | None) -> dict[
         "chosen": chosen if isinstance(chosen, str) else None,
         "name": name,
         "at": f"{run.step} {len(jobs.records(run))}" if run else None,
+        "clock": str(SECONDS if any(run.state in jobs.ALIVE for run in runs) else IDLE_SECONDS),
     }
 
 

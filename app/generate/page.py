@@ -162,6 +162,7 @@ def generate(
     One page samples at a time, the one that asked first; the others say that they wait, and can be stopped.
     """
     session, turn = _session(request), object()
+    _waiting[turn] = session
     _stopping.discard(session)
     _line.append(turn)
     try:
@@ -176,6 +177,9 @@ def generate(
         yield from _sample(session, teacher, students, seed, count, steps, scheduler, other)
     finally:
         _line.remove(turn)
+        del _waiting[turn]
+        if session not in _waiting.values():
+            _stopping.discard(session)
 
 
 def _sample(
@@ -268,13 +272,15 @@ def _clicked_seed(event: Any) -> int:
 # Pages that asked to stop. Gradio's `cancels` leaves a cancelled event pending on the page, which then ignores the
 # next click; so the sampling itself looks here between steps.
 _stopping: set[str] = set()
-# What was asked for, in that order; the first one is being sampled.
+# What was asked for, in that order; the first one is being sampled. And which page asked.
 _line: list[object] = []
+_waiting: dict[object, str] = {}
 
 
 def stop_sampling(request: gr.Request | None = None) -> str:
     """Let the page's sampling end after the step that it is at."""
-    _stopping.add(_session(request))
+    if (session := _session(request)) in _waiting.values():  # or names of pages that are gone would stay
+        _stopping.add(session)
     return view.words("Stopping…")
 
 

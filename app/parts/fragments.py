@@ -10,9 +10,15 @@ from html import escape
 from PIL import Image
 from torch import Tensor
 
+from ..words.places import hide_places
+
 
 def notice(title: str, text: str, kind: str = "warning") -> str:
-    """A sentence set apart: `kind` "warning" for what did not work, "hint" for what one should know."""
+    """A sentence set apart: `kind` "warning" for what did not work, "hint" for what one should know.
+
+    Places of this machine in it are left out: whoever is at the page has no use for them, and may be anybody.
+    """
+    text = hide_places(text)
     head = f"<strong>{escape(title)}</strong> " if title else ""
     role = ' role="alert"' if kind == "warning" else ""
     return f'<div class="notice {kind}"{role}>{head}{escape(text)}</div>'

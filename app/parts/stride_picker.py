@@ -18,8 +18,9 @@ class StridePicker(gr.HTML):
     """A gradio component whose value maps layer paths to strides, e.g. `{"conv1": 4, "maxpool": 1}`.
 
     `points` are dicts of name, label, choices and teacher (its stride); `sizes` maps names to a short text such as
-    "64 → 16 px". What comes back from the page is checked for its form; ValueError otherwise. `pick` is triggered
-    when the person chooses a stride.
+    "64 → 16 px". What comes back from the page reaches the handler whatever it is, which checks it by
+    `check_strides_form`: an error here would reach the page without a word. `pick` is triggered when the person chooses
+    a stride.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class StridePicker(gr.HTML):
     def postprocess(self, value: Mapping[str, int] | None) -> dict[str, int] | None:
         return None if value is None else dict(value)
 
-    def preprocess(self, payload: Any) -> dict[str, int]:
-        return check_strides_form(payload)
+    def preprocess(self, payload: Any) -> Any:
+        """The value as the page sent it, whatever it is."""
+        return payload
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object", "description": "strides by layer path", "additionalProperties": {"type": "integer"}}

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from redistill.common.cache import cache_dir
-from redistill.common.files import locked, read_json, replaced_folder, write_json, write_text
+from redistill.common.files import locked, read_json, remove_leftovers, replaced_folder, write_json, write_text
 from redistill.training.run import CONFIG, METRICS, STATUS, STOP_FILE, write_status
-from redistill.training.run_state import ENDED, read_or_empty, read_records, read_state
+from redistill.training.run_state import ENDED, RunState, read_or_empty, read_records, read_state
 
 from .processes import collect, end, last_words, launch, process_lock, read_process
 from .worker import PROCESS_FILE
@@ -134,6 +134,16 @@ def delete(name: str) -> None:
         shutil.rmtree(gone)
 
 
+def clean_up() -> None:
+    """Remove what starts and deletions left that were killed; a folder that cannot be written stays as it is."""
+    if not runs_dir().is_dir():
+        return
+    with contextlib.suppress(ValueError, OSError), _in_runs_dir():
+        remove_leftovers(runs_dir())
+        for left in runs_dir().glob(".deleted-*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def list_runs() -> list[Run]:
     """All runs, the newest first."""
     collect()
@@ -188,7 +198,9 @@ def _read(path: Path) -> Run:
         state = "queued"
     elif is_alive and (process.get("phase") == "launched" or found.pid != process.get("pid")):
         state = "starting"
-    elif state in ENDED and process and found.pid != process.get("pid") and not _went_on_elsewhere(path):
+    elif (
+        state in ENDED and process and found.pid != process.get("pid") and not _went_on_elsewhere(path, found, process)
+    ):
         # A process that died before it wrote a status has left that of the one before.
         state, error = "interrupted", None
     if state == "interrupted" and (error := last_words(path)):
@@ -206,8 +218,13 @@ def _read(path: Path) -> Run:
     )
 
 
-def _went_on_elsewhere(path: Path) -> bool:
-    """Whether the status is younger than what the run's last process here noted: the shell went on with the run."""
+def _went_on_elsewhere(path: Path, found: RunState, process: Mapping[str, Any]) -> bool:
+    """Whether the status is younger than the run's last process here: the shell went on with the run.
+
+    It is where it is not that of `before`; only for a process that noted no such thing, clocks are asked.
+    """
+    if "before" in process:
+        return found.pid != process["before"]
     try:
         return (path / STATUS).stat().st_mtime_ns > (path / PROCESS_FILE).stat().st_mtime_ns
     except OSError:
@@ -228,4 +245,6 @@ def _written(path: Path):
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ValueError(f"{path} cannot be written ({reason}); free some space or set REDISTILL_RUNS.") from error
+        raise ValueError(
+            f"The folder of the runs cannot be written ({reason}); free some space or set REDISTILL_RUNS."
+        ) from error

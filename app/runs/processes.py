@@ -59,6 +59,7 @@ def _cores() -> int:
 def process_lock(run_dir: Path) -> Iterator[int]:
     """A file descriptor that holds the lock of the run's new `.process` file, which appears with the lock taken.
 
+    The file notes which process had written the run's status `before`: as long as that one has, the new one has not.
     The lock outlives this block in whoever inherited the descriptor: what `filelock` keeps from its children.
     """
     with contextlib.ExitStack() as held:
@@ -66,7 +67,7 @@ def process_lock(run_dir: Path) -> Iterator[int]:
             file = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
             held.callback(os.close, file)
             fcntl.flock(file, fcntl.LOCK_EX)
-            note(file, {"phase": "launched"})
+            note(file, {"phase": "launched", "before": read_or_empty(run_dir / STATUS).get("pid")})
         yield file
 
 

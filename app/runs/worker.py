@@ -26,11 +26,12 @@ SECONDS = 0.1  # between the first in line's looks for a free slot
 
 def main(run_dir: Path, process: int, queue: Path, slots: int) -> None:
     """Keep the run's process lock, wait for a slot of the device, then run `redistill distill` under both."""
-    note(process, {"pid": os.getpid(), "phase": "queued"})
+    before = json.loads(os.pread(process, 200, 0)).get("before")
+    note(process, {"pid": os.getpid(), "phase": "queued", "before": before})
     first_in_line = _lock(queue)
     slot = _free_slot(queue, slots)
     os.close(first_in_line)
-    note(process, {"pid": os.getpid(), "phase": "started"})
+    note(process, {"pid": os.getpid(), "phase": "started", "before": before})
     for file in (process, slot):
         os.set_inheritable(file, True)
     command = ["-m", "redistill", "distill", "--config", str(run_dir / "config.json"), "--run-dir", str(run_dir)]
@@ -56,7 +57,8 @@ def _free_slot(queue: Path, slots: int) -> int:
 
 
 def note(file: int, values: Mapping[str, Any]) -> None:
-    """Write what a run's process says about itself, `pid` and `phase`, into the open file that holds its lock."""
+    """Write what a run's process says about itself into the open file that holds its lock: `pid`, `phase`, and whose
+    status was there `before`."""
     os.pwrite(file, json.dumps(values).ljust(80).encode(), 0)  # of one length: a reader never sees half of it
 
 

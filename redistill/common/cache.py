@@ -16,12 +16,20 @@ from .files import replaced_file
 
 
 def cache_dir() -> Path:
-    """$REDISTILL_CACHE, or `redistill` in $XDG_CACHE_HOME, or ~/.cache/redistill; it need not exist yet."""
+    """$REDISTILL_CACHE, or `redistill` in $XDG_CACHE_HOME, or ~/.cache/redistill; it need not exist yet.
+
+    ValueError for a user without a home folder, where neither is set.
+    """
     if chosen := os.environ.get("REDISTILL_CACHE"):
         return Path(chosen).expanduser()
     if base := os.environ.get("XDG_CACHE_HOME"):
         return Path(base).expanduser() / "redistill"
-    return Path.home() / ".cache" / "redistill"
+    try:
+        return Path.home() / ".cache" / "redistill"
+    except RuntimeError as error:
+        raise ValueError(
+            "This user has no home folder; set REDISTILL_CACHE to a folder that can be written."
+        ) from error
 
 
 def data_dir() -> Path:

@@ -72,9 +72,9 @@ def list_uploads() -> list[str]:
 
 
 def upload_folder(name: str) -> Path:
-    """The folder of an upload; ValueError, with the uploads there are, for any other name."""
+    """The folder of an upload; ValueError for any other name, which tells nothing of what others brought."""
     if not _NAME.fullmatch(name) or not (uploads_dir() / name).is_dir():
-        raise ValueError(f"There is no upload {name[:80]!r} in {uploads_dir()}; expected one of {list_uploads()}.")
+        raise ValueError(f"There is no upload {name[:80]!r} here any more; bring the pictures in again.")
     return uploads_dir() / name
 
 

@@ -1,0 +1,30 @@
+"""Places of this machine are left out of what the page says: a file is called by its name alone. No gradio."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from redistill.checkpoint import sources
+from redistill.common.cache import cache_dir, data_dir
+
+
+def hide_places(text: str) -> str:
+    """The text without the folders of cache, runs, data and checkpoints, of this program and of the user's home."""
+    for place in _places():
+        text = text.replace(f"{place}/", "").replace(place, Path(place).name)
+    return text
+
+
+def _places() -> list[str]:
+    """The longest first: one may lie in another. A root is none, which would take every slash."""
+    found = [tempfile.gettempdir(), str(sources.SHIPPED), str(Path(__file__).resolve().parents[2])]
+    for name in ("REDISTILL_RUNS", "HF_HOME", "HF_HUB_CACHE"):
+        if chosen := os.environ.get(name):
+            found.append(os.path.expanduser(chosen))
+    with contextlib.suppress(ValueError, RuntimeError):  # a user without a home
+        found += [str(cache_dir() / "runs"), str(cache_dir() / "uploads"), str(cache_dir()), str(data_dir())]
+        found.append(str(Path.home()))
+    return sorted({place for place in found if len(Path(place).parts) > 1}, key=len, reverse=True)
