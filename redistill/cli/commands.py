@@ -33,6 +33,7 @@ from ..networks.zoo import DDPM
 from ..training.estimation import estimate
 from ..training.evaluation import evaluate
 from ..training.loop import distill
+from ..training.prediction import predict
 from ..training.shared_weights import best_within, extract, full_strides, measure_all, open_shared, save_beside
 from ..training.stride_store import key_of
 from .options import add_setting_options, check_out, parse_numbers, parse_size, parse_strides, run_config
@@ -95,6 +96,12 @@ def _parser() -> argparse.ArgumentParser:
     told = "such as 64KiB, in place of strides: the best measured accuracy that fits (see evaluate --all-strides)"
     extracting.add_argument("--budget", help=told)
     extracting.add_argument("--out", type=Path, help="folder to write (default: runs/CHECKPOINT-STRIDES/student)")
+
+    predicting = add("predict", _predict, "what a classifier says of picture files")
+    predicting.add_argument("checkpoint", help="folder, or name of a shipped checkpoint")
+    predicting.add_argument("files", nargs="+", help="picture files, or folders of them")
+    _option(predicting, "--top", 3, "likeliest classes to name", type=int)
+    _option(predicting, "--device", "cpu", "cpu, cuda, cuda:1, ...")
 
     sampling = add("sample", _sample, "draw images with a diffusion checkpoint")
     sampling.add_argument("checkpoint", help="folder, name of a shipped checkpoint, or Hub id of a diffusers DDPM")
@@ -293,6 +300,20 @@ def _extract(options: argparse.Namespace) -> None:
         strides = best_within(shared, parse_bytes(options.budget)).strides
     out = extract(shared, strides, options.out or Path("runs") / f"{shared.name}-{key_of(strides)}" / "student")
     print(f"{out}: {shared.name} at strides {', '.join(f'{layer} {stride}' for layer, stride in strides.items())}.")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    """One line of JSON a picture; those that cannot be read are told on stderr, and at the end."""
+    device, unread = check_device(options.device), 0
+    with explain_out_of_memory(device, f"Looking with {options.checkpoint}", ELSEWHERE):
+        for answer in predict(options.checkpoint, options.files, options.top, device):
+            if "error" in answer:
+                unread += 1
+                print(f"redistill: {answer['error']}", file=sys.stderr)
+            else:
+                print(json.dumps(answer))
+    if unread:
+        raise ValueError(f"{unread:,} of the pictures could not be read; the others are told above.")
 
 
 def _quality(options: argparse.Namespace) -> dict[str, Any]:

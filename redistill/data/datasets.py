@@ -68,6 +68,12 @@ def drawn_from(name: str) -> str | None:
     return None if name in DRAWN else _open(name).drawn_from()
 
 
+def has_test(name: str) -> bool:
+    """Whether a data set has test pictures of its own, as all named sets have; ValueError as `load_split` does."""
+    check_name(name)
+    return name in DATASETS or any(part in _open(name).parts for part in ("test", "validation"))
+
+
 def check_name(name: str) -> None:
     """ValueError, with the choices, for a text that names no data set. Whether its pictures are here is not asked."""
     if not isinstance(name, str) or not (name in DATASETS or name.startswith(PREFIXES)):

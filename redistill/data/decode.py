@@ -72,7 +72,9 @@ def _make(listing: Listing, file: Path, shape: Sequence[int]) -> None:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for start in range(0, len(listing), CHUNK):
                 rows = range(start, min(start + CHUNK, len(listing)))
-                for row, picture in zip(rows, pool.map(lambda row: _read(listing, row, shape[-1]), rows), strict=True):
+                for row, picture in zip(
+                    rows, pool.map(lambda row: read_square(listing, row, shape[-1]), rows), strict=True
+                ):
                     array[row] = picture
                 array.flush()
         del array
@@ -86,7 +88,7 @@ def unreadable(listing: Listing, deadline: float) -> list[str]:
         if time.monotonic() > deadline:
             return False
         try:
-            _read(listing, row, LOOK_SIZE)
+            read_square(listing, row, LOOK_SIZE)
         except ValueError:
             return True
         return False
@@ -119,7 +121,7 @@ class _Room:
 _ROOM = _Room(MOST_BYTES)
 
 
-def _read(listing: Listing, row: int, image_size: int) -> np.ndarray:
+def read_square(listing: Listing, row: int, image_size: int) -> np.ndarray:
     """A picture of a listing as a square; ValueError, naming it, where that cannot be."""
     try:
         with listing.read(row) as image, _ROOM.take(prepare(image, image_size)):

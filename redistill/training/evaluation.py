@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from ..checkpoint.pipeline import load_scheduler
 from ..checkpoint.sources import find_checkpoint
 from ..common.devices import check_device
 from ..data.classes import match_classes
-from ..data.datasets import drawn_from, load_split
-from ..data.source import Split
+from ..data.datasets import drawn_from, has_test, load_split
+from ..data.source import SPLITS, Split
 from ..memory import capture_images, measure_peak
 from ..networks.strides import input_channels
 from ..networks.trace import example_inputs
 from .config import DistillConfig
+from .per_class import confusion, figures_of
 from .step import task_of
 from .task import Problem, load_problem
 
@@ -28,17 +30,22 @@ BY_PLACE = "compared by their places: the checkpoint was saved without names of 
 
 
 def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: str | None = None) -> dict[str, Any]:
-    """Figures of a checkpoint, a folder or a name, on the test split of `dataset` (default: what it learnt from).
+    """Figures of a checkpoint, a folder or a name, on the test split of what it learnt from, or on another `dataset`:
+    on its test pictures where it has some of its own, else on all of it.
 
-    They are "test_accuracy", or "test_prediction_loss" of a diffusion network, beside `checkpoint`, `dataset`,
-    `parameters`, and of one image `peak_bytes` (fused accounting) and `peak_layer`. Classes are matched by name;
-    those of a checkpoint without names by their places, which `classes` says. Raises ValueError for a checkpoint, a
-    device or pictures that are not there, for classes that differ and for pictures that have changed since splits were
-    drawn from them.
+    They are "test_accuracy" with its 95 % "test_interval" and "test_pictures", or "test_prediction_loss" of a diffusion
+    network, beside `checkpoint`, `dataset`, `parameters`, and of one image `peak_bytes` (fused accounting) and
+    `peak_layer`; on another data set also `per_class` and `confusion`, as of `per_class.figures_of`. Classes
+    are matched by name; those of a checkpoint without names by their places, which `classes` says. Raises ValueError for
+    a checkpoint, a device or pictures that are not there, for classes that differ and for pictures that have changed
+    since splits were drawn from them.
     """
     device = check_device(str(device))
     model, metadata = checkpoint.load(folder).to(device), read_metadata(folder)
+    splits = ("test",)
     if dataset is not None and dataset != metadata.dataset:
+        is_copy = metadata.drawn_from is not None and drawn_from(dataset) == metadata.drawn_from
+        splits = ("test",) if is_copy or has_test(dataset) else SPLITS
         metadata = dataclasses.replace(metadata, dataset=dataset, drawn_from=None)
     if not metadata.dataset:
         raise ValueError(f"Nothing tells which pictures {folder} was trained on; name a data set to test it on.")
@@ -57,17 +64,29 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: st
         problem.class_names, metadata.class_names, f"the pictures of {config.dataset}", f"the checkpoint {folder}"
     )
     check_splits(metadata)
-    figures = task.judge(problem, model, relabelled(_test_split(config), places))
+    judged = _joined([relabelled(_split(config, name), places) for name in splits])
+    if config.student.task == "classification":
+        found = figures_of(confusion(model, judged, config.student.classes), metadata.class_names)
+    else:
+        found = task.judge(problem, model, judged)
+    of_classes = {name: found.pop(name) for name in ("per_class", "confusion") if name in found}
     profile = capture_images(model, metadata.student.image_size).profile()
     return {
         "checkpoint": str(folder),
         "dataset": metadata.dataset,
-        **{f"test_{name}": value for name, value in figures.items()},
+        **{f"test_{name}": value for name, value in found.items()},
         **({"classes": BY_PLACE} if places is None and problem.class_names else {}),
         "parameters": count_parameters(model),
         "peak_bytes": profile.peak_bytes,
         "peak_layer": profile.peak_layer,
+        **(of_classes if dataset is not None else {}),
     }
+
+
+def _joined(splits: Sequence[Split]) -> Split:
+    if len(splits) == 1:
+        return splits[0]
+    return Split(torch.cat([split.images for split in splits]), torch.cat([split.labels for split in splits]))
 
 
 def check_splits(metadata: Metadata) -> None:
@@ -86,7 +105,7 @@ def relabelled(split: Split, places: list[int] | None) -> Split:
 
 def final_figures(problem: Problem, model: nn.Module) -> dict[str, float]:
     """What a run ends with: figures on the test split, and on the validation pictures that chose the model."""
-    splits = {"test": _test_split(problem.config), "validation": problem.validation}
+    splits = {"test": _split(problem.config, "test"), "validation": problem.validation}
     judge = task_of(problem.config).judge
     return {
         f"{split}_{name}": value
@@ -95,8 +114,8 @@ def final_figures(problem: Problem, model: nn.Module) -> dict[str, float]:
     }
 
 
-def _test_split(config: DistillConfig) -> Split:
-    return load_split(config.dataset, "test", config.student.image_size, split_seed=config.split_seed)
+def _split(config: DistillConfig, name: str) -> Split:
+    return load_split(config.dataset, name, config.student.image_size, split_seed=config.split_seed)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ..checkpoint.metadata import Metadata, read_metadata
 from ..checkpoint.teacher import load_teacher
 from ..common.devices import check_device, explain_out_of_memory
+from ..common.settings import SettingError
 from ..data.datasets import drawn_from, find_dataset
 from ..memory.measure import training_peak
 from ..networks.head import reorder_outputs
@@ -179,7 +180,16 @@ def _card(teacher: str) -> Metadata | None:
 
 
 def _check_splits(config: DistillConfig, card: Metadata | None, splits: str | None) -> None:
-    """ValueError for a teacher that learnt when other pictures were there to draw the same data set's splits from."""
+    """ValueError for a teacher that learnt when other pictures were there to draw the same data set's splits from, or
+    that drew others from the same pictures, which may have been copied to another place."""
+    is_copy = card is not None and splits is not None and card.drawn_from == splits
+    if is_copy and card.split_seed != config.split_seed:
+        raise SettingError(
+            "The teacher was trained on the same pictures, in {its_dataset}, with {split_seed} {its_seed}, not "
+            "{value}: it may have seen what this run validates or tests on; set {split_seed} to {its_seed}.",
+            config.split_seed,
+            {"its_seed": card.split_seed, "its_dataset": card.dataset},
+        )
     if card is not None and card.dataset == config.dataset and card.drawn_from not in (None, splits):
         raise ValueError(
             f"Pictures of {config.dataset} were added, removed or renamed since the teacher was trained, so it may "
@@ -199,7 +209,7 @@ def train_step(problem: Problem, state: TrainingState) -> dict[str, float]:
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, state.step)
     _train_mode(state.model, config.freeze_batch_norm)
-    parts = task_of(config).losses(problem, state.step, generator)
+    parts = _losses(problem, state.step, generator)
     weights = config.weights
     loss = sum(weights[name] * value for name, value in parts.items())
     loss.backward()
@@ -223,6 +233,22 @@ def train_step(problem: Problem, state: TrainingState) -> dict[str, float]:
     state.step += 1
     state.in_step = False
     return {"loss": total} | dict(zip(parts, values, strict=True))
+
+
+def _losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """The task's losses; a sentence where batch norm has a single value to take its statistics from."""
+    try:
+        return task_of(problem.config).losses(problem, step, generator)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        config, processes = problem.config, problem.processes
+        raise SettingError(
+            "{batch_size} is {value}, with maps of a single pixel, so batch norm has one value a channel to learn "
+            "from; set it to at least {least}, choose larger images, or set {freeze_batch_norm}.",
+            config.batch_size,
+            {"least": 2 * processes.count},
+        ) from error
 
 
 def _train_mode(model: nn.Module, freeze_batch_norm: bool) -> None:

@@ -254,7 +254,7 @@ def test_a_damaged_tiff_is_one_sentence(tmp_path):
     for place in range(4, len(whole) - 20 * 16 * 3 if len(whole) > 1000 else len(whole), 3):
         (tmp_path / "a.tiff").write_bytes(whole[:place] + b"\xff\x00\xff" + whole[place + 3 :])
         with contextlib.suppress(ValueError):
-            decode._read(files(tmp_path, ["a.tiff"]), 0, 8)
+            decode.read_square(files(tmp_path, ["a.tiff"]), 0, 8)
 
 
 @pytest.mark.parametrize("error", [TypeError("'<' not supported between instances of 'IFDRational'"), KeyError(3)])
