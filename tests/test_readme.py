@@ -63,6 +63,18 @@ def test_accuracies_on_photographs_are_those_of_their_runs():
             assert cell == f"{statistics.mean(found):.1f} ± {(max(found) - min(found)) / 2:.1f}", strides
 
 
+def test_accuracies_of_the_vision_transformer_are_those_of_its_runs():
+    table = (ROOT / "docs" / "results.md").read_text().partition("### A vision transformer")[2]
+    accuracies = defaultdict(list)
+    for run in json.loads((ROOT / "checkpoints" / "photographs-swin.json").read_text()):
+        accuracies[run["method"]].append(run["test_accuracy"])
+    cells = re.search(r"^\| 4,2,2,1 \| .*? \| (.*) \|$", table, re.MULTILINE)[1].split(" | ")
+    for cell, method in zip(cells, ("scratch", "none", "kd", "red"), strict=True):
+        found = accuracies[method]
+        assert len(found) == 3 and rounds_to(cell.split(" ± ")[0], statistics.mean(found)), method
+        assert rounds_to(cell.split(" ± ")[1], (max(found) - min(found)) / 2), method
+
+
 def rounds_to(percent: str, value: float) -> bool:
     """Whether `value`, a share of one, is what stands there to one decimal; halves may have gone either way."""
     return abs(float(percent) - 100 * value) < 0.0501

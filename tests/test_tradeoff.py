@@ -49,6 +49,18 @@ def test_runs_of_the_study_and_their_order():
     assert set(Counter((job.method, job.seed) for job in students).values()) == {12}
 
 
+def test_runs_of_vision_transformers():
+    teacher, *students = plan(network="narrow_swin")
+    assert {job.strides for job in students} == {(4, 2, 2, 1)} and teacher.strides == (2, 2, 2, 2)
+    assert {job.config.student.image_size for job in students} == {32}
+    figures = tradeoff.Table([teacher, *students], None).figures(students[0])
+    assert figures["peak_bytes"] < teacher_bytes(teacher) and figures["part"] == "curve"
+
+
+def teacher_bytes(job):
+    return tradeoff.Table([job], None).figures(job)["peak_bytes"]
+
+
 def test_peaks_are_those_of_the_networks_that_are_trained():
     jobs = plan(seeds=[0], methods=["none", "red"])
     table = tradeoff.Table(jobs, None)

@@ -17,6 +17,7 @@ from ..common.values import is_number
 from ..data.datasets import find_dataset
 from ..memory.comparison import early_strides
 from ..networks.red import REDConfig
+from ..networks.strides import Stride, one_or_pair
 from ..networks.student import StudentConfig
 from ..networks.zoo import DDPM, find_network, is_network
 from ..training.config import DistillConfig
@@ -126,16 +127,17 @@ def _absolute(folder: str) -> str:
     return str(Path(folder).expanduser().resolve())
 
 
-def parse_strides(text: str) -> dict[str, int]:
-    """ "conv1=4,maxpool=1" as a mapping; ValueError for anything else."""
-    strides: dict[str, int] = {}
+def parse_strides(text: str) -> dict[str, Stride]:
+    """ "conv1=4,maxpool=2x1" as a mapping, with pairs for down and across; ValueError for anything else."""
+    strides: dict[str, Stride] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = part.partition("=")
-        if not name.strip() or not re.fullmatch(r"-?[0-9]{1,9}", value.strip()):
+        if not name.strip() or not re.fullmatch(r"-?[0-9]{1,9}(x[0-9]{1,9})?", value.strip()):
             raise ValueError(f"Strides hold {part!r}; expected layer=stride pairs such as conv1=4,maxpool=1.")
         if name.strip() in strides:
             raise ValueError(f"Strides hold {name.strip()!r} twice; expected each layer once.")
-        strides[name.strip()] = int(value)
+        sides = [int(side) for side in value.split("x")]
+        strides[name.strip()] = one_or_pair(sides) if len(sides) == 2 else sides[0]
     return strides
 
 

@@ -129,6 +129,9 @@ class Follower:
                 self._strided(frame, given, value)
         elif not frame.is_quiet and path:
             self._lift(frame, given, value)
+        trail = self.trails.get(value)
+        if trail and trail.size and len(self.shapes[value]) > 2 and path not in self.route.given:
+            self.route.given[path] = layout_of(self.shapes[value], trail.size), trail.size
         pair = self.shapes[given], self.shapes[value]
         if self.route.maps[path] is None and len(pair[0]) == len(pair[1]) == 4:
             is_map = all(is_image(self.shapes[number], self.trails.get(number)) for number in (given, value))

@@ -16,6 +16,7 @@ from torch import nn
 
 from ..common.modules import meta_copy
 from ..common.values import is_whole
+from .features import Feature, last_features
 from .fitting import Fitter, fit
 from .paths import POOL_OPS, POOLS, STRIDE_PLACES
 from .red import REDLayer
@@ -40,6 +41,7 @@ __all__ = [
     "set_strides",
 ]
 Stride = int | tuple[int, int]  # one number where it is the same down and across
+MOST_IMAGE_CHANNELS = 16  # a convolution of more does not see the image itself
 MAIN, BRANCH, SIDE = "main", "branch", "side"  # roles of a point, see PoolingPoint
 
 
@@ -225,6 +227,27 @@ def apply_strides(model: nn.Module, points: Sequence[PoolingPoint], strides: Map
             set_stride(model, point.modules, stride, pair_of(point.stride), point.layouts)
 
 
+def last_map(model: nn.Module, image_size: int | Size) -> Feature:
+    """The last feature map before the output, as `last_features` finds it, or the last tokens of a transformer.
+
+    Raises ValueError for tokens that lie on no map alone, as beside a class token.
+    """
+    feature = last_features(model)
+    if declares_points(model):
+        return feature
+    given = _traced(meta_copy(model), check_image_size(image_size)).given
+    children = [name for name in given if name and "." not in name]
+    later = children[children.index(feature[0]) + 1 :] if feature[0] in children else children
+    rest = [name for name in later if given[name][0] != "NCHW"]
+    layout, size = given.get(rest[-1] if rest else feature[0], ("NCHW", None))
+    if layout is None:
+        raise ValueError(
+            f"The last tokens of {type(model).__name__}, those of {rest[-1]!r}, lie on no map of {size[0]}×{size[1]}; "
+            "expected a feature loss of aligned layers, or none."
+        )
+    return feature if layout == "NCHW" else (rest[-1] if rest else feature[0], "out", size)
+
+
 def check_strides(strides: Mapping[str, Stride], points: Sequence[PoolingPoint], image_size: int | Size) -> None:
     """Raise ValueError, naming value and choices, unless `strides` fits these points and this image."""
     size = check_image_size(image_size)
@@ -290,18 +313,23 @@ def check_image_size(image_size: int | Size) -> Size:
 
 
 def input_channels(model: nn.Module) -> int:
-    """Channels of the images a model takes: those of its first convolution."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            return module.in_channels
-    raise ValueError(f"{type(model).__name__} has no convolution; expected a CNN or a U-Net.")
+    """Channels of the images a model takes: those of its first convolution, 3 where that tells nothing of images."""
+    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    return first.in_channels if first is not None and first.in_channels <= MOST_IMAGE_CHANNELS else 3
 
 
 def _traced(model: nn.Module, size: Size, fitter: Fitter | None = None) -> Route:
     """The route through a model without weights; ValueError where it does not run."""
     model = model.eval()
+    channels = input_channels(model)
     try:
-        return trace_route(model, example_inputs(model, (1, input_channels(model), *size)), fitter)
+        try:
+            return trace_route(model, example_inputs(model, (1, channels, *size)), fitter)
+        except (RuntimeError, IndexError, AssertionError):
+            if channels == 3:
+                raise
+            # The first convolution may stand behind a rearrangement of the image.
+            return trace_route(model, example_inputs(model, (1, 3, *size)), fitter)
     except (RuntimeError, IndexError, AssertionError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(

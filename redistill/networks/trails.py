@@ -52,6 +52,8 @@ class Route:
     steps: list[Step] = field(default_factory=list)
     maps: dict[str, tuple[Shape, Shape] | None] = field(default_factory=dict)
     # ^ modules in the order in which they start: shapes of the (batch, channels, height, width) maps of the first call
+    given: dict[str, tuple[str | None, Size]] = field(default_factory=dict)
+    # ^ modules that give one map on their first call: its layout, None where other tokens lie beside it, and its size
     reached: list[Trail] = field(default_factory=list)  # trails of the outputs
 
 

@@ -91,7 +91,6 @@ NETWORKS: dict[str, NetworkInfo] = {
     entry.name: entry
     for entry in (
         NetworkInfo("narrow_resnet", "Narrow ResNet", "classification", 64, _narrow, num_classes=50),
-        NetworkInfo("narrow_swin", "Narrow Swin", "classification", 64, _narrow_swin, num_classes=50),
         _classifier("resnet18", "ResNet-18"),
         _classifier("resnet34", "ResNet-34"),
         _classifier("resnet50", "ResNet-50"),
@@ -104,6 +103,7 @@ NETWORKS: dict[str, NetworkInfo] = {
         _classifier("efficientnet_b0", "EfficientNet-B0"),
         _classifier("vgg16", "VGG-16"),
         _classifier("densenet121", "DenseNet-121"),
+        NetworkInfo("narrow_swin", "Narrow Swin", "classification", 64, _narrow_swin, num_classes=50),
         _unet("unet_small", "Small DDPM U-Net", SMALL_UNET),
         _unet("unet_paper", "DDPM U-Net of the paper", PAPER_UNET),
     )

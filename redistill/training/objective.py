@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.alignment import align, feature_pairs
-from ..networks.features import Feature, FeatureInfo, Wanted, forward_with_features, inspect_features, last_features
+from ..networks.features import Feature, FeatureInfo, Wanted, forward_with_features, inspect_features
+from ..networks.strides import last_map
 from ..networks.student import StudentConfig
 from .feature_losses import find_feature_loss
 from .losses import channel_mean, mean_of, pool_to_smaller, red_loss
@@ -135,7 +136,8 @@ def _feature(
 ) -> tuple[Comparison, nn.ModuleList]:
     method = find_feature_loss(config.feature_loss)
     if method.layers == "last":
-        pairs: FeaturePairs = [(last_features(student), last_features(teacher))]
+        size = config.student.image_size
+        pairs: FeaturePairs = [(last_map(student, size), last_map(teacher, size))]
     else:
         pairs = aligned_features(config.student, student, teacher)
         pairs = pairs[len(pairs) // 2 :][:1] if method.layers == "middle" else pairs

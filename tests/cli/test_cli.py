@@ -223,6 +223,7 @@ def test_broken_config_file_is_one_sentence(tmp_path, capsys):
 
 def test_lists_are_parsed():
     assert parse_strides("conv1=4, maxpool=1") == {"conv1": 4, "maxpool": 1}
+    assert parse_strides("conv1=4x2,maxpool=2x2") == {"conv1": (4, 2), "maxpool": 2}
     assert parse_seeds("0-3,7") == [0, 1, 2, 3, 7]
     for text in ("a", "1-", "1,,2", "5-3", "²", "1-²", "-5", "٣-", ""):
         with pytest.raises(ValueError, match="Seeds hold"):

@@ -171,3 +171,64 @@ def test_pools_of_the_whole_map_are_no_points(pool):
 def test_a_small_pool_of_the_whole_map_before_a_convolution_is_a_point():
     model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.AvgPool2d(2), nn.Conv2d(4, 4, 1))
     assert [point.name for point in find_pooling_points(model, 4)] == ["0", "1"]
+
+
+@pytest.mark.parametrize("call", [lambda x: F.pixel_unshuffle(x, 4), lambda x: halves(halves(x))])
+def test_space_to_depth_before_the_first_convolution(call):
+    class Focus(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.focus, self.conv = Call(call), nn.Conv2d(48, 4, 3, 2, 1)
+
+        def forward(self, x):
+            return self.conv(self.focus(x))
+
+    focus, conv = find_pooling_points(Focus(), 32)
+    assert (focus.name, focus.stride, focus.in_channels, conv.reduction) == ("focus", 4, 3, 8)
+    model = set_strides(Focus(), {"focus": 8, "conv": 1}, 32)
+    assert model(torch.zeros(1, 3, 32, 32)).shape[2:] == (4, 4)
+
+
+def test_patches_gathered_by_a_view_are_shown():
+    class Patches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.head = nn.Linear(48, 8), nn.Linear(8, 2)
+
+        def forward(self, x):
+            x = x.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+            return self.head(self.embed(x).mean(1))
+
+    (point,) = find_pooling_points(Patches(), 32)
+    assert (point.stride, point.out_size, point.layouts[1]) == (4, (8, 8), "NLC") and point.reason
+
+
+def test_reduction_is_counted_along_the_way_of_a_map():
+    class Ways(nn.Module):
+        """A stride of 4 beside two of 2, a layer that runs three times, and a branch that only weighs the map."""
+
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 3, padding=1)
+            self.once = nn.Conv2d(4, 4, 5, 4, 2)
+            self.twice = nn.Sequential(nn.Conv2d(4, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1))
+            self.again = nn.Conv2d(4, 4, 3, 2, 1)
+            self.side = nn.Sequential(nn.Conv2d(4, 4, 3, 8, 1), nn.AdaptiveAvgPool2d(1))
+
+        def forward(self, x):
+            x = self.stem(x)
+            x = self.once(x) + self.twice(x)
+            x = x * self.side(x).sigmoid()
+            return self.again(self.again(self.again(x)))
+
+    model = Ways()
+    points = {point.name: point for point in find_pooling_points(model, 64)}
+    assert {name: point.reduction for name, point in points.items()} == {
+        "stem": 1, "once": 4, "twice.0": 2, "twice.1": 4, "side.0": 32, "again": 32,
+    }  # fmt: skip
+    assert points["side.0"].role == "side" and points["again"].role == points["once"].role == "main"
+    assert points["again"].path.count("again") == 3
+    set_strides(model, {"stem": 2}, 64)  # 64 times, where a product of all strides would be 4,096
+    with pytest.raises(ValueError, match="reduce the image 256 times"):
+        set_strides(model, {"again": 4, "stem": 1}, 64)
+    assert capture(model, (1, 3, 64, 64)).points == find_pooling_points(model, 64)

@@ -1,6 +1,7 @@
 """Vision transformers: their points, other strides, position embeddings, RED blocks and alignment on tokens."""
 
 import itertools
+import json
 import math
 
 import pytest
@@ -14,8 +15,8 @@ from redistill.memory import capture, measure_peak
 from redistill.networks.alignment import align, feature_pairs, red_sites
 from redistill.networks.features import forward_with_features
 from redistill.networks.red import REDBlock, REDConfig
-from redistill.networks.strides import find_pooling_points, set_strides
-from redistill.networks.student import add_red, copy_matching
+from redistill.networks.strides import find_pooling_points, last_map, set_strides
+from redistill.networks.student import StudentConfig, add_red, build_student, copy_matching
 from redistill.networks.windows import Restrided
 
 
@@ -203,3 +204,28 @@ def test_a_merging_of_tokens_in_a_row_is_shown_with_its_reason():
     point = find_pooling_points(Rows(), 32)[1]
     assert (point.stride, point.in_size, point.out_size, point.layouts) == (2, (8, 8), (4, 4), ("NLC", "NLC"))
     assert "tokens in a row" in point.reason and "merge" in point.name
+
+
+def test_the_last_map_is_laid_out_or_refused():
+    assert last_map(swin(), 64) == ("norm", "out", (4, 4))
+    assert last_map(pvt(), 64) == ("stages", "out")
+    with pytest.raises(ValueError, match="on no map of 8×8"):
+        last_map(vit(), 64)
+
+
+def test_pairs_of_strides_are_kept_in_a_configuration():
+    config = StudentConfig("narrow_swin", 64, strides={"features.0.0": (4, 2), "features.4": [2, 2]}, red=None)
+    again = StudentConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert again == config and config.strides == {"features.0.0": (4, 2), "features.4": 2}
+    points = find_pooling_points(build_student(config), 64)
+    assert (points[0].stride, points[0].reduction) == ((4, 2), (4, 2))
+    assert points[-1].out_size == (2, 4)
+
+
+def test_patches_of_any_stride_divide_the_image():
+    for kernel, stride in itertools.product((2, 3, 4, 7), (1, 2, 3, 4, (1, 2), (4, 1))):
+        conv = nn.Conv2d(3, 4, kernel, kernel)
+        model = nn.Sequential(conv)
+        set_strides(model, {"0": stride}, 84)
+        down, across = (stride, stride) if isinstance(stride, int) else stride
+        assert model(torch.zeros(1, 3, 84, 84)).shape[2:] == (-(-84 // down), -(-84 // across)), (kernel, stride)
