@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..common.values import is_whole
@@ -24,6 +25,7 @@ from .torchvision_sets import is_here, open_torchvision
 from .uploads import left_out, say_left_out, unpack_zip, upload_folder
 
 DEFAULT_SIZE = 64  # pixels a side for data sets that are not in the table
+UNEVEN = 3  # times as many pictures: classes differ so much that a run had better draw them evenly
 PREFIXES = ("folder:", "upload:", "hub:")
 
 
@@ -92,7 +94,8 @@ def find_dataset(name: str, split_seed: int = 0) -> DatasetSpec:
     if name in DATASETS:
         return DATASETS[name]
     source = _open(name)
-    sizes = {split: len(source.split(split, split_seed)) for split in SPLITS}
+    listings = {split: source.split(split, split_seed) for split in SPLITS}
+    sizes = {split: len(listing) for split, listing in listings.items()}
     return DatasetSpec(
         name=name,
         tasks=("classification", "generation") if len(source.class_names) > 1 else ("generation",),
@@ -101,7 +104,7 @@ def find_dataset(name: str, split_seed: int = 0) -> DatasetSpec:
         split_sizes=sizes,
         description=f"Pictures of {source.title}.",
         attribution=credit(name)[0],
-        notes=source.notes,
+        notes=(*source.notes, *_uneven(listings["train"].labels, source.class_names)),
     )
 
 
@@ -113,6 +116,18 @@ def credit(name: str) -> tuple[str, str]:
     if kind == "hub":
         return f"huggingface.co/datasets/{rest.partition('#')[0]}", "other"
     return f"own pictures ({rest.rpartition('-')[0] if kind == 'upload' else Path(rest).name})", "other"
+
+
+def _uneven(labels: np.ndarray, names: Sequence[str]) -> list[str]:
+    """A sentence where the largest class has over `UNEVEN` times the training pictures of the smallest."""
+    counts = np.bincount(labels, minlength=len(names))
+    small, large = int(counts.argmin()), int(counts.argmax())
+    if counts[large] <= UNEVEN * counts[small]:
+        return []
+    return [
+        f"Classes differ: {names[large]!r} has {counts[large]:,} training pictures, {names[small]!r} "
+        f"{counts[small]:,}; `balanced` draws them evenly."
+    ]
 
 
 def _check_size(name: str, size: int, sizes: Sequence[int]) -> None:

@@ -70,7 +70,10 @@ def batch(problem: Problem, step: int, generator: torch.Generator) -> tuple[Tens
     Every process changes the whole batch, so that its share looks the same however many there are.
     """
     config, share = problem.config, problem.processes.share
-    rows = batch_rows(len(problem.train), config.batch_size, step, config.seed)
+    if config.balanced:
+        rows = even_rows(problem.train.labels.cpu(), config.batch_size, step, config.seed)
+    else:
+        rows = batch_rows(len(problem.train), config.batch_size, step, config.seed)
     taken = problem.train.take(rows, problem.device)
     images, labels = augment(taken.images, generator, config.augmentation or problem.augmentation), taken.labels
     if config.mixup or config.cutmix:
@@ -120,6 +123,16 @@ def batch_rows(count: int, batch_size: int, step: int, seed: int) -> Tensor:
     batch_size = min(batch_size, count)
     epoch, place = divmod(step, count // batch_size)
     return _shuffled(count, seed * 7919 + epoch)[place * batch_size : (place + 1) * batch_size]
+
+
+def even_rows(labels: Tensor, batch_size: int, step: int, seed: int) -> Tensor:
+    """Indices of the images of training step `step`, each class as likely as any other, drawn with replacement.
+
+    labels: int64 (N,) of all training pictures.
+    """
+    weights = labels.bincount().double().reciprocal()[labels]
+    generator = torch.Generator().manual_seed(seed * 7919 + step)
+    return torch.multinomial(weights, min(batch_size, len(labels)), replacement=True, generator=generator)
 
 
 @lru_cache(maxsize=2)  # the epoch of a run; ImageNet's takes a tenth of a second to draw

@@ -16,7 +16,7 @@ from ..networks.zoo import check_pretrained
 from .feature_losses import FEATURE_LOSSES, find_feature_loss
 from .losses import DISTANCES
 
-NEWER = ("stride_vectors", "accept_teacher")  # settings that are off unless they are set
+NEWER = ("stride_vectors", "accept_teacher", "balanced")  # settings that are off unless they are set
 LARGEST_SEED = 2**31 - 1
 
 
@@ -86,6 +86,8 @@ class DistillConfig:
         "train with the running statistics, of RED blocks too, and leave them as they are")
     augmentation: str | None = setting(None, "Pictures are changed by",
         "of training pictures: {choices}; None: the set's own", empty="the set’s own", choices=AUGMENTATIONS)
+    balanced: bool = setting(False, "Classes are drawn evenly",
+        "draw training pictures so that classes come equally often, those of small ones again and again")
     mixup: float = setting(0.0, "Mixup, α", said="Mixup", low=0,
         help="α of mixup, which blends pictures and labels of two; 0 for none (see data/augmentation.py)")
     cutmix: float = setting(0.0, "CutMix, α", said="CutMix", low=0,
@@ -118,6 +120,10 @@ class DistillConfig:
         if (self.mixup or self.cutmix) and (self.student.task != "classification" or self.kd == "dkd"):
             raise SettingError(
                 "{mixup} and {cutmix} blend class labels; expected 0 with a diffusion network, and with DKD."
+            )
+        if self.balanced and self.student.task != "classification":
+            raise SettingError(
+                "{balanced} is {value}; expected false with a diffusion network: it has no classes.", True
             )
         if self.kd == "dkd" and self.student.task != "classification":
             raise SettingError("DKD takes class labels apart; with a diffusion network, set {kd} to {value}.", "kl")

@@ -36,9 +36,9 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: st
     They are "test_accuracy" with its 95 % "test_interval" and "test_pictures", or "test_prediction_loss" of a diffusion
     network, beside `checkpoint`, `dataset`, `parameters`, and of one image `peak_bytes` (fused accounting) and
     `peak_layer`; on another data set also `per_class` and `confusion`, as of `per_class.figures_of`. Classes
-    are matched by name; those of a checkpoint without names by their places, which `classes` says. Raises ValueError for
-    a checkpoint, a device or pictures that are not there, for classes that differ and for pictures that have changed
-    since splits were drawn from them.
+    are matched by name; those of a checkpoint without names by their places, which `classes` says. Raises ValueError
+    for a checkpoint, a device or pictures that are not there, for classes that differ and for pictures that have
+    changed since splits were drawn from them.
     """
     device = check_device(str(device))
     model, metadata = checkpoint.load(folder).to(device), read_metadata(folder)
