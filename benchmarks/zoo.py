@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import argparse
 import collections
+import copy
 import json
 import random
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -28,7 +29,7 @@ import torch
 from torch import nn
 
 from redistill.memory import ShapeRuleError, Tape, capture, measure_peak
-from redistill.networks.strides import PoolingPoint, apply_strides, declares_points, set_strides
+from redistill.networks.strides import PoolingPoint, apply_strides, set_strides
 
 from .helpers.exactness import DTYPES
 from .helpers.networks import allocate, random_strides
@@ -78,26 +79,22 @@ def _size(network: Built, settings: dict[str, Any]) -> int:
     return settings.get("image_size", network.size)
 
 
-def _set(model: nn.Module, strides: dict[str, int], points: Sequence[PoolingPoint], size: int) -> None:
-    strides = {point.name: strides[point.name] for point in points if point.direction == "down"}
-    if declares_points(model):
-        set_strides(model, strides, size)
-    else:
-        apply_strides(model, points, strides)
+def restrided(model: nn.Module, tape: Tape, strides: dict[str, int], size: int) -> nn.Module:
+    """A copy of the network at these strides."""
+    model = copy.deepcopy(model)
+    if tape.recording.takes_an_image:
+        return set_strides(model, strides, size)
+    apply_strides(model, tape.points, strides)  # which needs no trial on an image alone
+    return model
 
 
-def real(network: Built, model: nn.Module, settings: dict[str, Any], points: Sequence[PoolingPoint]) -> int | None:
+def real(network: Built, model: nn.Module, tape: Tape, settings: dict[str, Any]) -> int | None:
     """What the allocator says; None where the network does not run."""
     size, batch, strides = _size(network, settings), settings.get("batch", 1), settings.get("strides")
     try:
         if strides:
-            _set(model, strides, points, network.size)
-        try:
-            args, kwargs = network.inputs(batch, size)
-            return measure_peak(model, args, kwargs)
-        finally:
-            if strides:
-                _set(model, {point.name: point.stride for point in points}, points, network.size)
+            model = restrided(model, tape, strides, network.size)
+        return measure_peak(model, *network.inputs(batch, size))
     except Exception:  # a network may fail in any way, and then there is nothing to compare with
         return None
 
@@ -125,7 +122,7 @@ def measure(name: str, count: int) -> dict[str, Any]:
             found, kind = found.peak_bytes, "exact"
         else:
             found, kind, sentence = asked(network, tape, settings)
-        truth = real(network, model, settings, points)
+        truth = real(network, model, tape, settings)
         if found is not None and found != truth:
             kind = "wrong"
             row["wrong"].append([str(settings), found, truth])

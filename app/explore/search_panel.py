@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from html import escape
@@ -11,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from redistill.memory.comparison import network_tape
-from redistill.memory.search import REDUCTIONS, STRIDES, Candidate, SearchResult, search_strides
+from redistill.memory.search import REDUCTIONS, STRIDES, Candidate, Done, SearchResult, search_steps
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import find_network
@@ -29,6 +30,7 @@ from .link import Settings, clip, to_query
 
 DEFAULT_BUDGET = 512.0  # KiB
 KIB = 2**10
+TELL_EVERY = 0.5  # seconds, at least
 REDUCTION_LABELS = {"same": "As the teacher", "any": "Any"}
 
 
@@ -74,6 +76,7 @@ def find(weights: Any, **values: Any) -> Iterator[dict[str, Any]]:
     try:
         shared = accuracy_panel.chosen(weights, values)
         if shared is None:
+            yield from _told(values)
             yield show(**values)
             return
         target = read_budget(OTHER, None if values["search_budget"] == "" else values["search_budget"])
@@ -93,18 +96,32 @@ def show(search_budget: Any, search_reduction: Any, search_red: Any, **values: A
     A row is a link to its settings, the budget among them.
     """
     try:
-        target = read_budget(OTHER, None if search_budget == "" else search_budget)
-        settings = read_settings(values)
-        red = None if search_red is False else settings.student.red or REDConfig()
-        settings = dataclasses.replace(
-            settings,
-            student=dataclasses.replace(settings.student, red=red),
-            budget_bytes=target.bytes if target else None,
-        )
+        settings = _wanted(search_budget, search_red, values)
         shown = _result(search(settings, _reduction(search_reduction)), settings)
     except ValueError as error:
         shown = notice("Not searched.", str(error))
     return {"front": shown, "search": gr.Button(interactive=True)}
+
+
+def _wanted(search_budget: Any, search_red: Any, values: Mapping[str, Any]) -> Settings:
+    """What is searched: Explore's settings with the panel's own."""
+    target = read_budget(OTHER, None if search_budget == "" else search_budget)
+    settings = read_settings(values)
+    red = None if search_red is False else settings.student.red or REDConfig()
+    student = dataclasses.replace(settings.student, red=red)
+    return dataclasses.replace(settings, student=student, budget_bytes=target.bytes if target else None)
+
+
+def _told(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """How far the search is, while it captures networks that no tape tells of."""
+    others = dict(values)
+    budget, reduction, red = (others.pop(f"search_{name}") for name in ("budget", "reduction", "red"))
+    told = 0.0
+    for done, count, captured in searching(_wanted(budget, red, others), _reduction(reduction)):
+        if captured and time.monotonic() - told > TELL_EVERY:
+            told = time.monotonic()
+            words = f"Searching: {done:,} of {count:,} stride settings, {captured:,} captured anew…"
+            yield {"front": f'<p class="subline" role="status">{words}</p>'}
 
 
 def take_budget(choice: Any, kib: Any) -> Any:
@@ -118,31 +135,43 @@ def take_budget(choice: Any, kib: Any) -> Any:
 
 def search(settings: Settings, reduction: str) -> SearchResult:
     """Every choice of strides for the student's teacher, size and RED blocks; its own strides do not matter."""
+    for _ in searching(settings, reduction):
+        pass
+    return _held(settings, reduction).result
+
+
+def searching(settings: Settings, reduction: str) -> Iterator[Done]:
+    """The same step by step, once: what was searched is kept."""
+    held, student = _held(settings, reduction), settings.student
+    if held.result is None:
+        held.result = yield from search_steps(
+            network_tape(student.teacher, image_size=student.image_size, in_channels=student.in_channels),
+            student.image_size,
+            batch=settings.batch,
+            strides=STRIDES,
+            reduction=reduction,
+            red=student.red,
+            dtype=settings.dtype,
+            **COUNTINGS[settings.accounting].settings,
+        )
+
+
+@dataclasses.dataclass
+class _Held:
+    """The result of a search, once there is one."""
+
+    result: SearchResult | None = None
+
+
+def _held(settings: Settings, reduction: str) -> _Held:
     student = settings.student
     images = (student.image_size, student.in_channels, settings.batch)
-    return _search(student.teacher, images, reduction, student.red, settings.accounting, settings.dtype)
+    return _holder(student.teacher, images, reduction, student.red, settings.accounting, settings.dtype)
 
 
 @lru_cache(maxsize=16)
-def _search(
-    teacher: str,
-    images: tuple[int | tuple[int, int], int, int],
-    reduction: str,
-    red: REDConfig | None,
-    accounting: str,
-    dtype: str,
-) -> SearchResult:
-    size, in_channels, batch = images
-    return search_strides(
-        network_tape(teacher, image_size=size, in_channels=in_channels),
-        size,
-        batch=batch,
-        strides=STRIDES,
-        reduction=reduction,
-        red=red,
-        dtype=dtype,
-        **COUNTINGS[accounting].settings,
-    )
+def _holder(*searched: Any) -> _Held:
+    return _Held()
 
 
 def _reduction(value: Any) -> str:
@@ -208,6 +237,7 @@ def _kept(candidate: Candidate, teacher: Candidate) -> str:
 def _searched(found: SearchResult, settings: Settings) -> str:
     student: StudentConfig = settings.student
     refused = f"{found.refused:,} do not fit the image. " if found.refused else ""
+    refused += f"{found.captured:,} were captured anew. " if found.captured else ""
     blocks = "with RED blocks" if student.red else "without RED blocks"
     return (
         f"{escape(find_network(student.teacher).title)}, {format_pixels(student.image_size)}, {blocks}, "

@@ -367,6 +367,13 @@ def _counted(options: argparse.Namespace, **settings: Any) -> StudentConfig:
     return StudentConfig(options.network, size, in_channels=options.in_channels, unets=unets, **settings)
 
 
+def _tell_search(done: int, count: int, captured: int) -> None:
+    """How far a search is that has to capture networks, on a terminal that shows it."""
+    if captured and sys.stderr.isatty():
+        end = "\n" if done == count else ""
+        print(f"\r{done:,} of {count:,} choices, {captured:,} captured anew", end=end, file=sys.stderr, flush=True)
+
+
 def _search(options: argparse.Namespace) -> None:
     budget = None if options.budget is None else parse_bytes(options.budget)
     config = _counted(options)
@@ -379,10 +386,12 @@ def _search(options: argparse.Namespace) -> None:
         dtype=options.dtype,
         batch=options.batch,
         fuse_add=options.fuse_add,
+        progress=_tell_search,
     )
     budget = result.teacher.peak_bytes if budget is None else budget
     fitting = sum(candidate.peak_bytes <= budget for candidate in result.candidates)
     tried = f"{result.tried} choices of strides in {result.seconds:.1f} s: {result.refused} refused"
+    tried += f", {result.captured} captured anew" if result.captured else ""
     print(f"{tried}, {fitting} fit {_in_bytes(budget)}.")
     print(f"The most computation kept in each amount of memory, by strides of {', '.join(result.teacher.strides)}:")
     print(f"{'':<10}{'strides':<14}{'peak bytes':>13}{'without RED':>13}{'GMACs':>9}{'without RED':>13}  peak at")

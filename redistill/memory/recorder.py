@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from ..common.modules import meta_copy, meta_like, running, unchanged
+from ..networks.paths import STRIDED
 from ..networks.red import REDBlock
-from ..networks.strides import POOLS
+from ..networks.restride import grid_attributes, is_patch
 from ..networks.trace import watched
 from .calls import Call, found_rules, noted_slices, passes, runs_nothing
 from .inputs import ATOMS, Arguments, mapped, meta_arguments, tensors_in
@@ -118,9 +119,14 @@ class Recorder:
 
     def _watch_strides(self) -> None:
         """Let strides of layers say where Python looks at them, which no edit of theirs could follow."""
-        for path, module in self.recording.model.named_modules():
-            if isinstance(module, (nn.Conv2d, *POOLS)) and "stride" in vars(module):
-                module.stride = _noted(module.stride, partial(self._stride_read, path))
+        model = self.recording.model
+        for path, module in model.named_modules():
+            if isinstance(module, STRIDED) and "stride" in vars(module):
+                read = partial(self._stride_read, path)
+                if is_patch(module):
+                    for holder, name, value in list(grid_attributes(model, path, module.stride, module.stride)):
+                        setattr(holder, name, _noted(value, read))
+                module.stride = _noted(module.stride, read)
 
     def _stride_read(self, path: str) -> None:
         self.recording.stride_reads.setdefault(path, self.stack[-1][0])
@@ -442,8 +448,8 @@ def _has_real_shapes(func: Any, args: tuple, kwargs: dict, result: Any) -> bool:
 
 
 def _noted(stride: Any, read: Callable[[], None]) -> Any:
-    if isinstance(stride, tuple):
-        return tuple(_noted(step, read) for step in stride)
+    if isinstance(stride, (tuple, list)):
+        return type(stride)(_noted(step, read) for step in stride)
     return Stride(stride, read) if type(stride) is int else stride
 
 

@@ -8,7 +8,7 @@ is how much of the teacher's computation a student keeps, and the front says how
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -28,7 +28,8 @@ STRIDES = (1, 2, 4, 8)  # tried at every pooling point
 MAX_VECTORS = 100_000  # about two minutes of a ResNet-50
 MAX_CAPTURES = 5_000  # of one search; some minutes
 DEFAULT_RED = REDConfig()
-Progress = Callable[[int, int, int], None]  # is told: choices done, of how many, captures among them
+Done = tuple[int, int, int]  # choices done, of how many, captures among them
+Progress = Callable[[int, int, int], None]  # is told the same
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,41 @@ def search_strides(
 
     Raises ValueError for unknown settings, for more than `MAX_VECTORS` choices, and when no choice fits the network.
     """
+    steps = search_steps(
+        network,
+        image_size,
+        budget_bytes,
+        strides=strides,
+        reduction=reduction,
+        red=red,
+        accounting=accounting,
+        dtype=dtype,
+        batch=batch,
+        fuse_add=fuse_add,
+    )
+    while True:
+        try:
+            done = next(steps)
+        except StopIteration as end:
+            return end.value
+        if progress is not None:
+            progress(*done)
+
+
+def search_steps(
+    network: nn.Module | Tape,
+    image_size: int | Size | None = None,
+    budget_bytes: int | None = None,
+    *,
+    strides: Iterable[int] = STRIDES,
+    reduction: str = "same",
+    red: REDConfig | None = DEFAULT_RED,
+    accounting: str = "fused",
+    dtype: str | None = None,
+    batch: int | None = None,
+    fuse_add: bool = False,
+) -> Generator[Done, None, SearchResult]:
+    """`search_strides` step by step: yields what `progress` is told, and returns the result."""
     start = time.perf_counter()
     choices = _check_settings(strides, reduction, budget_bytes)
     tape = network if isinstance(network, Tape) else _capture(network, image_size, batch)
@@ -103,8 +139,7 @@ def search_strides(
             reason = reason or error
         else:
             candidates.append(_candidate(named, *peaks))
-        if progress is not None:
-            progress(done, len(vectors), counting.captured)
+        yield done, len(vectors), counting.captured
     if not candidates:
         raise ValueError(f"None of the {len(vectors)} stride vectors of {list(points)} can be evaluated: {reason}")
     candidates.sort(key=lambda candidate: (candidate.peak_bytes, -candidate.bare_macs))

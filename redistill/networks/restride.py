@@ -36,7 +36,7 @@ def _set_convolution(model: nn.Module, path: str, conv: nn.Conv2d, stride: Pair)
         if not hasattr(conv, WHOLE_PATCH):
             conv.patch_stride = tuple(conv.stride)
         _pad_patches(conv, stride)
-        for module, name, value in _grids(model, path, conv.stride, stride):
+        for module, name, value in grid_attributes(model, path, conv.stride, stride):
             setattr(module, name, value)
     conv.stride = stride
 
@@ -46,7 +46,8 @@ def _set_pool(model: nn.Module, path: str, module: nn.Module, stride: Pair) -> n
     if stride == (1, 1) and has_even_window(pool):
         module = module if isinstance(module, UnitPool) else UnitPool(pool)
     else:
-        pool.stride = stride[0] if stride[0] == stride[1] else stride
+        is_number = isinstance(pool.stride, int) and stride[0] == stride[1]  # what its forward may rely on
+        pool.stride = stride[0] if is_number else stride
         module = pool
     model.set_submodule(path, module)
     return module
@@ -98,7 +99,9 @@ def _pad_patches(conv: nn.Conv2d, stride: Pair) -> None:
         conv._reversed_padding_repeated_twice = [pixels for pair in sides for pixels in pair]
 
 
-def _grids(model: nn.Module, path: str, before: Pair, after: Pair) -> Iterator[tuple[nn.Module, str, int | Pair]]:
+def grid_attributes(
+    model: nn.Module, path: str, before: Pair, after: Pair
+) -> Iterator[tuple[nn.Module, str, int | Pair]]:
     """Attributes of the module around a patch embedding that repeat its stride, and what they become."""
     holder = model.get_submodule(path.rpartition(".")[0])
     for name in GRID_ATTRIBUTES:

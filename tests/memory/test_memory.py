@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -441,6 +442,43 @@ def test_a_stride_that_python_reads_is_not_changed_on_the_tape():
         size, batch = settings.get("image_size", 16), settings.get("batch", 1)
         fresh = capture(set_strides(model, settings["strides"], size), (batch, 3, size, size))
         assert same(anew.profile(), fresh.profile()) and anew.strides == settings["strides"]
+
+
+class Patches(nn.Module):
+    """An image cut into patches, padded to whole ones by what the module around the convolution knows of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_size = (8, 8)
+        self.proj = nn.Conv2d(3, 4, 8, stride=8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        down, across = self.patch_size
+        return self.proj(F.pad(x, (0, -width % across, 0, -height % down)))
+
+
+class PooledSame(nn.MaxPool2d):
+    """A pool that pads by its stride, of which it knows that it is a pair."""
+
+    def __init__(self) -> None:
+        super().__init__((3, 3), (2, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (0, self.stride[1] - 1, 0, self.stride[0] - 1)))
+
+
+@pytest.mark.parametrize(
+    "network", [nn.Sequential(Patches(), nn.ReLU()), nn.Sequential(nn.Conv2d(3, 4, 3), PooledSame())]
+)
+def test_what_python_computes_of_a_stride_is_captured_anew(network):
+    tape = capture(network, (1, 3, 36, 36))
+    name = list(tape.strides)[-1]
+    with pytest.raises(ShapeRuleError, match=r"goes by the stride of .* in Python; capture the network anew"):
+        tape.profile({name: 4})
+    restrided = set_strides(copy.deepcopy(network), {name: 4}, 36)
+    found = tape.anew({name: 4}).profile(accounting="eager")
+    assert found.peak_bytes == measure_peak(restrided, torch.zeros(1, 3, 36, 36))
 
 
 def test_a_map_that_vanishes_is_refused():

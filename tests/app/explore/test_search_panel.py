@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from html import unescape
@@ -125,10 +126,29 @@ def test_the_panel_takes_over_explores_budget():
 
 
 def test_a_search_is_run_once_for_all_budgets():
-    search_panel._search.cache_clear()
+    search_panel._holder.cache_clear()
     for budget in (64, 512, None):
         search(budget)
-    assert search_panel._search.cache_info().misses == 1
+    assert search_panel._holder.cache_info().misses == 1
+
+
+def test_a_search_that_captures_says_how_far_it_is(monkeypatch):
+    steps = [(done, 40, done // 2) for done in range(1, 41)]
+
+    def captured(*given, **settings):
+        result = yield from real(*given, **settings)
+        yield from steps
+        return dataclasses.replace(result, captured=20)
+
+    real = search_panel.search_steps
+    monkeypatch.setattr(search_panel, "search_steps", captured)
+    monkeypatch.setattr(search_panel, "TELL_EVERY", 0)
+    search_panel._holder.cache_clear()
+    wish = {"search_budget": 64, "search_reduction": "same", "search_red": True}
+    *meanwhile, last = search_panel.find(None, **USUAL, **wish)
+    search_panel._holder.cache_clear()
+    assert "40 of 40 stride settings, 20 captured anew" in meanwhile[-1]["front"]
+    assert "20 were captured anew" in last["front"] and len(meanwhile) == 39
 
 
 def test_a_clicked_row_fills_the_controls():
