@@ -18,7 +18,7 @@ from typing import Any
 import gradio as gr
 
 from ..parts.events import QUIET, connect
-from ..parts.fields import LiveRadio
+from ..parts.fields import LiveRadio, NumberField
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import SaveFiles, event_values
@@ -57,6 +57,9 @@ class WatchPanel:
                     stop = gr.Button("Stop", size="sm", interactive=False, elem_id="stop")
                     resume = gr.Button("Go on", size="sm", interactive=False, elem_id="resume")
                     delete = gr.Button("Delete", size="sm", interactive=False, elem_id="delete")
+                with gr.Row(elem_classes="quiet-buttons"):
+                    steps = NumberField(None, label="Steps in all", minimum=1, min_width=120, elem_id="extend-steps")
+                    extend = gr.Button("Go on for longer", size="sm", interactive=False, elem_id="extend")
                 with gr.Row(elem_classes="quiet-buttons confirm", visible=False) as confirmation:
                     asking = gr.HTML(elem_id="delete-question")
                     confirm = gr.Button("Delete for good", size="sm", variant="stop", elem_id="delete-confirm")
@@ -77,12 +80,13 @@ class WatchPanel:
         drawn, asked = gr.JSON(visible="hidden"), gr.State(None)  # what `look` noted; the run that may be deleted
         self.choice = {"runs": self.runs, "woken": gr.State(0.0)}  # outputs of what chooses a run
         self.timer = gr.Timer(SECONDS, active=False)  # until the tab is seen
-        buttons = {"stop": stop, "resume": resume, "delete": delete}
+        buttons = {"stop": stop, "resume": resume, "delete": delete, "extend": extend}
         charts = {"losses": losses, "scores": scores, "rate": rate, "speed": speed}
         self.shown = {"drawn": drawn, "progress": progress, "said": said, **buttons, **charts, "samples": samples}
         done = {"said": said, "woken": self.choice["woken"]}
         connect(stop.click, stop_run, [drawn], done, **QUIET)
         connect(resume.click, resume_run, [drawn], done, **QUIET)
+        connect(extend.click, extend_run, [drawn, steps], done, **QUIET)
         question = {"asked": asked, "confirm": confirmation, "question": asking}
         connect(delete.click, ask_to_delete, [drawn], question, **QUIET)
         for event in (keep.click, self.runs.input):
@@ -140,6 +144,11 @@ def stop_run(drawn: Any) -> dict[str, Any]:
 def resume_run(drawn: Any) -> dict[str, Any]:
     """Go on with the run that is shown from its last saved step."""
     return {"said": _act(jobs.resume, _name(drawn)), "woken": time.time()}
+
+
+def extend_run(drawn: Any, steps: Any) -> dict[str, Any]:
+    """Go on with the run that is shown up to so many steps in all, also where it has finished."""
+    return {"said": _act(partial(jobs.extend, steps=steps), _name(drawn)), "woken": time.time()}
 
 
 def ask_to_delete(drawn: Any) -> dict[str, Any]:
@@ -232,6 +241,7 @@ def _drawn(runs: Sequence[jobs.Run], signature: Mapping[str, Any]) -> dict[str, 
         "stop": gr.Button(interactive=run is not None and run.state in jobs.ALIVE and run.state != "stopping"),
         "resume": gr.Button(interactive=run is not None and run.state in jobs.RESUMABLE),
         "delete": gr.Button(interactive=run is not None and run.state not in jobs.ALIVE),
+        "extend": gr.Button(interactive=run is not None and run.state in (*jobs.RESUMABLE, "finished")),
         "losses": run_curves.loss_figure(records, steps),
         "scores": run_curves.score_figure(records, steps, teacher),
         "rate": run_curves.step_figure(records, steps, "learning_rate"),

@@ -19,6 +19,7 @@ from typing import Any
 
 from redistill.common.cache import cache_dir
 from redistill.common.files import locked, read_json, remove_leftovers, replaced_folder, write_json, write_text
+from redistill.training.resuming import change_run
 from redistill.training.run import CONFIG, METRICS, STATUS, STOP_FILE, write_status
 from redistill.training.run_state import ENDED, RunState, read_or_empty, read_records, read_state
 
@@ -117,10 +118,32 @@ def resume(name: str) -> Run:
         run = read_run(name)
         if run.state not in RESUMABLE:
             raise ValueError(f"Run “{run.title}” is {run.state}; only a stopped, failed or interrupted run goes on.")
-        (run.path / STOP_FILE).unlink(missing_ok=True)
-        with process_lock(run.path) as lock:
-            launch(run.path, run.config, lock, runs_dir())
+        _go_on(run)
     return read_run(name)
+
+
+def extend(name: str, steps: Any) -> Run:
+    """Go on with a run that does not go, a finished one too, up to `steps` in all; its history stays.
+
+    ValueError, and nothing changes, for fewer steps than it has taken.
+    """
+    with _in_runs_dir():
+        run = read_run(name)
+        if run.state not in (*RESUMABLE, "finished"):
+            raise ValueError(f"Run “{run.title}” is {run.state}; a run that has ended goes on for longer.")
+        change_run(run.path, {"steps": steps})
+        run = read_run(name)
+        if run.state == "finished":
+            raise ValueError(f"Run “{run.title}” has taken {run.steps:,} steps; expected more.")
+        _go_on(run)
+    return read_run(name)
+
+
+def _go_on(run: Run) -> None:
+    """Start the process of a run that has ended; the runs' folder is held."""
+    (run.path / STOP_FILE).unlink(missing_ok=True)
+    with process_lock(run.path) as lock:
+        launch(run.path, run.config, lock, runs_dir())
 
 
 def delete(name: str) -> None:

@@ -20,6 +20,7 @@ from ..checkpoint.metadata import add_metrics
 from ..checkpoint.pipeline import load_scheduler, load_unet
 from ..checkpoint.sources import find_pipeline, with_unets
 from ..common.devices import check_device, explain_out_of_memory, keep_freed_memory
+from ..common.files import read_json
 from ..common.units import parse_bytes
 from ..data.datasets import check_name, find_dataset
 from ..diffusion.images import sample_settings, to_png
@@ -30,10 +31,13 @@ from ..memory.search import Candidate, search_strides
 from ..networks.red import REDConfig
 from ..networks.student import StudentConfig
 from ..networks.zoo import DDPM
+from ..training.config import DistillConfig
 from ..training.estimation import estimate
 from ..training.evaluation import evaluate
 from ..training.loop import distill
 from ..training.prediction import predict
+from ..training.resuming import CHANGEABLE, change_run, save_student
+from ..training.run import CONFIG
 from ..training.shared_weights import best_within, extract, full_strides, measure_all, open_shared, save_beside
 from ..training.stride_store import key_of
 from .options import add_setting_options, check_out, parse_numbers, parse_size, parse_strides, run_config
@@ -74,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     _run_options(add("distill", _train, "distil a student from a trained teacher"), "default")
     told = "train one network for every memory budget: its strides can be chosen afterwards"
     _run_options(add("train-any", _train, told), "any-strides")
+    resuming = add("resume", _resume, "go on with a run, longer or otherwise than it began; what changes is told")
+    resuming.add_argument("folder", type=Path, help="folder of the run")
+    add_setting_options(resuming, CHANGEABLE)
+    keeping = add("keep", _keep, "write the checkpoint of a run that has not come to its end: its best network so far")
+    keeping.add_argument("folder", type=Path, help="folder of the run")
     estimating = add("estimate", _estimate, "time and peak memory of a run, measured by a few of its steps")
     _run_options(estimating, "default", has_folder=False)
 
@@ -180,7 +189,25 @@ def _train(options: argparse.Namespace) -> None:
     keep_freed_memory()
     config = run_config(options)
     _tell_pictures(config.dataset)
-    run_dir = options.run_dir or Path("runs") / f"{options.preset}-{config.seed}"
+    _follow(config, options.run_dir or Path("runs") / f"{options.preset}-{config.seed}")
+
+
+def _resume(options: argparse.Namespace) -> None:
+    keep_freed_memory()
+    given = {name: value for name in CHANGEABLE if (value := getattr(options, f"set_{name}")) is not None}
+    if given.get("dataset", "").startswith("folder:"):
+        given["dataset"] = "folder:" + str(Path(given["dataset"].removeprefix("folder:")).expanduser().resolve())
+    for sentence in change_run(options.folder, given):
+        tqdm.write(sentence)
+    _follow(DistillConfig.from_dict(read_json(options.folder / CONFIG)), options.folder)
+
+
+def _keep(options: argparse.Namespace) -> None:
+    print(f"{save_student(options.folder)} holds the checkpoint; evaluate and sample take it.")
+
+
+def _follow(config: DistillConfig, run_dir: Path) -> None:
+    """Train, and tell how it goes."""
     quiet = int(os.environ.get("RANK", 0)) > 0  # of several processes the first one reports
     tell = (lambda text: None) if quiet else tqdm.write
     tell(f"Run folder: {run_dir}")
@@ -207,7 +234,9 @@ def _train(options: argparse.Namespace) -> None:
     elif last:
         tell(f"Stopped at step {last['step']} of {config.steps}; the same command continues the run.")
     else:
-        tell("This run had finished before; give another --run-dir to run it again.")
+        tell(
+            "This run had finished before; give another --run-dir to run it again, or `redistill resume` more --steps."
+        )
 
 
 @contextlib.contextmanager

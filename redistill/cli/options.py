@@ -24,8 +24,11 @@ from ..training.config import DistillConfig
 from ..training.presets import find_preset
 
 
-def add_setting_options(command: argparse.ArgumentParser) -> None:
-    """An option for every setting of a run, and for those of its student and of its RED blocks."""
+def add_setting_options(command: argparse.ArgumentParser, some: Sequence[str] = ()) -> None:
+    """An option for every setting of a run, and for those of its student and of its RED blocks; or for `some` alone."""
+    if some:
+        _add_options(command.add_argument_group("settings (default: the run's own)"), DistillConfig, "set", some=some)
+        return
     _add_options(command.add_argument_group("settings (default: the preset's)"), DistillConfig, "set")
     _add_options(command.add_argument_group("the student"), StudentConfig, "student")
     blocks = command.add_argument_group("RED blocks of the student")
@@ -33,10 +36,10 @@ def add_setting_options(command: argparse.ArgumentParser) -> None:
     _add_options(blocks, REDConfig, "red", before="red-")
 
 
-def _add_options(group: Any, config: type, place: str, before: str = "") -> None:
+def _add_options(group: Any, config: type, place: str, before: str = "", some: Sequence[str] = ()) -> None:
     """Options for the settings of a dataclass, left in the namespace as PLACE_NAME; None for those not given."""
     for setting in settings_of(config).values():
-        if setting.help:
+        if setting.help and (not some or setting.name in some):
             option = f"--{before}{setting.name.replace('_', '-')}"
             told = setting.help.replace("%", "%%")
             group.add_argument(option, dest=f"{place}_{setting.name}", default=None, help=told, **_reading(setting))
