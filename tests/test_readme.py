@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import any_strides
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -73,6 +75,24 @@ def test_accuracies_of_the_vision_transformer_are_those_of_its_runs():
         found = accuracies[method]
         assert len(found) == 3 and rounds_to(cell.split(" ± ")[0], statistics.mean(found)), method
         assert rounds_to(cell.split(" ± ")[1], (max(found) - min(found)) / 2), method
+
+
+def test_accuracies_of_shared_weights_are_those_that_were_measured():
+    table = (ROOT / "docs" / "results.md").read_text().partition("### One network for every budget")[2]
+    rows = json.loads((ROOT / "checkpoints" / "any-strides.json").read_text())["imagenette-any"]
+    compared = [row for row in rows if row["alone_kd"]]
+    for row in compared:
+        strides = ",".join(map(str, row["strides"]))
+        cells = re.search(rf"^\| {strides}(?: \(off the curve\))? \| (.*?) KiB \| (.*) \|$", table, re.MULTILINE)
+        assert cells[1] == f"{row['peak_bytes'] / 1024:.0f}"
+        shared, _, alone = (cell.strip().partition(" ")[0] for cell in cells[2].split("|"))
+        assert (
+            shared == f"{100 * row['test_accuracy']:.1f}" and alone == f"{100 * statistics.mean(row['alone_kd']):.1f}"
+        )
+    figures = dict(part.split("=") for part in any_strides.summary(rows))
+    assert len(compared) == int(figures["compared"]) and figures["spearman"] in table
+    for name in ("on_mean", "on_largest", "off_mean"):
+        assert f"{float(figures[name]):.1f}" in table
 
 
 def rounds_to(percent: str, value: float) -> bool:
