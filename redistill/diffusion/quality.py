@@ -33,6 +33,7 @@ FEATURES = ("emoji", "inception")
 FIGURES = ("kid", "fid", "precision", "recall")
 FEW = 5_000  # pictures below which FID is said to be biased
 LEAST = 20  # pictures that figures are given for at all
+MOST = 100_000  # pictures to draw and judge: more would take days
 WIDE = 512  # features beyond which 40 more FIDs would take minutes, so that FID has no interval
 NEIGHBOURS = 3  # precision and recall: k of the k-nearest-neighbour balls (Kynkäänniemi et al., 2019)
 HALVES = 40  # half samples that the confidence intervals come from
@@ -202,8 +203,8 @@ def judge_checkpoint(
     on. Raises ValueError for a classifier, and for what `sample` and `judge` refuse.
     """
     device = check_device(device)
-    if not is_whole(count, LEAST):
-        raise ValueError(f"count is {count!r}; expected a whole number of at least {LEAST} pictures.")
+    if not is_whole(count, LEAST, MOST):
+        raise ValueError(f"count is {count!r}; expected a whole number from {LEAST} to {MOST:,} pictures.")
     folder = find_checkpoint(folder)
     metadata = read_metadata(folder)
     if metadata.student.task != "diffusion":
