@@ -451,3 +451,15 @@ def test_lines_that_are_no_records_are_counted(runs):
     (folder / "metrics.jsonl").unlink()
     (folder / "metrics.jsonl").mkdir()
     assert jobs.records(run) == [] and best_validation(run.path, "accuracy") is None
+
+
+@pytest.mark.process
+def test_a_finished_run_goes_on_for_longer(runs, no_training, finished_run):
+    shutil.copytree(finished_run, runs / "done")
+    for steps in (None, "x", 6, 3, 0.5, 10**30):
+        with pytest.raises(ValueError, match="steps"):
+            jobs.extend("done", steps)
+        assert jobs.read_run("done").state == "finished" and jobs.read_run("done").steps == 6
+    jobs.extend("done", 9)
+    run = wait("done", "finished", step=9, seconds=30)
+    assert run.steps == 9 and run.config["steps"] == 9
