@@ -29,7 +29,8 @@ from ..words.settings import dataset_title, run_title
 from . import data_panel, run_form, student_form, watch
 from .student_form import read_student
 
-FIRST_LIST, DRAWING_LIST, PAPER_LIST = PRESET_LISTS = ("presets", "drawing", "paper")  # elem_ids of lists of presets
+FIRST_LIST, DRAWING_LIST, PHOTO_LIST, PAPER_LIST = "presets", "drawing", "photographs", "paper"
+PRESET_LISTS = (FIRST_LIST, DRAWING_LIST, PHOTO_LIST, PAPER_LIST)  # elem_ids of lists of presets
 MAX_SOURCE = 1000  # characters of a folder or Hub id
 
 

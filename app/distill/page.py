@@ -17,7 +17,7 @@ from ..runs import choices
 from . import data_panel, handlers, run_form, student_form, watch
 from .data_panel import DataPanel
 from .estimate_panel import EstimatePanel
-from .handlers import DRAWING_LIST, FIRST_LIST, PAPER_LIST
+from .handlers import DRAWING_LIST, FIRST_LIST, PAPER_LIST, PHOTO_LIST
 from .watch import WatchPanel
 
 FIRST_PRESET = "quick"
@@ -30,6 +30,7 @@ SHOW_START = f"""said => {{
 }}"""
 FOLDED_LISTS = {  # of presets, below the list that is always open: title of the fold, label inside
     DRAWING_LIST: ("Diffusion networks", "Networks that draw, and one that judges them"),
+    PHOTO_LIST: ("Photographs", "Data that is downloaded on first use"),
     PAPER_LIST: ("Settings of the paper", "Data that has to be downloaded"),
 }
 
@@ -113,8 +114,8 @@ def _preset_choice(label: str, listed: str, value: str | None = None) -> gr.Radi
 
 def _list_of(preset: Preset) -> str:
     """Which list shows a preset."""
-    if preset.is_paper:
-        return PAPER_LIST
+    if preset.group in (PHOTO_LIST, PAPER_LIST):
+        return preset.group
     if preset.config.student.task == "diffusion" or preset.config.dataset == "emoji-identity":  # what judges drawings
         return DRAWING_LIST
     return FIRST_LIST

@@ -269,7 +269,7 @@ def test_every_setting_of_a_run_has_a_control():
 
 
 def needs_training(preset: str) -> bool:
-    return f"{preset}-teacher" in PRESETS and PRESETS[preset].is_paper
+    return PRESETS[preset].config.teacher_checkpoint == f"runs/{preset}-teacher-0/student"
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if not needs_training(name)])
@@ -301,7 +301,7 @@ def test_a_preset_takes_the_teacher_that_was_trained_for_it(shipped, preset):
 def test_a_preset_is_the_one_that_is_marked_and_never_moves_the_mark(shipped):
     filled = distill.take_preset("faces")
     assert filled["student"]["teacher"] == "unet_small" and not filled.keys() & {*distill.PRESET_LISTS}
-    assert distill.take_preset(None, None, "stl10")["student"]["teacher"] == "resnet18"
+    assert distill.take_preset(None, None, None, "stl10")["student"]["teacher"] == "resnet18"
     events = ui.build().config["dependencies"]
     (event,) = [event for event in events if event["api_name"] == "take_preset"]
     assert event["trigger_mode"] == "always_last"

@@ -117,14 +117,14 @@ def test_presets_name_teachers_that_can_be_had():
     trained = {f"runs/{name}-0/student" for name in PRESETS}
     for preset in PRESETS.values():
         teacher = preset.config.teacher_checkpoint
-        known = {*NAMES, None} | trained | ({"torchvision:resnet50"} if preset.is_paper else set())
+        known = {*NAMES, None} | trained | ({"torchvision:resnet50"} if preset.group == "paper" else set())
         assert teacher in known, preset.name
 
 
 def test_every_preset_is_described_on_its_own():
     """The first one that a page shows is not the first of the list."""
     for preset in PRESETS.values():
-        if not preset.is_paper:
+        if preset.group != "paper":
             assert not re.search(r"\b(same|above|that one)\b", f"{preset.title} {preset.description}"), preset.name
 
 
