@@ -155,7 +155,7 @@ def _known(parser: argparse.ArgumentParser, names: list[str], choices: Collectio
 
 def student_config(stem: str, method: Method, seed: int, quick: bool = False, device: str = "cpu") -> DistillConfig:
     """The settings of one run of the study; `stem` is one of STRIDES, `quick` makes it a few steps."""
-    alone = {"red_weight": 0.0, "kd_weight": 0.0, "seed": seed, "device": device}
+    alone = {"red_weight": 0.0, "kd_weight": 0.0, "seed": seed, "device": device, "precision": "fp32"}
     student = dataclasses.replace(LONG.student, strides=STRIDES[stem], red=method.blocks, alignment=method.alignment)
     return dataclasses.replace(LONG, student=student, **(alone | dict(method.settings) | (QUICK if quick else {})))
 

@@ -40,8 +40,8 @@ class DatasetSpec:
 _CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
 _STL10 = "airplane bird car cat deer dog horse monkey ship truck"
 _IMAGENETTE = (
-    *("tench", "English springer", "cassette player", "chain saw", "church", "French horn", "garbage truck"),
-    *("gas pump", "golf ball", "parachute"),
+    *("English springer", "French horn", "cassette player", "chain saw", "church", "garbage truck", "gas pump"),
+    *("golf ball", "parachute", "tench"),
 )
 _CIFAR100 = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can

@@ -101,12 +101,15 @@ def _celeba(data: torchvision.datasets.CelebA) -> Listing:
 
 
 def _imagenette(data: torchvision.datasets.Imagenette) -> Listing:
-    paths, labels = zip(*data._samples, strict=True)  # torchvision tells where its pictures lie nowhere else
-    folder = Path(paths[0]).parents[1]
-    names = [str(Path(path).relative_to(folder)) for path in paths]
-    return Listing(
-        names, np.asarray(labels, np.int64), [str(folder)] * len(names), lambda row: open_picture(folder / names[row])
-    )
+    """As a folder with a subfolder for each class's name is listed, so that both have the same validation pictures."""
+    classes = [names[0] for names in data.classes]
+    paths: dict[str, Path] = {}
+    for path, label in data._samples:  # torchvision tells where its pictures lie nowhere else
+        path = Path(path)
+        paths[f"{path.parents[1].name}/{classes[label]}/{path.stem}.jpg"] = path
+    names, order = sorted(paths), sorted(classes)
+    labels = np.array([order.index(name.split("/")[1]) for name in names], np.int64)
+    return Listing(names, labels, [str(data.root)] * len(names), lambda row: open_picture(paths[names[row]]))
 
 
 _TRAIN_TEST = {"train": {"train": True}, "test": {"train": False}}

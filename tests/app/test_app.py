@@ -333,7 +333,7 @@ def test_a_student_from_explore_fills_the_form(shipped):
     assert "strides 4·1·2·2·1, RED blocks, 64 px" in shown["card"]
     assert shown["student"]["num_classes"] == 50
     assert shown["dataset"].value == "emoji-clutter" and shown["teacher_checkpoint"].value == CLUTTER_TEACHER
-    assert [shown[name] for name in distill.PRESET_LISTS] == [None] * 3, "no preset is marked any more"
+    assert [shown[name] for name in distill.PRESET_LISTS] == [None] * 4, "no preset is marked any more"
     said = distill.take_student(config(image_size=128).to_dict())["refusal"]
     assert "no pictures of 128 px, so the student is distilled at 64 px" in said and "This" not in said
     assert "it needs" in distill.take_student(None)["refusal"]

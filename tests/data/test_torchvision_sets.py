@@ -23,7 +23,7 @@ from gdown.exceptions import FileURLRetrievalError
 from helpers.pictures import picture
 from PIL import Image
 
-from redistill.data.datasets import DATASETS, load_split
+from redistill.data.datasets import DATASETS, drawn_from, load_split
 from redistill.data.torchvision_sets import is_here
 
 URLOPEN = urllib.request.urlopen
@@ -115,7 +115,7 @@ def test_stl10(root, monkeypatch):
 
 
 def test_imagenette(root):
-    """Folders named by WordNet ids, whose order is that of torchvision's labels; validation is drawn from train."""
+    """Folders named by WordNet ids; validation is drawn from train, the same as from folders named by classes."""
     ids = ("n01440764", "n02102040", "n02979186", "n03000684", "n03028079", "n03394916", "n03417042", "n03425413")
     for split, count in (("train", 10), ("val", 2)):
         for label, name in enumerate((*ids, "n03445777", "n03888257")):
@@ -129,6 +129,14 @@ def test_imagenette(root):
     assert all(part.labels.bincount().unique().numel() == 1 for part in parts.values())
     first = parts["test"].images[parts["test"].labels == DATASETS["imagenette"].class_names.index("tench")]
     assert torch.equal(first[0], first[1]) and first.shape[1:] == (3, 64, 64)
+    named = root / "named"
+    for path in sorted((root / "imagenette2-160").glob("*/*/*.JPEG")):
+        name = torchvision.datasets.Imagenette._WNID_TO_CLASS[path.parent.name][0]
+        copy = named / path.parents[1].name / name / f"{path.stem}.jpg"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    assert drawn_from("imagenette") == drawn_from(f"folder:{named}")
+    assert torch.equal(load_split(f"folder:{named}", "validation", 64).images, parts["validation"].images)
 
 
 def write_celeba(root, monkeypatch):
