@@ -112,7 +112,9 @@ def score_text(metadata: Metadata) -> str | None:
 
 
 def shipped_title(name: str) -> str:
-    """ "Emoji faces student with KD" of the checkpoint "emoji-faces-student-with-kd"."""
+    """ "Emoji faces student with KD" of "emoji-faces-student-with-kd"; "-any" stands for any strides."""
+    if name.endswith("-any"):
+        return f"{shipped_title(name.removesuffix('-any'))}, any strides"
     return name.replace("-", " ").capitalize().replace(" kd", " KD")
 
 
