@@ -9,9 +9,12 @@ that holds them all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import product
 
+import torch
 from torch import nn
 
 from ..common.modules import meta_copy
@@ -321,21 +324,20 @@ def input_channels(model: nn.Module) -> int:
 def _traced(model: nn.Module, size: Size, fitter: Fitter | None = None) -> Route:
     """The route through a model without weights; ValueError where it does not run."""
     model = model.eval()
-    channels = input_channels(model)
-    try:
+    first: Exception | None = None
+    # A first convolution of other channels may stand behind a rearrangement of an image of three, and a network may
+    # make tensors, such as positions, that it leaves on the default device.
+    for channels, device in product(dict.fromkeys((input_channels(model), 3)), (None, "meta")):
         try:
-            return trace_route(model, example_inputs(model, (1, channels, *size)), fitter)
-        except (RuntimeError, IndexError, AssertionError):
-            if channels == 3:
-                raise
-            # The first convolution may stand behind a rearrangement of the image.
-            return trace_route(model, example_inputs(model, (1, 3, *size)), fitter)
-    except (RuntimeError, IndexError, AssertionError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{type(model).__name__} cannot run on {size[0]}×{size[1]} images with these strides: "
-            f"{said} Choose other strides or another image size."
-        ) from error
+            with torch.device(device) if device else nullcontext():
+                return trace_route(model, example_inputs(model, (1, channels, *size)), fitter)
+        except Exception as error:  # whatever code of others meets at a size that it was not made for
+            first = first or error
+    said = str(first).splitlines()[0] if str(first) else type(first).__name__
+    raise ValueError(
+        f"{type(model).__name__} cannot run on {size[0]}×{size[1]} images with these strides: "
+        f"{said} Choose other strides or another image size."
+    ) from first
 
 
 def _group_steps(modules: Mapping[str, nn.Module], route: Route) -> list[list[Step]]:

@@ -232,3 +232,32 @@ def test_reduction_is_counted_along_the_way_of_a_map():
     with pytest.raises(ValueError, match="reduce the image 256 times"):
         set_strides(model, {"again": 4, "stem": 1}, 64)
     assert capture(model, (1, 3, 64, 64)).points == find_pooling_points(model, 64)
+
+
+class Halved(nn.Module):
+    """A strided convolution, and what `then` does to its map."""
+
+    def __init__(self, then):
+        super().__init__()
+        self.conv, self.then = nn.Conv2d(3, 4, 3, 2, 1), then
+
+    def forward(self, x):
+        return self.then(self.conv(x))
+
+
+def test_positions_made_on_the_way_are_no_hindrance():
+    model = Halved(lambda x: x + torch.arange(x.shape[-1]))
+    assert [point.name for point in find_pooling_points(model, 16)] == ["conv"]
+
+
+@pytest.mark.parametrize("error", [TypeError, AttributeError, KeyError, AssertionError, ZeroDivisionError])
+def test_whatever_a_network_raises_at_other_strides_is_one_sentence(error):
+    def then(x):
+        if x.shape[-1] < 8:
+            raise error("no map is so\nsmall")
+        return x
+
+    model = Halved(then)
+    with pytest.raises(ValueError, match="Halved cannot run on 16×16 images"):
+        set_strides(model, {"conv": 4}, 16)
+    assert model.conv.stride == (2, 2)
