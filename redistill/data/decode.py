@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import threading
@@ -22,7 +23,8 @@ from .pixels import MAX_PIXELS, prepare, to_square
 from .source import Listing, printable
 
 CHUNK = 256  # pictures decoded between two writes
-MOST_BYTES = 2**29  # that pictures take while they are decoded, all of them together; a larger one goes alone
+MOST_BYTES = 2**29  # that pictures take while they are decoded, all of them together
+ALONE = 2**26  # bytes from which on a picture is decoded with no other large one beside it
 LOOK_SIZE = 8  # pixels a side to which a picture is read only to see whether it can be
 VERSION = 2  # of what `to_square` makes of a picture: change it when that changes
 RESERVE = 2**30  # bytes that are left free on the disk
@@ -121,11 +123,22 @@ class _Room:
 _ROOM = _Room(MOST_BYTES)
 
 
+@functools.cache
+def _large_pictures() -> ThreadPoolExecutor:
+    """One thread for all large pictures: what each thread has freed stays its own, so eight of them would hold on to
+    eight times what one needs."""
+    return ThreadPoolExecutor(1, thread_name_prefix="large-pictures")
+
+
 def read_square(listing: Listing, row: int, image_size: int) -> np.ndarray:
     """A picture of a listing as a square; ValueError, naming it, where that cannot be."""
     try:
-        with listing.read(row) as image, _ROOM.take(prepare(image, image_size)):
-            return to_square(image, image_size)
+        with listing.read(row) as image:
+            needed = prepare(image, image_size)
+            if needed > ALONE:
+                return _large_pictures().submit(to_square, image, image_size).result()
+            with _ROOM.take(needed):
+                return to_square(image, image_size)
     except UnidentifiedImageError:
         reason = "it is no picture in a known format"
     except Image.DecompressionBombError:

@@ -246,6 +246,20 @@ def test_pictures_are_decoded_together_up_to_so_many_bytes(tmp_path, monkeypatch
     assert room.taken == 0
 
 
+def test_large_pictures_are_decoded_by_one_thread(tmp_path, monkeypatch):
+    listing, threads = written(tmp_path, 6), set()
+    monkeypatch.setattr(decode, "ALONE", 1)
+    monkeypatch.setattr(decode.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(
+        decode, "to_square", lambda image, size: threads.add(threading.get_ident()) or to_square(image, size)
+    )
+    decoded(listing, 8)
+    assert len(threads) == 1 and threading.get_ident() not in threads
+    (tmp_path / "broken.png").write_bytes(b"none")
+    with pytest.raises(ValueError, match=r"broken\.png cannot be read"):
+        decoded(files(tmp_path, ["broken.png"]), 8)
+
+
 def test_a_damaged_tiff_is_one_sentence(tmp_path):
     """Every byte of its head and tags set to others: whatever PIL raises, the picture is named."""
     buffer = io.BytesIO()
