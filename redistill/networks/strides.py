@@ -293,11 +293,11 @@ def restrided_reduction(
     way = point.path or _points_before(point, points)
     result = []
     for axis in range(2):
-        times = Fraction(pair_of(point.reduction)[axis])
+        over, under = pair_of(point.reduction)[axis], 1
         for name in way:
             if name in strides and name in own:
-                times = times / own[name][axis] * pair_of(strides[name])[axis]
-        result.append(times)
+                over, under = over * pair_of(strides[name])[axis], under * own[name][axis]
+        result.append(Fraction(over, under))
     return tuple(result)
 
 
