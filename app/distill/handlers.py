@@ -25,8 +25,8 @@ from ..parts.events import refused_in
 from ..parts.fragments import notice
 from ..runs import choices, jobs
 from ..words.numbers import format_pixels
-from ..words.settings import dataset_title, run_title
-from . import data_panel, run_form, student_form, watch
+from ..words.settings import dataset_title, network_title, run_title
+from . import data_panel, own_weights, run_form, student_form, watch
 from .student_form import read_student
 
 FIRST_LIST, DRAWING_LIST, PHOTO_LIST, PAPER_LIST = "presets", "drawing", "photographs", "paper"
@@ -87,6 +87,7 @@ def _adapt(student: StudentConfig, dataset: Any) -> tuple[StudentConfig, str]:
 def take_config(values: Any) -> dict[str, Any]:
     """Fill the form with all settings of a result that was chosen in Compare."""
     config = DistillConfig.from_dict(values if isinstance(values, Mapping) else {})
+    choices.check_opens_no_file(config.student)
     return _unmarked() | _filled(config, f"Settings of a result in Compare: {run_title(config)}.")
 
 
@@ -165,6 +166,17 @@ def take_ddpm(source: Any, dataset: Any) -> dict[str, Any]:
     config = dataclasses.replace(base, student=student, dataset=dataset, teacher_checkpoint=name, prediction_type=kind)
     check_teacher(config)
     return {"said": "", **_unmarked(), **_filled(config, f"A student of {source}, on its noise schedule.")}
+
+
+@refused_in("said")
+def take_weights(file: Any, names: Any, mean: Any, std: Any, student: Any, dataset: Any, size: Any) -> dict[str, Any]:
+    """Make a teacher of a file of weights of the student's teacher's network, and choose it, or say why not."""
+    student = data_panel.fit(read_student(student), dataset, size)
+    weights = own_weights.read_weights(file, names, mean, std)
+    name = own_weights.take(student, weights)
+    teacher = run_form.teacher_choice(student, dataset, choices.IMPORTED + name)
+    said = f"{name} is a teacher now; students of a {network_title(student)} can choose it."
+    return {"said": _hint(said), **_student_shown(student), "teacher_checkpoint": teacher}
 
 
 def show_alignment(student: Any, rule: Any) -> str:

@@ -14,7 +14,7 @@ from redistill.training.presets import PRESETS, Preset
 
 from ..parts.events import QUIET, connect
 from ..runs import choices
-from . import data_panel, handlers, run_form, student_form, watch
+from . import data_panel, handlers, own_weights, run_form, student_form, watch
 from .data_panel import DataPanel
 from .estimate_panel import EstimatePanel
 from .handlers import DRAWING_LIST, FIRST_LIST, PAPER_LIST, PHOTO_LIST
@@ -77,6 +77,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
                     )
                     take = gr.Button("Take it as teacher", size="sm", elem_id="ddpm-take")
                     taken = gr.HTML(elem_id="ddpm-said")
+                weights = own_weights.build()
         panel = WatchPanel()
 
     form = {"student": student, **fields}
@@ -99,6 +100,11 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
         outputs = shown | {"said": taken}
         look = {"show_progress_on": taken, "api_visibility": "private"}
         connect(event, handlers.take_ddpm, [source, data.dataset], outputs, **look)
+    given = [weights.upload, weights.names, weights.mean, weights.std]
+    given += [shown[name] for name in ("student", "dataset", "image_size")]
+    outputs = {"said": weights.said} | {name: shown[name] for name in ("student", "card", "teacher_checkpoint")}
+    look = {"show_progress_on": weights.said, "api_visibility": "private"}
+    connect(weights.upload.upload, handlers.take_weights, given, outputs, **look)
     fields["feature_loss"].input(run_form.published_weight, fields["feature_loss"], fields["feature_weight"], **QUIET)
     for event in (tab.select, data.dataset.change):
         event(data_panel.show_pictures, data.dataset, panel.pictures, show_progress="hidden", api_visibility="private")

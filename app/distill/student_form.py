@@ -13,11 +13,13 @@ from redistill.common.modules import weightless
 from redistill.memory.comparison import early_strides, own_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
-from redistill.networks.zoo import NETWORKS, Unets, find_network
+from redistill.networks.zoo import DDPM, NETWORKS, find_network
 
 from ..parts.fragments import notice
+from ..parts.networks import check_network, network_choice
 from ..parts.setting_controls import make_control
 from ..parts.stride_picker import StridePicker, check_strides_form
+from ..runs.choices import check_opens_no_file
 from ..runs.results import peak_bytes
 from ..words.memory import stride_rows
 from ..words.numbers import format_bytes, format_pixels, format_ratio
@@ -26,6 +28,7 @@ from ..words.signs import red_sign
 
 _INSIDE = ("gate", "gate_kernel", "residual_encoder", "residual_kernel")
 _INSIDE += tuple(name for name in RED if name not in _INSIDE)
+TYPE = "Or type the name of another, such as timm:resnet18."
 # In the order of the page.
 FIELDS = ("architecture", "strides", "red", *_INSIDE, "teacher", "teacher_strides")
 
@@ -35,16 +38,16 @@ def build(student: StudentConfig) -> dict[str, gr.components.Component]:
     shown = values(student)
 
     def network(name: str) -> gr.Dropdown:
-        return gr.Dropdown(networks(student), value=shown[name], label=STUDENT[name].label, filterable=False)
+        return network_choice(networks(student), shown[name], STUDENT[name].label, info=TYPE)
 
     found: dict[str, gr.components.Component] = {"architecture": network("architecture")}
-    found["strides"] = _picker(student.student_architecture, shown["strides"], student.unets)
+    found["strides"] = _picker(student, student.student_architecture, shown["strides"])
     found["red"] = gr.Checkbox(shown["red"], label=STUDENT["red"].label, container=False)
     with gr.Accordion("Inside a RED block", open=False, elem_classes="fold"):
         found |= {name: make_control(RED[name], shown[name]) for name in _INSIDE}
     with gr.Accordion("Its teacher’s network", open=False, elem_classes="fold"):
         found["teacher"] = network("teacher")
-        found["teacher_strides"] = _picker(student.teacher, shown["teacher_strides"], student.unets)
+        found["teacher_strides"] = _picker(student, student.teacher, shown["teacher_strides"])
     return found
 
 
@@ -58,7 +61,7 @@ def filled(student: StudentConfig) -> dict[str, Any]:
     """Updates of all controls by name."""
     updates = values(student)
     for name, network in (("strides", student.student_architecture), ("teacher_strides", student.teacher)):
-        updates[name] = _picker(network, updates[name], student.unets)
+        updates[name] = _picker(student, network, updates[name])
     for name in ("architecture", "teacher"):
         updates[name] = gr.Dropdown(choices=networks(student), value=updates[name])
     return updates
@@ -68,23 +71,30 @@ def values(student: StudentConfig) -> dict[str, Any]:
     """What the controls show for a student, by name."""
     return {
         "architecture": student.student_architecture,
-        "strides": own_strides(student.student_architecture, student.unets) | dict(student.strides),
+        "strides": _own(student, student.student_architecture) | dict(student.strides),
         "red": student.red is not None,
         **(student.red or REDConfig()).to_dict(),
         "teacher": student.teacher,
-        "teacher_strides": own_strides(student.teacher, student.unets) | dict(student.teacher_strides),
+        "teacher_strides": _own(student, student.teacher) | dict(student.teacher_strides),
     }
 
 
-def _picker(network: str, strides: Mapping[str, int], unets: Unets) -> StridePicker:
-    return StridePicker(strides, points=stride_rows(own_strides(network, unets)))
+def _picker(student: StudentConfig, network: str, strides: Mapping[str, int]) -> StridePicker:
+    return StridePicker(strides, points=stride_rows(_own(student, network)))
+
+
+def _own(student: StudentConfig, network: str) -> dict[str, int]:
+    """The strides of a network as it is built for the student's images."""
+    return own_strides(network, student.unets, student.image_size)
 
 
 def read_student(values: Any) -> StudentConfig:
     """The student of the page's state; ValueError while there is none."""
     if not isinstance(values, Mapping):
         raise ValueError("There is no student yet; choose a preset, or one in Explore.")
-    return StudentConfig.from_dict(values)
+    student = StudentConfig.from_dict(values)
+    check_opens_no_file(student)
+    return student
 
 
 def read(student: Any, given: Mapping[str, Any]) -> StudentConfig:
@@ -96,14 +106,15 @@ def read(student: Any, given: Mapping[str, Any]) -> StudentConfig:
     before = read_student(student)
     network, teacher = (_network(given[name], before) for name in ("architecture", "teacher"))
     is_same, is_same_teacher = network == before.student_architecture, teacher == before.teacher
-    strides = check_strides_form(given["strides"]) if is_same else early_strides(network, before.unets)
+    early = early_strides(network, before.unets, before.image_size)
+    strides = check_strides_form(given["strides"]) if is_same else early
     teacher_strides = check_strides_form(given["teacher_strides"]) if is_same_teacher else {}
     chosen = dataclasses.replace(
         before,
         architecture=None if network == teacher else network,
         teacher=teacher,
-        strides=_changed(strides, own_strides(network, before.unets)),
-        teacher_strides=_changed(teacher_strides, own_strides(teacher, before.unets)),
+        strides=_changed(strides, _own(before, network)),
+        teacher_strides=_changed(teacher_strides, _own(before, teacher)),
         red=None if given["red"] is False else REDConfig(**{name: given[name] for name in RED}),
     )
     with weightless():
@@ -112,9 +123,10 @@ def read(student: Any, given: Mapping[str, Any]) -> StudentConfig:
 
 
 def _network(value: Any, student: StudentConfig) -> str:
-    entry = find_network(value if isinstance(value, str) else str(value)[:80])
-    if entry.name not in {*NETWORKS, student.teacher, student.student_architecture}:
-        raise ValueError(f"{entry.name} is not on offer; name it under “A DDPM from elsewhere”.")
+    if isinstance(value, str) and value.startswith(DDPM) and value not in (student.teacher, student.architecture):
+        raise ValueError(f"{value[:200]} is not on offer; name it under “A DDPM from elsewhere”.")
+    own = isinstance(value, str) and value in (student.teacher, student.student_architecture)
+    entry = find_network(value if own else check_network(value))
     if entry.task != student.task:
         raise ValueError(f"{entry.title} is a network for {entry.task}; expected one for {student.task}.")
     return entry.name

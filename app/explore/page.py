@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from redistill.memory.comparison import Comparison, early_strides, own_strides
-from redistill.networks.own import is_own
+from redistill.networks.names import is_own
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import DDPM, NETWORKS, find_network, usual_size

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from redistill.networks.own import is_own
+from redistill.networks.names import is_own
 from redistill.networks.zoo import DDPM, NETWORKS, find_network, network_names
 
 MAX_NAME = 120  # characters

@@ -8,26 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from redistill.checkpoint.metadata import Metadata, read_metadata
-from redistill.checkpoint.sources import find_checkpoint, list_shipped
+from redistill.checkpoint.sources import find_checkpoint, imported_dir, list_imported, list_shipped
+from redistill.networks.names import is_own
 from redistill.networks.student import StudentConfig
 
 from ..words import numbers
 from . import jobs
 from .titles import distinct_titles
 
+RUN, IMPORTED = "run:", "imported:"  # before the names of checkpoints that do not ship
+
 
 @dataclass(frozen=True)
 class Choice:
     """A checkpoint that can be chosen: `value` finds it again (`folder` turns it into a place), `title` is shown."""
 
-    value: str  # name of a shipped checkpoint, or "run:NAME"
+    value: str  # name of a shipped checkpoint, "run:NAME" or "imported:NAME"
     title: str
     metadata: Metadata
 
     @property
     def is_own(self) -> bool:
-        """Whether it comes from a run of the person's own."""
-        return self.value.startswith("run:")
+        """Whether it comes from a run of the person's own, or from weights that they brought."""
+        return self.value.startswith((RUN, IMPORTED))
 
     @property
     def is_student(self) -> bool:
@@ -36,10 +39,11 @@ class Choice:
 
 
 def checkpoints(accept: Callable[[Metadata], bool]) -> list[Choice]:
-    """Readable checkpoints that `accept` takes: those that ship, then those of finished runs, the newest first."""
+    """Readable checkpoints that `accept` takes: those that ship, of finished runs, the newest first, and imported."""
     places = [(name, shipped_title(name)) for name in list_shipped()]
     runs = [run for run in jobs.list_runs() if run.state == "finished"]
-    places += [(f"run:{name}", f"{title} (own run)") for name, title in distinct_titles(runs).items()]
+    places += [(f"{RUN}{name}", f"{title} (own run)") for name, title in distinct_titles(runs).items()]
+    places += [(f"{IMPORTED}{name}", f"{name} (own weights)") for name in list_imported()]
     found = []
     for value, title in places:
         try:
@@ -75,8 +79,10 @@ def folders_open() -> bool:
 def value_of(folder: str) -> str:
     """The value of the choice that a run's config calls by its folder; a shipped checkpoint's name stays as it is."""
     path = Path(folder)
+    if path.parent == imported_dir():
+        return f"{IMPORTED}{path.name}"
     is_own = path.name == "student" and path.parent.parent == jobs.runs_dir()
-    return f"run:{path.parent.name}" if is_own else folder
+    return f"{RUN}{path.parent.name}" if is_own else folder
 
 
 def is_diffusion(metadata: Metadata) -> bool:
@@ -85,7 +91,10 @@ def is_diffusion(metadata: Metadata) -> bool:
 
 
 def teaches(student: StudentConfig, dataset: str) -> Callable[[Metadata], bool]:
-    """Accepts trained teachers of `student`: its teacher's network, at its own strides, on the same pictures."""
+    """Accepts trained teachers of `student`: its teacher's network, at its own strides, on the same pictures.
+
+    Of weights from elsewhere nobody may know the pictures; those are taken at their word.
+    """
 
     def accept(metadata: Metadata) -> bool:
         own = metadata.student
@@ -94,7 +103,7 @@ def teaches(student: StudentConfig, dataset: str) -> Callable[[Metadata], bool]:
             and dict(own.strides) == dict(student.teacher_strides)
             and own.red is None
             and own.image_size == student.image_size
-            and metadata.dataset == dataset
+            and (metadata.dataset == dataset or (metadata.imported and not metadata.dataset))
             and not metadata.training.get("stride_vectors")  # a compromise between all strides is no teacher of one
         )
 
@@ -118,5 +127,16 @@ def shipped_title(name: str) -> str:
     return name.replace("-", " ").capitalize().replace(" kd", " KD")
 
 
+def check_opens_no_file(student: StudentConfig) -> None:
+    """ValueError for a network of one's own file: built, it would run code or open paths that the page was handed."""
+    for name in (student.teacher, student.student_architecture):
+        if is_own(name):
+            raise ValueError(
+                f"{name} is a file of one's own, which the page never opens; use the shell or the library."
+            )
+
+
 def _place(value: str) -> str | Path:
-    return jobs.runs_dir() / value[4:] / "student" if value.startswith("run:") else value
+    if value.startswith(IMPORTED):
+        return imported_dir() / value.removeprefix(IMPORTED)
+    return jobs.runs_dir() / value.removeprefix(RUN) / "student" if value.startswith(RUN) else value

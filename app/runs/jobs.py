@@ -19,6 +19,7 @@ from typing import Any
 
 from redistill.common.cache import cache_dir
 from redistill.common.files import locked, read_json, remove_leftovers, replaced_folder, write_json, write_text
+from redistill.networks.names import is_own
 from redistill.training.resuming import change_run
 from redistill.training.run import CONFIG, METRICS, STATUS, STOP_FILE, write_status
 from redistill.training.run_state import ENDED, RunState, read_or_empty, read_records, read_state
@@ -141,9 +142,19 @@ def extend(name: str, steps: Any) -> Run:
 
 def _go_on(run: Run) -> None:
     """Start the process of a run that has ended; the runs' folder is held."""
+    _check_opens_no_file(run)
     (run.path / STOP_FILE).unlink(missing_ok=True)
     with process_lock(run.path) as lock:
         launch(run.path, run.config, lock, runs_dir())
+
+
+def _check_opens_no_file(run: Run) -> None:
+    """ValueError for a run of the shell on a network of one's own file: only there it goes on."""
+    student = run.config.get("student")
+    named = [student.get(name) for name in ("teacher", "architecture")] if isinstance(student, Mapping) else []
+    for name in (*named, run.config.get("teacher_checkpoint")):
+        if isinstance(name, str) and is_own(name):
+            raise ValueError(f"Run “{run.title}” is on {name}, which the page never opens; go on with it in the shell.")
 
 
 def delete(name: str) -> None:

@@ -22,7 +22,7 @@ from redistill.training.run_state import best_validation, read_or_empty
 
 from ..words.settings import FIGURES, dataset_title, learning_sources
 from . import jobs
-from .choices import shipped_title
+from .choices import check_opens_no_file, shipped_title
 from .titles import distinct_titles
 
 STUDY_FILE = "study.json"  # among the shipped checkpoints, written by `python -m benchmarks.accuracy --json`
@@ -214,6 +214,7 @@ def _figure(config: DistillConfig) -> str:
 
 def peak_bytes(student: StudentConfig) -> int:
     """Peak activation memory of a student, RED blocks included: batch 1, fp32, fused. ValueError if it cannot be."""
+    check_opens_no_file(student)
     return compare(student).student.peak_bytes
 
 

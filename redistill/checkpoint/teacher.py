@@ -6,7 +6,8 @@ from pathlib import Path
 
 from torch import nn
 
-from ..networks.own import PROGRAM, load_program
+from ..networks.names import PROGRAM
+from ..networks.own import load_program
 from ..networks.pretrained import load_pretrained
 from ..networks.weights import file_state, load_but_head
 from ..networks.zoo import DDPM, TORCHVISION, build_network, check_pretrained, find_network, is_network

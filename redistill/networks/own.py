@@ -20,15 +20,10 @@ from torch import nn
 
 from ..common.modules import weightless
 from .info import NetworkInfo, Size
+from .names import FILE, PROGRAM
 from .program import image_of, network_of, open_program
 
-FILE, PROGRAM = "file:", ".pt2"  # before a path and a function's name; at the end of a path
 USUAL_SIDE, USUAL_CLASSES = 224, 1000  # pixels and classes, where nothing tells of others
-
-
-def is_own(name: str) -> bool:
-    """Whether a name is one of a file of one's own."""
-    return name.startswith(FILE) or name.endswith(PROGRAM)
 
 
 def own_network(name: str) -> NetworkInfo:

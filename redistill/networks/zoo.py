@@ -18,7 +18,8 @@ from torchvision.models.swin_transformer import SwinTransformer
 from ..common.values import is_whole
 from .info import NetworkInfo, Size
 from .limits import check_unet_settings
-from .own import FILE, is_own, own_network, own_size
+from .names import FILE, is_own
+from .own import own_network, own_size
 from .stem import set_input_channels
 from .timm_zoo import HUB, hub_network, timm_names, timm_network
 from .torchvision_zoo import build_classifier, torchvision_names, torchvision_network

@@ -6,9 +6,12 @@ import shutil
 import time
 
 import pytest
+import safetensors.torch
 from helpers.browser import BARS, PATIENCE, bars, choose_stride, drawn, fill, unfold
 from helpers.pictures import write_classes
 from playwright.sync_api import Page, expect
+
+from redistill.networks.zoo import build_network
 
 pytestmark = pytest.mark.browser
 
@@ -65,6 +68,24 @@ def test_explore_distil_reload_generate(open_page):
     assert grids == [[[32, 32]] * 4] * 2
     expect(page.locator("#grids")).to_contain_text("4.0× less")
     expect(page.locator("#grids")).to_contain_text("OpenMoji")
+
+
+def test_weights_that_are_uploaded_become_a_teacher_that_a_run_starts_from(open_page, tmp_path):
+    file = tmp_path / "mine.safetensors"
+    safetensors.torch.save_file(build_network("narrow_resnet", 50).state_dict(), file)
+    page = open_page(width=1280, height=900)
+    unfold(page, "tab", "Distill")
+    unfold(page, "button", "Your own weights as teacher")
+    page.locator("input[data-testid='Upload .safetensors-upload-button']").set_input_files(file)
+    expect(page.locator("#weights-said")).to_contain_text("is a teacher now")
+    expect(page.get_by_label("mine-64px (own weights), not tested")).to_be_checked()
+    fill(page, "Steps", 2)
+    fill(page, "Batch", 16)
+    unfold(page, "button", "More of the training")
+    fill(page, "Training images (empty: all)", 48)
+    page.locator("#start").click()
+    progress = page.locator("#progress")
+    expect(progress).to_contain_text("test accuracy", timeout=2 * PATIENCE)
 
 
 def test_a_second_page_follows_a_run_and_stops_it(open_page):

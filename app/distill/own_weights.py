@@ -1,0 +1,92 @@
+"""A teacher of one's own: a file of weights that was trained elsewhere, brought in on tab Distill."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from redistill.checkpoint.imported import Weights, import_teacher, imported_folder
+from redistill.common.values import is_number
+from redistill.networks.student import StudentConfig
+
+BRING = (
+    "Weights of the teacher’s network above, from <code>safetensors.torch.save_file(model.state_dict(), FILE)</code>; "
+    "pickles (.pth) are for <code>redistill import</code> in the shell."
+)
+MAX_NAMES = 200_000  # characters of class names
+MAX_NUMBERS = 400  # of mean or std
+KEPT = 40  # characters of a file's name
+
+
+@dataclass(frozen=True)
+class WeightsPanel:
+    """Its components."""
+
+    upload: gr.UploadButton
+    names: gr.Textbox
+    mean: gr.Textbox
+    std: gr.Textbox
+    said: gr.HTML
+
+
+def build() -> WeightsPanel:
+    """Lay them out inside the Blocks context where they should stand."""
+    with gr.Accordion("Your own weights as teacher", open=False, elem_classes="fold"):
+        gr.HTML(f'<p class="subline">{BRING}</p>')
+        names = gr.Textbox(label="Classes, one a line (empty: not known)", lines=2, max_lines=6, max_length=MAX_NAMES)
+        with gr.Row():
+            mean = gr.Textbox("0.5", label="Mean of its images", max_length=MAX_NUMBERS, min_width=120)
+            std = gr.Textbox("0.5", label="and their std", max_length=MAX_NUMBERS, min_width=120)
+        upload = gr.UploadButton("Upload .safetensors", file_types=[".safetensors"], size="sm", elem_id="weights")
+        said = gr.HTML(elem_id="weights-said")
+    return WeightsPanel(upload, names, mean, std, said)
+
+
+def read_weights(file: Any, names: Any, mean: Any, std: Any) -> Weights:
+    """What the panel is set to, whatever came from the page; ValueError for what does not fit."""
+    if not isinstance(file, str):
+        raise ValueError("Nothing was uploaded; expected a file of weights in .safetensors.")
+    if not isinstance(names or "", str) or len(names or "") > MAX_NAMES:
+        raise ValueError("The names of classes are no text; expected one a line.")
+    lines = tuple(filter(None, (line.strip() for line in (names or "").splitlines())))
+    if len(set(lines)) < len(lines):
+        raise ValueError("A class stands twice among the names; expected each once, in the order of the outputs.")
+    return Weights(Path(file), _numbers(mean, "Mean"), _numbers(std, "Std"), class_names=lines, only_safetensors=True)
+
+
+def _numbers(text: Any, what: str) -> tuple[float, ...]:
+    parts = re.split(r"[,\s]+", text.strip()) if isinstance(text, str) and len(text) <= MAX_NUMBERS else []
+    try:
+        values = tuple(float(part) for part in parts)
+    except ValueError:
+        values = ()
+    if not values or not all(map(is_number, values)):
+        raise ValueError(f"{what} is {str(text)[:80]!r}; expected a number, or one a channel: 0.485, 0.456, 0.406.")
+    return values
+
+
+def take(student: StudentConfig, weights: Weights) -> str:
+    """The name of the teacher that the weights make, of the student's teacher's network at its image size.
+
+    ValueError, with nothing written, for weights that do not fit it.
+    """
+    network = replace(
+        student, strides=student.teacher_strides, teacher_strides={}, architecture=None, red=None, num_classes=None
+    )
+    if network.task != "classification":
+        raise ValueError("Weights are taken for classifiers; name a DDPM by its folder or Hub id.")
+    folder = imported_folder(f"{weights.file.stem[:KEPT]}-{student.image_size}px")
+    return import_teacher(network, weights, _free(folder))[0].name
+
+
+def _free(folder: Path) -> Path:
+    """The folder, or one beside it while it is taken: teachers of runs stay what they were."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free

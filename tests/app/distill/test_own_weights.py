@@ -1,0 +1,106 @@
+"""Weights that a person brings become a teacher; what does not fit is said, and no file of one's own is opened."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import safetensors.torch
+import torch
+from helpers.forms import run_values, sent, student_values
+
+from app.distill import handlers, run_form, student_form
+from app.runs import choices, jobs
+from app.runs.results import peak_bytes
+from redistill.checkpoint.metadata import read_metadata
+from redistill.networks.student import StudentConfig
+from redistill.networks.zoo import build_network
+from redistill.training.presets import PRESETS
+
+CONFIG = PRESETS["default"].config
+
+
+@pytest.fixture
+def own(shipped, tmp_path, monkeypatch, picture_cache):
+    """No teachers of one's own yet, pictures where they are."""
+    monkeypatch.setattr("redistill.checkpoint.sources.imported_dir", lambda: tmp_path / "teachers")
+    for module in ("app.runs.choices", "redistill.checkpoint.imported"):
+        monkeypatch.setattr(f"{module}.imported_dir", lambda: tmp_path / "teachers")
+    torch.manual_seed(0)
+    file = tmp_path / "my net.safetensors"
+    safetensors.torch.save_file(build_network("narrow_resnet", 50).state_dict(), file)
+    return file
+
+
+def take(file, names="", mean="0.5", std="0.5", student=CONFIG.student):
+    return handlers.take_weights(str(file), names, mean, std, student.to_dict(), CONFIG.dataset, 64)
+
+
+def test_uploaded_weights_are_a_teacher_that_a_run_can_start_from(own):
+    shown = take(own, mean="0.485 0.456, 0.406", std="0.229,0.224,0.225")
+    assert "is a teacher now" in shown["said"]
+    value = shown["teacher_checkpoint"].value
+    assert value.startswith(choices.IMPORTED) and any(
+        "own weights" in title for title, _ in shown["teacher_checkpoint"].choices
+    )
+    config = run_form.read(**form(teacher_checkpoint=value))
+    assert read_metadata(config.teacher_checkpoint).imported["mean"] == [0.485, 0.456, 0.406]
+    assert run_form.values(config)["teacher_checkpoint"] == value  # found again from a run's folder
+    again = take(own)["teacher_checkpoint"].value
+    assert again != value  # teachers of runs stay what they were
+
+
+def form(**changes):
+    values = run_values("default") | changes
+    return {"student": values.pop("student"), "given": values}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"names": "a\nb"}, "tells 50 classes apart, but 2 names"),
+        ({"names": "a\na"}, "stands twice"),
+        ({"mean": "half"}, "Mean is &#x27;half&#x27;"),
+        ({"mean": "0.1,0.2"}, "expected 3 numbers each"),
+        ({"std": "0"}, "std above 0"),
+        ({"student": PRESETS["faces"].config.student}, ""),
+        ({"student": dataclasses.replace(CONFIG.student, teacher="resnet18", strides={})}, "does not hold the weights"),
+    ],
+)
+def test_what_does_not_fit_is_said_and_nothing_is_written(own, changes, words, tmp_path):
+    shown = take(own, **changes)
+    assert "notice" in shown["said"] and words in shown["said"]
+    assert not (tmp_path / "teachers").exists()
+
+
+def test_a_pickle_is_never_read(own, tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "w.pth")
+    assert "no .safetensors file" in take(tmp_path / "w.pth")["said"]
+
+
+@pytest.mark.parametrize("name", ["file:/nowhere/net.py:make", "/nowhere/net.pt2"])
+def test_a_run_of_the_shell_on_a_file_of_ones_own_opens_nothing_here(name, own, monkeypatch, tmp_path):
+    for part in ("_module", "open_program"):
+        monkeypatch.setattr(f"redistill.networks.own.{part}", lambda *given: pytest.fail("was opened"))
+    student = StudentConfig(name, 64, 50, strides={"conv": 4})
+    config = dataclasses.replace(CONFIG, student=student)
+    assert "never opens" in handlers.take_config(config.to_dict())["refusal"]
+    assert "never opens" in handlers.start_run(**run_values("default") | {"student": student.to_dict()})["refusal"]
+    edit = {**student_values(CONFIG.student, teacher=name), "student": CONFIG.student.to_dict()}
+    shown = handlers.take_edit(dataset=CONFIG.dataset, teacher_checkpoint=None, **edit)
+    assert "never opens" in shown["refusal"]
+    with pytest.raises(ValueError, match="never opens"):
+        peak_bytes(student)
+    run = jobs.Run("r", tmp_path, "r", "stopped", config=config.to_dict())
+    monkeypatch.setattr(jobs, "read_run", lambda name: run)
+    with pytest.raises(ValueError, match="never opens"):
+        jobs.resume("r")
+
+
+def test_another_network_is_typed_by_name(own):
+    given = student_values(CONFIG.student, architecture="timm:resnet18", red=False)
+    shown = handlers.take_edit(CONFIG.student.to_dict(), CONFIG.dataset, None, **given)
+    assert shown["student"]["architecture"] == "timm:resnet18" and shown["refusal"] == ""
+    assert list(sent(shown)["strides"]) == list(student_form.own_strides("timm:resnet18"))
+    given = student_values(CONFIG.student, architecture="timm:resnet")
+    assert "No network" in handlers.take_edit(CONFIG.student.to_dict(), CONFIG.dataset, None, **given)["refusal"]
