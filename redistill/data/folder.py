@@ -1,5 +1,7 @@
 """Folders of pictures, one subfolder a class: `cats/1.jpg`, or `train/cats/1.jpg` beside `val/` and `test/`.
 
+A table beside the pictures may tell their classes and splits instead, see `labels`.
+
 Listed here and not by the package datasets: its "imagefolder" drops all labels where one class has folders of its own,
 and takes fifty times as long for 10,000 pictures, each time anew (25 s, not 0.5 s).
 """
@@ -17,6 +19,7 @@ import numpy as np
 
 from .decode import unreadable
 from .files_in import Found, Tree, walk
+from .labels import labelled
 from .source import EXTENSIONS, Listing, Source, open_picture, printable, split_name
 
 ONE_CLASS = "pictures"  # name of the only class of a folder without subfolders
@@ -31,22 +34,18 @@ def open_folder(path: Path, title: str) -> Source:
     more) where that is their only sense: beside a class of another name they are classes, see `_places`. What is not
     taken, such as files that are no pictures and folders of thumbnails, is told in the source's `notes`. Raises
     ValueError for a folder that is missing or empty, a class without pictures, two folders for one split, splits
-    without one to train on, and a class of one split that train does not have.
+    without one to train on, a class of one split that train does not have, and as `labelled` does.
     """
     if not path.is_dir():
         raise ValueError(f"There is no folder {title}; expected one with a subfolder of pictures for each class.")
-    root, tree = _innermost(path)
-    notes: list[str] = []
-    places = _places(tree, title, notes)
-    files = {split: _classes(place, title) for split, place in places.items()}
-    beside = [file for place in places.values() if place.folders for file in place.pictures]
+    root, files, notes = _taken(path, title)
     names = tuple(files["train"])
     for split, found in files.items():
         unknown = sorted(set(found) - set(names))
         if unknown:
             raise ValueError(f"{title}: class {unknown[0]!r} of {split} is not in train, which has {list(names)[:20]}.")
     parts = {split: functools.cache(functools.partial(_listing, root, found, names)) for split, found in files.items()}
-    return Source(title, names, parts, (*notes, *_left(tree, beside)))
+    return Source(title, names, parts, tuple(notes))
 
 
 def remove_unreadable(path: Path, title: str, seconds: float) -> list[str]:
@@ -60,15 +59,28 @@ def remove_unreadable(path: Path, title: str, seconds: float) -> list[str]:
     broken = sorted(name for listing in listings for name in unreadable(listing, deadline))
     if len(broken) == sum(map(len, listings)):
         raise ValueError(f"{title}: none of its {len(broken):,} pictures can be read, such as {broken[0]}.")
-    root, _ = _innermost(path)
+    root, _, _ = _taken(path, title)
     for name in broken:
         (root / name).unlink()
     return broken
 
 
-def _innermost(path: Path) -> tuple[Path, Tree]:
-    """Below folders that hold a single folder of folders and no picture: what a zip file of a folder unpacks to."""
+def _taken(path: Path, title: str) -> tuple[Path, dict[str, dict[str, list[str]]], list[str]]:
+    """The folder that paths lie below, the pictures by split and class, and sentences about what is taken."""
+    notes: list[str] = []
     tree = walk(path)
+    told = labelled(path, tree, title, notes)
+    if told:
+        return path, told[0], [*notes, *_left(tree, [], told[1])]
+    root, tree = _innermost(path, tree)
+    places = _places(tree, title, notes)
+    files = {split: _classes(place, title) for split, place in places.items()}
+    beside = [file for place in places.values() if place.folders for file in place.pictures]
+    return root, files, [*notes, *_left(tree, beside)]
+
+
+def _innermost(path: Path, tree: Tree) -> tuple[Path, Tree]:
+    """Below folders that hold a single folder of folders and no picture: what a zip file of a folder unpacks to."""
     place, names = tree, []
     while True:
         inner = place.folders[0] if len(place.folders) == 1 and not place.pictures else None
@@ -131,10 +143,11 @@ def _classes(place: Tree, title: str) -> dict[str, list[str]]:
     return found
 
 
-def _left(tree: Tree, beside: Sequence[str]) -> list[str]:
-    """Sentences about what lies in a folder and is not taken."""
+def _left(tree: Tree, beside: Sequence[str], tables: Sequence[str] = ()) -> list[str]:
+    """Sentences about what lies in a folder and is not taken; `tables` are."""
     found = Found()
     tree.report(found)
+    found.others = [file for file in found.others if file not in tables]
     notes = [
         (found.others, "no pictures in a format that is read", "file", "files"),
         (beside, "beside the class folders", "picture", "pictures"),
