@@ -33,6 +33,8 @@ def test_explore_distil_reload_generate(open_page):
     expect(page.locator("#student")).to_contain_text("strides 4·1·2·2·1, RED blocks, 64 px")
     fill(page, "Steps", 6)
     fill(page, "Batch", 16)
+    unfold(page, "button", "More of the losses")
+    page.get_by_label("Learn also from a bad teacher").check()  # it is untrained
     unfold(page, "button", "More of the training")
     fill(page, "Training images (empty: all)", 48)
     fill(page, "Validate every", 3)
