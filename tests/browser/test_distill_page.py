@@ -81,6 +81,7 @@ def test_weights_that_are_uploaded_become_a_teacher_that_a_run_starts_from(open_
     page.locator("input[data-testid='Upload .safetensors-upload-button']").set_input_files(file)
     expect(page.locator("#weights-said")).to_contain_text("is a teacher now")
     expect(page.get_by_label("mine-64px (own weights), not tested")).to_be_checked()
+    fill(page, "Steps", 100_000)  # so that it does not end before it is stopped
     fill(page, "Batch", 8)
     unfold(page, "button", "More of the training")
     fill(page, "Training images (empty: all)", 48)
