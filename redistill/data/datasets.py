@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from ..common.values import is_whole
-from .decode import decoded
+from .decode import decoded, decoded_but_damaged
 from .drawn import DRAWN
 from .folder import open_folder
 from .hub_sets import check_hub_id, open_hub
-from .source import SPLITS, Source, Split
+from .source import SPLITS, Source, Split, printable
 from .table import DATASETS, IMAGE_SIZES, DatasetSpec
 from .torchvision_sets import is_here, open_torchvision
 from .uploads import left_out, say_left_out, unpack_zip, upload_folder
@@ -38,7 +38,8 @@ def load_split(
     pictures from train where the set has none of its own (see `Source.split`). A limited split is the beginning of the
     whole one, and costs no more than it holds. Downloads what is not on this machine yet.
     Raises ValueError, in one sentence, for a name, split, size or limit that does not exist, for pictures that are
-    neither here nor can be downloaded, and for damaged ones.
+    neither here nor can be downloaded, and for damaged ones. Of a folder or zip file a few damaged ones are left out
+    (see `decode.MOST_DAMAGED`), which a warning names; which picture stands in which split does not change with that.
     """
     check_name(name)
     if split not in SPLITS:
@@ -52,8 +53,14 @@ def load_split(
         count = spec.split_sizes[split] if limit is None else min(limit, spec.split_sizes[split])
         return DRAWN[name](split, size, count)
     listing = _open(name).split(split, split_seed)
-    images = decoded(listing, size, limit)
-    return Split(images, torch.from_numpy(listing.labels[: len(images)]))
+    if not name.startswith(("folder:", "upload:")):
+        images = decoded(listing, size, limit)
+        return Split(images, torch.from_numpy(listing.labels[: len(images)]))
+    images, damaged = decoded_but_damaged(listing, size, limit)
+    if damaged:
+        told = say_left_out([printable(listing.names[row]) for row in damaged])
+        warnings.warn(f"{name}, {split}: {told}", stacklevel=2)
+    return Split(images, torch.from_numpy(np.delete(listing.labels, damaged)[: len(images)]))
 
 
 def needs_download(name: str) -> bool:

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ..common.cache import cache_dir
-from ..common.files import lock_beside, locked, remove_parts, replaced_file
+from ..common.files import lock_beside, locked, read_json, remove_parts, replaced_file, write_json
 from .pixels import MAX_PIXELS, prepare, to_square
 from .source import Listing, printable
 
@@ -27,7 +27,12 @@ MOST_BYTES = 2**29  # that pictures take while they are decoded, all of them tog
 ALONE = 2**26  # bytes from which on a picture is decoded with no other large one beside it
 LOOK_SIZE = 8  # pixels a side to which a picture is read only to see whether it can be
 VERSION = 2  # of what `to_square` makes of a picture: change it when that changes
+MOST_DAMAGED = 0.05  # of a split's pictures that may be left out since they are damaged; of ten, one may be
 RESERVE = 2**30  # bytes that are left free on the disk
+
+
+class DamagedPicture(ValueError):
+    """A picture whose file is there and cannot be decoded, now or later."""
 
 
 def decoded(listing: Listing, image_size: int, limit: int | None = None) -> Tensor:
@@ -37,6 +42,20 @@ def decoded(listing: Listing, image_size: int, limit: int | None = None) -> Tens
     is made on first use and made again when the pictures change. Raises ValueError, naming the picture, for one that
     cannot be read, and, with the bytes needed, when the disk has no room for the file.
     """
+    return _decoded(listing, image_size, limit, 0)[0]
+
+
+def decoded_but_damaged(listing: Listing, image_size: int, limit: int | None = None) -> tuple[Tensor, list[int]]:
+    """As `decoded` without the pictures that are damaged, and the numbers of these in the listing, in order.
+
+    Raises ValueError where they are more than `MOST_DAMAGED` of the listing, or all that were asked for.
+    """
+    most = max(int(MOST_DAMAGED * len(listing)), int(len(listing) >= 10))
+    return _decoded(listing, image_size, limit, most)
+
+
+def _decoded(listing: Listing, image_size: int, limit: int | None, most: int) -> tuple[Tensor, list[int]]:
+    """The pictures and the numbers of up to `most` that are left out."""
     whole = _file(listing, image_size)
     count = len(listing) if limit is None else min(limit, len(listing))
     if count < len(listing) and not whole.exists():
@@ -49,18 +68,24 @@ def decoded(listing: Listing, image_size: int, limit: int | None = None) -> Tens
             with locked(lock_beside(file)):
                 array = _mapped(file, shape)  # another process may have made it meanwhile
                 if array is None:
-                    _make(listing, file, shape)
+                    _make(listing, file, shape, most)
                     array = _mapped(file, shape)
         except OSError as error:
             raise ValueError(
                 f"Decoded pictures cannot be kept in {file.parent} ({error.strerror or error}); set REDISTILL_CACHE to "
                 f"a folder that can be written and has {_size(shape)} of room."
             ) from error
-    return torch.from_numpy(array)[:count]
+    damaged = [row for row in _damaged(file) if row < count]
+    if damaged and (len(damaged) > most or len(damaged) == count):
+        read_square(listing, damaged[0], image_size)  # raises what is wrong with it
+    return torch.from_numpy(array)[: count - len(damaged)], damaged
 
 
-def _make(listing: Listing, file: Path, shape: Sequence[int]) -> None:
-    """Decode in chunks into `file`, whose lock is held: readers meet all of it or nothing."""
+def _make(listing: Listing, file: Path, shape: Sequence[int], most: int) -> None:
+    """Decode in chunks into `file`, whose lock is held: readers meet all of it or nothing.
+
+    Pictures stand in their order, without up to `most` damaged ones, whose numbers are kept beside it.
+    """
     remove_parts(file)
     needed, free = int(np.prod(shape)), shutil.disk_usage(file.parent).free
     if needed + RESERVE > free:
@@ -69,17 +94,39 @@ def _make(listing: Listing, file: Path, shape: Sequence[int]) -> None:
             f"{free / 2**30:.1f} GiB free; choose a smaller image size or fewer training images, or set "
             "REDISTILL_CACHE to a larger disk."
         )
+    damaged: list[int] = []
     with replaced_file(file) as part:
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=tuple(shape))
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for start in range(0, len(listing), CHUNK):
                 rows = range(start, min(start + CHUNK, len(listing)))
-                for row, picture in zip(
-                    rows, pool.map(lambda row: read_square(listing, row, shape[-1]), rows), strict=True
-                ):
-                    array[row] = picture
+                squares = pool.map(lambda row: _square_or_error(listing, row, shape[-1]), rows)
+                for row, picture in zip(rows, squares, strict=True):
+                    if not isinstance(picture, DamagedPicture):
+                        array[row - len(damaged)] = picture
+                        continue
+                    damaged.append(row)
+                    if len(damaged) > most:
+                        raise _too_many(picture, len(damaged), row + 1, most)
                 array.flush()
         del array
+        beside = _beside(file)
+        beside.unlink(missing_ok=True)
+        if damaged:
+            write_json(beside, {"damaged": damaged})
+
+
+def _square_or_error(listing: Listing, row: int, image_size: int) -> np.ndarray | DamagedPicture:
+    try:
+        return read_square(listing, row, image_size)
+    except DamagedPicture as error:
+        return error
+
+
+def _too_many(error: DamagedPicture, count: int, read: int, most: int) -> ValueError:
+    if not most:
+        return error
+    return ValueError(f"{count:,} of {read:,} pictures are damaged; expected at most {most:,} of the split. {error}")
 
 
 def unreadable(listing: Listing, deadline: float) -> list[str]:
@@ -131,7 +178,9 @@ def _large_pictures() -> ThreadPoolExecutor:
 
 
 def read_square(listing: Listing, row: int, image_size: int) -> np.ndarray:
-    """A picture of a listing as a square; ValueError, naming it, where that cannot be."""
+    """A picture of a listing as a square; ValueError, naming it, where that cannot be: DamagedPicture where that is for
+    good, and not for want of memory, of rights, or of the file."""
+    kind: type[ValueError] = DamagedPicture
     try:
         with listing.read(row) as image:
             needed = prepare(image, image_size)
@@ -144,12 +193,14 @@ def read_square(listing: Listing, row: int, image_size: int) -> np.ndarray:
     except Image.DecompressionBombError:
         reason = f"it has too many pixels; expected at most {MAX_PIXELS:,}"
     except MemoryError:
-        reason = "it needs more memory than there is"
+        kind, reason = ValueError, "it needs more memory than there is"
     except Exception as error:  # a damaged file makes PIL's readers raise anything
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         if not isinstance(error, (OSError, ValueError)):
             reason = f"it is damaged: {type(error).__name__}, {reason}"
-    raise ValueError(f"Picture {printable(listing.names[row])} cannot be read ({reason}); replace or remove it.")
+        if isinstance(error, OSError) and error.errno is not None:  # of the system; PIL's own have no number
+            kind = ValueError
+    raise kind(f"Picture {printable(listing.names[row])} cannot be read ({reason}); replace or remove it.")
 
 
 def _mapped(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -159,6 +210,16 @@ def _mapped(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     except (OSError, EOFError, ValueError):
         return None
     return array if array.shape == shape and array.dtype == np.uint8 else None
+
+
+def _damaged(file: Path) -> list[int]:
+    """Numbers of the pictures that a file of decoded ones lacks."""
+    beside = _beside(file)
+    return read_json(beside)["damaged"] if beside.exists() else []
+
+
+def _beside(file: Path) -> Path:
+    return file.with_suffix(".damaged.json")
 
 
 def _file(listing: Listing, image_size: int) -> Path:

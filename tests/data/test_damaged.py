@@ -1,0 +1,112 @@
+"""A few damaged pictures of a folder are left out and named; many are refused; the splits stay what they are."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from helpers.pictures import write_classes
+
+from redistill.data import source
+from redistill.data.datasets import SPLITS, drawn_from, find_dataset, load_split
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_classes(tmp_path / "P", {"train/a": 20, "train/b": 20, "val/a": 10, "test/b": 4})
+
+
+def damage(folder, names, how="cut"):
+    for name in names:
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes({"cut": data[:200], "empty": b"", "page": b"<html>" * 99}[how])
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "page"])
+@pytest.mark.parametrize("limit", [None, 30, 39])
+def test_a_few_are_left_out_and_named_each_time(folder, how, limit):
+    name = f"folder:{folder}"
+    whole, drawn = load_split(name, "train", 8, limit), drawn_from(name)
+    listing = source_of(folder).split("train", 0)
+    lost = [row for row in range(len(listing)) if listing.names[row] in ("train/a/003.png", "train/b/019.png")]
+    damage(folder, ["train/a/003.png", "train/b/019.png"], how)
+    kept = torch.tensor([row for row in range(len(whole)) if row not in lost])
+    for _ in range(2):  # decoded, and from the cache
+        with pytest.warns(UserWarning, match=r"train: .* left out: .*train/(a/003|b/019)\.png"):
+            split = load_split(name, "train", 8, limit)
+        assert torch.equal(split.images, whole.images[kept]) and torch.equal(split.labels, whole.labels[kept])
+    assert drawn_from(name) == drawn and find_dataset(name).split_sizes["train"] == 40
+    with pytest.warns(UserWarning):
+        load_split(name, "train", 8)
+    with pytest.warns(UserWarning):
+        assert torch.equal(load_split(name, "train", 8, limit).images, split.images), "the whole file serves"
+
+
+def source_of(folder):
+    from redistill.data.folder import open_folder
+
+    return open_folder(folder, "P")
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "said"),
+    [
+        (
+            [f"train/a/{n:03d}.png" for n in range(3)],
+            "train",
+            "3 of .* damaged; expected at most 2 .*Picture train/a/00",
+        ),
+        ([f"val/a/{n:03d}.png" for n in range(2)], "validation", "2 of .* expected at most 1 .*Picture val/a/00"),
+        (["test/b/000.png"], "test", r"^Picture test/b/000\.png cannot be read"),
+    ],
+)
+def test_many_are_refused(folder, names, split, said):
+    damage(folder, names)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=said):
+            load_split(f"folder:{folder}", split, 8)
+
+
+def test_none_left_is_refused(folder):
+    name = f"folder:{folder}"
+    listing = source_of(folder).split("train", 0)
+    damage(folder, [listing.names[0]])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="cannot be read"):
+            load_split(name, "train", 8, limit=1)
+        with pytest.warns(UserWarning):
+            assert len(load_split(name, "train", 8)) == 39
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), PermissionError(13, "denied"), MemoryError()])
+def test_what_may_be_readable_later_is_not_left_out(folder, error, monkeypatch):
+    opened = source.open_image
+
+    def failing(file):
+        if file.name == "003.png":
+            raise error
+        return opened(file)
+
+    monkeypatch.setattr(source, "open_image", failing)
+    with pytest.raises(ValueError, match=r"003\.png cannot be read"):
+        load_split(f"folder:{folder}", "train", 8)
+    monkeypatch.undo()
+
+
+def test_a_mended_picture_is_taken_again(folder):
+    name, whole = f"folder:{folder}", (folder / "val/a/004.png").read_bytes()
+    damage(folder, ["val/a/004.png"])
+    with pytest.warns(UserWarning):
+        assert len(load_split(name, "validation", 8)) == 9
+    (folder / "val/a/004.png").write_bytes(whole)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        split = load_split(name, "validation", 8)
+    assert len(split) == 10 and np.all(split.labels.numpy() == 0) and set(SPLITS) == set(find_dataset(name).split_sizes)
