@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ..common.modules import weightless
+from ..common.modules import meta_copy, weightless
 from ..networks.alignment import AlignedPair, align_points, red_sites
 from ..networks.info import NetworkInfo
 from ..networks.red import REDConfig
@@ -161,13 +160,15 @@ class _Network:
             profile = self.tape.profile(strides, image_size=size, red=red, sites=sites, **counted)
             return profile, self.tape.points_at(strides, size) if self.points else []
         except ShapeRuleError:
-            told = self.network, self.classes, self.channels, size, counted["batch"]
-            tape = _captured(*told, tuple(sorted(strides.items())), red, frozen_sites(sites or {}))
+            told = self.network, self.classes, self.channels, size, counted["batch"], tuple(sorted(strides.items()))
+            # The student without RED blocks goes by one key, however often it is asked for.
+            tape = _captured(self.tape, *told, red, frozen_sites(sites)) if sites else _captured(self.tape, *told)
             return tape.profile(**counted), tape.points if self.points else []
 
 
 @lru_cache(maxsize=128)
 def _captured(
+    recorded: Tape,
     network: NetworkInfo,
     num_classes: int | None,
     in_channels: int,
@@ -177,13 +178,15 @@ def _captured(
     red: REDConfig | None = None,
     sites: FrozenSites = (),
 ) -> Tape:
-    """A network that its tape cannot tell, recorded on its own."""
+    """A network that its tape, `recorded`, cannot tell, on a tape of its own."""
     if sites:
-        bare = _captured(network, num_classes, in_channels, size, batch, strides)
-        model = copy.deepcopy(bare.recording.model)
-        model = add_red(model, {path: dict(sides) for path, sides in sites}, red)
+        bare = _captured(recorded, network, num_classes, in_channels, size, batch, strides)
+        model = add_red(meta_copy(bare.recording.model), {path: dict(sides) for path, sides in sites}, red)
     else:
         with weightless():
-            model = build_network(network, num_classes, in_channels=in_channels, image_size=size)
+            if recorded.input_shape[-2:] == size:
+                model = meta_copy(recorded.recording.model)
+            else:  # which may be built otherwise for this size
+                model = build_network(network, num_classes, in_channels=in_channels, image_size=size)
             model = set_strides(model, dict(strides), size) if strides else model
     return capture(model, (batch, in_channels, *size))

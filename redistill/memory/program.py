@@ -38,6 +38,11 @@ class Program:
         """Additions that the convolution before them can do, by step of the convolution."""
         return find_fusions(self.steps)
 
+    @cached_property
+    def red_steps(self) -> list[int]:
+        """Steps inside RED blocks."""
+        return [index for index, step in enumerate(self.steps) if step.is_red]
+
     def shapes(self, recorded: list[Shape]) -> list[Shape]:
         """Shapes of all values from those of the recorded ones."""
         return recorded + [recorded[source] for source in self.sources]

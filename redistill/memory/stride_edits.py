@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import prod
 
 from torch import nn
@@ -16,6 +17,7 @@ from .shape_rules import RULES, Rule, Shape, ShapeRuleError
 from .shapes import Edits
 
 PADDING = 4  # its place among a convolution's arguments
+EDITS_KEPT = 1024  # of one layer at one stride each
 
 
 class StrideEditor:
@@ -25,6 +27,7 @@ class StrideEditor:
         self.recording, self.points = recording, points
         self._modules = dict(recording.model.named_modules())
         self.in_layer: dict[str, list[tuple[int, Node]]] = {}
+        self._layer_edits = lru_cache(EDITS_KEPT)(self._find_layer_edits)
         for event in recording.events:
             if event[0] == OP:
                 node = recording.nodes[event[1]]
@@ -37,7 +40,9 @@ class StrideEditor:
         for point in self.points:
             if point.name in changed and point.direction == "down":
                 for path in point.modules:
-                    self._stride(path, changed[point.name], rules, identities)
+                    stride, unit = self._layer_edits(path, pair_of(changed[point.name]))
+                    rules.update(stride)
+                    identities.update(unit)
         if not any(point.direction == "up" for point in self.points):
             return Edits(rules, frozenset(identities))
         return self._mirror(changed, rules, identities)
@@ -48,26 +53,28 @@ class StrideEditor:
             raise ShapeRuleError(f"Layer {path!r} did nothing when it was recorded; capture the network anew.")
         return found
 
-    def _stride(self, path: str, stride: Stride, rules: dict, identities: set[int]) -> None:
-        """Another stride for a convolution or a window pool."""
+    def _find_layer_edits(self, path: str, pair: tuple[int, int]) -> tuple[dict[int, tuple[Rule, tuple]], set[int]]:
+        """Another stride for a convolution or a window pool: rules, and nodes that return their input."""
         if path in self.recording.stride_reads:
             reader = self.recording.stride_reads[path]
             raise ShapeRuleError(
                 f"{f'Layer {reader!r}' if reader else 'The network'} goes by the stride of {path!r} in Python; capture "
                 "the network anew."
             )
-        pair, module = pair_of(stride), self._modules[path]
+        module = self._modules[path]
         if not isinstance(module, (nn.Conv2d, UnitPool, *POOLS)):
             raise ShapeRuleError(f"Layer {path!r} gathers its windows itself; capture the network anew.")
         is_cut = is_patch(module)
         padding = patch_padding(module, pair) if is_cut else None
         if is_cut and (padding is None or module.padding_mode != "zeros"):
             raise ShapeRuleError(f"Layer {path!r} pads each side differently at stride 1; capture the network anew.")
+        rules, identities = {}, set()
         for index, node in self._nodes(path, *STRIDE_PLACES):
             if node.op in POOL_OPS and pair == (1, 1) and any(side % 2 == 0 for side in node.args[1]):
                 identities.add(index)
             args = _with(node.args, STRIDE_PLACES[node.op], list(pair))
             rules[index] = (node.rule, args if padding is None else _with(args, PADDING, list(padding)))
+        return rules, identities
 
     def _mirror(self, changed: Mapping[str, int], rules: dict, identities: set[int]) -> Edits:
         """A U-Net's decoder follows its encoder: the last level is undone first, the head's stride by the tail."""

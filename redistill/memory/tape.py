@@ -26,12 +26,10 @@ from ..networks.strides import (
     declares_points,
     find_pooling_points,
     input_channels,
-    one_or_pair,
-    pair_of,
     points_of,
     read_strides,
     restride_points,
-    restrided_reduction,
+    restrided_reductions,
 )
 from ..networks.student import add_red
 from .accounting import Timeline, buffer_sizes, eager, fused
@@ -174,9 +172,7 @@ class Tape:
             peak_bytes=peak,
             peak_layer=layer,
             peak_index=index,
-            red_peak_bytes=max(
-                (live for step, live in zip(program.steps, line.live, strict=True) if step.is_red), default=0
-            ),
+            red_peak_bytes=max((line.live[step] for step in program.red_steps), default=0),
             weight_bytes=self._weights.bytes(itemsize) + added + spliced,
             red_weight_bytes=self._red_weights.bytes(itemsize) + spliced,
             input_bytes=sum(line.sizes[buffer] for buffer in program.inputs),
@@ -293,8 +289,10 @@ class Tape:
             if len(shape) != 4:
                 raise ValueError(f"The input has shape {shape}, so it has no image size; expected image_size=None.")
             shape = (*shape[:2], *size)
-        own = {point.name: point.stride for point in self.points} if strides else {}
-        changed = tuple((n, s) for n, s in read_strides(strides or {}).items() if s != own[n])
+        changed = ()
+        if strides:
+            own = {point.name: point.stride for point in self.points}
+            changed = tuple((n, s) for n, s in read_strides(strides).items() if s != own[n])
         return changed, shape if batch is None else (batch, *shape[1:])
 
     def _find_setting(
@@ -351,14 +349,13 @@ class Tape:
         if declares_points(self.recording.model):
             return restride_points(self.points, strides, first[-2:])
         points = []
-        for point in self.points:
-            if any(layout != "NCHW" for layout in point.layouts) or not point.modules:
+        reductions = restrided_reductions(self.points, strides)
+        for point, reduction in zip(self.points, reductions, strict=True):
+            if set(point.layouts) != {"NCHW"} or not point.modules:
                 raise ShapeRuleError(f"The map of {point.name!r} is laid out by its layer; capture the network anew.")
-            reduction = restrided_reduction(point, self.points, strides)
             in_size, out_size = (shapes[value][-2:] for value in self._places[point.name])
-            whole = one_or_pair(tuple(max(1, round(times)) for times in reduction))
-            stride = one_or_pair(pair_of(strides.get(point.name, point.stride)))
-            points.append(replace(point, stride=stride, reduction=whole, in_size=in_size, out_size=out_size))
+            stride = strides.get(point.name, point.stride)
+            points.append(replace(point, stride=stride, reduction=reduction, in_size=in_size, out_size=out_size))
         return points
 
 

@@ -136,17 +136,17 @@ def _align_places(student: Sequence[PoolingPoint], teacher: Sequence[PoolingPoin
 def _align_point(point: PoolingPoint, teacher: Sequence[PoolingPoint]) -> AlignedPair:
     matched = "out_size" if point.direction == "down" else "in_size"
     size = getattr(point, matched)
-    candidates = [
-        other
-        for other in teacher
-        if other.direction == point.direction and max(pair_of(other.stride)) > 1 and getattr(other, matched) == size
-        if not _refusal(other)
-    ]
     refusal = _refusal(point)
     if refusal:
         return _pair(point, None, (), refusal)
     if point.stride == 1:
         return _pair(point, None, (), "its stride is 1, so it changes no resolution")
+    candidates = [
+        other
+        for other in teacher
+        if other.direction == point.direction and getattr(other, matched) == size and max(pair_of(other.stride)) > 1
+        if not _refusal(other)
+    ]
     if not candidates:
         verb = "makes" if point.direction == "down" else "starts from"
         return _pair(point, None, (), f"no resolution-changing layer of the teacher {verb} {size[0]}×{size[1]} maps")

@@ -255,50 +255,61 @@ def check_strides(strides: Mapping[str, Stride], points: Sequence[PoolingPoint],
     """Raise ValueError, naming value and choices, unless `strides` fits these points and this image."""
     size = check_image_size(image_size)
     known = {point.name: point for point in points if point.direction == "down"}  # a decoder mirrors its encoder
-    names = [name for name, point in known.items() if point.is_settable]
     for name, stride in strides.items():
-        if name not in known:
+        point = known.get(name)
+        if point is None:
+            names = [other.name for other in known.values() if other.is_settable]
             raise ValueError(f"No pooling point {name!r}; expected one of {names}.")
-        pair = tuple(stride) if isinstance(stride, (tuple, list)) else (stride, stride)
-        if len(pair) != 2 or not all(is_whole(step, 1) for step in pair):
+        is_pair = isinstance(stride, (tuple, list)) and len(stride) == 2
+        if not (all(is_whole(step, 1) for step in stride) if is_pair else is_whole(stride, 1)):
             raise ValueError(
                 f"Stride of {name!r} is {stride!r}; expected a whole number such as 1, 2, 4 or 8, or two of them, down "
                 "and across."
             )
-        if known[name].reason and pair != pair_of(known[name].stride):
-            raise ValueError(f"The stride of {name!r} cannot be set to {stride!r}: {known[name].reason}.")
-    total = max(total_reductions(points, strides), default=Fraction(1))
-    if total > min(size):
-        chosen = ", ".join(
-            f"{name} {strides.get(name, point.stride)}" for name, point in known.items() if point.role == MAIN
-        )
+        if point.reason and pair_of(stride) != pair_of(point.stride):
+            raise ValueError(f"The stride of {name!r} cannot be set to {stride!r}: {point.reason}.")
+    main = [point for point in known.values() if point.role == MAIN]
+    ratios = [ratio for pair in _reduction_ratios(main, points, strides) for ratio in pair]
+    if any(over > min(size) * under for over, under in ratios):
+        chosen = ", ".join(f"{point.name} {strides.get(point.name, point.stride)}" for point in main)
         raise ValueError(
-            f"The strides ({chosen}) reduce the image {round(total)} times, but it has {min(size)} pixels a side; "
-            "choose smaller strides or a larger image."
+            f"The strides ({chosen}) reduce the image {round(max(Fraction(*ratio) for ratio in ratios))} times, but it "
+            f"has {min(size)} pixels a side; choose smaller strides or a larger image."
         )
 
 
-def total_reductions(points: Sequence[PoolingPoint], strides: Mapping[str, Stride]) -> tuple[Fraction, Fraction]:
-    """How many times the main way through a network reduces height and width, with these strides set."""
-    down = [point for point in points if point.direction == "down" and point.role == MAIN]
-    reductions = [restrided_reduction(point, points, strides) for point in down] or [(Fraction(1), Fraction(1))]
-    return tuple(max(axis) for axis in zip(*reductions, strict=True))
+def restrided_reductions(points: Sequence[PoolingPoint], strides: Mapping[str, Stride]) -> list[Stride]:
+    """Reduction of the image after each point, as `PoolingPoint.reduction` tells it, at other strides."""
+    return [
+        one_or_pair(
+            [max(1, over // under if over % under == 0 else round(Fraction(over, under))) for over, under in pair]
+        )
+        for pair in _reduction_ratios(points, points, strides)
+    ]
 
 
-def restrided_reduction(
-    point: PoolingPoint, points: Sequence[PoolingPoint], strides: Mapping[str, Stride]
-) -> tuple[Fraction, Fraction]:
-    """Reduction of the image after a point, when points on the way to it have other strides."""
-    own = {other.name: pair_of(other.stride) for other in points}
-    way = point.path or _points_before(point, points)
-    result = []
-    for axis in range(2):
-        over, under = pair_of(point.reduction)[axis], 1
-        for name in way:
-            if name in strides and name in own:
-                over, under = over * pair_of(strides[name])[axis], under * own[name][axis]
-        result.append(Fraction(over, under))
-    return tuple(result)
+def _reduction_ratios(
+    asked: Sequence[PoolingPoint], points: Sequence[PoolingPoint], strides: Mapping[str, Stride]
+) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Reductions of the image after the points asked for, down and across, each as (numerator, denominator).
+
+    In whole numbers, and of what has changed alone, since a tape is asked at every click and every step of a search.
+    """
+    changed = {
+        point.name: (pair_of(strides[point.name]), pair_of(point.stride))
+        for point in points
+        if point.name in strides and strides[point.name] != point.stride
+    }
+    ratios = []
+    for point in asked:
+        (over_down, over_across), under_down, under_across = pair_of(point.reduction), 1, 1
+        for name in point.path or _points_before(point, points):
+            if name in changed:
+                (down, across), (own_down, own_across) = changed[name]
+                over_down, under_down = over_down * down, under_down * own_down
+                over_across, under_across = over_across * across, under_across * own_across
+        ratios.append(((over_down, under_down), (over_across, under_across)))
+    return ratios
 
 
 def _points_before(point: PoolingPoint, points: Sequence[PoolingPoint]) -> list[str]:

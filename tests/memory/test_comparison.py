@@ -8,7 +8,7 @@ import pytest
 
 from redistill import compare
 from redistill.common.modules import weightless
-from redistill.memory import capture_images
+from redistill.memory import capture, capture_images, comparison
 from redistill.memory.comparison import early_strides, network_tape, own_strides
 from redistill.networks.alignment import align
 from redistill.networks.red import REDConfig
@@ -66,3 +66,15 @@ def test_what_does_not_fit_is_refused_with_the_value():
 def test_strides_to_start_from_keep_the_reduction():
     assert early_strides("resnet50") == own_strides("resnet50") | {"conv1": 8, "maxpool": 1, "layer4.0": 1}
     assert own_strides("resnet50") == network_tape("resnet50").strides
+
+
+def test_what_the_tape_cannot_tell_is_captured_once(monkeypatch):
+    """A first click costs what its captures cost: no network is built, tried or recorded twice."""
+    config = StudentConfig("torchvision:swin_t", 224, strides={"features.0.0": 8, "features.2": 1})
+    network_tape(config.teacher, image_size=config.image_size)
+    recorded = []
+    monkeypatch.setattr(comparison, "capture", lambda model, size: recorded.append(size) or capture(model, size))
+    monkeypatch.setattr(comparison, "build_network", None)  # the tape has it
+    found = compare(config, batch=3)
+    assert len(recorded) == 1 + (found.student is not found.bare)
+    assert compare(config, batch=3) == found and len(recorded) <= 2

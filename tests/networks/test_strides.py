@@ -3,13 +3,22 @@
 import copy
 import itertools
 import math
+import random
+from fractions import Fraction
 
 import pytest
 import torch
 import torchvision
 from torch import nn
 
-from redistill.networks.strides import UnitPool, find_pooling_points, set_strides
+from redistill.networks.strides import (
+    PoolingPoint,
+    UnitPool,
+    check_strides,
+    find_pooling_points,
+    restrided_reductions,
+    set_strides,
+)
 from redistill.networks.zoo import build_network
 
 RESNET = ["conv1", "maxpool", "layer2.0", "layer3.0", "layer4.0"]
@@ -182,3 +191,36 @@ def test_image_sizes_are_checked(size):
 def test_global_pools_are_no_points():
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     assert [point.name for point in find_pooling_points(model, 16)] == ["0"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_reductions_at_other_strides_are_those_of_fractions(seed):
+    """Of points that are passed more than once, strides of two numbers, and strides that divide no reduction."""
+    chosen = random.Random(seed)
+    names, points = "abcd", []
+    for place, name in enumerate(names):
+        path = (*chosen.choices(names[: place + 1], k=chosen.randint(0, 3)), name)
+        own, reduction = ((chosen.randint(1, 4), chosen.randint(1, 4)) for _ in range(2))
+        points.append(
+            PoolingPoint(name, own, tuple(16 * r for r in reduction), (64, 64), (8, 8), (name,), 3, 3, path=path)
+        )
+    strides = {
+        name: chosen.choice((chosen.randint(1, 4), (chosen.randint(1, 4), chosen.randint(1, 4))))
+        for name in chosen.sample(names, 3)
+    }
+    expected = []
+    for point in points:
+        sides = [Fraction(side) for side in point.reduction]
+        for name in point.path:
+            if name in strides:
+                new = strides[name] if isinstance(strides[name], tuple) else (strides[name],) * 2
+                own = points[names.index(name)].stride
+                sides = [side * n / o for side, n, o in zip(sides, new, own, strict=True)]
+        expected.append(sides)
+    found = [r if isinstance(r, tuple) else (r, r) for r in restrided_reductions(points, strides)]
+    assert found == [tuple(max(1, round(side)) for side in sides) for sides in expected]
+    most = math.ceil(max(side for sides in expected for side in sides))
+    check_strides(strides, points, most)
+    if most > 1:
+        with pytest.raises(ValueError, match=f"has {most - 1} pixels"):
+            check_strides(strides, points, most - 1)
