@@ -52,11 +52,13 @@ def load_split(
     if name in DRAWN:
         count = spec.split_sizes[split] if limit is None else min(limit, spec.split_sizes[split])
         return DRAWN[name](split, size, count)
-    listing = _open(name).split(split, split_seed)
+    source = _open(name)
+    listing = source.split(split, split_seed)
     if not name.startswith(("folder:", "upload:")):
         images = decoded(listing, size, limit)
         return Split(images, torch.from_numpy(listing.labels[: len(images)]))
-    images, damaged = decoded_but_damaged(listing, size, limit)
+    total = sum(len(part()) for part in source.parts.values())
+    images, damaged = decoded_but_damaged(listing, size, limit, total)
     if damaged:
         told = say_left_out([printable(listing.names[row]) for row in damaged])
         warnings.warn(f"{name}, {split}: {told}", stacklevel=2)

@@ -27,7 +27,7 @@ MOST_BYTES = 2**29  # that pictures take while they are decoded, all of them tog
 ALONE = 2**26  # bytes from which on a picture is decoded with no other large one beside it
 LOOK_SIZE = 8  # pixels a side to which a picture is read only to see whether it can be
 VERSION = 2  # of what `to_square` makes of a picture: change it when that changes
-MOST_DAMAGED = 0.05  # of a split's pictures that may be left out since they are damaged; of ten, one may be
+MOST_DAMAGED = 0.05  # of a split's pictures that may be left out since they are damaged
 RESERVE = 2**30  # bytes that are left free on the disk
 
 
@@ -45,12 +45,13 @@ def decoded(listing: Listing, image_size: int, limit: int | None = None) -> Tens
     return _decoded(listing, image_size, limit, 0)[0]
 
 
-def decoded_but_damaged(listing: Listing, image_size: int, limit: int | None = None) -> tuple[Tensor, list[int]]:
+def decoded_but_damaged(listing: Listing, image_size: int, limit: int | None, total: int) -> tuple[Tensor, list[int]]:
     """As `decoded` without the pictures that are damaged, and the numbers of these in the listing, in order.
 
-    Raises ValueError where they are more than `MOST_DAMAGED` of the listing, or all that were asked for.
+    Raises ValueError where they are more than `MOST_DAMAGED` of the listing, or all that were asked for. One may be in
+    a listing of any length, where it is no more than that of the `total` of pictures in all splits.
     """
-    most = max(int(MOST_DAMAGED * len(listing)), int(len(listing) >= 10))
+    most = max(int(MOST_DAMAGED * len(listing)), int(MOST_DAMAGED * total >= 1))
     return _decoded(listing, image_size, limit, most)
 
 
