@@ -82,7 +82,9 @@ def main() -> None:
 
 def _shipped_students(teacher: str) -> list[str]:
     found = {name: read_metadata(name) for name in list_shipped()}
-    return [name for name, metadata in found.items() if metadata.training.get("teacher_checkpoint") == teacher]
+    settings = {name: metadata.training for name, metadata in found.items()}
+    taught = [name for name, used in settings.items() if used.get("teacher_checkpoint") == teacher]
+    return [name for name in taught if not settings[name].get("stride_vectors")]  # those have the teacher's own strides
 
 
 @torch.no_grad()

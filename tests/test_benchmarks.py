@@ -145,8 +145,8 @@ def test_the_plain_distillation_step_has_the_losses_of_ours(monkeypatch):
     assert plain.student.layer1[0].conv1.weight.is_contiguous() and plain.teacher.layer1[0].conv1.weight.is_contiguous()
     problem.model.train()
     before = {name: value.clone() for name, value in plain.student.state_dict().items()}
-    images, labels = task._batch(problem, 0, torch.Generator().manual_seed(0))
-    monkeypatch.setattr(task, "_batch", lambda *arguments: (images, labels))
+    images, labels = task.batch(problem, 0, torch.Generator().manual_seed(0))
+    monkeypatch.setattr(task, "batch", lambda *arguments: (images, labels))
     ours, theirs = task.losses(problem, 0, torch.Generator()), plain.losses((images,), labels)
     assert ours.keys() == theirs.keys() == {"task_loss", "red_loss", "kd_loss"}
     for name, value in ours.items():

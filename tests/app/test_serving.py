@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gradio as gr
@@ -67,14 +68,14 @@ def test_no_event_however_often_keeps_a_component(page, places):
         for function in functions:
             await call(function, times)
 
-    asyncio.run(all_of_them(1))
+    finish(all_of_them(1))
     before = kept()
-    asyncio.run(all_of_them(1))
+    finish(all_of_them(1))
     ticking = [function for function in functions if any(name == "tick" for _, name in function.targets)]
     assert len(ticking) == 2
     live = max(functions, key=lambda function: len(function.inputs) * (StridePicker in map(type, function.inputs)))
     for function in (*ticking, live):
-        asyncio.run(call(function, 20))
+        finish(call(function, 20))
     assert kept() == before
 
 
@@ -95,6 +96,12 @@ def test_any_value_reaches_the_handler_of_a_stride_picker():
         assert StridePicker({}).preprocess(value) == value
 
 
+def finish(coroutine):
+    """Its result, by an event loop in a thread of its own: a browser's may run in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
+
+
 def ask(guard: Guard, path: str = "/config", host: str = "localhost:7860", body: bytes = b"", said: int | None = None):
     """Status and body of the answer to a request."""
     headers = [(b"host", host.encode())] + ([(b"content-length", str(said).encode())] if said is not None else [])
@@ -108,7 +115,7 @@ def ask(guard: Guard, path: str = "/config", host: str = "localhost:7860", body:
     async def send(message):
         got.append(message)
 
-    asyncio.run(guard({"type": "http", "path": path, "headers": headers}, receive, send))
+    finish(guard({"type": "http", "path": path, "headers": headers}, receive, send))
     return got[0]["status"], got[1]["body"].decode()
 
 

@@ -15,7 +15,7 @@ from redistill.checkpoint.metadata import Metadata
 from redistill.networks.student import StudentConfig, build_student
 from redistill.training.config import DistillConfig
 from redistill.training.loop import distill
-from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
+from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PHOTOS_TEACHER, PRESETS
 
 RED_KD = PRESETS["default"].config
 TEACHER = PRESETS["teacher"].config
@@ -51,7 +51,12 @@ def saved_ddpm(folder: Path, schedule: dict = SCHEDULE, **settings) -> Path:
     return folder
 
 
-UNTRAINED = {CLUTTER_TEACHER: TEACHER, FACES_TEACHER: PRESETS["faces-teacher"].config, "small": FACES}
+UNTRAINED = {
+    CLUTTER_TEACHER: TEACHER,
+    FACES_TEACHER: PRESETS["faces-teacher"].config,
+    PHOTOS_TEACHER: PRESETS["photos-teacher"].config,
+    "small": FACES,
+}
 
 
 def save_untrained(root: Path, configs: dict[str, DistillConfig] = UNTRAINED) -> Path:
