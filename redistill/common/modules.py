@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import chain
@@ -130,12 +130,13 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
 
 
 @contextmanager
-def unchanged(model: nn.Module) -> Iterator[None]:
-    """What the block sets on modules, or puts into their lists and dicts, is taken back after it."""
+def unchanged(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """What the block sets on these modules, or puts into their lists and dicts, is taken back after it."""
     kept = []
-    for module in model.modules():
+    for module in modules:
         values = vars(module).copy()
-        kept.append((module, values, [(held, held.copy()) for held in values.values() if type(held) in HOLDERS]))
+        holders = [held for held in values.values() if type(held) in HOLDERS]  # most are empty, and slow to copy
+        kept.append((module, values, [(held, held.copy() if held else ()) for held in holders]))
     try:
         yield
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -151,12 +151,12 @@ def recording_modes(recorder: Any) -> tuple[Any, ...]:
 
 
 @contextmanager
-def native_attention(model: nn.Module) -> Iterator[None]:
+def native_attention(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Torch's own attention and encoder layers take the kernels that they take where tensors are real.
 
     They look for override modes and hooks before they do, and would find ours.
     """
-    modules = [module for module in model.modules() if type(module).forward in NATIVE and "forward" not in vars(module)]
+    modules = [module for module in modules if type(module).forward in NATIVE and "forward" not in vars(module)]
     for module in modules:
         module.forward = types.MethodType(_native(type(module).forward), module)
     try:

@@ -91,6 +91,7 @@ class Recorder:
     def run(self) -> None:
         """Run the model and write down what happens."""
         recording, (args, kwargs) = self.recording, self.recording.arguments
+        modules = recording.modules
         tensors = {id(tensor): tensor for tensor in tensors_in((args, kwargs))}.values()
         recording.inputs = tuple(self.value(tensor, made_from=()) for tensor in tensors)
         self.root = sys._getframe()
@@ -98,9 +99,9 @@ class Recorder:
         try:
             with (
                 running(),
-                unchanged(recording.model),
-                watched(recording.model, self._enter, self._leave),
-                native_attention(recording.model),
+                unchanged(modules.values()),
+                watched(modules, self._enter, self._leave),
+                native_attention(modules.values()),
                 calls,
                 operators,
             ):
@@ -120,7 +121,7 @@ class Recorder:
     def _watch_strides(self) -> None:
         """Let strides of layers say where Python looks at them, which no edit of theirs could follow."""
         model = self.recording.model
-        for path, module in model.named_modules():
+        for path, module in self.recording.modules.items():
             if isinstance(module, STRIDED) and "stride" in vars(module):
                 read = partial(self._stride_read, path)
                 if is_patch(module):

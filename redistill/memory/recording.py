@@ -73,6 +73,11 @@ class Recording:
 
     stride_reads: dict[str, str] = field(default_factory=dict)  # modules whose stride Python read, and in which layer
 
+    @cached_property
+    def modules(self) -> dict[str, nn.Module]:
+        """The model's modules by path."""
+        return dict(self.model.named_modules())
+
     @property
     def first_input(self) -> Tensor:
         """The first tensor that the model was called with."""

@@ -9,7 +9,7 @@ from .recording import ENTER, LEAVE, OP, Recording
 
 def recorded_route(recording: Recording) -> Route:
     """What a follower finds of the pass that was recorded, on the inputs it was recorded with."""
-    follower = Follower(dict(recording.model.named_modules()), recording.shapes)
+    follower = Follower(recording.modules, recording.shapes)
     for value in recording.inputs:
         follower.start(value)
     for kind, what, *value in recording.events:

@@ -25,7 +25,6 @@ class StrideEditor:
 
     def __init__(self, recording: Recording, points: Sequence[PoolingPoint]) -> None:
         self.recording, self.points = recording, points
-        self._modules = dict(recording.model.named_modules())
         self.in_layer: dict[str, list[tuple[int, Node]]] = {}
         self._layer_edits = lru_cache(EDITS_KEPT)(self._find_layer_edits)
         for event in recording.events:
@@ -61,7 +60,7 @@ class StrideEditor:
                 f"{f'Layer {reader!r}' if reader else 'The network'} goes by the stride of {path!r} in Python; capture "
                 "the network anew."
             )
-        module = self._modules[path]
+        module = self.recording.modules[path]
         if not isinstance(module, (nn.Conv2d, UnitPool, *POOLS)):
             raise ShapeRuleError(f"Layer {path!r} gathers its windows itself; capture the network anew.")
         is_cut = is_patch(module)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,8 +23,8 @@ Leave = Callable[[str, nn.Module, Any, Any], None]  # the same, and what it retu
 
 
 @contextmanager
-def watched(model: nn.Module, enter: Enter, leave: Leave) -> Iterator[None]:
-    """Tell `enter` and `leave` of every module that runs inside the block."""
+def watched(modules: Mapping[str, nn.Module], enter: Enter, leave: Leave) -> Iterator[None]:
+    """Tell `enter` and `leave` of every module, by path, that runs inside the block."""
 
     def watch(path: str, module: nn.Module) -> Iterator[Any]:
         yield module.register_forward_pre_hook(
@@ -34,7 +34,7 @@ def watched(model: nn.Module, enter: Enter, leave: Leave) -> Iterator[None]:
             lambda module, args, output: leave(path, module, args[0] if args else None, output)
         )
 
-    handles = [handle for path, module in model.named_modules() for handle in watch(path, module)]
+    handles = [handle for path, module in modules.items() for handle in watch(path, module)]
     try:
         yield
     finally:
@@ -58,8 +58,10 @@ def trace_route(model: nn.Module, inputs: Sequence[Any], fitter: Fitter | None =
     `fitter` may let parts of the model that were made for one map size give way to another. What torch raises reaches
     the caller.
     """
-    tracer = _Tracer(model, fitter)
-    with torch.no_grad(), running(), watched(model, tracer.enter, tracer.leave), _Operators(tracer), _Shortcuts(tracer):
+    modules = dict(model.named_modules())
+    tracer = _Tracer(modules, fitter)
+    watching = watched(modules, tracer.enter, tracer.leave)
+    with torch.no_grad(), running(), watching, _Operators(tracer), _Shortcuts(tracer):
         for value in inputs:
             if isinstance(value, Tensor):
                 tracer.follower.start(tracer.number(value))
@@ -70,9 +72,9 @@ def trace_route(model: nn.Module, inputs: Sequence[Any], fitter: Fitter | None =
 class _Tracer:
     """Numbers the tensors of a pass for its follower."""
 
-    def __init__(self, model: nn.Module, fitter: Fitter | None) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module], fitter: Fitter | None) -> None:
         self.shapes: list[Shape] = []
-        self.follower = Follower(dict(model.named_modules()), self.shapes)
+        self.follower = Follower(modules, self.shapes)
         self.fitter = fitter
         self.mark = object()  # on tensors with a number of this pass
 
