@@ -16,7 +16,7 @@ from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .inputs import mapped, tensors_in
-from .meta_ops import elementwise
+from .meta_ops import elementwise, made_like
 from .shape_rules import RULES
 from .sides import plain, sides_in
 
@@ -248,9 +248,9 @@ def _made_plainly(func: Callable, args: tuple) -> tuple | None:
     if func is F.linear and _is_plain_linear(*args):
         return "linear", args[0].new_empty, ((*args[0].shape[:-1], args[1].shape[0]),)
     if func is torch.layer_norm and _is_plain_layer_norm(*args):
-        return "layer_norm", torch.empty_like, args[:1]
+        return "layer_norm", made_like, args[:1]
     if func in NORMS and _is_plain_norm(func, *args):
-        return NORMS[func], torch.empty_like, args[:1]
+        return NORMS[func], made_like, args[:1]
     return None
 
 

@@ -23,4 +23,10 @@ def elementwise(func: torch._ops.OpOverload, args: tuple, kwargs: dict) -> Tenso
                 return None
         elif isinstance(other, complex) or (isinstance(other, float) and not x.is_floating_point()):
             return None  # a number that changes the dtype
-    return x if packet in _IN_PLACE else torch.empty_like(x)
+    return x if packet in _IN_PLACE else made_like(x)
+
+
+def made_like(x: Tensor) -> Tensor:
+    """`torch.empty_like`, many times faster on the meta device where `x` lies as a new tensor does."""
+    made = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    return made if made.stride() == x.stride() else torch.empty_like(x)
