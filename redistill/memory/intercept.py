@@ -37,6 +37,7 @@ CONSTANT |= {"is_maia", "is_vulkan", "is_xpu", "is_ort", "_base", "_version", "o
 # Methods of the same kind.
 ASKS = {"dim", "ndimension", "is_floating_point", "is_complex", "element_size", "is_inference", "is_signed"}
 MOVES = ("cpu", "cuda")
+SEQUENCES = (list, range)  # that torch makes a new tensor of, as an index; one of NumPy keeps its memory
 
 
 class Operators(TorchDispatchMode):
@@ -109,7 +110,19 @@ class Calls(TorchFunctionMode):
             return self.recorder.whole(WHOLE[func], func, args, kwargs)
         if name == "to" or "device" in kwargs or func in _device_constructors():
             args, kwargs = self._on_meta(name, args, kwargs)
+        if name in ("__getitem__", "__setitem__"):
+            args = (args[0], self._index(args[1]), *args[2:])
         return self.recorder.calling(func, name, args, kwargs)
+
+    def _index(self, index: Any) -> Any:
+        """An index with tensors for its lists of whole numbers, as torch makes them where nobody sees it."""
+        if isinstance(index, list) and any(isinstance(part, (list, tuple, slice, Tensor)) for part in index):
+            index = tuple(index)  # several indices, one a dimension
+        if isinstance(index, tuple):
+            return tuple(self._index(part) if isinstance(part, SEQUENCES) else part for part in index)
+        if isinstance(index, SEQUENCES) and _whole_numbers(index):
+            return self.__torch_function__(torch.tensor, (), (list(index),), {"dtype": torch.int64})
+        return index
 
     def _enter(self, func: types.FunctionType, args: tuple, kwargs: dict) -> Any:
         self.entered.append(func)
@@ -191,6 +204,13 @@ def _foreign(owner: Any, name: str, *default: Any) -> Any:
     """`getattr`, but of a module's hooks those that were there before ours, which is one of each kind."""
     found = getattr(owner, name, *default)
     return list(found)[1:] if name in ("_forward_hooks", "_forward_pre_hooks") else found
+
+
+def _whole_numbers(index: Any) -> bool:
+    """Whether all of an index are whole numbers, however deep the lists: truth values choose as many as are true."""
+    if isinstance(index, (list, tuple, range)):
+        return len(index) > 0 and all(map(_whole_numbers, index))
+    return isinstance(index, (int, torch.SymInt)) and not isinstance(index, bool)
 
 
 def _size(recorder: Any, tensor: Tensor, dim: int | None = None) -> Any:
@@ -306,10 +326,19 @@ def _attends(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> 
 
 @cache
 def entered(func: types.FunctionType) -> types.FunctionType:
-    """The same function with its test for override modes answering no, so that its body runs at once."""
-    inside = types.FunctionType(func.__code__, _scope(func), func.__name__, func.__defaults__, func.__closure__)
+    """The same function with its test for override modes answering no, so that its body runs at once.
+
+    So do those that it chooses between, such as a pool with and without the indices: asked, they would name this one.
+    """
+    closure = func.__closure__ and tuple(map(_entered_cell, func.__closure__))
+    inside = types.FunctionType(func.__code__, _scope(func), func.__name__, func.__defaults__, closure)
     inside.__kwdefaults__ = func.__kwdefaults__
     return inside
+
+
+def _entered_cell(cell: types.CellType) -> types.CellType:
+    held = cell.cell_contents
+    return types.CellType(entered(held)) if isinstance(held, types.FunctionType) else cell
 
 
 def _scope(func: types.FunctionType) -> dict[str, Any]:

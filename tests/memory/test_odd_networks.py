@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers.odd_networks import CHANNELS, network
 from torch import nn
+from torch.nn import functional as F
 
 from redistill.memory import ShapeRuleError, Tape, capture, measure_peak
 from redistill.networks.strides import apply_strides
@@ -82,3 +84,36 @@ def captured_anew(tape: Tape, settings: dict[str, Any]) -> int | None:
     except ValueError as error:
         assert is_sentence(error), str(error)
         return None
+
+
+INDICES = {
+    "a list": lambda y: y[:, :, [0, 3, 6]],
+    "a list beside a map": lambda y: y[:, :, [0, 3, 6]].sum() + y[:, :, :1],
+    "two lists": lambda y: y[[0, 0], [1, 2]],
+    "a range": lambda y: y[:, range(0, 8, 2)],
+    "an array": lambda y: y[..., np.array([0, 3])],
+    "written to": lambda y: (y.__setitem__((slice(None), [0, 2]), 0.0), y)[1],
+}
+POOLS = {
+    "adaptive": lambda y: F.adaptive_max_pool2d(y, 9),
+    "adaptive, a line": lambda y: F.adaptive_max_pool1d(y.flatten(2), 9),
+    "fractional": lambda y: F.fractional_max_pool2d(y, 2, output_size=9),
+    "windows": lambda y: F.max_pool2d(y, 2),
+    "windows, with indices": lambda y: F.max_pool2d(y, 2, return_indices=True)[0],
+}
+
+
+@pytest.mark.parametrize("kind", [*INDICES, *POOLS])
+def test_tensors_that_torch_makes_beside_the_result_count(kind):
+    """Of a list that is an index, and of a pool that chooses in Python whether to give its indices."""
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+
+        def forward(self, x):
+            return (INDICES | POOLS)[kind](self.conv(x))
+
+    network, images = Network().eval(), torch.zeros(2, 3, 32, 32)
+    assert capture(network, (2, 3, 32, 32)).profile(accounting="eager").peak_bytes == measure_peak(network, images)
