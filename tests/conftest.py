@@ -34,9 +34,11 @@ def picture_cache(tmp_path_factory):
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    """Empty folders of runs and of shipped checkpoints."""
+    """Empty folders of runs, of shipped checkpoints and of imported teachers."""
     monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(sources, "SHIPPED", tmp_path / "shipped")
+    for module in ("redistill.checkpoint.sources", "redistill.checkpoint.imported", "app.runs.choices"):
+        monkeypatch.setattr(f"{module}.imported_dir", lambda: tmp_path / "teachers")
     return tmp_path
 
 

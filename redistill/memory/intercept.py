@@ -324,21 +324,20 @@ def _attends(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> 
     return True
 
 
+CHOSEN = ("if_true", "if_false")  # what torch's `boolean_dispatch` chooses between
+
+
 @cache
 def entered(func: types.FunctionType) -> types.FunctionType:
     """The same function with its test for override modes answering no, so that its body runs at once.
 
     So do those that it chooses between, such as a pool with and without the indices: asked, they would name this one.
     """
-    closure = func.__closure__ and tuple(map(_entered_cell, func.__closure__))
+    names = zip(func.__code__.co_freevars, func.__closure__ or (), strict=True)
+    closure = tuple(types.CellType(entered(cell.cell_contents)) if name in CHOSEN else cell for name, cell in names)
     inside = types.FunctionType(func.__code__, _scope(func), func.__name__, func.__defaults__, closure)
     inside.__kwdefaults__ = func.__kwdefaults__
     return inside
-
-
-def _entered_cell(cell: types.CellType) -> types.CellType:
-    held = cell.cell_contents
-    return types.CellType(entered(held)) if isinstance(held, types.FunctionType) else cell
 
 
 def _scope(func: types.FunctionType) -> dict[str, Any]:

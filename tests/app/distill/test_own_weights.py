@@ -21,11 +21,8 @@ CONFIG = PRESETS["default"].config
 
 
 @pytest.fixture
-def own(shipped, tmp_path, monkeypatch, picture_cache):
+def own(shipped, tmp_path, picture_cache):
     """No teachers of one's own yet, pictures where they are."""
-    monkeypatch.setattr("redistill.checkpoint.sources.imported_dir", lambda: tmp_path / "teachers")
-    for module in ("app.runs.choices", "redistill.checkpoint.imported"):
-        monkeypatch.setattr(f"{module}.imported_dir", lambda: tmp_path / "teachers")
     torch.manual_seed(0)
     file = tmp_path / "my net.safetensors"
     safetensors.torch.save_file(build_network("narrow_resnet", 50).state_dict(), file)
