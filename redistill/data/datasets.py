@@ -57,8 +57,9 @@ def load_split(
     if not name.startswith(("folder:", "upload:")):
         images = decoded(listing, size, limit)
         return Split(images, torch.from_numpy(listing.labels[: len(images)]))
-    total = sum(len(part()) for part in source.parts.values())
-    images, damaged = decoded_but_damaged(listing, size, limit, total)
+    images, damaged = decoded_but_damaged(
+        listing, size, limit, total=lambda: sum(len(part()) for part in source.parts.values())
+    )
     if damaged:
         told = say_left_out([printable(listing.names[row]) for row in damaged])
         warnings.warn(f"{name}, {split}: {told}", stacklevel=2)

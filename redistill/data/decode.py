@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -45,13 +45,16 @@ def decoded(listing: Listing, image_size: int, limit: int | None = None) -> Tens
     return _decoded(listing, image_size, limit, 0)[0]
 
 
-def decoded_but_damaged(listing: Listing, image_size: int, limit: int | None, total: int) -> tuple[Tensor, list[int]]:
+def decoded_but_damaged(
+    listing: Listing, image_size: int, limit: int | None, total: Callable[[], int]
+) -> tuple[Tensor, list[int]]:
     """As `decoded` without the pictures that are damaged, and the numbers of these in the listing, in order.
 
     Raises ValueError where they are more than `MOST_DAMAGED` of the listing, or all that were asked for. One may be in
-    a listing of any length, where it is no more than that of the `total` of pictures in all splits.
+    a listing of any length, where it is no more than that of the `total` of pictures in all splits, which short ones
+    alone ask for.
     """
-    most = max(int(MOST_DAMAGED * len(listing)), int(MOST_DAMAGED * total >= 1))
+    most = int(MOST_DAMAGED * len(listing)) or int(MOST_DAMAGED * total() >= 1)
     return _decoded(listing, image_size, limit, most)
 
 
