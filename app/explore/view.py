@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from redistill.common.sentences import listed
 from redistill.memory import LiveTensor, MemoryProfile
 from redistill.memory.comparison import Comparison
 
@@ -218,8 +219,7 @@ def _tensor_row(tensor: LiveTensor, total: int) -> str:
     share = 100 * tensor.bytes / total if total else 0
     made = "the input" if tensor.made_by == ("input", "") else _operator(tensor.made_by)
     users = list(dict.fromkeys(_operator(user) for user in tensor.needed_by))
-    more = f" and {len(users) - USERS_NAMED} more" if len(users) > USERS_NAMED else ""
-    needed = (", ".join(users[:USERS_NAMED]) + more) or "nobody any more"
+    needed = listed(users, USERS_NAMED) or "nobody any more"
     return (
         f"<tr><td>{numbers.format_size(tensor.shape) or 'a number'}</td>"
         f'<td data-bytes="{tensor.bytes}">{tensor.bytes:,}<div class="share"><div style="width:{share:.1f}%"></div>'

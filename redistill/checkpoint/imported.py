@@ -13,9 +13,12 @@ import torch
 from torch import nn
 
 from ..common.modules import eval_mode, weightless
+from ..common.sentences import first_line
+from ..networks.head import last_layer
 from ..networks.pretrained import check_stem, fold_normalization
+from ..networks.strides import check_image_size
 from ..networks.student import StudentConfig, build_student
-from ..networks.weights import file_state, first_line, fit_weights, load_weights
+from ..networks.weights import file_state, fit_weights, load_weights
 from .folder import save
 from .metadata import Metadata
 from .sources import imported_dir
@@ -55,7 +58,7 @@ def import_teacher(network: StudentConfig, weights: Weights, folder: str | Path)
     )
     _check_runs(model, network)
     if {*mean, *std} != {CENTRED}:
-        check_stem(model, (1, channels, *_sides(network)))
+        check_stem(model, (1, channels, *check_image_size(network.image_size)))
         fold_normalization(model, mean, std)
     told = {"file": weights.file.name, "sha256": _digest(weights.file), "mean": list(mean), "std": list(std)}
     metadata = Metadata(
@@ -116,22 +119,18 @@ def _rows(network: StudentConfig, state: dict[str, torch.Tensor]) -> int | None:
     """How many classes the weights are for, told by the last layer alone; None where they do not say."""
     with weightless():
         model = build_student(network)
-    layers = [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
-    own, key = model.state_dict(), f"{layers[-1]}.weight" if layers else ""
-    if key not in state or key not in own or state[key].shape[1:] != own[key].shape[1:]:
+    last, own = last_layer(model), model.state_dict()
+    key = f"{last}.weight"
+    if last is None or key not in state or key not in own or state[key].shape[1:] != own[key].shape[1:]:
         return None
-    heads = {key, f"{layers[-1]}.bias"}
+    heads = {key, f"{last}.bias"}
     others = [name.partition(" ")[0] for name in fit_weights(model, state).misshapen]
     return len(state[key]) if set(others) <= heads else None
 
 
-def _sides(network: StudentConfig) -> tuple[int, int]:
-    return (network.image_size,) * 2 if network.is_square else network.image_size
-
-
 def _check_runs(model: nn.Module, network: StudentConfig) -> None:
     """ValueError where the network cannot run on an image of its size, or gives other answers than its classes."""
-    image = torch.zeros(1, network.in_channels, *_sides(network))
+    image = torch.zeros(1, network.in_channels, *check_image_size(network.image_size))
     size = "×".join(map(str, image.shape[1:]))
     try:
         with torch.no_grad(), eval_mode(model):

@@ -62,6 +62,12 @@ def keep_freed_memory() -> bool:
     return False
 
 
+def synchronize(device: torch.device) -> None:
+    """Return when a GPU has done all that it was given; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def available_memory(device: torch.device) -> int | None:
     """Bytes that a new process could take on the device now; None on a system that does not say.
 

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from ..common.sentences import listed
+
 NAMED = 5  # classes that a sentence names
 
 
@@ -48,6 +50,10 @@ def match_classes(wanted: Sequence[str], known: Sequence[str], who: str, whose: 
     return [theirs.index(name) for name in mine]
 
 
+def names_or_numbers(names: Sequence[str], count: int) -> list[str]:
+    """What `count` classes are called: by their names, or where these are not known by their places."""
+    return list(names) or [f"number {place}" for place in range(count)]
+
+
 def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(map(repr, names[:NAMED])) + more
+    return listed(list(map(repr, names)), NAMED)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..common.sentences import listed
 from .decode import unreadable
 from .files_in import Found, Tree, walk
 from .labels import labelled
@@ -162,8 +163,7 @@ def _left(tree: Tree, beside: Sequence[str], tables: Sequence[str] = ()) -> list
 
 
 def _some(files: Sequence[str]) -> str:
-    more = f" and {len(files) - NAMED:,} more" if len(files) > NAMED else ""
-    return ", ".join(map(printable, files[:NAMED])) + more
+    return listed(list(map(printable, files)), NAMED)
 
 
 def _listing(root: Path, found: Mapping[str, list[str]], class_names: Sequence[str]) -> Listing:

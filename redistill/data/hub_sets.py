@@ -17,6 +17,7 @@ from PIL import Image
 
 from ..common.cache import cache_dir
 from ..common.hub import REVISION, SET, fetch
+from ..common.sentences import first_line
 from .source import Listing, Source, open_image, open_picture, split_name
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _read(folder: Path, config: str | None, text: str) -> dict[str, datasets.Dat
         builder.download_and_prepare()
         return dict(builder.as_dataset())
     except Exception as error:  # datasets raises its readers' own errors: pyarrow's, pandas', OSError, ...
-        reason = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error.__cause__ or error)
         raise ValueError(f"Hub data set {text} cannot be read ({reason}).") from error
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..common.sentences import listed
 from .files_in import Tree
 from .source import SPLITS, printable, split_name
 
@@ -231,5 +232,4 @@ def _left(table: str, one: _Told) -> Iterator[str]:
 
 
 def _some(files: Sequence[str]) -> str:
-    more = f" and {len(files) - NAMED:,} more" if len(files) > NAMED else ""
-    return ", ".join(printable(file)[:80] or "no name" for file in files[:NAMED]) + more
+    return listed([printable(file)[:80] or "no name" for file in files], NAMED)

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from ..common.cache import cache_dir
 from ..common.files import lock_beside, locked, remove_parts, replaced_folder
+from ..common.sentences import listed
 from .decode import RESERVE
 from .files_in import LEFT_OUT
 from .folder import open_folder, remove_unreadable
@@ -90,9 +91,8 @@ def say_left_out(names: Sequence[str]) -> str:
     """A sentence about pictures that could not be read; empty for none."""
     if not names:
         return ""
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     what = "1 picture that cannot be read is" if len(names) == 1 else f"{len(names):,} pictures that cannot be read are"
-    return f"{what} left out: {', '.join(names[:NAMED])}{more}."
+    return f"{what} left out: {listed(names, NAMED)}."
 
 
 def _unpack(archive: zipfile.ZipFile, folder: Path, title: str) -> None:

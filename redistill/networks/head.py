@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from ..common.modules import eval_mode
 
 
+def last_layer(model: nn.Module) -> str | None:
+    """Path of the last linear layer or convolution, which is a classifier's head; None where there is neither."""
+    paths = [path for path, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+    return paths[-1] if paths else None
+
+
 @torch.no_grad()
 def reorder_outputs(model: nn.Module, places: Sequence[int], image_size: int) -> None:
     """Let output i of a classifier be what was output places[i], in place: the rows of its last layer change places.

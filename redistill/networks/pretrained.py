@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..common.modules import eval_mode
+from ..common.sentences import first_line
 from .info import NetworkInfo
 from .timm_zoo import load_timm
 from .torchvision_zoo import TRANSFORMED, build_classifier, imagenet_weights
-from .weights import DAMAGED, first_line, load_but_head, load_weights
+from .weights import DAMAGED, load_but_head, load_weights
 
 
 def load_pretrained(network: NetworkInfo, model: nn.Module, num_classes: int | None) -> nn.Module:

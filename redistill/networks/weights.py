@@ -12,6 +12,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from ..common.sentences import first_line, listed
+from .head import last_layer
+
 # What torch.load raises for a file that is cut, damaged or of another kind.
 DAMAGED = (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, ValueError, TypeError, AttributeError)
 INSIDE = ("state_dict", "model", "model_state_dict", "ema")  # names under which training scripts save the weights
@@ -76,7 +79,7 @@ class Fit(NamedTuple):
 
     def __str__(self) -> str:
         parts = [
-            f"{len(names):,} {what} ({_listed(names)})"
+            f"{len(names):,} {what} ({listed(names, NAMED)})"
             for names, what in (
                 (self.missing, "missing in it"),
                 (self.unknown, "unknown to the network"),
@@ -118,7 +121,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str, par
         raise ValueError(f"{source} does not hold the weights of this network: {fit}{remedy}.")
     broken = [key for key, value in fit.fitting.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        raise ValueError(f"{source} holds numbers that are not finite, in {_listed(broken)}; they are of no use.")
+        raise ValueError(f"{source} holds numbers that are not finite, in {listed(broken, NAMED)}; they are of no use.")
     model.load_state_dict(fit.fitting, strict=False)
     return fit
 
@@ -128,9 +131,8 @@ def load_but_head(model: nn.Module, state: Mapping[str, Tensor], source: str) ->
 
     Raises ValueError when anything but the last layer does not fit.
     """
-    layers = [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
-    own = model.state_dict()
-    keys = (f"{layers[-1]}.weight", f"{layers[-1]}.bias") if layers else ()
+    last, own = last_layer(model), model.state_dict()
+    keys = () if last is None else (f"{last}.weight", f"{last}.bias")
     kept = {key: own[key] for key in keys if key in state and own[key].shape != state[key].shape}
     load_weights(model, {**state, **kept}, source)
 
@@ -142,13 +144,3 @@ def _all_inside(own: Iterable[str]) -> bool:
 
 def _shape(shape: Iterable[int]) -> str:
     return "×".join(map(str, shape)) or "a number"
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{more}"
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line without a full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

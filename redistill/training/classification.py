@@ -89,15 +89,19 @@ def judge(problem: Problem, model: nn.Module, split: Split) -> dict[str, float]:
     return {"accuracy": accuracy(model, split)}
 
 
-@torch.no_grad()
 def accuracy(model: nn.Module, split: Split, batch_size: int = 256) -> float:
     """Share of images in `split` whose largest logit is their label, in [0, 1]; runs where the model's weights are."""
+    return int((predicted(model, split, batch_size) == split.labels.cpu()).sum()) / len(split)
+
+
+@torch.no_grad()
+def predicted(model: nn.Module, split: Split, batch_size: int = 256) -> Tensor:
+    """The place of the largest logit of every image in `split`, int64 (N,) on the CPU; runs where the weights are."""
     device = next(model.parameters()).device
-    correct = 0
     with eval_mode(model), no_tf32():
-        for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
-            correct += int((model(normalize(images.to(device))).argmax(1) == labels.to(device)).sum())
-    return correct / len(split)
+        return torch.cat(
+            [model(normalize(images.to(device))).argmax(1).cpu() for images in split.images.split(batch_size)]
+        )
 
 
 def judging_passes(count: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..common.devices import available_memory, check_device, describe_device
+from ..common.devices import available_memory, check_device, describe_device, synchronize
 from ..common.values import is_whole
 from ..data.datasets import find_dataset
 from ..data.source import Split
@@ -103,12 +103,8 @@ def _measure(config: DistillConfig, steps: int, available: int | None) -> Estima
 
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    wait()
+    synchronize(device)
     start = time.perf_counter()
     run()
-    wait()
+    synchronize(device)
     return time.perf_counter() - start

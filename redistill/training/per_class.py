@@ -5,37 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from ..common.devices import no_tf32
-from ..common.modules import eval_mode
-from ..data.augmentation import normalize
+from ..data.classes import names_or_numbers
 from ..data.source import Split
+from .classification import predicted
 from .intervals import wilson
 
-BATCH = 256
 
-
-@torch.no_grad()
 def confusion(model: nn.Module, split: Split, classes: int) -> Tensor:
     """How often pictures of class i were taken for class j: int64 (classes, classes), by true and predicted class.
 
     Labels of the split are places of the model's outputs; runs where the model's weights are.
     """
-    device = next(model.parameters()).device
-    counts = torch.zeros(classes * classes, dtype=torch.int64)
-    with eval_mode(model), no_tf32():
-        for images, labels in zip(split.images.split(BATCH), split.labels.split(BATCH), strict=True):
-            found = model(normalize(images.to(device))).argmax(1).cpu()
-            counts += (labels.cpu() * classes + found).bincount(minlength=len(counts))
-    return counts.view(classes, classes)
+    pairs = split.labels.cpu() * classes + predicted(model, split)
+    return pairs.bincount(minlength=classes * classes).view(classes, classes)
 
 
 def figures_of(counts: Tensor, names: Sequence[str]) -> dict[str, Any]:
     """`accuracy` with its 95 % `interval` and number of `pictures` of a confusion matrix, the same `per_class` for
     those that have pictures, and the matrix itself: `confusion`, a row for each true class; plain JSON values."""
-    names = list(names) or [f"number {place}" for place in range(len(counts))]
+    names = names_or_numbers(names, len(counts))
     per_class = {
         name: _share(int(row[place]), int(row.sum()))
         for place, (name, row) in enumerate(zip(names, counts, strict=True))

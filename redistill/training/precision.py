@@ -13,7 +13,7 @@ import time
 
 import torch
 
-from ..common.devices import has_fast_bf16
+from ..common.devices import has_fast_bf16, synchronize
 from .task import Problem, Task
 
 AUTO, FULL, MIXED = "auto", "fp32", "bf16"
@@ -61,14 +61,12 @@ def trial(problem: Problem, task: Task, turns: int = TURNS) -> dict[str, float]:
 
 
 def _pass_seconds(problem: Problem, task: Task) -> float:
-    on_gpu = problem.device.type == "cuda"
-    clock = time.perf_counter if on_gpu else time.process_time  # other processes take wall time, not CPU time
+    # Other processes take wall time from this one, not CPU time.
+    clock = time.perf_counter if problem.device.type == "cuda" else time.process_time
     generator = torch.Generator(problem.device).manual_seed(0)
-    if on_gpu:
-        torch.cuda.synchronize(problem.device)
+    synchronize(problem.device)
     started = clock()
     parts = task.losses(problem, 0, generator)
     sum(problem.config.weights[name] * value for name, value in parts.items()).backward()
-    if on_gpu:
-        torch.cuda.synchronize(problem.device)
+    synchronize(problem.device)
     return clock() - started

@@ -14,6 +14,7 @@ from ..checkpoint.metadata import read_metadata
 from ..common.devices import check_device, no_tf32
 from ..common.values import is_whole
 from ..data.augmentation import normalize
+from ..data.classes import names_or_numbers
 from ..data.decode import read_square
 from ..data.files_in import walk
 from ..data.source import Listing, open_picture, printable
@@ -41,7 +42,7 @@ def predict(
     if not paths:
         raise ValueError(f"There are no pictures in {', '.join(map(str, files))[:200]}; expected picture files.")
     model = checkpoint.load(folder).to(device)
-    names = metadata.class_names or [f"number {place}" for place in range(student.classes)]
+    names = names_or_numbers(metadata.class_names, student.classes)
     return _answers(model, student.image_size, names, paths, top, device)
 
 

@@ -6,7 +6,6 @@ Both say which weights they are of; what is missing, damaged or of other weights
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,9 @@ import safetensors.torch
 from torch import Tensor
 
 from ..common.files import lock_beside, locked, read_json, replaced_file, write_json
+from .intervals import wilson
 
 FIGURES, STATISTICS = "strides.json", "strides.safetensors"
-NORMAL_95 = 1.96  # standard deviations on either side that hold 95 %
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,7 @@ class Measured:
     @property
     def interval(self) -> tuple[float, float]:
         """Where the accuracy on many more such pictures lies, by 95 %: Wilson's interval (1927), in [0, 1]."""
-        share, z, n = self.accuracy, NORMAL_95, self.count
-        middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
+        return wilson(self.accuracy, self.count)
 
 
 def key_of(strides: Mapping[str, int]) -> str:
