@@ -74,7 +74,7 @@ def chosen_card(result: Result | None) -> str:
     student = result.config.student
     teacher = StudentConfig(student.teacher, student.image_size, student.num_classes, student.teacher_strides, red=None)
     peak = f"Peak {numbers.format_bytes(result.peak_bytes)}"
-    if not result.is_teacher:
+    if not result.has_own_strides:
         before = peak_bytes(teacher)
         ratio = numbers.format_ratio(before, result.peak_bytes)
         peak += f", its teacher {numbers.format_bytes(before)}: <strong>{ratio}</strong>"

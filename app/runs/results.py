@@ -65,6 +65,11 @@ class Result:
 
     @property
     def is_teacher(self) -> bool:
+        """Whether it is a network at its own strides, without RED blocks, and trained for these alone."""
+        return self.has_own_strides and not self.config.stride_vectors
+
+    @property
+    def has_own_strides(self) -> bool:
         """Whether it is a network at its own strides, without RED blocks."""
         student = self.config.student
         return not student.strides and student.red is None and student.architecture in (None, student.teacher)

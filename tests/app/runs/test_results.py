@@ -17,6 +17,7 @@ from redistill.checkpoint.metadata import Metadata
 from redistill.memory import capture
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
+from redistill.training.presets import PRESETS
 from redistill.training.run_state import best_validation
 
 
@@ -71,6 +72,13 @@ def test_a_student_of_another_architecture_has_its_own_peak(red):
     measured = capture(build_student(student), (1, 3, 64, 64)).profile().peak_bytes
     assert results.peak_bytes(student) == measured
     assert not result("x", measured, 0.5, dataclasses.replace(TEACHER, student=student)).is_teacher
+
+
+def test_a_network_for_every_budget_is_nobody_s_teacher_at_the_strides_that_it_has():
+    """It learnt from one, for longer; beside a student it would be told as what that one had to reach."""
+    found = result("any", 1000, 0.8, PRESETS["any-strides"].config)
+    assert found.has_own_strides and not found.is_teacher
+    assert result("teacher", 1000, 0.8, TEACHER).is_teacher
 
 
 def test_rows_of_the_study_are_results(places, tmp_path):
