@@ -2,7 +2,7 @@
 
     python -m benchmarks.tradeoff [--quick] [--network narrow_resnet|narrow_swin] [--json FILE] [--runs DIR]
                                   [--data PATH] [--device cpu|cuda] [--jobs N] [--seconds N] [--seeds 0,1,2]
-                                  [--methods none,red] [--precision fp32|bf16]
+                                  [--methods none,red] [--precision fp32|bf16] [--teacher CHECKPOINT] [--alternatives]
 
 The teacher is a narrow ResNet at its own strides, trained first, with seed 0. A student has the strides of one of
 twelve vectors: eight from three fifths of the teacher's peak down to the least that search finds, and four that pool as
@@ -22,39 +22,29 @@ row with the sentence that says why, and is tried again the next time.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
-import multiprocessing
 import os
-import statistics
 import time
-import warnings
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from math import inf
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from redistill.checkpoint.metadata import read_metadata
 from redistill.common.devices import check_device
-from redistill.common.files import write_text
 from redistill.data.datasets import find_dataset, load_split
 from redistill.data.source import SPLITS
 from redistill.data.uploads import unpack_zip
-from redistill.memory.comparison import compare
 from redistill.networks.red import REDConfig
 from redistill.networks.strides import find_pooling_points
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import build_network
 from redistill.training.config import DistillConfig
-from redistill.training.loop import distill
 
-from .accuracy import MAIN, _known
-from .helpers.spread import mean_and_spread
+from .accuracy import KD, MAIN, Method, _known
+from .helpers.alternatives import ALTERNATIVES, Alternative
+from .helpers.job_runner import Worker, run_all
+from .helpers.tradeoff_table import ALTERNATIVE, OFF, ON_CURVE, TEACHER, Job, Table, render, run_name, summary
 
 TEACHER_SEED = 0
 # Strides of conv1, maxpool, layer2, layer3 and layer4. These are on the fronts of `search_strides`, with RED blocks or
@@ -71,6 +61,9 @@ CURVE = (
 )
 OFF_CURVE = ((8, 1, 1, 2, 1), (8, 1, 2, 1, 1), (4, 4, 1, 1, 1), (2, 2, 4, 1, 1))
 METHODS = ("scratch", "none", "kd", "red", "red+kd", "red-blocks")  # of the accuracy study
+OF_SAME_SHAPE = ("scratch", "none", "kd")  # of the alternatives, those that the teacher's weights fit
+FROM_SCRATCH = {"kd-scratch": Method("KD, from scratch", settings=KD | {"init": "scratch"})}
+OF_OTHERS = ("scratch", *FROM_SCRATCH)
 BATCH = 128
 
 
@@ -98,26 +91,6 @@ VALIDATIONS = 5  # of one run, evenly spread: the best by them is tested
 QUICK = {"steps": 4, "train_limit": 128, "validate_every": 4, "save_every": 4, "batch_size": 32}
 QUICK_VECTORS, QUICK_METHODS = 2, ("scratch", "red+kd")
 GPU_JOBS = 14  # processes on one GPU; each needs a core and about a GB of its memory
-STOPPING = 10.0  # seconds that runs get to save their state when the time is over
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run: the teacher's where `method` is None."""
-
-    strides: tuple[int, ...]
-    method: str | None
-    seed: int
-    config: DistillConfig
-
-    @property
-    def name(self) -> str:
-        """The run folder's name, and in the table and in messages the run's."""
-        return f"{'-'.join(map(str, self.strides))}-{self.method or 'teacher'}-{self.seed}"
-
-    @property
-    def needs_teacher(self) -> bool:
-        return self.config.teacher_checkpoint is not None
 
 
 def main() -> None:
@@ -133,11 +106,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, help=f"processes (default: 1 on a CPU, up to {GPU_JOBS} on a GPU)")
     parser.add_argument("--seconds", type=float, default=inf, help="after which it ends (default: when all is done)")
     parser.add_argument("--seeds", default="0,1,2", help="of the students (default: %(default)s)")
-    parser.add_argument("--methods", default=",".join(METHODS), help="default: %(default)s")
+    parser.add_argument("--methods", help=f"some of {','.join(METHODS + tuple(FROM_SCRATCH))} (default: all)")
+    parser.add_argument("--teacher", help="its checkpoint, such as imagenette-teacher (default: trained first)")
+    parser.add_argument("--alternatives", action="store_true", help="train other networks, instead of the students")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: %(default)s")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    methods = _known(parser, options.methods.split(","), METHODS, "method")
+    known = (*dict.fromkeys(OF_SAME_SHAPE + OF_OTHERS),) if options.alternatives else METHODS
+    methods = _known(parser, options.methods.split(","), known, "method") if options.methods else list(known)
     is_gpu = options.device.startswith("cuda")
     count = options.jobs or (max(1, min(GPU_JOBS, (os.cpu_count() or 1) - 1)) if is_gpu else 1)
     study = STUDIES[options.network]
@@ -149,12 +125,24 @@ def main() -> None:
     try:
         check_device(options.device)
         if options.quick:
-            seeds, methods = seeds[:1], [method for method in methods if method in QUICK_METHODS] or methods[:1]
+            quick = (OF_SAME_SHAPE[0], OF_SAME_SHAPE[-1]) if options.alternatives else QUICK_METHODS
+            seeds, methods = seeds[:1], [method for method in methods if method in quick] or methods[:1]
         runs = options.runs / "quick" if options.quick else options.runs
         dataset, classes = ready(data, study.size, QUICK["train_limit"] if options.quick else None)
-        settings = {"device": options.device, "precision": options.precision}
-        jobs = plan(dataset, classes, runs, seeds, methods, options.quick, options.network, **settings)
-        table = Table(jobs, options.json)
+        jobs = plan(
+            dataset,
+            classes,
+            runs,
+            seeds,
+            methods,
+            options.quick,
+            options.network,
+            options.teacher,
+            options.alternatives,
+            device=options.device,
+            precision=options.precision,
+        )
+        table = Table(jobs, options.json, data)
         run_all(table, workers, runs, started + options.seconds)
     except ValueError as error:
         parser.error(str(error))
@@ -175,6 +163,52 @@ def ready(data: Path, size: int, limit: int | None) -> tuple[str, int]:
     return dataset, classes
 
 
+@dataclass(frozen=True)
+class Frame:
+    """What all runs of a plan share."""
+
+    dataset: str
+    classes: int
+    network: str  # of teacher and students
+    weights: str  # the teacher's checkpoint
+    settings: Mapping[str, Any]  # that differ from the study's
+
+    @property
+    def study(self) -> Study:
+        return STUDIES[self.network]
+
+    def student(self, network: str, vector: Sequence[int], red: REDConfig | None = None) -> StudentConfig:
+        """A student of any network at the strides of its pooling points, or at its own if `vector` is empty."""
+        strides = {}
+        if vector:
+            points = find_pooling_points(build_network(network, self.classes), self.study.size)
+            strides = dict(zip([point.name for point in points], vector, strict=True))
+        other = None if network == self.network else network
+        return StudentConfig(self.network, self.study.size, self.classes, strides, architecture=other, red=red)
+
+    def config(self, student: StudentConfig, method: Method | None, seed: int) -> DistillConfig:
+        """The settings of a run; without a method, of the teacher's."""
+        steps = self.study.steps if method else self.study.teacher_steps
+        every = -(-steps // VALIDATIONS)
+        values = {"steps": steps, "batch_size": BATCH, "validate_every": every, "save_every": steps}
+        values |= {"init": "teacher", "teacher_checkpoint": self.weights} if method else {}
+        values |= {"red_weight": 0.0, "seed": seed, **(method.settings if method else {})}
+        return DistillConfig(student, self.dataset, **(values | self.settings))
+
+    def on_vector(self, part: str, vector: tuple[int, ...], name: str | None, seed: int) -> Job:
+        """A run of the teacher's network, at other strides."""
+        method = MAIN[name] if name else None
+        student = self.student(self.network, vector, method.blocks if method else None)
+        return Job(vector, name, seed, self.config(student, method, seed), part)
+
+    def of_other(self, other: Alternative, name: str, seed: int) -> Job:
+        """A run of what one can take instead."""
+        student = self.student(other.architecture, other.strides)
+        counted = StudentConfig(self.network, other.side, self.classes, red=None) if other.side else None
+        config = self.config(student, (MAIN | FROM_SCRATCH)[name], seed)
+        return Job(other.strides, name, seed, config, ALTERNATIVE, other.title, counted)
+
+
 def plan(
     dataset: str,
     classes: int,
@@ -183,285 +217,45 @@ def plan(
     methods: Sequence[str],
     quick: bool,
     network: str = "narrow_resnet",
+    teacher: str | None = None,
+    alternatives: bool = False,
     **settings: str,
 ) -> list[Job]:
-    """All runs, those that tell most first: the teacher, then the curve seed by seed, then the vectors off it."""
+    """All runs, those that tell most first: the teacher, then the curve seed by seed, then the vectors off it.
+
+    teacher: checkpoint of a trained one, which then has no run.
+    alternatives: other networks instead of the students, see `_places_of_others`.
+    """
     study = STUDIES[network]
-    points = [point.name for point in find_pooling_points(build_network(network, classes), study.size)]
-
-    def job(vector: tuple[int, ...], method: str | None, seed: int, teacher: Path | None) -> Job:
-        given = MAIN[method] if method else None
-        strides = dict(zip(points, vector, strict=True))
-        student = StudentConfig(network, study.size, classes, strides=strides, red=given.blocks if given else None)
-        steps = study.steps if method else study.teacher_steps
-        every = -(-steps // VALIDATIONS)
-        values = {"steps": steps, "batch_size": BATCH, "validate_every": every, "save_every": steps}
-        values |= {"init": "teacher", "teacher_checkpoint": str(teacher)} if method else {}
-        values |= {"red_weight": 0.0, "seed": seed, **(given.settings if given else {})}
-        config = DistillConfig(student, dataset, **(values | settings | (QUICK if quick else {})))
-        return Job(vector, method, seed, config)
-
-    teacher = job(study.teacher_strides, None, TEACHER_SEED, None)
-    weights = runs / teacher.name / "student"
+    weights = teacher or str(runs / run_name(study.teacher_strides, None, TEACHER_SEED) / "student")
+    frame = Frame(dataset, classes, network, weights, settings | (QUICK if quick else {}))
+    first = [] if teacher else [frame.on_vector(TEACHER, study.teacher_strides, None, TEACHER_SEED)]
+    if alternatives:
+        return first + [frame.of_other(*place) for place in _places_of_others(seeds, methods, quick)]
     curve, off = (study.curve[:QUICK_VECTORS], ()) if quick else (study.curve, study.off_curve)
-    order = [(vector, method, seed) for part in (curve, off) for seed in seeds for method in methods for vector in part]
-    return [teacher, *(job(*place, weights) for place in order)]
+    return first + [
+        frame.on_vector(part, vector, method, seed)
+        for part, vectors in ((ON_CURVE, curve), (OFF, off))
+        for seed in seeds
+        for method in methods
+        for vector in vectors
+    ]
 
 
-class Table:
-    """The rows by the name of their run, and the file that they are in."""
+def _places_of_others(
+    seeds: Sequence[int], methods: Sequence[str], quick: bool
+) -> Iterator[tuple[Alternative, str, int]]:
+    """Other networks with method and seed: by rank, the main ones with all seeds before the last ones have any.
 
-    def __init__(self, jobs: Sequence[Job], file: Path | None) -> None:
-        self.jobs = list(jobs)
-        self.file = file
-        self.rows: dict[str, dict[str, Any]] = {}
-        if file and file.exists():
-            self.rows = {row["name"]: row for row in json.loads(file.read_text())}
-
-    def figures(self, job: Job) -> dict[str, Any]:
-        """What is known of a run before it has run. Bytes are of one picture in fp32, MACs of one pass."""
-        config = job.config
-        red = None if job.method is None else REDConfig()  # the teacher has none to be aligned with
-        found = compare(replace(config.student, red=red))
-        bare, full = found.bare, found.student
-        own = bare if config.student.red is None else full
-        return {
-            "name": job.name,
-            "strides": list(job.strides),
-            "part": "teacher"
-            if job.method is None
-            else "curve"
-            if job.strides in STUDIES[config.student.teacher].curve
-            else "off the curve",
-            "method": job.method or "teacher",
-            "seed": job.seed,
-            "batch": config.batch_size,
-            "steps": config.steps,
-            "precision": config.precision,
-            "dataset": config.dataset,
-            "bare_peak_bytes": bare.peak_bytes,  # without RED blocks
-            "red_peak_bytes": full.peak_bytes,  # with them, at the places of this vector
-            "peak_bytes": own.peak_bytes,  # of this very network
-            "macs": own.macs,
-        }
-
-    def is_done(self, job: Job) -> bool:
-        """Whether the file has the run's row, made with the same settings."""
-        row, figures = self.rows.get(job.name, {}), self.figures(job)
-        return row.get("state") == "finished" and all(row.get(name) == value for name, value in figures.items())
-
-    def add(self, job: Job, outcome: Mapping[str, Any]) -> None:
-        """Note what came of a run, in the file too."""
-        self.rows[job.name] = self.figures(job) | dict(outcome)
-        if self.file:
-            order = [job.name for job in self.jobs]
-            known = [self.rows[name] for name in order if name in self.rows]
-            others = [row for name, row in self.rows.items() if name not in order]
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(self.file, json.dumps([*known, *others], indent=1) + "\n")
-
-    def finished(self) -> list[dict[str, Any]]:
-        """The rows of these runs that have an accuracy, in their order."""
-        return [self.rows[job.name] for job in self.jobs if self.is_done(job)]
-
-
-class Worker:
-    """A process that trains one run after another."""
-
-    def __init__(self, device: str, count: int) -> None:
-        self._start = (device, count)
-        self.job: Job | None = None
-        self.begun = 0.0  # of the job, by time.monotonic
-        self.start()
-
-    def start(self) -> None:
-        """Begin anew, with a fresh process."""
-        context = multiprocessing.get_context("spawn")  # CUDA does not outlive a fork
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=work, args=(theirs, *self._start), daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def give(self, job: Job, folder: Path) -> None:
-        """Let the process train a run; the outcome comes through the pipe."""
-        self.job, self.begun = job, time.monotonic()
-        self.pipe.send((job, folder))
-
-    def take(self) -> dict[str, Any]:
-        """The outcome of the job that is done. A process that ended, however it did, is replaced by a fresh one."""
-        try:
-            outcome = self.pipe.recv()
-        except (EOFError, OSError):
-            self.process.join()
-            outcome = {"state": "failed", "error": f"Its process ended with code {self.process.exitcode}."}
-            self.start()
-        self.job = None
-        return outcome
-
-    def end(self) -> None:
-        """End the process; a run in it that has not stopped by now stays as it last saved itself."""
-        self.process.terminate()
-        self.process.join(STOPPING)
-        self.process.kill()
-
-
-def work(pipe: Connection, device: str, count: int) -> None:
-    """What a worker does: take a job and send back its outcome, until there is no other end."""
-    is_gpu = device.startswith("cuda")
-    torch.set_num_threads(1 if is_gpu else max(1, (os.cpu_count() or 1) // count))
-    warnings.simplefilter("ignore")
-    if is_gpu:
-        with contextlib.suppress(RuntimeError, AssertionError):  # told when the first run begins
-            torch.zeros(1, device=device)  # the context takes seconds, which pass while pictures are made ready
-    while True:
-        try:
-            job, folder = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(train(job, folder))
-
-
-def train(job: Job, folder: Path) -> dict[str, Any]:
-    """Train a run, or read what it came to, and return its outcome: figures, or the sentence that says why not."""
-    try:
-        for _ in distill(job.config, folder):
-            pass
-        if not (folder / "student").exists():
-            return {"state": "stopped"}
-        metadata = read_metadata(folder / "student")
-        figures = metadata.metrics
-        images = figures["step"] * min(job.config.batch_size, _count(job.config, "train"))
-        outcome = {"state": "finished", "images_seen": images, "test_count": _count(job.config, "test")}
-        for name in ("test_accuracy", "validation_accuracy", "parameters", "seconds", "device"):
-            outcome[name] = figures[name]
-        if job.needs_teacher:
-            teacher = read_metadata(job.config.teacher_checkpoint)
-            outcome["teacher_test_accuracy"] = teacher.metrics["test_accuracy"]
-        return outcome
-    except Exception as error:
-        return {"state": "failed", "error": (str(error).splitlines() or [repr(error)])[0]}
-
-
-def _count(config: DistillConfig, split: str) -> int:
-    """Pictures of a split that a run uses."""
-    limit = config.train_limit if split == "train" else None
-    return len(load_split(config.dataset, split, config.student.image_size, limit, config.split_seed))
-
-
-def run_all(table: Table, workers: Sequence[Worker], runs: Path, deadline: float) -> None:
-    """Train all that the table lacks. `deadline` is a time of `time.monotonic`."""
-    teacher, *students = table.jobs
-    waiting = [job for job in students if not table.is_done(job)]
-    has_teacher = table.is_done(teacher) and (runs / teacher.name / "student").exists()
-    if not has_teacher and (any(job.needs_teacher for job in waiting) or not table.is_done(teacher)):
-        waiting.insert(0, teacher)
-    took: dict[str | None, list[float]] = defaultdict(list)  # seconds of the runs that ended, by method
-    total = len(waiting)
-
-    def can_begin(job: Job) -> bool:
-        """Whether a run has its teacher, and would end in time, as far as is known."""
-        # Processes that share a GPU slow each other down, so the slowest of late tells best.
-        alike = took[job.method] or [seconds for others in took.values() for seconds in others]
-        expected = max(alike[-len(workers) :], default=0.0)
-        return (has_teacher or not job.needs_teacher) and now + expected < deadline
-
-    while True:
-        now = time.monotonic()
-        for worker in workers:
-            job = next(filter(can_begin, waiting), None) if worker.job is None else None
-            if job:
-                waiting.remove(job)
-                worker.give(job, runs / job.name)
-        busy = [worker for worker in workers if worker.job]
-        if not busy:
-            break
-        if now >= deadline:
-            _stop(table, busy, runs)
-            break
-        for pipe in wait([worker.pipe for worker in busy], timeout=min(1.0, deadline - now)):
-            worker = next(worker for worker in busy if worker.pipe is pipe)
-            job, seconds = worker.job, time.monotonic() - worker.begun
-            outcome = worker.take()
-            table.add(job, outcome)
-            is_finished = outcome["state"] == "finished"
-            if is_finished:
-                took[job.method].append(seconds)
-            has_teacher |= is_finished and job is teacher
-            if job is teacher and not is_finished:
-                waiting = [other for other in waiting if not other.needs_teacher]
-            said = f"{100 * outcome['test_accuracy']:.1f} %" if is_finished else outcome.get("error", "stopped")
-            left = len(waiting) + sum(other.job is not None for other in workers)
-            print(f"{job.name}: {said} after {seconds:.0f} s; {total - left} of {total}", flush=True)
-
-
-def _stop(table: Table, busy: Sequence[Worker], runs: Path) -> None:
-    """Let runs save their state and end; those that end by themselves meanwhile count."""
-    for worker in busy:
-        folder = runs / worker.job.name
-        if folder.is_dir():
-            (folder / "stop").touch()
-    until = time.monotonic() + STOPPING
-    waiting = list(busy)
-    while waiting and (left := until - time.monotonic()) > 0:
-        for pipe in wait([worker.pipe for worker in waiting], timeout=left):
-            worker = next(worker for worker in waiting if worker.pipe is pipe)
-            waiting.remove(worker)
-            job = worker.job
-            outcome = worker.take()
-            if outcome["state"] == "finished":
-                table.add(job, outcome)
-
-
-def _mean(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Test accuracy over seeds in per cent; a dash where there is none."""
-    values = [row["test_accuracy"] for row in rows]
-    if not values:
-        return "–"
-    mean, spread = mean_and_spread(values)
-    return f"{100 * mean:.1f}" + (f" ± {100 * spread:.1f} ({len(values)})" if len(values) > 1 else "")
-
-
-def render(table: Table) -> str:
-    """A line a vector, the least peak first; a column a method."""
-    rows = table.finished()
-    methods = [method for method in METHODS if any(row["method"] == method for row in rows)]
-    lines = [" | ".join(["| strides", "peak, KiB", "with RED blocks", *methods]) + " |", "| --- " * (3 + len(methods))]
-    lines[1] += "|"
-    by_vector = defaultdict(list)
-    for row in sorted(rows, key=lambda row: (row["bare_peak_bytes"], row["red_peak_bytes"])):
-        by_vector[tuple(row["strides"])].append(row)
-    for vector, found in by_vector.items():
-        if found[0]["part"] == "teacher":
-            continue
-        cells = [
-            "·".join(map(str, vector)),
-            *(f"{found[0][f'{kind}_peak_bytes'] / 1024:.0f}" for kind in ("bare", "red")),
-        ]
-        cells += [_mean(row for row in found if row["method"] == method) for method in methods]
-        lines.append(f"| {' | '.join(cells)} |")
-    for row in rows:
-        if row["part"] == "teacher":
-            peak = row["bare_peak_bytes"] / 1024
-            lines.append(f"Teacher: {_mean([row])} % at {peak:.0f} KiB. Device: {row['device']}, {row['precision']}.")
-    return "\n".join(lines)
-
-
-def summary(table: Table) -> str:
-    """The last line. A method's figure is its mean over those vectors of the curve and seeds that all methods have."""
-    rows = table.finished()
-    failed = sum(table.rows.get(job.name, {}).get("state") == "failed" for job in table.jobs)
-    parts = [f"tradeoff rows={len(rows)} of={len(table.jobs)} failed={failed}"]
-    teachers = [row["test_accuracy"] for row in rows if row["part"] == "teacher"]
-    parts += [f"teacher={100 * value:.2f}" for value in teachers]
-    by_place = defaultdict(dict)
-    for row in rows:
-        if row["part"] == "curve":
-            by_place[tuple(row["strides"]), row["seed"]][row["method"]] = row["test_accuracy"]
-    methods = [method for method in METHODS if any(job.method == method for job in table.jobs)]
-    whole = [found for found in by_place.values() if all(method in found for method in methods)]
-    if whole:
-        parts += [f"{method}={100 * statistics.mean(found[method] for found in whole):.2f}" for method in methods]
-    return " ".join([*parts, f"compared={len(whole)}"])
+    A method that a network cannot have is left out: only the teacher's own shape starts from the teacher's weights.
+    """
+    known = ALTERNATIVES[:QUICK_VECTORS] if quick else ALTERNATIVES
+    first, others = seeds[:1], seeds[1:]
+    for some, ranks in ((first, (1, 2)), (others, (1,)), (first, (3,)), (others, (2, 3))):
+        networks = [other for rank in ranks for other in known if other.rank == rank]
+        for seed, other, method in product(some, networks, methods):
+            if method in (OF_SAME_SHAPE if other.side else OF_OTHERS):
+                yield other, method, seed
 
 
 if __name__ == "__main__":

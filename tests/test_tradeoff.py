@@ -8,13 +8,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from helpers.pictures import write_classes
+from torch.nn import functional
 
 from benchmarks import tradeoff
+from benchmarks.helpers.alternatives import ALTERNATIVES, OnSmallerImages
 from redistill.memory import capture
 from redistill.memory.search import search_strides
 from redistill.networks.student import build_student
 from redistill.networks.zoo import build_network
+from redistill.training.config import DistillConfig
 
 
 @pytest.fixture
@@ -75,6 +79,82 @@ def test_peaks_are_those_of_the_networks_that_are_trained():
     least, teacher = found[0].candidates[0].peak_bytes, found[0].teacher.peak_bytes
     peaks = [table.figures(job)["bare_peak_bytes"] for job in jobs[1:]]
     assert min(peaks) == least and max(peaks) == 0.6 * teacher
+
+
+def plan_of_others(**changes) -> list[tradeoff.Job]:
+    return plan(
+        methods=["scratch", "none", "kd", "kd-scratch"], teacher="imagenette-teacher", alternatives=True, **changes
+    )
+
+
+def test_alternatives_see_as_many_pictures_and_have_the_same_teacher():
+    jobs = plan_of_others()
+    assert {job.config.steps * job.config.batch_size for job in jobs} == {900 * 128}
+    assert {job.config.teacher_checkpoint for job in jobs} == {None, "imagenette-teacher"}
+    assert {job.method for job in jobs if not job.needs_teacher} == {"scratch"}
+    assert {job.config.student.image_size for job in jobs} == {64}, "the teacher sees pictures whole"
+    assert len({job.name for job in jobs}) == len(jobs) == 3 * (5 * 3 + 8 * 2)
+    for job in jobs:
+        of_teachers_shape = job.counted is not None
+        assert job.method in (("scratch", "none", "kd") if of_teachers_shape else ("scratch", "kd-scratch"))
+        assert (job.config.init == "teacher") == (job.method in ("none", "kd"))
+    main = {other.title for other in ALTERNATIVES if other.rank == 1}
+    early = jobs[: max(i for i, job in enumerate(jobs) if job.network in main) + 1]
+    assert Counter(job.seed for job in early if job.network in main) == {0: 10, 1: 10, 2: 10}
+    assert {job.seed for job in early if job.network not in main} == {0}
+
+
+def test_alternatives_are_counted_on_the_images_that_they_work_on():
+    peaks = {}
+    for job in plan_of_others(seeds=[0]):
+        if job.method == "scratch":
+            figures = tradeoff.Table([job], None).figures(job)
+            side = next(other.side for other in ALTERNATIVES if other.title == job.network) or 64
+            model = build_student(job.counted or job.config.student)
+            assert figures["peak_bytes"] == capture(model, (1, 3, side, side)).profile().peak_bytes
+            assert figures["part"] == "alternative" and figures["red_peak_bytes"] == figures["bare_peak_bytes"]
+            peaks[job.network] = figures["peak_bytes"]
+    assert all(peak <= int(title.split()[1]) * 1024 for title, peak in peaks.items() if title.endswith("KiB"))
+    assert peaks["narrow_resnet 28 px"] < 65536 < peaks["narrow_resnet 32 px"]
+
+
+def test_networks_for_phones_keep_the_most_computation_within_their_budget():
+    found = search_strides(build_network("timm:mobilenetv2_035", 10), 64, red=None, reduction="any").candidates
+    for other in ALTERNATIVES:
+        if other.title.startswith("mobilenetv2_035"):
+            budget = int(other.title.split()[1]) * 1024
+            best = max((one for one in found if one.peak_bytes <= budget), key=lambda one: one.macs)
+            assert tuple(best.strides.values()) == other.strides
+
+
+def test_a_network_on_smaller_images_is_the_teachers():
+    model = OnSmallerImages(10, 32).eval()
+    own = build_network("narrow_resnet", 10).eval()
+    own.load_state_dict(model.state_dict())
+    images = torch.rand(2, 3, 32, 32).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    small = functional.interpolate(images, (32, 32), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        assert torch.equal(model(images), own(small)) and model(images).shape == (2, 10)
+
+
+def test_alternatives_are_rows_of_the_same_file(pictures, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "rows.json"
+    given = ("--quick", "--data", pictures, "--runs", tmp_path / "runs", "--json", file)
+    assert "rows=3 of=3" in run(monkeypatch, capsys, *given, "--methods", "scratch")[-1]
+    before = json.loads(file.read_text())
+    teacher = tmp_path / "runs" / "quick" / "1-2-2-2-2-teacher-0" / "student"
+    others = (*given, "--alternatives", "--teacher", teacher)
+    assert run(monkeypatch, capsys, *others)[-1].startswith("tradeoff rows=4 of=4 failed=0")
+    rows = json.loads(file.read_text())
+    assert [row for row in rows if row["part"] != "alternative"] == before
+    others = [row for row in rows if row["part"] == "alternative"]
+    assert [(row["network"], row["method"]) for row in others] == [
+        (f"narrow_resnet {side} px", method) for side in (32, 28) for method in ("scratch", "kd")
+    ]
+    for row in rows:
+        assert row["config"]["dataset"] == "folder:pictures" == row["dataset"]
+        assert DistillConfig.from_dict(row["config"]).steps == row["steps"]
+    assert others[0]["config"]["student"]["architecture"] == "file:benchmarks/helpers/alternatives.py:side_32"
 
 
 def test_a_quick_study_is_resumed_and_failed_runs_are_tried_again(pictures, tmp_path, monkeypatch, capsys):

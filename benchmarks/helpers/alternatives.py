@@ -1,0 +1,93 @@
+"""What people do instead of pooling aggressively: smaller images, narrower networks, networks made for phones.
+
+Those that no name stands for are functions here, which runs call by `file:`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from redistill.networks.zoo import NarrowResNet
+
+
+class OnSmallerImages(NarrowResNet):
+    """The narrow ResNet on images of `side` pixels, which it makes of larger ones, (batch, 3, height, width).
+
+    So pictures, and what changes them while training, are as in other runs, and its teacher sees them whole.
+    """
+
+    def __init__(self, num_classes: int, side: int) -> None:
+        super().__init__(num_classes)
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True))
+
+
+def side_48(num_classes: int) -> NarrowResNet:
+    return OnSmallerImages(num_classes, 48)
+
+
+def side_36(num_classes: int) -> NarrowResNet:
+    return OnSmallerImages(num_classes, 36)
+
+
+def side_32(num_classes: int) -> NarrowResNet:
+    return OnSmallerImages(num_classes, 32)
+
+
+def side_28(num_classes: int) -> NarrowResNet:
+    return OnSmallerImages(num_classes, 28)
+
+
+def side_24(num_classes: int) -> NarrowResNet:
+    return OnSmallerImages(num_classes, 24)
+
+
+def half_width(num_classes: int) -> NarrowResNet:
+    return NarrowResNet(num_classes, (8, 16, 32, 64))
+
+
+def quarter_width(num_classes: int) -> NarrowResNet:
+    return NarrowResNet(num_classes, (4, 8, 16, 32))
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A network, and the images that it works on."""
+
+    title: str
+    network: str  # by its name, or a function of this file
+    strides: tuple[int, ...] = ()  # at its pooling points; none: its own
+    side: int | None = None  # pixels, where images are smaller than the others'
+    rank: int = 2  # 1: trained first, and soon with all seeds; 3: after those
+
+    @property
+    def architecture(self) -> str:
+        """The network as a `StudentConfig` names it."""
+        return self.network if ":" in self.network else f"file:{Path(__file__)}:{self.network}"
+
+
+# fmt: off
+# Of networks for phones the strides are those that keep most computation within 64 and within 112 KiB, of all that
+# reduce as much as the network itself or less.
+ALTERNATIVES = (
+    Alternative("narrow_resnet 32 px", "side_32", side=32, rank=1),
+    Alternative("narrow_resnet 28 px", "side_28", side=28, rank=1),  # what fits into 64 KiB
+    Alternative("mobilenetv2_035 64 KiB", "timm:mobilenetv2_035", (4, 2, 1, 2, 2), rank=1),
+    Alternative("narrow_resnet width 1/4", "quarter_width", rank=1),
+    Alternative("narrow_resnet 24 px", "side_24", side=24),
+    Alternative("narrow_resnet 48 px", "side_48", side=48),
+    Alternative("mobilenetv2_050 64 KiB", "timm:mobilenetv2_050", (4, 2, 1, 2, 2)),
+    Alternative("tinynet_e 64 KiB", "timm:tinynet_e", (8, 1, 1, 2, 2)),  # EfficientNet-B0, smaller by its own rule
+    Alternative("narrow_resnet width 1/2", "half_width"),
+    Alternative("narrow_resnet 36 px", "side_36", side=36, rank=3),
+    Alternative("mobilenetv2_035 112 KiB", "timm:mobilenetv2_035", (4, 1, 2, 1, 2), rank=3),
+    Alternative("mobilenetv2_050 112 KiB", "timm:mobilenetv2_050", (4, 2, 1, 2, 1), rank=3),
+    Alternative("tinynet_e 112 KiB", "timm:tinynet_e", (4, 1, 4, 1, 1), rank=3),
+)
+# fmt: on
