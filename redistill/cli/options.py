@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,16 @@ from ..networks.student import StudentConfig
 from ..networks.zoo import DDPM, find_network, is_network
 from ..training.config import DistillConfig
 from ..training.presets import find_preset
+
+NETWORK = "name of a network: resnet18, torchvision:NAME, timm:NAME, hf-hub:timm/NAME, file:PATH.py:FUNCTION, PATH.pt2"
+MOST_SEEDS = 10_000  # images of one PNG
+# Takes a command's name, what runs it, and a sentence about it; returns it, for its options.
+AddCommand = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
+
+
+def add_option(command: argparse.ArgumentParser, name: str, default: Any, told: str, **reading: Any) -> None:
+    """An option whose default its help tells."""
+    command.add_argument(name, default=default, help=f"{told} (default: %(default)s)", **reading)
 
 
 def add_setting_options(command: argparse.ArgumentParser, some: Sequence[str] = ()) -> None:
@@ -142,6 +152,20 @@ def parse_strides(text: str) -> dict[str, Stride]:
         sides = [int(side) for side in value.split("x")]
         strides[name.strip()] = one_or_pair(sides) if len(sides) == 2 else sides[0]
     return strides
+
+
+def parse_seeds(text: str) -> list[int]:
+    """ "0-3,7" as [0, 1, 2, 3, 7]; ValueError for anything else, and for more than `MOST_SEEDS`."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", part.strip())
+        low, high = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if low > high:
+            raise ValueError(f"Seeds hold {part!r}; expected whole numbers and rising ranges such as 0-15 or 3,7,9.")
+        if len(seeds) + high - low >= MOST_SEEDS:
+            raise ValueError(f"Seeds {text!r} are too many; expected at most {MOST_SEEDS:,} images.")
+        seeds += range(low, high + 1)
+    return seeds
 
 
 def parse_size(text: str) -> int | tuple[int, int]:

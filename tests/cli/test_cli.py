@@ -14,8 +14,8 @@ from helpers.pictures import write_classes
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.checkpoint.sources import find_checkpoint
-from redistill.cli.commands import _parser, main, parse_seeds
-from redistill.cli.options import parse_strides, run_config
+from redistill.cli.commands import _parser, main
+from redistill.cli.options import parse_seeds, parse_strides, run_config
 from redistill.common.settings import settings_of
 from redistill.data.table import DATASETS
 from redistill.memory import capture, capture_images

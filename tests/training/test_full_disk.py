@@ -104,12 +104,12 @@ def test_saving_on_a_full_disk_leaves_the_checkpoint_that_stood_there(tmp_path, 
 
 def test_what_cannot_be_told_ends_the_run_with_the_reason(tmp_path, finished_run, monkeypatch):
     """The log of a run lies on the same disk."""
-    from redistill.cli import commands
+    from redistill.cli import runs
 
     def refuse(*words, **settings):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(commands.tqdm, "update", refuse)
+    monkeypatch.setattr(runs.tqdm, "update", refuse)
     options = ["train", "--config", str(finished_run / "config.json"), "--run-dir", str(tmp_path)]
     assert main(options) == 1
     status = read_json(tmp_path / "status.json")

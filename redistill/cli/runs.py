@@ -1,0 +1,144 @@
+"""Commands of runs: train, distill, train-any, resume, keep, estimate."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..common.devices import keep_freed_memory
+from ..common.files import read_json
+from ..data.datasets import find_dataset
+from ..training.config import DistillConfig
+from ..training.estimation import estimate
+from ..training.loop import distill
+from ..training.resuming import CHANGEABLE, change_run, save_student
+from ..training.run import CONFIG
+from .options import AddCommand, add_option, add_setting_options, run_config
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and a stop by the system or another program
+
+
+def add_commands(add: AddCommand) -> None:
+    """Those of this module."""
+    _run_options(add("train", _train, "train a teacher, or a student without distillation"), "teacher")
+    _run_options(add("distill", _train, "distil a student from a trained teacher"), "default")
+    told = "train one network for every memory budget: its strides can be chosen afterwards"
+    _run_options(add("train-any", _train, told), "any-strides")
+    resuming = add("resume", _resume, "go on with a run, longer or otherwise than it began; what changes is told")
+    resuming.add_argument("folder", type=Path, help="folder of the run")
+    add_setting_options(resuming, CHANGEABLE)
+    keeping = add("keep", _keep, "write the checkpoint of a run that has not come to its end: its best network so far")
+    keeping.add_argument("folder", type=Path, help="folder of the run")
+    estimating = add("estimate", _estimate, "time and peak memory of a run, measured by a few of its steps")
+    _run_options(estimating, "default", has_folder=False)
+
+
+def _run_options(command: argparse.ArgumentParser, preset: str, has_folder: bool = True) -> None:
+    add_option(command, "--preset", preset, "settings to start from")
+    command.add_argument("--config", type=Path, help="all settings from a run's config.json instead of a preset")
+    if has_folder:
+        command.add_argument("--run-dir", type=Path, help="folder of the run (default: runs/PRESET-SEED)")
+    add_setting_options(command)
+
+
+def _train(options: argparse.Namespace) -> None:
+    keep_freed_memory()
+    config = run_config(options)
+    _tell_pictures(config.dataset)
+    _follow(config, options.run_dir or Path("runs") / f"{options.preset}-{config.seed}")
+
+
+def _resume(options: argparse.Namespace) -> None:
+    keep_freed_memory()
+    given = {name: value for name in CHANGEABLE if (value := getattr(options, f"set_{name}")) is not None}
+    if given.get("dataset", "").startswith("folder:"):
+        given["dataset"] = "folder:" + str(Path(given["dataset"].removeprefix("folder:")).expanduser().resolve())
+    for sentence in change_run(options.folder, given):
+        tqdm.write(sentence)
+    _follow(DistillConfig.from_dict(read_json(options.folder / CONFIG)), options.folder)
+
+
+def _keep(options: argparse.Namespace) -> None:
+    print(f"{save_student(options.folder)} holds the checkpoint; evaluate and sample take it.")
+
+
+def _estimate(options: argparse.Namespace) -> None:
+    keep_freed_memory()  # as the run will
+    config = run_config(options)
+    _tell_pictures(config.dataset)
+    print(json.dumps(estimate(config).to_dict(), indent=2))
+
+
+def _tell_pictures(name: str) -> None:
+    """Say on stderr what of a data set is not taken, or taken in one of two senses."""
+    if int(os.environ.get("RANK", 0)) == 0:
+        for note in find_dataset(name).notes:
+            print(f"{name}: {note}", file=sys.stderr)
+
+
+def _follow(config: DistillConfig, run_dir: Path) -> None:
+    """Train, and tell how it goes."""
+    quiet = int(os.environ.get("RANK", 0)) > 0  # of several processes the first one reports
+    tell = (lambda text: None) if quiet else tqdm.write
+    tell(f"Run folder: {run_dir}")
+    asked_to_stop: list[int] = []
+    last: dict[str, Any] = {}
+    records = distill(config, run_dir)
+    with tqdm(total=config.steps, unit="step", dynamic_ncols=True, disable=quiet) as bar, _ended_with(records):
+        for record in records:
+            if not last:
+                asked_to_stop = _stop_on_signals()
+            last = record
+            if "teacher" in record:
+                tell(json.dumps({"teacher": record["teacher"]}))
+            if record["kind"] == "step":
+                bar.update(record["step"] - bar.n)
+                parts = {name: f"{value:.4f}" for name, value in record.items() if name.endswith("loss")}
+                bar.set_postfix(parts, refresh=False)
+            else:
+                tell(json.dumps(record))
+            if asked_to_stop and record["kind"] != "final":
+                raise KeyboardInterrupt
+    if last.get("kind") == "final":
+        tell(f"Finished: {run_dir / 'student'} holds the checkpoint.")
+    elif last:
+        tell(f"Stopped at step {last['step']} of {config.steps}; the same command continues the run.")
+    else:
+        tell(
+            "This run had finished before; give another --run-dir to run it again, or `redistill resume` more --steps."
+        )
+
+
+@contextlib.contextmanager
+def _ended_with(records: Iterator[dict[str, Any]]) -> Iterator[None]:
+    """Let a run know of what cannot be told in the block, as on a full disk with the log: it fails, and notes why."""
+    try:
+        yield
+    except OSError as error:
+        records.throw(error)
+
+
+def _stop_on_signals() -> list[int]:
+    """Let Ctrl-C and SIGTERM end the run after the step that is going; a second one ends it at once.
+
+    Returns a list that holds the signal as soon as one came.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    for number in SIGNALS:
+        signal.signal(number, note)
+    return came
