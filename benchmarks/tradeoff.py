@@ -196,9 +196,9 @@ class Frame:
         return DistillConfig(student, self.dataset, **(values | self.settings))
 
     def on_vector(self, part: str, vector: tuple[int, ...], name: str | None, seed: int) -> Job:
-        """A run of the teacher's network, at other strides."""
+        """A run of the teacher's network, at other strides; without a method the teacher's own."""
         method = MAIN[name] if name else None
-        student = self.student(self.network, vector, method.blocks if method else None)
+        student = self.student(self.network, vector, method.blocks) if method else self.student(self.network, ())
         return Job(vector, name, seed, self.config(student, method, seed), part)
 
     def of_other(self, other: Alternative, name: str, seed: int) -> Job:

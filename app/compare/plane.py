@@ -161,7 +161,8 @@ def _symbol(result: Result, ends: _Ends) -> str:
     if _y(result, ends) != result.score:
         shape = "triangle-down" if result.score < ends[0] else "triangle-up"
     else:
-        shape = "diamond" if result.has_own_strides else "circle" if result.origin == OWN else "square"
+        shape = "circle" if result.origin == OWN else "square"
+        shape = "diamond" if result.has_own_strides else "hexagon" if result.is_other_network else shape
     return shape if result.is_tested else f"{shape}-open"
 
 

@@ -60,10 +60,10 @@ def legend() -> str:
     )
     return (
         f'<p class="legend">{kinds}</p><p class="subline">Circles are own runs, squares ready-made ones, diamonds '
-        "networks at their own strides; those of one memory make room for each other sideways. Pale: another is as "
-        "small and better. Hollow: not tested yet. Triangles lie beyond the axis. The dotted line is the Pareto front. "
-        "Drag up or down to zoom in, double-click to zoom out; a row of the table under the pointer is shown in the "
-        "chart.</p>"
+        "networks at their own strides, hexagons other networks than the teacher’s; those of one memory make room for "
+        "each other sideways. Pale: another is as small and better. Hollow: not tested yet. Triangles lie beyond the "
+        "axis. The dotted line is the Pareto front. Drag up or down to zoom in, double-click to zoom out; a row of the "
+        "table under the pointer is shown in the chart.</p>"
     )
 
 

@@ -1,7 +1,8 @@
-"""All results there are to compare: own runs, checkpoints that ship, rows of the accuracy study. No gradio."""
+"""All results there are to compare: own runs, checkpoints that ship, rows of the studies. No gradio."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import statistics
@@ -14,18 +15,24 @@ from redistill.checkpoint import sources
 from redistill.checkpoint.metadata import read_metadata
 from redistill.checkpoint.sources import CONFIG, list_shipped
 from redistill.common.values import is_number
+from redistill.data.drawn import DRAWN
+from redistill.data.table import DATASETS
 from redistill.memory.comparison import compare
 from redistill.networks.student import StudentConfig
+from redistill.networks.zoo import NETWORKS
 from redistill.training.checks import complete
 from redistill.training.config import DistillConfig
 from redistill.training.run_state import best_validation, read_or_empty
 
-from ..words.settings import FIGURES, dataset_title, learning_sources
+from ..words.settings import FIGURES, dataset_title, join_strides, learning_sources
 from . import jobs
 from .choices import check_opens_no_file, shipped_title
 from .titles import distinct_titles
 
 STUDY_FILE = "study.json"  # among the shipped checkpoints, written by `python -m benchmarks.accuracy --json`
+# Those of `python -m benchmarks.tradeoff --json`, on photographs.
+TRADEOFF_FILES = ("photographs.json", "photographs-off-curve.json", "photographs-swin.json")
+DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError)  # what a damaged row raises
 OWN, READY = "own run", "ready-made"
 
 
@@ -33,7 +40,7 @@ OWN, READY = "own run", "ready-made"
 class Result:
     """One trained network, or one row of a study with several seeds: a point of the plane."""
 
-    key: str  # finds it again: "run:NAME", "shipped:NAME" or "study:STRIDE-METHOD"
+    key: str  # finds it again: "run:NAME", "shipped:NAME", "study:STRIDE-METHOD" or "FILE:NETWORK-METHOD"
     title: str
     origin: str  # OWN or READY
     state: str  # "finished", or what an own run is doing
@@ -52,8 +59,10 @@ class Result:
 
     @property
     def group_title(self) -> str:
-        """The group as it is called on the page."""
-        return self._of_figure(dataset_title(self.config.dataset))
+        """The group as it is called on the page, which tells photographs from drawn pictures."""
+        name = self.config.dataset
+        is_of_photographs = name in DATASETS and name not in DRAWN
+        return self._of_figure(dataset_title(name) + " (photographs)" * is_of_photographs)
 
     def _of_figure(self, pictures: str) -> str:
         return pictures if self.is_classifier else f"{pictures}, {self.config.prediction_type.replace('_', '-')}"
@@ -73,6 +82,11 @@ class Result:
         """Whether it is a network at its own strides, without RED blocks."""
         student = self.config.student
         return not student.strides and student.red is None and student.architecture in (None, student.teacher)
+
+    @property
+    def is_other_network(self) -> bool:
+        """Whether its network is not the teacher's."""
+        return self.config.student.architecture not in (None, self.config.student.teacher)
 
     @property
     def learning(self) -> str:
@@ -95,8 +109,12 @@ def all_results() -> list[Result]:
     runs = [run for run in jobs.list_runs() if run.state != "broken"]
     titles = distinct_titles(runs)
     own = (_own_result(run, titles[run.name]) for run in runs)
-    shipped = [_shipped_result(name) for name in list_shipped()]
-    return [result for result in (*own, *shipped, *study_results()) if result is not None]
+    shipped = [result for name in list_shipped() if (result := _shipped_result(name)) is not None]
+    taught = [(result.config.student, result.config.dataset) for result in shipped if result.is_teacher]
+    rows = [result for file in TRADEOFF_FILES for result in tradeoff_results(sources.SHIPPED / file)]
+    # The teacher of a study is there already where its checkpoint ships.
+    rows = [row for row in rows if (row.config.student, row.config.dataset) not in taught]
+    return [result for result in (*own, *shipped, *study_results(), *rows) if result is not None]
 
 
 def pareto_front(results: Iterable[Result]) -> list[Result]:
@@ -123,19 +141,74 @@ def study_results(path: Path | None = None) -> list[Result]:
     config and a final record for each seed. The teacher's row is left out: it is the shipped checkpoint. Damaged rows
     are left out too.
     """
-    path = path or sources.SHIPPED / STUDY_FILE
+    found = []
+    for row in _rows(path or sources.SHIPPED / STUDY_FILE):
+        with contextlib.suppress(*DAMAGE):
+            if row["method"] != "teacher":
+                found.append(_study_result(row))
+    return found
+
+
+def tradeoff_results(path: Path) -> list[Result]:
+    """Rows that `benchmarks.tradeoff --json` wrote, one result for all seeds of a network and method.
+
+    A row is one run: `name`, `strides`, `network` where it is not the teacher's, `method`, `seed`, `peak_bytes`, the
+    figures of its final record, and its `config`. None where the file is missing; damaged rows and runs that failed
+    are left out.
+    """
+    runs: dict[str, list[tuple[Mapping[str, Any], DistillConfig]]] = {}
+    for row in _rows(path):
+        with contextlib.suppress(*DAMAGE):
+            if row["state"] == "finished" and is_number(row["test_accuracy"]):
+                name = row["name"].removesuffix(f"-{row['seed']}")
+                runs.setdefault(name, []).append((row, DistillConfig.from_dict(row["config"])))
+    found = []
+    for name, rows in runs.items():
+        with contextlib.suppress(*DAMAGE):
+            found.append(_tradeoff_result(f"{path.stem}:{name}", rows))
+    return found
+
+
+def _rows(path: Path) -> list[Any]:
+    """The rows of a study; none of a file that is missing or damaged."""
     try:
         rows = json.loads(path.read_text())
     except (OSError, ValueError):
         return []
-    found = []
-    for row in rows if isinstance(rows, list) else []:
-        try:
-            if row["method"] != "teacher":
-                found.append(_study_result(row))
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-            continue
-    return found
+    return rows if isinstance(rows, list) else []
+
+
+def _tradeoff_result(key: str, runs: Sequence[tuple[Mapping[str, Any], DistillConfig]]) -> Result:
+    (row, config), rows = runs[0], [row for row, _ in runs]
+    scores = [float(row["test_accuracy"]) for row in rows]
+    return Result(
+        key=key,
+        title=_tradeoff_title(row, config),
+        origin=READY,
+        state="finished",
+        config=config,
+        peak_bytes=int(row["peak_bytes"]),
+        score=statistics.mean(scores),
+        is_tested=True,
+        spread=(max(scores) - min(scores)) / 2,
+        seeds=tuple(config.seed for _, config in runs),
+        figures=over_seeds([{name: row[name] for name in ("device", *FIGURES) if name in row} for row in rows]),
+    )
+
+
+def _tradeoff_title(row: Mapping[str, Any], config: DistillConfig) -> str:
+    """ "Student 4·1·2·1·2, RED + KD", "MobileNetV2_035 64 KiB, no distillation, from scratch"."""
+    if row["method"] == "teacher":
+        return "Teacher"
+    name, _, rest = str(row.get("network", "")).partition(" ")
+    known = NETWORKS[name].title if name in NETWORKS else name
+    network = f"{known} {rest}" if name else f"Student {join_strides(config.student.strides)}"
+    learning = learning_sources(config)
+    has_bare_blocks = config.student.red is not None and not config.red_weight
+    parts = [] if learning == "on its own" else [learning]
+    parts += ["RED blocks without their loss"] if has_bare_blocks else []
+    parts += [] if parts else ["no distillation"]
+    return ", ".join([network, *parts, *(["from scratch"] if config.init == "scratch" else [])])
 
 
 def _study_result(row: Mapping[str, Any]) -> Result:

@@ -258,3 +258,12 @@ def test_the_headline_names_the_best_network_in_half_the_memory_of_the_teacher(o
     shown = [result("teacher", 327680, 0.98, TEACHER), *(result(*other) for other in others)]
     assert said in compare_view.headline(shown)
     assert "the teacher needs 320 KiB" in compare_view.headline(shown)
+
+
+def test_other_networks_than_the_teachers_have_a_mark_of_their_own():
+    other = dataclasses.replace(TEACHER, student=dataclasses.replace(TEACHER.student, architecture="mobilenet_v2"))
+    ready = [
+        dataclasses.replace(result(key, 64, 0.5, config), origin=READY) for key, config in (("o", other), ("r", RED_KD))
+    ]
+    found = marks(plane_figure(ready))
+    assert found["o"][0] == "hexagon" and found["r"][0] == "square" and "hexagons" in compare_view.legend()

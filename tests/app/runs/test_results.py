@@ -99,6 +99,65 @@ def test_rows_of_the_study_are_results(places, tmp_path):
     assert study_results(tmp_path / "bad.json") == []
 
 
+def tradeoff_row(config, accuracy, **changes):
+    name = f"4-1-2-2-1-red+kd-{config.seed}"
+    row = {"name": name, "strides": [4, 1, 2, 2, 1], "part": "curve", "method": "red+kd", "seed": config.seed}
+    row |= {"peak_bytes": 65536, "state": "finished", "test_accuracy": accuracy, "parameters": 9, "seconds": 5.0}
+    return row | {"config": config.to_dict()} | changes
+
+
+def test_runs_of_the_trade_off_are_results_over_their_seeds(places):
+    config = dataclasses.replace(RED_KD, dataset="cifar10", student=dataclasses.replace(RED_KD.student, num_classes=10))
+    second = dataclasses.replace(config, seed=1)
+    other = dataclasses.replace(
+        config,
+        init="scratch",
+        teacher_checkpoint=None,
+        red_weight=0.0,
+        kd_weight=0.0,
+        student=dataclasses.replace(config.student, strides={}, red=None, architecture="file:alternatives.py:side_32"),
+    )
+    named = {
+        "network": "narrow_resnet 32 px",
+        "method": "scratch",
+        "strides": [],
+        "name": "narrow_resnet-32-px-scratch-0",
+    }
+    teacher = dataclasses.replace(other, student=dataclasses.replace(other.student, architecture=None))
+    rows = [
+        tradeoff_row(config, 0.70),
+        tradeoff_row(second, 0.74),
+        tradeoff_row(other, 0.6, **named),
+        tradeoff_row(teacher, 0.8, method="teacher", name="teacher-0"),
+        tradeoff_row(config, None, name="cut-0"),
+        tradeoff_row(config, 0.9, name="failed-0", state="failed"),
+        {"name": "odd", "state": "finished", "test_accuracy": 1.0},
+        7,
+    ]
+    shipped = places / "shipped"
+    shipped.mkdir()
+    (shipped / "photographs.json").write_text(json.dumps(rows))
+    student, alternative, own = results.all_results()
+    assert (student.key, student.title) == ("photographs:4-1-2-2-1-red+kd", "Student 4·1·2·2·1, RED + KD")
+    assert (student.score, student.spread, student.seeds) == (pytest.approx(0.72), pytest.approx(0.02), (0, 1))
+    assert student.figures["parameters"] == 9 and student.peak_bytes == 65536 and student.origin == READY
+    assert alternative.title == "Narrow ResNet 32 px, no distillation, from scratch" and alternative.is_other_network
+    assert own.is_teacher and not student.is_other_network
+    assert results.groups([student, alternative]) == [("cifar10 (photographs)", "cifar10")]
+
+    write_checkpoint(shipped / "cifar10-teacher", teacher, test_accuracy=0.8)
+    assert [result.key for result in results.all_results() if result.is_teacher] == ["shipped:cifar10-teacher"]
+
+
+def test_shipped_photographs_stand_apart_from_scenes():
+    found = [result for result in results.all_results() if result.origin == READY and result.is_classifier]
+    photographs = [result for result in found if result.group == "imagenette"]
+    assert {result.title for result in photographs} >= {"Student 4·1·2·1·2, RED + KD", "Student 8·1·1·1·2, KD"}
+    assert len({result.key for result in found}) == len(found)
+    assert sum(result.is_teacher for result in photographs) == 1
+    assert not {result.title for result in photographs} & {r.title for r in found if r.group == "emoji-clutter"}
+
+
 def test_figures_of_several_seeds_are_means_and_the_time_their_median():
     finals = [
         {"kind": "final", "validation_accuracy": score, "seconds": time, "parameters": 7, "measured_peak_bytes": size}
