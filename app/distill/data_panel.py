@@ -25,7 +25,7 @@ from ..parts.fields import LiveRadio, NumberField
 from ..parts.fragments import notice, picture_strip
 from ..parts.scripted import FolderButton
 from ..runs import jobs
-from ..words.settings import dataset_title
+from ..words.settings import dataset_title, on_page
 
 SAMPLES = 8  # pictures shown of a data set
 ZIP_FILE = "Upload a zip file"
@@ -142,7 +142,7 @@ def said_of(name: str) -> str:
     kind, _, upload = name.partition(":")
     sentences = [say_left_out(left_out(upload))] if kind == "upload" else []
     if name not in DATASETS:
-        sentences += look_up(name).notes
+        sentences += map(on_page, look_up(name).notes)
     words = " ".join(filter(None, sentences))
     return notice("", words, kind="hint") if words else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,13 @@ _STUDENT_ROWS = sorted(STUDENT, key=lambda name: name not in ("teacher", "archit
 def refusal(error: SettingError) -> str:
     """The sentence of settings that do not fit, with the names and words of the page."""
     return error.say({name: setting.said for name, setting in SETTINGS.items()}, _value_text)
+
+
+def on_page(sentence: str) -> str:
+    """A sentence of the library with settings, which it writes as `name`, called as the page does."""
+    return re.sub(
+        r"`(\w+)`", lambda found: f"“{SETTINGS[found[1]].said}”" if found[1] in SETTINGS else found[0], sentence
+    )
 
 
 def _value_text(value: Any) -> str:

@@ -55,6 +55,13 @@ def _add_options(group: Any, config: type, place: str, before: str = "", some: S
             group.add_argument(option, dest=f"{place}_{setting.name}", default=None, help=told, **_reading(setting))
 
 
+def as_options(sentence: str) -> str:
+    """A sentence in which settings, written as `name`, are called by their options."""
+    known = settings_of(DistillConfig)
+    named = lambda found: f"--{found[1].replace('_', '-')}" if found[1] in known else found[0]  # noqa: E731
+    return re.sub(r"`(\w+)`", named, sentence)
+
+
 def _reading(setting: Setting) -> dict[str, Any]:
     """How argparse reads a setting's value."""
     if setting.type is bool:

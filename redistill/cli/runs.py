@@ -22,7 +22,7 @@ from ..training.estimation import estimate
 from ..training.loop import distill
 from ..training.resuming import CHANGEABLE, change_run, save_student
 from ..training.run import CONFIG
-from .options import AddCommand, add_option, add_setting_options, run_config
+from .options import AddCommand, add_option, add_setting_options, as_options, run_config
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and a stop by the system or another program
 
@@ -82,7 +82,7 @@ def _tell_pictures(name: str) -> None:
     """Say on stderr what of a data set is not taken, or taken in one of two senses."""
     if int(os.environ.get("RANK", 0)) == 0:
         for note in find_dataset(name).notes:
-            print(f"{name}: {note}", file=sys.stderr)
+            print(f"{name}: {as_options(note)}", file=sys.stderr)
 
 
 def _follow(config: DistillConfig, run_dir: Path) -> None:

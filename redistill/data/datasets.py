@@ -136,7 +136,7 @@ def _uneven(labels: np.ndarray, names: Sequence[str]) -> list[str]:
         return []
     return [
         f"Classes differ: {names[large]!r} has {counts[large]:,} training pictures, {names[small]!r} "
-        f"{counts[small]:,}; `balanced` draws them evenly."
+        f"{counts[small]:,}; `balanced` draws them evenly, `class_weights` weighs them evenly."
     ]
 
 

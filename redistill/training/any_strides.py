@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..data.source import Split
 from ..networks.strides import apply_strides, find_pooling_points
@@ -74,9 +73,9 @@ def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str,
             problem.model, asked, (images,), (), with_output=True, precision=config.precision
         )
         targets = targets if answer is None else answer.float()
-        parts["task_loss"].append(F.cross_entropy(logits.float(), labels))
+        parts["task_loss"].append(classification.task_loss(problem, logits.float(), labels))
         if targets is not None:
-            kd = classification.logits_loss(config, logits.float(), targets, labels)
+            kd = classification.logits_loss(problem, logits.float(), targets, labels)
             parts.setdefault("kd_loss", []).append(kd)
     return {name: mean_of(values) for name, values in parts.items()}
 

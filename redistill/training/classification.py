@@ -37,7 +37,9 @@ def validation_limit(config: DistillConfig) -> int | None:
 
 
 def set_up(problem: Problem) -> None:
-    """Fold the teacher's batch norms, and train in channels_last."""
+    """Fold the teacher's batch norms, train in channels_last, and weigh classes where the settings say so."""
+    if problem.config.class_weights:
+        problem.class_weights = even_weights(problem.train.labels, problem.config.student.classes).to(problem.device)
     if problem.teacher is not None:  # saves up to a third of its pass: MobileNetV2's
         problem.teacher = fold_batch_norms(problem.teacher, problem.objective.teacher_layers)
     for network in problem.networks:
@@ -53,14 +55,30 @@ def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str,
         problem.model, problem.teacher, (images,), problem.objective.comparisons, with_kd, config.precision
     )
     logits = logits.float()  # bf16 under mixed precision, as are the teacher's
-    parts = {"task_loss": F.cross_entropy(logits, labels), **compared}
-    return parts | ({"kd_loss": logits_loss(config, logits, targets.float(), labels)} if with_kd else {})
+    parts = {"task_loss": task_loss(problem, logits, labels), **compared}
+    return parts | ({"kd_loss": logits_loss(problem, logits, targets.float(), labels)} if with_kd else {})
 
 
-def logits_loss(config: DistillConfig, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
-    """KD or DKD, as the settings say, of logits (batch, classes) and the teacher's; float32, unweighted."""
+def task_loss(problem: Problem, logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of float32 logits (batch, classes), the mean over the batch of pictures that weigh as their class.
+
+    labels: int64 (batch,), or probabilities (batch, classes), each of which then weighs as its class. Weights are not
+    made up for batch by batch, so the shares of several processes add up to the whole batch.
+    """
+    if problem.class_weights is None:
+        return F.cross_entropy(logits, labels)
+    return F.cross_entropy(logits, labels, problem.class_weights, reduction="sum") / len(labels)
+
+
+def logits_loss(problem: Problem, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+    """KD or DKD, as the settings say, of logits (batch, classes) and the teacher's; float32, unweighted.
+
+    DKD goes by the labels, so its pictures weigh as their classes; KD compares answers whatever the label is.
+    """
+    config = problem.config
     if config.kd == "dkd":
-        return dkd_loss(logits, targets, labels, config.temperature, config.dkd_alpha, config.dkd_beta)
+        weights = None if problem.class_weights is None else problem.class_weights[labels]
+        return dkd_loss(logits, targets, labels, config.temperature, config.dkd_alpha, config.dkd_beta, weights)
     return kd_loss(logits, targets, config.temperature)
 
 
@@ -137,6 +155,17 @@ def even_rows(labels: Tensor, batch_size: int, step: int, seed: int) -> Tensor:
     weights = labels.bincount().double().reciprocal()[labels]
     generator = torch.Generator().manual_seed(seed * 7919 + step)
     return torch.multinomial(weights, min(batch_size, len(labels)), replacement=True, generator=generator)
+
+
+def even_weights(labels: Tensor, num_classes: int) -> Tensor:
+    """What a picture of each class weighs so that all classes weigh as much: float32 (num_classes,).
+
+    labels: int64 (N,) of all training pictures. The inverse frequency, with a mean of 1 over the pictures, so that
+    losses keep their size beside others: N / (classes that there are × pictures of the class), 0 where it has none.
+    """
+    counts = labels.bincount(minlength=num_classes).double()
+    weights = len(labels) / ((counts > 0).sum() * counts.clamp(min=1))
+    return torch.where(counts > 0, weights, 0.0).float()
 
 
 @lru_cache(maxsize=2)  # the epoch of a run; ImageNet's takes a tenth of a second to draw

@@ -16,7 +16,7 @@ from ..networks.zoo import check_pretrained
 from .feature_losses import FEATURE_LOSSES, find_feature_loss
 from .losses import DISTANCES
 
-NEWER = ("stride_vectors", "accept_teacher", "balanced")  # settings that are off unless they are set
+NEWER = ("stride_vectors", "accept_teacher", "balanced", "class_weights")  # settings that are off unless they are set
 LARGEST_SEED = 2**31 - 1
 
 
@@ -88,6 +88,9 @@ class DistillConfig:
         "of training pictures: {choices}; None: the set's own", empty="the set’s own", choices=AUGMENTATIONS)
     balanced: bool = setting(False, "Classes are drawn evenly",
         "draw training pictures so that classes come equally often, those of small ones again and again")
+    class_weights: bool = setting(False, "Classes weigh evenly",
+        "weigh pictures in the losses of labels by the inverse of their class's frequency, so that small classes count "
+        "as much as large ones")
     mixup: float = setting(0.0, "Mixup, α", said="Mixup", low=0,
         help="α of mixup, which blends pictures and labels of two; 0 for none (see data/augmentation.py)")
     cutmix: float = setting(0.0, "CutMix, α", said="CutMix", low=0,
@@ -121,10 +124,7 @@ class DistillConfig:
             raise SettingError(
                 "{mixup} and {cutmix} blend class labels; expected 0 with a diffusion network, and with DKD."
             )
-        if self.balanced and self.student.task != "classification":
-            raise SettingError(
-                "{balanced} is {value}; expected false with a diffusion network: it has no classes.", True
-            )
+        self._check_evening()
         if self.kd == "dkd" and self.student.task != "classification":
             raise SettingError("DKD takes class labels apart; with a diffusion network, set {kd} to {value}.", "kl")
         _check_pictures(self.student)
@@ -133,6 +133,20 @@ class DistillConfig:
         check_name(self.dataset)
         if self.dataset in DATASETS:
             check_data(self.student, DATASETS[self.dataset])
+
+    def _check_evening(self) -> None:
+        for name in ("balanced", "class_weights"):
+            if getattr(self, name) and self.student.task != "classification":
+                raise SettingError(
+                    f"{{{name}}} is {{value}}; expected {{off}} with a diffusion network: it has no classes.",
+                    True,
+                    {"off": "false"},
+                )
+        if self.balanced and self.class_weights:
+            raise SettingError(
+                "{balanced} and {class_weights} both make up for classes of different sizes, so small ones would count "
+                "more than large ones; set one of them alone."
+            )
 
     def _check_milestones(self) -> None:
         values = self.milestones

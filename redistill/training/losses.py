@@ -83,8 +83,10 @@ def dkd_loss(
     temperature: float,
     alpha: float = 1.0,
     beta: float = 8.0,
+    weights: Tensor | None = None,
 ) -> Tensor:
-    """Decoupled knowledge distillation: T² · (α · TCKD + β · NCKD), the mean over the batch.
+    """Decoupled knowledge distillation: T² · (α · TCKD + β · NCKD), the mean over the batch, of pictures that weigh
+    `weights`, float (batch,), or 1 each.
 
     TCKD is the KL divergence between the two-way distributions "the true class or another", NCKD that between the
     distributions over the other classes alone. Logits are (batch, classes), labels (batch,) int64. With α = 1 and
@@ -94,8 +96,14 @@ def dkd_loss(
     """
     student_two, student_others = _decoupled(student_logits / temperature, labels)
     teacher_two, teacher_others = _decoupled(teacher_logits.detach() / temperature, labels)
-    target_class = F.kl_div(student_two, teacher_two, reduction="batchmean", log_target=True)
-    other_classes = F.kl_div(student_others, teacher_others, reduction="batchmean", log_target=True)
+    if weights is None:
+        target_class = F.kl_div(student_two, teacher_two, reduction="batchmean", log_target=True)
+        other_classes = F.kl_div(student_others, teacher_others, reduction="batchmean", log_target=True)
+    else:
+        target_class, other_classes = (
+            (weights * F.kl_div(mine, theirs, reduction="none", log_target=True).sum(dim=1)).mean()
+            for mine, theirs in ((student_two, teacher_two), (student_others, teacher_others))
+        )
     return (alpha * target_class + beta * other_classes) * temperature**2
 
 

@@ -39,6 +39,7 @@ class Problem:
     noise_scheduler: DDPMScheduler | None = None  # of a diffusion network: its forward process
     class_names: tuple[str, ...] = ()  # of a classifier, by label
     teacher_is_judged: bool = False  # it teaches, and its outputs are those of these pictures' classes
+    class_weights: Tensor | None = None  # of a picture in losses, by its label; None: all weigh 1
     points: Sequence[PoolingPoint] = ()  # of a network whose strides change at every step: those of its model
 
     @property
