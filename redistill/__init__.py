@@ -23,6 +23,8 @@ _PUBLIC = {
     "compare": "memory.comparison",
     "measure_peak": "memory.measure",
     "search_strides": "memory.search",
+    "patched": "networks.patchwise",
+    "count_patched": "memory.patching",
     "red_loss": "training.losses",
     "kd_loss": "training.losses",
     "DistillConfig": "training.config",

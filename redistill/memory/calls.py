@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..networks.pointwise import is_pointwise
 from .shape_rules import (
     RULES,
     VIEWS,
@@ -21,7 +22,6 @@ from .shape_rules import (
     attends,
     find_rule,
     ignores_arguments,
-    is_pointwise,
     makes,
     norm_with_statistics,
     rule_of,

@@ -85,6 +85,8 @@ class Blueprint:
         self.made: dict[tuple, Any] = {}
         self._places: dict[tuple[str, str], int] = {}
         self._next_place = count()
+        largest = red_recording(1, REDConfig()).recording  # all others do with less
+        self.width = len(largest.shapes), len(largest.buffers)  # what values and buffers of a RED block are given
         self.items: list[Item] = []  # the recording's, with a `Call` for the nodes of each
         home = list(recording.buffer_of)
         for kind, what, value in join_calls(recording):
@@ -100,6 +102,10 @@ class Blueprint:
         if key not in self._places:
             self._places.setdefault(key, next(self._next_place))  # of two threads the first one's number counts
         return self._places[key]
+
+    def first_value(self, place: int) -> int:
+        """The number of the first value of a RED block at this place."""
+        return len(self.recording.shapes) + place * self.width[0]
 
     def remember(self, key: tuple, value: Any) -> Any:
         """Keep `value` under `key` in `made`; all is forgotten at once when it has become much."""
@@ -140,8 +146,7 @@ class _Compiler:
         # Values and buffers of RED blocks are numbered by place, whichever other blocks there are.
         self.places = {(path, side): blueprint.place(path, side) for path, sides in sites.items() for side in sides}
         room = 1 + max(self.places.values(), default=-1)
-        largest = red_recording(1, REDConfig()).recording  # all others do with less
-        self.width = len(largest.shapes), len(largest.buffers)
+        self.width = blueprint.width
         self.buffer_of = recording.buffer_of + [WEIGHTS] * room * self.width[0]  # per value
         self.sources = [0] * room * self.width[0]
         self.buffers = recording.buffers + [EMPTY] * room * self.width[1]
@@ -245,7 +250,8 @@ class _Compiler:
             raise ShapeRuleError(f"{path!r} takes or gives tokens, between which a RED block is captured anew.")
         block, weights, macs = red_recording(channels, self.config)
         recorded = len(self.recording.shapes)
-        values, buffers = recorded + place * self.width[0], len(self.recording.buffers) + place * self.width[1]
+        values = self.blueprint.first_value(place)
+        buffers = len(self.recording.buffers) + place * self.width[1]
         shaped = value if value < recorded else self.sources[value - recorded]
         first, end = values - recorded, values - recorded + len(block.shapes)
         self.sources[first:end] = [shaped] * len(block.shapes)

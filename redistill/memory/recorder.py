@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ..common.modules import meta_copy, meta_like, running, unchanged
 from ..networks.paths import STRIDED
+from ..networks.pointwise import is_pointwise
 from ..networks.red import REDBlock
 from ..networks.restride import grid_attributes, is_patch
 from ..networks.trace import watched
@@ -28,7 +29,7 @@ from .inputs import ATOMS, Arguments, mapped, meta_arguments, tensors_in
 from .intercept import native_attention, recording_modes
 from .layouts import Layouts
 from .recording import ENTER, FREE, LEAVE, OP, WEIGHTS, Buffer, Node, Recording, shown_paths
-from .shape_rules import RULES, Rule, Shape, fixed_rule, is_pointwise, reproduces
+from .shape_rules import RULES, Rule, Shape, fixed_rule, reproduces
 from .sides import Reads, Stride, plain, specials_in
 
 APPLY = torch.autograd.Function.apply.__func__.__code__  # runs an autograd function of the network's own

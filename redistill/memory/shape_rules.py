@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from ..networks.pointwise import is_pointwise
+
 Shape = tuple[int, ...]
 Rule = Callable[..., Any]
 
@@ -22,18 +24,6 @@ class ShapeRuleError(ValueError):
 
 
 VIEWS = ("view", "_unsafe_view", "_reshape_alias")  # return as many numbers as they take
-# Activations that torch does not mark as pointwise.
-UNTAGGED_POINTWISE = {
-    "hardtanh",
-    "hardswish",
-    "relu6",
-    "leaky_relu",
-    "elu",
-    "softplus",
-    "mish",
-    "_prelu_kernel",
-    "threshold",
-}
 
 
 def find_rule(func: torch._ops.OpOverload) -> Rule | None:
@@ -59,11 +49,6 @@ def ignores_arguments(rule: Rule) -> bool:
 def keeps_shape(rule: Rule, inputs: int, outputs: int) -> bool:
     """Whether an operator with this rule gives its only tensor's shape, whatever that is."""
     return ignores_arguments(rule) and inputs == outputs == 1
-
-
-def is_pointwise(func: torch._ops.OpOverload) -> bool:
-    """Whether each output element depends on the same element of the inputs alone."""
-    return torch.Tag.pointwise in func.tags or func.overloadpacket.__name__.rstrip("_") in UNTAGGED_POINTWISE
 
 
 def reproduces(rule: Rule, args: tuple, ins: Sequence[Shape], outs: Sequence[Shape]) -> bool:

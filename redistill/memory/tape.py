@@ -77,12 +77,14 @@ def capture_images(model: nn.Module, image_size: int | Size, batch: int = 1) -> 
 
 
 @dataclass(frozen=True)
-class _Setting:
+class Setting:
     """What there is to count at some strides, image size, batch and RED settings."""
 
     program: Program
     shapes: list[Shape]  # of all values
     edits: Edits  # what the strides changed
+    red: REDConfig | None = None  # of the blocks at `sites`
+    sites: FrozenSites = ()
     sizes: dict[int | None, list[int]] = field(default_factory=dict)  # by itemsize: bytes of all buffers
 
     def count(self, itemsize: int | None, accounting: str, fuse_add: bool) -> tuple[Timeline, int, int, str]:
@@ -109,11 +111,11 @@ class Tape:
         self._evaluator = Evaluator(recording)
         self._places = _module_values(recording)
         self._weights, self._red_weights = weights_of(recording.model)
-        self._blueprint = Blueprint(recording)
+        self.blueprint = Blueprint(recording)
         # What threads may ask at once, as the visitors of a page do.
         self._evaluated = lru_cache(SETTINGS_KEPT)(self._evaluate)
         self._setting = lru_cache(SETTINGS_KEPT)(self._find_setting)
-        self._program = lru_cache(PROGRAMS_KEPT)(partial(compile_program, self._blueprint))
+        self._program = lru_cache(PROGRAMS_KEPT)(partial(compile_program, self.blueprint))
         self._teacher_points = lru_cache(SETTINGS_KEPT)(partial(self._points_at, ()))
 
     @cached_property
@@ -161,9 +163,8 @@ class Tape:
         Raises ValueError for unknown names and values, and `ShapeRuleError`, a ValueError, where the tape does not
         say what would happen; build the model that way and capture it then.
         """
-        itemsize = _check_choices(dtype, accounting, fuse_add, batch)
-        changed, first = self._changes(strides, image_size, batch)
-        setting = self._setting(changed, first, red, alignment, sites if sites is None else frozen_sites(sites))
+        itemsize = check_choices(dtype, accounting, fuse_add, batch)
+        setting = self.setting(strides, image_size, batch, red, alignment, sites)
         program = setting.program
         line, peak, index, layer = setting.count(itemsize, accounting, fuse_add)
         spliced = program.red_weights.bytes(itemsize)
@@ -183,6 +184,19 @@ class Tape:
             _timeline=line,
         )
 
+    def setting(
+        self,
+        strides: Mapping[str, int] | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        batch: int | None = None,
+        red: REDConfig | None = None,
+        alignment: str = RULES[0],
+        sites: Sites | None = None,
+    ) -> Setting:
+        """What `profile` counts at these settings. Raises ValueError and `ShapeRuleError` as it does."""
+        changed, first = self._changes(strides, image_size, batch)
+        return self._setting(changed, first, red, alignment, sites if sites is None else frozen_sites(sites))
+
     def peaks(
         self,
         strides: Mapping[str, int] | None = None,
@@ -197,14 +211,14 @@ class Tape:
 
         Raises ValueError and `ShapeRuleError` as `profile` does.
         """
-        itemsize = _check_choices(dtype, accounting, fuse_add, batch)
+        itemsize = check_choices(dtype, accounting, fuse_add, batch)
         changed, first = self._changes(strides, image_size, batch)
         result: list[Peak] = []
         counted = macs = None
         for red in reds:
             setting = self._setting(changed, first, red)
             if macs is None:
-                macs = total_macs(self._blueprint.products, setting.shapes)
+                macs = total_macs(self.blueprint.products, setting.shapes)
             if setting.program is counted:  # settings that put in no block share a program
                 result.append(result[-1])
                 continue
@@ -302,7 +316,7 @@ class Tape:
         red: REDConfig | None,
         alignment: str = RULES[0],
         sites: FrozenSites | None = None,
-    ) -> _Setting:
+    ) -> Setting:
         """What there is to count, with RED blocks at `sites`, or aligned with the network as recorded."""
         shapes, edits = self._evaluated(changed, first)
         if red is not None and self.recording.has_red:
@@ -314,7 +328,7 @@ class Tape:
             pairs = align_points(self._points_at(changed, first), teacher, alignment)
             sites = frozen_sites(red_sites(pairs, red))
         program = self._program(edits.identities, sites, red if sites else None)
-        return _Setting(program, program.shapes(shapes), edits)
+        return Setting(program, program.shapes(shapes), edits, red, sites)
 
     def _evaluate(self, changed: Strides, first: Shape) -> tuple[list[Shape], Edits]:
         """Shapes of all recorded values at other settings, and what the strides changed."""
@@ -359,7 +373,7 @@ class Tape:
         return points
 
 
-def _check_choices(dtype: str | None, accounting: str, fuse_add: bool, batch: int | None) -> int | None:
+def check_choices(dtype: str | None, accounting: str, fuse_add: bool, batch: int | None) -> int | None:
     """Bytes of a number in `dtype`, None for None; ValueError for what is none of the choices."""
     if accounting not in ACCOUNTINGS:
         raise ValueError(f"accounting is {accounting!r}; expected one of {list(ACCOUNTINGS)}.")
