@@ -206,7 +206,7 @@ class Frame:
         student = self.student(other.architecture, other.strides)
         counted = StudentConfig(self.network, other.side, self.classes, red=None) if other.side else None
         config = self.config(student, (MAIN | FROM_SCRATCH)[name], seed)
-        return Job(other.strides, name, seed, config, ALTERNATIVE, other.title, counted)
+        return Job(other.strides, name, seed, config, ALTERNATIVE, other.title, other.kind, counted)
 
 
 def plan(

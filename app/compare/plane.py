@@ -18,7 +18,7 @@ TEACHER_KIND = "teacher"
 # What a network learnt from decides its colour; the losses have the same ones in a run's curves.
 COLOURS = {
     TEACHER_KIND: plots.TEACHER,
-    "on its own": "#5b7fb8",
+    "on its own": plots.BLUE,
     "KD": plots.GOLD,
     "RED": plots.RED,
     "RED + KD": plots.STUDENT,

@@ -9,6 +9,7 @@ TEACHER = "#94a3b8"
 RED = "#e5484d"
 GOLD = "#d97706"
 VIOLET = "#8b5cf6"
+BLUE = "#5b7fb8"
 GREY = "#8a94a3"
 _GRID = "rgba(138, 148, 163, 0.22)"
 

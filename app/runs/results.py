@@ -50,6 +50,7 @@ class Result:
     is_tested: bool  # whether `score` is the test figure
     spread: float = 0.0  # of `score`: half its range over the seeds
     seeds: tuple[int, ...] = ()
+    kind: str = ""  # of what a study holds students of other strides against, such as "smaller images"
     figures: Mapping[str, Any] = field(default_factory=dict)  # of the final record; of several: `over_seeds`
 
     @property
@@ -152,9 +153,9 @@ def study_results(path: Path | None = None) -> list[Result]:
 def tradeoff_results(path: Path) -> list[Result]:
     """Rows that `benchmarks.tradeoff --json` wrote, one result for all seeds of a network and method.
 
-    A row is one run: `name`, `strides`, `network` where it is not the teacher's, `method`, `seed`, `peak_bytes`, the
-    figures of its final record, and its `config`. None where the file is missing; damaged rows and runs that failed
-    are left out.
+    A row is one run: `name`, `strides`, `network` and its `kind` where it is not the teacher's, `method`, `seed`,
+    `peak_bytes`, the figures of its final record, and its `config`. None where the file is missing; damaged rows and
+    runs that failed are left out.
     """
     runs: dict[str, list[tuple[Mapping[str, Any], DistillConfig]]] = {}
     for row in _rows(path):
@@ -192,6 +193,7 @@ def _tradeoff_result(key: str, runs: Sequence[tuple[Mapping[str, Any], DistillCo
         is_tested=True,
         spread=(max(scores) - min(scores)) / 2,
         seeds=tuple(config.seed for _, config in runs),
+        kind=str(row.get("kind", "")),
         figures=over_seeds([{name: row[name] for name in ("device", *FIGURES) if name in row} for row in rows]),
     )
 

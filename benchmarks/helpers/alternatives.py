@@ -67,6 +67,13 @@ class Alternative:
     rank: int = 2  # 1: trained first, and soon with all seeds; 3: after those
 
     @property
+    def kind(self) -> str:
+        """What it is an example of."""
+        if self.side:
+            return "smaller images"
+        return "networks for phones" if ":" in self.network else "narrower networks"
+
+    @property
     def architecture(self) -> str:
         """The network as a `StudentConfig` names it."""
         return self.network if ":" in self.network else f"file:{Path(__file__)}:{self.network}"
@@ -79,12 +86,12 @@ ALTERNATIVES = (
     Alternative("narrow_resnet 32 px", "side_32", side=32, rank=1),
     Alternative("narrow_resnet 28 px", "side_28", side=28, rank=1),  # what fits into 64 KiB
     Alternative("mobilenetv2_035 64 KiB", "timm:mobilenetv2_035", (4, 2, 1, 2, 2), rank=1),
-    Alternative("narrow_resnet width 1/4", "quarter_width", rank=1),
     Alternative("narrow_resnet 24 px", "side_24", side=24),
-    Alternative("narrow_resnet 48 px", "side_48", side=48),
-    Alternative("mobilenetv2_050 64 KiB", "timm:mobilenetv2_050", (4, 2, 1, 2, 2)),
-    Alternative("tinynet_e 64 KiB", "timm:tinynet_e", (8, 1, 1, 2, 2)),  # EfficientNet-B0, smaller by its own rule
-    Alternative("narrow_resnet width 1/2", "half_width"),
+    Alternative("narrow_resnet width 1/4", "quarter_width"),
+    Alternative("narrow_resnet 48 px", "side_48", side=48, rank=3),
+    Alternative("narrow_resnet width 1/2", "half_width", rank=3),
+    Alternative("tinynet_e 64 KiB", "timm:tinynet_e", (8, 1, 1, 2, 2), rank=3),  # EfficientNet-B0, smaller by its rule
+    Alternative("mobilenetv2_050 64 KiB", "timm:mobilenetv2_050", (4, 2, 1, 2, 2), rank=3),
     Alternative("narrow_resnet 36 px", "side_36", side=36, rank=3),
     Alternative("mobilenetv2_035 112 KiB", "timm:mobilenetv2_035", (4, 1, 2, 1, 2), rank=3),
     Alternative("mobilenetv2_050 112 KiB", "timm:mobilenetv2_050", (4, 2, 1, 2, 1), rank=3),

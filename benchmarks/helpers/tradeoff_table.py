@@ -36,6 +36,7 @@ class Job:
     config: DistillConfig
     part: str = ON_CURVE
     network: str = ""  # of an alternative, as rows call it
+    kind: str = ""  # what it is an example of
     counted: StudentConfig | None = None  # what memory is counted of, where that is not the whole student
 
     @property
@@ -75,7 +76,7 @@ class Table:
         own = bare if config.student.red is None else full
         return {
             "name": job.name,
-            **({"network": job.network} if job.network else {}),
+            **({"network": job.network, "kind": job.kind} if job.network else {}),
             "strides": list(job.strides),
             "part": job.part,
             "method": job.method or TEACHER,
