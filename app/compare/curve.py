@@ -72,6 +72,7 @@ def _line(way: Way, results: Sequence[Result]) -> list[dict[str, Any]]:
         for result in results
         if (result.kind, result.learning) == (way.kind, way.learning)
         and (result.config.init == "scratch" or not way.is_fresh)
+        and result.is_tested
         and not result.is_teacher
     ]
     found.sort(key=lambda result: (result.peak_bytes, result.score))
