@@ -10,7 +10,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # A room imports what stands before its own row; rooms of one row know nothing of each other.
-LIBRARY = (("common",), ("networks", "data"), ("memory", "checkpoint"), ("diffusion",), ("training",), ("cli",))
+LIBRARY = (
+    ("common",),
+    ("networks", "data"),
+    ("memory", "checkpoint"),
+    ("diffusion",),
+    ("training",),
+    ("deploy",),
+    ("cli",),
+)
 APP = (("words",), ("parts", "runs"), ("explore", "distill", "compare", "generate"), ("ui",))
 # Modules above the rooms: entries, and names that callers know.
 ENTRIES = {"redistill", "redistill.__main__", "redistill.strides", "app"}

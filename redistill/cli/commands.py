@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from . import checkpoints, counting, runs
+from . import checkpoints, counting, deploying, runs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +37,6 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    for module in (runs, checkpoints, counting):
+    for module in (runs, checkpoints, counting, deploying):
         module.add_commands(add)
     return parser

@@ -1,0 +1,46 @@
+"""Commands that hand networks on to runtimes: export."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..deploy.onnx_export import Export, export_onnx
+from ..deploy.opened import open_network
+from .options import AddCommand, check_out
+
+# By format: what writes the file, and its suffix.
+FORMATS = {"onnx": (export_onnx, ".onnx")}
+
+
+def add_commands(add: AddCommand) -> None:
+    """Those of this module."""
+    exporting = add("export", _export, "a checkpoint as a file of a runtime, checked there before it is written")
+    exporting.add_argument("network", help="folder or name of a checkpoint, or folder of a finished run")
+    exporting.add_argument("--to", required=True, choices=list(FORMATS), help="what the file is for")
+    exporting.add_argument("--out", type=Path, help="file to write (default: NAME.onnx in this folder)")
+    exporting.add_argument("--pixels", action="store_true", help="it takes uint8 from 0 to 255, and normalises inside")
+    exporting.add_argument("--softmax", action="store_true", help="it gives probabilities, not logits")
+
+
+def _export(options: argparse.Namespace) -> None:
+    write, suffix = FORMATS[options.to]
+    opened = open_network(options.network)
+    out = options.out or Path(f"{opened.name}{suffix}")
+    check_out(out)
+    for line in summary(write(opened, out, options.pixels, options.softmax)):
+        print(line)
+
+
+def summary(export: Export) -> list[str]:
+    """What an export is and how it ran, a line each."""
+    lines = [f"{export.file}: {export.bytes:,} bytes, run in {export.runtime}"]
+    lines.append(f"largest difference from PyTorch on {export.compared} pictures: {export.largest_difference:.2g}")
+    if export.test_accuracy is None:
+        lines.append(f"accuracy: not measured, {export.note}")
+    else:
+        lines.append(f"top-1 on all {export.pictures:,} test pictures: {100 * export.test_accuracy:.2f} %")
+    heap = "not counted, no C compiler here" if export.heap_bytes is None else f"{export.heap_bytes:,} bytes"
+    lines.append(f"peak of its tensors there: {heap}; by our accounting {export.peak_bytes:,} bytes")
+    lines.append(f"one image: {export.latency_ms:.2f} ms, the median of 50 on one thread")
+    return lines

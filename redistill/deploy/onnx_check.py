@@ -1,0 +1,73 @@
+"""An exported .onnx beside the network it was made from: run in onnxruntime, in a process that has no torch."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .heap import heap_counter
+
+RUNNER = Path(__file__).with_name("onnx_runner.py")  # not imported: onnxruntime may be away
+COMPARED = 64  # pictures whose outputs are compared
+MINUTES = 60  # after which a process that answers nothing is ended
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What onnxruntime gives for pictures, and what a pass takes there."""
+
+    outputs: np.ndarray  # float32 (N, ...)
+    latency_ms: float  # of one pass, the median of 50, one thread
+    heap_bytes: int | None  # peak of the tensors of a pass, the input included; None where nothing could count
+    heap_sizes: tuple[int, ...]  # of those alive then
+    version: str  # of onnxruntime
+
+
+def run_onnx(file: Path, pictures: np.ndarray) -> Answers:
+    """The answers of an .onnx to pictures, as `onnx_runner` takes them, from a process of its own.
+
+    Raises ValueError, in one sentence, with what onnxruntime says of a file that it does not run; OSError where the
+    disk has no room for the answers.
+    """
+    counter = heap_counter()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"LD_PRELOAD": str(counter)} if counter else {}
+    with tempfile.TemporaryDirectory(prefix="redistill-") as folder:
+        taken, given = Path(folder) / "pictures.npy", Path(folder) / "answers.npz"
+        np.save(taken, pictures)
+        command = [sys.executable, str(RUNNER), str(file), str(taken), str(given)]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60 * MINUTES
+        )
+        if done.returncode != 0:
+            lines = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+            if number := re.search(r"^OSError: \[Errno (\d+)\]", lines[-1]):
+                raise OSError(int(number[1]), os.strerror(int(number[1])))
+            raise ValueError(f"onnxruntime does not run {file.name}: {lines[-1][:300].rstrip('.')}.")
+        with np.load(given) as found:
+            heap = int(found["heap_bytes"]) if "heap_bytes" in found else None
+            sizes = tuple(found["heap_sizes"].tolist()) if heap is not None else ()
+            return Answers(found["outputs"], float(found["latency_ms"]), heap, sizes, str(found["version"]))
+
+
+@torch.no_grad()
+def own_answers(model: nn.Module, images: Tensor) -> np.ndarray:
+    """The network's own outputs, float32, for what the file takes; one image at a time, as there."""
+    return np.concatenate([model(image).float().numpy() for image in images.split(1)])
+
+
+def largest_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Of any output; ValueError for shapes that differ, and infinite where one of them is no number."""
+    if ours.shape != theirs.shape:
+        raise ValueError(f"onnxruntime gives outputs of shape {theirs.shape}; expected {ours.shape}.")
+    found = float(np.abs(ours - theirs).max())
+    return found if np.isfinite(found) else float("inf")

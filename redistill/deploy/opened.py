@@ -1,0 +1,69 @@
+"""What is exported: the network of a checkpoint, named as everywhere, or of a finished run; and its test pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from ..checkpoint import folder as checkpoint
+from ..checkpoint.metadata import Metadata, read_metadata
+from ..checkpoint.sources import CONFIG, find_checkpoint
+from ..common.disk import sentence
+from ..data.classes import match_classes
+from ..data.datasets import find_dataset, load_split
+from ..data.source import Split
+from ..training.evaluation import check_splits, relabelled
+from ..training.run import STATUS
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A trained network, on the CPU in evaluation mode, and what its checkpoint says."""
+
+    name: str
+    folder: Path
+    model: nn.Module
+    metadata: Metadata
+
+
+def open_network(name: str | Path) -> Opened:
+    """The network of a checkpoint (a folder, or the name of one that ships or was imported) or of a run's folder.
+
+    Raises ValueError, in one sentence, for what is neither, and for a run that has no checkpoint yet.
+    """
+    run = Path(name)
+    if (run / "student" / CONFIG).is_file():
+        folder, called = run / "student", run.resolve().name
+    elif (run / STATUS).is_file():
+        raise ValueError(
+            f"Run {name} has no checkpoint yet; let it finish, or `redistill keep {name}` writes its best network so "
+            "far."
+        )
+    else:
+        folder = find_checkpoint(name)
+        own = folder.resolve()
+        called = own.parent.name if own.name == "student" else own.name
+    return Opened(called, folder, checkpoint.load(folder), read_metadata(folder))
+
+
+def test_split(opened: Opened, split: str = "test") -> Split | str:
+    """All pictures of a split of what a network was trained on, labels as places of its outputs; or why there are none.
+
+    images: uint8 (N, 3, side, side).
+    """
+    metadata = opened.metadata
+    if not metadata.dataset:
+        return "nothing tells which pictures it was trained on"
+    try:
+        student = metadata.student
+        names = find_dataset(metadata.dataset, metadata.split_seed).class_names
+        check_splits(metadata)
+        pictures = load_split(metadata.dataset, split, student.image_size, split_seed=metadata.split_seed)
+        if student.task == "diffusion":
+            return pictures
+        here, there = f"the pictures of {metadata.dataset}", f"the checkpoint {opened.folder}"
+        return relabelled(pictures, match_classes(names, metadata.class_names, here, there))
+    except (ValueError, OSError) as error:
+        return sentence(error).rstrip(".")

@@ -1,0 +1,23 @@
+"""Packages that only exports need, asked for in one sentence where they are not here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+# By extra of pyproject.toml: the modules that it brings.
+EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+
+
+def check_packages(extra: str) -> None:
+    """ValueError, naming the missing or broken packages and how they are installed, where an extra is not here."""
+    failed = {}
+    for name in EXTRAS[extra]:
+        try:
+            import_module(name)
+        except Exception as error:  # a wheel for another system fails in whichever way
+            failed[name] = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if failed:
+        raise ValueError(
+            f"An export to {extra} needs {', '.join(failed)}, which cannot be loaded ({next(iter(failed.values()))}); "
+            f"install them: pip install 'redistill-studio[{extra}]', or in a clone pip install -e '.[{extra}]'."
+        )
