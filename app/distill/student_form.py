@@ -26,7 +26,7 @@ from ..words.numbers import format_bytes, format_pixels, format_ratio
 from ..words.settings import RED, STUDENT, describe_student
 from ..words.signs import red_sign
 
-_INSIDE = ("gate", "gate_kernel", "residual_encoder", "residual_kernel")
+_INSIDE = ("gate", "gate_per", "gate_kernel", "residual_encoder", "residual_kernel")
 _INSIDE += tuple(name for name in RED if name not in _INSIDE)
 TYPE = "Or type the name of another, such as timm:resnet18."
 # In the order of the page.
@@ -73,7 +73,7 @@ def values(student: StudentConfig) -> dict[str, Any]:
         "architecture": student.student_architecture,
         "strides": _own(student, student.student_architecture) | dict(student.strides),
         "red": student.red is not None,
-        **(student.red or REDConfig()).to_dict(),
+        **dataclasses.asdict(student.red or REDConfig()),
         "teacher": student.teacher,
         "teacher_strides": _own(student, student.teacher) | dict(student.teacher_strides),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,8 @@ from . import view
 from .link import MAX_BATCH, Settings, check_side
 from .pins import Pin, check_pins
 
-IN_RED = ("gate", "gate_kernel", "residual_encoder", "residual_kernel", "points")  # what a RED block is made of
+# What a RED block is made of.
+IN_RED = ("gate", "gate_per", "gate_kernel", "residual_encoder", "residual_kernel", "points")
 IMAGES = ("image_size", "width", "in_channels", "batch")
 CONFIGURATION = ("teacher", *IMAGES, "picker", "with_red", *IN_RED, "accounting", "dtype")
 LINKED = (*CONFIGURATION, "budget", "kib")  # all controls that a link restores
@@ -105,7 +107,7 @@ def set_to(found: Comparison) -> dict[str, Any]:
         "batch": found.batch,
         "picker": view.picker(found),
         "with_red": config.red is not None,
-        **red.to_dict(),
+        **dataclasses.asdict(red),
         "accounting": counting_of(found),
         "dtype": found.dtype,
     }

@@ -31,12 +31,13 @@ MAX_BUDGET = MAX_KIB * 2**10  # bytes
 MAX_LENGTH = 2000  # characters of a link's keys and values together
 
 KEYS = (
-    "teacher", "size", "channels", "batch", "strides", "red", "gate", "gate_kernel", "residual", "residual_kernel",
-    "points", "count", "dtype", "budget", "pin",
+    "teacher", "size", "channels", "batch", "strides", "red", "gate", "gate_per", "gate_kernel", "residual",
+    "residual_kernel", "points", "count", "dtype", "budget", "pin",
 )  # fmt: skip
 # Of a RED block: the keys, in their order in a link, and the settings that they stand for.
 _IN_RED = {
     "gate": "gate",
+    "gate_per": "gate_per",
     "residual": "residual_encoder",
     "gate_kernel": "gate_kernel",
     "residual_kernel": "residual_kernel",

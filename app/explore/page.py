@@ -5,6 +5,7 @@ Handlers take what the controls are set to by their names, see `form`, and retur
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -336,7 +337,7 @@ def memory(
     try:
         size = {} if image_size else sides(usual_size(find_network(check_network(teacher))))
         values = {"teacher": teacher, "image_size": image_size, "width": width or None, "in_channels": in_channels}
-        values |= {"picker": strides, "with_red": red, **REDConfig().to_dict(), "batch": batch}
+        values |= {"picker": strides, "with_red": red, **dataclasses.asdict(REDConfig()), "batch": batch}
         found = read_found(values | size | {"accounting": accounting, "dtype": dtype})
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error

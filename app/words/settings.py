@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,8 @@ def describe_red(red: REDConfig | None) -> str:
 def _red_changes(red: REDConfig) -> str:
     """What is not as usual about RED blocks."""
     usual, changes = REDConfig(), []
+    if red.gate and red.gate_per == "channel":  # which has no kernel
+        changes, red = ["gate per channel"], replace(red, gate_kernel=usual.gate_kernel)
     for name, has, side, usual_side in (
         ("gate", red.gate, red.gate_kernel, usual.gate_kernel),
         ("residual encoder", red.residual_encoder, red.residual_kernel, usual.residual_kernel),

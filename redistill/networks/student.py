@@ -111,7 +111,7 @@ class StudentConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, keyed by field name; `unets` only where there are any, other channels than 3 alike."""
-        values = dataclasses.asdict(self)
+        values = dataclasses.asdict(self) | {"red": self.red and self.red.to_dict()}
         left_out = ["unets"] * (not self.unets) + ["in_channels"] * (self.in_channels == 3)
         values["image_size"] = self.image_size if self.is_square else list(self.image_size)
         return {name: value for name, value in values.items() if name not in left_out}

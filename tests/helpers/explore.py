@@ -17,6 +17,7 @@ USUAL = {
     "picker": EARLY,
     "with_red": True,
     "gate": True,
+    "gate_per": "pixel",
     "gate_kernel": 1,
     "residual_encoder": True,
     "residual_kernel": 3,
@@ -28,8 +29,8 @@ USUAL = {
     "pins": (),
     "place": Place(),
 }
-SETTINGS = tuple(USUAL)[:14]  # what makes a configuration
-LOOK = tuple(USUAL)[14:]
+SETTINGS = tuple(USUAL)[:15]  # what makes a configuration
+LOOK = tuple(USUAL)[15:]
 
 
 def call(handler: str, event: Any = None, **changes: Any) -> dict[str, Any]:

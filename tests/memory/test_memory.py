@@ -73,6 +73,7 @@ def tapes() -> dict[str, Tape]:
         ("resnet50", {}, None, 6.891),
         ("resnet50", AGGRESSIVE, None, 1.723),
         ("resnet50", AGGRESSIVE, REDConfig(), 2.297),
+        ("resnet50", AGGRESSIVE, REDConfig(gate_per="channel"), 1.723),
     ],
 )
 def test_published_memory_of_resnets(tapes, name, strides, red, mib):
@@ -173,7 +174,10 @@ def test_reevaluation_equals_a_fresh_capture(name):
 
 @pytest.mark.parametrize(
     "red",
-    [REDConfig(), REDConfig(gate=False), REDConfig(residual_encoder=False, gate_kernel=5), REDConfig(points="outputs")],
+    [
+        *(REDConfig(), REDConfig(gate=False), REDConfig(residual_encoder=False, gate_kernel=5)),
+        *(REDConfig(points="outputs"), REDConfig(gate_per="channel")),
+    ],
 )
 @pytest.mark.parametrize("strides", [AGGRESSIVE, MILD, MILDER])
 def test_red_blocks_on_the_tape_equal_a_captured_student(tapes, red, strides):

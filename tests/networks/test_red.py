@@ -198,7 +198,12 @@ def test_block_is_gate_times_input_plus_residual():
 def test_a_fresh_block_changes_little():
     torch.manual_seed(0)
     x = torch.randn(8, 16, 12, 12)
-    for config in (REDConfig(), REDConfig(gate=False), REDConfig(residual_encoder=False)):
+    for config in (
+        REDConfig(),
+        REDConfig(gate=False),
+        REDConfig(residual_encoder=False),
+        REDConfig(gate_per="channel"),
+    ):
         y = REDBlock(16, config).train()(x)
         assert F.cosine_similarity(x.flatten(1), y.flatten(1)).min() > 0.98
         assert 0.8 < y.std() / x.std() < 1.05
@@ -210,6 +215,8 @@ def test_a_fresh_block_changes_little():
         (REDConfig(), 8 * 8 * (1 + 9) + 4 * 8),
         (REDConfig(gate=False), 8 * 8 * 9 + 2 * 8),
         (REDConfig(residual_encoder=False), 8 * 8 + 2 * 8),
+        (REDConfig(gate_per="channel"), 8 * 8 * 9 + 2 * 8 + 8),
+        (REDConfig(gate_per="channel", residual_encoder=False), 8),
         (REDConfig(residual_kernel=5, gate_kernel=3), 8 * 8 * (25 + 9) + 4 * 8),
     ],
 )
@@ -217,6 +224,31 @@ def test_ablations_are_settings(config, parameters):
     block = REDBlock(8, config)
     assert sum(parameter.numel() for parameter in block.parameters()) == parameters
     assert block(torch.randn(2, 8, 6, 6)).shape == (2, 8, 6, 6)
+
+
+def test_a_gate_that_does_not_look_at_its_map_is_one_number_a_channel():
+    torch.manual_seed(0)
+    paper, channel = REDBlock(8).eval(), REDBlock(8, REDConfig(gate_per="channel")).eval()
+    assert paper.channel_scale() is None
+    conv, norm = paper.gate
+    with torch.no_grad():
+        norm.running_mean.normal_(), norm.running_var.uniform_(0.5, 2), norm.bias.normal_()
+        conv.weight[:4], norm.weight[4:] = 0, 0
+    scale = paper.channel_scale()
+    channel.load_state_dict(
+        {name: value for name, value in paper.state_dict().items() if "gate" not in name}
+        | {"scale": scale[:, None, None]}
+    )
+    x = torch.randn(2, 8, 6, 6)
+    torch.testing.assert_close(channel(x), paper(x), rtol=1e-6, atol=1e-6)
+    assert REDBlock(8, REDConfig(gate=False)).channel_scale().tolist() == [1] * 8
+
+
+def test_settings_of_before_stay_as_they_were_written():
+    assert "gate_per" not in REDConfig().to_dict()
+    config = StudentConfig("narrow_resnet", 64, red=REDConfig(gate_per="channel"))
+    assert StudentConfig.from_dict(config.to_dict()) == config and config.to_dict()["red"]["gate_per"] == "channel"
+    assert "gate_per" not in StudentConfig("narrow_resnet", 64).to_dict()["red"]
 
 
 @pytest.mark.parametrize(
@@ -227,6 +259,7 @@ def test_ablations_are_settings(config, parameters):
         {"residual_kernel": 2},
         {"gate_kernel": True},
         {"points": "some"},
+        {"gate_per": "row"},
         {"widht": 3},
     ],
 )

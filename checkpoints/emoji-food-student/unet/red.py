@@ -6,6 +6,7 @@ This file travels inside saved diffusion students, so it imports nothing but tor
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 SIDES = ("in", "out")
 POINTS = ("all", "outermost", "outputs")
 KERNELS = (1, 3, 5)
+GATES = ("pixel", "channel")
 Channels = int | tuple[int, int, int]  # of a map; of one of tokens also its height and width
 
 # Scales and shift of the batch norms in a fresh block, which then returns about 0.9·x.
@@ -46,6 +48,12 @@ class REDConfig:
         '"all" aligned sides, the "outermost" layers only, or "outputs" only',
         POINTS,
     )
+    gate_per: str = _setting(
+        "pixel",
+        "Gate’s numbers",
+        'one a "pixel", computed as in the paper, or one a "channel", learnt: a runtime then holds a map less',
+        GATES,
+    )
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
@@ -60,8 +68,11 @@ class REDConfig:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, keyed by field name."""
-        return dataclasses.asdict(self)
+        """Plain JSON values, keyed by field name; `gate_per`, which came later, only where it is not the paper's."""
+        values = dataclasses.asdict(self)
+        if self.gate_per == GATES[0]:
+            values.pop("gate_per")
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> REDConfig:
@@ -78,8 +89,10 @@ class REDBlock(nn.Module):
 
     gate = sigmoid(BN(conv k×k)), residual = relu6(BN(conv k×k)), both channels → channels at equal size
     (paper, section 3.2 and figure 3). With the gate off the first term is x itself; with the residual
-    encoder off the second term is absent. `channels` as a tuple (channels, height, width) makes a block for maps of
-    tokens, (batch, height, width, channels) or (batch, height·width, channels), which come out as they went in.
+    encoder off the second term is absent. With a gate per channel the first term is `scale * x`, with one learnt number
+    a channel: what then is alive at a time are two maps, x and the result. `channels` as a tuple (channels, height,
+    width) makes a block for maps of tokens, (batch, height, width, channels) or (batch, height·width, channels), which
+    come out as they went in.
     """
 
     def __init__(self, channels: Channels, config: REDConfig | None = None) -> None:
@@ -87,7 +100,9 @@ class REDBlock(nn.Module):
         config = config or REDConfig()
         self.tokens = tuple(channels[1:]) if isinstance(channels, (tuple, list)) else None  # height and width
         channels = channels[0] if self.tokens else channels
-        self.gate = _conv_bn(channels, config.gate_kernel) if config.gate else None
+        per_pixel = config.gate and config.gate_per == "pixel"
+        self.gate = _conv_bn(channels, config.gate_kernel) if per_pixel else None
+        self.scale = nn.Parameter(torch.empty(channels, 1, 1)) if config.gate and not per_pixel else None
         self.residual_encoder = _conv_bn(channels, config.residual_kernel) if config.residual_encoder else None
         self._start_near_identity()
 
@@ -98,6 +113,8 @@ class REDBlock(nn.Module):
             if self.gate is not None:
                 self.gate[1].weight.fill_(GATE_SPREAD)
                 self.gate[1].bias.fill_(GATE_START)
+            if self.scale is not None:
+                self.scale.fill_(1 / (1 + math.exp(-GATE_START)))
             if self.residual_encoder is not None:
                 self.residual_encoder[1].weight.fill_(RESIDUAL_START)
 
@@ -108,10 +125,34 @@ class REDBlock(nn.Module):
         return y if x.dim() == 4 else y.flatten(1, 2)
 
     def _encode(self, x: Tensor) -> Tensor:
+        if self.scale is not None:
+            return x * self.scale if self.residual_encoder is None else self._accumulate(x)
         y = torch.sigmoid(self.gate(x)) * x if self.gate is not None else x
         if self.residual_encoder is not None:
             y = y + F.relu6(self.residual_encoder(x))
         return y
+
+    def _accumulate(self, x: Tensor) -> Tensor:
+        residual = F.relu6(self.residual_encoder(x))  # first, so that x may be overwritten where it is scaled
+        return residual + x * self.scale
+
+    def channel_scale(self) -> Tensor | None:
+        """Numbers a channel, (channels,), that x is multiplied by, in evaluation mode; None where they depend on x.
+
+        All 1 without a gate. A gate per pixel whose convolution or batch norm has only zeros for weights is one of
+        these, too: then a block with a gate per channel computes the same.
+        """
+        with torch.no_grad():
+            if self.scale is not None:
+                return self.scale.flatten().clone()
+            if self.gate is None:
+                conv = self.residual_encoder[0]
+                return torch.ones(conv.in_channels, dtype=conv.weight.dtype, device=conv.weight.device)
+            conv, norm = self.gate
+            if (conv.weight * norm.weight[:, None, None, None]).count_nonzero():
+                return None
+            shift = -norm.running_mean * norm.weight / torch.sqrt(norm.running_var + norm.eps)
+            return torch.sigmoid(norm.bias + shift)
 
 
 def tokens_to_map(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -17,7 +17,7 @@ from app.explore.link import Settings, from_query, to_query, unknown_keys
 from app.explore.pins import LETTERS, describe
 from app.parts.counting import COUNTINGS, compare_as
 from redistill.memory.comparison import early_strides, own_strides
-from redistill.networks.red import KERNELS, POINTS, REDConfig
+from redistill.networks.red import GATES, KERNELS, POINTS, REDConfig
 from redistill.networks.student import StudentConfig
 
 OURS = "teacher=resnet18&size=128&strides=8,1,2,2,1&red=off&count=eager&dtype=fp16&budget=524288"
@@ -40,6 +40,7 @@ reds = st.builds(
     REDConfig,
     gate=st.just(True),
     residual_encoder=st.booleans(),
+    gate_per=st.sampled_from(GATES),
     gate_kernel=st.sampled_from(KERNELS),
     residual_kernel=st.sampled_from(KERNELS),
     points=st.sampled_from(POINTS),
@@ -171,6 +172,7 @@ def test_an_opened_link_fills_every_control_and_what_is_drawn():
         "batch": 1,
         "with_red": True,
         "gate": True,
+        "gate_per": "pixel",
         "gate_kernel": 1,
         "residual_encoder": True,
         "residual_kernel": 5,
