@@ -245,13 +245,14 @@ def plan(
 def _places_of_others(
     seeds: Sequence[int], methods: Sequence[str], quick: bool
 ) -> Iterator[tuple[Alternative, str, int]]:
-    """Other networks with method and seed: by rank, the main ones with all seeds before the last ones have any.
+    """Other networks with method and seed, in turns by rank: what tells most has all seeds before the last has one.
 
     A method that a network cannot have is left out: only the teacher's own shape starts from the teacher's weights.
     """
     known = ALTERNATIVES[:QUICK_VECTORS] if quick else ALTERNATIVES
     first, others = seeds[:1], seeds[1:]
-    for some, ranks in ((first, (1, 2)), (others, (1,)), (first, (3,)), (others, (2, 3))):
+    turns = ((first, (1, 2)), (others, (1,)), (first, (3,)), (others, (2,)), (first, (4,)), (others, (3, 4)))
+    for some, ranks in turns:
         networks = [other for rank in ranks for other in known if other.rank == rank]
         for seed, other, method in product(some, networks, methods):
             if method in (OF_SAME_SHAPE if other.side else OF_OTHERS):

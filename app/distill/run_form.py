@@ -37,7 +37,7 @@ LAYOUT = {
                            "dkd_alpha dkd_beta", "temperature", "prediction_type", "accept_teacher"],
     "More of the training": ["optimizer", "schedule", "milestones gamma", "warmup_steps weight_decay",
                              "grad_clip ema_decay", "precision", "freeze_batch_norm", "augmentation", "mixup cutmix",
-                             "validate_every save_every", "train_limit split_seed", "device"],
+                             "label_smoothing", "validate_every save_every", "train_limit split_seed", "device"],
 }  # fmt: skip
 _PLACED = " ".join(line for lines in LAYOUT.values() for line in lines).split()
 _UNPLACED = [name for name in RUN if name not in _PLACED]

@@ -64,10 +64,15 @@ def task_loss(problem: Problem, logits: Tensor, labels: Tensor) -> Tensor:
 
     labels: int64 (batch,), or probabilities (batch, classes), each of which then weighs as its class. Weights are not
     made up for batch by batch, so the shares of several processes add up to the whole batch.
+
+    Of label smoothing, (1 − ε) · label + ε / classes: Szegedy et al., "Rethinking the Inception architecture for
+    computer vision" (CVPR 2016), section 7.
     """
+    smoothing = problem.config.label_smoothing
     if problem.class_weights is None:
-        return F.cross_entropy(logits, labels)
-    return F.cross_entropy(logits, labels, problem.class_weights, reduction="sum") / len(labels)
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    total = F.cross_entropy(logits, labels, problem.class_weights, reduction="sum", label_smoothing=smoothing)
+    return total / len(labels)
 
 
 def logits_loss(problem: Problem, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:

@@ -16,7 +16,13 @@ from ..networks.zoo import check_pretrained
 from .feature_losses import FEATURE_LOSSES, find_feature_loss
 from .losses import DISTANCES
 
-NEWER = ("stride_vectors", "accept_teacher", "balanced", "class_weights")  # settings that are off unless they are set
+NEWER = (
+    "stride_vectors",
+    "accept_teacher",
+    "balanced",
+    "class_weights",
+    "label_smoothing",
+)  # settings that are off unless they are set
 LARGEST_SEED = 2**31 - 1
 
 
@@ -95,6 +101,8 @@ class DistillConfig:
         help="α of mixup, which blends pictures and labels of two; 0 for none (see data/augmentation.py)")
     cutmix: float = setting(0.0, "CutMix, α", said="CutMix", low=0,
         help="α of CutMix, which cuts a part of another picture in; 0 for none")
+    label_smoothing: float = setting(0.0, "Label smoothing", low=0, below=1,
+        help="share of each label that is spread over all classes alike; 0 for none")
     stride_vectors: int = setting(0, "Stride vectors a step", low=0,
         help="train one network for every budget: so many choices of strides, drawn anew, a step (2 or more); 0 trains "
         "at the student's own strides alone")
@@ -125,6 +133,11 @@ class DistillConfig:
                 "{mixup} and {cutmix} blend class labels; expected 0 with a diffusion network, and with DKD."
             )
         self._check_evening()
+        if self.label_smoothing and self.student.task != "classification":
+            raise SettingError(
+                "{label_smoothing} is {value}; expected 0 with a diffusion network: it has no classes.",
+                self.label_smoothing,
+            )
         if self.kd == "dkd" and self.student.task != "classification":
             raise SettingError("DKD takes class labels apart; with a diffusion network, set {kd} to {value}.", "kl")
         _check_pictures(self.student)

@@ -76,6 +76,22 @@ def vid_loss(mean: Tensor, variance: Tensor, teacher: Tensor) -> Tensor:
     return (0.5 * variance.log() + (teacher.detach() - mean).square() / (2 * variance)).mean()
 
 
+def channel_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """RED loss channel by channel: mean over batch and channels of 1 − the correlation of two channels over places.
+
+    Both maps have one shape, (batch, channels, height, width). RED compares their mean over channels alone, by the
+    cosine; here every channel counts, each about its own mean, since maps after a ReLU all point the same way. A
+    channel that is the same everywhere correlates with nothing.
+    """
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f"RED by channels of maps {tuple(student.shape)} and {tuple(teacher.shape)}; expected one shape, as after "
+            "its adapter."
+        )
+    centred = [maps.flatten(2) - maps.mean(dim=(2, 3), keepdim=True).flatten(2) for maps in (student, teacher.detach())]
+    return (1 - F.cosine_similarity(*centred, dim=2)).mean()
+
+
 class Hint(nn.Module):
     """FitNets' hint on one pair of maps: a 1×1 convolution brings the student's channels to the teacher's number.
 
@@ -109,6 +125,22 @@ class Variational(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         return vid_loss(self.mean(student), F.softplus(self.spread) + VARIANCE_FLOOR, teacher)
+
+
+class ByChannels(nn.Module):
+    """RED by channels on one pair of maps: a 1×1 convolution brings the student's channels to the teacher's number.
+
+    Without a change of channels nothing is learned. Called with maps (batch, channels, height, width) of one height
+    and width, it returns `channel_loss`, a scalar.
+    """
+
+    def __init__(self, student_channels: int, teacher_channels: int) -> None:
+        super().__init__()
+        same = student_channels == teacher_channels
+        self.adapter = nn.Identity() if same else nn.Conv2d(student_channels, teacher_channels, 1, bias=False)
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return channel_loss(self.adapter(student), teacher)
 
 
 # Relations between the pictures of a batch
@@ -216,7 +248,8 @@ class FeatureLoss:
 
 
 # Weights are those of Tian, Krishnan and Isola, "Contrastive representation distillation" (ICLR 2020), appendix, for a
-# cross entropy of weight 1; there, too, a mean over places and a sum over layers is meant.
+# cross entropy of weight 1; there, too, a mean over places and a sum over layers is meant. RED by channels, which
+# nobody has published, has RED's.
 # fmt: off
 FEATURE_LOSSES: dict[str, FeatureLoss] = {
     "fitnet": FeatureLoss("FitNets hint", "Romero et al., ICLR 2015", "middle", 100.0, whole_map, Hint),
@@ -230,6 +263,7 @@ FEATURE_LOSSES: dict[str, FeatureLoss] = {
                        Variational),
     "pkt": FeatureLoss("Probabilistic transfer (PKT)", "Passalis and Tefas, ECCV 2018", "last", 30000.0, embedding,
                        lambda *channels: pkt_loss, relational=True),
+    "channels": FeatureLoss("RED by channels", "this project", "aligned", 1.0, whole_map, ByChannels),
 }
 # fmt: on
 

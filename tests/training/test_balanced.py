@@ -60,17 +60,25 @@ def test_classes_weigh_the_same_and_a_picture_one_in_the_mean(sizes):
     assert all(weight == 0 for weight, size in zip(weights, sizes, strict=True) if not size)
 
 
-@pytest.mark.parametrize("mixed", [False, True])
-def test_the_loss_is_the_mean_of_weighted_pictures(config, mixed):
-    problem, _ = prepare(dataclasses.replace(config, class_weights=True))
+@pytest.mark.parametrize(("mixed", "smoothing"), [(False, 0.0), (True, 0.0), (False, 0.3), (True, 0.1)])
+def test_the_loss_is_the_mean_of_weighted_pictures(config, mixed, smoothing):
+    problem, _ = prepare(dataclasses.replace(config, class_weights=True, label_smoothing=smoothing))
     torch.testing.assert_close(problem.class_weights, torch.tensor([19 / (2 * 16), 19 / (2 * 3)]))
     logits, labels = torch.randn(6, 2), torch.tensor([0, 0, 1, 0, 1, 0])
     targets = torch.lerp(F.one_hot(labels, 2).float(), F.one_hot(labels.flip(0), 2).float(), 0.3) if mixed else labels
     shares = targets if mixed else F.one_hot(labels, 2).float()
+    shares = (1 - smoothing) * shares + smoothing / 2
     by_hand = -(problem.class_weights * shares * logits.log_softmax(1)).sum(1).mean()
     torch.testing.assert_close(task_loss(problem, logits, targets), by_hand)
     halves = [task_loss(problem, *half) for half in zip(logits.split(3), targets.split(3), strict=True)]
     torch.testing.assert_close(sum(halves) / 2, by_hand)  # as two processes share it
+
+
+def test_labels_are_smoothed(config):
+    problem, _ = prepare(dataclasses.replace(config, label_smoothing=0.2))
+    logits, labels = torch.randn(6, 2), torch.tensor([0, 0, 1, 0, 1, 0])
+    shares = 0.8 * F.one_hot(labels, 2) + 0.1
+    torch.testing.assert_close(task_loss(problem, logits, labels), -(shares * logits.log_softmax(1)).sum(1).mean())
 
 
 def test_dkd_weighs_its_pictures():
@@ -83,15 +91,17 @@ def test_dkd_weighs_its_pictures():
     torch.testing.assert_close(dkd_loss(student, teacher, labels, 4.0, weights=torch.ones(6)), one_by_one.mean())
 
 
-@pytest.mark.parametrize("name", ["balanced", "class_weights"])
+@pytest.mark.parametrize("name", ["balanced", "class_weights", "label_smoothing"])
 def test_a_run_evens_classes_out_and_settings_stay_as_they_were(tmp_path, config, name):
     assert name not in config.to_dict()
-    even = dataclasses.replace(config, **{name: True})
+    value = 0.1 if name == "label_smoothing" else True
+    even = dataclasses.replace(config, **{name: value})
     assert DistillConfig.from_dict(even.to_dict()) == even
     losses = [next(distill(one, tmp_path / str(place)))["loss"] for place, one in enumerate((config, even))]
     assert losses[0] != losses[1]
-    with pytest.raises(ValueError, match=f"{name} is True; expected false with a diffusion network"):
-        dataclasses.replace(PRESETS["faces"].config, **{name: True})
+    off = "0" if name == "label_smoothing" else "false"
+    with pytest.raises(ValueError, match=f"{name} is {value}; expected {off} with a diffusion network"):
+        dataclasses.replace(PRESETS["faces"].config, **{name: value})
     with pytest.raises(ValueError, match="balanced and class_weights both make up"):
         dataclasses.replace(config, balanced=True, class_weights=True)
 

@@ -6,8 +6,10 @@ import torch
 from redistill.training.feature_losses import (
     FEATURE_LOSSES,
     VARIANCE_START,
+    ByChannels,
     Hint,
     Variational,
+    channel_loss,
     embedding,
     find_feature_loss,
     hint_loss,
@@ -41,8 +43,20 @@ def test_the_variance_is_learned():
     assert all(parameter.grad is not None for parameter in module.parameters())
 
 
+def test_channels_are_adapted_only_where_they_differ():
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 3, 4, 4), torch.randn(2, 5, 4, 4)
+    assert not list(ByChannels(5, 5).parameters())
+    assert ByChannels(5, 5)(teacher + 1, 2 * teacher).item() == pytest.approx(0, abs=1e-6)
+    module = ByChannels(3, 5)
+    adapted = torch.einsum("oc,bchw->bohw", module.adapter.weight[:, :, 0, 0], student)
+    torch.testing.assert_close(module(student, teacher), channel_loss(adapted, teacher))
+    with pytest.raises(ValueError, match=r"\(2, 3, 4, 4\) and \(2, 5, 4, 4\)"):
+        channel_loss(student, teacher)
+
+
 def test_the_table_names_what_it_has():
-    assert list(FEATURE_LOSSES) == ["fitnet", "at", "sp", "rkd", "vid", "pkt"]
+    assert list(FEATURE_LOSSES) == ["fitnet", "at", "sp", "rkd", "vid", "pkt", "channels"]
     with pytest.raises(ValueError, match=r"'crd'; expected one of \['fitnet'"):
         find_feature_loss("crd")
 

@@ -9,6 +9,7 @@ import torch
 from redistill.training.feature_losses import (
     attention_loss,
     attention_map,
+    channel_loss,
     gram,
     hint_loss,
     pkt_loss,
@@ -272,3 +273,22 @@ def test_pooling_to_the_smaller_size():
     assert kept is teacher and torch.allclose(pooled, (student[..., ::2] + student[..., 1::2]) / 2)
     _, half = pool_to_smaller(student[..., :2, :2], teacher)
     assert half[0, 0].tolist() == [[2.5, 4.5], [10.5, 12.5]]
+
+
+def test_red_by_channels_is_one_minus_the_correlation_of_channels():
+    student, teacher = pair(3, 4, 5, 2)
+    pairs = zip(student.flatten(0, 1).numpy(), teacher.flatten(0, 1).numpy(), strict=True)
+    channels = [np.corrcoef(s.ravel(), t.ravel())[0, 1] for s, t in pairs]
+    assert channel_loss(student, teacher).item() == pytest.approx(1 - np.mean(channels))
+    assert channel_loss(3 * teacher + 2, teacher).item() == pytest.approx(0)
+    assert channel_loss(-teacher, teacher).item() == pytest.approx(2)
+
+
+def test_a_channel_that_is_the_same_everywhere_has_no_correlation_and_a_finite_gradient():
+    student, teacher = pair(2, 3, 4, 4)
+    student[:, 0] = 1.5
+    student.requires_grad_()
+    loss = channel_loss(student, teacher)
+    loss.backward()
+    rest = channel_loss(student[:, 1:], teacher[:, 1:])
+    assert loss.item() == pytest.approx((1 + 2 * rest.item()) / 3) and student.grad.isfinite().all()
