@@ -19,11 +19,11 @@ from torch import Tensor
 
 from ..common.cache import cache_dir
 from ..common.files import lock_beside, locked, read_json, remove_parts, replaced_file, write_json
-from .pixels import MAX_PIXELS, prepare, to_square
+from .pixels import prepare, to_square
 from .source import Listing, printable
 
 CHUNK = 256  # pictures decoded between two writes
-MOST_BYTES = 2**29  # that pictures take while they are decoded, all of them together
+MOST_BYTES = 2**29  # that pictures take while they are decoded, all of them together, but one that takes more alone
 ALONE = 2**26  # bytes from which on a picture is decoded with no other large one beside it
 LOOK_SIZE = 8  # pixels a side to which a picture is read only to see whether it can be
 VERSION = 2  # of what `to_square` makes of a picture: change it when that changes
@@ -189,13 +189,10 @@ def read_square(listing: Listing, row: int, image_size: int) -> np.ndarray:
         with listing.read(row) as image:
             needed = prepare(image, image_size)
             if needed > ALONE:
-                return _large_pictures().submit(to_square, image, image_size).result()
-            with _ROOM.take(needed):
-                return to_square(image, image_size)
+                return _large_pictures().submit(_square, image, image_size, needed).result()
+            return _square(image, image_size, needed)
     except UnidentifiedImageError:
         reason = "it is no picture in a known format"
-    except Image.DecompressionBombError:
-        reason = f"it has too many pixels; expected at most {MAX_PIXELS:,}"
     except MemoryError:
         kind, reason = ValueError, "it needs more memory than there is"
     except Exception as error:  # a damaged file makes PIL's readers raise anything
@@ -205,6 +202,11 @@ def read_square(listing: Listing, row: int, image_size: int) -> np.ndarray:
         if isinstance(error, OSError) and error.errno is not None:  # of the system; PIL's own have no number
             kind = ValueError
     raise kind(f"Picture {printable(listing.names[row])} cannot be read ({reason}); replace or remove it.")
+
+
+def _square(image: Image.Image, image_size: int, needed: int) -> np.ndarray:
+    with _ROOM.take(needed):
+        return to_square(image, image_size)
 
 
 def _mapped(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
 import numpy as np
 import torch
 import torchvision
 from PIL import Image, ImageOps
 
-MAX_PIXELS = 50_000_000  # of what is decoded: more is an attack rather than a photograph; a JPEG decodes at a fraction
+MAX_BYTES = 2**30  # that one picture may take while it is decoded; a JPEG decodes at a fraction of its size
+STRIP = 2**20  # pixels of more than 8 bits that are brought to 8 at a time
 LARGE = 8_000_000  # pixels from which on a picture is averaged down before anything else is done to it
 ENOUGH = 4  # times the side asked for: what is left of a large picture
 DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras, scanners and microscopes give
@@ -24,19 +29,47 @@ _TURNS = {
 }
 
 
+_LIFTING = threading.Lock()
+_lifted: list[int | None] = []  # PIL's limit as it was, as often as it is lifted now
+
+
+@contextlib.contextmanager
+def beyond_pillow() -> Iterator[None]:
+    """A block in which PIL opens pictures of any number of pixels; threads may be in it together.
+
+    PIL refuses more than 179 million, of JPEGs too that are decoded at a fraction; here `prepare` bounds the bytes.
+    """
+    with _LIFTING:
+        _lifted.append(_lifted[0] if _lifted else Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        with _LIFTING:
+            usual = _lifted.pop()
+            if not _lifted:
+                Image.MAX_IMAGE_PIXELS = usual
+
+
 def to_square(image: Image.Image, image_size: int) -> np.ndarray:
     """A picture as uint8 (3, image_size, image_size): turned upright, shrunk to the shorter side, cut at the middle.
 
     Grey pictures repeat their channel, transparency lies on white, an animation gives its first frame. Of more than 8
     bits a channel, the range that the file declares becomes 0 to 255, or else the least of `DEPTHS` that holds the
     largest value; floating-point numbers are taken as 0 to 1, 0 to 255 or 0 to 65,535, the first that holds them.
-    Raises ValueError for a picture of too many pixels and for one whose range cannot be told.
+    Of a large picture no more than one copy in full is held, besides what its reader needs. Raises ValueError for a
+    picture that takes more than `MAX_BYTES` and for one whose range cannot be told.
     """
     prepare(image, image_size)
+    with beyond_pillow() if image.width * image.height > LARGE else contextlib.nullcontext():
+        return _square(image, image_size)
+
+
+def _square(image: Image.Image, image_size: int) -> np.ndarray:
     opened, image = image, _eight_bits(image)
     turn = _TURNS.get(opened.getexif().get(_ORIENTATION))
-    if image.width * image.height > LARGE:
-        image = _averaged(image, image_size)
+    if (factor := _shrinks(image, image_size)) > 1:
+        image = (image.convert("RGBA") if image.mode in ("P", "1", "PA") else image).reduce(factor)
     image = _on_white(image if turn is None else image.transpose(turn))
     image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC)
     return np.asarray(image).transpose(2, 0, 1)
@@ -45,23 +78,41 @@ def to_square(image: Image.Image, image_size: int) -> np.ndarray:
 def prepare(image: Image.Image, image_size: int) -> int:
     """Let a JPEG decode at a fraction of its size, several times faster; the bytes that decoding the picture may take.
 
-    May be called more than once. Raises ValueError for a picture of too many pixels.
+    May be called more than once. Raises ValueError for a picture that takes more than `MAX_BYTES`.
     """
     whole = image.width * image.height
     if not getattr(image, "decoderconfig", ()):  # a second draft would spoil the first
         image.draft("RGB", (2 * image_size, 2 * image_size))  # of a JPEG alone
-    pixels = image.width * image.height
-    if pixels > MAX_PIXELS:
-        raise ValueError(f"it has {image.width}×{image.height} pixels; expected at most {MAX_PIXELS:,}")
     coefficients = 6 * whole if "progressive" in image.info else 0  # all of them are kept until the last scan
-    return 12 * pixels + coefficients  # as decoded, and two copies of up to four channels
+    needed = _bytes_a_pixel(image, image_size) * image.width * image.height + coefficients
+    if needed > MAX_BYTES:
+        raise ValueError(
+            f"it has {image.width}×{image.height} pixels, which take {needed / 2**20:,.0f} MiB to decode; expected at "
+            f"most {MAX_BYTES / 2**20:,.0f} MiB: store it smaller"
+        )
+    return needed
 
 
-def _averaged(image: Image.Image, image_size: int) -> Image.Image:
+def _bytes_a_pixel(image: Image.Image, image_size: int) -> int:
+    """What a picture takes at most for each of its pixels, from its file to what is left of it."""
+    if _has_deep_colours(image):
+        return 28  # the file and four channels of two bytes, then of one, then as PIL holds them
+    if _shrinks(image, image_size) == 1:
+        return 12  # as decoded, and two copies of up to four channels
+    held = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}.get(image.mode, 4)
+    if image.mode in ("1", "P", "PA", "LA", "RGBA"):
+        held += 8 if image.mode in ("1", "P") else 4  # its colours, and as they are averaged, times their opacity
+    elif image.mode.startswith("I") or image.mode == "F":
+        held += 1  # its 8 bits
+    return held + {"PNG": 0, "BMP": 0, "PPM": 0, "JPEG": 0, "TIFF": 4, "WEBP": 12}.get(
+        image.format, 8
+    )  # its reader's own copy
+
+
+def _shrinks(image: Image.Image, image_size: int) -> int:
+    """By how much the sides of a large picture are divided before anything else is done to it; else 1."""
     factor = min(image.size) // (ENOUGH * image_size)
-    if factor < 2:
-        return image
-    return (image.convert("RGBA") if image.mode in ("P", "1", "PA") else image).reduce(factor)
+    return factor if factor > 1 and image.width * image.height > LARGE else 1
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -75,11 +126,10 @@ def _on_white(image: Image.Image) -> Image.Image:
 def _eight_bits(image: Image.Image) -> Image.Image:
     """The picture with 8 bits a channel; as it is where it has no more."""
     if image.mode == "F":
-        return _from_floats(np.asarray(image))
+        return _from_floats(image)
     if image.mode.startswith("I"):  # 16 bits, which PIL may hold in 32
-        return Image.fromarray(_scaled(np.asarray(image), _declared_bits(image)))
-    raw = " ".join(str(part.args) for part in getattr(image, "tile", []))
-    if ";16" not in raw:
+        return Image.fromarray(_scaled(lambda: _strips(image), image.size[::-1], _declared_bits(image)))
+    if not _has_deep_colours(image):
         return image
     if (
         image.format == "PNG" and "transparency" not in image.info
@@ -89,6 +139,18 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if max(high for _, high in _extremes(image)) < 16:
         raise ValueError("its channels of 16 bits use at most 12 of them; save it with 8 bits a channel")
     return image
+
+
+def _has_deep_colours(image: Image.Image) -> bool:
+    """Whether it has several channels of 16 bits, of which PIL keeps 8; to be asked before it is decoded."""
+    return any(";16" in str(part.args) for part in getattr(image, "tile", [])) and not image.mode.startswith("I")
+
+
+def _strips(image: Image.Image) -> Iterator[np.ndarray]:
+    """The values of a picture, some rows at a time."""
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
 
 
 def _extremes(image: Image.Image) -> list[tuple[int, int]]:
@@ -104,9 +166,11 @@ def _colours(image: Image.Image) -> Image.Image:
     data = torch.frombuffer(bytearray(image.fp.read()), dtype=torch.uint8)
     image.fp.seek(place)
     values = torchvision.io.decode_png(data, torchvision.io.ImageReadMode.UNCHANGED).numpy().transpose(1, 2, 0)
+    del data
     has_alpha = values.shape[2] in (2, 4)
     colours = values[:, :, :-1] if has_alpha else values
-    scaled = _scaled(colours, None)
+    rows = max(1, STRIP // image.width)
+    scaled = _scaled(lambda: (colours[top : top + rows] for top in range(0, len(values), rows)), colours.shape, None)
     if has_alpha:
         scaled = np.concatenate([scaled, (values[:, :, -1:] >> 8).astype(np.uint8)], axis=2)
     return Image.fromarray(scaled)
@@ -124,20 +188,31 @@ def _declared_bits(image: Image.Image) -> int | None:
     return bits if 8 < bits < 16 else None
 
 
-def _scaled(values: np.ndarray, bits: int | None) -> np.ndarray:
-    """Whole numbers as 8 bits, their lower bits cut off."""
-    low, high = int(values.min()), int(values.max())
+def _scaled(strips: Callable[[], Iterable[np.ndarray]], shape: Sequence[int], bits: int | None) -> np.ndarray:
+    """Whole numbers as 8 bits, uint8 of that shape (height, width, ...), their lower bits cut off. `strips` gives some
+    rows after others, whenever it is called."""
+    ends = [(int(strip.min()), int(strip.max())) for strip in strips()]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
     if low < 0:
         raise ValueError(f"its values begin at {low}; expected brightness from 0 up")
     if bits is None or high >> bits:
         bits = next((depth for depth in (*DEPTHS, 24, 32) if high < 1 << depth), 64)
-    return (values.astype(np.int64) >> max(0, bits - 8)).astype(np.uint8)
+    scaled, top = np.empty(shape, np.uint8), 0
+    for strip in strips():
+        scaled[top : top + len(strip)] = strip.astype(np.int64) >> max(0, bits - 8)
+        top += len(strip)
+    return scaled
 
 
-def _from_floats(values: np.ndarray) -> Image.Image:
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 65535:
+def _from_floats(image: Image.Image) -> Image.Image:
+    largest, fits = 0.0, True
+    for strip in _strips(image):
+        fits = fits and bool(np.isfinite(strip).all()) and strip.min() >= 0
+        largest = max(largest, float(strip.max()))
+    if not fits or largest > 65535:
         raise ValueError(
             "it holds floating-point numbers that are negative, above 65,535 or none; expected brightness from 0 to 1"
         )
-    top = next(top for top in (1, 255, 65535) if values.max() <= top)
-    return Image.fromarray((values.astype(np.float64) * (255 / top)).round().astype(np.uint8))
+    top = next(top for top in (1, 255, 65535) if largest <= top)
+    scaled = [(strip.astype(np.float64) * (255 / top)).round().astype(np.uint8) for strip in _strips(image)]
+    return Image.fromarray(np.concatenate(scaled))

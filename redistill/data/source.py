@@ -17,8 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..common.devices import has_room
+from .pixels import beyond_pillow
 
-# Sizes are held to limits of our own (`pixels.MAX_PIXELS`), after a JPEG was told to decode at a fraction.
+# Sizes are held to limits of our own (`pixels.MAX_BYTES`), after a JPEG was told to decode at a fraction.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 SPLITS = ("train", "validation", "test")
@@ -188,7 +189,13 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
     """A picture, opened and not decoded; OSError when it is none of FORMATS."""
     if "HEIF" in FORMATS:
         _add_heif()
-    return Image.open(file, formats=FORMATS)
+    try:
+        return Image.open(file, formats=FORMATS)
+    except Image.DecompressionBombError:
+        if hasattr(file, "seek"):
+            file.seek(0)
+        with beyond_pillow():
+            return Image.open(file, formats=FORMATS)
 
 
 @functools.cache
