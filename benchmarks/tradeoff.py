@@ -2,7 +2,8 @@
 
     python -m benchmarks.tradeoff [--quick] [--network narrow_resnet|narrow_swin] [--json FILE] [--runs DIR]
                                   [--data PATH] [--device cpu|cuda] [--jobs N] [--seconds N] [--seeds 0,1,2]
-                                  [--methods none,red] [--precision fp32|bf16] [--teacher CHECKPOINT] [--alternatives]
+                                  [--methods none,red] [--precision fp32|bf16] [--teacher CHECKPOINT]
+                                  [--alternatives [--only TEXT]]
 
 The teacher is a narrow ResNet at its own strides, trained first, with seed 0. A student has the strides of one of
 twelve vectors: eight from three fifths of the teacher's peak down to the least that search finds, and four that pool as
@@ -109,10 +110,12 @@ def main() -> None:
     parser.add_argument("--methods", help=f"some of {','.join(METHODS + tuple(FROM_SCRATCH))} (default: all)")
     parser.add_argument("--teacher", help="its checkpoint, such as imagenette-teacher (default: trained first)")
     parser.add_argument("--alternatives", action="store_true", help="train other networks, instead of the students")
+    parser.add_argument("--only", default="", help="of the other networks those whose name has this in it")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: %(default)s")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     known = (*dict.fromkeys(OF_SAME_SHAPE + OF_OTHERS),) if options.alternatives else METHODS
+    others = _alternatives(parser, options.only) if options.alternatives else ()
     methods = _known(parser, options.methods.split(","), known, "method") if options.methods else list(known)
     is_gpu = options.device.startswith("cuda")
     count = options.jobs or (max(1, min(GPU_JOBS, (os.cpu_count() or 1) - 1)) if is_gpu else 1)
@@ -138,7 +141,7 @@ def main() -> None:
             options.quick,
             options.network,
             options.teacher,
-            options.alternatives,
+            others,
             device=options.device,
             precision=options.precision,
         )
@@ -161,6 +164,14 @@ def ready(data: Path, size: int, limit: int | None) -> tuple[str, int]:
         some = {"train": limit, "validation": limit and max(1, limit // 6), "test": None}[split]
         load_split(dataset, split, size, some)
     return dataset, classes
+
+
+def _alternatives(parser: argparse.ArgumentParser, part: str) -> tuple[Alternative, ...]:
+    """Those with `part` in their name; ends the program where there are none."""
+    found = tuple(other for other in ALTERNATIVES if part in other.title)
+    if not found:
+        parser.error(f"no other network has {part!r} in its name; expected a part of {[o.title for o in ALTERNATIVES]}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -218,7 +229,7 @@ def plan(
     quick: bool,
     network: str = "narrow_resnet",
     teacher: str | None = None,
-    alternatives: bool = False,
+    alternatives: Sequence[Alternative] = (),
     **settings: str,
 ) -> list[Job]:
     """All runs, those that tell most first: the teacher, then the curve seed by seed, then the vectors off it.
@@ -231,7 +242,10 @@ def plan(
     frame = Frame(dataset, classes, network, weights, settings | (QUICK if quick else {}))
     first = [] if teacher else [frame.on_vector(TEACHER, study.teacher_strides, None, TEACHER_SEED)]
     if alternatives:
-        return first + [frame.of_other(*place) for place in _places_of_others(seeds, methods, quick)]
+        return first + [
+            frame.of_other(*place)
+            for place in _places_of_others(seeds, methods, alternatives[: QUICK_VECTORS if quick else None])
+        ]
     curve, off = (study.curve[:QUICK_VECTORS], ()) if quick else (study.curve, study.off_curve)
     return first + [
         frame.on_vector(part, vector, method, seed)
@@ -243,13 +257,12 @@ def plan(
 
 
 def _places_of_others(
-    seeds: Sequence[int], methods: Sequence[str], quick: bool
+    seeds: Sequence[int], methods: Sequence[str], known: Sequence[Alternative]
 ) -> Iterator[tuple[Alternative, str, int]]:
     """Other networks with method and seed, in turns by rank: what tells most has all seeds before the last has one.
 
     A method that a network cannot have is left out: only the teacher's own shape starts from the teacher's weights.
     """
-    known = ALTERNATIVES[:QUICK_VECTORS] if quick else ALTERNATIVES
     first, others = seeds[:1], seeds[1:]
     turns = ((first, (1, 2)), (others, (1,)), (first, (3,)), (others, (2,)), (first, (4,)), (others, (3, 4)))
     for some, ranks in turns:

@@ -82,9 +82,8 @@ def test_peaks_are_those_of_the_networks_that_are_trained():
 
 
 def plan_of_others(**changes) -> list[tradeoff.Job]:
-    return plan(
-        methods=["scratch", "none", "kd", "kd-scratch"], teacher="imagenette-teacher", alternatives=True, **changes
-    )
+    settings = {"methods": ["scratch", "none", "kd", "kd-scratch"], "alternatives": ALTERNATIVES} | changes
+    return plan(teacher="imagenette-teacher", **settings)
 
 
 def test_alternatives_see_as_many_pictures_and_have_the_same_teacher():
@@ -125,6 +124,13 @@ def test_networks_for_phones_keep_the_most_computation_within_their_budget():
             budget = int(other.title.split()[1]) * 1024
             best = max((one for one in found if one.peak_bytes <= budget), key=lambda one: one.macs)
             assert tuple(best.strides.values()) == other.strides
+
+
+def test_some_alternatives_alone(tmp_path, monkeypatch, capsys):
+    assert {job.network for job in plan_of_others(alternatives=ALTERNATIVES[3:4])} == {ALTERNATIVES[3].title}
+    with pytest.raises(SystemExit):
+        run(monkeypatch, capsys, "--data", tmp_path, "--alternatives", "--only", "of nobody")
+    assert "'of nobody' in its name" in capsys.readouterr().err
 
 
 def test_a_network_on_smaller_images_is_the_teachers():
