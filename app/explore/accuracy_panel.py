@@ -1,6 +1,7 @@
 """Accuracy of the strides that are shown, live: measured with one network that was trained for all of them.
 
-What is known is shown at once; what is not is measured in the queue, where it does not keep memory waiting, and kept.
+It is asked for when memory has been redrawn and the hand rests. What is known is shown then; what is not is measured in
+the queue, where it keeps nothing waiting, and kept.
 """
 
 from __future__ import annotations
@@ -31,19 +32,29 @@ from redistill.training.stride_store import Measured, key_of
 from ..parts.counting import compare_as
 from ..parts.events import QUIET, UNSEEN, connect
 from ..parts.fragments import notice
+from ..parts.scripted import script
 from ..runs import choices, jobs
 from ..words.numbers import format_bytes, format_percent, format_ratio
 from ..words.settings import dataset_title
-from .form import IMAGES, read_settings
+from .form import read_settings
 from .link import DEFAULT_TEACHER
+from .link_button import CHANGED
 
 NONE = "none"  # of the choice of weights
 PICTURES = 1000  # validation pictures that tell the accuracy of strides that nobody asked for yet: a second or two
-CONTROLS = ("teacher", *IMAGES, "picker", "with_red", "accounting", "dtype")  # whose change is answered
+FRESH = "() => { delete document.querySelector('#accuracy [data-stale]')?.dataset.stale; }"
 NO_WEIGHTS = (
     '<p class="subline">With a network that was trained for all strides at once (Distill, “One network for every '
     "budget”) the accuracy of each choice is measured, and shown here beside its memory.</p>"
 )
+
+
+class AccuracyHTML(gr.HTML):
+    """HTML text that triggers `stale` a moment after the last DOM event `CHANGED`, for it to be brought up to date, and
+    `unmeasured` when an element of it has the attribute `data-unmeasured`."""
+
+    def __init__(self, value: str = "", **kwargs: Any) -> None:
+        super().__init__(value, js_on_load=script("accuracy_card"), changed=CHANGED, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -68,23 +79,24 @@ def build() -> dict[str, gr.blocks.Block]:
     with gr.Column(elem_classes="card", elem_id="accuracy-card"):
         gr.HTML('<div class="card-title">Accuracy of these strides <span>measured, not estimated</span></div>')
         weights = gr.Dropdown(_titles(offered), value=usual, label="With the weights of", filterable=False)
-        accuracy = gr.HTML(NO_WEIGHTS, elem_id="accuracy")
+        accuracy = AccuracyHTML(NO_WEIGHTS, elem_id="accuracy")
         save = gr.Button("Save this student", size="sm", visible=usual != NONE, elem_id="save-student")
         saved = gr.HTML(elem_id="student-saved")
     return {"weights": weights, "accuracy": accuracy, "save_student": save, "student_saved": saved}
 
 
 def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Component], page: gr.Blocks) -> None:
-    """Answer every change of what the accuracy depends on, and offer the weights that there are."""
+    """Bring the accuracy up to date when it is stale, and offer the weights that there are."""
     outputs = {name: parts[name] for name in ("accuracy", "save_student", "student_saved")}
     given = {"weights": parts["weights"], **controls}
     offered = {"weights": parts["weights"]}
     connect(page.load, offer, offered, offered, **QUIET)
     connect(parts["weights"].focus, offer, offered, offered, **QUIET)
-    changed = [page.load, *(parts[name].change for name in ("weights", *CONTROLS))]
-    told = connect(lambda *a, **k: gr.on(changed, *a, **k), tell, given, outputs, trigger_mode="always_last", **QUIET)
-    settings = {"trigger_mode": "always_last", "concurrency_limit": 1, **UNSEEN}
-    connect(told.then, tell_measured, given, outputs, **settings)
+    for event in (page.load, parts["weights"].change, parts["accuracy"].stale):
+        told = connect(event, tell, given, outputs, trigger_mode="always_last", **QUIET)
+        told.then(None, js=FRESH, **QUIET)
+    queued = {"trigger_mode": "always_last", "concurrency_limit": 1, **UNSEEN}
+    connect(parts["accuracy"].unmeasured, tell_measured, given, outputs, **queued)
     connect(parts["save_student"].click, save, given, {"saved": parts["student_saved"]}, concurrency_limit=1, **UNSEEN)
 
 
@@ -171,7 +183,7 @@ def _said(looked: Looked) -> str:
     """The figure in a sentence, and what to know of it."""
     peak = looked.found.student.peak_bytes
     known = looked.known
-    figure = format_percent(known.accuracy) if known else '<span role="status">Measuring…</span>'
+    figure = format_percent(known.accuracy) if known else '<span role="status" data-unmeasured>Measuring…</span>'
     lines = [f'<p class="headline"><strong>{figure}</strong> at <span class="nowrap">{format_bytes(peak)}</span></p>']
     if known:
         lines.append(f'<p class="subline">{_how(looked, known)}</p>')

@@ -6,13 +6,12 @@ import gradio as gr
 
 from redistill.memory.comparison import Comparison
 from redistill.networks.red import REDConfig
-from redistill.networks.zoo import NETWORKS
 
 from ..parts.budget import NO_BUDGET, budget_choices
 from ..parts.counting import COUNTINGS
 from ..parts.fields import ClampedSlider, NumberField
 from ..parts.live_plot import LivePlot
-from ..parts.networks import network_choice
+from ..parts.networks import few, network_choice
 from ..parts.scripted import ActionHTML
 from ..parts.setting_controls import make_control
 from ..parts.stride_picker import StridePicker
@@ -29,7 +28,7 @@ def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
     """The controls by name, and two buttons, laid out in the current column and set to what `found` shows."""
     with gr.Column(elem_classes="card"):
         teacher = network_choice(
-            [(other.title, name) for name, other in NETWORKS.items()],
+            few(),
             found.config.teacher,
             "Teacher",
             info="Type to search all of timm and torchvision.",

@@ -22,7 +22,7 @@ from ..parts.budget import OTHER, budget_controls
 from ..parts.counting import compare_as
 from ..parts.events import QUIET, connect
 from ..parts.fragments import notice
-from ..parts.networks import check_network, offer_networks
+from ..parts.networks import check_network, let_search
 from ..parts.scripted import event_values
 from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place, read_place
@@ -51,11 +51,6 @@ from .pins import Pin, add_pin, find_pin
 LIVE = {**QUIET, "trigger_mode": "always_last"}
 TASKS = ("classification", "diffusion")  # that can be distilled
 SCROLL = "() => document.querySelector('#alive').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
-# Gradio shows a list that has just come as a whole, whatever was typed meanwhile, until the next key.
-SEARCH_AGAIN = """() => {
-  const field = document.querySelector('#teacher input'), key = {key: 'Shift', bubbles: true};
-  if (field === document.activeElement) field.dispatchEvent(new KeyboardEvent('keydown', key));
-}"""
 # What is typed takes the place of the name that stands there.
 SELECT = "() => requestAnimationFrame(() => document.querySelector('#teacher input').select())"
 DRAWN = ("student", "distil", "summary", "chart", "pairs", "board", "tensors", "table")  # what `_drawn` fills
@@ -107,9 +102,8 @@ def _connect_link(parts: Parts, page: gr.Blocks) -> None:
     inputs = {name: parts[name] for name in INPUTS}
     opened = {name: parts[name] for name in ("link_said", "link", *LINKED, "pins", *DRAWN)}
     connect(page.load, open_page, inputs, opened, **QUIET)
-    offered = page.load(offer_networks, None, parts["teacher"], **QUIET)
-    offered.then(None, js=SEARCH_AGAIN, **QUIET)
     parts["teacher"].focus(None, js=SELECT, **QUIET)
+    let_search(parts["teacher"])
     connect(parts["front"].act, open_row, inputs, opened, **QUIET)
     notify = f"() => {{ document.dispatchEvent(new Event('{CHANGED}')); }}"
     changing = (*LINKED, "board")  # gradio cannot tell whether a State changed that holds dicts

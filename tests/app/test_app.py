@@ -628,3 +628,18 @@ def test_the_end_states_what_was_measured_beside_what_was_computed(places):
     progress = watch.look(None, None)["progress"]
     for part in ("while training</td><td>2.00 MiB", "at inference</td><td>1.00 MiB", "deployed</td><td>0.50 MiB"):
         assert part in progress
+
+
+def test_a_click_on_a_stride_asks_the_server_once_and_carries_no_long_list():
+    page = ui.build()
+    config = page.get_config_file()
+    picker = next(part["id"] for part in config["components"] if part["props"].get("elem_id") == "strides")
+    calls = [
+        event["targets"]
+        for event in config["dependencies"]
+        if event["backend_fn"] and any(target == picker for target, _ in event["targets"])
+    ]
+    assert len(calls) == 1
+    # Gradio's page copies all properties of a component at every event: with 1,400 choices a click took twice as long
+    lists = {part["props"].get("label"): len(part["props"].get("choices") or ()) for part in config["components"]}
+    assert max(lists.values()) < 60, lists
