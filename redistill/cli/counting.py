@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import Any
 
 from ..checkpoint.sources import with_unets
 from ..common.units import parse_bytes
-from ..memory.comparison import compare, network_tape
-from ..memory.search import Candidate, search_strides
+from ..memory.comparison import compare, network_tape, student_on_tape
+from ..memory.patch_search import search_patches
+from ..memory.patching import count_patched, every_patching, least_memory
+from ..memory.search import Candidate, SearchResult, search_strides
+from ..memory.tape import Tape
 from ..networks.red import REDConfig
 from ..networks.student import StudentConfig
 from ..networks.zoo import DDPM
-from .options import NETWORK, AddCommand, add_option, parse_size, parse_strides
+from .options import NETWORK, AddCommand, add_option, parse_patch, parse_percent, parse_size, parse_strides
+
+BEST = "best"  # in place of a layer to compute patches up to: all that are worth it
 
 
 def add_commands(add: AddCommand) -> None:
@@ -21,6 +27,8 @@ def add_commands(add: AddCommand) -> None:
     counting = add("memory", _memory, "activation memory of a network at other pooling strides")
     counting.add_argument("network", help=NETWORK)
     counting.add_argument("--strides", default="", help="such as conv1=8,maxpool=1,layer4.0=1")
+    told = "also computed patch by patch: layer and patches a side, such as layer2:4, or best for what lowers the peak"
+    counting.add_argument("--patch", help=told)
     _counting_options(counting)
 
     searching = add("search", _search, "every choice of pooling strides of a network, and what fits a budget")
@@ -29,6 +37,8 @@ def add_commands(add: AddCommand) -> None:
         "--budget", help="such as 512KiB; 1 KiB is 1,024 bytes, 1 KB 1,000 (default: the teacher's peak)"
     )
     add_option(searching, "--reduction", "same", "total reduction: same or any")
+    told = "also computed patch by patch, for at most so many per cent of computation more (50 where none are given)"
+    searching.add_argument("--patching", nargs="?", const="50", metavar="PERCENT", help=told)
     _counting_options(searching)
 
 
@@ -45,6 +55,7 @@ def _counting_options(command: argparse.ArgumentParser) -> None:
 
 def _memory(options: argparse.Namespace) -> None:
     strides = parse_strides(options.strides)
+    patch = None if options.patch in (None, BEST) else parse_patch(options.patch)
     config = _counted(options, strides=strides, red=_red(options))
     found = compare(config, options.accounting, options.dtype, options.fuse_add, options.batch)
     for title, profile in (("teacher", found.teacher), ("student", found.student)):
@@ -52,6 +63,29 @@ def _memory(options: argparse.Namespace) -> None:
     print(f"ratio: {found.teacher.peak_bytes / found.student.peak_bytes:.2f}")
     if found.refusal:
         print(f"No student can be built from it: {found.refusal}")
+    if options.patch is not None:
+        _tell_patches(options, config, patch)
+
+
+def _tell_patches(options: argparse.Namespace, student: StudentConfig, patch: tuple[str, int] | None) -> None:
+    """What the network and the student need when their first layers are computed so, or at best."""
+    counted = {"accounting": options.accounting, "dtype": options.dtype, "fuse_add": options.fuse_add}
+    teacher = replace(student, strides=student.teacher_strides, red=None)
+    for title, config in (("teacher", teacher), ("student", student)):
+        tape, settings = student_on_tape(config, options.batch)
+        if patch:
+            rows = [count_patched(tape, *patch, **settings, **counted)]
+        else:
+            rows = least_memory(every_patching(tape, **settings, **counted))
+        for row in rows:
+            patches = f"{row.grid}x{row.grid} patches to {row.upto}"
+            print(f"{title}, {patches}: {_in_bytes(row.peak_bytes)}, {_added(row.overhead)} computation")
+        if not rows:
+            print(f"{title}: no patches of its first layers lower its peak")
+
+
+def _added(overhead: float) -> str:
+    return f"{100 * overhead:+.1f} %"
 
 
 def _counted(options: argparse.Namespace, **settings: Any) -> StudentConfig:
@@ -71,9 +105,14 @@ def _tell_search(done: int, count: int, captured: int) -> None:
 
 def _search(options: argparse.Namespace) -> None:
     budget = None if options.budget is None else parse_bytes(options.budget)
+    if options.patching is not None:
+        parse_percent(options.patching)
+        if budget is None:
+            raise ValueError("--patching needs the memory to fit; give --budget, such as --budget 512KiB.")
     config = _counted(options)
+    tape = network_tape(config.teacher, None, config.unets, config.image_size, config.in_channels)
     result = search_strides(
-        network_tape(config.teacher, None, config.unets, config.image_size, config.in_channels),
+        tape,
         config.image_size,
         reduction=options.reduction,
         red=_red(options),
@@ -96,6 +135,34 @@ def _search(options: argparse.Namespace) -> None:
             print(_search_row("", candidate))
     if not fitting:
         print(f"Nothing fits; the least memory is:\n{_search_row('', result.candidates[0])}")
+    if options.patching is not None:
+        _tell_patched(options, config, tape, result, budget)
+
+
+def _tell_patched(
+    options: argparse.Namespace, config: StudentConfig, tape: Tape, result: SearchResult, budget: int
+) -> None:
+    """What fits the budget when the first layers are computed patch by patch."""
+    most = parse_percent(options.patching)
+    rows = search_patches(
+        tape,
+        result,
+        budget,
+        config.image_size,
+        most_overhead=most / 100,
+        red=_red(options),
+        batch=options.batch,
+        accounting=options.accounting,
+        dtype=options.dtype,
+        fuse_add=options.fuse_add,
+    )
+    how = f"computed patch by patch, for at most {most:g} % more computation"
+    print(f"The most computation kept in this budget, {how}:" if rows else f"Nothing fits {how}.")
+    for row in rows:
+        strides = ",".join(map(str, row.candidate.strides.values()))
+        patches = f"{row.patched.grid}x{row.patched.grid} to {row.patched.upto}" if row.patched else "none needed"
+        kept = 100 * row.candidate.bare_macs / result.teacher.macs
+        print(f"{'':<10}{strides:<14}{row.peak_bytes:>13,}{kept:>12.0f} % kept{_added(row.overhead):>10}  {patches}")
 
 
 def _red(options: argparse.Namespace) -> REDConfig | None:

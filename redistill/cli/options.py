@@ -184,6 +184,21 @@ def parse_size(text: str) -> int | tuple[int, int]:
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
 
+def parse_patch(text: str) -> tuple[str, int]:
+    """ "layer2:4" as ("layer2", 4); ValueError for anything else."""
+    layer, _, grid = text.rpartition(":")
+    if not layer.strip() or not re.fullmatch("[0-9]{1,9}", grid.strip()):
+        raise ValueError(f"--patch is {text!r}; expected a layer and patches a side such as layer2:4, or best.")
+    return layer.strip(), int(grid)
+
+
+def parse_percent(text: str) -> float:
+    """ "50" and "12.5" as numbers from 0 on; ValueError for anything else."""
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text.strip()):
+        raise ValueError(f"--patching is {text!r}; expected per cent of computation such as 50.")
+    return float(text)
+
+
 def parse_numbers(texts: Sequence[str], what: str) -> tuple[float, ...]:
     """["0.485,0.456", "0.406"] as (0.485, 0.456, 0.406); ValueError, naming `what` they are, for anything else."""
     parts = [part for text in texts for part in text.replace(",", " ").split()]

@@ -74,6 +74,31 @@ def compare(
     )
 
 
+def student_on_tape(config: StudentConfig, batch: int = 1) -> tuple[Tape, dict[str, Any]]:
+    """A tape that tells of a student, and the settings of `Tape.profile` at which it does.
+
+    That is the tape of its network, or one of its own where that cannot tell. Raises ValueError as `compare` does.
+    """
+    size = check_image_size(config.image_size)
+    own, other = _Network(config.student_architecture, config), _Network(config.teacher, config)
+    own.check(config.strides, size)
+    other.check(config.teacher_strides, size)
+    sites = {}
+    if config.red:
+        points = [
+            network.count(strides, size, {"batch": batch})[1]
+            for network, strides in ((own, config.strides), (other, config.teacher_strides))
+        ]
+        sites = red_sites(align_points(*points, config.alignment), config.red)
+    red = config.red if sites else None
+    settings = {"strides": config.strides, "image_size": size, "batch": batch, "red": red, "sites": sites or None}
+    try:
+        own.tape.setting(**settings)
+    except ShapeRuleError:
+        return own.captured(config.strides, size, batch, red, sites), {}
+    return own.tape, settings
+
+
 def network_tape(
     name: str,
     num_classes: int | None = None,
@@ -160,10 +185,16 @@ class _Network:
             profile = self.tape.profile(strides, image_size=size, red=red, sites=sites, **counted)
             return profile, self.tape.points_at(strides, size) if self.points else []
         except ShapeRuleError:
-            told = self.network, self.classes, self.channels, size, counted["batch"], tuple(sorted(strides.items()))
-            # The student without RED blocks goes by one key, however often it is asked for.
-            tape = _captured(self.tape, *told, red, frozen_sites(sites)) if sites else _captured(self.tape, *told)
+            tape = self.captured(strides, size, counted["batch"], red, sites)
             return tape.profile(**counted), tape.points if self.points else []
+
+    def captured(
+        self, strides: Mapping[str, int], size: Size, batch: int, red: REDConfig | None, sites: Sites | None
+    ) -> Tape:
+        """A tape of its own for what the network's cannot tell."""
+        told = self.network, self.classes, self.channels, size, batch, tuple(sorted(strides.items()))
+        # The student without RED blocks goes by one key, however often it is asked for.
+        return _captured(self.tape, *told, red, frozen_sites(sites)) if sites else _captured(self.tape, *told)
 
 
 @lru_cache(maxsize=128)

@@ -137,15 +137,25 @@ class _Walk:
     def leave(self, path: str, value: int | None) -> None:
         before = self.entered.pop(path, None)
         if "out" in self.sites.get(path, ()):
+            self.end_inside(f"{path}.layer", value)
             self.alias[value] = self.red_block(path, "out", value)
-        last = None if value is None else self.now(value)
-        if last in self.maps and not self.flow.refusal and self.is_whole(last):
-            split = Split(path, last, self.homes[last], len(self.flow.ops), self.steps)
-            self.flow.ends[path] = split, self.flow.nodes
+        self.end(path, value)
         if before:
             self.alias.pop(before[0])
             if before[1] is not None:
                 self.alias[before[0]] = before[1]
+
+    def end(self, path: str, value: int | None) -> None:
+        """Note where a layer ends."""
+        last = None if value is None else self.now(value)
+        if last in self.maps and not self.flow.refusal and self.is_whole(last):
+            split = Split(path, last, self.homes[last], len(self.flow.ops), self.steps)
+            self.flow.ends[path] = split, self.flow.nodes
+
+    def end_inside(self, path: str, value: int) -> None:
+        """The same of a layer that only a student with RED blocks has."""
+        self.flow.runs[path] += 1
+        self.end(path, value)
 
     def is_whole(self, value: int) -> bool:
         """Whether a map fills a buffer that a step of its own has made."""
@@ -170,6 +180,7 @@ class _Walk:
                 if not node.is_view:
                     calls.add(node.call)
         self.steps += len(calls)
+        self.end_inside(f"{path}.red_{side}", block.outputs[0] + first)
         return block.outputs[0] + first
 
     def buffer(self, out: int, ins: list[int]) -> Buffer:

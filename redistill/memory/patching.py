@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from math import prod
+from math import inf, prod
 from typing import Any
 
 from ..networks.patches import AXES, COLUMNS, ROWS, Interval, Stage, check_grid, check_tiles, tiles
@@ -87,6 +87,30 @@ def least_memory(choices: Iterable[PatchedMemory]) -> list[PatchedMemory]:
     return front
 
 
+def cheapest_patching(
+    tape: Tape, budget_bytes: int, below: float = inf, grids: Iterable[int] = GRIDS, **settings: Any
+) -> PatchedMemory | None:
+    """What brings the peak to at most `budget_bytes` for the least overhead, which must be less than `below`, if any.
+
+    Of several that add nothing, the first layer with the fewest patches. `settings` are those of `Tape.profile`, and
+    so are the errors.
+    """
+    counting, best = _Counting(tape, **settings), None
+    chosen = sorted(check_grid(grid) for grid in grids)
+    for split in counting.flow.splits():
+        patched = _Patched(counting, *counting.flow.stage(split.upto))
+        room = min(patched.stage.shapes[split.value][2:])
+        if max(patched.rest_bytes, patched.image_bytes + patched.map_bytes) > budget_bytes:
+            continue
+        for grid in (grid for grid in chosen if grid <= room):
+            needs = patched.needs(grid)
+            overhead = max(0.0, patched.macs(needs) / counting.plain_macs - 1) if counting.plain_macs else 0.0
+            found = patched.count(grid, needs) if overhead < below else None
+            if found and found.peak_bytes <= budget_bytes:
+                best, below = found, overhead
+    return best
+
+
 class _Counting:
     """One setting of a tape, counted in one way."""
 
@@ -126,12 +150,17 @@ class _Patched:
         self.rest_bytes = self._rest()
         self.steps = _patch_program(program, split, stage)
 
-    def count(self, grid: int) -> PatchedMemory:
-        """With so many patches a side."""
-        stage, counting = self.stage, self.counting
+    def needs(self, grid: int) -> list[list[Needs]]:
+        """Rows, and columns, that each of so many patches a side needs."""
+        stage = self.stage
         sides = stage.shapes[stage.target][2:]
-        needs = [[stage.needs(ROWS, tile) for tile in tiles(sides[ROWS], grid)]]
-        needs += needs if stage.is_alike else [[stage.needs(COLUMNS, tile) for tile in tiles(sides[COLUMNS], grid)]]
+        rows = [stage.needs(ROWS, tile) for tile in tiles(sides[ROWS], grid)]
+        return [rows, rows if stage.is_alike else [stage.needs(COLUMNS, tile) for tile in tiles(sides[COLUMNS], grid)]]
+
+    def count(self, grid: int, needs: Sequence[Sequence[Needs]] | None = None) -> PatchedMemory:
+        """With so many patches a side, which have these `needs`."""
+        stage, counting = self.stage, self.counting
+        needs = needs or self.needs(grid)
         count = self._eager if counting.accounting == "eager" else self._fused
         patches = [count(*pair) for pair in product(*(_unlike(stage, axis, needs[axis]) for axis in AXES))]
         return PatchedMemory(
@@ -139,7 +168,7 @@ class _Patched:
             grid=grid,
             stage_bytes=self.image_bytes + self.map_bytes + max(patches),
             rest_bytes=self.rest_bytes,
-            macs=self._macs(needs),
+            macs=self.macs(needs),
             plain_bytes=counting.plain_bytes,
             plain_macs=counting.plain_macs,
         )
@@ -158,7 +187,8 @@ class _Patched:
         rest = replace(program, steps=steps, deaths=[], inputs=[split.buffer], last=last)
         return max(fused(rest, counting.shapes, counting.sizes, counting.fuse_add).live)
 
-    def _macs(self, needs: Sequence[Sequence[Needs]]) -> int:
+    def macs(self, needs: Sequence[Sequence[Needs]]) -> int:
+        """Of the whole network, with these patches."""
         costs, shapes = self.counting.flow.costs, self.stage.shapes
         macs = self.counting.plain_macs
         for op in self.counting.flow.ops[: self.split.ops]:  # patches leave out what the map does not need

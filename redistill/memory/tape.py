@@ -274,10 +274,15 @@ class Tape:
         bare, *_ = tape.peaks(**counted)
         result = []
         for red in reds:
-            sites = None if red is None else red_sites(align_points(tape.points, self._own_points(image_size)), red)
-            profile = tape.with_red(red, sites).profile(**counted) if sites else None
+            student = self.aligned_anew(tape, red, image_size)
+            profile = None if student is tape else student.profile(**counted)
             result.append(Peak(profile.peak_bytes, profile.peak_layer, profile.macs) if profile else bare)
         return result
+
+    def aligned_anew(self, student: Tape, red: REDConfig | None, image_size: int | tuple[int, int] | None) -> Tape:
+        """A student recorded anew, with RED blocks where it is aligned with this network; itself where it has none."""
+        sites = None if red is None else red_sites(align_points(student.points, self._own_points(image_size)), red)
+        return student.with_red(red, sites) if sites else student
 
     def with_red(self, red: REDConfig, sites: Sites) -> Tape:
         """The network with RED blocks at `sites`, recorded anew."""

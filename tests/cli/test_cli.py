@@ -157,6 +157,30 @@ def test_search_prints_what_fits(capsys):
     assert "0 fit 1,000 bytes" in printed and "Nothing fits" in printed
 
 
+def test_memory_counts_patches_of_teacher_and_student(capsys):
+    strides = ["--strides", "conv1=4,maxpool=1,layer4.0=1", "--no-red"]
+    assert main(["memory", "resnet18", *strides, "--patch", "layer1:4"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2] == "teacher, 4x4 patches to layer1: 2,047,232 bytes (1.952 MiB), +16.5 % computation"
+    assert printed[-1] == "student, 4x4 patches to layer1: 1,714,176 bytes (1.635 MiB), +7.0 % computation"
+    assert (
+        main(["memory", "resnet18", *strides, "--patch", "best", "--accounting", "eager", "--image-size", "64x96"]) == 0
+    )
+    printed = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("teacher, ") for line in printed) > 2
+    assert main(["memory", "efficientnet_b0", "--patch", "best", "--image-size", "64"]) == 0
+    assert "teacher: no patches" in capsys.readouterr().out
+
+
+def test_search_fits_with_patches_what_does_not_fit_whole(capsys):
+    assert main(["search", "narrow_resnet", "--budget", "120KiB", "--no-red", "--patching", "200"]) == 0
+    rows = capsys.readouterr().out.partition("patch by patch")[2].splitlines()[1:]
+    assert "none needed" in rows[0] and len(rows) > 1
+    assert all("x" in row.split()[-3] and int(row.split()[1].replace(",", "")) <= 120 * 1024 for row in rows[1:])
+    assert main(["search", "narrow_resnet", "--budget", "1KB", "--patching"]) == 0
+    assert "Nothing fits computed patch by patch" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", ["memory", "search"])
 def test_memory_and_search_count_a_ddpm_from_elsewhere(command, capsys):
     network = f"ddpm:{find_checkpoint('emoji-faces-student-alone')}"  # without RED blocks
@@ -190,6 +214,12 @@ def test_memory_and_search_count_a_ddpm_from_elsewhere(command, capsys):
         ),
         (["sample", "emoji-faces-student", "--out", "/nowhere/grid.png"], "There is no folder /nowhere"),
         (["sample", "emoji-faces-student", "--out", "/"], "is a folder"),
+        (["memory", "resnet18", "--patch", "layer1"], "--patch is 'layer1'; expected a layer and patches"),
+        (["memory", "resnet18", "--patch", "layer1:0"], "Patches a side are 0"),
+        (["memory", "resnet18", "--patch", "layer9:2"], "'layer9': it is no layer"),
+        (["memory", "resnet18", "--patch", "avgpool:2"], "layer 'avgpool' runs 'mean'"),
+        (["search", "narrow_resnet", "--patching"], "give --budget"),
+        (["search", "narrow_resnet", "--budget", "1KB", "--patching", "-3"], "--patching is '-3'"),
         (["search", "resnet19"], "No network 'resnet19'"),
         (["search", "resnet18", "--budget", "5KX"], "Amount of memory is '5KX'"),
         (["search", "resnet18", "--reduction", "less"], "reduction is 'less'"),

@@ -14,9 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.helpers.networks import allocate, build, example, student
 from redistill.memory import capture, measure_peak
-from redistill.memory.patching import GRIDS, count_patched, every_patching, least_memory
+from redistill.memory.comparison import student_on_tape
+from redistill.memory.patch_search import search_patches
+from redistill.memory.patching import GRIDS, cheapest_patching, count_patched, every_patching, least_memory
+from redistill.memory.search import search_strides
 from redistill.networks.patchwise import StandIn, patched
 from redistill.networks.red import REDConfig
+from redistill.networks.student import StudentConfig, build_student
 from tests.helpers.patchable import random_network
 
 
@@ -271,3 +275,53 @@ def test_a_network_that_takes_more_than_an_image_is_refused():
     assert every_patching(tape) == []
     with pytest.raises(ValueError, match="down_blocks"):
         count_patched(tape, "down_blocks.0", 2)
+
+
+def test_the_cheapest_patching_is_the_cheapest_of_all(resnet):
+    for budget in (150_000, 200_000, 250_000, 1):
+        fitting = [choice for choice in every_patching(resnet) if choice.peak_bytes <= budget]
+        found = cheapest_patching(resnet, budget)
+        assert (found is None) == (not fitting)
+        if found:
+            assert max(0, found.overhead) == min(max(0, choice.overhead) for choice in fitting)
+            assert cheapest_patching(resnet, budget, found.overhead) is None
+
+
+@pytest.mark.parametrize("red", [None, REDConfig()])
+def test_a_search_with_patches_finds_what_keeps_most(red):
+    tape = capture(build("resnet18"), (1, 3, 64, 64))
+    found = search_strides(tape, 64, red=red, strides=(1, 2, 4))
+    budget = found.teacher.peak_bytes // 2
+    rows = search_patches(tape, found, budget, 64, red=red, most_overhead=0.3)
+    assert rows and all(row.patched for row in rows[1:])
+    kept, added = [row.candidate.bare_macs for row in rows], [max(0, row.overhead) for row in rows]
+    assert kept == sorted(kept) and added == sorted(added) and added[-1] <= 0.3
+    assert all(row.peak_bytes <= budget for row in rows)
+    for row in (row for row in rows if row.patched):
+        blocks = None if row.candidate == found.teacher else red
+        assert row.patched == count_patched(
+            tape, row.patched.upto, row.patched.grid, strides=row.candidate.strides, image_size=64, red=blocks
+        )
+    best = max(kept)
+    for candidate in found.candidates:  # nothing keeps more, for as little
+        if best < candidate.bare_macs <= found.teacher.macs and candidate.strides != found.teacher.strides:
+            settings = {"strides": candidate.strides, "image_size": 64, "red": red}
+            assert cheapest_patching(tape, budget, 0.3, **settings) is None
+
+
+@pytest.mark.parametrize("most", [-0.1, float("nan"), "0.5", True])
+def test_a_share_of_computation_that_is_none_is_refused(most):
+    tape = capture(build("resnet18"), (1, 3, 64, 64))
+    found = search_strides(tape, 64, red=None, strides=(2,))
+    with pytest.raises(ValueError, match="share of at least 0"):
+        search_patches(tape, found, 1000, 64, most_overhead=most)
+
+
+def test_students_that_their_tape_cannot_tell_are_counted_on_one_of_their_own():
+    config = StudentConfig("torchvision:swin_t", 224, strides={"features.0.0": 8}, red=REDConfig(points="outputs"))
+    tape, settings = student_on_tape(config)
+    assert not settings and every_patching(tape)[-1].upto == "features.0.0"
+    config = StudentConfig("resnet18", 64, strides={"conv1": 4, "maxpool": 1})
+    tape, settings = student_on_tape(config, batch=2)
+    expected = capture(build_student(config), (2, 3, 64, 64))
+    assert every_patching(tape, (2,), **settings) == every_patching(expected, (2,))
