@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..checkpoint.pipeline import load_scheduler
 from ..common.disk import is_refusal, told
 from ..common.files import replaced_file
 from ..data.augmentation import normalize
@@ -105,8 +107,22 @@ def described(opened: Opened, pixels: bool, softmax: bool) -> dict[str, Any]:
         "dataset": metadata.dataset,
     }
     if student.task == "classification":
-        told |= {"output": "probabilities" if softmax else "logits", "class_names": list(metadata.class_names)}
-    return told
+        return told | {"output": "probabilities" if softmax else "logits", "class_names": list(metadata.class_names)}
+    del told["mean"], told["std"]
+    return told | schedule(opened)
+
+
+def schedule(opened: Opened) -> dict[str, Any]:
+    """What `onnx_sampler` must know of a U-Net's noise; ValueError for what it cannot do."""
+    settings = load_scheduler(opened.folder)
+    if settings.config.thresholding:
+        raise ValueError(f"{opened.name} samples by dynamic thresholding, which the sampler of an .onnx does not do.")
+    return {
+        "input": "noisy images from -1 to 1, and a timestep",
+        "alphas_cumprod": settings.alphas_cumprod.tolist(),
+        "prediction_type": json.dumps(settings.config.prediction_type),
+        "clip": float(settings.config.clip_sample_range) if settings.config.clip_sample else 0.0,
+    }
 
 
 def figures(found: dict[str, Any]) -> dict[str, Any]:
