@@ -6,7 +6,7 @@ network would need with other pooling strides, image sizes, batches, number form
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from typing import Any
@@ -116,6 +116,7 @@ class Tape:
         self._evaluated = lru_cache(SETTINGS_KEPT)(self._evaluate)
         self._setting = lru_cache(SETTINGS_KEPT)(self._find_setting)
         self._program = lru_cache(PROGRAMS_KEPT)(partial(compile_program, self.blueprint))
+        self._checked_strides = lru_cache(SETTINGS_KEPT)(self._check_strides)
         self._teacher_points = lru_cache(SETTINGS_KEPT)(partial(self._points_at, ()))
 
     @cached_property
@@ -302,17 +303,25 @@ class Tape:
         """The strides that are not the recorded ones, and the shape of the first input; ValueError for bad settings."""
         size = self._image_size if image_size is None else check_image_size(image_size)
         shape = self.input_shape
-        if strides:
-            check_strides(strides, self.points, size)
+        changed = self._changed_strides(strides, size) if strides else ()
         if size != shape[-2:]:
             if len(shape) != 4:
                 raise ValueError(f"The input has shape {shape}, so it has no image size; expected image_size=None.")
             shape = (*shape[:2], *size)
-        changed = ()
-        if strides:
-            own = {point.name: point.stride for point in self.points}
-            changed = tuple((n, s) for n, s in read_strides(strides).items() if s != own[n])
         return changed, shape if batch is None else (batch, *shape[1:])
+
+    def _changed_strides(self, strides: Mapping[str, int], size: tuple[int, int]) -> Strides:
+        """The strides that are not the recorded ones; ValueError for bad ones. Whole numbers, as nearly all are, are
+        looked at once for both accountings."""
+        if all(type(stride) is int for stride in strides.values()):  # as a key, True and 2.0 would pass for 1 and 2
+            return self._checked_strides(tuple(strides.items()), size)
+        return self._check_strides(strides.items(), size)
+
+    def _check_strides(self, items: Iterable[tuple[str, Any]], size: tuple[int, int]) -> Strides:
+        strides = dict(items)
+        check_strides(strides, self.points, size)
+        own = {point.name: point.stride for point in self.points}
+        return tuple((n, s) for n, s in read_strides(strides).items() if s != own[n])
 
     def _find_setting(
         self,
