@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -74,24 +74,22 @@ def _clipped(value: Any) -> str:
 def tensors_in(item: Any) -> list[Tensor]:
     """Tensors inside nested tuples, lists, sets, dicts and dataclasses, in order."""
     found: list[Tensor] = []
-    _gather(item, found)
+    _gather((item,), found)
     return found
 
 
-def _gather(item: Any, found: list[Tensor]) -> None:
-    if type(item) in ATOMS:
-        return
-    if isinstance(item, Tensor):
-        found.append(item)
-    elif isinstance(item, (tuple, list, set, frozenset)):
-        for inner in item:
-            _gather(inner, found)
-    elif isinstance(item, Mapping):
-        for inner in item.values():
-            _gather(inner, found)
-    elif dataclasses.is_dataclass(item) and not isinstance(item, type):
-        for entry in dataclasses.fields(item):
-            _gather(getattr(item, entry.name, None), found)
+def _gather(items: Iterable[Any], found: list[Tensor]) -> None:
+    for item in items:
+        if type(item) in ATOMS:
+            continue
+        if isinstance(item, Tensor):
+            found.append(item)
+        elif isinstance(item, (tuple, list, set, frozenset)):
+            _gather(item, found)
+        elif isinstance(item, Mapping):
+            _gather(item.values(), found)
+        elif dataclasses.is_dataclass(item) and not isinstance(item, type):
+            _gather([getattr(item, entry.name, None) for entry in dataclasses.fields(item)], found)
 
 
 def mapped(item: Any, change: Any) -> Any:

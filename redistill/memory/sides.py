@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -221,24 +221,28 @@ _define()
 
 def plain(item: Any) -> Any:
     """The same with the bare numbers of Sides, of which nothing is noted, in tuples, lists, dicts and slices."""
+    return _plain(item) if specials_in(item) else item
+
+
+def _plain(item: Any) -> Any:
     kind = type(item)
     if kind in SPECIAL:
         return item.number
     if kind in (tuple, torch.Size):
-        return tuple(map(plain, item))
+        return tuple(map(_plain, item))
     if kind is list:
-        return [plain(inner) for inner in item]
+        return [_plain(inner) for inner in item]
     if kind is slice:
-        return slice(plain(item.start), plain(item.stop), plain(item.step))
+        return slice(_plain(item.start), _plain(item.stop), _plain(item.step))
     if kind is dict:
-        return {key: plain(inner) for key, inner in item.items()}
+        return {key: _plain(inner) for key, inner in item.items()}
     return item
 
 
 def specials_in(item: Any) -> list[Any]:
     """The Sides and Strides in what `plain` goes through."""
     found: list[Any] = []
-    _gather(item, found)
+    _gather((item,), found)
     return found
 
 
@@ -247,18 +251,17 @@ def sides_in(item: Any) -> list[Any]:
     return [special for special in specials_in(item) if type(special) is not Stride]
 
 
-def _gather(item: Any, found: list[Any]) -> None:
-    kind = type(item)
-    if kind in SPECIAL:
-        found.append(item)
-    elif kind in (tuple, list, torch.Size):
-        for inner in item:
-            _gather(inner, found)
-    elif kind is dict:
-        for inner in item.values():
-            _gather(inner, found)
-    elif kind is slice:
-        _gather((item.start, item.stop, item.step), found)
+def _gather(items: Iterable[Any], found: list[Any]) -> None:
+    for item in items:
+        kind = type(item)
+        if kind in SPECIAL:
+            found.append(item)
+        elif kind in (tuple, list, torch.Size):
+            _gather(item, found)
+        elif kind is dict:
+            _gather(item.values(), found)
+        elif kind is slice:
+            _gather((item.start, item.stop, item.step), found)
 
 
 class Measures:
