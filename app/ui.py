@@ -14,6 +14,8 @@ os.environ["REDISTILL_PORT"] = os.environ.pop("GRADIO_SERVER_PORT", "7860")  # t
 
 import gradio as gr
 
+from redistill.common.sentences import notes_told
+
 from .compare import page as compare
 from .distill import handlers, student_form
 from .distill import page as distill
@@ -149,7 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         clean_up()
-        launch(build(), options.host, options.port)
+        with notes_told(lambda text: print(text, file=sys.stderr)):
+            launch(build(), options.host, options.port)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1

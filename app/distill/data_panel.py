@@ -187,7 +187,8 @@ def _card(name: str) -> str:
     split = load_split(name, "train", spec.default_size, limit=SAMPLES)
     images = shrink(split.images, spec.default_size)
     names = [spec.class_names[label] for label in split.labels.tolist()]
-    return picture_strip(list(images), names, dataset_title(name), spec.attribution, _facts(spec))
+    strip = picture_strip(list(images), names, dataset_title(name), spec.attribution, _facts(spec))
+    return strip + (notice("", split.left_out, kind="hint") if split.left_out else "")
 
 
 def _absent(spec: DatasetSpec) -> str:

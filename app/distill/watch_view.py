@@ -46,6 +46,7 @@ def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
         parts.append(notice("", run.error))
     if run.state == "interrupted":
         parts.append(notice("", "Its process ended without a word, as when the machine restarts.", kind="hint"))
+    parts += [notice("", words, kind="hint") for words in left_out(records)]
     unreadable = jobs.unreadable_lines(run)
     if unreadable:
         lines, stand = ("lines", "stand") if unreadable > 1 else ("line", "stands")
@@ -54,6 +55,13 @@ def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
     parts += [notice("", sign, kind="hint") for sign in failure_signs(run, records)]
     final = next((row for row in reversed(records) if row.get("kind") == "final"), None)
     return "".join(parts) + (_result(final, teacher) if final else "")
+
+
+def left_out(records: Records) -> list[str]:
+    """Sentences about damaged pictures that the run did without, which its first and last record hold."""
+    return [
+        words for row in (*records[:1], *records[1:][-1:]) if isinstance(words := row.get("left_out"), str) and words
+    ]
 
 
 def _speed(run: jobs.Run, records: Records) -> list[str]:

@@ -8,6 +8,9 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
+from tqdm import tqdm
+
+from ..common.sentences import notes_told
 from . import checkpoints, counting, deploying, runs
 
 
@@ -17,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in runs.SIGNALS:
         signal.signal(number, signal.default_int_handler)
     try:
-        options.run(options)
+        with notes_told(_note):
+            options.run(options)
     except (ValueError, OSError) as error:
         with contextlib.suppress(OSError):  # a full disk may hold the log too
             print(f"redistill: {error}", file=sys.stderr)
@@ -26,6 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("redistill: stopped; the same command continues the run.", file=sys.stderr)
         return 130
     return 0
+
+
+def _note(text: str) -> None:
+    """Tell it on stderr, above a bar that stands there."""
+    tqdm.write(f"redistill: {text}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .files import replaced_file
+from .sentences import Note
 
 
 def cache_dir() -> Path:
@@ -61,6 +62,7 @@ def cached_array(file: Path, shape: tuple[int, ...], make: Callable[[], np.ndarr
         warnings.warn(
             f"Pictures cannot be kept in {file.parent} ({error.strerror or error}) and are drawn anew each time; "
             "set REDISTILL_CACHE to a folder that can be written.",
+            Note,
             stacklevel=2,
         )
     return array
@@ -79,5 +81,5 @@ def _read(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
         problem = f"cannot be read ({error.strerror})"
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         problem = f"is damaged ({error})"
-    warnings.warn(f"Cached file {file} {problem}; drawing it again.", stacklevel=3)
+    warnings.warn(f"Cached file {file} {problem}; drawing it again.", Note, stacklevel=3)
     return None

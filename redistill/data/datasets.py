@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..common.sentences import Note
 from ..common.values import is_whole
 from .decode import decoded, decoded_but_damaged
 from .drawn import DRAWN
@@ -62,8 +63,10 @@ def load_split(
     )
     if damaged:
         told = say_left_out([printable(listing.names[row]) for row in damaged])
-        warnings.warn(f"{name}, {split}: {told}", stacklevel=2)
-    return Split(images, torch.from_numpy(np.delete(listing.labels, damaged)[: len(images)]))
+        warnings.warn(f"{name}, {split}: {told}", Note, stacklevel=2)
+    else:
+        told = ""
+    return Split(images, torch.from_numpy(np.delete(listing.labels, damaged)[: len(images)]), told)
 
 
 def needs_download(name: str) -> bool:
@@ -162,5 +165,5 @@ def _unpacked(file: Path) -> Path:
     """The folder of a zip file's pictures; a warning names those that could not be read."""
     upload = unpack_zip(file)
     if broken := left_out(upload):
-        warnings.warn(f"{file.name}: {say_left_out(broken)}", stacklevel=2)
+        warnings.warn(f"{file.name}: {say_left_out(broken)}", Note, stacklevel=2)
     return upload_folder(upload)

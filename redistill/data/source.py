@@ -72,6 +72,7 @@ class Split:
 
     images: Tensor  # uint8 (N, 3, S, S); `augment` or `shrink` brings them to the image size
     labels: Tensor  # int64 (N,), an index into the data set's class_names
+    left_out: str = ""  # a sentence about damaged pictures that are not here
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -80,7 +81,7 @@ class Split:
         """The split on the device, where it leaves that more than half of its free memory; else where it is now."""
         if not has_room(device, self.images.nbytes + self.labels.nbytes):
             return self
-        return Split(self.images.to(device), self.labels.to(device))
+        return Split(self.images.to(device), self.labels.to(device), self.left_out)
 
     def take(self, rows: Tensor, device: torch.device) -> Split:
         """The images and labels of `rows`, an int64 vector, on the device; picked out where the split is."""

@@ -54,7 +54,7 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: st
         dataset=metadata.dataset,
         prediction_type=metadata.prediction_type,
         split_seed=metadata.split_seed,
-        train_limit=6,  # judging needs no training pictures
+        train_limit=60,  # judging needs no training pictures; of few, all might be damaged
     )
     task = task_of(config)
     problem = load_problem(task, config, model, None, device)
@@ -103,15 +103,22 @@ def relabelled(split: Split, places: list[int] | None) -> Split:
     return split if places is None else Split(split.images, torch.tensor(places)[split.labels])
 
 
-def final_figures(problem: Problem, model: nn.Module) -> dict[str, float]:
-    """What a run ends with: figures on the test split, and on the validation pictures that chose the model."""
+def final_figures(problem: Problem, model: nn.Module) -> dict[str, Any]:
+    """What a run ends with: figures on the test split, and on the validation pictures that chose the model; `left_out`
+    names test pictures that are damaged."""
     splits = {"test": _split(problem.config, "test"), "validation": problem.validation}
     judge = task_of(problem.config).judge
     return {
         f"{split}_{name}": value
         for split, pictures in splits.items()
         for name, value in judge(problem, model, pictures).items()
-    }
+    } | left_out(test=splits["test"])
+
+
+def left_out(**splits: Split) -> dict[str, str]:
+    """`left_out`, sentences about damaged pictures of splits, for a record; nothing where there are none."""
+    told = [f"{name}: {split.left_out}" for name, split in splits.items() if split.left_out]
+    return {"left_out": " ".join(told)} if told else {}
 
 
 def _split(config: DistillConfig, name: str) -> Split:

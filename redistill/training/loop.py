@@ -23,7 +23,7 @@ from ..common.disk import sentence
 from ..common.files import read_json
 from .checks import complete
 from .config import DistillConfig
-from .evaluation import count_parameters, final_figures, inference_peaks
+from .evaluation import count_parameters, final_figures, inference_peaks, left_out
 from .parallel import STOP, Processes, StoppedElsewhere, join
 from .precision import AUTO, FULL
 from .run import CONFIG, STOP_FILE, RunFolder
@@ -135,7 +135,9 @@ def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: 
     processes.agree()
     processes.broadcast(state.state_dict())
     try:
-        yield from _steps(run, problem, state, {"teacher": trial} if trial else {})
+        beside = {"teacher": trial} if trial else {}
+        beside |= left_out(train=problem.train, validation=problem.validation)
+        yield from _steps(run, problem, state, beside)
     except BaseException:
         if not state.in_step:  # a step that was broken off has changed batch-norm statistics, or weights
             _save(run, state)

@@ -9,8 +9,12 @@ import pytest
 import torch
 from helpers.pictures import write_classes
 
+from app.distill import data_panel, watch_view
+from redistill.cli.commands import main
+from redistill.common.sentences import Note, notes_told
 from redistill.data import source
 from redistill.data.datasets import SPLITS, drawn_from, find_dataset, load_split
+from redistill.training.run_state import read_metrics
 
 
 @pytest.fixture(autouse=True)
@@ -120,3 +124,53 @@ def test_a_mended_picture_is_taken_again(folder):
         warnings.simplefilter("error")
         split = load_split(name, "validation", 8)
     assert len(split) == 10 and np.all(split.labels.numpy() == 0) and set(SPLITS) == set(find_dataset(name).split_sizes)
+
+
+@pytest.fixture
+def trained(folder, tmp_path):
+    """A run on 44 pictures of which one of each split is damaged: its folder, and the options that made it."""
+    damage(folder, ["train/a/003.png", "val/a/004.png", "test/b/000.png"])
+    run = tmp_path / "run"
+    return run, ["train", "--dataset", f"folder:{folder}", "--image-size", "16", "--steps", "1", "--batch-size", "4",
+                 "--no-red", "--run-dir", str(run)]  # fmt: skip
+
+
+def test_the_shell_tells_them_once_in_one_sentence_and_the_run_notes_them(folder, trained, capsys):
+    run, options = trained
+    assert main(options) == 0
+    told = [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if "left out" in line]
+    for split, name in (("train", "train/a/003.png"), ("validation", "val/a/004.png"), ("test", "test/b/000.png")):
+        (line,) = [line for line in told if f", {split}:" in line]
+        assert line.startswith(f"redistill: folder:{folder}") and name in line and "Warning" not in line
+    first, *_, last = read_metrics(run)
+    assert "train: 1 picture" in first["left_out"] and "validation: 1 picture" in first["left_out"]
+    assert "test/b/000.png" in last["left_out"]
+    said = watch_view.left_out([first, last])
+    assert len(said) == 2 and "val/a/004.png" in said[0]
+    assert main(["evaluate", str(run / "student")]) == 0
+    out, err = capsys.readouterr()
+    assert "left out" not in out.split("{")[0] and "test/b/000.png" in err and "Warning" not in err
+
+
+@pytest.mark.parametrize("value", [5, None, {"a": 1}, ["x"], ""])
+def test_the_page_takes_no_other_value_for_a_sentence(value):
+    assert watch_view.left_out([{"left_out": value}, {"kind": "final", "left_out": value}]) == []
+
+
+def test_pictures_that_are_shown_say_which_are_damaged(folder, monkeypatch):
+    listing = source_of(folder).split("train", 0)
+    damage(folder, [listing.names[0]])
+    monkeypatch.setattr(data_panel, "_of_runs", lambda: {f"folder:{folder}"})
+    with pytest.warns(UserWarning):
+        shown = data_panel.show_pictures(f"folder:{folder}")
+    assert listing.names[0] in shown and "left out" in shown
+
+
+def test_other_warnings_stay_as_python_writes_them(capsys):
+    with notes_told(lambda text: print(f"told {text}")):
+        for number in (1, 1, 2):
+            warnings.warn(f"note {number}", Note, stacklevel=1)
+        with warnings.catch_warnings(record=True) as others:
+            warnings.simplefilter("always")
+            warnings.warn("another", UserWarning, stacklevel=1)
+    assert capsys.readouterr().out.splitlines() == ["told note 1", "told note 2"] and len(others) == 1
