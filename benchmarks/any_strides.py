@@ -37,6 +37,7 @@ from redistill.training.shared_weights import SharedWeights, network_at, open_sh
 from redistill.training.stride_store import key_of
 
 from .helpers.spread import mean_and_spread
+from .helpers.tradeoff_table import OFF, ON_CURVE
 from .tradeoff import CURVE
 
 PHOTOGRAPHS = Path("../shared/data/imagenette.zip")
@@ -44,6 +45,7 @@ CHECKPOINTS = {  # what ships: the files with students trained alone
     "emoji-clutter-any": (SHIPPED / "study.json",),
     "imagenette-any": (SHIPPED / "photographs.json", SHIPPED / "photographs-off-curve.json"),
 }
+STUDENTS = (ON_CURVE, OFF)  # of rows of `benchmarks.tradeoff`: neither other networks nor students in patches
 METHODS = ("none", "kd")
 QUICK_PICTURES = 200
 Alone = Mapping[tuple[str, str], Sequence[float]]  # test accuracies by strides such as "4-1-2-2-1", and method
@@ -101,7 +103,7 @@ def read_alone(files: Sequence[Path], shared: SharedWeights) -> Alone:
             if "runs" in row:  # of benchmarks.accuracy
                 strides = {**shared.space.own.strides, **row["runs"][0]["config"]["student"]["strides"]}
                 found[key_of(strides), row["method"]] += [run["final"]["test_accuracy"] for run in row["runs"]]
-            elif row.get("state") == "finished":
+            elif row.get("state") == "finished" and row["part"] in STUDENTS:
                 found["-".join(map(str, row["strides"])), row["method"]].append(row["test_accuracy"])
     return found
 

@@ -3,7 +3,7 @@
     python -m benchmarks.tradeoff [--quick] [--network narrow_resnet|narrow_swin] [--json FILE] [--runs DIR]
                                   [--data PATH] [--device cpu|cuda] [--jobs N] [--seconds N] [--seeds 0,1,2]
                                   [--methods none,red] [--precision fp32|bf16] [--teacher CHECKPOINT]
-                                  [--alternatives [--only TEXT]]
+                                  [--alternatives [--only TEXT]] [--patches]
 
 The teacher is a narrow ResNet at its own strides, trained first, with seed 0. A student has the strides of one of
 twelve vectors: eight from three fifths of the teacher's peak down to the least that search finds, and four that pool as
@@ -23,6 +23,7 @@ row with the sentence that says why, and is tried again the next time.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.common.devices import check_device
+from redistill.common.files import write_text
 from redistill.data.datasets import find_dataset, load_split
 from redistill.data.source import SPLITS
 from redistill.data.uploads import unpack_zip
@@ -45,6 +47,7 @@ from redistill.training.config import DistillConfig
 from .accuracy import KD, MAIN, Method, _known
 from .helpers.alternatives import ALTERNATIVES, Alternative
 from .helpers.job_runner import Worker, run_all
+from .helpers.patched_rows import KIND, patched_rows
 from .helpers.tradeoff_table import ALTERNATIVE, OFF, ON_CURVE, TEACHER, Job, Table, render, run_name, summary
 
 TEACHER_SEED = 0
@@ -110,9 +113,15 @@ def main() -> None:
     parser.add_argument("--methods", help=f"some of {','.join(METHODS + tuple(FROM_SCRATCH))} (default: all)")
     parser.add_argument("--teacher", help="its checkpoint, such as imagenette-teacher (default: trained first)")
     parser.add_argument("--alternatives", action="store_true", help="train other networks, instead of the students")
+    parser.add_argument("--patches", action="store_true", help="count the networks of FILE in patches, and do no more")
     parser.add_argument("--only", default="", help="of the other networks those whose name has this in it")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: %(default)s")
     options = parser.parse_args()
+    if options.patches:
+        if options.json is None or not options.json.exists():
+            parser.error(f"--patches is given, but no file of rows: --json is {options.json}")
+        print(f"tradeoff patched={add_patched(options.json)}")
+        return
     seeds = [int(seed) for seed in options.seeds.split(",")]
     known = (*dict.fromkeys(OF_SAME_SHAPE + OF_OTHERS),) if options.alternatives else METHODS
     others = _alternatives(parser, options.only) if options.alternatives else ()
@@ -154,6 +163,14 @@ def main() -> None:
             worker.end()
     print(render(table))
     print(summary(table))
+
+
+def add_patched(file: Path) -> int:
+    """Write the rows of networks in patches anew, after those that they are made of; returns how many there are."""
+    rows = [row for row in json.loads(file.read_text()) if row.get("kind") != KIND]
+    patched = patched_rows(rows)
+    write_text(file, json.dumps([*rows, *patched], indent=1) + "\n")
+    return len(patched)
 
 
 def ready(data: Path, size: int, limit: int | None) -> tuple[str, int]:

@@ -13,10 +13,12 @@ from helpers.pictures import write_classes
 from torch.nn import functional
 
 from benchmarks import tradeoff
+from benchmarks.any_strides import read_alone
 from benchmarks.helpers.alternatives import ALTERNATIVES, OnSmallerImages
 from redistill.memory import capture
+from redistill.memory.patching import count_patched
 from redistill.memory.search import search_strides
-from redistill.networks.student import build_student
+from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.zoo import build_network
 from redistill.training.config import DistillConfig
 
@@ -156,6 +158,36 @@ def test_alternatives_are_rows_of_the_same_file(pictures, tmp_path, monkeypatch,
         assert row["config"]["dataset"] == "folder:pictures" == row["dataset"] and row["part"] == "alternative"
         assert DistillConfig.from_dict(row["config"]).steps == row["steps"]
     assert rows[2]["config"]["student"]["architecture"] == "file:benchmarks/helpers/alternatives.py:side_32"
+
+
+def test_patches_change_memory_and_computation_alone(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "rows.json"
+    shipped = json.loads((Path(tradeoff.__file__).parents[1] / "checkpoints" / "photographs.json").read_text())
+    names = ("1-2-2-2-2-teacher-0", "2-2-1-2-2-kd-1", "2-2-1-2-2-red-1", "4-1-2-1-2-kd-0")
+    rows = [row for row in shipped if row["name"] in names]
+    file.write_text(json.dumps(rows))
+    for _ in range(2):  # again: written anew, not twice
+        assert run(monkeypatch, capsys, "--patches", "--json", file) == ["tradeoff patched=8"]
+    found = json.loads(file.read_text())
+    assert found[:4] == rows
+    sources = {row["seed"]: row for row in rows if row["name"] in names[:2]}
+    for row in found[4:]:
+        source = sources[row["seed"]]
+        student = StudentConfig.from_dict(source["config"]["student"])
+        way = count_patched(capture(build_student(student), (1, 3, 64, 64)), row["upto"], row["grid"])
+        assert (row["peak_bytes"], row["macs"]) == (way.peak_bytes, way.macs)
+        assert row["peak_bytes"] < source["peak_bytes"] and row["macs"] > source["macs"]
+        assert all(row[name] == source[name] for name in ("test_accuracy", "strides", "method", "config", "device"))
+    assert len({row["name"] for row in found}) == len(found)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, capsys, "--patches")
+
+
+def test_only_students_at_other_strides_count_as_trained_alone(tmp_path):
+    row = {"strides": [4, 1, 2, 1, 2], "method": "kd", "state": "finished", "part": "curve", "test_accuracy": 0.7}
+    other = row | {"part": "alternative", "test_accuracy": 0.1}
+    (tmp_path / "rows.json").write_text(json.dumps([row, other, row | {"part": "off the curve", "strides": [8, 1]}]))
+    assert read_alone([tmp_path / "rows.json"], None) == {("4-1-2-1-2", "kd"): [0.7], ("8-1", "kd"): [0.7]}
 
 
 def test_a_quick_study_is_resumed_and_failed_runs_are_tried_again(pictures, tmp_path, monkeypatch, capsys):

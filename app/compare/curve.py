@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,15 +28,18 @@ class Way:
     symbol: str
     dash: str = "solid"
     label: str = ""  # where the networks' names stand at the marks; nowhere if empty
+    first: str = ""  # where that of the first mark stands, if elsewhere
     is_fresh: bool = False  # only results from scratch
 
 
 WAYS = (
-    Way("strides, RED + KD", "", "RED + KD", plots.STUDENT, "square", label="top left"),
+    Way("strides, RED + KD", "", "RED + KD", plots.STUDENT, "square", label="top left", first="bottom left"),
     Way("strides, KD", "", "KD", plots.GOLD, "square"),
     Way("strides, no distillation, from scratch", "", "on its own", plots.BLUE, "square", is_fresh=True),
     Way("smaller images, KD", "smaller images", "KD", plots.GOLD, "circle", "dot", BELOW),
     Way("smaller images, from scratch", "smaller images", "on its own", plots.BLUE, "circle", "dot", is_fresh=True),
+    Way("teacher, in patches", "patches", "on its own", plots.TEACHER, "diamond", "dot", is_fresh=True),
+    Way("strides, KD, in patches", "patches", "KD", plots.GOLD, "diamond", "dashdot"),
     Way("networks for phones, KD", "networks for phones", "KD", plots.VIOLET, "hexagon", "dot", BELOW),
     Way("narrower networks, KD", "narrower networks", "KD", plots.RED, "triangle-up", "dot", SIDE),
 )
@@ -93,7 +97,7 @@ def _marks(way: Way, results: Sequence[Result], is_front: bool) -> dict[str, Any
         "y": [result.score for result in results],
         "error_y": {"type": "data", "array": [result.spread for result in results], "thickness": 1.2, "width": 3},
         "text": names,
-        "textposition": way.label or SIDE,
+        "textposition": [way.first or way.label, *[way.label] * len(names)][: len(names)] if has_names else SIDE,
         "textfont": {"size": 11, "color": way.colour},
         "marker": {"symbol": way.symbol, "color": way.colour, "size": 9},
         "line": {"color": way.colour, "width": 1.8, "dash": way.dash},
@@ -104,8 +108,8 @@ def _marks(way: Way, results: Sequence[Result], is_front: bool) -> dict[str, Any
 def _name(result: Result) -> str:
     """A network in two or three words: its strides, or what its study calls it without its teacher's name."""
     strides = join_strides(result.config.student.strides)
-    name = result.title.partition(",")[0]
-    return strides if not result.kind else name.removeprefix("Narrow ResNet ").removesuffix(" KiB").strip()
+    name = re.sub(r"^Narrow ResNet | \d+ KiB$", "", result.title.partition(",")[0])
+    return name if result.kind else strides
 
 
 def _teacher(teacher: Result) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Result:
     @property
     def is_teacher(self) -> bool:
         """Whether it is a network at its own strides, without RED blocks, and trained for these alone."""
-        return self.has_own_strides and not self.config.stride_vectors
+        return self.has_own_strides and not self.config.stride_vectors and not self.kind
 
     @property
     def has_own_strides(self) -> bool:
@@ -114,7 +114,7 @@ def all_results() -> list[Result]:
     taught = [(result.config.student, result.config.dataset) for result in shipped if result.is_teacher]
     rows = [result for file in TRADEOFF_FILES for result in tradeoff_results(sources.SHIPPED / file)]
     # The teacher of a study is there already where its checkpoint ships.
-    rows = [row for row in rows if (row.config.student, row.config.dataset) not in taught]
+    rows = [row for row in rows if not row.is_teacher or (row.config.student, row.config.dataset) not in taught]
     return [result for result in (*own, *shipped, *study_results(), *rows) if result is not None]
 
 
@@ -199,12 +199,15 @@ def _tradeoff_result(key: str, runs: Sequence[tuple[Mapping[str, Any], DistillCo
 
 
 def _tradeoff_title(row: Mapping[str, Any], config: DistillConfig) -> str:
-    """ "Student 4·1·2·1·2, RED + KD", "MobileNetV2_035 64 KiB, no distillation, from scratch"."""
+    """ "Student 4·1·2·1·2, RED + KD", "Narrow ResNet 32 px, KD", "Teacher in 3×3 patches up to maxpool"."""
+    called, patches = str(row.get("network", "")), ""
+    if row.get("kind") == "patches":
+        called, patches = "", f" {called}"
     if row["method"] == "teacher":
-        return "Teacher"
-    name, _, rest = str(row.get("network", "")).partition(" ")
+        return f"Teacher{patches}"
+    name, _, rest = called.partition(" ")
     known = NETWORKS[name].title if name in NETWORKS else name
-    network = f"{known} {rest}" if name else f"Student {join_strides(config.student.strides)}"
+    network = f"{known} {rest}" if name else f"Student {join_strides(config.student.strides)}{patches}"
     learning = learning_sources(config)
     has_bare_blocks = config.student.red is not None and not config.red_weight
     parts = [] if learning == "on its own" else [learning]

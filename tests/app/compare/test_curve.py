@@ -24,6 +24,8 @@ def test_a_line_joins_results_of_a_way_that_no_other_of_it_beats():
         of_kind("beaten", 96, 0.6, ""),
         of_kind("red", 64, 0.75, "", RED_KD),
         of_kind("image", 80, 0.9, "smaller images"),
+        of_kind("phone", 64, 0.5, "networks for phones", title="mobilenetv2_035 64 KiB, KD, from scratch"),
+        of_kind("patches", 70, 0.8, "patches", title="Student 4·1·2·2·1 in 2×2 patches up to maxpool, KD"),
         result("teacher", 320, 0.95, TEACHER),
     ]
     parts = {(part["name"], part.get("opacity", 1)): part for part in curve_figure(results)["data"]}
@@ -33,8 +35,10 @@ def test_a_line_joins_results_of_a_way_that_no_other_of_it_beats():
     beside = parts["strides, KD", 0.35]
     assert (beside["x"], beside["mode"], beside["showlegend"]) == ([96], "markers", False)
     assert parts["strides, RED + KD", 1]["text"] == ["4·1·2·2·1"]
-    assert parts["smaller images, KD", 1]["text"] == ["32 px"] and parts["teacher", 1]["x"] == [320]
-    assert len(parts) == 5, "nothing stands twice, and no way without results"
+    assert parts["networks for phones, KD", 1]["text"] == ["mobilenetv2_035"]
+    assert parts["strides, KD, in patches", 1]["x"] == [70] and parts["smaller images, KD", 1]["text"] == ["32 px"]
+    assert parts["teacher", 1]["x"] == [320]
+    assert len(parts) == 7, "nothing stands twice, and no way without results"
     json.dumps(curve_figure(results))  # plain values only
 
 

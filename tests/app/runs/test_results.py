@@ -129,6 +129,7 @@ def test_runs_of_the_trade_off_are_results_over_their_seeds(places):
         tradeoff_row(second, 0.74),
         tradeoff_row(other, 0.6, **named),
         tradeoff_row(teacher, 0.8, method="teacher", name="teacher-0"),
+        tradeoff_row(teacher, 0.8, method="teacher", name="patches-0", network="in 3×3 patches", kind="patches"),
         tradeoff_row(config, None, name="cut-0"),
         tradeoff_row(config, 0.9, name="failed-0", state="failed"),
         {"name": "odd", "state": "finished", "test_accuracy": 1.0},
@@ -137,12 +138,13 @@ def test_runs_of_the_trade_off_are_results_over_their_seeds(places):
     shipped = places / "shipped"
     shipped.mkdir()
     (shipped / "photographs.json").write_text(json.dumps(rows))
-    student, alternative, own = results.all_results()
+    student, alternative, own, patches = results.all_results()
     assert (student.key, student.title) == ("photographs:4-1-2-2-1-red+kd", "Student 4·1·2·2·1, RED + KD")
     assert (student.score, student.spread, student.seeds) == (pytest.approx(0.72), pytest.approx(0.02), (0, 1))
     assert student.figures["parameters"] == 9 and student.peak_bytes == 65536 and student.origin == READY
     assert alternative.title == "Narrow ResNet 32 px, no distillation, from scratch" and alternative.is_other_network
     assert own.is_teacher and not student.is_other_network
+    assert patches.title == "Teacher in 3×3 patches" and patches.kind == "patches" and not patches.is_teacher
     assert results.groups([student, alternative]) == [("cifar10 (photographs)", "cifar10")]
 
     write_checkpoint(shipped / "cifar10-teacher", teacher, test_accuracy=0.8)
