@@ -7,8 +7,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from benchmarks import any_strides
+from benchmarks import any_strides, curve
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -63,6 +64,56 @@ def test_accuracies_on_photographs_are_those_of_their_runs():
         methods = ("scratch", "none", "kd", "red-blocks", "red", "red+kd")
         for cell, found in zip(cells, (accuracies[strides, method] for method in methods), strict=True):
             assert cell == f"{statistics.mean(found):.1f} ± {(max(found) - min(found)) / 2:.1f}", strides
+
+
+def test_accuracies_of_alternatives_are_those_of_their_runs():
+    """A row of a table for each network that one can take instead, and for each way to compute one in patches."""
+    table = (ROOT / "docs" / "results.md").read_text().partition("### What people take instead")[2]
+    found, rows = defaultdict(lambda: defaultdict(list)), {}
+    for run in json.loads((ROOT / "checkpoints" / "photographs.json").read_text()):
+        if run["part"] == "alternative":
+            patches = run["kind"] == "patches"
+            who = "teacher" if run["method"] == "teacher" else f"student {','.join(map(str, run['strides']))}, KD"
+            name = f"{who}, {run['network'].removeprefix('in ')}" if patches else run["network"]
+            method = "all" if patches else run["method"].removesuffix("-scratch")
+            found[name][method].append(100 * run["test_accuracy"])
+            rows[name] = run
+    assert len(rows) > 10
+    for name, run in rows.items():
+        cells = [name, f"{run['peak_bytes'] / 1024:.0f} KiB", f"{run['macs'] / 1e6:.1f} M"]
+        for method in ("all",) if "all" in found[name] else ("scratch", "none", "kd"):
+            values = found[name][method]
+            spread = f" ± {(max(values) - min(values)) / 2:.1f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.1f}{spread}" if values else "–")
+        assert f"| {' | '.join(cells)} |" in table, name
+
+
+def test_the_answer_that_stands_first_is_that_of_the_runs():
+    """Every accuracy before the first bullet is the mean of runs at the memory that it is told with."""
+    accuracies = defaultdict(list)
+    for run in json.loads((ROOT / "checkpoints" / "photographs.json").read_text()):
+        place = run["network"] if run["part"] == "alternative" else ",".join(map(str, run["strides"]))
+        accuracies[place, run["method"], round(run["peak_bytes"] / 1024)].append(run["test_accuracy"])
+    answer = " ".join(README.partition("Does that pay?")[2].partition("- **Explore**")[0].split())
+    for percent, place in (
+        (r"teacher reaches ([\d.]+) % and needs 320 KiB", ("1,2,2,2,2", "teacher", 320)),
+        (r"RED \+ KD wins at a fifth of the memory: ([\d.]+) % in 64 KiB", ("4,1,2,1,2", "red+kd", 64)),
+        (r"smaller images \(28 px\) give ([\d.]+) %", ("narrow_resnet 28 px", "kd", 61)),
+        (r"in patches: ([\d.]+) % in 80 KiB", ("in 3×3 patches up to maxpool", "kd", 80)),
+        (r"24 px give ([\d.]+) % in 45 KiB", ("narrow_resnet 24 px", "kd", 45)),
+        (r"a stem of stride 8 ([\d.]+) % in 52", ("8,1,1,1,2", "red+kd", 52)),
+    ):
+        assert rounds_to(re.search(percent, answer)[1], statistics.mean(accuracies[place])), percent
+    least = min(peak for place, method, peak in accuracies if "patches" in place and method == "teacher")
+    assert f"with {least} KiB the teacher itself fits so" in answer
+
+
+def test_the_picture_of_the_trade_off_is_drawn_from_the_rows():
+    file = ROOT / "app" / "assets" / "tradeoff.png"
+    figure = curve.curve_figure(curve.tradeoff_results(curve.ROWS))
+    with Image.open(file) as picture:
+        assert picture.text[curve.DIGEST] == curve.digest(figure), "draw it anew: python -m benchmarks.curve"
+    assert file.stat().st_size < 150_000 and "(app/assets/tradeoff.png)" in README
 
 
 def test_accuracies_of_the_vision_transformer_are_those_of_its_runs():
