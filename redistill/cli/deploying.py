@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..deploy.executorch_export import export_executorch
 from ..deploy.onnx_export import Export, export_onnx
 from ..deploy.opened import open_network
 from .options import AddCommand, check_out
 
 # By format: what writes the file, and its suffix.
-FORMATS = {"onnx": (export_onnx, ".onnx")}
+FORMATS = {"onnx": (export_onnx, ".onnx"), "executorch": (export_executorch, ".pte")}
 
 
 def add_commands(add: AddCommand) -> None:
@@ -18,7 +19,7 @@ def add_commands(add: AddCommand) -> None:
     exporting = add("export", _export, "a checkpoint as a file of a runtime, checked there before it is written")
     exporting.add_argument("network", help="folder or name of a checkpoint, or folder of a finished run")
     exporting.add_argument("--to", required=True, choices=list(FORMATS), help="what the file is for")
-    exporting.add_argument("--out", type=Path, help="file to write (default: NAME.onnx in this folder)")
+    exporting.add_argument("--out", type=Path, help="file to write (default: NAME.onnx or NAME.pte in this folder)")
     exporting.add_argument("--pixels", action="store_true", help="it takes uint8 from 0 to 255, and normalises inside")
     exporting.add_argument("--softmax", action="store_true", help="it gives probabilities, not logits")
 
@@ -41,6 +42,7 @@ def summary(export: Export) -> list[str]:
     else:
         lines.append(f"top-1 on all {export.pictures:,} test pictures: {100 * export.test_accuracy:.2f} %")
     heap = "not counted, no C compiler here" if export.heap_bytes is None else f"{export.heap_bytes:,} bytes"
-    lines.append(f"peak of its tensors there: {heap}; by our accounting {export.peak_bytes:,} bytes")
-    lines.append(f"one image: {export.latency_ms:.2f} ms, the median of 50 on one thread")
+    what = "memory that it plans, the input apart" if export.file.suffix == ".pte" else "peak of its tensors there"
+    lines.append(f"{what}: {heap}; by our accounting {export.peak_bytes:,} bytes")
+    lines.append(f"one image: {export.latency_ms:.2f} ms, the median of up to 50 on one thread")
     return lines

@@ -1,4 +1,4 @@
-"""An exported .onnx beside the network it was made from: run in onnxruntime, in a process that has no torch."""
+"""An exported file beside the network it was made from: run in its runtime, in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,26 +16,30 @@ from torch import Tensor, nn
 
 from .heap import heap_counter
 
-RUNNER = Path(__file__).with_name("onnx_runner.py")  # not imported: onnxruntime may be away
+# Runs a file in its runtime; not imported, since that may be away.
+RUNNERS = {
+    "onnxruntime": Path(__file__).with_name("onnx_runner.py"),
+    "ExecuTorch": Path(__file__).with_name("executorch_runner.py"),
+}
 COMPARED = 64  # pictures whose outputs are compared
 MINUTES = 60  # after which a process that answers nothing is ended
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What onnxruntime gives for pictures, and what a pass takes there."""
+    """What a runtime gives for pictures, and what a pass takes there."""
 
     outputs: np.ndarray  # float32 (N, ...)
-    latency_ms: float  # of one pass, the median of 50, one thread
+    latency_ms: float  # of one pass, the median of 50 or as many as five seconds hold, one thread
     heap_bytes: int | None  # peak of the tensors of a pass, the input included; None where nothing could count
     heap_sizes: tuple[int, ...]  # of those alive then
-    version: str  # of onnxruntime
+    version: str  # of the runtime
 
 
-def run_onnx(file: Path, pictures: np.ndarray) -> Answers:
-    """The answers of an .onnx to pictures, as `onnx_runner` takes them, from a process of its own.
+def run_file(file: Path, pictures: np.ndarray, runtime: str) -> Answers:
+    """The answers of a file to pictures, as its runner of `RUNNERS` takes them, from a process of its own.
 
-    Raises ValueError, in one sentence, with what onnxruntime says of a file that it does not run; OSError where the
+    Raises ValueError, in one sentence, with what the runtime says of a file that it does not run; OSError where the
     disk has no room for the answers.
     """
     counter = heap_counter()
@@ -44,7 +48,7 @@ def run_onnx(file: Path, pictures: np.ndarray) -> Answers:
     with tempfile.TemporaryDirectory(prefix="redistill-") as folder:
         taken, given = Path(folder) / "pictures.npy", Path(folder) / "answers.npz"
         np.save(taken, pictures)
-        command = [sys.executable, str(RUNNER), str(file), str(taken), str(given)]
+        command = [sys.executable, str(RUNNERS[runtime]), str(file), str(taken), str(given)]
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60 * MINUTES
         )
@@ -52,7 +56,7 @@ def run_onnx(file: Path, pictures: np.ndarray) -> Answers:
             lines = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
             if number := re.search(r"^OSError: \[Errno (\d+)\]", lines[-1]):
                 raise OSError(int(number[1]), os.strerror(int(number[1])))
-            raise ValueError(f"onnxruntime does not run {file.name}: {lines[-1][:300].rstrip('.')}.")
+            raise ValueError(f"{runtime} does not run {file.name}: {lines[-1][:300].rstrip('.')}.")
         with np.load(given) as found:
             heap = int(found["heap_bytes"]) if "heap_bytes" in found else None
             sizes = tuple(found["heap_sizes"].tolist()) if heap is not None else ()
@@ -68,6 +72,6 @@ def own_answers(model: nn.Module, images: Tensor) -> np.ndarray:
 def largest_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
     """Of any output; ValueError for shapes that differ, and infinite where one of them is no number."""
     if ours.shape != theirs.shape:
-        raise ValueError(f"onnxruntime gives outputs of shape {theirs.shape}; expected {ours.shape}.")
+        raise ValueError(f"the runtime gives outputs of shape {theirs.shape}; expected {ours.shape}.")
     found = float(np.abs(ours - theirs).max())
     return found if np.isfinite(found) else float("inf")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from ..data.augmentation import normalize
 from ..data.source import Split
 from ..memory import capture_images
 from ..networks.strides import check_image_size, input_channels
-from .onnx_check import COMPARED, Answers, largest_difference, own_answers, run_onnx
+from .onnx_check import COMPARED, Answers, largest_difference, own_answers, run_file
 from .onnx_file import TIMESTEP, Exported, example, set_metadata, to_onnx, write_proto
 from .opened import Opened, test_split
 from .packages import check_packages
@@ -45,7 +45,7 @@ class Export:
     test_accuracy: float | None  # in the runtime
     torch_accuracy: float | None  # of the same pictures in PyTorch
     note: str  # why there is no accuracy; "" where there is one
-    heap_bytes: int | None  # peak of the tensors of a pass, as counted in the runtime
+    heap_bytes: int | None  # peak of the tensors of a pass, as counted in the runtime; of ExecuTorch its planned arena
     peak_bytes: int  # by our accounting
     latency_ms: float  # of one image, the median of 50 passes, one thread
 
@@ -62,19 +62,25 @@ def export_onnx(opened: Opened, file: Path, pixels: bool = False, softmax: bool 
     disk that does not take it.
     """
     check_packages("onnx")
-    diffusion = opened.metadata.student.task == "diffusion"
-    if diffusion and (pixels or softmax):
-        raise ValueError(f"{opened.name} is a diffusion network; normalisation and softmax inside are for classifiers.")
+    diffusion = draws(opened, pixels, softmax)
     network = Exported(opened.model, pixels, softmax).eval()
     proto = to_onnx(network, example(opened, pixels), _output_name(diffusion, softmax))
     set_metadata(proto, described(opened, pixels, softmax))
     split = "a diffusion network has no accuracy" if diffusion else test_split(opened)
     with writing(file):
-        found = checked(opened, network, proto, split, diffusion)
+        found = checked(opened, network, lambda pictures: run_proto(proto, pictures, opened.name), split, diffusion)
         set_metadata(proto, figures(found))
         with replaced_file(file) as part:
             write_proto(proto, part)
     return Export(file=file, bytes=file.stat().st_size, **found)
+
+
+def draws(opened: Opened, pixels: bool, softmax: bool) -> bool:
+    """Whether it is a diffusion network; ValueError where it would be one with what only classifiers have."""
+    diffusion = opened.metadata.student.task == "diffusion"
+    if diffusion and (pixels or softmax):
+        raise ValueError(f"{opened.name} is a diffusion network; normalisation and softmax inside are for classifiers.")
+    return diffusion
 
 
 @contextmanager
@@ -132,9 +138,14 @@ def figures(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def checked(
-    opened: Opened, network: Exported, proto: ModelProto, split: Split | str, diffusion: bool
+    opened: Opened,
+    network: Exported,
+    run: Callable[[np.ndarray], Answers],
+    split: Split | str,
+    diffusion: bool,
+    runtime: str = "onnxruntime",
 ) -> dict[str, Any]:
-    """The fields of `Export` that the runtime tells; ValueError where it computes something else."""
+    """The fields of `Export` that the runtime tells, by `run`; ValueError where it computes something else."""
     channels, (height, width) = input_channels(opened.model), check_image_size(opened.metadata.student.image_size)
     random = torch.Generator().manual_seed(0)
     if diffusion:
@@ -146,12 +157,12 @@ def checked(
         pictures = split.images if given else torch.randint(0, 256, size, generator=random, dtype=torch.uint8)
         compared = pictures[:COMPARED]
         ours = own_answers(network, compared if network.pixels else normalize(compared))
-    theirs = run_proto(proto, pictures.numpy(), opened.name)
+    theirs = run(pictures.numpy())
     difference = largest_difference(ours, theirs.outputs[: len(ours)])
     largest = max(1.0, float(np.abs(ours).max()))
     if difference > CLOSE * largest:
         raise ValueError(
-            f"{opened.name} computes something else in onnxruntime: its outputs differ by up to {difference:.3g} of "
+            f"{opened.name} computes something else in {runtime}: its outputs differ by up to {difference:.3g} of "
             f"{largest:.3g}; nothing was written."
         )
     right = None
@@ -159,7 +170,7 @@ def checked(
         right = float((theirs.outputs.argmax(1) == split.labels.numpy()).mean())
     return {
         "network": opened.name,
-        "runtime": f"onnxruntime {theirs.version}",
+        "runtime": f"{runtime} {theirs.version}",
         "largest_difference": difference,
         "compared": len(ours),
         "pictures": len(pictures) if isinstance(split, Split) else None,
@@ -182,4 +193,4 @@ def run_proto(proto: ModelProto, pictures: np.ndarray, name: str) -> Answers:
     with tempfile.TemporaryDirectory(prefix="redistill-") as folder:
         file = Path(folder) / f"{name}.onnx"
         write_proto(proto, file)
-        return run_onnx(file, pictures)
+        return run_file(file, pictures, "onnxruntime")

@@ -19,6 +19,7 @@ from ..common.sentences import first_line
 from ..data.augmentation import normalize
 from ..networks.strides import check_image_size, input_channels
 from .opened import Opened
+from .red_forms import accumulated
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -53,8 +54,9 @@ def example(opened: Opened, pixels: bool = False) -> tuple[Tensor, ...]:
 def to_onnx(model: nn.Module, inputs: tuple[Tensor, ...], output: str) -> ModelProto:
     """The network as ONNX of opset 20, for inputs of exactly these shapes; `output` is the name of what it gives.
 
-    Batch norms are folded into the convolutions before them. Raises ValueError, in one sentence, for networks that
-    torch.export cannot record, for operators that ONNX lacks, by name, and for more weights than a file holds.
+    Batch norms are folded into the convolutions before them, RED blocks written in fewer maps. Raises ValueError,
+    in one sentence, for networks that torch.export cannot record, for operators that ONNX lacks, by name, and for
+    more weights than a file holds.
     """
     weights = sum(part.nbytes for part in (*model.parameters(), *model.buffers()))
     if weights > MOST_BYTES:
@@ -62,7 +64,7 @@ def to_onnx(model: nn.Module, inputs: tuple[Tensor, ...], output: str) -> ModelP
     try:
         with _quiet():
             program = torch.onnx.export(
-                model.eval(),
+                accumulated(model.eval()),
                 inputs,
                 dynamo=True,
                 opset_version=OPSET,

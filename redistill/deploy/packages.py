@@ -5,7 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 
 # By extra of pyproject.toml: the modules that it brings.
-EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "executorch": ("executorch.exir", "executorch.runtime")}
+# How each is installed. ExecuTorch's wheel also asks for what other exports of its own need, and for an older pytest.
+INSTALLED = {
+    "onnx": "pip install 'redistill-studio[onnx]', or in a clone pip install -e '.[onnx]'",
+    "executorch": "pip install --no-deps executorch==1.2.0 && pip install flatbuffers ruamel.yaml",
+}
 
 
 def check_packages(extra: str) -> None:
@@ -19,5 +24,5 @@ def check_packages(extra: str) -> None:
     if failed:
         raise ValueError(
             f"An export to {extra} needs {', '.join(failed)}, which cannot be loaded ({next(iter(failed.values()))}); "
-            f"install them: pip install 'redistill-studio[{extra}]', or in a clone pip install -e '.[{extra}]'."
+            f"install them: {INSTALLED[extra]}."
         )

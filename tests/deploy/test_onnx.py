@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import dataclasses
 import json
 import resource
 import subprocess
@@ -22,7 +23,8 @@ from redistill.data.source import Split
 from redistill.deploy import onnx_export, onnx_file, packages
 from redistill.deploy.onnx_export import export_onnx
 from redistill.deploy.opened import open_network
-from redistill.networks.red import REDConfig
+from redistill.deploy.red_forms import accumulated
+from redistill.networks.red import REDConfig, red_modules
 from redistill.networks.student import StudentConfig, build_student
 
 MADE = []
@@ -194,3 +196,20 @@ def test_only_checkpoints_and_finished_runs_are_exported(tmp_path, name, said):
         (tmp_path / "begun" / file).write_text("{}")
     with pytest.raises(ValueError, match=said):
         open_network(tmp_path / name if name == "begun" else name)
+
+
+def test_red_blocks_with_a_gate_per_channel_are_sums_that_convolutions_do():
+    torch.manual_seed(0)
+    model = build_student(dataclasses.replace(STUDENT, red=REDConfig(gate_per="channel")))
+    model.train()(torch.randn(16, 3, 32, 32))
+    paper = build_student(STUDENT).eval()
+    written, x = accumulated(model.eval()), torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(written(x), model(x), rtol=1e-4, atol=1e-5)
+    assert not red_modules(written) and len(red_modules(model)) > 1 and accumulated(paper) is paper
+    with torch.no_grad():  # gates that look at nothing, and blocks without one
+        for block in red_modules(paper).values():
+            block.gate[0].weight.zero_()
+    without = build_student(dataclasses.replace(STUDENT, red=REDConfig(gate=False))).eval()
+    for same in (paper, without):
+        torch.testing.assert_close(accumulated(same)(x), same(x), rtol=1e-4, atol=1e-5)
+        assert not red_modules(accumulated(same))
