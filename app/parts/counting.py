@@ -25,6 +25,7 @@ COUNTINGS = {
     "fused": Counting("Deployed (fused)", "fused"),
     "eager": Counting("PyTorch (eager)", "eager"),
     "fused-add": Counting("Deployed, sums in convolutions", "fused", fuse_add=True),
+    "onnxruntime": Counting("onnxruntime (CPU)", "onnxruntime"),
 }
 
 

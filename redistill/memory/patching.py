@@ -124,12 +124,14 @@ class _Counting:
         **settings: Any,
     ) -> None:
         self.itemsize = check_choices(dtype, accounting, fuse_add, batch)
+        if accounting not in ("fused", "eager"):
+            raise ValueError(f"Patches are counted as 'fused' or 'eager'; got accounting {accounting!r}.")
         self.accounting, self.fuse_add = accounting, fuse_add
         self.setting = tape.setting(batch=batch, **settings)
         self.program, self.shapes = self.setting.program, self.setting.shapes
         self.sizes = buffer_sizes(self.program, self.shapes, self.itemsize)
         self.flow = map_flow(tape.blueprint, self.setting)
-        self.plain_bytes = self.setting.count(self.itemsize, accounting, fuse_add)[1]
+        self.plain_bytes = self.setting.count(self.itemsize, accounting, fuse_add).peak
         self.plain_macs = self.program.macs(self.shapes)
 
     def bytes_of(self, value: int, sides: Sequence[int]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -37,6 +37,7 @@ from .compiler import Blueprint, FrozenSites, Sites, compile_program, frozen_sit
 from .failures import recorded, restrided
 from .inputs import mapped, read_capture
 from .macs import total_macs
+from .onnxruntime import onnxruntime_order
 from .profile import MemoryProfile, Peak
 from .program import Program
 from .recording import ENTER, LEAVE, Recording, weights_of
@@ -49,7 +50,7 @@ PROGRAMS_KEPT = 256  # programs a tape remembers; each belongs to one set of RED
 SETTINGS_KEPT = 8  # settings whose shapes and sizes a tape remembers: one edit asks for both accountings and the points
 ITEMSIZES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}  # bytes a number
 Strides = tuple[tuple[str, int], ...]  # by name of the pooling point
-ACCOUNTINGS = ("fused", "eager")
+ACCOUNTINGS = ("fused", "eager", "onnxruntime")
 
 
 def capture(
@@ -76,6 +77,16 @@ def capture_images(model: nn.Module, image_size: int | Size, batch: int = 1) -> 
     return capture(model, (batch, input_channels(model), *check_image_size(image_size)))
 
 
+class Counted(NamedTuple):
+    """One way of counting one setting."""
+
+    program: Program  # its steps in the order in which they are counted
+    line: Timeline
+    peak: int  # bytes
+    index: int  # step of the peak
+    layer: str
+
+
 @dataclass(frozen=True)
 class Setting:
     """What there is to count at some strides, image size, batch and RED settings."""
@@ -87,20 +98,22 @@ class Setting:
     sites: FrozenSites = ()
     sizes: dict[int | None, list[int]] = field(default_factory=dict)  # by itemsize: bytes of all buffers
 
-    def count(self, itemsize: int | None, accounting: str, fuse_add: bool) -> tuple[Timeline, int, int, str]:
-        """The timeline, its peak, and the operator and layer of the peak."""
+    def count(self, itemsize: int | None, accounting: str, fuse_add: bool) -> Counted:
+        """The timeline and its peak."""
         if itemsize not in self.sizes:
             self.sizes[itemsize] = buffer_sizes(self.program, self.shapes, itemsize)
-        sizes = self.sizes[itemsize]
+        sizes, program = self.sizes[itemsize], self.program
         if accounting == "eager":
-            line = eager(self.program, sizes)
+            line = eager(program, sizes)
+        elif accounting == "onnxruntime":
+            program, line = onnxruntime_order(program, self.shapes, sizes)
         else:
-            line = fused(self.program, self.shapes, sizes, fuse_add)
+            line = fused(program, self.shapes, sizes, fuse_add)
         if not line.live:  # the network gives what it took
-            return line, sum(sizes[buffer] for buffer in self.program.inputs), 0, ""
+            return Counted(program, line, sum(sizes[buffer] for buffer in program.inputs), 0, "")
         peak = max(line.live)
         index = line.live.index(peak)
-        return line, peak, index, self.program.steps[index].layer
+        return Counted(program, line, peak, index, program.steps[index].layer)
 
 
 class Tape:
@@ -156,8 +169,9 @@ class Tape:
         """Memory with other settings; what is not given stays as recorded.
 
         `strides` are keyed by pooling point. `dtype` ("fp32", "fp16", "bf16", "int8") is that of every floating-point
-        tensor. `accounting` "eager" is what PyTorch allocates, "fused" what a deployment runtime holds; `fuse_add`
-        lets its convolutions accumulate into the operand that is added to their result. With `red`, RED blocks stand
+        tensor. `accounting` "eager" is what PyTorch allocates, "fused" what a deployment runtime holds, "onnxruntime"
+        what that one's CPU kernels hold in fp32 (see `memory.onnxruntime`); `fuse_add` lets convolutions of "fused"
+        accumulate into the operand that is added to their result. With `red`, RED blocks stand
         where a student of these strides has them when it is aligned (`alignment`) with the network as recorded; `sites`
         (layer path → side → channels) says where instead.
 
@@ -166,8 +180,7 @@ class Tape:
         """
         itemsize = check_choices(dtype, accounting, fuse_add, batch)
         setting = self.setting(strides, image_size, batch, red, alignment, sites)
-        program = setting.program
-        line, peak, index, layer = setting.count(itemsize, accounting, fuse_add)
+        program, line, peak, index, layer = setting.count(itemsize, accounting, fuse_add)
         spliced = program.red_weights.bytes(itemsize)
         added = setting.edits.added_weights.bytes(itemsize)
         return MemoryProfile(
@@ -224,8 +237,8 @@ class Tape:
                 result.append(result[-1])
                 continue
             counted = setting.program
-            _, peak, _, layer = setting.count(itemsize, accounting, fuse_add)
-            result.append(Peak(peak, layer, macs + counted.red_macs(setting.shapes)))
+            found = setting.count(itemsize, accounting, fuse_add)
+            result.append(Peak(found.peak, found.layer, macs + counted.red_macs(setting.shapes)))
         return result
 
     def points_at(
@@ -395,6 +408,8 @@ def check_choices(dtype: str | None, accounting: str, fuse_add: bool, batch: int
         raise ValueError(f"fuse_add is set with accounting {accounting!r}; expected accounting 'fused'.")
     if dtype is not None and dtype not in ITEMSIZES:
         raise ValueError(f"dtype is {dtype!r}; expected one of {list(ITEMSIZES)}.")
+    if accounting == "onnxruntime" and dtype not in (None, "fp32"):
+        raise ValueError(f"dtype is {dtype!r} with accounting 'onnxruntime', whose CPU kernels compute in fp32.")
     if batch is not None and not is_whole(batch, 1):
         raise ValueError(f"batch is {batch!r}; expected a whole number of at least 1.")
     return None if dtype is None else ITEMSIZES[dtype]

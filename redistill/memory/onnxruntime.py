@@ -1,0 +1,348 @@
+"""Memory as onnxruntime's CPU kernels hold it, from the same program: which steps join, their order, what is reused.
+
+What its sessions do (release 1.32, all optimizations, AVX-512), found by its optimized graphs and counted heaps:
+
+- batch norm is folded into the convolution before it, or else runs as one; an activation joins the convolution before
+  it; a convolution with neither activation nor other readers accumulates into the other operand of a sum after it;
+- a node runs when its readers need it: depth first from the outputs, the operand whose node was made last comes first,
+  and joining and layout passes make convolutions anew;
+- activations write in place; sums, products and SiLU do not; a buffer that is dead is kept for the next tensor of the
+  same shape, and lives on in between; the input is held throughout;
+- maps of convolutions lie in blocks of 16 channels, rounded up; what cannot read those reads a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+
+from ..common.sentences import listed
+from .accounting import Timeline
+from .program import Program
+from .recording import Buffer
+from .shape_rules import Shape
+from .steps import Step
+
+BLOCK = 16  # channels that lie together
+ACTIVATIONS = ("relu", "relu6", "hardtanh", "clamp", "sigmoid", "tanh", "leaky_relu", "hardsigmoid")
+POOLS = ("max_pool2d", "avg_pool2d")
+BLOCKED = ("add", "mul", "cat", "silu")  # read blocked maps where all of them are
+COPY = "layout copy"
+# What its figure has been checked with; of other operators nobody knows yet what runs in place, or in which layout.
+KNOWN = {
+    *ACTIVATIONS, *POOLS, *BLOCKED, "conv2d", "batch_norm", "group_norm", "linear", "adaptive_avg_pool2d", "mean",
+    "scaled_dot_product_attention", "upsample_nearest2d", "pixel_shuffle", "tensor", "ones", "arange", "exp", "div",
+    "float", "sin", "cos",
+}  # fmt: skip
+
+
+@dataclass
+class _Node:
+    """What runs as one: steps of the program, in it by their places."""
+
+    steps: list[int]
+    kind: str  # title of what it began as
+    reads: list[int]  # buffers
+    births: list[int]
+    index: int = 0  # when it was made
+    activation: bool = False
+    into: int = -1  # the buffer that it accumulates into, where that dies there
+
+
+@dataclass
+class _Graph:
+    """Steps in which every write makes a buffer of its own."""
+
+    steps: list[Step]
+    buffers: list[Buffer]
+    sizes: list[int]
+    outputs: list[int]
+    shape: list[Shape]  # of each buffer
+    joined: dict[int, int] = field(default_factory=dict)  # buffer that never is → the one that it became
+
+    def new_buffer(self, like: int, shape: Shape | None = None) -> int:
+        """One more buffer, as large as another."""
+        self.buffers.append(self.buffers[like])
+        self.sizes.append(self.sizes[like])
+        self.shape.append(self.shape[like] if shape is None else shape)
+        return len(self.buffers) - 1
+
+
+def onnxruntime_order(program: Program, shapes: list[Shape], sizes: list[int]) -> tuple[Program, Timeline]:
+    """The program in the order in which onnxruntime runs it, layout copies added, and its memory.
+
+    Raises ValueError for operators whose rules are not known.
+    """
+    unknown = sorted({_plain(step.title) for step in program.steps} - KNOWN)
+    if unknown:
+        raise ValueError(f"No figure for onnxruntime: how it runs {listed(unknown, 3)} is not known; count as 'fused'.")
+    graph = _single_assignment(program, shapes, sizes)
+    nodes = _join(graph)
+    for made_anew in (_is_joined, _is_blocked_op):  # joining, then the layout pass
+        nodes = _ordered(nodes, graph)
+        for place, node in enumerate(nodes):
+            if made_anew(node):
+                node.index = 10**6 + place + (10**6 if made_anew is _is_blocked_op else 0)
+    nodes = _ordered(_join_sums(nodes, graph), graph)
+    nodes = _ordered(_with_copies(nodes, graph), graph)
+    return _planned(program, graph, nodes)
+
+
+def _plain(title: str) -> str:
+    return title.rstrip("_")
+
+
+def _is_conv(node: _Node) -> bool:
+    return node.kind in ("conv2d", "batch_norm")
+
+
+def _is_joined(node: _Node) -> bool:
+    return node.activation and node.kind == "conv2d"
+
+
+def _is_blocked_op(node: _Node) -> bool:
+    return _is_conv(node) or node.kind in POOLS
+
+
+def _single_assignment(program: Program, shapes: list[Shape], sizes: list[int]) -> _Graph:
+    buffers = list(program.buffers)
+    graph = _Graph([], buffers, list(sizes), [], [shapes[made.value] for made in buffers])
+    now, steps = list(range(len(buffers))), graph.steps
+    for step in program.steps:
+        operands = tuple((value, now[buffer]) for value, buffer in step.operands)
+        reads = tuple(now[buffer] for buffer in step.reads)
+        births = step.births
+        for buffer in () if births else step.writes:
+            now[buffer] = graph.new_buffer(buffer)
+            births = (*births, now[buffer])
+        if step.title == "group_norm":  # as ONNX of opset 20 has it: normalized by groups, scaled, shifted
+            batch, channels, *sides = graph.shape[births[0]]
+            grouped = graph.new_buffer(births[0], (batch, 0, channels * prod(sides)))
+            scaled = graph.new_buffer(births[0])
+            value = graph.buffers[births[0]].value
+            for title, taken, made in (("instance_norm", reads, (grouped,)), ("scale", (grouped,), (scaled,))):
+                touched = (*taken, *made)
+                steps.append(
+                    step._replace(
+                        title=title, reads=taken, operands=(), result=value, writes=(), births=made, touched=touched
+                    )
+                )
+            reads, operands = (scaled,), ()
+        touched = tuple(dict.fromkeys((*reads, *births)))
+        steps.append(step._replace(operands=operands, reads=reads, writes=(), births=births, touched=touched))
+    graph.outputs = [now[buffer] for buffer in program.outputs]
+    return graph
+
+
+def _join(graph: _Graph) -> list[_Node]:
+    uses = _uses(graph)
+    maker: dict[int, _Node] = {}
+    nodes: list[_Node] = []
+    for place, step in enumerate(graph.steps):
+        title, reads = _plain(step.title), list(step.reads)
+        before = maker.get(reads[0]) if len(reads) == 1 else None
+        alone = before is not None and uses[reads[0]] == 1 and _is_conv(before) and not before.activation
+        target = None
+        if title == "batch_norm" and alone and before.kind == "conv2d":
+            target = before
+        elif title in ACTIVATIONS and alone:
+            target, before.activation = before, True
+        if target is None:
+            target = _Node([place], title, reads, list(step.births), place)
+            nodes.append(target)
+        else:
+            _append(graph, target, [place], step.births)
+        maker |= dict.fromkeys(step.births, target)
+    return nodes
+
+
+def _append(graph: _Graph, node: _Node, steps: list[int], births: Sequence[int]) -> None:
+    """Let a node do further steps; what it gave before never is a buffer."""
+    node.steps += steps
+    graph.joined |= dict.fromkeys(node.births, births[0])
+    node.births = list(births)
+
+
+def _join_sums(nodes: list[_Node], graph: _Graph) -> list[_Node]:
+    """Sums, and activations after them, joined to the convolutions that can do them."""
+    uses = _uses(graph)
+    maker: dict[int, _Node] = {}
+    left = []
+    for node in nodes:
+        target = None
+        if node.kind == "add" and len(node.reads) == 2:
+            target = _accumulating(graph, node.reads, maker, uses)
+        elif node.kind in ACTIVATIONS and len(node.reads) == 1:
+            before = maker.get(node.reads[0])
+            if before is not None and before.into >= 0 and not before.activation and uses[node.reads[0]] == 1:
+                target, before.activation = before, True
+        if target is None:
+            left.append(node)
+        else:
+            _append(graph, target, node.steps, node.births)
+        maker |= dict.fromkeys(node.births, target or node)
+    return left
+
+
+def _uses(graph: _Graph) -> list[int]:
+    uses = [0] * len(graph.buffers)
+    for buffer in (*(buffer for step in graph.steps for buffer in step.reads), *graph.outputs):
+        uses[buffer] += 1
+    return uses
+
+
+def _accumulating(graph: _Graph, reads: list[int], maker: dict[int, _Node], uses: list[int]) -> _Node | None:
+    """The convolution that does the sum of two buffers, if one can."""
+    if graph.shape[reads[0]] != graph.shape[reads[1]]:
+        return None
+    for own, other in (reads, reads[::-1]):
+        node = maker.get(own)
+        can = node is not None and node.kind == "conv2d" and not node.activation and node.into < 0 and uses[own] == 1
+        if can and other in maker and _is_blocked_map(graph, maker[other], other):
+            node.into = other
+            node.reads.append(other)
+            return node
+    return None
+
+
+def _is_blocked_map(graph: _Graph, node: _Node, buffer: int) -> bool:
+    return len(graph.shape[buffer]) == 4 and (_is_blocked_op(node) or node.kind in BLOCKED)
+
+
+def _ordered(nodes: list[_Node], graph: _Graph) -> list[_Node]:
+    """Depth first from the outputs: of several operands the node that was made last runs first."""
+    maker = {buffer: node for node in nodes for buffer in node.births}
+    feeds = {id(node): [maker[buffer] for buffer in dict.fromkeys(node.reads) if buffer in maker] for node in nodes}
+    fed = {id(source) for sources in feeds.values() for source in sources}
+    stack = [(node, False) for node in sorted(nodes, key=lambda node: node.index) if id(node) not in fed]
+    seen: set[int] = set()
+    order = []
+    while stack:
+        node, leave = stack.pop()
+        if leave:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            sources = sorted(feeds[id(node)], key=lambda source: source.index)
+            stack += [(source, False) for source in sources if id(source) not in seen]
+    return order
+
+
+def _with_copies(nodes: list[_Node], graph: _Graph) -> list[_Node]:
+    """The nodes, and where one reads a map in another layout than it was written in, what copies it."""
+    blocked: set[int] = set()
+    other: dict[int, int] = {}  # buffer → the one that holds it in the other layout
+    result: list[_Node] = []
+
+    def copied(buffer: int) -> int:
+        if buffer not in other:
+            new = other[buffer] = graph.new_buffer(buffer)
+            if buffer in blocked:
+                graph.sizes[new] = graph.sizes[buffer]
+            else:
+                blocked.add(new)
+            step = Step(COPY, "", False, False, False, False, (buffer,), (), graph.buffers[new].value, (), (new,), ())
+            graph.steps.append(step._replace(touched=(buffer, new)))
+            result.append(_Node([len(graph.steps) - 1], COPY, [buffer], [new], 3 * 10**6 + len(result)))
+            other[new] = buffer
+        return other[buffer]
+
+    for node in nodes:
+        maps = [buffer for buffer in node.reads if len(graph.shape[buffer]) == 4]
+        if node.kind == "conv2d":
+            wants = graph.shape[node.reads[0]][1] >= BLOCK
+        elif node.kind in (*POOLS, "batch_norm"):
+            wants = node.reads[0] in blocked
+        else:
+            kind = node.kind in BLOCKED or node.kind in ACTIVATIONS
+            wants = kind and bool(maps) and all(buffer in blocked for buffer in node.reads)
+            wants &= node.kind in ("cat",) or len({graph.shape[buffer] for buffer in node.reads}) == 1
+        node.reads = [
+            copied(buffer) if len(graph.shape[buffer]) == 4 and (buffer in blocked) != wants else buffer
+            for buffer in node.reads
+        ]
+        if node.into >= 0:
+            node.into = node.reads[-1]
+        gives = wants or node.kind == "conv2d"
+        blocked |= {buffer for buffer in node.births if gives and len(graph.shape[buffer]) == 4}
+        result.append(node)
+    for buffer in blocked:
+        channels = graph.shape[buffer][1]
+        wide = -(-channels // BLOCK) * BLOCK
+        graph.sizes[buffer] = graph.sizes[buffer] // max(1, channels) * wide
+    return result
+
+
+def _planned(program: Program, graph: _Graph, nodes: list[_Node]) -> tuple[Program, Timeline]:
+    """Which buffer each tensor lies in, and from when to when."""
+    order: list[int] = []
+    spans = []
+    for node in nodes:
+        spans.append((len(order), len(order) + len(node.steps) - 1))
+        order += node.steps
+    end, count = len(order), len(graph.buffers)
+    uses = [0] * count
+    for buffer in (*(buffer for node in nodes for buffer in dict.fromkeys(node.reads)), *graph.outputs):
+        uses[buffer] += 1
+    home, first, last = list(range(count)), [-1] * count, [-1] * count
+    for buffer in program.inputs:
+        first[buffer], last[buffer] = 0, end
+    held = {*program.inputs, *graph.outputs}
+    free: list[int] = []
+    for node, (start, stop) in zip(nodes, spans, strict=True):
+        for born in node.births:
+            root = _root_for(node, born, graph, home, uses, held, free)
+            if root != born:
+                home[born] = root
+                uses[root] += uses[born]
+            else:
+                first[born] = start
+            last[root] = stop
+            if not uses[root]:
+                free.insert(0, root)
+        for buffer in dict.fromkeys(node.reads):
+            root = home[buffer]
+            last[root] = max(last[root], stop)
+            uses[root] -= 1
+            if not uses[root] and root not in held:
+                free.insert(0, root)
+    for buffer in graph.outputs:
+        last[home[buffer]] = end
+    for buffer, became in graph.joined.items():
+        while became in graph.joined:
+            became = graph.joined[became]
+        home[buffer] = home[became]
+    change = [0] * (end + 1)
+    for buffer in range(count):
+        if first[buffer] >= 0:
+            change[first[buffer]] += graph.sizes[buffer]
+            if last[buffer] < end:
+                change[last[buffer] + 1] -= graph.sizes[buffer]
+    live, now = [], 0
+    for delta in change[:end]:
+        now += delta
+        live.append(now)
+    steps = [graph.steps[place] for place in order]
+    ran = replace(program, steps=steps, buffers=graph.buffers, outputs=graph.outputs, deaths=[[] for _ in steps])
+    return ran, Timeline(live, graph.sizes, home, first, last)
+
+
+def _root_for(
+    node: _Node, born: int, graph: _Graph, home: list[int], uses: list[int], held: set[int], free: list[int]
+) -> int:
+    """The buffer that a result is written into: an operand's, a dead one's of its shape, or its own."""
+    if born in held:
+        return born
+    operand = node.into if node.into >= 0 else node.reads[0] if node.kind in ACTIVATIONS and node.reads else -1
+    if operand >= 0 and (root := home[operand]) not in held and uses[root] == 1 and _alike(graph, root, born):
+        return root
+    for place, root in enumerate(free):
+        if _alike(graph, root, born):
+            return free.pop(place)
+    return born
+
+
+def _alike(graph: _Graph, one: int, other: int) -> bool:
+    return graph.sizes[one] == graph.sizes[other] and graph.shape[one] == graph.shape[other]
