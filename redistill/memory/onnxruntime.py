@@ -150,11 +150,23 @@ def _join(graph: _Graph) -> list[_Node]:
             target, before.activation = before, True
         if target is None:
             target = _Node([place], title, reads, list(step.births), place)
+            if step.is_red and title == "mul" and len(reads) == 1:  # a gate per channel: exported as a convolution
+                target.kind = "conv2d"
+            elif step.is_red and title == "add" and _is_ungated(reads, maker):
+                target.kind, target.reads, target.into = "conv2d", reads, reads[1]
             nodes.append(target)
         else:
             _append(graph, target, [place], step.births)
         maker |= dict.fromkeys(step.births, target)
     return nodes
+
+
+def _is_ungated(reads: list[int], maker: dict[int, _Node]) -> bool:
+    """Whether a RED block sums x itself and its residual: exported as a convolution that adds x to the latter."""
+    if len(reads) != 2 or reads[0] not in maker or reads[1] not in maker:
+        return False
+    x, residual = (maker[buffer] for buffer in reads)
+    return residual.activation and residual.reads[0] in x.births
 
 
 def _append(graph: _Graph, node: _Node, steps: list[int], births: Sequence[int]) -> None:

@@ -35,6 +35,23 @@ def test_figures_are_those_of_the_counted_heap(network, strides, side, counted):
     assert tape_of(network, strides, side).profile(accounting="onnxruntime").peak_bytes == counted
 
 
+@pytest.mark.parametrize(
+    ("red", "counted"),
+    [
+        (REDConfig(gate_kernel=3), 114_688),
+        (REDConfig(gate_per="channel"), 81_920),
+        (REDConfig(gate=False), 81_920),
+        (REDConfig(residual_encoder=False), 98_304),
+        (REDConfig(gate_per="channel", residual_encoder=False), 81_920),
+    ],
+    ids=["gate 3", "per channel", "no gate", "no residual", "scale alone"],
+)
+def test_red_blocks_are_counted_in_the_form_that_is_exported(red, counted):
+    with weightless():
+        model = build_student(StudentConfig("narrow_resnet", 64, 10, EARLY | {"conv1": 4}, red=red))
+    assert capture(model, (1, 3, 64, 64)).profile(accounting="onnxruntime").peak_bytes == counted
+
+
 def test_tensors_at_every_step_add_up_and_red_blocks_that_are_put_in_count_as_captured():
     tape = tape_of("resnet18", None, 64)
     spliced = tape.profile(EARLY, accounting="onnxruntime", red=REDConfig())
