@@ -106,6 +106,7 @@ def find_baseline(config: DistillConfig) -> Baseline | None:
     def is_baseline(result: Result) -> bool:
         own = result.config
         same = dataclasses.replace(own.student, alignment="asynchronous") == bare and own.dataset == config.dataset
+        same = same and not result.is_in_patches  # which is the same network once more
         return same and result.is_tested and result.learning == "on its own" and own.steps <= config.steps
 
     found = [result for result in all_results() if is_baseline(result)]

@@ -33,6 +33,7 @@ STUDY_FILE = "study.json"  # among the shipped checkpoints, written by `python -
 # Those of `python -m benchmarks.tradeoff --json`, on photographs.
 TRADEOFF_FILES = ("photographs.json", "photographs-off-curve.json", "photographs-swin.json")
 DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError)  # what a damaged row raises
+PATCHES = "patches"  # the kind of rows of networks in patches
 OWN, READY = "own run", "ready-made"
 
 
@@ -83,6 +84,11 @@ class Result:
         """Whether it is a network at its own strides, without RED blocks."""
         student = self.config.student
         return not student.strides and student.red is None and student.architecture in (None, student.teacher)
+
+    @property
+    def is_in_patches(self) -> bool:
+        """Whether it is a network of another result, computed patch by patch."""
+        return self.kind == PATCHES
 
     @property
     def is_other_network(self) -> bool:
@@ -201,7 +207,7 @@ def _tradeoff_result(key: str, runs: Sequence[tuple[Mapping[str, Any], DistillCo
 def _tradeoff_title(row: Mapping[str, Any], config: DistillConfig) -> str:
     """ "Student 4·1·2·1·2, RED + KD", "Narrow ResNet 32 px, KD", "Teacher in 3×3 patches up to maxpool"."""
     called, patches = str(row.get("network", "")), ""
-    if row.get("kind") == "patches":
+    if row.get("kind") == PATCHES:
         called, patches = "", f" {called}"
     if row["method"] == "teacher":
         return f"Teacher{patches}"

@@ -9,6 +9,7 @@ import pytest
 from helpers.made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 
 from app.compare.result_table import result_rows
+from app.distill.watch_view import find_baseline
 from app.runs import jobs, results
 from app.runs.results import OWN, READY, pareto_front, study_results
 from app.words import settings as wording
@@ -149,6 +150,19 @@ def test_runs_of_the_trade_off_are_results_over_their_seeds(places):
 
     write_checkpoint(shipped / "cifar10-teacher", teacher, test_accuracy=0.8)
     assert [result.key for result in results.all_results() if result.is_teacher] == ["shipped:cifar10-teacher"]
+
+
+def test_a_network_in_patches_is_no_baseline_of_a_run(places):
+    """It is the one without patches once more."""
+    bare = dataclasses.replace(RED_KD.student, red=None)
+    alone = dataclasses.replace(
+        RED_KD, student=bare, teacher_checkpoint=None, init="scratch", red_weight=0.0, kd_weight=0.0
+    )
+    patched = {"name": "patches-none-0", "method": "none", "network": "in 2×2 patches", "kind": "patches"}
+    rows = [tradeoff_row(alone, 0.7, **patched), tradeoff_row(alone, 0.7, method="scratch")]
+    (places / "shipped").mkdir()
+    (places / "shipped" / "photographs.json").write_text(json.dumps(rows))
+    assert find_baseline(RED_KD).title == "Student 4·1·2·2·1, no distillation, from scratch"
 
 
 def test_shipped_photographs_stand_apart_from_scenes():
