@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ..deploy.executorch_export import export_executorch
 from ..deploy.onnx_export import Export, export_onnx
+from ..deploy.onnx_int8 import KINDS, NO_MEMORY_SAVED, export_int8
 from ..deploy.opened import open_network
-from .options import AddCommand, check_out
+from .options import AddCommand, add_option, check_out
 
 # By format: what writes the file, and its suffix.
 FORMATS = {"onnx": (export_onnx, ".onnx"), "executorch": (export_executorch, ".pte")}
@@ -22,6 +23,10 @@ def add_commands(add: AddCommand) -> None:
     exporting.add_argument("--out", type=Path, help="file to write (default: NAME.onnx or NAME.pte in this folder)")
     exporting.add_argument("--pixels", action="store_true", help="it takes uint8 from 0 to 255, and normalises inside")
     exporting.add_argument("--softmax", action="store_true", help="it gives probabilities, not logits")
+    told = "onnx: weights and activations in int8, or the weights alone"
+    exporting.add_argument("--int8", choices=KINDS, help=told)
+    told = "of the training pictures that int8 is calibrated on"
+    add_option(exporting, "--seed", 0, told, type=int)
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -29,8 +34,16 @@ def _export(options: argparse.Namespace) -> None:
     opened = open_network(options.network)
     out = options.out or Path(f"{opened.name}{suffix}")
     check_out(out)
-    for line in summary(write(opened, out, options.pixels, options.softmax)):
+    if options.int8 and options.to != "onnx":
+        raise ValueError(f"--int8 is for --to onnx; drop it for {options.to}.")
+    if options.int8:
+        export = export_int8(opened, out, options.int8, options.pixels, options.softmax, options.seed)
+    else:
+        export = write(opened, out, options.pixels, options.softmax)
+    for line in summary(export):
         print(line)
+    if options.int8:
+        print(f"{NO_MEMORY_SAVED}.")
 
 
 def summary(export: Export) -> list[str]:
@@ -40,7 +53,9 @@ def summary(export: Export) -> list[str]:
     if export.test_accuracy is None:
         lines.append(f"accuracy: not measured, {export.note}")
     else:
-        lines.append(f"top-1 on all {export.pictures:,} test pictures: {100 * export.test_accuracy:.2f} %")
+        known = export.torch_accuracy is not None
+        trained = f", in PyTorch {100 * export.torch_accuracy:.2f} %" if known else ""
+        lines.append(f"top-1 on all {export.pictures:,} test pictures: {100 * export.test_accuracy:.2f} %{trained}")
     heap = "not counted, no C compiler here" if export.heap_bytes is None else f"{export.heap_bytes:,} bytes"
     what = "memory that it plans, the input apart" if export.file.suffix == ".pte" else "peak of its tensors there"
     ours = "not known" if export.peak_bytes is None else f"{export.peak_bytes:,} bytes"

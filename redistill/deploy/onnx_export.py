@@ -64,7 +64,7 @@ def export_onnx(opened: Opened, file: Path, pixels: bool = False, softmax: bool 
     check_packages("onnx")
     diffusion = draws(opened, pixels, softmax)
     network = Exported(opened.model, pixels, softmax).eval()
-    proto = to_onnx(network, example(opened, pixels), _output_name(diffusion, softmax))
+    proto = to_onnx(network, example(opened, pixels), output_name(diffusion, softmax))
     set_metadata(proto, described(opened, pixels, softmax))
     split = "a diffusion network has no accuracy" if diffusion else test_split(opened)
     with writing(file):
@@ -94,7 +94,7 @@ def writing(file: Path) -> Iterator[None]:
         raise told(error, f"{file} cannot be written ({{reason}}); free some room, or choose another place.") from error
 
 
-def _output_name(diffusion: bool, softmax: bool) -> str:
+def output_name(diffusion: bool, softmax: bool) -> str:
     return "output" if diffusion else "probabilities" if softmax else "logits"
 
 

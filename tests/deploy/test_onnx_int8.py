@@ -1,0 +1,93 @@
+"""Exports in int8: they run without us, their weights are int8, and what cannot be calibrated is refused."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from redistill.checkpoint import folder as checkpoint
+from redistill.checkpoint.metadata import Metadata
+from redistill.cli.commands import main
+from redistill.data.source import Split
+from redistill.deploy import onnx_file, onnx_int8
+from redistill.deploy.onnx_int8 import export_int8, with_int8_weights
+from redistill.deploy.opened import Opened, open_network
+from redistill.networks.red import REDConfig
+from redistill.networks.student import StudentConfig, build_student
+
+NAMES = ("fox", "owl", "bee")
+STUDENT = StudentConfig("narrow_resnet", 32, 3, {"conv1": 4, "maxpool": 1}, red=REDConfig())
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A student with RED blocks whose batch norms have seen something."""
+    torch.manual_seed(0)
+    model = build_student(STUDENT)
+    model.train()(torch.randn(16, 3, 32, 32))
+    folder = tmp_path_factory.mktemp("small") / "student"
+    return checkpoint.save(model.eval(), Metadata(STUDENT, "emoji-clutter", class_names=NAMES), folder)
+
+
+@pytest.fixture
+def pictures(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (70, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    split = Split(images, torch.randint(0, 3, (70,), generator=generator))
+    monkeypatch.setattr(onnx_int8, "test_split", lambda opened, part="test": split)
+    return split
+
+
+@pytest.mark.process
+def test_both_kinds_run_hold_int8_and_come_near(tmp_path, saved, pictures, monkeypatch):
+    opened = open_network(saved)
+    plain = onnx_file.to_onnx(opened.model, (torch.zeros(1, 3, 32, 32),), "logits")
+    monkeypatch.setattr(onnx_int8, "to_onnx", lambda *_: plain)
+    with torch.no_grad():
+        spread = float(opened.model(pictures.images.float() / 127.5 - 1).std())
+    whole = len(plain.SerializeToString())
+    for kind in onnx_int8.KINDS:
+        export = export_int8(opened, tmp_path / f"{kind}.onnx", kind)
+        written = onnx.load(tmp_path / f"{kind}.onnx")
+        told = {entry.key: entry.value for entry in written.metadata_props}
+        assert kind in told["quantization"] and told["class_names"].count('"') == 2 * len(NAMES)
+        assert export.bytes < 0.45 * whole and export.pictures == 70 and export.test_accuracy is not None
+        assert 0 < export.largest_difference < 3 * spread + 0.5
+        convs = [node.input[1] for node in written.graph.node if node.op_type == "Conv"]
+        stored = {entry.name: entry.data_type for entry in written.graph.initializer}
+        made = {out: node for node in written.graph.node for out in node.output}
+        assert convs and all(stored[made[name].input[0]] == onnx.TensorProto.INT8 for name in convs)
+
+
+def test_weights_keep_a_scale_for_each_output(saved):
+    layer = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.Flatten(), torch.nn.Linear(4, 5))
+    with torch.no_grad():
+        layer[0].weight[0] *= 1000
+        layer[2].weight[1] = 0
+    plain = onnx_file.to_onnx(layer, (torch.zeros(1, 3, 1, 1),), "logits")
+    quantized = with_int8_weights(plain)
+    onnx.checker.check_model(quantized)
+    held = {entry.name: onnx.numpy_helper.to_array(entry) for entry in quantized.graph.initializer}
+    for name in [name for name in held if f"{name}_scale" in held]:
+        before = next(onnx.numpy_helper.to_array(entry) for entry in plain.graph.initializer if entry.name == name)
+        axis = int(np.argmax([len(held[f"{name}_scale"]) == side for side in before.shape]))
+        scale = held[f"{name}_scale"].reshape([-1 if place == axis else 1 for place in range(before.ndim)])
+        assert held[name].dtype == np.int8 and (np.abs(held[name] * scale - before) <= scale / 2 + 1e-9).all()
+
+
+def test_what_has_no_pictures_to_calibrate_on_is_refused(tmp_path, saved):
+    opened = open_network(saved)
+    unknown = Opened("mine", opened.folder, opened.model, Metadata(STUDENT, "", class_names=NAMES))
+    with pytest.raises(ValueError, match="weights alone"):
+        onnx_int8.calibration_pictures(unknown, 0)
+    with pytest.raises(ValueError, match="half"):
+        export_int8(opened, tmp_path / "net.onnx", "half")
+    assert not list(tmp_path.iterdir())
+
+
+def test_int8_is_for_onnx_and_classifiers(tmp_path, saved, capsys):
+    out = str(tmp_path / "net")
+    assert main(["export", str(saved), "--to", "executorch", "--int8", "full", "--out", out]) == 1
+    assert main(["export", "emoji-faces-student", "--to", "onnx", "--int8", "full", "--out", out]) == 1
+    told = capsys.readouterr().err
+    assert "--int8" in told and "diffusion" in told and not list(tmp_path.iterdir())
