@@ -26,7 +26,7 @@ from ..parts.networks import check_network, let_search
 from ..parts.scripted import event_values
 from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place, read_place
-from . import accuracy_panel, measure_panel, search_panel, view
+from . import accuracy_panel, measure_panel, patch_panel, search_panel, view
 from .form import (
     CONFIGURATION,
     IMAGES,
@@ -73,6 +73,7 @@ def build(page: gr.Blocks) -> Parts:
     linked = {name: parts[name] for name in LINKED}
     accuracy_panel.attach(parts, linked, page)
     search_panel.attach(parts, linked)
+    patch_panel.attach(parts, linked)
     measure_panel.attach(parts, linked)
     gr.api(memory, api_name="memory", api_description="Peak activation memory of a teacher and its student, in bytes.")
     return parts

@@ -8,7 +8,7 @@ network runs on the map. What patches have in common is computed again for each,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import inf, prod
@@ -61,18 +61,30 @@ def count_patched(tape: Tape, upto: str, grid: int, **settings: Any) -> PatchedM
     return _Patched(counting, split, stage).count(grid)
 
 
-def every_patching(tape: Tape, grids: Iterable[int] = GRIDS, **settings: Any) -> list[PatchedMemory]:
+def every_patching(
+    tape: Tape, grids: Iterable[int] = GRIDS, most_overhead: float = inf, **settings: Any
+) -> list[PatchedMemory]:
     """Every layer up to which patches can be computed, in order, with each of `grids` that its map has room for.
 
-    `settings` are those of `Tape.profile`, and so are the errors. Empty where no layer allows patches.
+    Of layers between which each place of a map goes by itself, the last stands for all. What adds a larger share of
+    computation than `most_overhead` is left out. `settings` are those of `Tape.profile`, and so are the errors. Empty
+    where no layer allows patches.
     """
-    counting, found = _Counting(tape, **settings), []
-    chosen = [check_grid(grid) for grid in grids]
-    for split in counting.flow.splits():
-        patched = _Patched(counting, *counting.flow.stage(split.upto))
-        room = min(patched.stage.shapes[split.value][2:])
-        found += [patched.count(grid) for grid in chosen if grid <= room]
-    return found
+    counting, chosen = _Counting(tape, **settings), [check_grid(grid) for grid in grids]
+    return [
+        patched.count(grid, needs)
+        for patched in counting.splits()
+        for grid, needs in patched.grids(chosen)
+        if patched.overhead(needs) <= most_overhead
+    ]
+
+
+def patching_ends(tape: Tape, **settings: Any) -> str:
+    """The first operator that patches cannot compute, with its layer and the reason; empty where there is none.
+
+    `settings` are those of `every_patching`, and so are the errors.
+    """
+    return _Counting(tape, **settings).flow.refusal
 
 
 def least_memory(choices: Iterable[PatchedMemory]) -> list[PatchedMemory]:
@@ -97,14 +109,11 @@ def cheapest_patching(
     """
     counting, best = _Counting(tape, **settings), None
     chosen = sorted(check_grid(grid) for grid in grids)
-    for split in counting.flow.splits():
-        patched = _Patched(counting, *counting.flow.stage(split.upto))
-        room = min(patched.stage.shapes[split.value][2:])
+    for patched in counting.splits():
         if max(patched.rest_bytes, patched.image_bytes + patched.map_bytes) > budget_bytes:
             continue
-        for grid in (grid for grid in chosen if grid <= room):
-            needs = patched.needs(grid)
-            overhead = max(0.0, patched.macs(needs) / counting.plain_macs - 1) if counting.plain_macs else 0.0
+        for grid, needs in patched.grids(chosen):
+            overhead = max(0.0, patched.overhead(needs))
             found = patched.count(grid, needs) if overhead < below else None
             if found and found.peak_bytes <= budget_bytes:
                 best, below = found, overhead
@@ -134,6 +143,10 @@ class _Counting:
         self.plain_bytes = self.setting.count(self.itemsize, accounting, fuse_add).peak
         self.plain_macs = self.program.macs(self.shapes)
 
+    def splits(self) -> Iterator[_Patched]:
+        """Each layer up to which patches can be computed."""
+        return (_Patched(self, *self.flow.stage(split.upto)) for split in self.flow.splits())
+
     def bytes_of(self, value: int, sides: Sequence[int]) -> int:
         """What a part of a map takes, of all channels and images."""
         made = self.flow.buffers[value]
@@ -151,6 +164,16 @@ class _Patched:
         self.map_bytes = sizes[split.buffer]
         self.rest_bytes = self._rest()
         self.steps = _patch_program(program, split, stage)
+
+    def grids(self, chosen: Sequence[int]) -> Iterator[tuple[int, list[list[Needs]]]]:
+        """Those that the map has room for, with what their patches need."""
+        room = min(self.stage.shapes[self.split.value][2:])
+        return ((grid, self.needs(grid)) for grid in chosen if grid <= room)
+
+    def overhead(self, needs: Sequence[Sequence[Needs]]) -> float:
+        """Computation that these patches add, as a share."""
+        plain = self.counting.plain_macs
+        return self.macs(needs) / plain - 1 if plain else 0.0
 
     def needs(self, grid: int) -> list[list[Needs]]:
         """Rows, and columns, that each of so many patches a side needs."""

@@ -179,6 +179,17 @@ def test_a_real_pass_allocates_what_the_page_computes(open_page):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_patches_are_counted_for_the_strides_that_are_shown(open_page):
+    page = open_page("?teacher=resnet18&size=224&strides=4,1,2,2,1&red=off", width=390, height=844)
+    unfold(page, "button", "Compute it patch by patch")
+    page.locator("#patches-start").click()
+    patched = page.locator("#patched")
+    expect(patched).to_contain_text("Student: patching to layer")
+    expect(patched).to_contain_text("in place of 2.30 MiB")
+    expect(patched.locator("tbody tr.best")).to_have_count(2)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def choose_option(page: Page, control: str, option: str) -> None:
     page.locator(f"{control} input").click()
     page.get_by_role("option", name=option).click()

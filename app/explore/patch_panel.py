@@ -1,0 +1,124 @@
+"""Patch by patch: what teacher and student need when their first layers are computed in patches of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from redistill.memory.comparison import student_on_tape
+from redistill.memory.patching import PatchedMemory, every_patching, least_memory, patching_ends
+from redistill.networks.student import StudentConfig
+
+from ..parts.counting import COUNTINGS
+from ..parts.events import QUIET, UNSEEN, connect
+from ..parts.fragments import notice
+from ..words.numbers import format_bytes, format_pixels, format_ratio
+from ..words.settings import describe_student
+from .form import read_settings
+from .link import Settings
+
+MOST_OVERHEAD = 1.0  # shares of computation added: what costs more is not worth a row
+GOOD_OVERHEAD = 0.25  # of what is said first, where no budget asks for more
+
+
+def build() -> dict[str, gr.components.Component]:
+    """A folded card with the button and its result, in the Blocks context where it should stand."""
+    with gr.Accordion("Compute it patch by patch", open=False, elem_classes="card fold", elem_id="patches"):
+        gr.HTML(_INTRODUCTION)
+        start = gr.Button("Count patches for these strides", size="sm", elem_id="patches-start")
+        return {"patch": start, "patched": gr.HTML(elem_id="patched")}
+
+
+def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Component]) -> None:
+    """Count what the controls are set to when the button among `parts` is clicked."""
+    outputs = {name: parts[name] for name in ("patched", "patch")}
+    waiting = connect(parts["patch"].click, wait, [], outputs, **QUIET)
+    connect(waiting.then, show, controls, outputs, concurrency_limit=1, **UNSEEN)
+
+
+def wait() -> dict[str, Any]:
+    """What stands on the page until the result is there."""
+    return {"patched": '<p class="subline" role="status">Counting…</p>', "patch": gr.Button(interactive=False)}
+
+
+def show(**values: Any) -> dict[str, Any]:
+    """The tables for what the controls are set to, whatever that is; a sentence where nothing is counted."""
+    try:
+        shown = _tables(read_settings(values))
+    except ValueError as error:
+        shown = notice("Not counted.", str(error))
+    return {"patched": shown, "patch": gr.Button(interactive=True)}
+
+
+def _tables(settings: Settings) -> str:
+    student = settings.student
+    teacher = replace(student, strides={}, red=None)
+    found = settings.count()
+    named = {"Student": (student, found.student), "Teacher": (teacher, found.teacher)}
+    tables = [
+        _table(name, *_counted(config, settings), profile.peak_bytes, found.teacher.peak_bytes, settings.budget_bytes)
+        for name, (config, profile) in named.items()
+    ]
+    several = f", batch {settings.batch}" if settings.batch > 1 else ""
+    return (
+        "".join(tables) + f'<p class="subline">{escape(describe_student(student))}, '
+        f"{format_pixels(student.image_size)}{several}, {settings.accounting}, {settings.dtype}. Answers and accuracy "
+        "stay what they are. In PyTorch: <code>redistill.patched(network, layer, patches)</code>.</p>"
+    )
+
+
+def _counted(config: StudentConfig, settings: Settings) -> tuple[list[PatchedMemory], str]:
+    """What is worth it, and why no later layer can be computed so."""
+    tape, changes = student_on_tape(config, settings.batch)
+    changes |= {"dtype": settings.dtype, **COUNTINGS[settings.accounting].settings}
+    return least_memory(every_patching(tape, most_overhead=MOST_OVERHEAD, **changes)), patching_ends(tape, **changes)
+
+
+def _table(name: str, rows: Sequence[PatchedMemory], end: str, peak: int, teacher_peak: int, budget: int | None) -> str:
+    if not rows:
+        said = f"no patches of its first layers lower the peak of {format_bytes(peak)}"
+        return f'<p class="student">{name}: {said}.{f" They end where {escape(end)}." if end else ""}</p>'
+    best = _said_first(rows, budget)
+    head = "".join(f"<th>{title}</th>" for title in (f"{name}, up to", "Patches", "Peak", "Ratio", "Computation"))
+    body = "".join(_row(row, teacher_peak, row is best) for row in rows)
+    return (
+        f'<p class="student">{name}: patching to <code>{escape(best.upto)}</code> takes '
+        f"<strong>{format_bytes(best.peak_bytes)}</strong> in place of {format_bytes(peak)}, for {_added(best)} "
+        f'computation.</p><div class="scroll"><table class="facts numbers front"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _said_first(rows: Sequence[PatchedMemory], budget: int | None) -> PatchedMemory:
+    """The cheapest that fits the budget; without one that does, the least memory for little computation."""
+    fitting = [row for row in rows if budget is not None and row.peak_bytes <= budget]
+    cheap = [row for row in rows if row.overhead <= GOOD_OVERHEAD]
+    return fitting[0] if fitting else (cheap or rows[:1])[-1]
+
+
+def _row(row: PatchedMemory, teacher_peak: int, is_best: bool) -> str:
+    cells = [
+        f"<code>{escape(row.upto)}</code>",
+        f"{row.grid}×{row.grid}",
+        f'<span class="nowrap">{format_bytes(row.peak_bytes)}</span>',
+        format_ratio(teacher_peak, row.peak_bytes),
+        _added(row),
+    ]
+    kind = ' class="best"' if is_best else ""
+    return f"<tr{kind}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _added(row: PatchedMemory) -> str:
+    """ "+14 %" of computation."""
+    percent = 100 * row.overhead
+    return f"{percent:+.0f} %" if abs(percent) >= 9.95 else f"{percent:+.1f} %"
+
+
+_INTRODUCTION = (
+    '<p class="subline">The first layers run on one part of the image after another, exactly as on the whole: memory '
+    "falls, and what neighbours have in common is computed again. It goes on top of strides, or in place of them.</p>"
+)
