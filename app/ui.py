@@ -24,30 +24,19 @@ from .generate import page as generate
 from .parts.events import QUIET, connect
 from .parts.fragments import notice
 from .parts.guard import Guard, hosts_of
+from .parts.masthead import Masthead
 from .parts.networks import look_up_soon
 from .parts.sessions import CAPACITY, keep_one_component
 from .runs.jobs import clean_up
 
 STYLE = Path(__file__).with_name("style.css")
 TITLE = "ReDistill Studio"
-HEADER = """
-<header class="masthead">
-  <svg viewBox="0 0 32 32" width="30" height="30" aria-hidden="true">
-    <rect x="2" y="3" width="6" height="26" rx="2" class="mark-teacher"/>
-    <rect x="10" y="13" width="6" height="16" rx="2" class="mark-student"/>
-    <rect x="18" y="19" width="5" height="10" rx="2" class="mark-student"/>
-    <rect x="25" y="22" width="5" height="7" rx="2" class="mark-red"/>
-  </svg>
-  <div><h1>ReDistill Studio</h1>
-  <p>Pool earlier, need a fraction of the memory, and distil the accuracy back.</p></div>
-</header>
-"""
 
 
 def build() -> gr.Blocks:
     """The whole page, ready to be launched."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        gr.HTML(HEADER)
+        Masthead()
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Explore", id="explore") as exploring:
                 explored = explore.build(page)

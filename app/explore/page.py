@@ -51,8 +51,6 @@ from .pins import Pin, add_pin, find_pin
 LIVE = {**QUIET, "trigger_mode": "always_last"}
 TASKS = ("classification", "diffusion")  # that can be distilled
 SCROLL = "() => document.querySelector('#alive').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
-# What is typed takes the place of the name that stands there.
-SELECT = "() => requestAnimationFrame(() => document.querySelector('#teacher input').select())"
 DRAWN = ("student", "distil", "summary", "chart", "pairs", "board", "tensors", "table")  # what `_drawn` fills
 SET = (*CONFIGURATION, *DRAWN)  # what `show_student` fills
 Parts = dict[str, Any]  # components of the tab by name
@@ -102,8 +100,7 @@ def _connect_link(parts: Parts, page: gr.Blocks) -> None:
     """Open the page's own link when it is loaded, keep the link up to date, and open the links of the search's rows."""
     inputs = {name: parts[name] for name in INPUTS}
     opened = {name: parts[name] for name in ("link_said", "link", *LINKED, "pins", *DRAWN)}
-    connect(page.load, open_page, inputs, opened, **QUIET)
-    parts["teacher"].focus(None, js=SELECT, **QUIET)
+    connect(page.load, open_page, inputs, opened, **QUIET).then(None, js=search_panel.START, **QUIET)
     let_search(parts["teacher"])
     connect(parts["front"].act, open_row, inputs, opened, **QUIET)
     notify = f"() => {{ document.dispatchEvent(new Event('{CHANGED}')); }}"

@@ -31,6 +31,18 @@ from .link import Settings, clip, to_query
 DEFAULT_BUDGET = 512.0  # KiB
 KIB = 2**10
 TELL_EVERY = 0.5  # seconds, at least
+# A link to the page that ends in #fit searches at once. What is folded is not there before it was opened.
+START = """() => {
+  if (location.hash !== '#fit') return;
+  document.querySelector('#search button').click();
+  const start = () => {
+    const button = document.querySelector('#search-start');
+    if (!button) return setTimeout(start, 50);
+    button.click();
+    document.querySelector('#search').scrollIntoView({block: 'center', behavior: 'smooth'});
+  };
+  start();
+}"""
 REDUCTION_LABELS = {"same": "As the teacher", "any": "Any"}
 
 

@@ -17,17 +17,19 @@ from .events import QUIET
 MAX_NAME = 120  # characters
 LATER = 0.5  # seconds
 DRAWN = 60  # choices at a time
-MATCHES = 200  # of what was typed
 FORMS = "torchvision:NAME, timm:NAME or hf-hub:timm/NAME"
 
-# What stands in the box now, whatever stood there when this was asked for.
-TYPED = "(chosen, matched) => [document.activeElement.value ?? '', matched]"
-# Gradio matches what was typed at the next key alone, and sets a list that has come once more a moment later.
+# What is typed takes the place of the name that stands there.
+SELECT = "() => { const field = document.activeElement; requestAnimationFrame(() => field?.select?.()); }"
+# Gradio matches what was typed at the next key alone, and sets a list that has come once more a moment later. What is
+# selected as a whole was not typed.
 MATCH_AGAIN = """() => {
   const until = performance.now() + 300;
   const again = () => {
     const field = document.activeElement, key = {key: 'Shift', bubbles: true};
-    if (field?.getAttribute('aria-expanded') === 'true') field.dispatchEvent(new KeyboardEvent('keydown', key));
+    const isOpen = field?.getAttribute('aria-expanded') === 'true';
+    const isTyped = isOpen && field.selectionEnd - field.selectionStart < field.value.length;
+    if (isTyped) field.dispatchEvent(new KeyboardEvent('keydown', key));
     if (performance.now() < until) requestAnimationFrame(again);
   };
   again();
@@ -78,29 +80,14 @@ def look_up_soon() -> None:
 
 
 def let_search(choice: NetworkChoice) -> None:
-    """Offer what matches while a person types, and the table's networks again once the box is left.
+    """Offer all networks while a person is in the box, and the table's alone once it is left.
 
-    A browser takes a tenth of a second longer for every change of anything on the page with all choices in one list.
+    With all in its list a browser takes a tenth of a second longer for every change of anything on the page.
     """
-    matched = gr.State("")  # what was typed when the list was last set
-    offered = choice.key_up(
-        offer_matching, [choice, matched], [choice, matched], js=TYPED, trigger_mode="always_last", **QUIET
-    )
+    choice.focus(None, js=SELECT, **QUIET)
+    offered = choice.focus(lambda: gr.Dropdown(choices=choices()), None, choice, **QUIET)
     offered.then(None, js=MATCH_AGAIN, **QUIET)
-    choice.blur(lambda: (gr.Dropdown(choices=few()), ""), None, [choice, matched], **QUIET)
-
-
-def offer_matching(typed: Any, matched: str) -> Any:
-    """Networks with what is `typed` in their titles; the list stays as it is for a key that only moves in it."""
-    return gr.skip() if typed == matched else (gr.Dropdown(choices=matching(typed)), typed)
-
-
-def matching(typed: Any) -> list[tuple[str, str]]:
-    """The table's networks, which keep their places in a list that marks one by its place, and at most `MATCHES` others
-    that have `typed` in their names, as (title, name)."""
-    words = typed.strip().casefold() if isinstance(typed, str) else ""
-    table = few()
-    return table + [pair for pair in choices()[len(table) :] if words and words in pair[0].casefold()][:MATCHES]
+    choice.blur(lambda: gr.Dropdown(choices=few()), None, choice, **QUIET)
 
 
 def few() -> list[tuple[str, str]]:

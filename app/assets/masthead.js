@@ -1,0 +1,23 @@
+// Every tab has an address of its own, behind the #: it is opened by a link, kept by a reload, and the way back leads to
+// the tab before.
+const tabs = () => [...document.querySelectorAll('#tabs > .tab-wrapper button[role=tab], #tabs > .tab-nav button[role=tab]')];
+const nameOf = tab => tab.textContent.trim().toLowerCase();
+const shown = () => tabs().find(tab => tab.getAttribute('aria-selected') === 'true');
+const asked = () => (location.hash === '#fit' ? 'explore' : location.hash.slice(1)) || 'explore';
+function open() {
+  const tab = tabs().find(tab => nameOf(tab) === asked());
+  if (tab && tab !== shown()) tab.click();
+}
+function follow() {
+  const now = shown();
+  if (now && nameOf(now) !== asked()) history.pushState(history.state, '', `#${nameOf(now)}`);
+}
+function start() {
+  if (!shown()) return setTimeout(start, 50);
+  open();
+  addEventListener('hashchange', open);
+  addEventListener('popstate', open);
+  const settings = {subtree: true, attributeFilter: ['aria-selected']};
+  setTimeout(() => new MutationObserver(follow).observe(document.querySelector('#tabs'), settings), 200);
+}
+start();

@@ -1,0 +1,27 @@
+"""Every tab has an address, and the head of the page leads to what people come for."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+
+def test_a_tab_has_an_address_that_a_reload_keeps_and_the_way_back_follows(open_page):
+    page = open_page()
+    page.evaluate("location.hash = '#compare'")
+    chosen = page.get_by_role("tab", selected=True)
+    expect(chosen).to_have_text("Compare")
+    page.get_by_role("link", name="Train a small network").click()
+    expect(chosen).to_have_text("Distill")
+    page.get_by_role("tab", name="Generate").click()
+    page.wait_for_url("**/#generate")
+    page.go_back()
+    expect(chosen).to_have_text("Distill")
+    page.reload()
+    expect(chosen).to_have_text("Distill")
+
+
+def test_a_chip_is_fitted_by_one_click(open_page):
+    page = open_page()
+    page.get_by_role("link", name="Fit my chip").click()
+    expect(page.locator("#front")).to_contain_text("stride settings fit 512 KiB")
+    expect(page.get_by_role("combobox", name="Teacher")).to_have_value("MobileNetV2")
