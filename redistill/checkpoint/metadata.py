@@ -36,6 +36,7 @@ class Metadata:
     metrics: Mapping[str, Any] = field(default_factory=dict)  # the run's final record
     training: Mapping[str, Any] = field(default_factory=dict)  # the run's settings
     drawn_from: str | None = None  # what its splits were drawn from, see `datasets.drawn_from`
+    learnt: Mapping[str, Any] = field(default_factory=dict)  # of which pictures, see `twins.Learnt`; empty: not known
     class_names: Sequence[str] = ()  # of a classifier, in the order of its outputs; empty: not known
     imported: Mapping[str, Any] = field(default_factory=dict)  # of a teacher from elsewhere: its file, mean and std
 
@@ -68,6 +69,7 @@ def read_metadata(folder: str | Path) -> Metadata:
         ("metrics", Mapping, "figures by name"),
         ("training", Mapping, "settings by name"),
         ("drawn_from", str | None, "a text or nothing"),
+        ("learnt", Mapping, "fingerprints of pictures"),
     ):
         if name in values and not isinstance(values[name], kind):
             raise ValueError(f"{file} has the {name} {str(values[name])[:80]!r}; expected {expected}.")
@@ -82,6 +84,7 @@ def read_metadata(folder: str | Path) -> Metadata:
         metrics=values.get("metrics", {}),
         training=values.get("training", {}),
         drawn_from=values.get("drawn_from"),
+        learnt=values.get("learnt", {}),
         class_names=names,
         imported=values.get("imported", {}),
     )
@@ -92,8 +95,9 @@ def write_metadata(metadata: Metadata, folder: Path) -> None:
     used = ("torch", "torchvision", "diffusers", *(["timm"] if _uses_timm(metadata.student) else []))
     packages = {name: version(name) for name in used}
     said = dataclasses.asdict(metadata) | {"student": metadata.student.to_dict()}
-    if not metadata.imported:
-        del said["imported"]
+    for name in ("imported", "learnt"):
+        if not said[name]:
+            del said[name]
     if metadata.dataset:
         said["pictures"], said["license"] = credit(metadata.dataset)
     write_json(folder / CONFIG, {"format": FORMAT, **said, "versions": packages})

@@ -18,10 +18,12 @@ from ..common.devices import check_device
 from ..data.classes import match_classes
 from ..data.datasets import drawn_from, has_test, load_split
 from ..data.source import SPLITS, Split
+from ..data.twins import Learnt, fingerprints, share_learnt
 from ..memory import capture_images, measure_peak
 from ..networks.strides import input_channels
 from ..networks.trace import example_inputs
 from .config import DistillConfig
+from .leaks import SEEN
 from .per_class import confusion, figures_of
 from .step import task_of
 from .task import Problem, load_problem
@@ -41,7 +43,8 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: st
     changed since splits were drawn from them.
     """
     device = check_device(str(device))
-    model, metadata = checkpoint.load(folder).to(device), read_metadata(folder)
+    model, read = checkpoint.load(folder).to(device), read_metadata(folder)
+    metadata = read
     splits = ("test",)
     if dataset is not None and dataset != metadata.dataset:
         is_copy = metadata.drawn_from is not None and drawn_from(dataset) == metadata.drawn_from
@@ -69,6 +72,9 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: st
         found = figures_of(confusion(model, judged, config.student.classes), metadata.class_names)
     else:
         found = task.judge(problem, model, judged)
+    learnt = Learnt.from_dict(metadata.learnt) if metadata.dataset != read.dataset else None
+    share = share_learnt(learnt, fingerprints(judged.images)) if learnt else 0.0
+    seen = f"about {100 * share:.0f} % of these pictures are, by what they show, among those that it was trained on"
     of_classes = {name: found.pop(name) for name in ("per_class", "confusion") if name in found}
     profile = capture_images(model, metadata.student.image_size).profile()
     return {
@@ -76,6 +82,7 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: st
         "dataset": metadata.dataset,
         **{f"test_{name}": value for name, value in found.items()},
         **({"classes": BY_PLACE} if places is None and problem.class_names else {}),
+        **({"seen": seen} if share >= SEEN else {}),
         "parameters": count_parameters(model),
         "peak_bytes": profile.peak_bytes,
         "peak_layer": profile.peak_layer,

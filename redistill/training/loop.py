@@ -227,6 +227,7 @@ def _finish(run: RunFolder, problem: Problem, state: TrainingState) -> dict[str,
         metrics=record,
         training=config.to_dict(),
         drawn_from=state.drawn_from,
+        learnt=state.learnt,
         class_names=problem.class_names,
     )
     with run.explained():

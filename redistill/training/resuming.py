@@ -103,6 +103,7 @@ def save_student(run_dir: str | Path) -> Path:
             metrics={name: value for name, value in metrics.items() if value is not None},
             training=config.to_dict(),
             drawn_from=point.get("drawn_from"),
+            learnt=point.get("learnt") or {},
             class_names=point.get("class_names") or (),
         )
         schedule = teaching_schedule(config) if config.student.task == "diffusion" else None

@@ -22,6 +22,7 @@ from ..checkpoint.teacher import load_teacher
 from ..common.devices import check_device, explain_out_of_memory
 from ..common.settings import SettingError
 from ..data.datasets import drawn_from, find_dataset
+from ..data.twins import learnt_from
 from ..memory.measure import training_peak
 from ..networks.head import reorder_outputs
 from ..networks.student import build_student
@@ -29,6 +30,7 @@ from ..networks.zoo import is_network, is_pretrained
 from . import any_strides, classification, diffusion
 from .checks import check_teacher, is_judged, teacher_places
 from .config import DistillConfig
+from .leaks import check_draw, check_not_seen
 from .parallel import ALONE, Processes
 from .precision import choose
 from .task import Problem, Task, load_problem
@@ -38,7 +40,7 @@ TASKS: dict[str, Task] = {"classification": classification, "diffusion": diffusi
 RANK_SEED = 500_000_003  # apart from the seeds of steps
 # Fields of the state that go into the resume point as they are.
 PLAIN = ("step", "seconds", "best_score", "validated_step", "training_peak_bytes", "drawn_from")
-PLAIN += ("class_names", "precision")
+PLAIN += ("class_names", "precision", "learnt")
 
 
 @dataclass
@@ -55,6 +57,7 @@ class TrainingState:
     best_score: float = -math.inf
     drawn_from: str | None = None  # see `datasets.drawn_from`
     class_names: list[str] = field(default_factory=list)  # of a classifier's pictures, by label
+    learnt: dict[str, Any] = field(default_factory=dict)  # which pictures it learns from, see `twins.Learnt`
     steps_before: int = 0  # in which the weights that the run starts from were trained
     best: dict[str, Tensor] = field(default_factory=dict)
     precision: str | None = None  # that the run trains in, see `settle_precision`; None: not chosen yet
@@ -89,7 +92,7 @@ class TrainingState:
             self.averaged.load_state_dict(state["averaged"])
         self.best = dict(state["best"])
         older = {"validated_step": state["step"], "training_peak_bytes": None}
-        older |= {name: getattr(self, name) for name in ("drawn_from", "class_names", "precision")}
+        older |= {name: getattr(self, name) for name in ("drawn_from", "class_names", "precision", "learnt")}
         for name in PLAIN:
             setattr(self, name, (older | state)[name])
 
@@ -136,7 +139,7 @@ def prepare(
     splits = drawn_from(config.dataset)  # only now: this may download the pictures
     if config.teacher_checkpoint is not None:
         card = _card(config.teacher_checkpoint)
-        _check_splits(config, card, splits)
+        check_draw(config, card, splits)
         teacher = (
             load_teacher(config.teacher_checkpoint, pretrained=is_pretrained(config.teacher_checkpoint))
             .to(place)
@@ -154,7 +157,10 @@ def prepare(
     problem = load_problem(task_of(config), config, model, teacher, place, processes)
     problem.teacher_is_judged = teacher is not None and is_judged(config, card, places, len(names))
     state = start(problem)
+    if card is not None:
+        check_not_seen(problem, card, splits)
     state.drawn_from, state.class_names = splits, list(problem.class_names)
+    state.learnt = learnt_from(problem.train.images).to_dict()
     if config.init == "teacher" and card is not None:
         state.steps_before = card.metrics.get("step", 0) + card.metrics.get("steps_before", 0)
     return problem, state
@@ -177,24 +183,6 @@ def settle_precision(problem: Problem, state: TrainingState) -> None:
 def _card(teacher: str) -> Metadata | None:
     """What a teacher's checkpoint says of itself; None for those that are none of ours."""
     return None if is_network(teacher) else read_metadata(teacher)
-
-
-def _check_splits(config: DistillConfig, card: Metadata | None, splits: str | None) -> None:
-    """ValueError for a teacher that learnt when other pictures were there to draw the same data set's splits from, or
-    that drew others from the same pictures, which may have been copied to another place."""
-    is_copy = card is not None and splits is not None and card.drawn_from == splits
-    if is_copy and card.split_seed != config.split_seed:
-        raise SettingError(
-            "The teacher was trained on the same pictures, in {its_dataset}, with {split_seed} {its_seed}, not "
-            "{value}: it may have seen what this run validates or tests on; set {split_seed} to {its_seed}.",
-            config.split_seed,
-            {"its_seed": card.split_seed, "its_dataset": card.dataset},
-        )
-    if card is not None and card.dataset == config.dataset and card.drawn_from not in (None, splits):
-        raise ValueError(
-            f"Pictures of {config.dataset} were added, removed or renamed since the teacher was trained, so it may "
-            "have seen what this run validates or tests on; train a teacher on them anew."
-        )
 
 
 def train_step(problem: Problem, state: TrainingState) -> dict[str, float]:

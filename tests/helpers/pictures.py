@@ -23,3 +23,9 @@ def write_classes(folder: Path, classes: dict[str, int], seed: int = 0) -> Path:
         for number in range(count):
             picture(seed + 1000 * place + number).save(folder / name / f"{number:03d}.png")
     return folder
+
+
+def scene(number: int, side: int = 120) -> Image.Image:
+    """A picture of soft spots of colour, as unlike others as photographs are; the same for the same number."""
+    spots = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(spots).resize((side, side), Image.Resampling.BICUBIC)
