@@ -7,7 +7,8 @@ timm, and networks of diffusers. Of each: the eager peak at batch 1 and 3 agains
 choices of strides, 5 image sizes and 2 batches. A figure that the tape does not give is captured anew; one that the
 capture refuses too counts as refused where the network itself runs there. Wrong is any other number of bytes than the
 allocator's, and an answer for what does not run. Bytes at small images, since no figure depends on their numbers; what
-would take more than two gigabytes, as a transformer of 57,600 tokens, is not run to compare, and counted as too large.
+would take more than two gigabytes or minutes, as a transformer of 57,600 tokens, is not run to compare, and counted as
+too large.
 `--json` keeps the rows, and goes on from those that it finds there. `--share 1/2` takes every second network, for two
 processes beside each other. `--quick` takes twelve networks and few settings.
 """
@@ -31,6 +32,7 @@ import torch
 from torch import nn
 
 from redistill.memory import ShapeRuleError, Tape, capture, measure_peak
+from redistill.memory.profile import MemoryProfile
 from redistill.networks.strides import PoolingPoint, apply_strides, set_strides
 
 from .helpers.exactness import DTYPES
@@ -38,7 +40,7 @@ from .helpers.networks import allocate, random_strides
 from .helpers.zoo import NETWORKS, QUICK, Built, built
 
 KINDS = ("exact", "anew", "refused", "wrong", "does not run", "too large")
-ROOM = 2 * 1024**3  # bytes that a pass may take to be compared with
+ROOM, MOST_MACS = 2 * 1024**3, 2 * 10**11  # bytes and multiply-accumulates that a pass may take to be compared with
 BATCHES = (2, 5)
 
 
@@ -57,13 +59,13 @@ def settings_of(tape: Tape, size: int, count: int) -> Iterator[dict[str, Any]]:
     yield from ({"batch": batch} for batch in BATCHES)
 
 
-def asked(network: Built, tape: Tape, settings: dict[str, Any]) -> tuple[int | None, str, str]:
-    """The eager peak at some settings, the kind of answer, and the sentence where there is none.
+def asked(network: Built, tape: Tape, settings: dict[str, Any]) -> tuple[MemoryProfile | None, str, str]:
+    """The eager figures at some settings, the kind of answer, and the sentence where there is none.
 
     Where nobody but the caller knows what becomes of further inputs, the network is captured with them.
     """
     try:
-        return tape.profile(accounting="eager", **settings).peak_bytes, "exact", ""
+        return tape.profile(accounting="eager", **settings), "exact", ""
     except ShapeRuleError:
         pass
     except ValueError as error:
@@ -73,7 +75,7 @@ def asked(network: Built, tape: Tape, settings: dict[str, Any]) -> tuple[int | N
             anew = capture(network.model, *network.inputs(settings.get("batch", 1), _size(network, settings)))
         else:
             anew = tape.anew(**settings)
-        return anew.profile(accounting="eager").peak_bytes, "anew", ""
+        return anew.profile(accounting="eager"), "anew", ""
     except ValueError as error:
         return None, "refused", str(error)
 
@@ -121,13 +123,14 @@ def measure(name: str, count: int) -> dict[str, Any]:
     row |= {"image_size": network.size, "points": len(points), "recorded": _told(tape)}
     for settings in ({}, {"batch": 3}, *settings_of(tape, network.size, count)):
         if settings == {"batch": 3}:
-            found, kind, sentence = capture(model, *network.inputs(3, network.size)).profile(accounting="eager"), "", ""
-            found, kind = found.peak_bytes, "exact"
+            profile = capture(model, *network.inputs(3, network.size)).profile(accounting="eager")
+            kind, sentence = "exact", ""
         else:
-            found, kind, sentence = asked(network, tape, settings)
-        if found is not None and found > ROOM:
+            profile, kind, sentence = asked(network, tape, settings)
+        if profile and (profile.peak_bytes > ROOM or profile.macs > MOST_MACS):
             kinds["too large"] += 1
             continue
+        found = profile and profile.peak_bytes
         truth = real(network, model, tape, settings)
         if found is not None and found != truth:
             kind = "wrong"
