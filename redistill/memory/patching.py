@@ -51,8 +51,9 @@ class PatchedMemory:
 def count_patched(tape: Tape, upto: str, grid: int, **settings: Any) -> PatchedMemory:
     """A network computed in `grid` x `grid` patches up to a layer, by its path.
 
-    `settings` are those of `Tape.profile`. Raises ValueError, in one sentence, for a layer up to which it cannot be
-    computed so, with the reason, and for more patches than its map has rows or columns; else as `profile` does.
+    `settings` are those of `Tape.profile`, counted as "fused" or "eager". Raises ValueError, in one sentence, for a
+    layer up to which it cannot be computed so, with the reason, and for more patches than its map has rows or columns;
+    else as `profile` does.
     """
     check_grid(grid)
     counting = _Counting(tape, **settings)

@@ -63,6 +63,7 @@ def test_what_is_said_first_fits_the_budget_for_least_computation(kib, said):
         ({"image_size": "x"}, "Not counted."),
         ({"teacher": "/etc/passwd"}, "Not counted."),
         ({"dtype": "fp8"}, "Not counted."),
+        ({"accounting": "onnxruntime"}, "Not counted."),
         ({"kib": -1, "budget": "other"}, "Not counted."),
     ],
 )
