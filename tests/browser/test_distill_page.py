@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 
+import numpy as np
+import onnxruntime
 import pytest
 import safetensors.torch
 from helpers.browser import BARS, PATIENCE, bars, choose_stride, drawn, fill, unfold
@@ -16,7 +18,7 @@ from redistill.networks.zoo import build_network
 pytestmark = pytest.mark.browser
 
 
-def test_explore_distil_reload_generate(open_page):
+def test_explore_distil_export_reload_generate(open_page, tmp_path):
     page = open_page(width=1280, height=900)
     summary = page.locator("#summary")
     expect(summary).to_contain_text("Peak falls from 320 KiB (maxpool) to 64.0 KiB (conv1): 5.0×")
@@ -48,6 +50,17 @@ def test_explore_distil_reload_generate(open_page):
     expect(progress).to_contain_text("the teacher has 50.0 %")
     scores = "document.querySelector('#scores .liveplot').data[0].x.map(Number)"
     assert page.evaluate(scores) == [3, 6]
+
+    for words in ("Export .onnx", "Export .onnx in int8"):
+        with page.expect_download(timeout=4 * PATIENCE) as saving:
+            page.get_by_role("button", name=words, exact=True).click()
+            expect(page.locator("#run-said")).to_contain_text("Exporting")
+        expect(page.locator("#exported")).to_contain_text("top-1 on all")
+        file = tmp_path / saving.value.suggested_filename
+        saving.value.save_as(file)
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        (logits,) = session.run(None, {"images": np.zeros((1, 3, 64, 64), np.float32)})
+        assert logits.shape == (1, 50) and np.isfinite(logits).all()
 
     page.reload()
     drawn(page, "#memory")

@@ -1,0 +1,60 @@
+"""Exports for the page: a run's checkpoint as a file, made by the shell's command in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+from . import jobs
+
+# By kind of file: what the page calls it, its ending, and options of `redistill export`.
+KINDS = {
+    "onnx": ("Export .onnx", ".onnx", ("--to", "onnx")),
+    "onnx-int8": ("Export .onnx in int8", "-int8.onnx", ("--to", "onnx", "--int8", "full")),
+}
+MOST_BYTES = 64 * 2**20  # of a file that the browser is handed
+MINUTES = 30
+_busy = threading.Lock()
+
+
+class Exported(NamedTuple):
+    """A file for the browser to save, and what the command said of it, a line each."""
+
+    name: str
+    content: bytes
+    lines: list[str]
+
+
+def export_run(name: str, kind: str) -> Exported:
+    """The checkpoint of a run, exported; ValueError, in one sentence, where that cannot be."""
+    if kind not in KINDS:
+        raise ValueError(f"No export {kind[:80]!r}; expected one of {list(KINDS)}.")
+    run = jobs.read_run(name)
+    _, ending, options = KINDS[kind]
+    if not _busy.acquire(blocking=False):
+        raise ValueError("Another export is being made; try again when it is done.")
+    try:
+        with tempfile.TemporaryDirectory(prefix="redistill-") as folder:
+            file = Path(folder) / f"{run.name}{ending}"
+            command = [sys.executable, "-m", "redistill", "export", str(run.path), *options, "--out", str(file)]
+            root = Path(__file__).parents[2]
+            try:
+                done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60 * MINUTES)
+            except subprocess.TimeoutExpired:
+                raise ValueError(f"The export took more than {MINUTES} minutes; run it in the shell.") from None
+            if done.returncode != 0:
+                said = (done.stderr.strip().splitlines() or [f"The export ended with {done.returncode}."])[-1]
+                raise ValueError(said.removeprefix("redistill: ").replace(str(run.path), run.name))
+            if (size := file.stat().st_size) > MOST_BYTES:
+                raise ValueError(
+                    f"The file has {size:,} bytes, more than the {MOST_BYTES:,} that the page hands on; make it in the "
+                    f"shell: redistill export RUN_FOLDER {' '.join(options)}."
+                )
+            first, *more = done.stdout.strip().splitlines()
+            return Exported(file.name, file.read_bytes(), [first.replace(str(file), file.name), *more])
+    finally:
+        _busy.release()
