@@ -6,15 +6,18 @@ Both steps distil the same student with the same RED loss (and KD for the narrow
 in fp32; on a processor that multiplies bf16 ours is timed in that too, which presets take there. The plain one is what
 the losses' formulas suggest: a DataLoader whose images pass PIL transforms one by one, the whole teacher under no_grad
 in evaluation mode, feature maps kept whole until the loss, contiguous layout. Its images are decoded beforehand, as
-ours are. They take turns of one step, which a busy machine disturbs alike; a row gives medians over the turns. On CUDA
-rates are images per second of wall time, the DataLoader has four workers, and turns are long and begin when the
-batches that these made during ours are used up. `--quick` takes few turns.
+ours are. They take turns of one step, which a busy machine disturbs alike, in one order and then in the other, since
+each finds the caches as the one before left them; a row gives medians over the turns, and after ± half the span of the
+middle half of the ratios. On CUDA rates are images per second of wall time, the DataLoader has four workers, and turns
+are long and begin when the batches that these made during ours are used up. `--quick` takes as many turns as fit into
+ten seconds a row, three at least.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import tempfile
@@ -44,6 +47,7 @@ from .helpers.plain_step import PlainStep
 CLASSES, IMAGES_A_CLASS = 10, 24
 CPU_WORKERS, CUDA_WORKERS = 0, 4
 TURNS, QUICK_TURNS, CUDA_TURNS = 25, 3, 7
+QUICK_SECONDS = 10.0  # for turns beyond the first QUICK_TURNS
 CUDA_STEPS, QUICK_CUDA_STEPS = 200, 100  # of a turn; 4 workers have 8 batches ready when it begins
 
 
@@ -116,7 +120,7 @@ def turns_of(device: torch.device, quick: bool) -> tuple[int, int]:
     """How many turns there are, and how many steps each takes."""
     if device.type == "cuda":
         return (1, QUICK_CUDA_STEPS) if quick else (CUDA_TURNS, CUDA_STEPS)
-    return QUICK_TURNS if quick else TURNS, 1
+    return TURNS, 1
 
 
 def compare(
@@ -134,13 +138,14 @@ def compare(
     plain = PlainStep(case.config, problem, teacher, workers)
     usual = turns_of(device, quick)
     try:
-        return _compared(case, (problem, state), plain, turns or usual[0], steps or usual[1])
+        seconds = QUICK_SECONDS if quick and turns is None else math.inf
+        return _compared(case, (problem, state), plain, turns or usual[0], steps or usual[1], seconds)
     finally:
         plain.close()  # or its workers would live on beside the next case
 
 
 def _compared(
-    case: Case, prepared: tuple[Problem, TrainingState], plain: PlainStep, turns: int, steps: int
+    case: Case, prepared: tuple[Problem, TrainingState], plain: PlainStep, turns: int, steps: int, seconds: float
 ) -> dict[str, Any]:
     problem, state = prepared
     device = problem.device
@@ -166,10 +171,11 @@ def _compared(
     images = steps * case.config.batch_size
     # What the workers have made during our turn is used up before the clock starts.
     lead = {"plain": plain.ready}
-    rates = [
-        {name: images / _seconds(step, steps, device, lead.get(name, 0)) for name, step in timed.items()}
-        for _ in range(turns)
-    ]
+    rates: list[dict[str, float]] = []
+    started = time.monotonic()
+    while len(rates) < turns and (len(rates) < QUICK_TURNS or time.monotonic() - started < seconds):
+        order = list(timed.items())[:: -1 if len(rates) % 2 else 1]
+        rates.append({name: images / _seconds(step, steps, device, lead.get(name, 0)) for name, step in order})
 
     def median(of: Callable[[dict[str, float]], float]) -> float:
         return statistics.median(map(of, rates))
@@ -182,11 +188,21 @@ def _compared(
         "images_per_second": median(lambda turn: turn["ours"]),
         "plain_images_per_second": median(lambda turn: turn["plain"]),
         "ratio": median(lambda turn: turn["ours"] / turn["plain"]),
+        "spread": _spread([turn["ours"] / turn["plain"] for turn in rates]),
+        "turns": len(rates),
         "bf16_ratio": median(lambda turn: turn["mixed"] / turn["plain"]) if "mixed" in timed else None,
         "aim": case.aim,
         "peak_bytes": peaks[0],
         "plain_peak_bytes": peaks[1],
     }
+
+
+def _spread(values: list[float]) -> float:
+    """Half of what the middle half of the values spans; 0 for one value."""
+    if len(values) < 2:
+        return 0.0
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / 2
 
 
 def held_but_data(problem: Any, state: Any) -> list[torch.Tensor]:
@@ -220,7 +236,7 @@ def print_row(row: dict[str, Any]) -> None:
     )
     print(
         f"{row['network']:<16}{row['image_size']:>4}{row['batch_size']:>7}{row['images_per_second']:>10.2f}"
-        f"{row['plain_images_per_second']:>10.2f}{row['ratio']:>8.2f}{bf16:>7}{aim:>6}"
+        f"{row['plain_images_per_second']:>10.2f}{row['ratio']:>8.2f}{row['spread']:>6.2f}{bf16:>7}{aim:>6}"
         f"{row['peak_bytes'] / 2**20:>11.1f}{row['plain_peak_bytes'] / 2**20:>11.1f}",
         flush=True,
     )
@@ -237,7 +253,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Print the table, and write the rows to a file when asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few turns; ends within 45 s")
+    parser.add_argument("--quick", action="store_true", help="turns of ten seconds a row; ends within 45 s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     options = parser.parse_args()
@@ -245,7 +261,7 @@ def main() -> None:
     rate = "images per second" if options.device != "cpu" else "images per CPU-second"
     print(f"torch {torch.__version__}, {device}; {rate}, peak MiB of a step without the data set")
     print(
-        f"{'network':<16}{'px':>4}{'batch':>7}{'ours':>10}{'plain':>10}{'ratio':>8}{'bf16':>7}{'aim':>6}{'ours':>11}{'plain':>11}"
+        f"{'network':<16}{'px':>4}{'batch':>7}{'ours':>10}{'plain':>10}{'ratio':>8}{'±':>6}{'bf16':>7}{'aim':>6}{'ours':>11}{'plain':>11}"
     )
     rows = []
     with tempfile.TemporaryDirectory() as folder:
