@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from math import prod
 
 from ..common.sentences import listed
@@ -326,19 +327,20 @@ def _planned(program: Program, graph: _Graph, nodes: list[_Node]) -> tuple[Progr
         while became in graph.joined:
             became = graph.joined[became]
         home[buffer] = home[became]
-    change = [0] * (end + 1)
-    for buffer in range(count):
-        if first[buffer] >= 0:
-            change[first[buffer]] += graph.sizes[buffer]
-            if last[buffer] < end:
-                change[last[buffer] + 1] -= graph.sizes[buffer]
-    live, now = [], 0
-    for delta in change[:end]:
-        now += delta
-        live.append(now)
+    live = _live(first, last, graph.sizes, end)
     steps = [graph.steps[place] for place in order]
     ran = replace(program, steps=steps, buffers=graph.buffers, outputs=graph.outputs, deaths=[[] for _ in steps])
     return ran, Timeline(live, graph.sizes, home, first, last)
+
+
+def _live(first: list[int], last: list[int], sizes: list[int], end: int) -> list[int]:
+    """Bytes alive at each of `end` steps."""
+    change = [0] * (end + 1)
+    for start, stop, size in zip(first, last, sizes, strict=True):
+        if start >= 0:
+            change[start] += size
+            change[min(stop, end - 1) + 1] -= size
+    return list(accumulate(change[:end]))
 
 
 def _root_for(
