@@ -57,8 +57,8 @@ def summary(export: Export) -> list[str]:
         trained = f", in PyTorch {100 * export.torch_accuracy:.2f} %" if known else ""
         lines.append(f"top-1 on all {export.pictures:,} test pictures: {100 * export.test_accuracy:.2f} %{trained}")
     heap = "not counted, no C compiler here" if export.heap_bytes is None else f"{export.heap_bytes:,} bytes"
-    what = "memory that it plans, the input apart" if export.file.suffix == ".pte" else "peak of its tensors there"
     ours = "not known" if export.peak_bytes is None else f"{export.peak_bytes:,} bytes"
+    what = "memory that it plans, the input apart" if export.file.suffix == ".pte" else "peak of its tensors there"
     lines.append(f"{what}: {heap}; by our accounting {ours}")
     lines.append(f"one image: {export.latency_ms:.2f} ms, the median of up to 50 on one thread")
     return lines

@@ -20,9 +20,9 @@ def export_executorch(opened: Opened, file: Path, pixels: bool = False, softmax:
     """Write the network as `file`, a .pte for one image at a time, whole or not at all.
 
     pixels, softmax, what is checked before and what is raised are those of `export_onnx`. The memory that the program
-    plans, the input apart, is `heap_bytes`. What the file says of the network its method "description" gives, as JSON.
-    ExecuTorch's portable operators take a second for what onnxruntime does in a hundredth, so that a large test split
-    takes minutes.
+    plans, the input apart, is `heap_bytes`, and `peak_bytes` what our tape says of it. What the file says of the
+    network its method "description" gives, as JSON. ExecuTorch's portable operators take a second for what onnxruntime
+    does in a hundredth, so that a large test split takes minutes.
     """
     check_packages("executorch")
     diffusion = draws(opened, pixels, softmax)

@@ -184,12 +184,12 @@ def checked(
 
 
 def counted_bytes(opened: Opened, runtime: str) -> int | None:
-    """The peak by our accounting for a runtime: of ExecuTorch, the fused one, of onnxruntime its own; None where that
-    has no rule for one of the operators."""
+    """The peak by our accounting for a runtime, of ExecuTorch the arena that it plans; None where that has no rule for
+    one of the operators."""
     tape = capture_images(opened.model, opened.metadata.student.image_size)
-    if runtime != "onnxruntime":
-        return tape.profile().peak_bytes
     try:
+        if runtime == "ExecuTorch":
+            return tape.arena().bytes
         return tape.profile(accounting="onnxruntime").peak_bytes
     except ValueError:
         return None

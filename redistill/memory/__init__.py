@@ -1,5 +1,6 @@
 """What a network needs of activation memory, to the byte: recorded once, re-evaluated live."""
 
+from .executorch import Planned
 from .measure import measure_peak
 from .profile import LayerMemory, LiveTensor, MemoryProfile, OpMemory, Peak
 from .shape_rules import ShapeRuleError
@@ -12,6 +13,7 @@ __all__ = [
     "MemoryProfile",
     "OpMemory",
     "Peak",
+    "Planned",
     "ShapeRuleError",
     "Tape",
     "capture",

@@ -16,7 +16,7 @@ import torch
 from ..common.modules import weightless
 from ..networks.red import Channels, REDBlock, REDConfig
 from .macs import products, total_macs
-from .program import Program
+from .program import Program, Traced
 from .recorder import record
 from .recording import ENTER, FREE, OP, WEIGHTS, Buffer, Node, Recording, Weights, weights_of
 from .shape_rules import ShapeRuleError
@@ -41,6 +41,7 @@ class Call(NamedTuple):
     nodes: list[int]
     values: set[int]
     step: Step | None
+    traced: Traced
 
 
 def join_calls(recording: Recording) -> list[Item]:
@@ -93,7 +94,7 @@ class Blueprint:
             if kind == OP:
                 nodes = [recording.nodes[index] for index in what]
                 step, _ = make_step(nodes, home, recording.buffers, {})
-                what = Call(what, {value for node in nodes for value in node.ins}, step)
+                what = Call(what, {value for node in nodes for value in node.ins}, step, Traced(nodes, {}))
             self.items.append((kind, what, value))
 
     def place(self, path: str, side: str) -> int:
@@ -140,6 +141,7 @@ class _Compiler:
         self.held: dict[int, int] = {}  # buffer → how many must let go of it, where that is not one
         self.steps: list[Step] = []
         self.deaths: list[list[int]] = []
+        self.calls: list[Traced] = []
         self.scopes: dict[str, tuple[int, int | None, int]] = {}  # path → (value, earlier alias, buffer of red_in)
         self.red_weights = Weights()
         self.red_macs_at: list[tuple[int, int]] = []
@@ -155,7 +157,11 @@ class _Compiler:
         changed, moved, held, sites = self.changed, self.moved, self.held, self.sites
         for kind, what, value in self.blueprint.items:
             if kind == OP:
-                step = what.step if changed.isdisjoint(what.values) else self.call(what)
+                if changed.isdisjoint(what.values):
+                    step = what.step
+                    self.calls.append(what.traced)
+                else:
+                    step = self.call(what)
                 if step is not None:
                     self.steps.append(step)
                     self.deaths.append([])
@@ -185,8 +191,9 @@ class _Compiler:
         ins = [self.alias.get(value, value) for value in call.values]
         key = (call.nodes[0], dropped, *ins, *[home[value] for value in ins])
         found = self.blueprint.made.get(key)
+        kept = [nodes[index] for index in call.nodes if index not in dropped]
+        self.calls.append(Traced(kept, {value: self.alias[value] for value in call.values if value in self.alias}))
         if found is None:
-            kept = [nodes[index] for index in call.nodes if index not in dropped]
             step, moved = make_step(kept, home, self.buffers, self.alias)
             found = self.blueprint.remember(key, (step, [(out, home[out]) for out in moved]))
         step, outs = found
@@ -263,6 +270,7 @@ class _Compiler:
         if made is None:
             made = self.blueprint.remember(key, self.block(block, f"{path}.red_{side}", value, values, buffers))
         steps, deaths, own, homes = made
+        self.calls.append(Traced(block.nodes, {block.inputs[0]: value}, values, f"{path}.red_{side}"))
         self.steps += steps
         self.deaths += [list(freed) for freed in deaths]
         self.buffers[buffers : buffers + len(own)] = own
@@ -314,4 +322,7 @@ class _Compiler:
             products=self.blueprint.products,
             red_macs_at=self.red_macs_at,
             red_weights=self.red_weights,
+            calls=self.calls,
+            home=home,
+            output_values=[self.alias.get(value, value) for value in recording.outputs],
         )

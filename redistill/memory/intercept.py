@@ -270,7 +270,8 @@ def _made_plainly(func: Callable, args: tuple) -> tuple | None:
     if func is torch.layer_norm and _is_plain_layer_norm(*args):
         return "layer_norm", made_like, args[:1]
     if func in NORMS and _is_plain_norm(func, *args):
-        return NORMS[func], made_like, args[:1]
+        groups = () if func is torch.batch_norm else ((None,) * 6 + (args[1],),)  # where the operator has its groups
+        return NORMS[func], made_like, args[:1], *groups
     return None
 
 

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import NamedTuple
 
 from .macs import total_macs
 from .recording import Buffer, Node, Weights
 from .shape_rules import Shape
 from .steps import Fusion, Step, find_fusions
+
+
+class Traced(NamedTuple):
+    """The operators of one call from Python, and how their numbers of values are to be read in a program."""
+
+    nodes: Sequence[Node]
+    ports: Mapping[int, int]  # values that others stand in for
+    first_value: int = 0  # of a RED block put in: all other numbers count from it
+    prefix: str = ""  # of a RED block put in: its path
+
+    def resolve(self, value: int) -> int:
+        """The number in the program of a value that one of the nodes reads."""
+        return self.ports.get(value, value + self.first_value)
 
 
 @dataclass
@@ -32,6 +46,9 @@ class Program:
     products: Sequence[Node]  # what multiplies and accumulates, RED blocks apart
     red_macs_at: list[tuple[int, int]]  # of each RED block put in: the value whose shape it takes, MACs a pixel
     red_weights: Weights  # of these blocks
+    calls: list[Traced]  # what the steps were made of, views included
+    home: list[int]  # per value: its buffer
+    output_values: list[int]
 
     @cached_property
     def fusions(self) -> dict[int, Fusion]:

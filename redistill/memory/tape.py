@@ -34,6 +34,7 @@ from ..networks.strides import (
 from ..networks.student import add_red
 from .accounting import Timeline, buffer_sizes, eager, fused
 from .compiler import Blueprint, FrozenSites, Sites, compile_program, frozen_sites
+from .executorch import Planned, plan_executorch
 from .failures import recorded, restrided
 from .inputs import mapped, read_capture
 from .macs import total_macs
@@ -210,6 +211,24 @@ class Tape:
         """What `profile` counts at these settings. Raises ValueError and `ShapeRuleError` as it does."""
         changed, first = self._changes(strides, image_size, batch)
         return self._setting(changed, first, red, alignment, sites if sites is None else frozen_sites(sites))
+
+    def arena(
+        self,
+        strides: Mapping[str, int] | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        dtype: str | None = None,
+        red: REDConfig | None = None,
+        alignment: str = "asynchronous",
+        sites: Sites | None = None,
+    ) -> Planned:
+        """The memory that ExecuTorch plans, batch norms folded, at settings as `profile` takes them.
+
+        Raises ValueError as `profile` does, and where an operator's tensors in ExecuTorch are not known, by its name.
+        """
+        itemsize = check_choices(dtype, "fused", False, None)
+        changed, first = self._changes(strides, image_size, None)
+        setting = self._setting(changed, first, red, alignment, sites if sites is None else frozen_sites(sites))
+        return plan_executorch(setting.program, setting.shapes, itemsize)
 
     def peaks(
         self,

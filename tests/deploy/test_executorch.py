@@ -88,6 +88,7 @@ def test_the_runtime_gives_the_networks_answers(tmp_path, saved, pictures, capsy
     assert out.read_bytes() and export.bytes == out.stat().st_size and [*tmp_path.iterdir()] == [out]
     assert export.largest_difference < 1e-4 and export.compared == export.pictures == 6
     assert export.runtime.startswith("ExecuTorch 1.2") and export.heap_bytes > 0
+    assert export.peak_bytes is not None
     with torch.no_grad():
         expected = open_network(saved).model(pictures.images.float() / 127.5 - 1).argmax(1)
     assert export.test_accuracy == pytest.approx(float((expected == pictures.labels).float().mean()))
