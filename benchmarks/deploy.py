@@ -4,7 +4,8 @@
 
 First table, a row a network: the peak of what onnxruntime's heap holds of tensors in one pass (a counter is compiled
 and preloaded, see `redistill/deploy/heap.py`), ours ("onnxruntime"), how far apart they are, the figure that "fused"
-gives, and the arena that a planner would take for the same lives. Second: top-1 of the shipped classifiers on their
+gives, the arena that a planner would take for the same lives, and last what ExecuTorch plans, its input apart, by the
+.pte and by us ("-" where the extra executorch is not installed). Second: top-1 of the shipped classifiers on their
 whole test split in fp32 and in int8, weights alone and activations too, calibrated with seeds 0, 1 and 2. `--quick`
 takes the small networks of the first table.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from torch import nn
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import read_metadata
 from redistill.checkpoint.sources import list_shipped
+from redistill.deploy.executorch_file import to_executorch
 from redistill.deploy.onnx_check import run_file
 from redistill.deploy.onnx_export import export_onnx
 from redistill.deploy.onnx_file import TIMESTEP, Exported, to_onnx, write_proto
@@ -64,7 +67,9 @@ def memory_row(title: str) -> dict[str, Any]:
     ours = tape.profile(accounting="onnxruntime")
     arena = plan_arena(lives_of(ours._timeline)).bytes
     fused = tape.profile().peak_bytes
-    return {"network": title, "heap": heap, "ours": ours.peak_bytes, "fused": fused, "arena": arena}
+    found = {"network": title, "heap": heap, "ours": ours.peak_bytes, "fused": fused, "arena": arena}
+    pte = to_executorch(Exported(model).eval(), inputs).arena_bytes if find_spec("executorch") else None
+    return found | {"executorch": pte, "our_executorch": tape.arena().bytes}
 
 
 def accuracy_row(name: str) -> dict[str, Any]:
@@ -93,13 +98,18 @@ def main() -> None:
     options = parser.parse_args()
     titles = (*SHIPPED[:2], "resnet18") if options.quick else (*SHIPPED, *BUILT, *(name + RED for name in BUILT))
     rows: dict[str, Any] = {"memory": [], "int8": []}
-    print("| network | counted | ours | apart | fused | planned arena |\n| --- | --- | --- | --- | --- | --- |")
+    print("| network | counted | ours | apart | fused | planned arena | ExecuTorch | ours |\n" + "| --- " * 8 + "|")
     for title in titles:
         row = memory_row(title)
         rows["memory"].append(row)
         apart = f"{100 * (row['ours'] / row['heap'] - 1):+.3f} %" if row["heap"] else "not counted"
         counted = f"{row['heap']:,}" if row["heap"] else "-"
-        print(f"| {title} | {counted} | {row['ours']:,} | {apart} | {row['fused']:,} | {row['arena']:,} |", flush=True)
+        pte = "-" if row["executorch"] is None else f"{row['executorch']:,}"
+        print(
+            f"| {title} | {counted} | {row['ours']:,} | {apart} | {row['fused']:,} | {row['arena']:,} | {pte} | "
+            f"{row['our_executorch']:,} |",
+            flush=True,
+        )
     if not options.quick:
         print("\n| network | fp32 | int8 weights | int8 | heap fp32, int8 | file fp32, int8 |\n" + "| --- " * 6 + "|")
         for name in classifiers():
@@ -116,7 +126,13 @@ def main() -> None:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
     counted = [row for row in rows["memory"] if row["heap"]]
     worst = max((abs(row["ours"] / row["heap"] - 1) for row in counted), default=0)
-    print(f"deploy networks={len(counted)} within={100 * worst:.3f}%")
+    planned = [
+        abs(row["executorch"] - row["our_executorch"]) for row in rows["memory"] if row["executorch"] is not None
+    ]
+    print(
+        f"deploy networks={len(counted)} within={100 * worst:.3f}% executorch_networks={len(planned)} "
+        f"executorch_bytes_apart={max(planned, default=0)}"
+    )
 
 
 if __name__ == "__main__":
