@@ -5,15 +5,21 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+RGBD = 4  # channels
+
 
 def set_input_channels(model: nn.Module, channels: int) -> nn.Module:
     """Let the first convolution take images of so many channels, with fresh weights, in place; returns the model.
+
+    One of more channels than an image of colours and depth has stands behind a rearrangement, such as one of space to
+    depth, and stays for images of three.
 
     Raises ValueError for a network that has no convolution, or whose first one takes its channels in groups.
     """
     for path, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
-            return model if module.in_channels == channels else _replaced(model, path, module, channels)
+            stays = module.in_channels == channels or (module.in_channels > RGBD and channels == 3)
+            return model if stays else _replaced(model, path, module, channels)
     if channels != 3:
         raise ValueError(f"{type(model).__name__} has no convolution whose channels could be set to {channels}.")
     return model

@@ -226,7 +226,10 @@ def build_network(
     if not is_whole(in_channels, 1, MAX_CHANNELS):
         raise ValueError(f"in_channels is {in_channels!r}; expected a whole number from 1 to {MAX_CHANNELS}.")
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    return set_input_channels(_build(network, classes, in_channels, size), in_channels)
+    model = _build(network, classes, in_channels, size)
+    return (
+        model if network.name.startswith((TIMM, HUB)) else set_input_channels(model, in_channels)
+    )  # timm's own has them
 
 
 def _build(network: NetworkInfo, classes: int | None, channels: int, size: Size | None) -> nn.Module:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import pytest
+import timm
 import torch
 import torchvision.models
 from torch import nn
@@ -13,6 +14,7 @@ from torch import nn
 from redistill.checkpoint.teacher import load_teacher
 from redistill.common.modules import weightless
 from redistill.memory.comparison import compare
+from redistill.networks.stem import set_input_channels
 from redistill.networks.strides import find_pooling_points
 from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.torchvision_zoo import torchvision_names
@@ -239,3 +241,21 @@ def test_any_network_is_counted_also_one_that_no_student_can_be_built_from(name)
     if found.refusal:
         with pytest.raises(ValueError, match=r"^[^\n]*$"):
             compare(StudentConfig(name, strides={"conv": 4}))
+
+
+@pytest.mark.parametrize(
+    "name, channels", [("csatv2", 3), ("tresnet_m", 3), ("tresnet_m", 4), ("cs3darknet_focus_s", 1)]
+)
+def test_a_first_convolution_behind_a_rearrangement_of_the_image_stays(name, channels):
+    """It has more channels than the image."""
+    with weightless():
+        built = build_network(find_network(f"timm:{name}"), in_channels=channels)
+        own = timm.create_model(name, in_chans=channels)
+    first, wanted = (next(m for m in model.modules() if isinstance(m, nn.Conv2d)) for model in (built, own))
+    assert (first.in_channels, first.weight.shape) == (wanted.in_channels, wanted.weight.shape)
+
+
+def test_a_rearrangement_in_a_network_of_ones_own_stays_too():
+    own = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, 8, 3))
+    assert set_input_channels(own, 3)[1].in_channels == 48
+    assert set_input_channels(nn.Sequential(nn.Conv2d(1, 8, 3)), 3)[0].in_channels == 3
