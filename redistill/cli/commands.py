@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"redistill: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("redistill: stopped; the same command continues the run.", file=sys.stderr)
+        continues = "; the same command continues the run" if options.run in runs.CONTINUED else ""
+        print(f"redistill: stopped{continues}.", file=sys.stderr)
         return 130
     return 0
 

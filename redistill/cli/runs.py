@@ -142,3 +142,6 @@ def _stop_on_signals() -> list[int]:
     for number in SIGNALS:
         signal.signal(number, note)
     return came
+
+
+CONTINUED = (_train, _resume)  # commands that go on where they were stopped

@@ -187,7 +187,9 @@ def open_picture(file: Path) -> Image.Image:
 
 
 def open_image(file: Path | BinaryIO) -> Image.Image:
-    """A picture, opened and not decoded; OSError when it is none of FORMATS."""
+    """A picture, opened and not decoded; OSError when it is none of FORMATS, and for a pipe, folder or device."""
+    if isinstance(file, Path) and file.exists() and not file.is_file():
+        raise OSError("it is no file")  # a named pipe would be waited for
     if "HEIF" in FORMATS:
         _add_heif()
     try:

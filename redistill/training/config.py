@@ -23,6 +23,7 @@ NEWER = (
     "class_weights",
     "label_smoothing",
 )  # settings that are off unless they are set
+MOST_ALIKE = 100.0  # α of a beta distribution, whose shares all lie near a half there
 LARGEST_SEED = 2**31 - 1
 
 
@@ -97,9 +98,9 @@ class DistillConfig:
     class_weights: bool = setting(False, "Classes weigh evenly",
         "weigh pictures in the losses of labels by the inverse of their class's frequency, so that small classes count "
         "as much as large ones")
-    mixup: float = setting(0.0, "Mixup, α", said="Mixup", low=0,
+    mixup: float = setting(0.0, "Mixup, α", said="Mixup", low=0, high=MOST_ALIKE,
         help="α of mixup, which blends pictures and labels of two; 0 for none (see data/augmentation.py)")
-    cutmix: float = setting(0.0, "CutMix, α", said="CutMix", low=0,
+    cutmix: float = setting(0.0, "CutMix, α", said="CutMix", low=0, high=MOST_ALIKE,
         help="α of CutMix, which cuts a part of another picture in; 0 for none")
     label_smoothing: float = setting(0.0, "Label smoothing", low=0, below=1,
         help="share of each label that is spread over all classes alike; 0 for none")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from redistill.cli import checkpoints, counting, runs
 from redistill.cli.commands import main
 
 MANY = "99999999999999999999"
@@ -18,6 +19,7 @@ CASES = [
     ["train", "--batch-size", MANY],
     ["train", "--image-size", MANY],
     ["train", "--learning-rate", "nan"],
+    ["train", "--mixup", "1e308"],
     ["train", "--milestones", f"1,{MANY}"],
     ["train", "--device", "cuda:99999999999"],
     ["train", "--dataset", "x" * 5000],
@@ -43,3 +45,18 @@ def test_an_option_that_nobody_means_is_one_sentence(arguments, shipped, tmp_pat
     told = capsys.readouterr().err.strip().splitlines()
     assert code in (1, 2) and told and "Traceback" not in "".join(told)
     assert "redistill" in told[-1] and len(told[-1]) < 6000
+
+
+@pytest.mark.parametrize("name, continues", [("train", True), ("resume", True), ("predict", False), ("search", False)])
+def test_only_a_run_is_said_to_continue(name, continues, monkeypatch, capsys):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    module = {"train": runs, "resume": runs, "predict": checkpoints, "search": counting}[name]
+    function = f"_{name}"
+    monkeypatch.setattr(module, function, interrupted)
+    if continues:
+        monkeypatch.setattr(runs, "CONTINUED", (interrupted,))
+    arguments = {"train": [], "resume": ["x"], "predict": ["small", "x.png"], "search": ["narrow_resnet"]}[name]
+    assert main([name, *arguments]) == 130
+    assert ("continues" in capsys.readouterr().err) == continues

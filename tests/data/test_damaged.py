@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import numpy as np
@@ -174,3 +175,10 @@ def test_other_warnings_stay_as_python_writes_them(capsys):
             warnings.simplefilter("always")
             warnings.warn("another", UserWarning, stacklevel=1)
     assert capsys.readouterr().out.splitlines() == ["told note 1", "told note 2"] and len(others) == 1
+
+
+def test_a_pipe_is_no_picture(tmp_path):
+    """It would be waited for until somebody writes into it."""
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(OSError, match="no file"):
+        source.open_picture(tmp_path / "a.png")

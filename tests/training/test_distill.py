@@ -430,6 +430,8 @@ def test_metrics_survive_a_cut_line(tmp_path):
         {"precision": "fp16"},
         {"augmentation": "cutout"},
         {"mixup": -1},
+        {"mixup": 1e308},  # whose share would be drawn for ever
+        {"cutmix": 101},
         {"teacher_checkpoint": "nowhere", "kd_weight": 1.0, "kd": "dkd", "cutmix": 1.0},
         {"freeze_batch_norm": 1},
         {"ema_decay": 1.0},
