@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import any_strides, curve
+from benchmarks.zoo import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -149,3 +150,14 @@ def test_accuracies_of_shared_weights_are_those_that_were_measured():
 def rounds_to(percent: str, value: float) -> bool:
     """Whether `value`, a share of one, is what stands there to one decimal; halves may have gone either way."""
     return abs(float(percent) - 100 * value) < 0.0501
+
+
+def test_the_table_of_any_network_adds_up_from_its_rows():
+    zoo = json.loads((ROOT / "docs" / "zoo.json").read_text())
+    text = (ROOT / "docs" / "results.md").read_text()
+    assert f"Of {len(zoo)} networks no figure" in " ".join(text.split())
+    for family in ("diffusers", "timm", "torchvision"):
+        rows = [kinds for name, kinds in zoo.items() if name.startswith(f"{family}:")]
+        counts = [sum(kinds.get(kind, 0) for kinds in rows) for kind in KINDS]
+        assert f"| {family} | {len(rows)} | {' | '.join(f'{count:,}' for count in counts)} |" in text
+    assert not any(kinds.get("wrong") or kinds.get("refused") for kinds in zoo.values())
