@@ -63,8 +63,7 @@ def test_explore_distil_export_reload_generate(open_page, tmp_path):
         assert logits.shape == (1, 50) and np.isfinite(logits).all()
 
     page.reload()
-    drawn(page, "#memory")
-    unfold(page, "tab", "Distill")
+    expect(page.get_by_role("tab", selected=True)).to_have_text("Distill")  # which has an address of its own
     expect(progress).to_contain_text("finished")
     expect(page.locator("#runs")).to_contain_text("RED + KD · seed 0 · finished")
     drawn(page, "#scores")
