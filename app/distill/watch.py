@@ -32,7 +32,7 @@ from . import run_curves
 from . import watch_view as view
 
 SECONDS = 1.0  # between looks at the files while a run goes
-IDLE_SECONDS = 15.0  # and while none does: one may be started from another page, or the shell
+IDLE_SECONDS = 5.0  # and while none does: one may be started from another page, or the shell
 FILES = {LOG_FILE: "Save log", "config.json": "Save config", "metrics.jsonl": "Save metrics"}
 MAX_SAVED = 8_000_000  # bytes of a file that are saved: its end
 # Where nothing that is there was chosen, the list marks the run that is shown in its place; done on the page, so that
@@ -83,7 +83,8 @@ class WatchPanel:
                 self.runs = LiveRadio([], label="Runs", elem_id="runs", elem_classes="list")
             self.pictures = gr.HTML(elem_id="pictures")
         drawn, asked = gr.JSON(visible="hidden"), gr.State(None)  # what `look` noted; the run that may be deleted
-        self.choice = {"runs": self.runs, "woken": gr.State(0.0)}  # outputs of what chooses a run
+        # Outputs of what chooses a run. `woken` is no State, of which gradio tells no change outside the queue.
+        self.choice = {"runs": self.runs, "woken": gr.JSON(visible="hidden")}
         self.timer = gr.Timer(SECONDS, active=False)  # until the tab is seen
         buttons = {"stop": stop, "resume": resume, "delete": delete, "extend": extend}
         charts = {"losses": losses, "scores": scores, "rate": rate, "speed": speed}
@@ -140,22 +141,22 @@ def look(chosen: Any, drawn: Any) -> dict[str, Any]:
 
 def choose(name: str | None) -> dict[str, Any]:
     """Values of `WatchPanel.choice` with this run chosen."""
-    return {"runs": LiveRadio(choices=_labels(jobs.list_runs()), value=name), "woken": time.time()}
+    return {"runs": LiveRadio(choices=_labels(jobs.list_runs()), value=name), "woken": {"at": time.time()}}
 
 
 def stop_run(drawn: Any) -> dict[str, Any]:
     """Stop the run that is shown with its state saved."""
-    return {"said": _act(jobs.stop, _name(drawn)), "woken": time.time()}
+    return {"said": _act(jobs.stop, _name(drawn)), "woken": {"at": time.time()}}
 
 
 def resume_run(drawn: Any) -> dict[str, Any]:
     """Go on with the run that is shown from its last saved step."""
-    return {"said": _act(jobs.resume, _name(drawn)), "woken": time.time()}
+    return {"said": _act(jobs.resume, _name(drawn)), "woken": {"at": time.time()}}
 
 
 def extend_run(drawn: Any, steps: Any) -> dict[str, Any]:
     """Go on with the run that is shown up to so many steps in all, also where it has finished."""
-    return {"said": _act(partial(jobs.extend, steps=steps), _name(drawn)), "woken": time.time()}
+    return {"said": _act(partial(jobs.extend, steps=steps), _name(drawn)), "woken": {"at": time.time()}}
 
 
 def ask_to_delete(drawn: Any) -> dict[str, Any]:

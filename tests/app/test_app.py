@@ -643,3 +643,12 @@ def test_a_click_on_a_stride_asks_the_server_once_and_carries_no_long_list():
     # Gradio's page copies all properties of a component at every event: with 1,400 choices a click took twice as long
     lists = {part["props"].get("label"): len(part["props"].get("choices") or ()) for part in config["components"]}
     assert max(lists.values()) < 60, lists
+
+
+def test_no_event_waits_for_the_change_of_a_state_that_gradio_never_tells():
+    """gradio tells the page of a State's change at the end of queued events alone."""
+    config = ui.build().get_config_file()
+    states = {part["id"] for part in config["components"] if part["type"] == "state"}
+    waited = {target for event in config["dependencies"] for target, name in event["targets"] if name == "change"}
+    unqueued = [event for event in config["dependencies"] if event["queue"] is False]
+    assert not [event["api_name"] for event in unqueued if waited & states & set(event["outputs"])]
