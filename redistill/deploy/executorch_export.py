@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from ..common.files import replaced_file
 from .executorch_file import to_executorch
-from .onnx_check import Answers, run_file
+from .onnx_check import Answers, run_content
 from .onnx_export import Export, checked, described, draws, writing
 from .onnx_file import Exported, example
 from .opened import Opened, test_split
@@ -41,7 +40,4 @@ def export_executorch(opened: Opened, file: Path, pixels: bool = False, softmax:
 
 def run_pte(content: bytes, pictures: np.ndarray) -> Answers:
     """The answers of what is not written yet."""
-    with tempfile.TemporaryDirectory(prefix="redistill-") as folder:
-        file = Path(folder) / "network.pte"
-        file.write_bytes(content)
-        return run_file(file, pictures, "ExecuTorch")
+    return run_content(content, "network.pte", pictures, "ExecuTorch")

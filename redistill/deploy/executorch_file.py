@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Mapping
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..common.sentences import first_line
+from .exporter import causes, quiet
 from .folded import export_folded
 
 DESCRIPTION = "description"  # a method of the program that gives what the file says of itself, as JSON
@@ -40,7 +37,7 @@ def to_executorch(model: nn.Module, inputs: tuple[Tensor, ...], described: Mappi
     from executorch.exir.passes import MemoryPlanningPass
 
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             edge = to_edge(
                 export_folded(model, inputs),
                 constant_methods={DESCRIPTION: json.dumps(dict(described or {}))},
@@ -56,9 +53,7 @@ def to_executorch(model: nn.Module, inputs: tuple[Tensor, ...], described: Mappi
 
 def _refusal(error: BaseException) -> str:
     """Why there is no export: the operators that ExecuTorch lacks, or the first line of what went wrong at the root."""
-    chain = [error]
-    while before := chain[-1].__cause__ or chain[-1].__context__:
-        chain.append(before)
+    chain = causes(error)
     text = "\n".join(str(each) for each in chain)
     lacking = set(re.findall(r"Operator torch\._ops\.([\w.]+) is not (?:in Core ATen|Aten Canonical)", text))
     lacking |= {
@@ -68,15 +63,3 @@ def _refusal(error: BaseException) -> str:
         named = ", ".join(sorted(name.strip("'") for name in lacking))
         return f"ExecuTorch has no operator for {named}, which the network uses."
     return f"The network cannot be exported to ExecuTorch: {first_line(chain[-1])[:300].rstrip('.')}."
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's own lines: what fails is raised."""
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)

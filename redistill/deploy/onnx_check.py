@@ -63,6 +63,14 @@ def run_file(file: Path, pictures: np.ndarray, runtime: str) -> Answers:
             return Answers(found["outputs"], float(found["latency_ms"]), heap, sizes, str(found["version"]))
 
 
+def run_content(content: bytes, name: str, pictures: np.ndarray, runtime: str) -> Answers:
+    """`run_file` of a file that is not written yet, called `name`."""
+    with tempfile.TemporaryDirectory(prefix="redistill-") as folder:
+        file = Path(folder) / name
+        file.write_bytes(content)
+        return run_file(file, pictures, runtime)
+
+
 @torch.no_grad()
 def own_answers(model: nn.Module, images: Tensor) -> np.ndarray:
     """The network's own outputs, float32, for what the file takes; one image at a time, as there."""

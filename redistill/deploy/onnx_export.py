@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from ..data.augmentation import normalize
 from ..data.source import Split
 from ..memory import capture_images
 from ..networks.strides import check_image_size, input_channels
-from .onnx_check import COMPARED, Answers, largest_difference, own_answers, run_file
+from .onnx_check import COMPARED, Answers, largest_difference, own_answers, run_content
 from .onnx_file import TIMESTEP, Exported, example, set_metadata, to_onnx, write_proto
 from .opened import Opened, test_split
 from .packages import check_packages
@@ -145,7 +145,24 @@ def checked(
     diffusion: bool,
     runtime: str = "onnxruntime",
 ) -> dict[str, Any]:
-    """The fields of `Export` that the runtime tells, by `run`; ValueError where it computes something else."""
+    """`compared`, with the peak by our accounting; ValueError where the runtime computes something else."""
+    found = compared(opened, network, run, split, diffusion, runtime, CLOSE)
+    return found | {"peak_bytes": counted_bytes(opened, runtime)}
+
+
+def compared(
+    opened: Opened,
+    network: Exported,
+    run: Callable[[np.ndarray], Answers],
+    split: Split | str,
+    diffusion: bool = False,
+    runtime: str = "onnxruntime",
+    close: float = inf,
+) -> dict[str, Any]:
+    """The fields of `Export` that a runtime tells, by `run`, beside the network's own answers.
+
+    ValueError for outputs that differ by more than `close`, a share of the largest.
+    """
     channels, (height, width) = input_channels(opened.model), check_image_size(opened.metadata.student.image_size)
     random = torch.Generator().manual_seed(0)
     if diffusion:
@@ -155,12 +172,12 @@ def checked(
         given = isinstance(split, Split)
         size = (COMPARED, channels, height, width)
         pictures = split.images if given else torch.randint(0, 256, size, generator=random, dtype=torch.uint8)
-        compared = pictures[:COMPARED]
-        ours = own_answers(network, compared if network.pixels else normalize(compared))
+        first = pictures[:COMPARED]
+        ours = own_answers(network, first if network.pixels else normalize(first))
     theirs = run(pictures.numpy())
     difference = largest_difference(ours, theirs.outputs[: len(ours)])
     largest = max(1.0, float(np.abs(ours).max()))
-    if difference > CLOSE * largest:
+    if difference > close * largest:
         raise ValueError(
             f"{opened.name} computes something else in {runtime}: its outputs differ by up to {difference:.3g} of "
             f"{largest:.3g}; nothing was written."
@@ -178,7 +195,7 @@ def checked(
         "torch_accuracy": opened.metadata.metrics.get("test_accuracy") if right is not None else None,
         "note": split if isinstance(split, str) else "",
         "heap_bytes": theirs.heap_bytes,
-        "peak_bytes": counted_bytes(opened, runtime),
+        "peak_bytes": None,
         "latency_ms": theirs.latency_ms,
     }
 
@@ -202,7 +219,4 @@ def _output(network: Exported, image: torch.Tensor) -> np.ndarray:
 
 def run_proto(proto: ModelProto, pictures: np.ndarray, name: str) -> Answers:
     """The answers of what is not written yet."""
-    with tempfile.TemporaryDirectory(prefix="redistill-") as folder:
-        file = Path(folder) / f"{name}.onnx"
-        write_proto(proto, file)
-        return run_file(file, pictures, "onnxruntime")
+    return run_content(proto.SerializeToString(), f"{name}.onnx", pictures, "onnxruntime")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
-import logging
 import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +14,7 @@ from torch import Tensor, nn
 from ..common.sentences import first_line
 from ..data.augmentation import normalize
 from ..networks.strides import check_image_size, input_channels
+from .exporter import causes, quiet
 from .opened import Opened
 from .red_forms import accumulated
 
@@ -62,7 +59,7 @@ def to_onnx(model: nn.Module, inputs: tuple[Tensor, ...], output: str) -> ModelP
     if weights > MOST_BYTES:
         raise ValueError(f"The weights take {weights:,} bytes; one .onnx file holds at most {MOST_BYTES:,}.")
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 accumulated(model.eval()),
                 inputs,
@@ -79,31 +76,13 @@ def to_onnx(model: nn.Module, inputs: tuple[Tensor, ...], output: str) -> ModelP
 
 def _refusal(error: BaseException) -> str:
     """Why there is no export: the operators that ONNX lacks, or the first line of what went wrong at the root."""
-    chain = [error]
-    while before := chain[-1].__cause__ or chain[-1].__context__:
-        chain.append(before)
+    chain = causes(error)
     lacking = {
         name for each in chain for name in re.findall(r"No ONNX function found for <[^']*'([\w:.]+)'", str(each))
     }
     if lacking:
         return f"ONNX of opset {OPSET} has no operator for {', '.join(sorted(lacking))}, which the network uses."
     return f"The network cannot be exported to ONNX: {first_line(chain[-1])[:300]}."
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's own lines: what fails is raised."""
-    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def set_metadata(proto: ModelProto, values: Mapping[str, Any]) -> None:

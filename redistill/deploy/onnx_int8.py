@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +11,8 @@ import torch
 
 from ..common.files import replaced_file
 from ..data.augmentation import normalize
-from ..data.source import Split
-from .onnx_check import COMPARED, largest_difference, own_answers
-from .onnx_export import Export, described, draws, figures, output_name, run_proto, writing
+from .exporter import quiet
+from .onnx_export import Export, compared, described, draws, figures, output_name, run_proto, writing
 from .onnx_file import Exported, example, set_metadata, to_onnx, write_proto
 from .opened import Opened, test_split
 from .packages import check_packages
@@ -56,11 +51,13 @@ def export_int8(
             quantized = with_int8_weights(proto)
         told = {"quantization": f"int8, {kind}" + (f", calibrated with seed {seed}" if kind == "full" else "")}
         set_metadata(quantized, described(opened, pixels, softmax) | told)
-        export = _judged(opened, network, quantized)
-        set_metadata(quantized, figures(vars(export)))
+        found = compared(
+            opened, network, lambda pictures: run_proto(quantized, pictures, opened.name), test_split(opened)
+        )
+        set_metadata(quantized, figures(found))
         with replaced_file(file) as part:
             write_proto(quantized, part)
-    return replace(export, file=file, bytes=file.stat().st_size)
+    return Export(file=file, bytes=file.stat().st_size, **found)
 
 
 def calibration_pictures(opened: Opened, seed: int) -> torch.Tensor:
@@ -90,7 +87,7 @@ def calibrated(proto: ModelProto, inputs: np.ndarray) -> ModelProto:
             image = next(self.left, None)
             return None if image is None else {"images": image[None]}
 
-    with tempfile.TemporaryDirectory(prefix="redistill-") as folder, _quiet():
+    with tempfile.TemporaryDirectory(prefix="redistill-") as folder, quiet():
         plain, ready, done = (str(Path(folder) / f"{name}.onnx") for name in ("plain", "ready", "int8"))
         write_proto(proto, Path(plain))
         quant_pre_process(plain, ready, skip_symbolic_shape=True)
@@ -104,18 +101,6 @@ def calibrated(proto: ModelProto, inputs: np.ndarray) -> ModelProto:
             per_channel=True,
         )
         return onnx.load(done)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the quantizer's advice to pre-process what has been pre-processed."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
 
 
 def with_int8_weights(proto: ModelProto) -> ModelProto:
@@ -155,32 +140,3 @@ def with_int8_weights(proto: ModelProto) -> ModelProto:
     graph.node.extend(nodes)
     del graph.value_info[:]  # types of weights that are no longer theirs
     return result
-
-
-def _judged(opened: Opened, network: Exported, proto: ModelProto) -> Export:
-    """How it runs, on the whole test split where there is one, else on random pictures."""
-    split = test_split(opened)
-    given = isinstance(split, Split)
-    if given:
-        pictures = split.images
-    else:
-        size = (COMPARED, *example(opened)[0].shape[1:])
-        pictures = torch.randint(0, 256, size, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    compared = pictures[:COMPARED]
-    ours = own_answers(network, compared if network.pixels else normalize(compared))
-    theirs = run_proto(proto, pictures.numpy(), opened.name)
-    return Export(
-        file=Path(),
-        bytes=0,
-        network=opened.name,
-        runtime=f"onnxruntime {theirs.version}",
-        largest_difference=largest_difference(ours, theirs.outputs[: len(ours)]),
-        compared=len(ours),
-        pictures=len(pictures) if given else None,
-        test_accuracy=float((theirs.outputs.argmax(1) == split.labels.numpy()).mean()) if given else None,
-        torch_accuracy=opened.metadata.metrics.get("test_accuracy") if given else None,
-        note="" if given else split,
-        heap_bytes=theirs.heap_bytes,
-        peak_bytes=None,
-        latency_ms=theirs.latency_ms,
-    )

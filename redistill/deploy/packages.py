@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from ..common.sentences import first_line
+
 # By extra of pyproject.toml: the modules that it brings.
 EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "executorch": ("executorch.exir", "executorch.runtime")}
 # How each is installed. ExecuTorch's wheel also asks for what other exports of its own need, and for an older pytest.
@@ -20,7 +22,7 @@ def check_packages(extra: str) -> None:
         try:
             import_module(name)
         except Exception as error:  # a wheel for another system fails in whichever way
-            failed[name] = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            failed[name] = first_line(error)
     if failed:
         raise ValueError(
             f"An export to {extra} needs {', '.join(failed)}, which cannot be loaded ({next(iter(failed.values()))}); "

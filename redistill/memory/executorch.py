@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import NamedTuple
 
+from .arena import ALIGNMENT
 from .program import Program
 from .recording import Node
 from .shape_rules import Shape, ShapeRuleError
 
-ALIGNMENT = 16  # bytes
 RESHAPES = frozenset(["view", "_unsafe_view", "reshape", "_reshape_alias", "flatten", "unflatten", "detach", "alias"])
 # Each of these becomes one operator that writes its outputs, in place or not.
 # fmt: off

@@ -226,8 +226,7 @@ class Tape:
         Raises ValueError as `profile` does, and where an operator's tensors in ExecuTorch are not known, by its name.
         """
         itemsize = check_choices(dtype, "fused", False, None)
-        changed, first = self._changes(strides, image_size, None)
-        setting = self._setting(changed, first, red, alignment, sites if sites is None else frozen_sites(sites))
+        setting = self.setting(strides, image_size, None, red, alignment, sites)
         return plan_executorch(setting.program, setting.shapes, itemsize)
 
     def peaks(
