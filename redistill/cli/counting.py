@@ -1,4 +1,4 @@
-"""Commands that count what a network needs: memory, search."""
+"""Commands that count what a network needs: memory, search; and the chips that it may have to fit: chips."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 from ..checkpoint.sources import with_unets
 from ..common.units import parse_bytes
+from ..memory.chips import CHIPS, Room, room_on
 from ..memory.comparison import compare, network_tape, student_on_tape
 from ..memory.patch_search import search_patches
 from ..memory.patching import count_patched, every_patching, least_memory
+from ..memory.profile import MemoryProfile
 from ..memory.search import Candidate, SearchResult, search_strides
 from ..memory.tape import Tape
 from ..networks.red import REDConfig
@@ -27,6 +29,7 @@ def add_commands(add: AddCommand) -> None:
     counting = add("memory", _memory, "activation memory of a network at other pooling strides")
     counting.add_argument("network", help=NETWORK)
     counting.add_argument("--strides", default="", help="such as conv1=8,maxpool=1,layer4.0=1")
+    _chip_options(counting, "say whether activations and weights fit")
     told = "also computed patch by patch: layer and patches a side, such as layer2:4, or best for what lowers the peak"
     counting.add_argument("--patch", help=told)
     _counting_options(counting)
@@ -36,10 +39,20 @@ def add_commands(add: AddCommand) -> None:
     searching.add_argument(
         "--budget", help="such as 512KiB; 1 KiB is 1,024 bytes, 1 KB 1,000 (default: the teacher's peak)"
     )
+    _chip_options(searching, "in place of a budget: what it leaves to activations")
     add_option(searching, "--reduction", "same", "total reduction: same or any")
     told = "also computed patch by patch, for at most so many per cent of computation more (50 where none are given)"
     searching.add_argument("--patching", nargs="?", const="50", metavar="PERCENT", help=told)
     _counting_options(searching)
+
+    add("chips", _chips, "chips and boards with the memory that a program can use there, and its source")
+
+
+def _chip_options(command: argparse.ArgumentParser, told: str) -> None:
+    command.add_argument("--chip", metavar="NAME", help=f"a name of `redistill chips`: {told}")
+    taken = "that the runtime and the rest take, such as 64KiB (default: assumed for the chip)"
+    command.add_argument("--reserve", metavar="BYTES", help=f"RAM {taken}")
+    command.add_argument("--program", metavar="BYTES", help=f"flash {taken}")
 
 
 def _counting_options(command: argparse.ArgumentParser) -> None:
@@ -53,7 +66,41 @@ def _counting_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--no-red", action="store_true", help="leave RED blocks out")
 
 
+def _chips(options: argparse.Namespace) -> None:
+    for chip in CHIPS.values():
+        room = room_on(chip.name)
+        banks = ", ".join(f"{bank.name} {bank.bytes // 2**10:,} KiB" for bank in (*chip.ram, *chip.flash))
+        left = f"{room.activations // 2**10:,} KiB for activations"
+        left += "" if room.weights is None else f", {room.weights // 2**10:,} KiB for weights"
+        print(f"{chip.name}: {chip.title}: {left}, of {banks} ({chip.source})")
+
+
+def _room(options: argparse.Namespace) -> Room | None:
+    """What the chip that is asked for leaves; ValueError for what does not go together."""
+    taken = {name: getattr(options, name) for name in ("reserve", "program") if getattr(options, name) is not None}
+    if options.chip is None:
+        if taken:
+            raise ValueError(f"--{next(iter(taken))} is taken of a chip's memory; give --chip too, or drop it.")
+        return None
+    return room_on(options.chip, **{name: parse_bytes(text) for name, text in taken.items()})
+
+
+def _tell_fit(room: Room, title: str, profile: MemoryProfile, dtype: str) -> None:
+    """Whether activations and weights of a network fit a chip, each by itself."""
+    fits = "fit" if profile.peak_bytes <= room.activations else "do not fit"
+    print(f"{title} on {room.chip.title}: activations {fits} {_in_bytes(room.activations)}")
+    if room.weights is None and not room.chip.loads_weights:
+        print(f"{title}: weights {_in_bytes(profile.weight_bytes)}; {room.chip.title} has no flash of its own for them")
+        return
+    weights_fit, formats = room.weights_fit(profile.weight_bytes, profile.peak_bytes), room.formats_that_fit(profile)
+    where = "beside the activations in RAM" if room.weights is None else f"{_in_bytes(room.weights)} of flash"
+    fits = "fit" if weights_fit else f"do not fit in {dtype}," if formats else "do not fit in any format:"
+    other = "" if weights_fit or not formats else f", but would in {formats[0]}"
+    print(f"{title}: weights {_in_bytes(profile.weight_bytes)} {fits} {where}{other}")
+
+
 def _memory(options: argparse.Namespace) -> None:
+    room = _room(options)
     strides = parse_strides(options.strides)
     patch = None if options.patch in (None, BEST) else parse_patch(options.patch)
     config = _counted(options, strides=strides, red=_red(options))
@@ -61,6 +108,9 @@ def _memory(options: argparse.Namespace) -> None:
     for title, profile in (("teacher", found.teacher), ("student", found.student)):
         print(f"{title}: {_in_bytes(profile.peak_bytes)} at {profile.peak_layer}")
     print(f"ratio: {found.teacher.peak_bytes / found.student.peak_bytes:.2f}")
+    if room:
+        for title, profile in (("teacher", found.teacher), ("student", found.student)):
+            _tell_fit(room, title, profile, options.dtype)
     if found.refusal:
         print(f"No student can be built from it: {found.refusal}")
     if options.patch is not None:
@@ -104,11 +154,14 @@ def _tell_search(done: int, count: int, captured: int) -> None:
 
 
 def _search(options: argparse.Namespace) -> None:
-    budget = None if options.budget is None else parse_bytes(options.budget)
+    room = _room(options)
+    if room and options.budget is not None:
+        raise ValueError("--budget and --chip both say what is to fit; give one of them.")
+    budget = room.activations if room else None if options.budget is None else parse_bytes(options.budget)
     if options.patching is not None:
         parse_percent(options.patching)
         if budget is None:
-            raise ValueError("--patching needs the memory to fit; give --budget, such as --budget 512KiB.")
+            raise ValueError("--patching needs the memory to fit; give --budget, such as --budget 512KiB, or --chip.")
     config = _counted(options)
     tape = network_tape(config.teacher, None, config.unets, config.image_size, config.in_channels)
     result = search_strides(

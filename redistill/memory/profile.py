@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..common.values import is_whole
 from .accounting import Timeline
 from .program import Program
+from .recording import Weights
 from .shape_rules import Shape
 
 
@@ -64,9 +65,14 @@ class MemoryProfile:
     input_bytes: int
     output_bytes: int
     accounting: str  # "fused" or "eager"
+    _weights: Weights = field(repr=False, compare=False)
     _program: Program = field(repr=False, compare=False)
     _shapes: list[Shape] = field(repr=False, compare=False)
     _timeline: Timeline = field(repr=False, compare=False)
+
+    def weight_bytes_at(self, itemsize: int | None) -> int:
+        """`weight_bytes` with so many bytes for every floating-point number, None for those it was built with."""
+        return self._weights.bytes(itemsize)
 
     @cached_property
     def macs(self) -> int:

@@ -182,18 +182,18 @@ class Tape:
         itemsize = check_choices(dtype, accounting, fuse_add, batch)
         setting = self.setting(strides, image_size, batch, red, alignment, sites)
         program, line, peak, index, layer = setting.count(itemsize, accounting, fuse_add)
-        spliced = program.red_weights.bytes(itemsize)
-        added = setting.edits.added_weights.bytes(itemsize)
+        weights = self._weights + setting.edits.added_weights + program.red_weights
         return MemoryProfile(
             peak_bytes=peak,
             peak_layer=layer,
             peak_index=index,
             red_peak_bytes=max((line.live[step] for step in program.red_steps), default=0),
-            weight_bytes=self._weights.bytes(itemsize) + added + spliced,
-            red_weight_bytes=self._red_weights.bytes(itemsize) + spliced,
+            weight_bytes=weights.bytes(itemsize),
+            red_weight_bytes=self._red_weights.bytes(itemsize) + program.red_weights.bytes(itemsize),
             input_bytes=sum(line.sizes[buffer] for buffer in program.inputs),
             output_bytes=sum(line.sizes[buffer] for buffer in program.outputs),
             accounting=accounting,
+            _weights=weights,
             _program=program,
             _shapes=setting.shapes,
             _timeline=line,
