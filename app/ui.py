@@ -28,6 +28,7 @@ from .parts.masthead import Masthead
 from .parts.networks import look_up_soon
 from .parts.sessions import CAPACITY, keep_one_component
 from .runs.jobs import clean_up
+from .visitors import access, who
 
 STYLE = Path(__file__).with_name("style.css")
 TITLE = "ReDistill Studio"
@@ -136,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--port", type=_port, default=os.environ["REDISTILL_PORT"], help="from 1 to 65535 (default: %(default)s)"
     )
-    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME") or own_host())
     options = parser.parse_args(arguments)
     try:
         clean_up()
@@ -152,6 +153,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def own_host() -> str:
+    """Where the page is served unless it is told: to this machine alone, and on a Space to whoever comes."""
+    return "0.0.0.0" if access.is_shared() else "127.0.0.1"
+
+
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 65535:
         raise argparse.ArgumentTypeError(f"port is {text[:40]!r}; expected a whole number from 1 to 65535")
@@ -162,6 +168,7 @@ def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **setting
     """Serve `page` with the studio's look; `settings` go to gradio's launch."""
     look_up_soon()
     keep_one_component()
+    access.ask_by(who.names_of_request)
     page.queue(max_size=64, default_concurrency_limit=4)
     page.launch(
         server_name=host,
@@ -174,6 +181,8 @@ def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **setting
         show_error=False,
         state_session_capacity=CAPACITY,
         enable_monitoring=False,
-        app_kwargs={"middleware": [(Guard, (), {"hosts": hosts_of(host)})]},  # as starlette unpacks a Middleware
+        ssr_mode=False,  # nor where a Space asks for it: it needs Node, and a page that is drawn there is drawn twice
+        # As starlette unpacks a Middleware.
+        app_kwargs={"middleware": [(Guard, (), {"hosts": hosts_of(host)}), (who.keep_visitors, (), {})]},
         **settings,
     )

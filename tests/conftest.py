@@ -37,7 +37,12 @@ def places(tmp_path, monkeypatch):
     """Empty folders of runs, of shipped checkpoints and of imported teachers."""
     monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(sources, "SHIPPED", tmp_path / "shipped")
-    for module in ("redistill.checkpoint.sources", "redistill.checkpoint.imported", "app.runs.choices"):
+    for module in (
+        "redistill.checkpoint.sources",
+        "redistill.checkpoint.imported",
+        "app.runs.choices",
+        "app.runs.jobs",
+    ):
         monkeypatch.setattr(f"{module}.imported_dir", lambda: tmp_path / "teachers")
     return tmp_path
 

@@ -25,6 +25,7 @@ from ..parts.fields import LiveRadio, NumberField
 from ..parts.fragments import notice, picture_strip
 from ..parts.scripted import FolderButton
 from ..runs import jobs
+from ..visitors import access
 from ..words.settings import dataset_title, on_page
 
 SAMPLES = 8  # pictures shown of a data set
@@ -56,7 +57,9 @@ def take_upload(file: Any) -> tuple[str | None, str]:
     try:
         if not isinstance(file, str):
             raise ValueError("Nothing was uploaded; expected a zip file.")
-        return _known(f"upload:{unpack_zip(file)}"), ""
+        upload = unpack_zip(file)
+        access.claim("upload", upload)
+        return _known(f"upload:{upload}"), ""
     except (ValueError, OSError) as error:
         return None, notice("", str(error))
 
@@ -88,6 +91,7 @@ def look_up(name: Any) -> DatasetSpec:
         raise ValueError(f"Data set is {str(name)[:80]!r}; expected the name of one.")
     if name.startswith("folder:") and name not in _of_runs():
         raise ValueError("Folders are read from the command line only; upload the folder here.")
+    access.check_dataset(name)
     return DATASETS[name] if name in DATASETS else _look_into(name)
 
 
@@ -159,7 +163,7 @@ def _of_runs() -> set[str]:
 
 
 def _uploads() -> list[str]:
-    return [f"upload:{name}" for name in list_uploads()]
+    return [f"upload:{name}" for name in list_uploads() if access.has_claimed("upload", name)]
 
 
 def _suits(upload: str, task: str) -> bool:

@@ -13,6 +13,8 @@ from redistill.checkpoint.imported import Weights, import_teacher, imported_fold
 from redistill.common.values import is_number
 from redistill.networks.student import StudentConfig
 
+from ..visitors import access
+
 BRING = (
     "Weights of the teacher’s network above, from <code>safetensors.torch.save_file(model.state_dict(), FILE)</code>; "
     "pickles (.pth) are for <code>redistill import</code> in the shell."
@@ -80,7 +82,9 @@ def take(student: StudentConfig, weights: Weights) -> str:
     if network.task != "classification":
         raise ValueError("Weights are taken for classifiers; name a DDPM by its folder or Hub id.")
     folder = imported_folder(f"{weights.file.stem[:KEPT]}-{student.image_size}px")
-    return import_teacher(network, weights, _free(folder))[0].name
+    name = import_teacher(network, weights, _free(folder))[0].name
+    access.claim("teacher", name)
+    return name
 
 
 def _free(folder: Path) -> Path:

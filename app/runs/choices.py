@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from redistill.checkpoint.sources import find_checkpoint, imported_dir, list_imp
 from redistill.networks.names import is_own
 from redistill.networks.student import StudentConfig
 
+from ..visitors import access
 from ..words import numbers
 from . import jobs
 from .titles import distinct_titles
@@ -43,7 +43,7 @@ def checkpoints(accept: Callable[[Metadata], bool]) -> list[Choice]:
     places = [(name, shipped_title(name)) for name in list_shipped()]
     runs = [run for run in jobs.list_runs() if run.state == "finished"]
     places += [(f"{RUN}{name}", f"{title} (own run)") for name, title in distinct_titles(runs).items()]
-    places += [(f"{IMPORTED}{name}", f"{name} (own weights)") for name in list_imported()]
+    places += [(f"{IMPORTED}{name}", f"{name} (own weights)") for name in list_imported() if _brought(name)]
     found = []
     for value, title in places:
         try:
@@ -66,6 +66,10 @@ def find(value: object, accept: Callable[[Metadata], bool]) -> Choice:
     raise ValueError(f"No checkpoint {str(value)[:80]!r}; expected one of {[choice.value for choice in offered]}.")
 
 
+def _brought(name: str) -> bool:
+    return access.has_claimed("teacher", name)
+
+
 def folder(choice: Choice) -> Path:
     """Where a choice lies."""
     return find_checkpoint(_place(choice.value))
@@ -73,7 +77,7 @@ def folder(choice: Choice) -> Path:
 
 def folders_open() -> bool:
     """Whether people may name folders of this machine: not on a Space, where anybody may be at the page."""
-    return "SPACE_ID" not in os.environ  # set on every Space
+    return not access.is_shared()
 
 
 def value_of(folder: str) -> str:

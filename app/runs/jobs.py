@@ -17,13 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from redistill.checkpoint.sources import imported_dir, list_shipped
 from redistill.common.cache import cache_dir
 from redistill.common.files import locked, read_json, remove_leftovers, replaced_folder, write_json, write_text
 from redistill.networks.names import is_own
+from redistill.networks.zoo import DDPM, is_pretrained
 from redistill.training.resuming import change_run
 from redistill.training.run import CONFIG, METRICS, STATUS, STOP_FILE, write_status
 from redistill.training.run_state import ENDED, RunState, read_or_empty, read_records, read_state
 
+from ..visitors import access
 from .processes import collect, end, last_words, launch, process_lock, read_process
 from .worker import PROCESS_FILE
 
@@ -47,6 +50,7 @@ class Run:
     error: str | None = None
     created: float = 0.0  # seconds since 1970
     config: Mapping[str, Any] = field(default_factory=dict)  # of DistillConfig.to_dict()
+    owner: str | None = None  # whose it is on a Space, see app/visitors; None: of the shell, or of a laptop
 
 
 def runs_dir() -> Path:
@@ -59,17 +63,19 @@ def start(config: Mapping[str, Any], title: str) -> Run:
     """Start a run with these settings (`DistillConfig.to_dict()`), or queue it while its device is taken.
 
     One run goes on each GPU, `cpu_slots()` on the CPU. Raises ValueError when too many wait already and when the runs
-    folder cannot be written; nothing of the run is left then.
+    folder cannot be written, and for what is not there for who asks; nothing of the run is left then.
     """
+    check_uses(config)
+    owner = access.owner()
     with _in_runs_dir():
-        waiting = sum(run.state in WAITING for run in list_runs())
+        waiting = sum(run.state in WAITING for run in everybodys())
         if waiting >= MAX_WAITING:
             raise ValueError(f"{waiting} runs are waiting already; delete some or wait before starting another.")
         path = _free_path(title)
         with contextlib.ExitStack() as held:
             with replaced_folder(path) as part:  # in no list until all of it is there
                 write_json(part / CONFIG, dict(config))
-                write_json(part / JOB_FILE, {"title": title, "created": time.time()})
+                _note_job(part, title, owner)
                 lock = held.enter_context(process_lock(part))
             try:
                 launch(path, config, lock, runs_dir())
@@ -84,18 +90,49 @@ def add_finished(config: Mapping[str, Any], title: str, write: Callable[[Path], 
 
     Raises ValueError when the runs folder cannot be written, and what `write` raises; nothing of the run is left then.
     """
+    owner = access.owner()
     with _in_runs_dir():
         path = _free_path(title)
         with replaced_folder(path) as part:
             write(part / "student")
             write_json(part / CONFIG, dict(config))
-            write_json(part / JOB_FILE, {"title": title, "created": time.time()})
+            _note_job(part, title, owner)
             metrics = read_json(part / "student" / CONFIG)["metrics"]
             figures = {"kind": "validation", "step": metrics["step"], "accuracy": metrics.get("validation_accuracy")}
             records = [figures, metrics] if "validation_accuracy" in metrics else [metrics]
             write_text(part / METRICS, "".join(json.dumps(record) + "\n" for record in records))
             write_status(part, "finished", metrics["step"], config["steps"], None, None)
     return read_run(path.name)
+
+
+def _note_job(folder: Path, title: str, owner: str | None) -> None:
+    job = {"title": title, "created": time.time()}
+    write_json(folder / JOB_FILE, job if owner is None else job | {"owner": owner})
+
+
+def check_uses(config: Mapping[str, Any]) -> None:
+    """ValueError for settings of a run that read what the page never opens, or on a Space what is not the visitor's."""
+    student = config.get("student")
+    networks = [student.get(name) for name in ("teacher", "architecture")] if isinstance(student, Mapping) else []
+    teacher = config.get("teacher_checkpoint")
+    for name in filter(None, (*networks, teacher)):
+        if is_own(str(name)):
+            raise ValueError(f"{name} is a file of one's own, which the page never opens; use the shell.")
+        if str(name).startswith(DDPM) and str(name).removeprefix(DDPM) not in list_shipped():
+            access.check_ddpm(str(name).removeprefix(DDPM))
+    access.check_dataset(config.get("dataset"))
+    if teacher and access.is_shared() and not _is_theirs(str(teacher)):
+        raise ValueError("No such teacher here; expected one that ships, or of a run or weights of your own.")
+
+
+def _is_theirs(teacher: str) -> bool:
+    """Whether a run of who asks may learn from a teacher, as a run's settings call it."""
+    if teacher in list_shipped() or teacher.startswith(DDPM) or is_pretrained(teacher):
+        return True
+    folder = Path(teacher)
+    if folder.parent == imported_dir():
+        return access.has_claimed("teacher", folder.name)
+    return folder.name == "student" and folder.parent in [run.path for run in list_runs()]
 
 
 def stop(name: str) -> None:
@@ -179,17 +216,22 @@ def clean_up() -> None:
 
 
 def list_runs() -> list[Run]:
-    """All runs, the newest first."""
+    """All runs of who asks, the newest first."""
+    return [run for run in everybodys() if access.is_theirs(run.owner)]
+
+
+def everybodys() -> list[Run]:
+    """All runs there are, the newest first: for what counts them, never to be shown."""
     collect()
     folders = sorted(_folders(), reverse=True)
     return sorted((_read(folder) for folder in folders), key=lambda run: -run.created)
 
 
 def read_run(name: str) -> Run:
-    """The run of that name; ValueError when there is none."""
+    """The run of that name; ValueError when who asks has none."""
     for folder in _folders():
-        if folder.name == name:
-            return _read(folder)
+        if folder.name == name and access.is_theirs((run := _read(folder)).owner):
+            return run
     raise ValueError(f"No run {str(name)[:80]!r} here; it may have been deleted.")
 
 
@@ -249,6 +291,7 @@ def _read(path: Path) -> Run:
         error=error,
         created=float(created) if isinstance(created, (int, float)) else 0.0,
         config=found.config,
+        owner=owner if isinstance(owner := job.get("owner"), str) else None,
     )
 
 

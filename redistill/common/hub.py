@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,19 @@ _ADDRESS = re.compile(
     r"(https?://)?(www\.)?(huggingface\.co|hf\.co)/(datasets/)?(?P<repo>[^/?#]+/[^/?#]+)"
     r"(/(tree|blob)/(?P<revision>[^/?#]+))?([/?#].*)?"
 )
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether a text is `owner/name` or `owner/name@revision`, or its address on huggingface.co, and no path."""
+    return re.fullmatch(REPOSITORY + REVISION, hub_id(text), re.ASCII) is not None
+
+
+def token() -> bool | None:
+    """What requests to the Hub carry: the person's own token where there is one (None), and on a Space none (False).
+
+    There the token is its owner's, and would open their private repositories to every visitor.
+    """
+    return False if "SPACE_ID" in os.environ else None
 
 
 def hub_id(text: str) -> str:
@@ -43,7 +57,7 @@ def fetch(
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
 
-    where = {"repo_id": repo, "repo_type": repo_type, "revision": revision, "allow_patterns": files}
+    where = {"repo_id": repo, "repo_type": repo_type, "revision": revision, "allow_patterns": files, "token": token()}
     command = f"`hf download {repo}{'' if repo_type == 'model' else f' --repo-type {repo_type}'}`"
     try:
         try:

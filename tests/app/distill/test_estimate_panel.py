@@ -106,7 +106,7 @@ def test_what_does_not_fit_is_said():
 
 def test_a_run_says_whether_it_would_wait_and_how_long(monkeypatch, tmp_path):
     runs = []
-    monkeypatch.setattr(jobs, "list_runs", lambda: runs)
+    monkeypatch.setattr(jobs, "everybodys", lambda: runs)
     monkeypatch.setattr(jobs, "records", lambda run: [{"kind": "step", "images_per_second": 2.0}] if run.step else [])
 
     def add(state: str, step: int = 0, device: str = "cpu"):

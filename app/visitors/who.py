@@ -1,0 +1,105 @@
+"""Who sent a request: the person who has signed in, the id that their browser keeps in a cookie, or else their page.
+
+access.py asks this module for whatever event, endpoint or tool is being answered; gradio holds its request.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+from gradio.context import LocalContext
+
+from . import access
+
+Message = MutableMapping[str, Any]
+Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+COOKIE = "redistill_visitor"
+DAYS = 400  # that a browser keeps it; no browser takes more
+PAGES = ("/", "")  # what a browser opens: only there the cookie is given
+
+
+def names_of_request() -> list[str]:
+    """The names of who sent the request that is being answered; none where it says nothing."""
+    request = LocalContext.request.get(None)
+    return names_of(request) if request is not None else []
+
+
+def names_of(request: Any) -> list[str]:
+    """The names that a request carries, the most lasting first. A name that could be made up is none: a sign-in is
+    gradio's session, an id is signed, and the hash of a page is a secret of that page."""
+    inner = getattr(request, "request", None) or request
+    found = [_signed_in(getattr(inner, "scope", {}).get("session"))]
+    kept = _cookie(getattr(inner, "headers", None) or {})
+    if access.is_signed(kept):
+        found.append(f"browser:{kept.partition('.')[0]}")
+    page = getattr(request, "session_hash", None)
+    if isinstance(page, str) and page and not any(found):
+        found.append(f"page:{page}")
+    return [name for name in found if name]
+
+
+def account(request: Any) -> Mapping[str, Any] | None:
+    """What Hugging Face says of who has signed in (`sub`, `preferred_username`, `isPro`); None for others."""
+    inner = getattr(request, "request", None) or request
+    return _userinfo(getattr(inner, "scope", {}).get("session"))
+
+
+def _userinfo(session: Any) -> Mapping[str, Any] | None:
+    info = session.get("oauth_info") if isinstance(session, Mapping) else None
+    if not isinstance(info, Mapping) or not isinstance(info.get("userinfo"), Mapping):
+        return None
+    until = info.get("expires_at")
+    return None if isinstance(until, (int, float)) and until < time.time() else info["userinfo"]
+
+
+def _signed_in(session: Any) -> str | None:
+    who = (_userinfo(session) or {}).get("sub")
+    return f"account:{who}" if isinstance(who, str) and who else None
+
+
+def _cookie(headers: Mapping[str, str]) -> str | None:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return found.value if found else None
+
+
+def keep_visitors(app: App) -> App:
+    """The ASGI application around another that gives browsers without a valid id one, where the page is shared.
+
+    A Space stands in a frame of huggingface.co, so its cookie is one of a third party: it says so, and is the frame's
+    own (Partitioned). It is no script's (HttpOnly).
+    """
+
+    async def answer(scope: Message, receive: Receive, send: Send) -> None:
+        is_page = scope["type"] == "http" and scope["path"] in PAGES and scope["method"] == "GET"
+        sent = scope.get("headers", ()) if is_page else ()
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in sent}
+        if not is_page or not access.is_shared() or access.is_signed(_cookie(headers)):
+            await app(scope, receive, send)
+            return
+
+        async def with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                line = _line(access.signed(), _is_secure(scope, headers))
+                message = {**message, "headers": [*message.get("headers", ()), (b"set-cookie", line.encode())]}
+            await send(message)
+
+        await app(scope, receive, with_id)
+
+    return answer
+
+
+def _is_secure(scope: Message, headers: Mapping[str, str]) -> bool:
+    return scope.get("scheme") == "https" or headers.get("x-forwarded-proto", "").startswith("https")
+
+
+def _line(number: str, is_secure: bool) -> str:
+    kept = f"{COOKIE}={number}; Max-Age={DAYS * 86400}; Path=/; HttpOnly"
+    return f"{kept}; Secure; SameSite=None; Partitioned" if is_secure else f"{kept}; SameSite=Lax"
