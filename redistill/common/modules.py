@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import chain
+from functools import lru_cache
+from itertools import accumulate, chain
+from operator import mul
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+META = torch.device("meta")
 PLAIN = (bool, int, float, str, type(None), torch.dtype, torch.device, torch.Size)
 IN_PLACE = ("normal_", "uniform_", "fill_", "zero_", "random_", "exponential_", "erfinv_", "clamp_", "mul_", "add_")
 DRAWS = {
@@ -50,6 +54,19 @@ def running() -> Iterator[None]:
 
 
 @contextmanager
+def garbage_kept() -> Iterator[None]:
+    """Inside, no garbage collection starts by itself: what makes many objects that stay is not looked through over and
+    over. Of blocks that overlap in threads the first to end lets it start again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@contextmanager
 def weightless() -> Iterator[None]:
     """Modules that are built inside have parameters and buffers on the meta device: shapes without data."""
     with torch.device("meta"), _NoDraws():
@@ -58,7 +75,13 @@ def weightless() -> Iterator[None]:
 
 def meta_like(tensor: Tensor) -> Tensor:
     """A contiguous tensor of the same shape and dtype on the meta device, whatever the layout; without gradient."""
-    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    return torch.empty_strided(tensor.shape, _contiguous(tensor.shape), dtype=tensor.dtype, device=META)  # 3 x `empty`
+
+
+@lru_cache(4096)
+def _contiguous(shape: torch.Size) -> tuple[int, ...]:
+    """Strides of a contiguous tensor, in numbers."""
+    return tuple(accumulate([max(1, side) for side in shape[:0:-1]], mul, initial=1))[::-1] if shape else ()
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -106,7 +129,7 @@ def _clone(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
             state[name] = {key: None if child is None else _clone(child, memo) for key, child in value.items()}
         elif name == "_compiled_call_impl":
             state[name] = None
-        elif isinstance(value, dict) and not value:
+        elif isinstance(value, (dict, set)) and not value:
             state[name] = type(value)()
         else:
             state[name] = _copied(value, memo)

@@ -22,8 +22,7 @@ OP, FREE, ENTER, LEAVE = range(4)  # kinds of events
 Event = tuple[Any, ...]  # (OP, node), (FREE, buffer), (ENTER, path, value), (LEAVE, path, value)
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """One operator of the pass; tensors are numbers of values, and layers go by their path in the model."""
 
     op: str  # name of the aten operator, without overload

@@ -37,11 +37,15 @@ class Reads:
         self.layer = layer
         self.open = True  # until the pass is over; what is read later decides nothing in it
         self.sizes: dict[tuple, Size] = {}
+        self.sides: dict[tuple[int, int], Size] = {}  # those among them that are one side of a value
         self.conditions: dict[Size, tuple[Number, str]] = {}  # what was found, and by which layer
 
     def side(self, number: int, value: int, dim: int) -> Side:
         """Side `dim` of a value, which is `number` now."""
-        return Side(number, self._size(None, (value, dim)), self)
+        size = self.sides.get((value, dim))
+        if size is None:
+            size = self.sides[value, dim] = self._size(None, (value, dim))
+        return Side(number, size, self)
 
     def derived(self, number: Number, function: Callable[..., Number], operands: tuple) -> Any:
         """The number that a function gave for these operands, Sides among them."""

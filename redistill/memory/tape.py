@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from ..common.modules import meta_copy
+from ..common.modules import garbage_kept, meta_copy
 from ..common.values import is_whole
 from ..networks.alignment import RULES, align_points, red_sites
 from ..networks.red import REDConfig
 from ..networks.strides import (
     PoolingPoint,
     Size,
+    Stride,
     apply_strides,
     check_image_size,
     check_strides,
@@ -36,7 +37,7 @@ from .accounting import Timeline, buffer_sizes, eager, fused
 from .compiler import Blueprint, FrozenSites, Sites, compile_program, frozen_sites
 from .executorch import Planned, plan_executorch
 from .failures import recorded, restrided
-from .inputs import mapped, read_capture
+from .inputs import Arguments, mapped, read_capture
 from .macs import total_macs
 from .onnxruntime import onnxruntime_order
 from .profile import MemoryProfile, Peak
@@ -49,6 +50,7 @@ from .stride_edits import StrideEditor
 
 PROGRAMS_KEPT = 256  # programs a tape remembers; each belongs to one set of RED sites and identity pools
 SETTINGS_KEPT = 8  # settings whose shapes and sizes a tape remembers: one edit asks for both accountings and the points
+POINTS_KEPT = 4096  # pooling points at other strides that a tape remembers
 ITEMSIZES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}  # bytes a number
 Strides = tuple[tuple[str, int], ...]  # by name of the pooling point
 ACCOUNTINGS = ("fused", "eager", "onnxruntime")
@@ -70,7 +72,7 @@ def capture(
 
     Raises ValueError, in one sentence, for what is no size, and for a model that cannot run on it or be recorded.
     """
-    return Tape(recorded(model, read_capture(model, input_size, {**(kwargs or {}), **keywords})))
+    return _taped(model, read_capture(model, input_size, {**(kwargs or {}), **keywords}))
 
 
 def capture_images(model: nn.Module, image_size: int | Size, batch: int = 1) -> Tape:
@@ -132,6 +134,7 @@ class Tape:
         self._program = lru_cache(PROGRAMS_KEPT)(partial(compile_program, self.blueprint))
         self._checked_strides = lru_cache(SETTINGS_KEPT)(self._check_strides)
         self._teacher_points = lru_cache(SETTINGS_KEPT)(partial(self._points_at, ()))
+        self._restrided_points: dict[tuple, PoolingPoint] = {}
 
     @cached_property
     def points(self) -> list[PoolingPoint]:
@@ -187,7 +190,7 @@ class Tape:
             peak_bytes=peak,
             peak_layer=layer,
             peak_index=index,
-            red_peak_bytes=max((line.live[step] for step in program.red_steps), default=0),
+            red_peak_bytes=max(map(line.live.__getitem__, program.red_steps), default=0),
             weight_bytes=weights.bytes(itemsize),
             red_weight_bytes=self._red_weights.bytes(itemsize) + program.red_weights.bytes(itemsize),
             input_bytes=sum(line.sizes[buffer] for buffer in program.inputs),
@@ -288,7 +291,7 @@ class Tape:
             apply_strides(model, self.points, dict(changed))
         image = self.recording.first_input
         resized = image.new_empty(first)
-        return Tape(recorded(model, mapped(self.recording.arguments, lambda x: resized if x is image else x)))
+        return _taped(model, mapped(self.recording.arguments, lambda x: resized if x is image else x))
 
     def peaks_anew(
         self,
@@ -319,7 +322,7 @@ class Tape:
     def with_red(self, red: REDConfig, sites: Sites) -> Tape:
         """The network with RED blocks at `sites`, recorded anew."""
         model = add_red(meta_copy(self.recording.model), sites, red)
-        return Tape(recorded(model, self.recording.arguments))
+        return _taped(model, self.recording.arguments)
 
     def _own_points(self, image_size: int | tuple[int, int] | None) -> list[PoolingPoint]:
         """The points of the network's own strides at an image size, recorded anew where the tape cannot tell."""
@@ -412,10 +415,29 @@ class Tape:
         for point, reduction in zip(self.points, reductions, strict=True):
             if set(point.layouts) != {"NCHW"} or not point.modules:
                 raise ShapeRuleError(f"The map of {point.name!r} is laid out by its layer; capture the network anew.")
-            in_size, out_size = (shapes[value][-2:] for value in self._places[point.name])
+            taken, given = self._places[point.name]
             stride = strides.get(point.name, point.stride)
-            points.append(replace(point, stride=stride, reduction=reduction, in_size=in_size, out_size=out_size))
+            points.append(self._restrided(point, stride, reduction, shapes[taken][-2:], shapes[given][-2:]))
         return points
+
+    def _restrided(
+        self, point: PoolingPoint, stride: Stride, reduction: Stride, in_size: Size, out_size: Size
+    ) -> PoolingPoint:
+        """A point at another stride, remembered: making one takes as long as finding out its sizes."""
+        key = (point.name, stride, reduction, in_size, out_size)
+        made = self._restrided_points.get(key)
+        if made is None:
+            made = replace(point, stride=stride, reduction=reduction, in_size=in_size, out_size=out_size)
+            if len(self._restrided_points) >= POINTS_KEPT:
+                self._restrided_points.clear()
+            self._restrided_points[key] = made
+        return made
+
+
+def _taped(model: nn.Module, arguments: Arguments) -> Tape:
+    """The tape of a model that is run on these arguments, made without looking for garbage: a twentieth of the time."""
+    with garbage_kept():
+        return Tape(recorded(model, arguments))
 
 
 def check_choices(dtype: str | None, accounting: str, fuse_add: bool, batch: int | None) -> int | None:
