@@ -14,7 +14,8 @@ import gradio as gr
 
 from redistill.checkpoint.sources import ddpm_settings, with_unets
 from redistill.common.hub import hub_id
-from redistill.memory.comparison import early_strides
+from redistill.memory.comparison import early_strides, own_strides
+from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import DDPM
 from redistill.training.checks import check_teacher
@@ -27,6 +28,7 @@ from ..runs import choices, jobs
 from ..words.numbers import format_pixels
 from ..words.settings import dataset_title, network_title, run_title
 from . import data_panel, own_weights, run_form, student_form, watch
+from .finished import shown_run
 from .student_form import read_student
 
 FIRST_LIST, DRAWING_LIST, PHOTO_LIST, PAPER_LIST = "presets", "drawing", "photographs", "paper"
@@ -144,6 +146,30 @@ def take_teacher(student: Any, dataset: Any, image_size: Any) -> dict[str, Any]:
         "A teacher at its network’s own strides. Once its run has finished, students of these pictures can choose it."
     )
     return {"said": "", **_unmarked(), **_filled(config, said)}
+
+
+@refused_in("refusal")
+def take_run(drawn: Any) -> dict[str, Any]:
+    """Fill the form with a student of the network of the run that is shown, at strides that pool early."""
+    run = jobs.read_run(shown_run(drawn))
+    if run.state != "finished":
+        raise ValueError(f"Run “{run.title}” is {run.state}; its network can teach once it has finished.")
+    learnt = DistillConfig.from_dict(run.config)
+    own = learnt.student
+    choices.check_opens_no_file(own)
+    if own.red is not None or learnt.stride_vectors:
+        why = "was trained for all strides at once" if learnt.stride_vectors else "has RED blocks"
+        raise ValueError(f"The network of “{run.title}” {why}, so it teaches none here; choose a run of a teacher.")
+    name = own.student_architecture
+    taught = {"teacher": name, "architecture": None, "teacher_strides": own.strides, "red": REDConfig()}
+    early = early_strides(name, own.unets, own.image_size)
+    student = data_panel.fit(dataclasses.replace(own, strides=early, **taught), learnt.dataset, own.image_size)
+    base = _config_for(student, "default", "faces")
+    kept = {name: getattr(learnt, name) for name in ("dataset", "split_seed", "prediction_type", "device")}
+    config = dataclasses.replace(base, student=student, teacher_checkpoint=str(run.path / "student"), **kept)
+    same = dict(student.strides) == (dict(own.strides) or own_strides(name, own.unets, own.image_size))
+    hint = "The student has its teacher’s strides; choose larger ones early to need less memory." if same else ""
+    return {**_unmarked(), **_filled(config, f"A student of “{run.title}”.", _hint(hint))}
 
 
 @refused_in("said")

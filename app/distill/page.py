@@ -28,6 +28,7 @@ SHOW_START = f"""said => {{
   else requestAnimationFrame(() =>
     document.querySelector('#refusal').scrollIntoView({{block: 'nearest', behavior: 'smooth'}}));
 }}"""
+SHOW_FORM = "() => document.querySelector('#student').scrollIntoView({block: 'center', behavior: 'smooth'})"
 FOLDED_LISTS = {  # of presets, below the list that is always open: title of the fold, label inside
     DRAWING_LIST: ("Diffusion networks", "Networks that draw, and one that judges them"),
     PHOTO_LIST: ("Photographs", "Data that is downloaded on first use"),
@@ -96,6 +97,9 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     _connect_data(shown, data)
     given = {name: shown[name] for name in ("student", "dataset", "image_size")}
     connect(data.teach.click, handlers.take_teacher, given, shown, **QUIET)
+    connect(panel.finished.distil.click, handlers.take_run, [panel.shown["drawn"]], shown, **QUIET).then(
+        None, None, None, js=SHOW_FORM, **QUIET
+    )
     for event in (take.click, source.submit):
         outputs = shown | {"said": taken}
         look = {"show_progress_on": taken, "api_visibility": "private"}

@@ -19,6 +19,8 @@ from typing import Any
 
 import gradio as gr
 
+from redistill.training.run import CLASSES
+
 from ..parts.events import QUIET, connect
 from ..parts.fields import LiveRadio, NumberField
 from ..parts.fragments import notice
@@ -28,8 +30,9 @@ from ..runs import jobs
 from ..runs.exports import KINDS, export_run
 from ..runs.processes import LOG_FILE
 from ..runs.titles import run_facts
-from . import run_curves
+from . import run_curves, run_form
 from . import watch_view as view
+from .finished import FinishedPanel, nothing_tried, shown_of, shown_run
 
 SECONDS = 1.0  # between looks at the files while a run goes
 IDLE_SECONDS = 5.0  # and while none does: one may be started from another page, or the shell
@@ -47,6 +50,7 @@ DRAWN = """(chosen, drawn) => {
   return drawn && chosen === drawn.chosen ? drawn.name : chosen;
 }"""
 EXPORTING = """() => '<p class="subline" role="status">Exporting; the file is run in onnxruntime first…</p>'"""
+AS_BEFORE = "as before"
 AWAIT = "document.querySelector('#progress').dataset.awaited = 'yes'"
 
 
@@ -61,9 +65,13 @@ class WatchPanel:
                     stop = gr.Button("Stop", size="sm", interactive=False, elem_id="stop")
                     resume = gr.Button("Go on", size="sm", interactive=False, elem_id="resume")
                     delete = gr.Button("Delete", size="sm", interactive=False, elem_id="delete")
-                with gr.Row(elem_classes="quiet-buttons"):
-                    steps = NumberField(None, label="Steps in all", minimum=1, min_width=120, elem_id="extend-steps")
-                    extend = gr.Button("Go on for longer", size="sm", interactive=False, elem_id="extend")
+                with gr.Accordion("Go on for longer", open=False, elem_classes="fold"):
+                    with gr.Row():
+                        steps = NumberField(None, label="Steps in all", minimum=1, min_width=120)
+                        rate = NumberField(None, label="Learning rate (empty: as before)", minimum=0, min_width=120)
+                    elsewhere = [AS_BEFORE, *run_form.devices()]
+                    device = gr.Radio(elsewhere, value=AS_BEFORE, label="Device", visible=len(elsewhere) > 2)
+                    extend = gr.Button("Go on", size="sm", interactive=False, elem_id="extend")
                 with gr.Row(elem_classes="quiet-buttons confirm", visible=False) as confirmation:
                     asking = gr.HTML(elem_id="delete-question")
                     confirm = gr.Button("Delete for good", size="sm", variant="stop", elem_id="delete-confirm")
@@ -71,6 +79,7 @@ class WatchPanel:
                 files = SaveFiles(FILES, elem_id="save-files")
                 exports = SaveFiles({kind: words for kind, (words, *_) in KINDS.items()}, elem_id="exports")
                 said = gr.HTML(elem_id="run-said")
+            self.finished = FinishedPanel()
             with gr.Row(elem_classes="pair"):
                 losses = _chart("Losses", "losses", 250, "parts before their weights")
                 scores = _chart("Validation", "scores", 250)
@@ -89,10 +98,12 @@ class WatchPanel:
         buttons = {"stop": stop, "resume": resume, "delete": delete, "extend": extend}
         charts = {"losses": losses, "scores": scores, "rate": rate, "speed": speed}
         self.shown = {"drawn": drawn, "progress": progress, "said": said, **buttons, **charts, "samples": samples}
+        self.shown |= self.finished.shown
+        self.finished.attach(drawn, self.choice["woken"])
         done = {"said": said, "woken": self.choice["woken"]}
         connect(stop.click, stop_run, [drawn], done, **QUIET)
         connect(resume.click, resume_run, [drawn], done, **QUIET)
-        connect(extend.click, extend_run, [drawn, steps], done, **QUIET)
+        connect(extend.click, extend_run, [drawn, steps, rate, device], done, **QUIET)
         question = {"asked": asked, "confirm": confirmation, "question": asking}
         connect(delete.click, ask_to_delete, [drawn], question, **QUIET)
         for event in (keep.click, self.runs.input):
@@ -130,6 +141,8 @@ def look(chosen: Any, drawn: Any) -> dict[str, Any]:
     if now == before:
         return {}
     shown = _drawn(runs, now)
+    if now["name"] != before.get("name"):
+        shown |= nothing_tried()
     if now["clock"] != before.get("clock"):
         shown["timer"] = gr.Timer(float(now["clock"]))
     if isinstance(chosen, str) and chosen not in names:
@@ -146,23 +159,26 @@ def choose(name: str | None) -> dict[str, Any]:
 
 def stop_run(drawn: Any) -> dict[str, Any]:
     """Stop the run that is shown with its state saved."""
-    return {"said": _act(jobs.stop, _name(drawn)), "woken": {"at": time.time()}}
+    return {"said": _act(jobs.stop, drawn), "woken": {"at": time.time()}}
 
 
 def resume_run(drawn: Any) -> dict[str, Any]:
     """Go on with the run that is shown from its last saved step."""
-    return {"said": _act(jobs.resume, _name(drawn)), "woken": {"at": time.time()}}
+    return {"said": _act(jobs.resume, drawn), "woken": {"at": time.time()}}
 
 
-def extend_run(drawn: Any, steps: Any) -> dict[str, Any]:
-    """Go on with the run that is shown up to so many steps in all, also where it has finished."""
-    return {"said": _act(partial(jobs.extend, steps=steps), _name(drawn)), "woken": {"at": time.time()}}
+def extend_run(drawn: Any, steps: Any, rate: Any, device: Any) -> dict[str, Any]:
+    """Go on with the run that is shown up to so many steps in all, at another rate or elsewhere where one is given;
+    also where it has finished."""
+    given = {"steps": steps, "learning_rate": rate, "device": None if device == AS_BEFORE else device}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return {"said": _act(lambda name: jobs.extend(name, changes), drawn), "woken": {"at": time.time()}}
 
 
 def ask_to_delete(drawn: Any) -> dict[str, Any]:
     """Whether the run that is shown is to be deleted: nothing happens yet."""
     try:
-        run = jobs.read_run(_name(drawn))
+        run = jobs.read_run(shown_run(drawn))
     except ValueError as error:
         return {"asked": None, "confirm": gr.Row(visible=True), "question": notice("", str(error))}
     words = f"Delete “{' · '.join(filter(None, (run.title, run_facts(run))))}” with its checkpoint, curves and log?"
@@ -176,15 +192,15 @@ def keep_run() -> dict[str, Any]:
 
 def delete_run(asked: Any, chosen: Any) -> dict[str, Any]:
     """Delete the run that was asked about, whichever is chosen by now."""
-    said = _act(jobs.delete, asked)
+    said = _act(jobs.delete, {"name": asked})
     names = [run.name for run in jobs.list_runs()]
     return keep_run() | {"said": said} | choose(chosen if chosen in names else names[0] if names else None)
 
 
 def save_file(event: gr.EventData, drawn: Any) -> list[Any]:
     """A file of the run that is shown, for the browser to save."""
-    name = _name(drawn)
     try:
+        name = shown_run(drawn)
         file = event_values(event).get("save")
         if not isinstance(file, str) or file not in FILES:
             raise ValueError(f"No file {str(file)[:80]!r} to save; expected one of {list(FILES)}.")
@@ -202,10 +218,7 @@ def save_file(event: gr.EventData, drawn: Any) -> list[Any]:
 def export_file(event: gr.EventData, drawn: Any) -> list[Any]:
     """The checkpoint of the run that is shown as a file of a runtime, and how it ran there."""
     try:
-        kind, name = event_values(event).get("save"), _name(drawn)
-        if name is None:
-            raise ValueError("Choose a run in the list first.")
-        made = export_run(name, str(kind))
+        made = export_run(shown_run(drawn), str(event_values(event).get("save")))
     except (ValueError, OSError) as error:
         return [gr.skip(), notice("", str(error))]
     content = base64.b64encode(made.content).decode()
@@ -217,18 +230,10 @@ def _told(lines: Sequence[str]) -> str:
     return f'<ul class="subline" id="exported">{rows}</ul>'
 
 
-def _name(drawn: Any) -> str | None:
-    """The run that is shown, from what `look` noted; None for anything else that the page may send."""
-    name = drawn.get("name") if isinstance(drawn, Mapping) else None
-    return name if isinstance(name, str) else None
-
-
-def _act(action: Callable[[str], Any], name: Any) -> str:
+def _act(action: Callable[[str], Any], drawn: Any) -> str:
     """What to say about it: nothing where it worked."""
     try:
-        if not isinstance(name, str):
-            raise ValueError("Choose a run in the list first.")
-        action(name)
+        action(shown_run(drawn))
     except ValueError as error:
         return notice("", str(error))
     return ""
@@ -250,7 +255,7 @@ def _signature(runs: Sequence[jobs.Run], chosen: Any, name: str | None) -> dict[
         "runs": hashlib.sha256(listed.encode()).hexdigest()[:16],
         "chosen": chosen if isinstance(chosen, str) else None,
         "name": name,
-        "at": f"{run.step} {len(jobs.records(run))}" if run else None,
+        "at": f"{run.step} {len(jobs.records(run))} {(run.path / CLASSES).exists()}" if run else None,
         "clock": str(SECONDS if any(run.state in jobs.ALIVE for run in runs) else IDLE_SECONDS),
     }
 
@@ -263,13 +268,17 @@ def _drawn(runs: Sequence[jobs.Run], signature: Mapping[str, Any]) -> dict[str, 
     if run:
         records, steps, teacher = jobs.records(run), run.steps, view.teacher_score(run)
         shown |= {"progress": view.progress(run, records, teacher), "samples": view.latest_samples(run)}
-    return shown | {
-        "stop": gr.Button(interactive=run is not None and run.state in jobs.ALIVE and run.state != "stopping"),
-        "resume": gr.Button(interactive=run is not None and run.state in jobs.RESUMABLE),
-        "delete": gr.Button(interactive=run is not None and run.state not in jobs.ALIVE),
-        "extend": gr.Button(interactive=run is not None and run.state in (*jobs.RESUMABLE, "finished")),
-        "losses": run_curves.loss_figure(records, steps),
-        "scores": run_curves.score_figure(records, steps, teacher),
-        "rate": run_curves.step_figure(records, steps, "learning_rate"),
-        "speed": run_curves.step_figure(records, steps, "images_per_second"),
-    }
+    return (
+        shown
+        | shown_of(run)
+        | {
+            "stop": gr.Button(interactive=run is not None and run.state in jobs.ALIVE and run.state != "stopping"),
+            "resume": gr.Button(interactive=run is not None and run.state in jobs.RESUMABLE),
+            "delete": gr.Button(interactive=run is not None and run.state not in jobs.ALIVE),
+            "extend": gr.Button(interactive=run is not None and run.state in (*jobs.RESUMABLE, "finished")),
+            "losses": run_curves.loss_figure(records, steps),
+            "scores": run_curves.score_figure(records, steps, teacher),
+            "rate": run_curves.step_figure(records, steps, "learning_rate"),
+            "speed": run_curves.step_figure(records, steps, "images_per_second"),
+        }
+    )

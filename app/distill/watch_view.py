@@ -9,8 +9,9 @@ from html import escape
 from typing import Any
 
 from redistill.checkpoint.metadata import read_metadata
-from redistill.common.values import is_number
+from redistill.common.values import is_number, is_whole
 from redistill.training.config import DistillConfig
+from redistill.training.intervals import wilson
 
 from ..parts.fragments import notice, progress_bar
 from ..runs import jobs
@@ -53,7 +54,8 @@ def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
         words = f"{unreadable} {lines} of its metrics could not be read and {stand} in no curve."
         parts.append(notice("", words, kind="hint"))
     parts += [notice("", sign, kind="hint") for sign in failure_signs(run, records)]
-    final = next((row for row in reversed(records) if row.get("kind") == "final"), None)
+    is_over = run.state == "finished"  # one that goes on for longer has the figures of before in its records
+    final = next((row for row in reversed(records) if row.get("kind") == "final"), None) if is_over else None
     return "".join(parts) + (_result(final, teacher) if final else "")
 
 
@@ -146,7 +148,7 @@ def _result(final: Mapping[str, Any], teacher: float | None) -> str:
     accuracy, loss = final.get("test_accuracy"), final.get("test_prediction_loss")
     parts = []
     if is_number(accuracy):
-        parts.append(f"<strong>{numbers.format_percent(accuracy)}</strong> test accuracy")
+        parts.append(f"<strong>{numbers.format_percent(accuracy)}</strong> test accuracy{_counted(final, accuracy)}")
         parts += [f"the teacher has {numbers.format_percent(teacher)}"] if teacher is not None else []
     elif is_number(loss):
         parts.append(f"Test loss of the prediction <strong>{numbers.format_number(loss)}</strong>")
@@ -157,6 +159,15 @@ def _result(final: Mapping[str, Any], teacher: float | None) -> str:
     memory = figure_rows({name: final.get(name) for name in MEMORY})
     rows = "".join(f"<tr><td>{label}</td><td>{text}</td></tr>" for label, text in memory.items())
     return sentence + (f'<table class="facts numbers"><tbody>{rows}</tbody></table>' if rows else "")
+
+
+def _counted(final: Mapping[str, Any], accuracy: float) -> str:
+    """On how many pictures an accuracy was counted, and how sure that makes it: ": 11 of 12 pictures (95 %: ...)"."""
+    count = final.get("test_pictures")
+    if not is_whole(count, 1):
+        return ""  # of a run that was made before it was noted
+    low, high = (numbers.format_percent(bound) for bound in wilson(accuracy, count))
+    return f": {round(accuracy * count):,} of {count:,} pictures <span>(95 % interval {low} to {high})</span>"
 
 
 def latest_samples(run: jobs.Run) -> str:

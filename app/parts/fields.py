@@ -47,3 +47,16 @@ class LiveRadio(gr.Radio):
     def preprocess(self, payload: Any) -> Any:
         """The value as the page sent it, whatever it is."""
         return payload
+
+
+class PictureField(gr.Image):
+    """A picture from a file, the clipboard or a camera: the place of its file, None while there is none.
+
+    gradio would decode it here, and a damaged or huge one would be an error that the page does not show.
+    """
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """Where gradio keeps the file that was uploaded."""
+        return getattr(payload, "path", None)

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import processing_utils
+from gradio.utils import get_upload_folder
 
+SERVED = "/gradio_api/file="  # before a place that gradio serves
 ASSETS = Path(__file__).parents[1] / "assets"
 
 
@@ -47,7 +50,8 @@ class SaveFiles(ShownHTML):
 
     The server makes the file when it is asked for, so that no path ever comes from the page. A new value, {"name": file
     name, "text": content, "asked": a number}, is saved by the browser at once; bytes come as "base64" in place of
-    "text". `asked` makes equal files differ, so that one can be saved twice.
+    "text", and large ones as "file", a place that `served` gave. `asked` makes equal files differ, so that one can be
+    saved twice.
     """
 
     def __init__(self, files: Mapping[str, str], **kwargs: Any) -> None:
@@ -57,6 +61,18 @@ class SaveFiles(ShownHTML):
         )
         template = f'<div class="save-files">{buttons}</div>'
         super().__init__(None, html_template=template, js_on_load=script("save_files"), **kwargs)
+
+    def postprocess(self, value: Any) -> str | None:
+        """The value as JSON, with the address of its file in place of where that lies."""
+        if value is not None and "file" in value:
+            place = self.move_resource_to_block_cache(value["file"])  # which forgets it after a while
+            value = {name: part for name, part in value.items() if name != "file"} | {"url": f"{SERVED}{place}"}
+        return super().postprocess(value)
+
+
+def served(file: Path) -> str:
+    """Where a file that the server made is kept so that the page can fetch it, until gradio's cache is cleared."""
+    return processing_utils.save_file_to_cache(file, cache_dir=get_upload_folder())
 
 
 class FolderButton(gr.HTML):

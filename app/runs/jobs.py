@@ -20,6 +20,7 @@ from typing import Any
 from redistill.checkpoint.sources import imported_dir, list_shipped
 from redistill.common.cache import cache_dir
 from redistill.common.files import locked, read_json, remove_leftovers, replaced_folder, write_json, write_text
+from redistill.common.settings import SettingError
 from redistill.networks.names import is_own
 from redistill.networks.zoo import DDPM, is_pretrained
 from redistill.training.resuming import change_run
@@ -27,6 +28,7 @@ from redistill.training.run import CONFIG, METRICS, STATUS, STOP_FILE, write_sta
 from redistill.training.run_state import ENDED, RunState, read_or_empty, read_records, read_state
 
 from ..visitors import access
+from ..words.settings import refusal
 from .processes import collect, end, last_words, launch, process_lock, read_process
 from .worker import PROCESS_FILE
 
@@ -160,16 +162,20 @@ def resume(name: str) -> Run:
     return read_run(name)
 
 
-def extend(name: str, steps: Any) -> Run:
-    """Go on with a run that does not go, a finished one too, up to `steps` in all; its history stays.
+def extend(name: str, changes: Mapping[str, Any]) -> Run:
+    """Go on with a run that does not go, a finished one too, with other settings from there on, of `CHANGEABLE`, more
+    `steps` in all among them; its history stays.
 
-    ValueError, and nothing changes, for fewer steps than it has taken.
+    ValueError, and nothing changes, for fewer steps than it has taken and for what does not fit.
     """
     with _in_runs_dir():
         run = read_run(name)
         if run.state not in (*RESUMABLE, "finished"):
             raise ValueError(f"Run “{run.title}” is {run.state}; a run that has ended goes on for longer.")
-        change_run(run.path, {"steps": steps})
+        try:
+            change_run(run.path, changes)
+        except SettingError as error:
+            raise ValueError(refusal(error)) from error
         run = read_run(name)
         if run.state == "finished":
             raise ValueError(f"Run “{run.title}” has taken {run.steps:,} steps; expected more.")

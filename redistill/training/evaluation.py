@@ -28,6 +28,7 @@ from .per_class import confusion, figures_of
 from .step import task_of
 from .task import Problem, load_problem
 
+OF_CLASSES = ("per_class", "confusion")
 BY_PLACE = "compared by their places: the checkpoint was saved without names of its classes"
 
 
@@ -75,7 +76,7 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: st
     learnt = Learnt.from_dict(metadata.learnt) if metadata.dataset != read.dataset else None
     share = share_learnt(learnt, fingerprints(judged.images)) if learnt else 0.0
     seen = f"about {100 * share:.0f} % of these pictures are, by what they show, among those that it was trained on"
-    of_classes = {name: found.pop(name) for name in ("per_class", "confusion") if name in found}
+    of_classes = {name: found.pop(name) for name in OF_CLASSES if name in found}
     profile = capture_images(model, metadata.student.image_size).profile()
     return {
         "checkpoint": str(folder),
@@ -110,16 +111,20 @@ def relabelled(split: Split, places: list[int] | None) -> Split:
     return split if places is None else Split(split.images, torch.tensor(places)[split.labels])
 
 
-def final_figures(problem: Problem, model: nn.Module) -> dict[str, Any]:
+def final_figures(problem: Problem, model: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a run ends with: figures on the test split, and on the validation pictures that chose the model; `left_out`
-    names test pictures that are damaged."""
-    splits = {"test": _split(problem.config, "test"), "validation": problem.validation}
-    judge = task_of(problem.config).judge
-    return {
-        f"{split}_{name}": value
-        for split, pictures in splits.items()
-        for name, value in judge(problem, model, pictures).items()
-    } | left_out(test=splits["test"])
+    names test pictures that are damaged. Beside them, of a classifier at strides of its own, `per_class` and
+    `confusion` of the test pictures, as of `per_class.figures_of`; those of many classes are too long for a record."""
+    test, validation, judge = _split(problem.config, "test"), problem.validation, task_of(problem.config).judge
+    of_classes: dict[str, Any] = {}
+    if problem.config.student.task == "classification" and not problem.config.stride_vectors:
+        found = figures_of(confusion(model, test, problem.config.student.classes), problem.class_names)
+        of_classes = {name: found.pop(name) for name in OF_CLASSES}
+    else:
+        found = judge(problem, model, test)
+    figures = {f"test_{name}": value for name, value in found.items()}
+    figures |= {f"validation_{name}": value for name, value in judge(problem, model, validation).items()}
+    return figures | left_out(test=test), of_classes
 
 
 def left_out(**splits: Split) -> dict[str, str]:

@@ -20,13 +20,13 @@ from ..checkpoint import folder as checkpoint
 from ..checkpoint.metadata import Metadata
 from ..common.devices import check_device, describe_device
 from ..common.disk import sentence
-from ..common.files import read_json
+from ..common.files import read_json, write_json
 from .checks import complete
 from .config import DistillConfig
 from .evaluation import count_parameters, final_figures, inference_peaks, left_out
 from .parallel import STOP, Processes, StoppedElsewhere, join
 from .precision import AUTO, FULL
-from .run import CONFIG, STOP_FILE, RunFolder
+from .run import CLASSES, CONFIG, STOP_FILE, RunFolder
 from .step import (
     TrainingState,
     check_weights,
@@ -212,7 +212,7 @@ def _finish(run: RunFolder, problem: Problem, state: TrainingState) -> dict[str,
     config, model = problem.config, copy.deepcopy(state.averaged)
     model.load_state_dict(state.best)
     task_of(config).settle(problem, model)
-    figures = final_figures(problem, model)
+    figures, of_classes = final_figures(problem, model)
     record = {"kind": "final", "step": state.step, **figures, "seconds": round(state.seconds, 1)}
     if state.steps_before:
         record["steps_before"] = state.steps_before
@@ -232,5 +232,7 @@ def _finish(run: RunFolder, problem: Problem, state: TrainingState) -> dict[str,
     )
     with run.explained():
         checkpoint.save(model, metadata, run.path / "student", problem.noise_scheduler)
+        if of_classes:
+            write_json(run.path / CLASSES, of_classes)
     run.append(record)
     return record

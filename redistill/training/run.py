@@ -1,8 +1,9 @@
 """The run folder: what a training run writes. How others read it while it runs is in `run_state.py`.
 
 `config.json` all settings, `metrics.jsonl` one JSON record a line (of two lines for the same step and kind the later
-one counts), `status.json` state and heartbeat, `last.pt` the resume point, `student/` the checkpoint, `samples/`; a
-file `stop` asks the run to stop, and its process holds the lock `.lock`. Files are written whole or not at all.
+one counts), `status.json` state and heartbeat, `last.pt` the resume point, `student/` the checkpoint, `classes.json`
+what a finished classifier takes for what, `samples/`; a file `stop` asks the run to stop, and its process holds the
+lock `.lock`. Files are written whole or not at all.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..common.disk import is_refusal, told
 from ..common.files import locked, read_json, remove_leftovers, replaced_file, write_json
 
 CONFIG, METRICS, STATUS, RESUME_POINT = "config.json", "metrics.jsonl", "status.json", "last.pt"
+CLASSES = "classes.json"  # of a finished classifier: `per_class` and `confusion` of its test pictures
 LOCK, STOP_FILE = ".lock", "stop"
 RESERVE, RESERVED_BYTES = ".reserve", 32_768  # disk that is given back when it is full, so that the reason can be noted
 LOCK_SECONDS = 0.3  # in which who only looks at the lock lets go of it

@@ -34,7 +34,7 @@ from redistill.training import classification, loop
 from redistill.training.config import DistillConfig
 
 distill = loop.distill
-loop.final_figures = lambda problem, model: {}  # whose pictures would have to be drawn
+loop.final_figures = lambda problem, model: ({}, {})  # whose pictures would have to be drawn
 folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
 configs = {name: DistillConfig.from_dict(v) for name, v in json.loads((folder / "configs.json").read_text()).items()}
 notes = {name: [r["kind"] for r in distill(config, folder / "two" / name)] for name, config in configs.items()}
@@ -74,7 +74,7 @@ fails("broken", "sp", within_the_network)
 @pytest.fixture(scope="module")
 def untested():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "final_figures", lambda problem, model: {})
+        patch.setattr(loop, "final_figures", lambda problem, model: ({}, {}))
         yield
 
 

@@ -457,9 +457,11 @@ def test_lines_that_are_no_records_are_counted(runs):
 def test_a_finished_run_goes_on_for_longer(runs, no_training, finished_run):
     shutil.copytree(finished_run, runs / "done")
     for steps in (None, "x", 6, 3, 0.5, 10**30):
-        with pytest.raises(ValueError, match="steps"):
-            jobs.extend("done", steps)
+        with pytest.raises(ValueError, match=r"[Ss]teps"):
+            jobs.extend("done", {"steps": steps})
         assert jobs.read_run("done").state == "finished" and jobs.read_run("done").steps == 6
-    jobs.extend("done", 9)
+    jobs.extend("done", {"steps": 9})
     run = wait("done", "finished", step=9, seconds=30)
     assert run.steps == 9 and run.config["steps"] == 9
+    jobs.extend("done", {"steps": 10, "learning_rate": 1e-4})
+    assert wait("done", "finished", step=10, seconds=30).config["learning_rate"] == 1e-4

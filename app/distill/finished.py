@@ -1,0 +1,157 @@
+"""What there is of a run that has ended: how well it tells classes apart, its network to take home, and to try."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from redistill.checkpoint.metadata import read_metadata
+from redistill.training.run import RESUME_POINT
+
+from ..parts.events import QUIET, UNSEEN, connect, refused_in
+from ..parts.fields import PictureField
+from ..parts.live_plot import LivePlot
+from ..parts.scripted import SaveFiles, served
+from ..runs import answers, by_class, jobs, saved
+from . import finished_view as view
+
+SAVING = """() => '<p class="subline" role="status">Packing…</p>'"""
+COUNTING = """() => '<p class="subline" role="status">Testing its network once more…</p>'"""
+
+
+class FinishedPanel:
+    """The cards; build them inside the Blocks context where they should stand.
+
+    `shown` are outputs of `shown_of`, by name; `distil` asks for a student of the run that is shown.
+    """
+
+    def __init__(self) -> None:
+        with gr.Column(visible=False, elem_classes="card") as self.home:
+            gr.HTML('<h3 class="card-title">Take it home</h3>')
+            self.save = SaveFiles({"student": "Save student"}, elem_id="save-student")
+            self.said = gr.HTML(elem_id="student-said")
+            self.lines = gr.HTML(elem_id="opening")
+            self.distil = gr.Button("Distil a student from this", size="sm", elem_id="distil-this")
+        with gr.Column(visible=False, elem_classes="card") as self.tested:
+            gr.HTML('<h3 class="card-title">What it takes for what <span>on the test pictures</span></h3>')
+            self.classes = gr.HTML(elem_id="classes")
+            self.count = gr.Button("Test it class by class", size="sm", visible=False, elem_id="count-classes")
+            with gr.Column(visible=False) as self.matrix:
+                self.confusion = LivePlot(
+                    height=420, label="Confusion matrix: answers by true class", elem_id="confusion"
+                )
+        with gr.Column(visible=False, elem_classes="card") as self.trial:
+            gr.HTML('<h3 class="card-title">Try a picture</h3>')
+            self.picture = PictureField(
+                label="Any picture; it becomes a square as those of a run do",
+                sources=["upload", "webcam", "clipboard"],
+                height=220,
+                elem_id="try-picture",
+            )
+            self.draw = gr.Button("One of the test pictures", size="sm", elem_id="try-test")
+            self.answers = gr.HTML(elem_id="answers")
+        self.shown = {name: getattr(self, name) for name in ("home", "lines", "tested", "classes", "count", "matrix",
+            "confusion", "trial", "picture", "answers")}  # fmt: skip
+        self.shown["student_said"] = self.said
+
+    def attach(self, drawn: gr.JSON, woken: gr.JSON) -> None:
+        """Connect its events; `drawn` notes which run is shown, and `woken` has the panel look at it again."""
+        self.save.ask(None, None, self.said, js=SAVING, **QUIET)
+        outputs = {"save": self.save, "said": self.said}
+        connect(self.save.ask, save_student, [drawn], outputs, concurrency_limit=2, **UNSEEN)
+        self.count.click(None, None, self.classes, js=COUNTING, **QUIET)
+        outputs = {"classes": self.classes, "woken": woken}
+        connect(self.count.click, count_classes, [drawn], outputs, concurrency_limit=1, **UNSEEN)
+        given, outputs = [drawn, self.picture], {"answers": self.answers, "picture": self.picture}
+        for event in (self.picture.upload, self.picture.input):
+            connect(event, try_picture, given, outputs, trigger_mode="always_last", concurrency_limit=2, **UNSEEN)
+        connect(self.draw.click, try_test_picture, [drawn], outputs, concurrency_limit=2, **UNSEEN)
+
+
+def shown_run(drawn: Any) -> str:
+    """The run that is shown, from what `watch.look` noted; ValueError for anything else that the page may send."""
+    name = drawn.get("name") if isinstance(drawn, Mapping) else None
+    if not isinstance(name, str):
+        raise ValueError("Choose a run in the list first.")
+    return name
+
+
+def shown_of(run: jobs.Run | None) -> dict[str, Any]:
+    """What the panel shows of a run; what a person does there comes later, and is not touched."""
+    is_over = run is not None and run.state == "finished"
+    is_saved = is_over or (run is not None and run.state in jobs.RESUMABLE and (run.path / RESUME_POINT).exists())
+    is_classifier = is_over and _task(run) == "classification"
+    found = by_class.read_by_class(run) if is_classifier else None
+    figure = view.confusion_figure(found)
+    return {
+        "home": gr.Column(visible=is_saved),
+        "lines": view.opening(_lines(run)) if is_over else "",
+        "tested": gr.Column(visible=is_classifier),
+        "classes": view.class_table(found) if is_classifier else "",
+        "count": gr.Button(visible=is_classifier and found is None),
+        "matrix": gr.Column(visible=figure is not None),
+        "confusion": figure,
+        "trial": gr.Column(visible=is_classifier),
+    }
+
+
+def nothing_tried() -> dict[str, Any]:
+    """The panel for another run than before: without what was tried and said of that one."""
+    return {"picture": None, "answers": "", "student_said": ""}
+
+
+def _task(run: jobs.Run) -> str | None:
+    try:
+        return read_metadata(run.path / "student").student.task
+    except (ValueError, OSError):
+        return None
+
+
+def _lines(run: jobs.Run) -> str:
+    try:
+        folder = run.path / "student"
+        return saved.opening_lines(read_metadata(folder), folder)
+    except (ValueError, OSError):
+        return ""
+
+
+@refused_in("said")
+def save_student(drawn: Any) -> dict[str, Any]:
+    """The network of the run that is shown as a zip file, for the browser to save."""
+    with tempfile.TemporaryDirectory(prefix="redistill-") as folder:
+        file = saved.zip_student(shown_run(drawn), Path(folder))
+        kept = served(file)
+    return {"save": {"name": file.name, "file": kept, "asked": time.time_ns()}, "said": ""}
+
+
+@refused_in("classes")
+def count_classes(drawn: Any) -> dict[str, Any]:
+    """Test the network of the run that is shown, made before runs counted that themselves, class by class."""
+    by_class.count_by_class(shown_run(drawn))
+    return {"woken": {"at": time.time()}}
+
+
+@refused_in("answers")
+def try_picture(drawn: Any, picture: Any) -> dict[str, Any]:
+    """What the networks of the run that is shown say of a picture that a person chose."""
+    if picture is None:
+        return {"answers": ""}
+    if not isinstance(picture, str):
+        raise ValueError("Nothing was uploaded; expected a picture.")
+    name = shown_run(drawn)
+    return {"answers": view.answers(answers.ask(name, picture), jobs.read_run(name).title)}
+
+
+@refused_in("answers")
+def try_test_picture(drawn: Any) -> dict[str, Any]:
+    """What they say of one of the run's test pictures, drawn at random."""
+    name = shown_run(drawn)
+    with tempfile.TemporaryDirectory(prefix="redistill-") as folder:
+        file, truth = answers.draw_test_picture(name, Path(folder))
+        said = view.answers(answers.ask(name, file), jobs.read_run(name).title, truth)
+        return {"picture": served(file), "answers": said}
