@@ -48,7 +48,7 @@ class FinishedPanel:
         with gr.Column(visible=False, elem_classes="card") as self.trial:
             gr.HTML('<h3 class="card-title">Try a picture</h3>')
             self.picture = PictureField(
-                label="Any picture; it becomes a square as those of a run do",
+                label="Picture",
                 sources=["upload", "webcam", "clipboard"],
                 height=220,
                 elem_id="try-picture",

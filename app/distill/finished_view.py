@@ -84,8 +84,8 @@ def confusion_figure(found: ByClass | None) -> dict[str, Any] | None:
     ticks = {"tickvals": places[::step], "ticktext": short[::step], "showgrid": False, "zeroline": False}
     left = 12 + 7 * max(map(len, short[::step]))
     layout = base_layout(
-        margin={"l": left, "r": 10, "t": 8, "b": left},
-        xaxis={**AXIS, **ticks, "tickangle": -90, "title": {"text": "answer"}},
+        margin={"l": left, "r": 10, "t": 8, "b": 44},
+        xaxis={**AXIS, **ticks, "range": [-0.5, len(names) - 0.5], "title": {"text": "answer"}},
         yaxis={**AXIS, **ticks, "autorange": "reversed", "title": {"text": "true class"}},
     )
     return {"data": [heatmap], "layout": layout}
