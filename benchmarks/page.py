@@ -86,6 +86,14 @@ def _wait_for(address: str, server: subprocess.Popen, log: Any) -> None:
     raise RuntimeError(f"The app did not start:\n{log.read().decode()}")
 
 
+def chromium_path(parser: argparse.ArgumentParser) -> str:
+    """Where this machine's Chromium is; the parser's error where there is none."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not found:
+        parser.error("no Chromium found: apt-get install chromium")
+    return found
+
+
 def opened(browser: Browser, address: str) -> tuple[Page, float]:
     """A page of a visitor who was never here, and the milliseconds until its chart is drawn."""
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
@@ -149,9 +157,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two teachers and fewer clicks; ends within 45 s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the times there")
     options = parser.parse_args()
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not chromium:
-        parser.error("no Chromium found: apt-get install chromium")
+    chromium = chromium_path(parser)
     teachers, clicks, loads = (QUICK, 10, 1) if options.quick else (tuple(WALKS), 30, 5)
     rows = []
     with served() as address, sync_playwright() as playwright:

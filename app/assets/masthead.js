@@ -21,3 +21,11 @@ function start() {
   setTimeout(() => new MutationObserver(follow).observe(document.querySelector('#tabs'), settings), 200);
 }
 start();
+
+// gradio's accordions do not say whether they are open.
+const say = fold => fold.setAttribute('aria-expanded', fold.classList.contains('open'));
+for (const event of ['focusin', 'click'])
+  document.addEventListener(event, ({target}) => {
+    const fold = target.closest?.('button.label-wrap');
+    if (fold) requestAnimationFrame(() => say(fold));
+  });

@@ -19,7 +19,7 @@ NO_RESULTS = (
     "appears here with its first validation.</p>"
 )
 NOTHING_CHOSEN = (
-    '<div class="card-title">No result chosen</div><p class="subline">Click a point of the chart or a row of the '
+    '<h3 class="card-title">No result chosen</h3><p class="subline">Click a point of the chart or a row of the '
     "table to see how it was trained.</p>"
 )
 
@@ -81,7 +81,7 @@ def chosen_card(result: Result | None) -> str:
     sentences = "".join(f"<li>{escape(text)}</li>" for text in run_sentences(result.config, result.seeds))
     origin = result.origin if result.is_tested else f"{result.origin}, {result.state}"
     return (
-        f'<div class="card-title">{escape(result.title)} <span>{escape(origin)}</span></div>'
+        f'<h3 class="card-title">{escape(result.title)} <span>{escape(origin)}</span></h3>'
         f'<p class="result">{_strong(score_text(result))}</p><p class="subline">{peak}</p>'
         f'<ul class="settings">{sentences}</ul>'
     )
@@ -93,14 +93,14 @@ def difference(kept: Result | None, chosen: Result | None) -> str:
         return ""
     if chosen is None or chosen.key == kept.key:
         return (
-            f'<section class="card"><div class="card-title">Compare with {escape(kept.title)}</div>'
+            f'<section class="card"><h3 class="card-title">Compare with {escape(kept.title)}</h3>'
             '<p class="subline">Choose another result in the chart or the table.</p></section>'
         )
     body = _rows(_figures(kept), _figures(chosen)) + _rows(_settings(kept), _settings(chosen), " class='first'")
     averaged = " " + MEANS if max(len(kept.seeds), len(chosen.seeds)) > 1 else ""
     return (
-        '<section class="card"><div class="card-title">What differs</div><div class="scroll">'
-        '<table class="facts difference"><thead><tr><th></th>'
+        '<section class="card"><h3 class="card-title">What differs</h3><div class="scroll">'
+        '<table class="facts difference"><thead><tr><th><span class="sr-only">Setting</span></th>'
         f"<th>{escape(kept.title)}</th><th>{escape(chosen.title)}</th></tr></thead><tbody>{body}</tbody></table></div>"
         f'<p class="subline">Everything else is the same in both.{averaged}</p></section>'
     )

@@ -159,6 +159,6 @@ def card(student: StudentConfig) -> str:
     said = notice("", warning, kind="hint") if warning else ""
     name = "Teacher" if is_teacher else "Student"
     return (
-        f'<div class="card-title">{name}</div><p class="student">{escape(describe_student(student))}, '
+        f'<h3 class="card-title">{name}</h3><p class="student">{escape(describe_student(student))}, '
         f'{format_pixels(student.image_size)}</p><p class="subline">{memory}</p>{said}'
     )

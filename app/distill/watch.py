@@ -124,7 +124,7 @@ class WatchPanel:
 
 def _chart(title: str, name: str, height: int, remark: str = "") -> LivePlot:
     with gr.Column(elem_classes="card chart", min_width=280):
-        gr.HTML(f'<div class="card-title">{title}{f" <span>{remark}</span>" if remark else ""}</div>')
+        gr.HTML(f'<h3 class="card-title">{title}{f" <span>{remark}</span>" if remark else ""}</h3>')
         return LivePlot(height=height, label=f"{title} against steps", elem_id=name)
 
 

@@ -179,6 +179,6 @@ def latest_samples(run: jobs.Run) -> str:
     except (IndexError, OSError, ValueError):
         return ""
     return (
-        f'<div class="card"><div class="card-title">Drawn at step {step:,} <span>same seeds every time</span></div>'
+        f'<div class="card"><h3 class="card-title">Drawn at step {step:,} <span>same seeds every time</span></h3>'
         f'<img class="pixels" alt="images drawn at step {step}" src="data:image/png;base64,{data}"></div>'
     )

@@ -77,7 +77,7 @@ def build() -> dict[str, gr.blocks.Block]:
     offered = _offered()
     usual = _usual(offered)
     with gr.Column(elem_classes="card", elem_id="accuracy-card"):
-        gr.HTML('<div class="card-title">Accuracy of these strides <span>measured, not estimated</span></div>')
+        gr.HTML('<h3 class="card-title">Accuracy of these strides <span>measured, not estimated</span></h3>')
         weights = gr.Dropdown(_titles(offered), value=usual, label="With the weights of", filterable=False)
         accuracy = AccuracyHTML(NO_WEIGHTS, elem_id="accuracy")
         save = gr.Button("Save this student", size="sm", visible=usual != NONE, elem_id="save-student")

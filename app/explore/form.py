@@ -60,7 +60,8 @@ def _read_student(values: Values) -> StudentConfig:
 def read_size(values: Values) -> int | tuple[int, int]:
     """Pixels a side, or (height, width) where a width is given."""
     height, width = check_side(values["image_size"]), values.get("width")
-    return height if width in (None, "") else (height, check_side(width))
+    # gradio shows a field without a value as 0 once its accordion is opened, and sends that with the next click.
+    return height if width in (None, "", 0) else (height, check_side(width))
 
 
 def read_batch(values: Values) -> int:

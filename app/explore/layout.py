@@ -42,7 +42,7 @@ def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
             in_channels = NumberField(3, label="Channels", minimum=1, min_width=80)
             batch = NumberField(1, label="Batch", minimum=1, min_width=80)
     with gr.Column(elem_classes="card"):
-        gr.HTML('<div class="card-title">Pooling strides of the student <span>teacher’s underlined</span></div>')
+        gr.HTML('<h3 class="card-title">Pooling strides of the student <span>teacher’s underlined</span></h3>')
         picker = StridePicker(
             found.config.strides, points=view.stride_rows(found), sizes=view.map_sizes(found), elem_id="strides"
         )
@@ -88,8 +88,7 @@ def build_results(found: Comparison) -> dict[str, gr.blocks.Block]:
         with gr.Column(elem_classes="card chart"):
             with gr.Row(elem_classes="card-head"):
                 gr.HTML(
-                    '<div class="card-title">Memory alive through the network '
-                    "<span>click it for the tensors</span></div>"
+                    '<h3 class="card-title">Memory alive through the network <span>click it for the tensors</span></h3>'
                 )
                 pin = gr.Button("Pin this configuration", size="sm", min_width=170, scale=0, elem_id="pin")
             chart = LivePlot(

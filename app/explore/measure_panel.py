@@ -123,7 +123,7 @@ def _measured_peak(config: StudentConfig, batch: int) -> int:
 
 
 _INTRODUCTION = (
-    '<div class="card-title">Check the figures</div><p class="subline">Runs teacher and student once with one image '
+    '<h3 class="card-title">Check the figures</h3><p class="subline">Runs teacher and student once with one image '
     "and fp32 numbers, and adds up what PyTorch allocates.</p>"
 )
 

@@ -158,11 +158,11 @@ def pin_board(found: Comparison | None, pins: Sequence[Pin], budget: Budget | No
         return f"<section>{message}</section>" if said else ""
     shown = [Pin("", found), *pins] if found else pins
     titles = ["Configuration", "Peak", "Ratio", "RED blocks’ peak", "Weights", "MACs"]
-    titles += ["Budget", ""] if budget else [""]
-    head = "".join(f"<th>{title}</th>" for title in titles)
+    titles += ["Budget"] if budget else []
+    head = "".join(f"<th>{title}</th>" for title in titles) + '<th><span class="sr-only">What to do</span></th>'
     rows = "".join(_pin_row(pin, titles, budget) for pin in shown)
     return (
-        '<section class="card"><div class="card-title">Pinned configurations</div><div class="scroll">'
+        '<section class="card"><h3 class="card-title">Pinned configurations</h3><div class="scroll">'
         f'<table class="facts stacked board"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
         f"{message}</section>"
     )

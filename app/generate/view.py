@@ -53,7 +53,7 @@ def panels(networks: Sequence[Network], seeds: Sequence[int], all_samples: Seque
             facts += f" · <strong>{ratio}</strong> less"
         figures.append(
             f'<figure class="card samples" data-checkpoint="{escape(network.key)}"><figcaption>'
-            f'<span class="card-title">{_dot(number)}{escape(network.title)}</span>'
+            f'<h3 class="card-title">{_dot(number)}{escape(network.title)}</h3>'
             f'<span class="samples-facts">{facts}</span></figcaption>{_made(network.made)}'
             f'<div class="samples-images{" awaited" if network.step is None else ""}">{images}</div>'
             f"{_facts(network)}{_quality(network.quality, with_basis=not once)}</figure>"
@@ -81,7 +81,7 @@ def legend(networks: Sequence[Network]) -> str:
     """The chart's title, and whose colour is which."""
     names = "".join(f"<span>{_dot(number)}{escape(network.title)}</span>" for number, network in enumerate(networks))
     return (
-        '<div class="card-title">Memory along the network <span>one image, as deployed</span></div>'
+        '<h3 class="card-title">Memory along the network <span>one image, as deployed</span></h3>'
         f'<p class="subline legend">{names}</p>'
     )
 
@@ -99,8 +99,8 @@ def way_card(all_samples: Sequence[Samples], seed: int) -> str:
             f'href="data:image/png;base64,{data}">Save PNG</a></div><div class="way-frames">{frames}</div></div>'
         )
     return (
-        f'<section class="card" id="way"><div class="card-title">Seed {seed} <span>from noise to image: what each '
-        f"step expects</span></div>{''.join(rows)}"
+        f'<section class="card" id="way"><h3 class="card-title">Seed {seed} <span>from noise to image: what each '
+        f"step expects</span></h3>{''.join(rows)}"
         f'<button type="button" class="plain" data-act="nearest" data-seed="{seed}">'
         "Show the training pictures nearest to it</button></section>"
     )
@@ -125,8 +125,8 @@ def nearest_card(all_samples: Sequence[Samples], seed: int) -> str:
         rows.append(f'<div class="way">{head}<div class="near-frames">{frames}</div></div>')
     out_of = f" out of {' and '.join(f'{total:,}' for total in sorted(totals))}" if totals else ""
     return (
-        f'<section class="card" id="near"><div class="card-title">Seed {seed} <span>nearest training '
-        f'pictures{out_of}</span></div>{"".join(rows)}<p class="subline">Distance: root mean squared difference of '
+        f'<section class="card" id="near"><h3 class="card-title">Seed {seed} <span>nearest training '
+        f'pictures{out_of}</span></h3>{"".join(rows)}<p class="subline">Distance: root mean squared difference of '
         "pixel values (0 to 255), as drawn or mirrored. A small one means that the picture was learnt by heart; a "
         "large one does not prove that it is new, for the same picture moved by two pixels is far away.</p></section>"
     )

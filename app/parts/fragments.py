@@ -55,6 +55,6 @@ def picture_strip(images: Sequence[Tensor], names: Sequence[str], title: str, at
         for image, name in zip(images, names, strict=True)
     )
     return (
-        f'<div class="card"><div class="card-title">{escape(title)}</div><p class="subline">{facts}</p>'
+        f'<div class="card"><h3 class="card-title">{escape(title)}</h3><p class="subline">{facts}</p>'
         f'<div class="strip">{figures}</div><p class="subline">{escape(attribution)}</p></div>'
     )

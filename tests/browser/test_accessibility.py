@@ -1,0 +1,96 @@
+"""What axe-core and the keyboard find on every tab: folded and unfolded, in light and dark."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import pytest
+from helpers.browser import settle
+from playwright.sync_api import Page, expect
+
+from benchmarks.screens import TABS, unfold
+
+pytestmark = pytest.mark.browser
+
+AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+FAULTS = """rules => axe.run(document, {resultTypes: ['violations'], ...rules && {runOnly: rules}}).then(found =>
+  found.violations.flatMap(fault => fault.nodes.map(node =>
+    `${fault.id}: ${node.html.slice(0, 160)}: ${[...node.any, ...node.all, ...node.none].map(one => one.message)}`)))"""
+# Of whatever can be stood on: what shows no ring when it is. One press of a key before makes scripts count as one.
+RINGLESS = """() => {
+  const ring = node => {
+    const {outlineStyle, outlineWidth, outlineColor} = getComputedStyle(node);
+    return outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2 && !/, 0\\)$/.test(outlineColor);
+  };
+  const inside = 'a[href], button, input, select, textarea, summary, [tabindex]';
+  const nodes = [...document.querySelectorAll(inside)].filter(node =>
+    node.tabIndex >= 0 && !node.disabled && node.checkVisibility({visibilityProperty: true}));
+  const without = nodes.filter(node => {
+    node.focus({preventScroll: true});
+    if (document.activeElement !== node) return false;
+    return !ring(node) && !(node.nextElementSibling && ring(node.nextElementSibling)) && !ring(node.parentElement)
+      && !ring(node.closest('.wrap-inner') ?? node);
+  });
+  return [nodes.length, without.map(node => node.outerHTML.slice(0, 200))];
+}"""
+HEADINGS = """() => [...document.querySelectorAll('h1, h2, h3')].filter(node => node.checkVisibility())
+  .map(node => [node.tagName, node.textContent.trim()])"""
+
+
+def still(page: Page) -> Page:
+    """The page without transitions: halfway, a colour is any."""
+    page.add_style_tag(content="* { transition: none !important }")
+    return page
+
+
+def opened(page: Page, tab: str) -> None:
+    page.evaluate(f"location.hash = '{tab}'")
+    expect(page.get_by_role("tab", selected=True)).to_have_text(tab.capitalize())
+    settle(page)
+
+
+def in_both_schemes(page: Page) -> list[str]:
+    """Violations in light, and those of contrast in dark, in which nothing else differs."""
+    found = page.evaluate(FAULTS)
+    page.evaluate("document.body.classList.add('dark')")
+    found += [f"dark: {fault}" for fault in page.evaluate(FAULTS, ["color-contrast"])]
+    page.evaluate("document.body.classList.remove('dark')")
+    return found
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_no_tab_has_a_fault_that_axe_finds(open_page, tab):
+    page = still(open_page())
+    page.evaluate(AXE)
+    opened(page, tab)
+    if tab == "compare":  # a chosen row is shaded
+        page.get_by_label("emoji-faces, v-prediction").check()
+        page.locator("#results tbody button").first.click()
+        expect(page.locator("#results [aria-selected=true]")).to_be_visible()
+    faults = in_both_schemes(page)
+    assert not faults, "\n".join(faults)
+    unfold(page)
+    if tab == "explore":  # which pins also where the fields that were unfolded are empty
+        page.locator("#pin").click()
+        expect(page.locator("#board tbody tr")).to_have_count(2)
+    faults = in_both_schemes(page)
+    assert not faults, "\n".join(faults)
+
+
+def test_whatever_the_keyboard_reaches_shows_a_ring(open_page):
+    page = still(open_page())
+    for tab in TABS:
+        opened(page, tab)
+        unfold(page)
+        page.keyboard.press("Tab")
+        count, ringless = page.evaluate(RINGLESS)
+        assert count > 10 and ringless == [], tab
+
+
+def test_every_tab_has_headings_below_that_of_the_page(open_page):
+    page = open_page()
+    for tab in TABS:
+        opened(page, tab)
+        expect(page.locator("h3:visible").first).to_be_attached()
+        levels = [level for level, _ in page.evaluate(HEADINGS)]
+        assert levels[:2] == ["H1", "H2"] and levels.count("H1") == levels.count("H2") == 1 and "H3" in levels, tab
