@@ -37,7 +37,6 @@ from ..runs import choices, jobs
 from ..words.numbers import format_bytes, format_percent, format_ratio
 from ..words.settings import dataset_title
 from .form import read_settings
-from .link import DEFAULT_TEACHER
 from .link_button import CHANGED
 
 NONE = "none"  # of the choice of weights
@@ -221,6 +220,5 @@ def _titles(offered: list[choices.Choice]) -> list[tuple[str, str]]:
 
 
 def _usual(offered: list[choices.Choice]) -> str:
-    """The first of the network that the page opens with."""
-    own = (choice.value for choice in offered if choice.metadata.student.student_architecture == DEFAULT_TEACHER)
-    return next(own, NONE)
+    """The first that there is: what it says of another network is which one it is for."""
+    return offered[0].value if offered else NONE

@@ -13,7 +13,7 @@ from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import MAX_CHANNELS
 
-from ..parts.budget import Budget, read_budget
+from ..parts.budget import CONTROLS, Budget, read_budget
 from ..parts.counting import compare_as, counting_of
 from ..parts.networks import check_network
 from ..parts.stride_picker import check_strides_form
@@ -26,7 +26,7 @@ from .pins import Pin, check_pins
 IN_RED = ("gate", "gate_per", "gate_kernel", "residual_encoder", "residual_kernel", "points")
 IMAGES = ("image_size", "width", "in_channels", "batch")
 CONFIGURATION = ("teacher", *IMAGES, "picker", "with_red", *IN_RED, "accounting", "dtype")
-LINKED = (*CONFIGURATION, "budget", "kib")  # all controls that a link restores
+LINKED = (*CONFIGURATION, *CONTROLS)  # all controls that a link restores
 INPUTS = (*LINKED, "pins", "place")  # what handlers are given
 Values = Mapping[str, Any]
 
@@ -87,14 +87,18 @@ def read_look(values: Values) -> Look:
     place = values["place"]
     if not isinstance(place, Place):
         raise ValueError(f"A place is {str(place)[:40]!r}; expected one that was clicked.")
-    return Look(read_budget(values["budget"], values["kib"]), check_pins(values["pins"]), place)
+    return Look(budget_of(values), check_pins(values["pins"]), place)
+
+
+def budget_of(values: Values) -> Budget | None:
+    """The budget that is looked at; ValueError for what is none."""
+    return read_budget(*(values.get(name) for name in CONTROLS))
 
 
 def read_settings(values: Values) -> Settings:
     """What a link restores; ValueError for what does not fit."""
-    budget = read_budget(values["budget"], values["kib"])
     pins = tuple((pin.letter, Settings.of(pin.found)) for pin in check_pins(values.get("pins", ())))
-    counted = (*read_counting(values), budget.bytes if budget else None)
+    counted = (*read_counting(values), budget_of(values))
     return Settings(_read_student(values), *counted, pins, read_batch(values))
 
 

@@ -41,6 +41,20 @@ def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
             width = NumberField(None, label="Width, px (empty: square)", minimum=MIN_SIDE, min_width=110)
             in_channels = NumberField(3, label="Channels", minimum=1, min_width=80)
             batch = NumberField(1, label="Batch", minimum=1, min_width=80)
+        dtype = gr.Radio(list(DTYPES), value="fp32", label="Numbers")
+        budget = gr.Dropdown(
+            budget_choices(),
+            value=NO_BUDGET,
+            label="Chip to fit, or memory budget",
+            filterable=False,
+            elem_id="budget",
+        )
+        kib = NumberField(64, label="Budget, KiB", visible=False, elem_id="budget-kib")
+        with gr.Row():
+            reserve, program = (
+                NumberField(None, label=label, minimum=0, min_width=110, visible=False, elem_id=f"budget-{name}")
+                for name, label in (("reserve", "RAM for the rest, KiB"), ("program", "Flash for the rest, KiB"))
+            )
     with gr.Column(elem_classes="card"):
         gr.HTML('<h3 class="card-title">Pooling strides of the student <span>teacher’s underlined</span></h3>')
         picker = StridePicker(
@@ -57,11 +71,6 @@ def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
     with gr.Column(elem_classes="card"):
         labels = [(counting.title, name) for name, counting in COUNTINGS.items()]
         accounting = gr.Radio(labels, value="fused", label="Counted as")
-        dtype = gr.Radio(list(DTYPES), value="fp32", label="Numbers")
-        budget = gr.Dropdown(
-            budget_choices(), value=NO_BUDGET, label="Memory budget (SRAM)", filterable=False, elem_id="budget"
-        )
-        kib = NumberField(64, label="Budget, KiB", visible=False, elem_id="budget-kib")
     return {
         "teacher": teacher,
         "image_size": image_size,
@@ -77,6 +86,8 @@ def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
         "dtype": dtype,
         "budget": budget,
         "kib": kib,
+        "reserve": reserve,
+        "program": program,
     }
 
 
@@ -84,7 +95,7 @@ def build_results(found: Comparison) -> dict[str, gr.blocks.Block]:
     """What `found` shows by name, laid out in two columns of the current row."""
     with gr.Column(min_width=320, elem_classes="results"):
         link_said = gr.HTML(elem_id="link-said")
-        summary = gr.HTML(view.summary(found), elem_id="summary")
+        summary = ActionHTML(view.summary(found), elem_id="summary")
         with gr.Column(elem_classes="card chart"):
             with gr.Row(elem_classes="card-head"):
                 gr.HTML(

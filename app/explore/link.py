@@ -16,13 +16,13 @@ from redistill.networks.strides import check_strides
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import MAX_CHANNELS, NETWORKS, find_network, usual_size
 
-from ..parts.budget import MAX_KIB
+from ..parts.budget import MAX_KIB, Budget, chip_budget
 from ..parts.counting import COUNTINGS, compare_as, counting_of
 from ..parts.networks import FORMS, check_network
 from ..words.memory import stride_choices
 from .pins import LETTERS
 
-DEFAULT_TEACHER = "narrow_resnet"
+DEFAULT_TEACHER = "resnet18"
 DTYPES = ("fp32", "fp16", "bf16", "int8")
 MIN_SIDE, MAX_SIDE = 16, 1024  # pixels that the page's slider offers
 MAX_BATCH = 1024  # images at a time
@@ -32,7 +32,7 @@ MAX_LENGTH = 2000  # characters of a link's keys and values together
 
 KEYS = (
     "teacher", "size", "channels", "batch", "strides", "red", "gate", "gate_per", "gate_kernel", "residual",
-    "residual_kernel", "points", "count", "dtype", "budget", "pin",
+    "residual_kernel", "points", "count", "dtype", "budget", "chip", "reserve", "program", "pin",
 )  # fmt: skip
 # Of a RED block: the keys, in their order in a link, and the settings that they stand for.
 _IN_RED = {
@@ -44,7 +44,8 @@ _IN_RED = {
     "points": "points",
 }
 PIN = "pin"  # the only key that may stand in a link more than once
-PIN_KEYS = tuple(key for key in KEYS if key not in ("budget", PIN))
+BUDGET_KEYS = ("budget", "chip", "reserve", "program")
+PIN_KEYS = tuple(key for key in KEYS if key not in (*BUDGET_KEYS, PIN))
 # Added to links by others: gradio (theme, signature, API page), and sites on which links are shared.
 _FOREIGN = re.compile(r"__.*|view|deep_link|utm_.*|[a-z]+clid")
 
@@ -56,9 +57,14 @@ class Settings:
     student: StudentConfig
     accounting: str = "fused"  # a name of COUNTINGS
     dtype: str = "fp32"
-    budget_bytes: int | None = None  # None: no budget line
+    budget: Budget | None = None  # None: no budget line
     pins: tuple[tuple[str, Settings], ...] = ()  # what is pinned, under its letter; empty: as the page has it
     batch: int = 1  # images at a time
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """Bytes for activations."""
+        return self.budget.bytes if self.budget else None
 
     @classmethod
     def of(cls, found: Comparison) -> Settings:
@@ -81,8 +87,8 @@ class Settings:
             _check_choice(f"Stride of {name}", stride, stride_choices(own))
         _check_choice("count", self.accounting, COUNTINGS)
         _check_choice("dtype", self.dtype, DTYPES)
-        if self.budget_bytes is not None:
-            _check_whole("budget", self.budget_bytes, 1, MAX_BUDGET)
+        if self.budget and not self.budget.room:
+            _check_whole("budget", self.budget.bytes, 1, MAX_BUDGET)
         letters = [letter for letter, _ in self.pins]
         for letter in letters:
             _check_choice("The letter of a pin", letter, tuple(LETTERS))
@@ -101,10 +107,34 @@ def to_query(settings: Settings) -> str:
     are the usual ones. What is pinned stands as "pin=A;teacher:resnet18;size:224;...", with ";" and ":" inside.
     """
     values = _texts(settings)
-    if settings.budget_bytes is not None:
-        values["budget"] = settings.budget_bytes
+    values |= _budget_texts(settings.budget)
     pins = [(PIN, ";".join([letter, *map(":".join, _texts(pin).items())])) for letter, pin in settings.pins]
     return urlencode([*values.items(), *pins], safe=",;:")
+
+
+def _budget_texts(budget: Budget | None) -> dict[str, str]:
+    """A budget by its keys in a link: bytes, or a chip and what is taken of it where that is not what is assumed."""
+    if budget is None:
+        return {}
+    if budget.room is None:
+        return {"budget": str(budget.bytes)}
+    room, texts = budget.room, {"chip": budget.room.chip.name}
+    for key in ("reserve", "program"):
+        if getattr(room, key) != getattr(room.chip, key):
+            texts[key] = str(getattr(room, key))
+    return texts
+
+
+def _read_budget(texts: Mapping[str, str]) -> Budget | None:
+    if "chip" in texts:
+        if "budget" in texts:
+            raise ValueError("budget and chip both say what is to fit; expected one of them.")
+        return chip_budget(texts["chip"], *(_whole(texts, key, None, 0, MAX_BUDGET) for key in ("reserve", "program")))
+    for key in ("reserve", "program"):
+        if key in texts:
+            raise ValueError(f"{key} is {clip(texts[key])} without a chip that it is taken of; expected chip=NAME too.")
+    count = _whole(texts, "budget", None, 1, MAX_BUDGET)
+    return None if count is None else Budget("Budget", count)
 
 
 def _texts(settings: Settings) -> dict[str, str]:
@@ -139,11 +169,11 @@ def from_query(query: Mapping[str, Sequence[str]]) -> Settings:
     """
     texts = _single_texts(query)
     pins = tuple(map(_pin, query.get(PIN, ())))
-    return _settings(texts, _whole(texts, "budget", None, 1, MAX_BUDGET), pins)
+    return _settings(texts, _read_budget(texts), pins)
 
 
 def _settings(
-    texts: Mapping[str, str], budget_bytes: int | None = None, pins: tuple[tuple[str, Settings], ...] = ()
+    texts: Mapping[str, str], budget: Budget | None = None, pins: tuple[tuple[str, Settings], ...] = ()
 ) -> Settings:
     teacher = _teacher(texts)
     size = _size(texts, teacher)
@@ -155,7 +185,7 @@ def _settings(
         student,
         _choice(texts, "count", "fused", COUNTINGS),
         _choice(texts, "dtype", "fp32", DTYPES),
-        budget_bytes,
+        budget,
         pins,
         _whole(texts, "batch", 1, 1, MAX_BATCH),
     )

@@ -18,7 +18,7 @@ from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import DDPM, NETWORKS, find_network, usual_size
 
-from ..parts.budget import OTHER, budget_controls
+from ..parts.budget import CONTROLS, OTHER, Budget, budget_controls
 from ..parts.counting import compare_as
 from ..parts.events import QUIET, connect
 from ..parts.fragments import notice
@@ -34,6 +34,7 @@ from .form import (
     INPUTS,
     LINKED,
     Look,
+    budget_of,
     read_batch,
     read_counting,
     read_found,
@@ -79,11 +80,11 @@ def build(page: gr.Blocks) -> Parts:
 
 def _connect_controls(parts: Parts) -> None:
     inputs = {name: parts[name] for name in (*INPUTS, "student")}
-    redrawn = [parts[name].input for name in (*IN_RED, *IMAGES, "with_red", "accounting", "dtype", "kib")]
+    redrawn = [parts[name].input for name in (*IN_RED, *IMAGES, "with_red", "accounting", "dtype", *CONTROLS[1:])]
     looked = ("place", "alive", "tensors")
     for event, handler, names in (
         *((event, show, ("picker", *DRAWN)) for event in (*redrawn, parts["picker"].pick)),
-        (parts["budget"].input, show_budget, ("kib", "picker", *DRAWN)),
+        (parts["budget"].input, show_budget, (*CONTROLS[1:], "picker", *DRAWN)),
         (parts["teacher"].input, show_teacher, ("teacher", "image_size", "width", "picker", *DRAWN)),
         (parts["early"].click, pool_early, ("picker", *DRAWN)),
         (parts["original"].click, pool_as_teacher, ("picker", *DRAWN)),
@@ -102,6 +103,7 @@ def _connect_link(parts: Parts, page: gr.Blocks) -> None:
     opened = {name: parts[name] for name in ("link_said", "link", *LINKED, "pins", *DRAWN)}
     connect(page.load, open_page, inputs, opened, **QUIET).then(None, js=search_panel.START, **QUIET)
     let_search(parts["teacher"])
+    parts["summary"].act(None, js=search_panel.SEARCH, **QUIET)
     connect(parts["front"].act, open_row, inputs, opened, **QUIET)
     notify = f"() => {{ document.dispatchEvent(new Event('{CHANGED}')); }}"
     changing = (*LINKED, "board")  # gradio cannot tell whether a State changed that holds dicts
@@ -120,8 +122,27 @@ def show(**values: Any) -> Shown:
 
 
 def show_budget(**values: Any) -> Shown:
-    """The same for another budget; the field for a number of KiB is there when it is asked for."""
-    return {"kib": gr.Number(visible=values["budget"] == OTHER), **show(**values)}
+    """The same for another budget, with the fields that belong to it: a number of KiB, or what is taken of a chip."""
+    values |= {"reserve": None, "program": None}  # of the chip that was chosen before
+    try:
+        fields = budget_fields(values["budget"], budget_of(values))
+    except ValueError as error:
+        return _refused(error)
+    return {**fields, **show(**values)}
+
+
+def budget_fields(choice: str, budget: Budget | None) -> Shown:
+    """The three fields beside the choice of a budget: only those that belong to it are there; values as it has them."""
+    values = budget_controls(budget)
+    room = budget.room if budget else None
+    kib = {} if budget is None or room else {"value": values["kib"]}
+    reserve = {"value": values["reserve"], "visible": True} if room else {"visible": False}
+    program = {"value": values["program"], "visible": True} if room and room.chip.flash else {"visible": False}
+    return {
+        "kib": gr.Number(visible=choice == OTHER, **kib),
+        "reserve": gr.Number(**reserve),
+        "program": gr.Number(**program),
+    }
 
 
 def show_teacher(**values: Any) -> Shown:
@@ -272,13 +293,13 @@ def open_query(query: Mapping[str, Sequence[str]], values: Mapping[str, Any]) ->
 
 def _show_settings(settings: Settings, values: Mapping[str, Any]) -> Shown:
     """All that a link restores, and what is drawn for it. The pins stay where it has none."""
-    choice, kib = budget_controls(settings.budget_bytes)
+    controls = budget_controls(settings.budget)
     pinned = [Pin(letter, pin.count()) for letter, pin in settings.pins]
     pins = sorted(pinned, key=lambda pin: pin.letter) if pinned else values["pins"]
-    look = read_look({**values, "budget": choice, "kib": kib, "pins": pins})
+    look = read_look({**values, **controls, "pins": pins})
     found = settings.count()
-    number = gr.Number(kib, visible=True) if choice == OTHER else gr.Number(visible=False)
-    return {**set_to(found), "budget": choice, "kib": number, "pins": look.pins, **_drawn(found, look)}
+    fields = budget_fields(controls["budget"], settings.budget)
+    return {**set_to(found), **controls, **fields, "pins": look.pins, **_drawn(found, look)}
 
 
 def follow(link: Any, **values: Any) -> Shown:

@@ -17,7 +17,7 @@ from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import find_network
 
-from ..parts.budget import OTHER, read_budget
+from ..parts.budget import CONTROLS, OTHER, read_budget
 from ..parts.counting import COUNTINGS
 from ..parts.events import QUIET, UNSEEN, connect
 from ..parts.fields import NumberField
@@ -32,9 +32,9 @@ DEFAULT_BUDGET = 512.0  # KiB
 KIB = 2**10
 TELL_EVERY = 0.5  # seconds, at least
 # A link to the page that ends in #fit searches at once. What is folded is not there before it was opened.
-START = """() => {
-  if (location.hash !== '#fit') return;
-  document.querySelector('#search button').click();
+SEARCH = """() => {
+  const fold = document.querySelector('#search button');
+  if (!fold.classList.contains('open')) fold.click();
   const start = () => {
     const button = document.querySelector('#search-start');
     if (!button) return setTimeout(start, 50);
@@ -43,6 +43,7 @@ START = """() => {
   };
   start();
 }"""
+START = f"() => {{ if (location.hash === '#fit') ({SEARCH})(); }}"
 REDUCTION_LABELS = {"same": "As the teacher", "any": "Any"}
 
 
@@ -65,7 +66,7 @@ def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Compon
 
     The panel's budget takes over what Explore's own is set to.
     """
-    budget = [parts["budget"], parts["kib"]]
+    budget = [parts[name] for name in CONTROLS]
     gr.on([part.change for part in budget], take_budget, budget, parts["search_budget"], **QUIET)
     outputs = {name: parts[name] for name in ("front", "search")}
     wish = {name: parts[name] for name in ("search_budget", "search_reduction", "search_red")}
@@ -91,8 +92,7 @@ def find(weights: Any, **values: Any) -> Iterator[dict[str, Any]]:
             yield from _told(values)
             yield show(**values)
             return
-        target = read_budget(OTHER, None if values["search_budget"] == "" else values["search_budget"])
-        settings = dataclasses.replace(read_settings(values), budget_bytes=target.bytes if target else None)
+        settings = _budgeted(read_settings(values), values["search_budget"])
         for number, count in accuracy_front.fill(shared, accuracy_panel.PICTURES):
             words = f'<p class="subline" role="status">Measuring accuracy: {number} of {count} choices are known…</p>'
             yield {"front": words}
@@ -117,11 +117,18 @@ def show(search_budget: Any, search_reduction: Any, search_red: Any, **values: A
 
 def _wanted(search_budget: Any, search_red: Any, values: Mapping[str, Any]) -> Settings:
     """What is searched: Explore's settings with the panel's own."""
-    target = read_budget(OTHER, None if search_budget == "" else search_budget)
-    settings = read_settings(values)
+    settings = _budgeted(read_settings(values), search_budget)
     red = None if search_red is False else settings.student.red or REDConfig()
     student = dataclasses.replace(settings.student, red=red)
-    return dataclasses.replace(settings, student=student, budget_bytes=target.bytes if target else None)
+    return dataclasses.replace(settings, student=student)
+
+
+def _budgeted(settings: Settings, kib: Any) -> Settings:
+    """The settings with the panel's own budget; that of Explore stays, chip and all, where it is as large."""
+    target = read_budget(OTHER, None if kib == "" else kib)
+    if target and settings.budget and settings.budget.bytes == target.bytes:
+        return settings
+    return dataclasses.replace(settings, budget=target)
 
 
 def _told(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -136,10 +143,10 @@ def _told(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"front": f'<p class="subline" role="status">{words}</p>'}
 
 
-def take_budget(choice: Any, kib: Any) -> Any:
+def take_budget(*controls: Any) -> Any:
     """The budget that Explore is set to in KiB; the panel's own stays where that is none."""
     try:
-        target = read_budget(choice, kib)
+        target = read_budget(*controls)
     except ValueError:  # said above the chart
         return gr.skip()
     return target.bytes / KIB if target else gr.skip()

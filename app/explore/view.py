@@ -9,7 +9,9 @@ from typing import Any
 
 from redistill.common.sentences import listed
 from redistill.memory import LiveTensor, MemoryProfile
+from redistill.memory.chips import Room
 from redistill.memory.comparison import Comparison
+from redistill.memory.profile import GAPS
 
 from ..parts import plots
 from ..parts.budget import Budget
@@ -113,11 +115,40 @@ def _ratio(before: int, after: int) -> str:
 
 
 def _budget_line(found: Comparison, budget: Budget) -> str:
+    """Whether activations and weights of both networks fit, each by itself, with what the figures of the chip are."""
     parts = [f"the {who} {_verdict(budget, peak.peak_bytes)}" for who, peak in _both(found)]
-    return (
-        f'<p class="budget" id="budget-said">{escape(budget.title)}, {numbers.format_bytes(budget.bytes)}: '
-        f"{'; '.join(parts)}. <span>Activations only: the student’s weights, "
-        f"{numbers.format_bytes(found.student.weight_bytes)}, and the program need room of their own.</span></p>"
+    said = f"{escape(budget.title)}, {numbers.format_bytes(budget.bytes)} for activations: {'; '.join(parts)}."
+    if not all(budget.fits(peak.peak_bytes) for _, peak in _both(found)):
+        said += ' <button type="button" class="plain" data-act="search">Find strides that fit</button>'
+    return f'<div class="budget" id="budget-said"><p>{said}</p>{_weights_line(found, budget)}</div>'
+
+
+def _weights_line(found: Comparison, budget: Budget) -> str:
+    if not budget.has_weights:
+        where = f" {escape(budget.title)} has no flash of its own for them." if budget.room else ""
+        weights = numbers.format_bytes(found.student.weight_bytes)
+        taken = _taken(budget.room) if budget.room else ""
+        return (
+            f"<span>Activations only: the student’s weights, {weights}, and the program need room of their own."
+            f"{where}{taken}</span>"
+        )
+    room = budget.room
+    parts = []
+    for who, profile in _both(found):
+        kind = "fits" if budget.weights_fit(profile) else "misses"
+        verdict = f'<strong class="{kind}">{escape(budget.weights_verdict(profile))}</strong>'
+        parts.append(f"the {who}’s {numbers.format_bytes(profile.weight_bytes)} {verdict}")
+    where = "in the same RAM" if room.weights is None else f"{numbers.format_bytes(room.weights)} of flash"
+    return f"<p>Weights, {where}: {'; '.join(parts)}.</p><span>{_taken(room).strip()}</span>"
+
+
+def _taken(room: Room) -> str:
+    """ "Of AXI SRAM 512 KiB, ...; the rest is assumed to take 32.0 KiB of RAM and 128 KiB of flash. Source: ..."."""
+    banks = ", ".join(f"{bank.name} {numbers.format_bytes(bank.bytes)}" for bank in (*room.chip.ram, *room.chip.flash))
+    flash = f" and {numbers.format_bytes(room.program)} of flash" if room.chip.flash else ""
+    return escape(
+        f" It has {banks}; runtime, stacks and program are taken to need {numbers.format_bytes(room.reserve)} of RAM"
+        f"{flash}. Source: {room.chip.source}."
     )
 
 
@@ -217,11 +248,12 @@ def tensors(found: Comparison, place: Place) -> str:
 
 def _tensor_row(tensor: LiveTensor, total: int) -> str:
     share = 100 * tensor.bytes / total if total else 0
-    made = "the input" if tensor.made_by == ("input", "") else _operator(tensor.made_by)
+    named = {("input", ""): "the input", GAPS: "nobody: gaps in the plan"}
+    made = named.get(tensor.made_by) or _operator(tensor.made_by)
     users = list(dict.fromkeys(_operator(user) for user in tensor.needed_by))
     needed = listed(users, USERS_NAMED) or "nobody any more"
     return (
-        f"<tr><td>{numbers.format_size(tensor.shape) or 'a number'}</td>"
+        f"<tr><td>{numbers.format_size(tensor.shape) or ('–' if tensor.made_by == GAPS else 'a number')}</td>"
         f'<td data-bytes="{tensor.bytes}">{tensor.bytes:,}<div class="share"><div style="width:{share:.1f}%"></div>'
         f'</div></td><td data-title="made by">{made}</td><td data-title="needed by">{needed}</td></tr>'
     )

@@ -26,6 +26,7 @@ COUNTINGS = {
     "eager": Counting("PyTorch (eager)", "eager"),
     "fused-add": Counting("Deployed, sums in convolutions", "fused", fuse_add=True),
     "onnxruntime": Counting("onnxruntime (CPU)", "onnxruntime"),
+    "executorch": Counting("ExecuTorch (planned)", "executorch"),
 }
 
 

@@ -7,8 +7,8 @@ import gradio as gr
 from .scripted import script
 
 PAPER = "https://arxiv.org/abs/2406.03744"
-# A network whose maps are twice what half a megabyte of SRAM holds in int8, and what to search for it.
-FIT = "?teacher=mobilenet_v2&size=224&dtype=int8&budget=524288#fit"
+# A network whose weights fit a Pico 2 in int8 and whose maps are three times what its SRAM holds, and the search.
+FIT = "?teacher=mobilenet_v2&size=224&dtype=int8&chip=rp2350#fit"
 DOORS = (
     (FIT, "Fit my chip", "a network, a budget, and the strides that fit"),
     ("#distill", "Train a small network", "with the original as its teacher"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from redistill.memory import MemoryProfile
 from redistill.memory.comparison import Comparison
+from redistill.memory.profile import GAPS
 from redistill.memory.search import STRIDES
 from redistill.networks.strides import PoolingPoint
 
@@ -31,6 +32,12 @@ def warnings(found: Comparison) -> list[str]:
                 f"{point.name} moves {point.stride} pixels at a time with a {kernel}×{kernel} window, so it never "
                 f"sees {point.stride - kernel} of every {point.stride} rows and columns."
             )
+    if student.accounting == "executorch":
+        gaps = sum(tensor.bytes for tensor in student.live_tensors(student.peak_index) if tensor.made_by == GAPS)
+        notes.append(
+            f"ExecuTorch plans the tensors’ places ahead{f', with {format_bytes(gaps)} of gaps' if gaps else ''}; the "
+            f"input, {format_bytes(student.input_bytes)}, is the caller’s and comes besides."
+        )
     held = _input_bytes_at_peak(student)
     if 2 * held >= student.peak_bytes:
         notes.append(

@@ -60,7 +60,7 @@ def _counting_options(command: argparse.ArgumentParser) -> None:
     add_option(command, "--batch", 1, "images at a time", type=int)
     add_option(command, "--in-channels", 3, "channels of an image", type=int)
     add_option(command, "--dtype", "fp32", "of all numbers: fp32, fp16, bf16 or int8")
-    add_option(command, "--accounting", "fused", "fused, eager or onnxruntime")
+    add_option(command, "--accounting", "fused", "fused, eager, onnxruntime or executorch")
     fused = "fused: let a convolution do the addition after it, in the other operand's buffer"
     command.add_argument("--fuse-add", action="store_true", help=fused)
     command.add_argument("--no-red", action="store_true", help="leave RED blocks out")

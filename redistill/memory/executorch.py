@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from math import prod
 from typing import NamedTuple
 
+from .accounting import Timeline, buffer_sizes
 from .arena import ALIGNMENT
 from .program import Program
-from .recording import Node
+from .recording import Buffer, Node
 from .shape_rules import Shape, ShapeRuleError
+from .steps import Step
 
 RESHAPES = frozenset(["view", "_unsafe_view", "reshape", "_reshape_alias", "flatten", "unflatten", "detach", "alias"])
 # Each of these becomes one operator that writes its outputs, in place or not.
@@ -48,6 +51,20 @@ class PlannedTensor(NamedTuple):
     first: int
     last: int
     offset: int = -1  # in the arena
+    shape: Shape = ()
+
+
+class Operator(NamedTuple):
+    """One operator of the plan: what it is and where, and the tensors, by number, that it reads and writes."""
+
+    op: str
+    layer: str
+    is_red: bool
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+
+
+Made = tuple[Shape, int]  # an output's shape, and its bytes
 
 
 @dataclass(frozen=True)
@@ -58,6 +75,8 @@ class Planned:
     live_bytes: int  # most alive at a time: no plan can need less
     layer: str  # that runs then
     tensors: tuple[PlannedTensor, ...]  # in the order in which they are made
+    operators: tuple[Operator, ...] = ()
+    outputs: tuple[int, ...] = ()  # tensors that the caller reads
 
 
 @dataclass
@@ -65,19 +84,20 @@ class _Lowered:
     """Operators of ExecuTorch, made one after the other."""
 
     tensors: list[PlannedTensor] = field(default_factory=list)
-    ops: int = 0
+    operators: list[Operator] = field(default_factory=list)
 
-    def emit(self, node: Node, prefix: str, reads: Iterable[int], sizes: Sequence[int], op: str = "") -> list[int]:
-        """One operator that reads tensors, by number, and writes some of these bytes; the numbers of its outputs."""
-        now = self.ops
-        self.ops += 1
+    def emit(self, node: Node, prefix: str, reads: Sequence[int], made: Sequence[Made], op: str = "") -> list[int]:
+        """One operator that reads tensors, by number, and makes others; the numbers of these."""
+        now = len(self.operators)
         for tensor in reads:
             self.tensors[tensor] = self.tensors[tensor]._replace(last=now)
         layer = ".".join(filter(None, (prefix, node.layer)))
         first = len(self.tensors)
-        is_red = node.is_red or bool(prefix)
-        self.tensors += [PlannedTensor(op or node.op, layer, is_red, size, now, now) for size in sizes]
-        return list(range(first, len(self.tensors)))
+        op, is_red = op or node.op, node.is_red or bool(prefix)
+        self.tensors += [PlannedTensor(op, layer, is_red, size, now, now, shape=shape) for shape, size in made]
+        writes = range(first, len(self.tensors))
+        self.operators.append(Operator(op, layer, is_red, tuple(dict.fromkeys(reads)), tuple(writes)))
+        return list(writes)
 
 
 def plan_executorch(program: Program, shapes: list[Shape], itemsize: int | None) -> Planned:
@@ -101,81 +121,124 @@ def plan_executorch(program: Program, shapes: list[Shape], itemsize: int | None)
                 if ins[0] in made:
                     made[outs[0]] = made[ins[0]]
                 continue
+            if op == "tensor" and not lowered.operators and prod(shapes[outs[0]]) == 1:
+                continue  # a timestep, given as a number where the exported program takes it as an input
             if op not in SINGLE:
                 raise ShapeRuleError(
                     f"What ExecuTorch holds of {node.op!r} in layer {node.layer!r} is not known; count it as 'fused'."
                 )
-            sizes = [size(out) for out in outs]
+            results = [(shapes[out], size(out)) for out in outs]
             if op == "scaled_dot_product_attention":
                 query, key = (shapes[value] for value in ins[:2])
-                made[outs[0]] = _attend(lowered, node, call.prefix, [made[v] for v in ins[:3]], query, key, sizes[0])
+                taken = [made[value] for value in ins[:3]]
+                made[outs[0]] = _attend(lowered, node, call.prefix, taken, query, key, results[0])
                 continue
             if op == "silu":
-                reads += lowered.emit(node, call.prefix, reads, sizes, "sigmoid")
+                reads += lowered.emit(node, call.prefix, reads, results, "sigmoid")
             if op == "pixel_shuffle":
                 for part in ("permute", "clone"):
-                    reads = lowered.emit(node, call.prefix, reads, sizes, part)
-            made.update(
-                zip(
-                    outs,
-                    lowered.emit(node, call.prefix, reads, _written(node, op, ins, outs, sizes, shapes)),
-                    strict=False,
-                )
-            )
+                    reads = lowered.emit(node, call.prefix, reads, results, part)
+            written = lowered.emit(node, call.prefix, reads, _written(node, op, ins, results, shapes))
+            made.update(zip(outs, written, strict=False))
             if op == "convolution":
                 convolved.add(outs[0])
-    end = lowered.ops
-    for value in outputs & made.keys():
-        lowered.tensors[made[value]] = lowered.tensors[made[value]]._replace(last=end)
-    return _arena(lowered.tensors, end)
+    end = len(lowered.operators)
+    kept = tuple(dict.fromkeys(made[value] for value in program.output_values if value in made))
+    for tensor in kept:
+        lowered.tensors[tensor] = lowered.tensors[tensor]._replace(last=end)
+    return replace(_arena(lowered.tensors, end), operators=tuple(lowered.operators), outputs=kept)
+
+
+def executorch_order(
+    program: Program, shapes: list[Shape], itemsize: int | None
+) -> tuple[Program, list[Shape], Timeline]:
+    """The program in ExecuTorch's operators, the shapes of all values and of its tensors, and the memory.
+
+    Bytes alive are those of its tensors; where most are, they are those of the arena, in which gaps may lie between
+    tensors. ValueError, by name, for an operator whose tensors are not known.
+    """
+    try:
+        plan = plan_executorch(program, shapes, itemsize)
+    except ShapeRuleError as error:  # which no capture could tell either
+        raise ValueError(str(error)) from error
+    values, buffers = len(shapes), len(program.buffers)
+    steps = []
+    for op in plan.operators:
+        reads, births = (tuple(buffers + tensor for tensor in tensors) for tensors in (op.reads, op.writes))
+        touched = tuple(dict.fromkeys((*reads, *births)))
+        result = values + op.writes[0] if op.writes else -1
+        steps.append(Step(op.op, op.layer, op.is_red, False, False, False, reads, (), result, (), births, touched))
+    made = [Buffer(values + i, tensor.bytes, False, -1) for i, tensor in enumerate(plan.tensors)]
+    sizes = buffer_sizes(program, shapes, itemsize) + [tensor.bytes for tensor in plan.tensors]
+    outputs = [buffers + tensor for tensor in plan.outputs]
+    ran = replace(program, steps=steps, buffers=[*program.buffers, *made], outputs=outputs, deaths=[[] for _ in steps])
+    live = _alive(plan.tensors, len(steps))
+    if live:
+        live[live.index(max(live))] = plan.bytes
+    first, last = ([-1] * buffers + [getattr(tensor, end) for tensor in plan.tensors] for end in ("first", "last"))
+    line = Timeline(live, sizes, list(range(len(sizes))), first, last)
+    return ran, [*shapes, *(tensor.shape for tensor in plan.tensors)], line
+
+
+def _alive(tensors: Iterable[PlannedTensor], count: int) -> list[int]:
+    """Bytes alive at each of so many operators."""
+    change = [0] * (count + 2)
+    for tensor in tensors:
+        change[tensor.first] += tensor.bytes
+        change[tensor.last + 1] -= tensor.bytes
+    return list(accumulate(change[:count]))
 
 
 def _folds(value: int, convolved: set[int], readers: Mapping[int, int], outputs: set[int]) -> bool:
     return value in convolved and readers[value] == 1 and value not in outputs
 
 
-def _written(node: Node, op: str, ins: list[int], outs: list[int], sizes: list[int], shapes: list[Shape]) -> list[int]:
-    """Bytes of all that an operator writes: what the network reads of it, and what nobody does."""
+def _written(node: Node, op: str, ins: list[int], results: list[Made], shapes: list[Shape]) -> list[Made]:
+    """All that an operator writes: what the network reads of it, and what nobody does."""
+    shape, size = results[0] if results else ((), 0)
     if op == "max_pool2d_with_indices":
-        return [sizes[0], 8 * prod(shapes[outs[0]])]  # places of the largest, int64
-    itemsize = sizes[0] // max(prod(shapes[outs[0]]), 1) if outs else 0
+        return [results[0], (shape, 8 * prod(shape))]  # places of the largest, int64
+    itemsize = size // max(prod(shape), 1)
     if op == "native_group_norm":
-        groups = shapes[outs[0]][0] * node.args[6]
-        return [sizes[0], groups * itemsize, groups * itemsize]  # means and spreads
+        groups = (shape[0], node.args[6])
+        return [results[0], *[(groups, prod(groups) * itemsize)] * 2]  # means and spreads
     if op in ("layer_norm", "native_layer_norm") and len(ins) > 1:
         rows = prod(shapes[ins[0]]) // prod(shapes[ins[1]])
-        return [sizes[0], rows * itemsize, rows * itemsize]
+        return [results[0], *[((rows,), rows * itemsize)] * 2]
     if op in ("layer_norm", "native_layer_norm"):
         raise ShapeRuleError(f"A layer norm without weights in layer {node.layer!r} is not known; count it as 'fused'.")
-    return sizes
+    return results
 
 
-def _attend(lowered: _Lowered, node: Node, prefix: str, taken: list[int], query: Shape, key: Shape, out: int) -> int:
+def _attend(lowered: _Lowered, node: Node, prefix: str, taken: list[int], query: Shape, key: Shape, out: Made) -> int:
     """Attention in ExecuTorch's operators, of queries, keys and values: both scaled, and rows of -inf made zeros."""
 
-    def emit(op: str, reads: list[int], size: int) -> int:
-        return lowered.emit(node, prefix, reads, [size], op)[0]
+    def emit(op: str, reads: list[int], made: Made) -> int:
+        return lowered.emit(node, prefix, reads, [made], op)[0]
+
+    def of(shape: Shape, itemsize: int) -> Made:
+        return shape, prod(shape) * itemsize
 
     q, k, v = taken
-    itemsize = out // prod(query)
-    q_bytes, k_bytes = prod(query) * itemsize, prod(key) * itemsize
-    rows = prod(query[:-1])
-    scores = rows * key[-2]
-    scaled = emit("mul", [q], q_bytes)
-    turned = emit("permute", [k], k_bytes)
-    other = emit("mul", [turned], k_bytes)
-    scaled = emit("expand", [scaled], q_bytes)
-    other = emit("expand", [other], k_bytes)
-    product = emit("bmm", [scaled, other], scores * itemsize)
-    chances = emit("_softmax", [product], scores * itemsize)
-    masked = emit("eq", [product], scores)
-    masked = emit("logical_not", [masked], scores)
-    masked = emit("any", [masked], rows)
-    masked = emit("logical_not", [masked], rows)
-    zeros = emit("full_like", [chances], scores * itemsize)
-    chances = emit("where", [masked, zeros, chances], scores * itemsize)
-    chances = emit("expand", [chances], scores * itemsize)
-    values = emit("expand", [v], k_bytes)
+    itemsize = out[1] // prod(query)
+    asked, known, turned_keys = (of(shape, itemsize) for shape in (query, key, (*key[:-2], key[-1], key[-2])))
+    scores, is_masked, is_row = ((*query[:-1], count) for count in (key[-2], key[-2], 1))
+    scores, is_masked, is_row = of(scores, itemsize), of(is_masked, 1), of(is_row, 1)
+    scaled = emit("mul", [q], asked)
+    turned = emit("permute", [k], turned_keys)
+    other = emit("mul", [turned], turned_keys)
+    scaled = emit("expand", [scaled], asked)
+    other = emit("expand", [other], turned_keys)
+    product = emit("bmm", [scaled, other], scores)
+    chances = emit("_softmax", [product], scores)
+    masked = emit("eq", [product], is_masked)
+    masked = emit("logical_not", [masked], is_masked)
+    masked = emit("any", [masked], is_row)
+    masked = emit("logical_not", [masked], is_row)
+    zeros = emit("full_like", [chances], scores)
+    chances = emit("where", [masked, zeros, chances], scores)
+    chances = emit("expand", [chances], scores)
+    values = emit("expand", [v], known)
     found = emit("bmm", [chances, values], out)
     found = emit("permute", [found], out)  # as torch's own kernel lays it out
     found = emit("clone", [found], out)
@@ -183,15 +246,9 @@ def _attend(lowered: _Lowered, node: Node, prefix: str, taken: list[int], query:
 
 
 def _arena(tensors: list[PlannedTensor], end: int) -> Planned:
-    live = [0] * (end + 2)
-    for tensor in tensors:
-        live[tensor.first] += tensor.bytes
-        live[tensor.last + 1] -= tensor.bytes
-    most = at = now = 0
-    for i, change in enumerate(live):
-        now += change
-        if now > most:
-            most, at = now, i
+    live = _alive(tensors, end + 1)
+    most = max(live)
+    at = live.index(most)
     layer = next((tensor.layer for tensor in tensors if tensor.first == at), "")
     offsets, size = place(tensors)
     placed = tuple(tensor._replace(offset=offset) for tensor, offset in zip(tensors, offsets, strict=True))

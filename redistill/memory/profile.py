@@ -13,6 +13,8 @@ from .program import Program
 from .recording import Weights
 from .shape_rules import Shape
 
+GAPS = ("gaps", "")  # in place of who made a tensor
+
 
 class OpMemory(NamedTuple):
     """Bytes alive while one operator runs, its inputs and outputs included."""
@@ -44,11 +46,11 @@ class LayerMemory(NamedTuple):
 
 
 class LiveTensor(NamedTuple):
-    """A buffer that is alive at one operator."""
+    """A buffer that is alive at one operator; of a planned arena, where it is largest, also what lies between those."""
 
     shape: Shape
     bytes: int
-    made_by: tuple[str, str]  # (operator, layer); ("input", "") for the input
+    made_by: tuple[str, str]  # (operator, layer); ("input", "") for the input; `GAPS` for what lies between buffers
     needed_by: tuple[tuple[str, str], ...]  # operators from here on that touch it, and ("output", "")
 
 
@@ -64,7 +66,7 @@ class MemoryProfile:
     red_weight_bytes: int
     input_bytes: int
     output_bytes: int
-    accounting: str  # "fused" or "eager"
+    accounting: str  # a name of `ACCOUNTINGS`
     _weights: Weights = field(repr=False, compare=False)
     _program: Program = field(repr=False, compare=False)
     _shapes: list[Shape] = field(repr=False, compare=False)
@@ -138,4 +140,7 @@ class MemoryProfile:
             maker = (steps[writer].title, steps[writer].layer) if writer >= 0 else ("input", "")
             users = needed.get(buffer, []) + ([("output", "")] if buffer in outputs else [])
             alive.append(LiveTensor(self._shapes[value], line.sizes[buffer], maker, tuple(users)))
+        gaps = line.live[index] - sum(tensor.bytes for tensor in alive)
+        if gaps > 0:
+            alive.append(LiveTensor((), gaps, GAPS, ()))
         return tuple(sorted(alive, key=lambda tensor: -tensor.bytes))

@@ -35,7 +35,7 @@ from ..networks.strides import (
 from ..networks.student import add_red
 from .accounting import Timeline, buffer_sizes, eager, fused
 from .compiler import Blueprint, FrozenSites, Sites, compile_program, frozen_sites
-from .executorch import Planned, plan_executorch
+from .executorch import Planned, executorch_order, plan_executorch
 from .failures import recorded, restrided
 from .inputs import Arguments, mapped, read_capture
 from .macs import total_macs
@@ -53,7 +53,7 @@ SETTINGS_KEPT = 8  # settings whose shapes and sizes a tape remembers: one edit 
 POINTS_KEPT = 4096  # pooling points at other strides that a tape remembers
 ITEMSIZES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}  # bytes a number
 Strides = tuple[tuple[str, int], ...]  # by name of the pooling point
-ACCOUNTINGS = ("fused", "eager", "onnxruntime")
+ACCOUNTINGS = ("fused", "eager", "onnxruntime", "executorch")
 
 
 def capture(
@@ -84,6 +84,7 @@ class Counted(NamedTuple):
     """One way of counting one setting."""
 
     program: Program  # its steps in the order in which they are counted
+    shapes: list[Shape]
     line: Timeline
     peak: int  # bytes
     index: int  # step of the peak
@@ -105,18 +106,21 @@ class Setting:
         """The timeline and its peak."""
         if itemsize not in self.sizes:
             self.sizes[itemsize] = buffer_sizes(self.program, self.shapes, itemsize)
-        sizes, program = self.sizes[itemsize], self.program
+        sizes, program, shapes = self.sizes[itemsize], self.program, self.shapes
         if accounting == "eager":
             line = eager(program, sizes)
         elif accounting == "onnxruntime":
-            program, line = onnxruntime_order(program, self.shapes, sizes)
+            program, line = onnxruntime_order(program, shapes, sizes)
+        elif accounting == "executorch":
+            program, shapes, line = executorch_order(program, shapes, itemsize)
         else:
-            line = fused(program, self.shapes, sizes, fuse_add)
+            line = fused(program, shapes, sizes, fuse_add)
         if not line.live:  # the network gives what it took
-            return Counted(program, line, sum(sizes[buffer] for buffer in program.inputs), 0, "")
+            held = 0 if accounting == "executorch" else sum(sizes[buffer] for buffer in program.inputs)
+            return Counted(program, shapes, line, held, 0, "")
         peak = max(line.live)
         index = line.live.index(peak)
-        return Counted(program, line, peak, index, program.steps[index].layer)
+        return Counted(program, shapes, line, peak, index, program.steps[index].layer)
 
 
 class Tape:
@@ -174,7 +178,8 @@ class Tape:
 
         `strides` are keyed by pooling point. `dtype` ("fp32", "fp16", "bf16", "int8") is that of every floating-point
         tensor. `accounting` "eager" is what PyTorch allocates, "fused" what a deployment runtime holds, "onnxruntime"
-        what that one's CPU kernels hold in fp32 (see `memory.onnxruntime`); `fuse_add` lets convolutions of "fused"
+        what that one's CPU kernels hold in fp32 (see `memory.onnxruntime`), "executorch" the arena that one plans, its
+        input, which the caller holds, apart (see `memory.executorch`); `fuse_add` lets convolutions of "fused"
         accumulate into the operand that is added to their result. With `red`, RED blocks stand
         where a student of these strides has them when it is aligned (`alignment`) with the network as recorded; `sites`
         (layer path → side → channels) says where instead.
@@ -184,7 +189,7 @@ class Tape:
         """
         itemsize = check_choices(dtype, accounting, fuse_add, batch)
         setting = self.setting(strides, image_size, batch, red, alignment, sites)
-        program, line, peak, index, layer = setting.count(itemsize, accounting, fuse_add)
+        program, shapes, line, peak, index, layer = setting.count(itemsize, accounting, fuse_add)
         weights = self._weights + setting.edits.added_weights + program.red_weights
         return MemoryProfile(
             peak_bytes=peak,
@@ -198,7 +203,7 @@ class Tape:
             accounting=accounting,
             _weights=weights,
             _program=program,
-            _shapes=setting.shapes,
+            _shapes=shapes,
             _timeline=line,
         )
 

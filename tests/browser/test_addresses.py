@@ -23,5 +23,5 @@ def test_a_tab_has_an_address_that_a_reload_keeps_and_the_way_back_follows(open_
 def test_a_chip_is_fitted_by_one_click(open_page):
     page = open_page()
     page.get_by_role("link", name="Fit my chip").click()
-    expect(page.locator("#front")).to_contain_text("stride settings fit 512 KiB")
+    expect(page.locator("#front")).to_contain_text("stride settings fit 488 KiB")
     expect(page.get_by_role("combobox", name="Teacher")).to_have_value("MobileNetV2")

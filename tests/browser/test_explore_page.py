@@ -17,8 +17,16 @@ from redistill.networks.student import StudentConfig
 pytestmark = pytest.mark.browser
 
 
+def open_narrow(open_page, **look) -> Page:
+    """Explore at the narrow ResNet and its usual student, once the link is read."""
+    page = open_page("?teacher=narrow_resnet&size=64", **look)
+    expect(page.locator("#summary")).to_contain_text("from 320 KiB")
+    page.wait_for_function(f"Math.max(...{BARS}[0]) === 320")
+    return page
+
+
 def test_strides_that_do_not_fit_are_said_and_the_chart_stays(open_page):
-    page = open_page()
+    page = open_narrow(open_page)
     before = bars(page)
     choose_stride(page, "layer4.0", 8)
     expect(page.locator("#summary")).to_contain_text("reduce the image 128 times, but it has 64 pixels a side")
@@ -42,7 +50,7 @@ SEARCHED = "timm:mobilenetv4_conv_small"
 
 
 def test_a_network_is_searched_by_typing_edited_pinned_and_linked(open_page, site):
-    page = open_page()
+    page = open_narrow(open_page)
     teacher = page.get_by_role("combobox", name="Teacher")
     teacher.click()
     teacher.press_sequentially("mobilenetv4")
@@ -90,7 +98,8 @@ def test_a_link_restores_every_setting_and_the_copied_one_says_the_same(open_pag
         ("Numbers", "fp16"),
     ):
         expect(page.locator("fieldset", has_text=group).get_by_label(choice, exact=True)).to_be_checked()
-    expect(page.locator("#budget input")).to_have_value("Arduino Nano 33, 256 KiB")
+    expect(page.locator("#budget input")).to_have_value("Other")
+    expect(page.locator("#budget-kib input")).to_have_value("256")
     expect(page.locator("#pairs")).to_contain_text("both have 24×24 maps")
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
@@ -126,7 +135,7 @@ def test_a_link_that_does_not_fit_opens_the_usual_page_with_a_sentence(open_page
     assert bars(page) == bars(usual)
     choose_stride(page, "conv1", 2)
     expect(page.locator("#link-said")).not_to_contain_text("teacher")
-    page.wait_for_url(f"{site}/?teacher=narrow_resnet&size=64&strides=2,1,2,2,1&red=on&count=fused&dtype=fp32")
+    page.wait_for_url(f"{site}/?teacher=resnet18&size=224&strides=2,1,2,2,1&red=on&count=fused&dtype=fp32")
 
 
 def test_a_row_of_the_search_fills_the_controls(open_page, site):
@@ -213,11 +222,15 @@ def click_chart(page: Page, layer: str, network: str = "student") -> None:
 
 
 def test_the_budget_flips_at_the_byte(open_page):
-    page = open_page()
+    page = open_narrow(open_page)
     summary, field = page.locator("#summary"), page.locator("#budget-kib input")
     expect(page.locator("#budget-said")).to_have_count(0)
-    choose_option(page, "#budget", "Arduino Nano 33, 256 KiB")
-    expect(summary).to_contain_text("the teacher does not fit: 64.0 KiB too much; the student fits, 192 KiB to spare")
+    choose_option(page, "#budget", "Arduino Nano 33 BLE, 192 KiB")
+    expect(summary).to_contain_text("the teacher does not fit: 128 KiB too much; the student fits, 128 KiB to spare")
+    expect(summary).to_contain_text("Weights, 0.88 MiB of flash: the teacher’s")
+    page.locator("#budget-reserve input").fill("192")
+    expect(summary).to_contain_text("64.0 KiB for activations")
+    expect(summary).to_contain_text("the student fits exactly")
     choose_option(page, "#budget", "Other")
     expect(summary).to_contain_text("Budget, 64.0 KiB")
     expect(summary).to_contain_text("the student fits exactly")
@@ -230,7 +243,7 @@ def test_the_budget_flips_at_the_byte(open_page):
 
 
 def test_two_pins_are_compared_loaded_and_removed(open_page):
-    page = open_page()
+    page = open_narrow(open_page)
     board = page.locator("#board")
     page.locator("#pin").click()
     expect(board).to_contain_text("A Narrow ResNet 4·1·2·2·1")
@@ -256,7 +269,7 @@ def test_two_pins_are_compared_loaded_and_removed(open_page):
 
 
 def test_a_click_shows_tensors_that_add_up(open_page):
-    page = open_page(width=390, height=844)
+    page = open_narrow(open_page, width=390, height=844)
     tensors = page.locator("#tensors")
     click_chart(page, "maxpool", "teacher")
     expect(tensors).to_contain_text("While maxpool runs (max_pool2d), the peak of the teacher: 320 KiB")
@@ -280,7 +293,7 @@ def test_a_click_shows_tensors_that_add_up(open_page):
 
 
 def test_layers_are_sorted_and_saved_to_the_byte(open_page):
-    page = open_page()
+    page = open_narrow(open_page)
     unfold(page, "button", "Layers as a table")
     table = page.locator("#layers table")
     expect(table.locator("tbody td").nth(1)).to_have_text("conv1")
@@ -305,7 +318,7 @@ def test_layers_are_sorted_and_saved_to_the_byte(open_page):
 
 
 def test_the_chart_is_saved_on_white_in_the_light_themes_colours(open_page):
-    page = open_page(color_scheme="dark")
+    page = open_narrow(open_page, color_scheme="dark")
     with page.expect_download() as saving:
         page.get_by_role("button", name="SVG").click()
     assert saving.value.suggested_filename == "memory-narrow_resnet-4.1.2.2.1-red-64-fused-fp32.svg"

@@ -26,6 +26,8 @@ USUAL = {
     "dtype": "fp32",
     "budget": "none",
     "kib": None,
+    "reserve": None,
+    "program": None,
     "pins": (),
     "place": Place(),
 }

@@ -111,8 +111,33 @@ def test_without_a_budget_nothing_is_said_of_it():
 def test_the_field_for_a_number_is_there_when_it_is_asked_for():
     shown = call("show_budget", budget="other", kib=64)
     assert shown["kib"].visible and "Budget, 64.0 KiB" in shown["summary"]
-    shown = call("show_budget", budget="esp32s3", kib=64)
-    assert not shown["kib"].visible and "ESP32-S3, 0.50 MiB" in shown["summary"]
+    assert not shown["reserve"].visible and not shown["program"].visible
+    shown = call("show_budget", budget="stm32h743", kib=64, reserve=7)  # of the chip before
+    assert not shown["kib"].visible and "STM32H743, 0.50 MiB" in shown["summary"]
+    assert (shown["reserve"].value, shown["program"].value) == (32, 128)
+    shown = call("show_budget", budget="k210")
+    assert shown["reserve"].visible and not shown["program"].visible
+    assert "no flash of its own" in shown["summary"]
+
+
+def test_activations_and_weights_each_say_whether_they_fit():
+    small = call("show", budget="max78000", with_red=False)["summary"]  # 96 KiB and 384 KiB
+    assert re.findall('class="(fits|misses)"', small) == ["misses", "fits", "misses", "misses"]
+    assert "in int8 they would" in small and 'data-act="search"' in small and "MAX78000 data sheet" in small
+    large = call("show", budget="portenta-h7")["summary"]
+    assert re.findall('class="(fits|misses)"', large) == ["fits"] * 4 and "data-act" not in large
+    shared = call("show", budget="jetson-orin-nano-4gb")["summary"]
+    assert "in the same RAM" in text(shared) and "misses" not in shared
+    tight = call("show", budget="rp2040", reserve=200)["summary"]
+    assert "RP2040 (Pico), 64.0 KiB for activations" in text(tight) and "200 KiB of RAM" in text(tight)
+    refused = call("show", budget="rp2040", reserve=264)
+    assert "reserve is 270336" in refused["summary"] and "chart" not in refused
+
+
+def test_no_resnet_50_fits_a_megabyte_of_flash():
+    controls = {"teacher": "resnet50", "image_size": 224, "picker": early_strides("resnet50"), "dtype": "int8"}
+    said = text(call("show", **controls, budget="nrf5340")["summary"])
+    assert said.count("in no format (int8:") == 2
 
 
 # Pins

@@ -119,7 +119,8 @@ def test_a_diffusion_networks_rows_are_links_too():
 
 
 def test_the_panel_takes_over_explores_budget():
-    assert search_panel.take_budget("nano33", None) == 256
+    assert search_panel.take_budget("nano33ble", None, None, None) == 192
+    assert search_panel.take_budget("nano33ble", None, 0, 1) == 256
     assert search_panel.take_budget("other", 100.5) == 100.5
     for choice, kib in (("none", 5), ("other", None), ("other", -1), ([], {}), (None, math.nan)):
         assert search_panel.take_budget(choice, kib) == gr.skip()
