@@ -16,12 +16,14 @@ import gradio as gr
 
 from redistill.common.sentences import notes_told
 
+from .api import page as api
 from .compare import page as compare
 from .distill import handlers, student_form
 from .distill import page as distill
 from .explore import page as explore
 from .generate import page as generate
 from .parts.events import QUIET, connect
+from .parts.failures import refusals_as_400, tell_failures
 from .parts.fragments import notice
 from .parts.guard import Guard, hosts_of
 from .parts.masthead import Masthead
@@ -37,6 +39,7 @@ TITLE = "ReDistill Studio"
 def build() -> gr.Blocks:
     """The whole page, ready to be launched."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.Navbar(visible=False)  # the other page is for programs
         Masthead()
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Explore", id="explore") as exploring:
@@ -51,6 +54,7 @@ def build() -> gr.Blocks:
             with gr.Tab("Generate", id="generate") as generating:
                 _heading("Generate: pictures of a teacher and its students")
                 generate.build(generating, page)
+        gr.HTML(api.LINK)
         lent = gr.State(False)  # whether Explore was opened with Distill's student
         shown = distilled.shown
         kept = [shown[name] for name in ("student", "dataset", "teacher_checkpoint")]
@@ -70,6 +74,7 @@ def build() -> gr.Blocks:
         for tab in (exploring, distilling, comparing, generating):  # let the clock go of the tab that is seen
             seen = (tab is distilling, tab is comparing)
             tab.select(lambda seen=seen: [gr.Timer(active=one) for one in seen], None, clocks, **QUIET)
+    api.build(page)
     return page
 
 
@@ -177,6 +182,7 @@ def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **setting
     """Serve `page` with the studio's look; `settings` go to gradio's launch."""
     look_up_soon()
     keep_one_component()
+    tell_failures()
     access.ask_by(who.names_of_request)
     page.queue(max_size=64, default_concurrency_limit=4)
     page.launch(
@@ -191,7 +197,13 @@ def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **setting
         state_session_capacity=CAPACITY,
         enable_monitoring=False,
         ssr_mode=False,  # nor where a Space asks for it: it needs Node, and a page that is drawn there is drawn twice
-        # As starlette unpacks a Middleware.
-        app_kwargs={"middleware": [(Guard, (), {"hosts": hosts_of(host)}), (who.keep_visitors, (), {})]},
+        # As starlette unpacks a Middleware, the outermost first.
+        app_kwargs={
+            "middleware": [
+                (Guard, (), {"hosts": hosts_of(host)}),
+                (who.keep_visitors, (), {}),
+                (refusals_as_400, (), {}),
+            ]
+        },
         **settings,
     )

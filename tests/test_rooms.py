@@ -19,7 +19,7 @@ LIBRARY = (
     ("deploy",),
     ("cli",),
 )
-APP = (("words",), ("visitors",), ("parts", "runs"), ("explore", "distill", "compare", "generate"), ("ui",))
+APP = (("words",), ("visitors",), ("parts", "runs"), ("explore", "distill", "compare", "generate"), ("api",), ("ui",))
 # Modules above the rooms: entries, and names that callers know.
 ENTRIES = {"redistill", "redistill.__main__", "redistill.strides", "app"}
 

@@ -5,7 +5,6 @@ Handlers take what the controls are set to by their names, see `form`, and retur
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,6 @@ import gradio as gr
 
 from redistill.memory.comparison import Comparison, early_strides, own_strides
 from redistill.networks.names import is_own
-from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import DDPM, NETWORKS, find_network, usual_size
 
@@ -74,7 +72,6 @@ def build(page: gr.Blocks) -> Parts:
     search_panel.attach(parts, linked)
     patch_panel.attach(parts, linked)
     measure_panel.attach(parts, linked)
-    gr.api(memory, api_name="memory", api_description="Peak activation memory of a teacher and its student, in bytes.")
     return parts
 
 
@@ -328,34 +325,6 @@ def _refused(error: ValueError) -> Shown:
     """The sentence for settings that do not fit; all that was drawn stays as it was."""
     said = notice("This does not fit.", str(error))
     return {"student": None, "distil": gr.Button(interactive=False), "summary": said}
-
-
-def memory(
-    teacher: str,
-    strides: dict[str, int],
-    image_size: int = 0,
-    red: bool = True,
-    accounting: str = "fused",
-    width: int = 0,
-    in_channels: int = 3,
-    batch: int = 1,
-    dtype: str = "fp32",
-) -> dict:
-    """Peak activation memory of a teacher and its student, in bytes.
-
-    `teacher` is resnet18, timm:NAME, torchvision:NAME, ...; `strides` are keyed by layer path, such as {"conv1": 4,
-    "maxpool": 1}; layers not named keep theirs. `image_size` is in pixels a side, or the height where there is a
-    `width`; 0 for the network's usual one.
-    """
-    try:
-        size = {} if image_size else sides(usual_size(find_network(check_network(teacher))))
-        values = {"teacher": teacher, "image_size": image_size, "width": width or None, "in_channels": in_channels}
-        values |= {"picker": strides, "with_red": red, **dataclasses.asdict(REDConfig()), "batch": batch}
-        found = read_found(values | size | {"accounting": accounting, "dtype": dtype})
-    except ValueError as error:
-        raise gr.Error(str(error), print_exception=False) from error
-    peaks = {"teacher": found.teacher, "student": found.student, "student_without_red": found.bare}
-    return {name: {"peak_bytes": peak.peak_bytes, "peak_layer": peak.peak_layer} for name, peak in peaks.items()}
 
 
 def _clicked_place(event: Any) -> Place:

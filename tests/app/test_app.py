@@ -21,7 +21,6 @@ from helpers.forms import read_form, run_values
 from app import ui
 from app.distill import data_panel, run_curves, run_form, watch, watch_view
 from app.distill import handlers as distill
-from app.explore import page as explore
 from app.parts.counting import compare_as
 from app.parts.setting_controls import UNSET
 from app.parts.stride_picker import check_strides_form
@@ -242,13 +241,6 @@ def test_no_number_is_refused_or_rounded_before_its_handler():
         for value in (-1e9, 1e9, 1.7, None, "x"):
             ends = {-1e9: block.minimum, 1e9: block.maximum, 1.7: max(1.7, block.minimum or 0), None: block.minimum}
             assert block.preprocess(value) == (ends.get(value, value) if is_slider else value), block.label
-
-
-def test_the_api_answers_in_bytes_and_refuses_in_a_sentence():
-    answer = explore.memory("resnet18", {**EARLY, "conv1": 8})
-    assert answer["student"] == {"peak_bytes": 802816, "peak_layer": "conv1"}
-    with pytest.raises(gr.Error, match="No network 'resnet99'"):
-        explore.memory("resnet99", {})
 
 
 def test_strides_have_a_form():

@@ -1,0 +1,1 @@
+"""What the page does as named endpoints, for programs (gradio_client) and agents (MCP)."""

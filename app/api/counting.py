@@ -1,0 +1,226 @@
+"""Endpoints that count memory: networks, profile, alive, search."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from redistill.memory import MemoryProfile
+from redistill.memory.comparison import Comparison, network_tape, own_strides
+from redistill.memory.search import Candidate, search_strides
+from redistill.networks.red import REDConfig
+from redistill.networks.strides import PoolingPoint, one_or_pair
+from redistill.networks.student import StudentConfig
+from redistill.networks.zoo import NETWORKS, find_network, usual_size
+
+from ..explore.link import MAX_IMAGE_SIZE
+from ..parts.counting import check_counting, compare_as
+from ..parts.networks import check_network, choices
+from ..parts.trace import Place, locate
+from ..words.memory import warnings
+from .kinds import (
+    MOST,
+    NONE,
+    Accounting,
+    Batch,
+    Budget,
+    Channels,
+    Dtype,
+    ImageSize,
+    Network,
+    Reduction,
+    Strides,
+    text,
+    whole,
+)
+
+
+def networks(contains: text(120, "part of a name") = "", limit: whole(1, 2000, "names at most") = 50) -> dict:
+    """Networks that can be counted, by name: the table's own first, then torchvision's and timm's classifiers.
+
+    Example:
+        client.predict(contains="resnet", api_name="/networks")
+    """
+    found = [(title, name) for title, name in choices() if contains.lower() in f"{name} {title}".lower()]
+    rows = [{"name": name, "title": title, "image_size": _own_size(name)} for title, name in found[:limit]]
+    return {"count": len(found), "networks": rows}
+
+
+def profile(
+    network: Network,
+    strides: Strides = NONE,
+    image_size: ImageSize = None,
+    red: bool = True,
+    accounting: Accounting = "fused",
+    dtype: Dtype = "fp32",
+    batch: Batch = 1,
+    channels: Channels = 3,
+    layers: bool = False,
+) -> dict:
+    """Peak activation memory of a network and of its student at other pooling strides, in bytes, RED blocks included.
+
+    Nothing is computed and no weights are loaded. Without strides the student is the network itself; image_size is
+    pixels a side or [height, width], by default the network's usual. With `layers` each layer is told too.
+
+    Example:
+        client.predict("resnet18", {"conv1": 8, "maxpool": 1, "layer4.0": 1}, api_name="/profile")
+    """
+    found = _counted(network, strides, image_size, red, accounting, dtype, batch, channels)
+    every = own_strides(found.config.teacher, image_size=found.config.image_size) | dict(found.config.strides)
+    return {
+        "network": found.config.teacher,
+        "image_size": found.config.image_size,
+        "strides": every,
+        "accounting": accounting,
+        "dtype": found.dtype,
+        "batch": found.batch,
+        "teacher": _figures(found.teacher, layers),
+        "student": _figures(found.student, layers),
+        "student_without_red": _figures(found.bare, layers),
+        "points": [_point(point) for point in found.points],
+        "aligned": [dataclasses.asdict(pair) for pair in found.pairs],
+        "refusal": found.refusal,
+        "notes": warnings(found),
+    }
+
+
+def memory(
+    teacher: Network,
+    strides: Strides,
+    image_size: whole(0, MAX_IMAGE_SIZE, "pixels a side, or the height where there is a width; 0: the usual") = 0,
+    red: bool = True,
+    accounting: Accounting = "fused",
+    width: whole(0, MAX_IMAGE_SIZE, "pixels; 0: as the height") = 0,
+    in_channels: Channels = 3,
+    batch: Batch = 1,
+    dtype: Dtype = "fp32",
+) -> dict:
+    """The peaks that `profile` tells, and no more; for programs of before there was that.
+
+    Example:
+        client.predict("resnet18", {"conv1": 8, "maxpool": 1, "layer4.0": 1}, api_name="/memory")
+    """
+    size = [image_size, width] if width else image_size or None
+    found = _counted(teacher, strides, size, red, accounting, dtype, batch, in_channels)
+    peaks = {"teacher": found.teacher, "student": found.student, "student_without_red": found.bare}
+    return {name: {"peak_bytes": peak.peak_bytes, "peak_layer": peak.peak_layer} for name, peak in peaks.items()}
+
+
+def alive(
+    network: Network,
+    strides: Strides = NONE,
+    image_size: ImageSize = None,
+    red: bool = True,
+    accounting: Accounting = "fused",
+    dtype: Dtype = "fp32",
+    batch: Batch = 1,
+    channels: Channels = 3,
+    who: Literal["student", "teacher"] = "student",
+    layer: text(300, "a layer's path; by default that of the peak") | None = None,
+) -> dict:
+    """The tensors that are alive at the peak of a student or its teacher, or at the peak of one layer.
+
+    Largest first, with who made each and who still needs it; their bytes add up to `live_bytes`.
+
+    Example:
+        client.predict("resnet18", {"conv1": 8, "maxpool": 1, "layer4.0": 1}, api_name="/alive")
+    """
+    found = _counted(network, strides, image_size, red, accounting, dtype, batch, channels)
+    shown = found.teacher if who == "teacher" else found.student
+    if layer is not None and all(op.layer != layer for op in shown.timeline):
+        raise ValueError(
+            f"The {who} has no layer {layer[:60]!r} that runs an operator; `profile` with layers lists them."
+        )
+    index = locate(shown, Place(who, layer))
+    op = shown.timeline[index]
+    tensors = [
+        {"shape": tensor.shape, "bytes": tensor.bytes, "made_by": tensor.made_by, "needed_by": tensor.needed_by}
+        for tensor in shown.live_tensors(index)
+    ]
+    return {
+        "operator": op.op,
+        "layer": op.layer,
+        "live_bytes": op.live_bytes,
+        "is_peak": index == shown.peak_index,
+        "tensors": tensors,
+    }
+
+
+def search(
+    network: Network,
+    budget_bytes: Budget = None,
+    image_size: ImageSize = None,
+    reduction: Reduction = "same",
+    red: bool = True,
+    accounting: Accounting = "fused",
+    dtype: Dtype = "fp32",
+    batch: Batch = 1,
+    channels: Channels = 3,
+    limit: whole(1, MOST, "rows of the front at most") = 50,
+) -> dict:
+    """Every choice of pooling strides (1, 2, 4, 8) of a network: what fits a budget, and what computation that keeps.
+
+    `best` is the choice that keeps the most of the network's multiply-accumulates (MACs) within the budget, null where
+    none fits; `front` has, by rising memory, the choices of which no other keeps more in as little. MACs stand in for
+    the accuracy that can be kept; they are no promise of it. RED blocks are counted in `peak_bytes`.
+
+    Example:
+        client.predict("resnet18", budget_bytes=1048576, dtype="int8", api_name="/search")
+    """
+    config = _student(network, {}, image_size, red, channels)
+    found = search_strides(
+        network_tape(config.teacher, image_size=config.image_size, in_channels=channels),
+        config.image_size,
+        budget_bytes,
+        reduction=reduction,
+        red=config.red,
+        dtype=dtype,
+        batch=batch,
+        **check_counting(accounting).settings,
+    )
+    fits = [row for row in found.front if budget_bytes is not None and row.peak_bytes <= budget_bytes]
+    return {
+        "network": config.teacher,
+        "image_size": config.image_size,
+        "budget_bytes": budget_bytes,
+        "tried": found.tried,
+        "refused": found.refused,
+        "fitting": found.fitting,
+        "teacher": _candidate(found.teacher, found.teacher),
+        "best": _candidate(fits[-1], found.teacher) if fits else None,
+        "front": [_candidate(row, found.teacher) for row in found.front[:limit]],
+    }
+
+
+def _own_size(name: str) -> Any:
+    """The usual image size of a network of the table; others are not built to be listed."""
+    return usual_size(find_network(name)) if name in NETWORKS else None
+
+
+def _student(network: str, strides: Any, image_size: Any, red: bool, channels: int) -> StudentConfig:
+    size = tuple(image_size) if isinstance(image_size, list) else image_size
+    chosen = {name: one_or_pair(stride) if isinstance(stride, list) else stride for name, stride in strides.items()}
+    name = check_network(network)
+    return StudentConfig(name, size, strides=chosen, red=REDConfig() if red else None, in_channels=channels)
+
+
+def _counted(
+    network: str, strides: Any, image_size: Any, red: bool, accounting: str, dtype: str, batch: int, channels: int
+) -> Comparison:
+    return compare_as(_student(network, strides, image_size, red, channels), accounting, dtype, batch)
+
+
+def _figures(found: MemoryProfile, layers: bool) -> dict:
+    """A profile in whole bytes."""
+    names = ("peak_bytes", "peak_layer", "red_peak_bytes", "weight_bytes", "red_weight_bytes", "input_bytes")
+    told = {name: getattr(found, name) for name in (*names, "output_bytes", "macs")}
+    rows = ("name", "peak_bytes", "output_shape", "output_bytes", "is_red")
+    return told | ({"layers": [{name: getattr(row, name) for name in rows} for row in found.layers]} if layers else {})
+
+
+def _point(point: PoolingPoint) -> dict:
+    return {name: getattr(point, name) for name in ("name", "stride", "direction", "in_size", "out_size", "is_offered")}
+
+
+def _candidate(found: Candidate, teacher: Candidate) -> dict:
+    return dataclasses.asdict(found) | {"macs_kept": round(found.bare_macs / teacher.macs, 4)}

@@ -1,0 +1,103 @@
+"""A typed function as an endpoint: its values are checked by its own annotations, and a refusal is one sentence.
+
+`pydantic` checks the values and writes their schema, ranges included, which gradio shows to people, clients and agents.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_type_hints
+
+import gradio as gr
+from gradio.context import get_blocks_context
+from pydantic import TypeAdapter, ValidationError
+
+from ..parts.failures import FAILED
+from ..words.places import hide_places
+
+SHOWN = 60  # characters of a value in a sentence
+FILLED_IN = (gr.Request, gr.Request | None)  # by gradio: no values of the caller's
+FILE = "base64"  # the key of a file's content, in which no place is looked for
+
+
+def add_endpoint(function: Callable[..., Any], **settings: Any) -> None:
+    """Offer a function by its own name, inside a Blocks context; `settings` are those of gradio's events.
+
+    All its parameters have types that JSON knows, and it returns a dict. What it needs to be called is its docstring.
+    """
+    events, name = get_blocks_context().fns, function.__name__
+    for other in events.values():
+        if other.api_name == name and other.api_visibility == "private":
+            other.api_name = f"{name}_on_page"  # gradio calls it after its handler
+    event = events[gr.api(checked(function), api_name=name, **settings)["id"]]
+    for component, (name, kind) in zip(event.inputs, _kinds(function).items(), strict=True):
+        component.label, component._api_info = name, kind.json_schema()
+    event.outputs[0].label, event.outputs[0]._api_info = "answer", {"type": "object", "additionalProperties": {}}
+
+
+def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with each argument checked by its annotation; whatever it refuses is a `gr.Error` of one sentence.
+
+    Neither that nor its answer names a place of this machine. What is no refusal stands in the log.
+    """
+    kinds, signature = _kinds(function), inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*values: Any, **named: Any) -> Any:
+        try:
+            given = signature.bind(*values, **named).arguments
+            read = {name: _read(name, given[name], kind) for name, kind in kinds.items() if name in given}
+            return _without_places(function(**{**given, **read}))
+        except gr.Error:
+            raise
+        except (ValueError, OSError) as error:
+            raise gr.Error(hide_places(str(error)) or FAILED, print_exception=False) from error
+        except Exception as error:
+            traceback.print_exc()
+            raise gr.Error(FAILED, print_exception=False) from error
+
+    return call
+
+
+def _kinds(function: Callable[..., Any]) -> dict[str, TypeAdapter]:
+    """What each parameter of the caller's may be, by its name."""
+    hints = get_type_hints(function, include_extras=True)
+    own = (name for name in inspect.signature(function).parameters if hints[name] not in FILLED_IN)
+    return {name: TypeAdapter(hints[name]) for name in own}
+
+
+def _read(name: str, value: Any, kind: TypeAdapter) -> Any:
+    """The value as its annotation has it; ValueError, with what was expected, for any other."""
+    try:
+        return kind.validate_python(value, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(_clipped(str(part)) for part in (name, *_steps(first["loc"], value)))
+        expected = re.sub("^[A-Z][a-z]+ should (be|have)", "expected", first["msg"])
+        raise ValueError(f"{place} is {_clipped(repr(first['input']))}; {expected}.") from None
+
+
+def _steps(where: Sequence[str | int], value: Any) -> Iterator[str | int]:
+    """The way to what is at fault inside a value; pydantic also names the type that it tried there."""
+    for step in where:
+        inside = value if isinstance(value, (dict, list)) else ()
+        if step in inside or (isinstance(inside, list) and isinstance(step, int)):
+            yield step
+            value = value[step]
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _without_places(answer: Any) -> Any:
+    """The answer with every text of it as `hide_places` has it, and tuples as lists."""
+    if isinstance(answer, str):
+        return hide_places(answer)
+    if isinstance(answer, dict):
+        return {key: value if key == FILE else _without_places(value) for key, value in answer.items()}
+    return [*map(_without_places, answer)] if isinstance(answer, (list, tuple)) else answer

@@ -1,0 +1,46 @@
+"""What the values of endpoints may be: types with their ranges, which JSON knows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from redistill.diffusion.sampling import SCHEDULERS
+from redistill.memory.search import REDUCTIONS
+from redistill.networks.zoo import MAX_CHANNELS
+
+from ..explore.link import DTYPES, MAX_BATCH, MAX_BUDGET, MAX_IMAGE_SIZE
+from ..parts.counting import COUNTINGS
+from ..parts.networks import MAX_NAME
+
+NONE: dict = {}  # settings or strides that differ; nobody writes into it
+MOST = 1000  # entries of a list or a mapping, and rows of an answer
+
+
+def whole(low: int, high: int, told: str) -> type[int]:
+    """Whole numbers in a range."""
+    return Annotated[int, Field(ge=low, le=high, description=told)]
+
+
+def text(most: int, told: str) -> type[str]:
+    """Texts of at most so many characters."""
+    return Annotated[str, Field(max_length=most, description=told)]
+
+
+Name = text(300, "a name that another endpoint gave")
+Network = text(MAX_NAME, "such as resnet18, timm:mobilenetv4_conv_small, torchvision:swin_t; see `networks`")
+Side = whole(8, MAX_IMAGE_SIZE, "pixels")
+ImageSize = Side | Annotated[list[Side], Field(min_length=2, max_length=2, description="height and width")] | None
+Stride = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIZE)]
+Strides = Annotated[
+    dict[Annotated[str, Field(max_length=300)], Stride | Annotated[list[Stride], Field(min_length=2, max_length=2)]],
+    Field(max_length=MOST, description='by pooling point, such as {"conv1": 8, "maxpool": 1}; others stay'),
+]
+Channels = whole(1, MAX_CHANNELS, "of an image")
+Batch = whole(1, MAX_BATCH, "images at a time")
+Budget = Annotated[int, Field(ge=1, le=MAX_BUDGET, description="bytes")] | None
+Accounting = Literal[tuple(COUNTINGS)]
+Dtype = Literal[DTYPES]
+Reduction = Literal[REDUCTIONS]
+Scheduler = Literal[tuple(SCHEDULERS)]

@@ -1,0 +1,73 @@
+"""Endpoints that make files: generate, export. A file comes as its content in base64."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ..generate import files
+from ..generate.networks import load_network
+from ..generate.page import MAX_FIRST_SEED, MAX_STEPS, MAX_STUDENTS
+from ..generate.samples import keep_samples, sample_all
+from ..runs import choices
+from ..runs.exports import KINDS, export_run
+from .kinds import Name, Scheduler, whole
+
+Checkpoints = Annotated[list[Name], Field(min_length=1, max_length=MAX_STUDENTS + 1)]
+
+
+def generate(
+    checkpoints: Checkpoints | None = None,
+    first_seed: whole(0, MAX_FIRST_SEED, "of the images, which have the seeds after it") = 0,
+    count: whole(1, 16, "images of each") = 4,
+    steps: whole(1, MAX_STEPS, "denoising steps") = 40,
+    scheduler: Scheduler = "ddim",
+    files_as: Literal["grid", "zip"] = "grid",
+) -> dict:
+    """Draw with diffusion checkpoints, the same seeds with each: a grid as PNG, a row for each, or a zip of all images.
+
+    Without checkpoints the answer only lists those there are. The settings that draw an image again stand in its file.
+
+    Example:
+        client.predict(["emoji-faces-student"], count=1, steps=2, api_name="/generate")
+    """
+    offered = [choice.value for choice in choices.checkpoints(choices.is_diffusion)]
+    if checkpoints is None:
+        return {"offered": offered, "networks": [], "files": []}
+    networks = [load_network(name) for name in dict.fromkeys(checkpoints)]
+    seeds = list(range(first_seed, first_seed + count))
+    for sampled in sample_all(networks, seeds, steps, scheduler):
+        done = sampled
+    kept = [keep_samples(network, seeds, scheduler, ()) for network in done]
+    name, kind, write = {
+        "grid": ("images.png", "image/png", files.grid_png),
+        "zip": ("images.zip", "application/zip", files.zip_file),
+    }[files_as]
+    rows = [
+        {
+            "checkpoint": network.key,
+            "title": network.title,
+            "peak_bytes": network.profile.peak_bytes,
+            "eager_peak_bytes": network.eager_bytes,
+            "seconds": round(network.step.seconds, 3),
+        }
+        for network in done
+    ]
+    return {"offered": offered, "networks": rows, "files": [file_of(name, kind, write(kept))]}
+
+
+def export(run: Name, kind: Literal[tuple(KINDS)] = "onnx") -> dict:
+    """The checkpoint of a finished run as a file of onnxruntime, which has run there, in int8 too; it takes a while.
+
+    Example:
+        client.predict(run, "onnx", api_name="/export")
+    """
+    made = export_run(run, kind)
+    return {"said": made.lines, "files": [file_of(made.name, "application/octet-stream", made.content)]}
+
+
+def file_of(name: str, kind: str, content: bytes) -> dict:
+    """A file of an answer."""
+    return {"name": name, "media_type": kind, "bytes": len(content), "base64": base64.b64encode(content).decode()}
