@@ -13,6 +13,7 @@ from redistill.memory.patching import count_patched
 from redistill.memory.profile import GAPS
 from redistill.memory.search import search_strides
 from redistill.networks.red import REDConfig
+from redistill.networks.zoo import build_network, find_network
 
 AGGRESSIVE = {"conv1": 8, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
 
@@ -78,7 +79,7 @@ def test_it_is_an_accounting_as_the_others_are(name, size, strides, red, dtype):
 
 
 def test_a_timestep_is_an_input_however_it_was_given():
-    model = build("unet_small")
+    model = build_network(find_network("unet_small"))
     taken = capture(model, (torch.empty(1, 3, 32, 32), torch.tensor([5]))).arena()
     assert network_tape("unet_small").arena().bytes == taken.bytes
 
