@@ -15,7 +15,7 @@ MAX_BYTES = 2**30  # that one picture may take while it is decoded; a JPEG decod
 STRIP = 2**20  # pixels of more than 8 bits that are brought to 8 at a time
 LARGE = 8_000_000  # pixels from which on a picture is averaged down before anything else is done to it
 ENOUGH = 4  # times the side asked for: what is left of a large picture
-DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras, scanners and microscopes give
+DEPTHS = range(8, 66, 2)  # bits: 8 to 16 are what cameras, scanners and microscopes give
 _BITS, _MAXIMUM, _LARGEST = 258, 281, 341  # TIFF tags: BitsPerSample, MaxSampleValue, SMaxSampleValue
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {
@@ -56,7 +56,7 @@ def to_square(image: Image.Image, image_size: int) -> np.ndarray:
 
     Grey pictures repeat their channel, transparency lies on white, an animation gives its first frame. Of more than 8
     bits a channel, the range that the file declares becomes 0 to 255, or else the least of `DEPTHS` that holds the
-    largest value; floating-point numbers are taken as 0 to 1, 0 to 255 or 0 to 65,535, the first that holds them.
+    largest value; floating-point numbers are taken as 0 to 1 where that holds them, and else so too, up to 65,535.
     Of a large picture no more than one copy in full is held, besides what its reader needs. Raises ValueError for a
     picture that takes more than `MAX_BYTES` and for one whose range cannot be told.
     """
@@ -196,7 +196,7 @@ def _scaled(strips: Callable[[], Iterable[np.ndarray]], shape: Sequence[int], bi
     if low < 0:
         raise ValueError(f"its values begin at {low}; expected brightness from 0 up")
     if bits is None or high >> bits:
-        bits = next((depth for depth in (*DEPTHS, 24, 32) if high < 1 << depth), 64)
+        bits = next(depth for depth in DEPTHS if high < 1 << depth)
     scaled, top = np.empty(shape, np.uint8), 0
     for strip in strips():
         scaled[top : top + len(strip)] = strip.astype(np.int64) >> max(0, bits - 8)
@@ -213,6 +213,6 @@ def _from_floats(image: Image.Image) -> Image.Image:
         raise ValueError(
             "it holds floating-point numbers that are negative, above 65,535 or none; expected brightness from 0 to 1"
         )
-    top = next(top for top in (1, 255, 65535) if largest <= top)
+    top = 1 if largest <= 1 else next((1 << depth) - 1 for depth in DEPTHS if largest <= (1 << depth) - 1)
     scaled = [(strip.astype(np.float64) * (255 / top)).round().astype(np.uint8) for strip in _strips(image)]
     return Image.fromarray(np.concatenate(scaled))
