@@ -28,6 +28,7 @@ from .source import SPLITS
 MAX_FILES = 200_000
 MAX_BYTES = 20 * 2**30  # unpacked
 MAX_PARTS = 32  # folders and file in one path
+MAX_NAME = 255  # bytes of one folder or file, as file systems take them
 MAX_RATIO = 100  # unpacked over packed, from RATIO_FROM on: pictures are packed already, bombs are not
 RATIO_FROM = 50 * 2**20
 NAMED = 3  # pictures that a sentence names
@@ -57,7 +58,10 @@ def unpack_zip(file: str | Path, name: str | None = None) -> str:
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, UnicodeError) as error:
         raise ValueError(f"{title} cannot be unpacked ({error}); expected a zip file of class subfolders.") from error
     except OSError as error:
-        raise ValueError(f"{title} cannot be unpacked into {uploads_dir()} ({error.strerror or error}).") from error
+        raise ValueError(
+            f"{title} cannot be unpacked into the cache ({error.strerror or error}); make room there, or set "
+            "REDISTILL_CACHE to another folder."
+        ) from error
     return upload
 
 
@@ -103,7 +107,7 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, title: str) -> None:
         needed, free = _room(members), shutil.disk_usage(part).free
         if needed + RESERVE > free:
             raise ValueError(
-                f"{title} unpacks to {_size(needed)}, but {part.parent} has {_size(free)} free, of which "
+                f"{title} unpacks to {_size(needed)}, but the cache has {_size(free)} free, of which "
                 f"{_size(RESERVE)} are kept; set REDISTILL_CACHE to a larger disk."
             )
         for name, member in members.items():
@@ -135,7 +139,7 @@ def _path(member: zipfile.ZipInfo) -> str:
     if not member.flag_bits & _UTF8:
         with contextlib.suppress(UnicodeError):
             name = name.encode("cp437").decode()
-    return name.replace("\\", "/")
+    return str(PurePosixPath(name.replace("\\", "/")))  # of a path told in two ways, one
 
 
 def _room(members: Mapping[str, zipfile.ZipInfo]) -> int:
@@ -175,6 +179,8 @@ def _check_member(path: PurePosixPath, member: zipfile.ZipInfo, title: str) -> N
         raise ValueError(f"{title} holds {shown}, which leaves its folder; it is not unpacked.")
     if len(path.parts) > MAX_PARTS:
         raise ValueError(f"{title} holds {shown}..., more than {MAX_PARTS} folders deep; it is not unpacked.")
+    if max(len(part.encode("utf-8", "surrogateescape")) for part in path.parts) > MAX_NAME:
+        raise ValueError(f"{title} holds {shown}..., a longer name than disks take; expected at most {MAX_NAME} bytes.")
     if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
         raise ValueError(f"{title} holds {shown}, a link or device; expected only plain files.")
     if member.flag_bits & 1:
