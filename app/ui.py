@@ -29,8 +29,9 @@ from .parts.guard import Guard, hosts_of
 from .parts.masthead import Masthead
 from .parts.networks import look_up_soon
 from .parts.sessions import CAPACITY, keep_one_component
-from .runs.jobs import clean_up
+from .runs.jobs import clean_up, keep_room
 from .visitors import access, who
+from .visitors.limits import limits_here
 
 STYLE = Path(__file__).with_name("style.css")
 TITLE = "ReDistill Studio"
@@ -38,9 +39,12 @@ TITLE = "ReDistill Studio"
 
 def build() -> gr.Blocks:
     """The whole page, ready to be launched."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    kept_seconds = (60, 600) if access.is_shared() else (600, 3600)  # between looks at files, and of a file
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=kept_seconds) as page:
         gr.Navbar(visible=False)  # the other page is for programs
         Masthead()
+        if access.is_shared() and os.environ.get("OAUTH_CLIENT_ID"):  # which a Space has whose README asks for hf_oauth
+            gr.LoginButton(size="sm", elem_id="sign-in")
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Explore", id="explore") as exploring:
                 _heading("Explore: strides, and the memory they need")
@@ -154,7 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME") or own_host())
     options = parser.parse_args(arguments)
     try:
+        limits_here()  # one sentence now, where those of a Space are changed to what is none
         clean_up()
+        if access.is_shared():
+            keep_room()
         with notes_told(lambda text: print(text, file=sys.stderr)):
             launch(build(), options.host, options.port)
     except ValueError as error:
@@ -192,7 +199,7 @@ def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **setting
         css_paths=[STYLE],
         footer_links=["api"],
         run_history=False,
-        max_file_size="4gb",  # of an uploaded zip file
+        max_file_size=limits_here().upload_bytes or "4gb",  # of an uploaded zip file
         show_error=False,
         state_session_capacity=CAPACITY,
         enable_monitoring=False,

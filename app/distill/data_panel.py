@@ -26,6 +26,8 @@ from ..parts.fragments import notice, picture_strip
 from ..parts.scripted import FolderButton
 from ..runs import jobs
 from ..visitors import access
+from ..visitors.limits import limits_here
+from ..visitors.uploaded import taken
 from ..words.settings import dataset_title, on_page
 
 SAMPLES = 8  # pictures shown of a data set
@@ -57,7 +59,9 @@ def take_upload(file: Any) -> tuple[str | None, str]:
     try:
         if not isinstance(file, str):
             raise ValueError("Nothing was uploaded; expected a zip file.")
-        upload = unpack_zip(file)
+        most = limits_here()
+        with taken(file):
+            upload = unpack_zip(file, most_files=most.upload_pictures, most_bytes=most.unpacked_bytes)
         access.claim("upload", upload)
         return _known(f"upload:{upload}"), ""
     except (ValueError, OSError) as error:

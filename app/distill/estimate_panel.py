@@ -24,6 +24,8 @@ from redistill.training.config import DistillConfig
 from ..parts.events import QUIET
 from ..parts.fragments import notice
 from ..runs import jobs, processes
+from ..visitors.limits import check_run
+from ..visitors.place import worker_environment
 from ..words import numbers
 from .watch_view import seconds_left
 
@@ -94,6 +96,7 @@ def show(read: Callable[[], DistillConfig]) -> Iterator[list[Any]]:
     """What the panel shows while it measures, and then. Closing the iterator ends the process."""
     try:
         config = read()
+        check_run(config.to_dict())
         for event in measure(config):
             if isinstance(event, float):
                 words = f"Measuring a few steps… {event:.0f} s"
@@ -133,7 +136,13 @@ def _start(folder: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "redistill", "estimate", "--config", str(folder / "config.json")]
     with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
         return subprocess.Popen(
-            command, cwd=processes.REPOSITORY, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            command,
+            cwd=processes.REPOSITORY,
+            env=worker_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
         )
 
 

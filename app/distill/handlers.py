@@ -25,6 +25,7 @@ from redistill.training.presets import find_preset
 from ..parts.events import refused_in
 from ..parts.fragments import notice
 from ..runs import choices, jobs
+from ..visitors.uploaded import taken
 from ..words.numbers import format_pixels
 from ..words.settings import dataset_title, network_title, run_title
 from . import data_panel, own_weights, run_form, student_form, watch
@@ -199,7 +200,8 @@ def take_weights(file: Any, names: Any, mean: Any, std: Any, student: Any, datas
     """Make a teacher of a file of weights of the student's teacher's network, and choose it, or say why not."""
     student = data_panel.fit(read_student(student), dataset, size)
     weights = own_weights.read_weights(file, names, mean, std)
-    name = own_weights.take(student, weights)
+    with taken(file):
+        name = own_weights.take(student, weights)
     teacher = run_form.teacher_choice(student, dataset, choices.IMPORTED + name)
     said = f"{name} is a teacher now; students of a {network_title(student)} can choose it."
     return {"said": _hint(said), **_student_shown(student), "teacher_checkpoint": teacher}

@@ -30,6 +30,8 @@ from ..runs import jobs
 from ..runs.exports import KINDS, export_run
 from ..runs.processes import LOG_FILE
 from ..runs.titles import run_facts
+from ..visitors import limits
+from ..words.places import hide_places, is_shared
 from . import run_curves, run_form
 from . import watch_view as view
 from .finished import FinishedPanel, nothing_tried, shown_of, shown_run
@@ -90,6 +92,8 @@ class WatchPanel:
         with gr.Column(min_width=320, elem_classes="more"):
             with gr.Column(elem_classes="card"):
                 self.runs = LiveRadio([], label="Runs", elem_id="runs", elem_classes="list")
+                if words := limits.said():
+                    gr.HTML(notice("", words, kind="hint"), elem_id="limits")
             self.pictures = gr.HTML(elem_id="pictures")
         drawn, asked = gr.JSON(visible="hidden"), gr.State(None)  # what `look` noted; the run that may be deleted
         # Outputs of what chooses a run. `woken` is no State, of which gradio tells no change outside the queue.
@@ -208,6 +212,7 @@ def save_file(event: gr.EventData, drawn: Any) -> list[Any]:
         with open(path, "rb") as content:
             content.seek(max(0, path.stat().st_size - MAX_SAVED))
             text = content.read(MAX_SAVED).decode(errors="replace")
+        text = hide_places(text) if is_shared() else text
     except FileNotFoundError:
         return [gr.skip(), notice("", f"This run has no {file} yet.", kind="hint")]
     except (ValueError, OSError) as error:

@@ -43,6 +43,8 @@ def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
     elif run.state == "running":
         words += _speed(run, records)
     parts = [progress_bar(run.title, run.state, share, " · ".join(filter(None, words)))]
+    if run.told and run.state not in jobs.ALIVE:
+        parts.append(notice("", run.told, kind="hint"))
     if run.error:
         parts.append(notice("", run.error))
     if run.state == "interrupted":

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from ..visitors.uploaded import refuse_upload
+from ..words.places import is_shared
+
 MOST_BODY = 8 * 2**20  # bytes of a request that is no upload; what the page sends has a few thousand
 UPLOADS = ("/gradio_api/upload", "/upload")  # gradio bounds these by `max_file_size`
+_FETCHED = re.compile("/file=[a-z]+:|/proxy=", re.IGNORECASE)  # what gradio would fetch from elsewhere and hand on
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 Message = MutableMapping[str, Any]
@@ -22,7 +27,7 @@ def hosts_of(address: str) -> frozenset[str] | None:
     own name that address (DNS rebinding), and would use the page through the person's browser. $REDISTILL_HOSTS adds
     names, with commas between them, for who reaches the page through a proxy.
     """
-    if address not in LOCAL or "SPACE_ID" in os.environ:  # set on every Space
+    if address not in LOCAL or is_shared():
         return None
     also = os.environ.get("REDISTILL_HOSTS", "").lower().split(",")
     return frozenset({*LOCAL, *filter(None, map(str.strip, also))})
@@ -44,8 +49,14 @@ class Guard:
         headers = dict(scope["headers"])  # the names are lower case
         if self.hosts is not None and _name(headers.get(b"host", b"")) not in self.hosts:
             await _refuse(send, 403, "This page is served to this machine alone, by the name localhost.")
+        elif is_shared() and _FETCHED.search(scope["path"]):
+            await _refuse(send, 403, "This server fetches no addresses for others.")
         elif scope["path"].endswith(UPLOADS):
-            await self.app(scope, receive, send)
+            said = headers.get(b"content-length", b"")
+            if refusal := refuse_upload(int(said[:18]) if said.isdigit() else None):
+                await _refuse(send, 413, refusal)
+            else:
+                await self.app(scope, receive, send)
         else:
             await self._bounded(scope, headers, receive, send)
 

@@ -15,6 +15,7 @@ from redistill.training.evaluation import OF_CLASSES
 from redistill.training.run import CLASSES
 from redistill.training.run_state import read_or_empty
 
+from ..visitors.place import worker_environment
 from . import jobs
 from .processes import REPOSITORY
 
@@ -76,8 +77,8 @@ def count_by_class(name: str) -> None:
     command = [sys.executable, "-m", "redistill", "evaluate", str(run.path / "student"), "--dataset"]
     try:
         done = subprocess.run(
-            [*command, str(run.config.get("dataset"))], cwd=REPOSITORY, capture_output=True, text=True,
-            timeout=60 * MINUTES,
+            [*command, str(run.config.get("dataset"))], cwd=REPOSITORY, env=worker_environment(), capture_output=True,
+            text=True, timeout=60 * MINUTES,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise ValueError(f"The test took more than {MINUTES} minutes; run it in the shell.") from None

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
+from ..visitors.place import worker_environment
 from . import jobs
 
 # By kind of file: what the page calls it, its ending, and options of `redistill export`.
@@ -43,7 +44,8 @@ def export_run(name: str, kind: str) -> Exported:
             command = [sys.executable, "-m", "redistill", "export", str(run.path), *options, "--out", str(file)]
             root = Path(__file__).parents[2]
             try:
-                done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60 * MINUTES)
+                settings = {"cwd": root, "env": worker_environment(), "timeout": 60 * MINUTES}
+                done = subprocess.run(command, capture_output=True, text=True, check=False, **settings)
             except subprocess.TimeoutExpired:
                 raise ValueError(f"The export took more than {MINUTES} minutes; run it in the shell.") from None
             if done.returncode != 0:

@@ -11,8 +11,9 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from redistill.checkpoint.sources import imported_dir, list_shipped
 from redistill.common.cache import cache_dir
 from redistill.common.files import locked, read_json, remove_leftovers, replaced_folder, write_json, write_text
 from redistill.common.settings import SettingError
+from redistill.data.uploads import upload_folder
 from redistill.networks.names import is_own
 from redistill.networks.zoo import DDPM, is_pretrained
 from redistill.training.resuming import change_run
@@ -28,12 +30,15 @@ from redistill.training.run import CONFIG, METRICS, STATUS, STOP_FILE, write_sta
 from redistill.training.run_state import ENDED, RunState, read_or_empty, read_records, read_state
 
 from ..visitors import access
+from ..visitors.limits import check_count, check_run, limits_here
 from ..words.settings import refusal
+from . import room
 from .processes import collect, end, last_words, launch, process_lock, read_process
 from .worker import PROCESS_FILE
 
 JOB_FILE = "job.json"
 MAX_WAITING = 20
+SWEEP_SECONDS = 30.0
 WAITING = ("queued", "starting")
 ALIVE = (*WAITING, "running", "stopping")
 RESUMABLE = ("stopped", "failed", "interrupted")
@@ -52,6 +57,7 @@ class Run:
     error: str | None = None
     created: float = 0.0  # seconds since 1970
     config: Mapping[str, Any] = field(default_factory=dict)  # of DistillConfig.to_dict()
+    told: str = ""  # what happened to it that nobody asked for
     owner: str | None = None  # whose it is on a Space, see app/visitors; None: of the shell, or of a laptop
 
 
@@ -68,11 +74,15 @@ def start(config: Mapping[str, Any], title: str) -> Run:
     folder cannot be written, and for what is not there for who asks; nothing of the run is left then.
     """
     check_uses(config)
+    check_run(config)
     owner = access.owner()
     with _in_runs_dir():
-        waiting = sum(run.state in WAITING for run in everybodys())
+        runs = everybodys()
+        _check_count(runs)
+        waiting = sum(run.state in WAITING for run in runs)
         if waiting >= MAX_WAITING:
             raise ValueError(f"{waiting} runs are waiting already; delete some or wait before starting another.")
+        _make_room(runs)
         path = _free_path(title)
         with contextlib.ExitStack() as held:
             with replaced_folder(path) as part:  # in no list until all of it is there
@@ -94,6 +104,9 @@ def add_finished(config: Mapping[str, Any], title: str, write: Callable[[Path], 
     """
     owner = access.owner()
     with _in_runs_dir():
+        runs = everybodys()
+        _check_count(runs, going=False)
+        _make_room(runs)
         path = _free_path(title)
         with replaced_folder(path) as part:
             write(part / "student")
@@ -107,9 +120,9 @@ def add_finished(config: Mapping[str, Any], title: str, write: Callable[[Path], 
     return read_run(path.name)
 
 
-def _note_job(folder: Path, title: str, owner: str | None) -> None:
-    job = {"title": title, "created": time.time()}
-    write_json(folder / JOB_FILE, job if owner is None else job | {"owner": owner})
+def _note_job(folder: Path, title: str, owner: str | None, created: float | None = None, told: str = "") -> None:
+    job = {"title": title, "created": time.time() if created is None else created, "owner": owner, "told": told}
+    write_json(folder / JOB_FILE, {name: value for name, value in job.items() if value not in (None, "")})
 
 
 def check_uses(config: Mapping[str, Any]) -> None:
@@ -119,7 +132,7 @@ def check_uses(config: Mapping[str, Any]) -> None:
     teacher = config.get("teacher_checkpoint")
     for name in filter(None, (*networks, teacher)):
         if is_own(str(name)):
-            raise ValueError(f"{name} is a file of one's own, which the page never opens; use the shell.")
+            raise ValueError(f"{name} is a file of one's own, which the page never opens; go on in the shell.")
         if str(name).startswith(DDPM) and str(name).removeprefix(DDPM) not in list_shipped():
             access.check_ddpm(str(name).removeprefix(DDPM))
     access.check_dataset(config.get("dataset"))
@@ -145,6 +158,10 @@ def stop(name: str) -> None:
     run = read_run(name)
     if run.state not in ALIVE:
         raise ValueError(f"Run “{run.title}” is {run.state}; there is nothing to stop.")
+    _stop(run)
+
+
+def _stop(run: Run) -> None:
     with _written(run.path):
         if run.step and run.state not in WAITING:  # one that goes on has steps before it trains
             (run.path / STOP_FILE).touch()
@@ -172,6 +189,7 @@ def extend(name: str, changes: Mapping[str, Any]) -> Run:
         run = read_run(name)
         if run.state not in (*RESUMABLE, "finished"):
             raise ValueError(f"Run “{run.title}” is {run.state}; a run that has ended goes on for longer.")
+        check_run({**run.config, **changes})
         try:
             change_run(run.path, changes)
         except SettingError as error:
@@ -185,19 +203,13 @@ def extend(name: str, changes: Mapping[str, Any]) -> Run:
 
 def _go_on(run: Run) -> None:
     """Start the process of a run that has ended; the runs' folder is held."""
-    _check_opens_no_file(run)
+    check_uses(run.config)  # the shell may have begun it
+    _check_count([other for other in everybodys() if other.name != run.name], kept=False)
     (run.path / STOP_FILE).unlink(missing_ok=True)
+    if run.told:
+        _note_job(run.path, run.title, run.owner, run.created)
     with process_lock(run.path) as lock:
         launch(run.path, run.config, lock, runs_dir())
-
-
-def _check_opens_no_file(run: Run) -> None:
-    """ValueError for a run of the shell on a network of one's own file: only there it goes on."""
-    student = run.config.get("student")
-    named = [student.get(name) for name in ("teacher", "architecture")] if isinstance(student, Mapping) else []
-    for name in (*named, run.config.get("teacher_checkpoint")):
-        if isinstance(name, str) and is_own(name):
-            raise ValueError(f"Run “{run.title}” is on {name}, which the page never opens; go on with it in the shell.")
 
 
 def delete(name: str) -> None:
@@ -206,9 +218,59 @@ def delete(name: str) -> None:
         run = read_run(name)
         if run.state in ALIVE:
             raise ValueError(f"Run “{run.title}” is {run.state}; stop it before deleting it.")
-        gone = run.path.with_name(f".deleted-{run.name}")
-        run.path.rename(gone)  # at once out of every list, however long the rest takes
-        shutil.rmtree(gone)
+        _remove(run)
+
+
+def _remove(run: Run) -> None:
+    gone = run.path.with_name(f".deleted-{run.name}")
+    run.path.rename(gone)  # at once out of every list, however long the rest takes
+    shutil.rmtree(gone)
+
+
+def sweep() -> None:
+    """Stop what has trained its minutes, and delete what is past its days or too much: nothing on a laptop.
+
+    A run that is stopped so keeps its state, and goes on where it is asked to, behind those that wait.
+    """
+    with contextlib.suppress(ValueError, OSError), _in_runs_dir():
+        runs = everybodys()
+        for run in room.overdue(runs):
+            words = (
+                f"It has trained {limits_here().minutes} minutes, as long as a run does here at a time; go on with it."
+            )
+            _note_job(run.path, run.title, run.owner, run.created, words)
+            _stop(run)
+        _make_room(runs, more=0)
+        for name in room.unused_uploads(runs):
+            shutil.rmtree(upload_folder(name), ignore_errors=True)
+            access.forget("upload", name)
+
+
+def keep_room() -> None:
+    """`sweep` from now on, again and again."""
+
+    def look() -> None:
+        while True:
+            sweep()
+            time.sleep(SWEEP_SECONDS)
+
+    threading.Thread(target=look, name="keep-room", daemon=True).start()
+
+
+def _make_room(runs: Sequence[Run], more: int = 1) -> None:
+    """Delete the runs that go; ValueError where too many, or too much of the disk, stay."""
+    for run in room.surplus(runs, more):
+        _remove(run)
+    most = limits_here().runs_all
+    if more and most is not None and len(everybodys()) + more > most:
+        raise ValueError(f"{most:,} runs of all visitors train or wait here, as many as can; try again later.")
+
+
+def _check_count(runs: Sequence[Run], kept: bool = True, going: bool = True) -> None:
+    """ValueError where who asks has no room for one more run, among those `kept`, or among those `going`."""
+    if access.is_shared():
+        own = [run for run in runs if access.is_theirs(run.owner)]
+        check_count(len(own) if kept else 0, sum(run.state in ALIVE for run in own) if going else 0)
 
 
 def clean_up() -> None:
@@ -297,6 +359,7 @@ def _read(path: Path) -> Run:
         error=error,
         created=float(created) if isinstance(created, (int, float)) else 0.0,
         config=found.config,
+        told=told if isinstance(told := job.get("told"), str) else "",
         owner=owner if isinstance(owner := job.get("owner"), str) else None,
     )
 

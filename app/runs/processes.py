@@ -24,6 +24,7 @@ from redistill.common.files import is_held, replaced_file
 from redistill.training.run import STATUS, write_status
 from redistill.training.run_state import read_or_empty
 
+from ..visitors.place import worker_environment
 from .worker import PROCESS_FILE, note
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -79,7 +80,7 @@ def launch(run_dir: Path, config: Mapping[str, Any], lock: int, queues: Path) ->
     device = device_of(config)
     queue = queues / f".queue-{re.sub(r'[^a-z0-9]+', '-', device)}"
     slots = slots_of(device)
-    environment = dict(os.environ)
+    environment = worker_environment()
     if slots > 1:  # or each run would take all cores for itself
         environment.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // slots)))
     arguments = map(str, (run_dir.resolve(), lock, queue.resolve(), slots))

@@ -13,8 +13,10 @@ from redistill.checkpoint.sources import CONFIG
 from redistill.common.files import read_json
 from redistill.training.resuming import save_student
 
+from ..words.places import hide_places, is_shared
 from . import jobs
 
+TEXTS = (".json", ".md")
 INSIDE = "student"  # the folder in the zip
 # What opens it, below the folder that the zip was unpacked in; {size} are pixels a side.
 TORCH_ALONE = """\
@@ -45,7 +47,11 @@ def zip_student(name: str, folder: Path) -> Path:
         student = _as_saved_now(student, Path(made) / INSIDE)
         for path in sorted(student.rglob("*")):
             if path.is_file() and not path.name.startswith("."):
-                archive.write(path, Path(INSIDE) / path.relative_to(student))
+                place = str(Path(INSIDE) / path.relative_to(student))
+                if is_shared() and path.suffix in TEXTS:  # settings name the teacher's folder
+                    archive.writestr(place, hide_places(path.read_text(encoding="utf-8")))
+                else:
+                    archive.write(path, place)
     return file
 
 

@@ -20,14 +20,11 @@ from pathlib import Path
 from redistill.common.cache import cache_dir
 from redistill.common.hub import is_hub_id
 
+from ..words.places import is_shared
+
 KINDS = ("upload", "teacher")  # of what is brought in; a run notes its owner in a file of its own
 _KEY = ".visitors.key"
 _askers: list[Callable[[], Sequence[str]]] = []  # the last one counts; none: nobody can be told from anybody
-
-
-def is_shared() -> bool:
-    """Whether strangers are at the page: on every Space, which SPACE_ID tells."""
-    return "SPACE_ID" in os.environ
 
 
 def ask_by(names: Callable[[], Sequence[str]]) -> None:

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from pathlib import Path
 
 from redistill.checkpoint import sources
 from redistill.common.cache import cache_dir, data_dir
 
+# Any path from the root, and the name at its end; no part of an address or of a fraction is one.
+_PATH = re.compile(r"(?<![\w:/.<~-])~?(?:/[\w.+@~-]+)+/([\w.+@~-]+)")
+
+
+def is_shared() -> bool:
+    """Whether strangers are at the page: on every Space, which SPACE_ID tells."""
+    return "SPACE_ID" in os.environ
+
 
 def hide_places(text: str) -> str:
-    """The text without the folders of cache, runs, data and checkpoints, of this program and of the user's home."""
+    """The text without the folders of cache, runs, data and checkpoints, of this program and of the user's home.
+
+    Where strangers are at the page, every path is left out, known or not.
+    """
     for place in _places():
         text = text.replace(f"{place}/", "").replace(place, Path(place).name)
-    return text
+    return _PATH.sub(r"\1", text) if is_shared() else text
 
 
 def _places() -> list[str]:

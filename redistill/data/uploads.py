@@ -38,13 +38,15 @@ _UTF8 = 0x800  # flag of a member whose name is in UTF-8
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")
 
 
-def unpack_zip(file: str | Path, name: str | None = None) -> str:
+def unpack_zip(
+    file: str | Path, name: str | None = None, most_files: int | None = None, most_bytes: int | None = None
+) -> str:
     """Unpack a zip file and return the name of the upload, which starts with that of the file (or `name`).
 
     The same content is unpacked once. Pictures that cannot be read are removed, see `left_out`.
     Raises ValueError, and keeps nothing, for what is no zip file or a damaged or encrypted one, for paths that leave
-    the folder, links and devices, for more than `MAX_FILES` files or `MAX_BYTES` bytes, for what unpacks to over
-    `MAX_RATIO` times its size, when the disk has no room, and for what no run could learn from.
+    the folder, links and devices, for more than `most_files` files (MAX_FILES) or `most_bytes` bytes (MAX_BYTES), for
+    what unpacks to over `MAX_RATIO` times its size, when the disk has no room, and for what no run could learn from.
     """
     file = Path(file)
     title = Path(name or file.name).name
@@ -54,7 +56,7 @@ def unpack_zip(file: str | Path, name: str | None = None) -> str:
         with locked(lock_beside(folder)):
             if not folder.exists():
                 with zipfile.ZipFile(file) as archive:
-                    _unpack(archive, folder, title)
+                    _unpack(archive, folder, title, (most_files or MAX_FILES, most_bytes or MAX_BYTES))
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, UnicodeError) as error:
         raise ValueError(f"{title} cannot be unpacked ({error}); expected a zip file of class subfolders.") from error
     except OSError as error:
@@ -99,9 +101,9 @@ def say_left_out(names: Sequence[str]) -> str:
     return f"{what} left out: {listed(names, NAMED)}."
 
 
-def _unpack(archive: zipfile.ZipFile, folder: Path, title: str) -> None:
+def _unpack(archive: zipfile.ZipFile, folder: Path, title: str, most: tuple[int, int]) -> None:
     members = {_path(member): member for member in archive.infolist() if not member.is_dir()}
-    _check(archive, members, title)
+    _check(archive, members, title, *most)
     remove_parts(folder)
     with replaced_folder(folder) as part:
         needed, free = _room(members), shutil.disk_usage(part).free
@@ -148,15 +150,17 @@ def _room(members: Mapping[str, zipfile.ZipInfo]) -> int:
     return sum(-(-member.file_size // BLOCK) * BLOCK for member in members.values()) + BLOCK * len(folders)
 
 
-def _check(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], title: str) -> None:
+def _check(
+    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], title: str, most_files: int, most_bytes: int
+) -> None:
     """Everything that can be known before a byte is written."""
     if not members:
         raise ValueError(f"{title} is empty; expected a zip file of class subfolders.")
-    if len(members) > MAX_FILES:
-        raise ValueError(f"{title} holds {len(members):,} files; expected at most {MAX_FILES:,}.")
+    if len(members) > most_files:
+        raise ValueError(f"{title} holds {len(members):,} files; expected at most {most_files:,}.")
     unpacked, packed = (sum(getattr(m, key) for m in members.values()) for key in ("file_size", "compress_size"))
-    if unpacked > MAX_BYTES:
-        raise ValueError(f"{title} unpacks to {_size(unpacked)}; expected at most {_size(MAX_BYTES)}.")
+    if unpacked > most_bytes:
+        raise ValueError(f"{title} unpacks to {_size(unpacked)}; expected at most {_size(most_bytes)}.")
     if unpacked > RATIO_FROM and unpacked > MAX_RATIO * packed:
         raise ValueError(f"{title} unpacks to over {MAX_RATIO} times its size, as no pictures do; it is not unpacked.")
     for name, member in members.items():

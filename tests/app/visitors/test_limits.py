@@ -1,0 +1,281 @@
+"""Limits of a shared page: each is held to before anything happens, and says the way out; a laptop has none."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from helpers.made import small
+from helpers.no_training import stand_in
+from helpers.pictures import write_classes
+from helpers.visitors import asked_by
+
+from app.distill import data_panel
+from app.parts.guard import Guard
+from app.runs import jobs, processes, room
+from app.visitors import limits, place, uploaded
+from app.visitors.limits import Limits
+from app.words.places import hide_places
+from redistill.data.uploads import list_uploads, uploads_dir
+
+A, B = "browser:a", "browser:b"
+
+
+@pytest.fixture
+def cache(places, monkeypatch):
+    """Empty folders of runs and of the cache, and runs that need no time."""
+    monkeypatch.setenv("REDISTILL_CACHE", str(places / "cache"))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(places / "gradio"))
+    monkeypatch.setattr(uploaded, "_counted", [])
+    monkeypatch.setattr(jobs, "launch", lambda path, *given: None)
+    return places
+
+
+def most(monkeypatch, **values: int) -> None:
+    """The limits of the Space are these alone."""
+    monkeypatch.setattr(limits, "ON_A_SPACE", Limits(**values))
+
+
+def ended(name: str, state: str = "finished", days: float = 0.0, owner: str = A, content: int = 0) -> Path:
+    """A run that ended so many days ago."""
+    with asked_by(owner):
+        run = jobs.add_finished(small().to_dict(), name, lambda to: _write_student(to, content))
+    (run.path / "status.json").write_text(json.dumps({"state": state, "step": 5, "steps": 6}))
+    when = time.time() - days * 86_400
+    os.utime(run.path / "status.json", (when, when))
+    job = json.loads((run.path / "job.json").read_text())
+    (run.path / "job.json").write_text(json.dumps(job | {"created": when}))
+    return run.path
+
+
+def _write_student(folder: Path, content: int) -> None:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"metrics": {"step": 5}}))
+    (folder / "weights").write_bytes(b"0" * content)
+
+
+TOO_MUCH = [
+    ({"steps": 10_000_000}, "steps"),
+    ({"steps": 10**400}, "steps"),
+    ({"batch_size": 10**9}, "batch_size"),
+    ({"batch_size": 500}, "of maps"),
+    ({"student": ("vgg16", 64)}, "of weights"),
+    ({"student": ("narrow_resnet", 2048)}, "image_size"),
+]
+
+
+@pytest.mark.parametrize("change,named", TOO_MUCH)
+def test_a_run_that_asks_too_much_is_refused_with_the_limit_and_a_way_out(cache, monkeypatch, change, named):
+    config = small().to_dict()
+    if "student" in change:
+        teacher, size = change["student"]
+        change = {"student": {**config["student"], "teacher": teacher, "image_size": size}}
+    monkeypatch.setattr(limits, "ON_A_SPACE", dataclasses.replace(limits.ON_A_SPACE, step_bytes=2**28))
+    with asked_by(A), pytest.raises(ValueError, match=named) as said:
+        jobs.start(config | change, "Too much")
+    assert "at most" in str(said.value) and "machine of your own" in str(said.value) and len(str(said.value)) < 300
+    assert jobs.everybodys() == []
+
+
+def test_the_defaults_allow_what_the_page_offers_first(cache):
+    with asked_by(A):
+        jobs.start(small().to_dict(), "Small")
+        assert len(jobs.list_runs()) == 1
+
+
+def test_a_laptop_has_no_limits(cache, monkeypatch):
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    assert limits.limits_here() == Limits() and limits.said() == ""
+    jobs.start({**small().to_dict(), "steps": 10**9}, "Long")
+    for _ in range(3):
+        jobs.start(small().to_dict(), "One more")
+    ended("old", days=1000)
+    jobs.sweep()
+    assert len(jobs.everybodys()) == 5
+    assert uploaded.refuse_upload(10**12) == "" and place.worker_environment() == dict(os.environ)
+
+
+def test_a_visitor_has_so_many_runs_and_others_theirs(cache, monkeypatch):
+    most(monkeypatch, runs_each=2)
+    ended("one"), ended("two")
+    with asked_by(A), pytest.raises(ValueError, match="at most 2: delete one"):
+        jobs.start(small().to_dict(), "Three")
+    with asked_by(B):
+        jobs.start(small().to_dict(), "Mine")
+    assert len(jobs.everybodys()) == 3
+
+
+@pytest.mark.process
+def test_a_visitor_holds_so_many_places_in_line(places, tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "REPOSITORY", stand_in(tmp_path / "stand-in"))
+    most(monkeypatch, going_each=1, minutes=5)
+    with asked_by(A):
+        run = jobs.start({**small().to_dict(), "steps": 100_000}, "Long")
+        with pytest.raises(ValueError, match="stop one, or wait"):
+            jobs.start(small().to_dict(), "Another")
+        deadline = time.monotonic() + 60
+        while jobs.read_run(run.name).step < 1 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        jobs.sweep()
+        assert jobs.read_run(run.name).state == "running"
+        os.utime(run.path / ".process", (time.time() - 301,) * 2)
+        jobs.sweep()
+        while jobs.read_run(run.name).state in jobs.ALIVE and time.monotonic() < deadline:
+            time.sleep(0.05)
+        stopped = jobs.read_run(run.name)
+        assert stopped.state == "stopped" and "5 minutes" in stopped.told and stopped.error is None
+        jobs.resume(run.name)
+        assert jobs.read_run(run.name).told == ""
+        jobs.stop(run.name)
+        with pytest.raises(ValueError, match="steps"):
+            most(monkeypatch, steps=10)
+            jobs.extend(run.name, 10**6)
+
+
+def test_the_longest_ended_runs_make_room_and_none_that_goes_does(cache, monkeypatch):
+    paths = [ended(name, state, days) for name, state, days in
+             (("newest", "finished", 0.1), ("oldest", "failed", 3), ("old", "stopped", 2))]  # fmt: skip
+    most(monkeypatch, runs_all=3)
+    with asked_by(B):
+        jobs.start(small().to_dict(), "New")
+    assert [path.exists() for path in paths] == [True, False, True]
+    monkeypatch.setattr(room, "ENDED", ())  # as where all of them train
+    with asked_by(B), pytest.raises(ValueError, match="as many as can"):
+        jobs.start(small().to_dict(), "Newer")
+
+
+def test_runs_and_uploads_go_after_their_days_and_when_the_disk_is_full(cache, monkeypatch):
+    most(monkeypatch, days=7)
+    old, used = ended("old", days=8), ended("used", days=6)
+    for name in ("gone-1", "kept-2"):
+        (uploads_dir() / name).mkdir(parents=True)
+        os.utime(uploads_dir() / name, (1, 1))
+    config = json.loads((used / "config.json").read_text())
+    (used / "config.json").write_text(json.dumps(config | {"dataset": "upload:kept-2"}))
+    with asked_by(A):
+        jobs.sweep()
+    assert not old.exists() and used.exists() and list_uploads() == ["kept-2"]
+    large, newer = ended("large", days=1, content=5000), ended("newer", content=5000)
+    monkeypatch.setattr(room, "RESERVED_BYTES", 1000)
+    most(monkeypatch, disk_bytes=sum(map(room.folder_bytes, (used, large, newer))))
+    with asked_by(A):
+        jobs.sweep()
+        assert used.exists() and large.exists() and newer.exists()
+        most(monkeypatch, disk_bytes=500 + sum(map(room.folder_bytes, (large, newer))))  # what begins needs some too
+        jobs.start(small().to_dict(), "New")
+    assert not used.exists() and not large.exists() and newer.exists()
+
+
+def test_it_is_said_before_anything_goes(monkeypatch):
+    with asked_by(A):
+        words = limits.said()
+    assert all(word in words for word in ("60 minutes", "7 days", "300 runs", "20", "oldest", "Save"))
+
+
+@pytest.mark.parametrize("text,wrong", [("steps=5, days=none", ""), ("steps=x", "steps=x"), ("a=1", "a=1"), ("=", "=")])
+def test_the_owner_of_a_space_changes_limits(monkeypatch, text, wrong):
+    monkeypatch.setenv("REDISTILL_LIMITS", text)
+    with asked_by(A):
+        if wrong:
+            with pytest.raises(ValueError, match=f"{wrong}.*expected NAME=NUMBER"):
+                limits.limits_here()
+        else:
+            assert limits.limits_here() == dataclasses.replace(limits.ON_A_SPACE, steps=5, days=None)
+
+
+def test_a_zip_file_is_bounded_and_gone_once_it_was_taken(cache, monkeypatch):
+    pictures = write_classes(cache / "pets", {"cat": 12, "dog": 12})
+    (cache / "gradio").mkdir()
+
+    def bring() -> tuple[str | None, str, bool]:
+        file = cache / "gradio" / "pets.zip"
+        with zipfile.ZipFile(file, "w") as archive:
+            for picture in sorted(pictures.rglob("*.png")):
+                archive.write(picture, picture.relative_to(pictures))
+        return *data_panel.take_upload(str(file)), file.exists()
+
+    for values, named in (({"upload_pictures": 5}, "24 files"), ({"unpacked_bytes": 100}, "unpacks to")):
+        most(monkeypatch, **values)
+        with asked_by(A):
+            name, said, stays = bring()
+        assert name is None and named in said and not stays and list_uploads() == []
+    most(monkeypatch)
+    with asked_by(A):
+        assert bring()[0] and list_uploads()
+    outside = cache / "mine.zip"
+    outside.write_bytes(b"no zip")
+    data_panel.take_upload(str(outside))
+    assert outside.exists(), "only what gradio was sent is deleted"
+
+
+def test_uploads_that_are_too_large_or_too_many_are_refused_at_the_door(cache, monkeypatch):
+    most(monkeypatch, upload_bytes=1000)
+    with asked_by(A):
+        assert uploaded.refuse_upload(900) == "" and "at most" in uploaded.refuse_upload(10**12)
+        (cache / "gradio").mkdir()
+        (cache / "gradio" / "left").write_bytes(b"0" * 20_000)
+        monkeypatch.setattr(uploaded, "_counted", [])
+        assert "try again" in uploaded.refuse_upload(None)
+
+
+def refused(path: str, **headers: str) -> int | None:
+    """The status that the guard answers with itself."""
+    sent: list[dict] = []
+
+    async def app(scope, receive, send):
+        await send({"type": "passed"})
+
+    async def send(message):
+        sent.append(message)
+
+    given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    with pytest.raises(StopIteration):
+        Guard(app)({"type": "http", "path": path, "headers": given}, None, send).send(None)
+    return sent[0].get("status")
+
+
+def test_the_server_fetches_nothing_for_visitors(cache):
+    paths = ["/gradio_api/file=http://a/b", "/gradio_api/file=HTTPS://a", "/gradio_api/proxy=https://a.hf.space/x"]
+    with asked_by(A):
+        assert [refused(path) for path in paths] == [403] * 3
+        assert refused("/gradio_api/upload", content_length=str(10**15)) == 413
+        assert refused("/gradio_api/file=/tmp/x") is None
+    assert refused(paths[0]) is None
+
+
+def test_processes_of_runs_are_told_no_secrets(monkeypatch):
+    secrets = ["HF_TOKEN", "OAUTH_CLIENT_SECRET", "AWS_SECRET_ACCESS_KEY", "MY_KEY", "REDISTILL_LIMITS", "HF_TOKEN_2"]
+    for name in secrets:
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with asked_by(A):
+        told = place.worker_environment()
+    assert not set(secrets) & set(told) and "secret" not in told.values()
+    assert told["PATH"] and told["CUDA_VISIBLE_DEVICES"] == "0" and told["SPACE_ID"]
+    assert told["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1"
+
+
+def test_every_path_is_hidden_on_a_space_and_no_address():
+    text = "File /usr/lib/python3/site-packages/torch/x.py at https://hf.co/a/b/c, a/b, 1/2 s, ~/x/y and /etc/passwd"
+    with asked_by(A):
+        shown = hide_places(text)
+    assert shown == "File x.py at https://hf.co/a/b/c, a/b, 1/2 s, y and passwd"
+
+
+def test_where_it_runs_is_found_out(monkeypatch):
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    assert place.where() == place.LAPTOP
+    with asked_by(A):
+        monkeypatch.setitem(place.sys.modules, "spaces", place)
+        assert place.where() == place.ZERO_GPU
+        monkeypatch.setenv("SPACES_ZERO_GPU", "")
+        monkeypatch.setattr(place.torch.cuda, "is_available", lambda: True)
+        assert place.where() == place.GPU_SPACE
+        monkeypatch.setattr(place.torch.cuda, "is_available", lambda: False)
+        assert place.where() == place.CPU_SPACE
