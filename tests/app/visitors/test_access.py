@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import json
 import shutil
 import time
@@ -11,14 +13,17 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from gradio.helpers import special_args
 from helpers.made import TEACHER, small, write_checkpoint
 from helpers.pictures import write_classes
 from helpers.visitors import asked_by
 
+from app import ui
 from app.compare import page as compare
 from app.distill import data_panel, handlers, watch
 from app.generate import page as generate
-from app.runs import choices, exports, jobs, results
+from app.runs import answers as answers_of
+from app.runs import by_class, choices, exports, jobs, results, saved
 from app.visitors import access, who
 from redistill.common import hub
 from redistill.networks.student import StudentConfig
@@ -39,7 +44,7 @@ def run_of_a(shipped, untrained, cache):
     """The name of a finished run of A, among checkpoints that ship."""
     with asked_by(A):
         run = jobs.add_finished(
-            small().to_dict(), "A's own", lambda to: shutil.copytree(untrained / CLUTTER_TEACHER, to)
+            small().to_dict(), "secret title", lambda to: shutil.copytree(untrained / CLUTTER_TEACHER, to)
         )
     (run.path / "log.txt").write_text("secret of A")
     return run.name
@@ -49,15 +54,21 @@ def touch_all(name: str) -> list[str]:
     """What everything that takes the name of a run answers, as text; each is on its own, whatever the others did."""
     drawn = {"name": name}
     event = SimpleNamespace(_data={"save": "log.txt"}, save="log.txt")
-    answers = [watch.look(name, None), watch.stop_run(drawn), watch.resume_run(drawn), watch.extend_run(drawn, 99)]
+    answers = [
+        watch.look(name, None),
+        watch.stop_run(drawn),
+        watch.resume_run(drawn),
+        watch.extend_run(drawn, 99, None, None),
+    ]
     answers += [watch.ask_to_delete(drawn), watch.delete_run(name, name)]
     answers += [watch.save_file(gr.EventData(None, {"save": file}), drawn) for file in watch.FILES]
     answers += [watch.export_file(gr.EventData(None, {"save": "onnx"}), drawn)]
     answers += [compare.refresh(None, f"run:{name}", f"run:{name}"), compare.chosen_config(f"run:{name}")]
     answers += [generate.offer(f"run:{name}", [f"run:{name}"]), results.all_results(), jobs.list_runs()]
-    for act in (jobs.read_run, jobs.stop, jobs.resume, jobs.delete, lambda name: jobs.extend(name, 99)):
+    for act in (jobs.read_run, jobs.stop, jobs.resume, jobs.delete, lambda name: jobs.extend(name, {"steps": 99}),
+                answers_of.draw_test_picture, by_class.count_by_class, saved.zip_student):  # fmt: skip
         with pytest.raises(ValueError, match="No run"):
-            act(name)
+            act(*(name, jobs.runs_dir())[: 2 if act in (answers_of.draw_test_picture, saved.zip_student) else 1])
     with pytest.raises(ValueError, match="No run"):
         exports.export_run(name, "onnx")
     with pytest.raises(ValueError, match="expected one of"):
@@ -70,13 +81,49 @@ def test_another_visitor_sees_nothing_of_a_run_and_touches_nothing_of_it(run_of_
     for others in ((B,), (), ("page:x", B)):
         with asked_by(*others):
             said = "".join(touch_all(run_of_a))
-        assert "A's own" not in said and "secret of A" not in said and str(jobs.runs_dir()) not in said
+        assert "secret title" not in said and "secret of A" not in said and str(jobs.runs_dir()) not in said
     assert before == {file: file.read_bytes() for file in (jobs.runs_dir() / run_of_a).rglob("*") if file.is_file()}
     with asked_by(B, A):  # who has signed in keeps what the browser had made before
         assert [run.name for run in jobs.list_runs()] == [run_of_a]
         assert any(result.key == f"run:{run_of_a}" for result in results.all_results())
         jobs.delete(run_of_a)
         assert jobs.list_runs() == []
+
+
+def test_no_event_of_the_page_tells_another_visitor_of_a_run(run_of_a, monkeypatch):
+    """Whatever an event takes from the page, the run's name stands in it: as what is shown, chosen or asked about."""
+    refuse = lambda *given, **named: (_ for _ in ()).throw(ValueError("no process"))  # noqa: E731
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    ways = [{"name": run_of_a}, run_of_a, f"run:{run_of_a}", [f"run:{run_of_a}"]]
+    page, told, asked = ui.build(), [], 0
+    for block in page.fns.values():
+        if not (getattr(block.fn, "__module__", "") or "").startswith("app.") or not block.inputs:
+            continue
+        for position, value in ((place, way) for place in range(len(block.inputs)) for way in ways):
+            given = [part.value if isinstance(part, gr.State) else None for part in block.inputs]
+            given[position], asked = value, asked + 1
+            told.append(f"{block.fn.__qualname__}: {answer_of(block, given)}")
+    assert asked > 200
+    with asked_by(A):
+        assert "secret title" in repr(watch.look(run_of_a, None)), "so it would be seen"
+    told = [
+        words for words in told if "secret title" in words or "secret of A" in words or str(jobs.runs_dir()) in words
+    ]
+    assert told == []
+
+
+def answer_of(block, given: list) -> str:
+    """What an event's function answers to another visitor, or says in an error."""
+    arguments = [dict(zip(block.inputs, given, strict=True))] if block.inputs_as_dict else given
+    with asked_by(B), contextlib.suppress(TypeError):
+        event = gr.EventData(None, {"save": "log.txt"})
+        arguments, *_ = special_args(block.fn, arguments, gr.Request(session_hash="b"), event)
+        try:
+            answer = block.fn(*arguments)
+            return repr(list(answer) if inspect.isgenerator(answer) else answer)
+        except Exception as error:
+            return str(error)
+    return ""
 
 
 def test_on_a_laptop_every_run_is_the_persons(run_of_a, shipped, monkeypatch):
@@ -235,4 +282,4 @@ def test_the_form_offers_and_takes_nothing_of_others(run_of_a):
         assert run_of_a not in repr(shown)
         config = jobs._read(jobs.runs_dir() / run_of_a).config
         shown = handlers.take_config({**config, "teacher_checkpoint": str(jobs.runs_dir() / run_of_a / "student")})
-        assert "A's own" not in repr(shown["teacher_checkpoint"])
+        assert "secret title" not in repr(shown["teacher_checkpoint"])
