@@ -17,7 +17,7 @@ from ..parts.setting_controls import make_control
 from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place
 from ..words.settings import RED, STUDENT
-from . import accuracy_panel, measure_panel, patch_panel, search_panel, view
+from . import accuracy_panel, measure_panel, patch_panel, plan_panel, search_panel, view
 from .form import IN_RED
 from .layer_table import build_layer_table
 from .link import DTYPES, MAX_SIDE, MIN_SIDE, Settings, to_query
@@ -117,6 +117,7 @@ def build_results(found: Comparison) -> dict[str, gr.blocks.Block]:
         board = ActionHTML(elem_id="board")
         search = search_panel.build()
         patches = patch_panel.build()
+        plans = plan_panel.build()
         with gr.Accordion("Tensors alive", open=False, elem_classes="card fold", elem_id="alive") as alive:
             tensors = ActionHTML(view.tensors(found, Place()), elem_id="tensors")
         with gr.Accordion("Layers as a table", open=False, elem_classes="card fold", elem_id="layers-fold"):
@@ -135,6 +136,7 @@ def build_results(found: Comparison) -> dict[str, gr.blocks.Block]:
         "board": board,
         **search,
         **patches,
+        **plans,
         "alive": alive,
         "tensors": tensors,
         "table": table,

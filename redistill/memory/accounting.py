@@ -19,6 +19,7 @@ class Timeline:
     home: list[int]  # the buffer that each one is written into, itself unless in place
     first: list[int]
     last: list[int]
+    offsets: list[int] | None = None  # bytes from the start of the arena, where the runtime plans one; -1 for none
 
 
 def buffer_sizes(program: Program, shapes: list[Shape], itemsize: int | None) -> list[int]:

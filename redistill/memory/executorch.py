@@ -176,7 +176,8 @@ def executorch_order(
     if live:
         live[live.index(max(live))] = plan.bytes
     first, last = ([-1] * buffers + [getattr(tensor, end) for tensor in plan.tensors] for end in ("first", "last"))
-    line = Timeline(live, sizes, list(range(len(sizes))), first, last)
+    offsets = [-1] * buffers + [tensor.offset for tensor in plan.tensors]
+    line = Timeline(live, sizes, list(range(len(sizes))), first, last, offsets)
     return ran, [*shapes, *(tensor.shape for tensor in plan.tensors)], line
 
 
