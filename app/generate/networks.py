@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.checkpoint.pipeline import Scheduler, load_scheduler, load_unet
 from redistill.checkpoint.sources import find_pipeline
+from redistill.diffusion.gallery import Gallery, read_gallery
 from redistill.diffusion.sampling import SampleStep, first_noise, to_uint8
 from redistill.memory import MemoryProfile, capture
 from redistill.networks.strides import PoolingPoint
@@ -41,6 +42,7 @@ class Network:
     profile: MemoryProfile  # fused
     eager_bytes: int
     points: tuple[PoolingPoint, ...]
+    gallery: Gallery | None = None  # pictures that it drew before
     step: SampleStep | None = None
 
     @property
@@ -121,4 +123,5 @@ def _open(key: str, title: str, folder: Path) -> Network:
         profile=tape.profile(),
         eager_bytes=tape.profile(accounting="eager").peak_bytes,
         points=tuple(tape.points),
+        gallery=read_gallery(folder),
     )

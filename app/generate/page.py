@@ -64,6 +64,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
         with gr.Column(min_width=320, elem_classes="results"):
             said = gr.HTML(view.INTRODUCTION, elem_id="generate-said")
             grids = ActionHTML(elem_id="grids")
+            real = gr.HTML(elem_id="generate-real")
             with gr.Column(visible=False) as saving:
                 files = SaveFiles(FILES, elem_id="generate-files")
             way = ActionHTML(elem_id="generate-way")
@@ -75,6 +76,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
     shown = {
         "said": said,
         "grids": grids,
+        "real": real,
         "go": go,
         "stop": stop,
         "kept": kept,
@@ -93,7 +95,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
     way.act(look_nearest, kept, near, **UNSEEN)
     connect(files.ask, save, [kept], {"files": files, "said": said}, **UNSEEN)
     offered = {"teacher": teacher, "students": students}
-    announced = {name: shown[name] for name in ("said", "grids", "charted", "legend", "chart")}
+    announced = {name: shown[name] for name in ("said", "grids", "real", "charted", "legend", "chart")}
 
     def then_announce(event: Any) -> None:
         connect(event, announce, [teacher, students, seed, count, kept], announced, **QUIET)
@@ -115,14 +117,24 @@ def offer(teacher: Any, students: Any) -> dict[str, Any]:
     chosen = _still_there(students, names) or _own_students(found, teacher)[:1]
     return {
         "teacher": gr.Radio([(c.title, c.value) for c in teachers], value=teacher),
-        "students": gr.CheckboxGroup([(c.title, c.value) for c in others], value=chosen),
+        "students": gr.CheckboxGroup(_titled(found, teacher), value=chosen),
     }
 
 
-def follow(teacher: Any, students: Any) -> list[str]:
+def follow(teacher: Any, students: Any) -> dict[str, Any]:
     """The students beside another teacher: those chosen that learnt from the same pictures, or else the first such."""
-    own = _own_students(choices.checkpoints(choices.is_diffusion), teacher)
-    return _still_there(students, own) or own[:1]
+    found = choices.checkpoints(choices.is_diffusion)
+    own = _own_students(found, teacher)
+    return gr.update(choices=_titled(found, teacher), value=_still_there(students, own) or own[:1])
+
+
+def _titled(found: Sequence[choices.Choice], teacher: Any) -> list[tuple[str, str]]:
+    """All students as they are offered beside a teacher: its own first, of the others what they learnt from."""
+    own = _own_students(found, teacher)
+    others = [c for c in found if c.is_student and c.value not in own]
+    titles = {choice.value: choice.title for choice in found}
+    strange = [(f"{c.title} (draws {c.metadata.dataset or 'other pictures'})", c.value) for c in others]
+    return [(titles[value], value) for value in own] + strange
 
 
 def _still_there(chosen: Any, names: Sequence[str]) -> list[str]:
@@ -143,8 +155,10 @@ def announce(teacher: Any, students: Any, seed: Any, count: Any, kept: Any) -> d
         seeds, _ = check_numbers(seed, count, MAX_STEPS)
         networks = [*map(load_network, check_names(teacher, students))]
     except (ValueError, OSError) as error:
-        return {"said": notice("", str(error)), "grids": "", "charted": gr.Column(visible=False), "legend": ""}
-    return {"said": view.INTRODUCTION, "grids": view.panels(networks, seeds), **_charted(networks)}
+        gone = {"grids": "", "real": "", "legend": "", "charted": gr.Column(visible=False)}
+        return {"said": notice("", str(error)), **gone}
+    said = view.INTRODUCTION + view.strangers(networks)
+    return {"said": said, "grids": view.panels(networks, seeds, ready=True), **_charted(networks)}
 
 
 def generate(
@@ -207,7 +221,8 @@ def _sample(
     except (ValueError, OSError) as error:
         yield _ended(notice("Nothing drawn.", str(error)))
         return
-    yield {**_ended(view.words(words)), "grids": view.panels(sampled, seeds, kept), **_kept(kept)}
+    said = view.words(words) + view.strangers(networks)
+    yield {**_ended(said), "grids": view.panels(sampled, seeds, kept), **_kept(kept)}
 
 
 def _running(said: str, grids: str | None = None) -> dict[str, Any]:
@@ -225,7 +240,8 @@ def _kept(samples: tuple[Samples, ...]) -> dict[str, Any]:
 
 
 def _charted(networks: Sequence[Network]) -> dict[str, Any]:
-    return {"charted": gr.Column(visible=True), "legend": view.legend(networks), "chart": view.chart(networks)}
+    charted = {"charted": gr.Column(visible=True), "legend": view.legend(networks), "chart": view.chart(networks)}
+    return {**charted, "real": view.real_card(networks)}
 
 
 def look(event: gr.EventData, kept: Any) -> dict[str, str]:

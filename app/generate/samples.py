@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from redistill.data.datasets import load_split, needs_download
 from redistill.diffusion.images import SampleSettings, sample_settings
 from redistill.diffusion.nearest import Neighbours, find_nearest, training_pictures
 from redistill.diffusion.sampling import sample
@@ -50,6 +51,20 @@ class Samples:
         row = self.row(seed)
         found = find_nearest(self.images[row : row + 1], pictures, min(NEIGHBOURS, len(pictures)))
         return pictures[found.rows[0]], found, len(pictures)
+
+
+def real_pictures(network: Network, count: int) -> Tensor | None:
+    """Some pictures that it learnt from, uint8 (count, 3, S, S) at its size; None where they are not here."""
+    metadata = network.metadata
+    if metadata is None or not metadata.dataset:
+        return None
+    try:
+        if needs_download(metadata.dataset):
+            return None
+        side = metadata.student.image_size
+        return load_split(metadata.dataset, "train", side, limit=count, split_seed=metadata.split_seed).images
+    except (ValueError, OSError):
+        return None
 
 
 def sample_all(

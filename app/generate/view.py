@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 from torch import Tensor
 
 from redistill.data.datasets import credit
+from redistill.diffusion.gallery import Gallery
 
 from ..parts import plots
 from ..parts.fragments import image_tag, notice, png_tag
@@ -19,10 +20,13 @@ from ..words import numbers
 from ..words.memory import pooling_labels
 from .files import image_name, image_png
 from .networks import Network
-from .samples import Samples
+from .quality import basis, figures, quality_line
+from .samples import Samples, real_pictures
+from .sheet import sheet_png
 
 COLOURS = (plots.TEACHER, plots.STUDENT, plots.VIOLET, plots.GOLD, plots.RED)
 MOMENTS = 9  # of the way from noise to image that are shown
+REAL = 8  # real pictures beside the drawn ones
 
 INTRODUCTION = (
     '<p class="headline">Same seeds, a fraction of the memory.</p>'
@@ -36,33 +40,36 @@ def words(text: str) -> str:
     return f"<p class='subline' role='status'>{escape(text)}</p>"
 
 
-def panels(networks: Sequence[Network], seeds: Sequence[int], all_samples: Sequence[Samples] = ()) -> str:
+def panels(
+    networks: Sequence[Network], seeds: Sequence[int], all_samples: Sequence[Samples] = (), ready: bool = False
+) -> str:
     """One grid a network with its memory and time; with `all_samples`, images that can be clicked and saved.
 
-    A network that has not begun shows the noise that it will start from.
+    A network that has not begun shows the noise that it will start from, or, with `ready`, what it drew before.
     """
     first = networks[0]
-    bases = {_basis(network.quality) for network in networks if _figures(network.quality)}
+    bases = {basis(network.quality) for network in networks if figures(network.quality)}
     once = bases.pop() if len(bases) == 1 else ""
-    figures = []
+    cards = []
     for number, network in enumerate(networks):
-        images = _buttons(all_samples[number], seeds) if all_samples else _images(network, seeds)
+        before = network.gallery if ready and network.step is None else None
+        images = _buttons(all_samples[number], seeds) if all_samples else _images(network, seeds, before)
         facts = f"{numbers.format_bytes(network.profile.peak_bytes)} peak"
         if network is not first:
             ratio = numbers.format_ratio(first.profile.peak_bytes, network.profile.peak_bytes)
             facts += f" · <strong>{ratio}</strong> less"
-        figures.append(
+        cards.append(
             f'<figure class="card samples" data-checkpoint="{escape(network.key)}"><figcaption>'
             f'<h3 class="card-title">{_dot(number)}{escape(network.title)}</h3>'
             f'<span class="samples-facts">{facts}</span></figcaption>{_made(network.made)}'
-            f'<div class="samples-images{" awaited" if network.step is None else ""}">{images}</div>'
-            f"{_facts(network)}{_quality(network.quality, with_basis=not once)}</figure>"
+            f'<div class="samples-images{" awaited" if network.step is None and not before else ""}">{images}</div>'
+            f"{_before(before)}{_facts(network)}{quality_line(network.quality, with_basis=not once)}</figure>"
         )
     learnt = {credit(network.metadata.dataset)[0] for network in networks if network.metadata}
     thanks = f" Learnt from: {escape('; '.join(sorted(learnt)))}." if learnt else ""
     timed = "" if first.step is None else f" Time: all {len(seeds)} images on this machine."
     return (
-        f'<div class="samples-row">{"".join(figures)}</div><p class="subline">Peak: activations in fp32; deployed is '
+        f'<div class="samples-row">{"".join(cards)}</div><p class="subline">Peak: activations in fp32; deployed is '
         f"counted as a runtime frees them, PyTorch as it allocates.{timed}{thanks}</p>"
         + (f'<p class="subline">Quality: {escape(once)}</p>' if once else "")
     )
@@ -101,8 +108,17 @@ def way_card(all_samples: Sequence[Samples], seed: int) -> str:
     return (
         f'<section class="card" id="way"><h3 class="card-title">Seed {seed} <span>from noise to image: what each '
         f"step expects</span></h3>{''.join(rows)}"
-        f'<button type="button" class="plain" data-act="nearest" data-seed="{seed}">'
-        "Show the training pictures nearest to it</button></section>"
+        f'<p class="way-acts"><button type="button" class="plain" data-act="nearest" data-seed="{seed}">'
+        f"Show the training pictures nearest to it</button>{_sheet_link(all_samples, seed)}</p></section>"
+    )
+
+
+def _sheet_link(all_samples: Sequence[Samples], seed: int) -> str:
+    moments = [[(step, images[samples.row(seed)]) for step, images in _spread(samples.way)] for samples in all_samples]
+    data = base64.b64encode(sheet_png(all_samples, seed, moments)).decode()
+    return (
+        f'<a class="plain" download="redistill-seed-{seed}-sheet.png" href="data:image/png;base64,{data}">'
+        "Save all images and this way as one picture</a>"
     )
 
 
@@ -140,8 +156,47 @@ def _frame(image: Tensor, label: str, alt: str = "") -> str:
     return f"<figure>{image_tag(image, alt or label)}<figcaption>{label}</figcaption></figure>"
 
 
-def _images(network: Network, seeds: Sequence[int]) -> str:
-    if network.step is None:
+def real_card(networks: Sequence[Network]) -> str:
+    """A row of real pictures for each data set that the networks learnt from; nothing where none is to be had."""
+    rows, seen = [], set()
+    for network in networks:
+        dataset = network.metadata.dataset if network.metadata else None
+        if dataset in seen or (pictures := real_pictures(network, REAL)) is None:
+            continue
+        seen.add(dataset)
+        images = "".join(image_tag(picture, f"real picture {i}") for i, picture in enumerate(pictures, 1))
+        rows.append(
+            f'<h3 class="card-title">Real pictures <span>of {escape(dataset)}, at the size that is drawn</span>'
+            f'</h3><div class="real-images">{images}</div>'
+        )
+    return f'<section class="card">{"".join(rows)}</section>' if rows else ""
+
+
+def strangers(networks: Sequence[Network]) -> str:
+    """Which networks learnt from other pictures than the first one, the teacher; nothing where none did."""
+    own = networks[0].metadata.dataset if networks[0].metadata else None
+    others = [n for n in networks[1:] if own and n.metadata and n.metadata.dataset and n.metadata.dataset != own]
+    if not others:
+        return ""
+    learnt = "; ".join(f"{network.title} learnt from {network.metadata.dataset}" for network in others)
+    words = (
+        f"{learnt}, {networks[0].title} from {own}: they draw different things, so their pictures say nothing of what"
+    )
+    return notice("", f"{words} distillation keeps.", kind="hint")
+
+
+def _before(gallery: Gallery | None) -> str:
+    if gallery is None:
+        return ""
+    settings = gallery.settings
+    how = f"seeds {settings.seeds[0]} to {settings.seeds[-1]}, {settings.scheduler.upper()}, {settings.steps} steps"
+    return f'<p class="samples-made">Drawn before: {escape(how)}. Generate draws anew.</p>'
+
+
+def _images(network: Network, seeds: Sequence[int], before: Gallery | None = None) -> str:
+    if before is not None:
+        images, what, seeds = before.images, "image", before.settings.seeds
+    elif network.step is None:
         images, what = network.noise(seeds), "noise"
     else:
         images, what = network.step.images, "image"
@@ -179,47 +234,8 @@ def _made(said: str) -> str:
     return f'<p class="samples-made">{escape(said)}</p>' if said else ""
 
 
-def _quality(quality: Mapping[str, Any], with_basis: bool) -> str:
-    """The figures of a card, with what they depend on unless that is said elsewhere."""
-    figures = _figures(quality)
-    if not figures:
-        return ""
-    basis = f" {escape(_basis(quality))}" if with_basis else ""
-    return f'<p class="samples-quality"><strong>{escape(figures)}</strong>{basis}</p>'
-
-
-def _figures(quality: Mapping[str, Any]) -> str:
-    """The figures of a card that are numbers; empty where there are none."""
-    margins = quality.get("margins")
-    margins = margins if isinstance(margins, Mapping) else {}
-    titles = {"kid": "KID", "fid": "FID", "precision": "precision", "recall": "recall"}
-    return ", ".join(
-        f"{title} "
-        + (
-            numbers.format_margin(quality[name], margins[name])
-            if _is_number(margins.get(name))
-            else numbers.format_number(quality[name])
-        )
-        for name, title in titles.items()
-        if _is_number(quality.get(name))
-    )
-
-
-def _basis(quality: Mapping[str, Any]) -> str:
-    """Which features, how many images, against which reference, and what that is too few for."""
-    depends = {"features": "by {}", "drawn": "{}", "reference": "against {}"}
-    said = [form.format(quality[name]) for name, form in depends.items() if isinstance(quality.get(name), str)]
-    warning = quality.get("warning")
-    sentences = [f"{'; '.join(said)}."] if said else []
-    return " ".join([*sentences, *([warning] if isinstance(warning, str) else [])])
-
-
 def _spread(way: Sequence[Any]) -> list[Any]:
     """At most MOMENTS entries, evenly spread, the first and the last among them."""
     last = len(way) - 1
     count = min(MOMENTS, len(way))
     return [way[round(i * last / max(1, count - 1))] for i in range(count)] if count > 1 else list(way)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -10,8 +10,11 @@ import torch
 from benchmarks import accuracy as study
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import read_metadata
+from redistill.checkpoint.pipeline import load_scheduler, load_unet
 from redistill.checkpoint.sources import list_shipped
 from redistill.data.datasets import load_split
+from redistill.diffusion.gallery import SEEDS, read_gallery
+from redistill.diffusion.sampling import sample
 from redistill.memory import capture
 from redistill.training import shared_weights
 from redistill.training.classification import accuracy
@@ -118,6 +121,21 @@ def test_diffusion_folders_carry_the_present_code():
         for file in ("unet.py", "red.py"):
             shipped = ROOT / "checkpoints" / name / "unet" / file
             assert shipped.read_text() == (ROOT / "redistill" / "networks" / file).read_text()
+
+
+@pytest.mark.parametrize("name", FACES + FOOD)
+def test_diffusion_folders_bring_pictures_of_their_weights(name):
+    """`python -m benchmarks.gallery` draws them."""
+    folder = ROOT / "checkpoints" / name
+    gallery = read_gallery(folder)
+    assert gallery is not None, "none, or of other weights"
+    assert (gallery.settings.checkpoint, gallery.settings.seeds) == (name, SEEDS) and len(gallery.images) == 16
+    if name == "emoji-faces-student":
+        settings = gallery.settings
+        model, schedule = load_unet(folder), load_scheduler(folder)
+        drawing = sample(model, [5], scheduler=settings.scheduler, steps=settings.steps, noise_scheduler=schedule)
+        *_, last = drawing
+        assert (last.images[0].int() - gallery.images[5].int()).abs().float().mean() < 1
 
 
 def test_presets_name_teachers_that_can_be_had():

@@ -22,12 +22,14 @@ from PIL import Image
 
 from app.generate import networks
 from app.generate import page as generate
+from app.generate import quality as generate_quality
 from app.generate import view as generate_view
 from app.generate.networks import load_elsewhere
 from app.generate.samples import sample_all
 from redistill.checkpoint import sources
-from redistill.diffusion.images import SampleSettings, read_settings
-from redistill.diffusion.sampling import first_noise, to_uint8
+from redistill.diffusion.gallery import FILE, read_gallery
+from redistill.diffusion.images import SampleSettings, read_settings, sample_settings, to_png
+from redistill.diffusion.sampling import first_noise, to_grid, to_uint8
 from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 
 HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.inf, ["a"] * 50, {"a": {"b": []}}]
@@ -130,6 +132,38 @@ def test_what_is_saved_draws_the_same_image_again(sampled):
     assert Image.open(grid).size == (4 * 34 - 2, 2 * 34 - 2) and read_settings(grid) == settings
 
 
+def test_a_way_is_saved_with_all_images_as_one_picture(sampled):
+    card = generate_view.way_card(sampled, sampled[0].settings.seeds[1])
+    link = card.split('-sheet.png" href="data:image/png;base64,')[1].split('"')[0]
+    sheet = io.BytesIO(base64.b64decode(link))
+    picture = Image.open(sheet).convert("RGB")
+    assert [*map(SampleSettings.from_dict, read_settings(sheet)["networks"])] == [one.settings for one in sampled]
+    pixels = np.array(picture)
+    first = sampled[0].images[0].permute(1, 2, 0).numpy().repeat(3, 0).repeat(3, 1)
+    height, width = first.shape[:2]
+    places = (pixels[top : top + height, left : left + width] for top in range(60) for left in range(40))
+    assert any(np.array_equal(part, first) for part in places), "enlarged by a whole number"
+
+
+def test_what_a_network_drew_before_stands_there_until_something_is_drawn(shipped, tmp_path):
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(sources.SHIPPED / "small", folder)
+    assert read_gallery(folder) is None
+    network = load_elsewhere(str(folder))
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    settings = sample_settings("small", folder, network.model, network.scheduler, range(4), "ddim", 40)
+    (folder / FILE).write_bytes(to_png(to_grid(images, gap=0), settings.to_dict()))
+    gallery = read_gallery(folder)
+    assert torch.equal(gallery.images, images) and gallery.settings == settings
+    network = dataclasses.replace(network, gallery=gallery)
+    shown = generate_view.panels([network], [5, 6], ready=True)
+    assert shown.count("image of seed") == 4 and "noise of" not in shown and "seeds 0 to 3" in shown
+    assert generate_view.panels([network], [5, 6]).count("noise of seed") == 2
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + bytes(4))
+    assert read_gallery(folder) is None, "of other weights"
+
+
 def test_figures_stand_under_the_images_and_the_chart_has_every_network(shipped):
     *_, last = updates = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))
     grids = last["grids"]
@@ -160,11 +194,20 @@ def test_quality_figures_of_a_card_are_said_with_what_they_depend_on(shipped):
     judged = dataclasses.replace(network, metadata=metadata)
     said = "by 128 features; against &lt;105&gt; faces. Few."
     shown = generate_view.panels([judged, judged], [1, 2])
-    assert shown.count("KID 0.0123 ± 0.0020, FID 41</strong></p>") == 2
+    assert shown.count("FID 41</strong>, <strong>KID 0.0123 ± 0.0020</strong></p>") == 2
+    assert shown.count("lower is better") == 2
     assert shown.count(said) == shown.count(f'<p class="subline">Quality: {said}</p>') == 1, "once, being the same"
     other = dataclasses.replace(metadata, metrics={"quality": quality | {"features": "Inception"}})
     shown = generate_view.panels([judged, dataclasses.replace(network, metadata=other)], [1, 2])
-    assert f"FID 41</strong> {said}</p>" in shown and "FID 41</strong> by Inception. Few.</p>" in shown
+    assert f"0.0020</strong> {said}</p>" in shown and "0.0020</strong> by Inception. Few.</p>" in shown
+
+
+@pytest.mark.parametrize("name", ["precision", "recall", "fid", "kid"])
+def test_a_figure_whose_interval_reaches_nothing_is_left_out(name):
+    margins = {name: 0.1}
+    assert "0.05" not in generate_quality.figures({name: 0.05, "margins": margins})
+    assert "0.50 ± 0.10" in generate_quality.figures({name: 0.5, "margins": margins})
+    assert "i</button>" in generate_quality.figures({name: 0.5}) and generate_quality.figures({name: "many"}) == ""
 
 
 def said(*values) -> str:
@@ -288,13 +331,24 @@ def test_students_follow_their_teacher(shipped):
         write_checkpoint(shipped / "runs" / name / "student", config)
     food, drinks, sweets = "run:food", "run:drinks", "run:sweets"
     assert generate.offer(None, None)["students"].value == ["small"]
-    assert generate.offer(food, None)["students"].value == generate.follow(food, ["small"])
-    assert generate.follow(food, ["small"])[0] in (drinks, sweets) and len(generate.follow(food, [])) == 1
-    assert generate.follow(food, ["small", drinks, sweets]) == [drinks, sweets]
-    assert generate.follow(food, ["small", sweets]) == [sweets]
-    assert generate.follow(FACES_TEACHER, [drinks, sweets]) == ["small"]
+    assert generate.offer(food, None)["students"].value == followed(food, ["small"])
+    assert followed(food, ["small"])[0] in (drinks, sweets) and len(followed(food, [])) == 1
+    assert followed(food, ["small", drinks, sweets]) == [drinks, sweets]
+    assert followed(food, ["small", sweets]) == [sweets]
+    assert followed(FACES_TEACHER, [drinks, sweets]) == ["small"]
     for value in HOSTILE:
-        assert generate.follow(value, value) == []
+        assert followed(value, value) == []
+    titles = {value: title for title, value in generate.follow(FACES_TEACHER, [])["choices"]}
+    assert "emoji-food" in titles[drinks] and "emoji" not in titles["small"] and next(iter(titles)) == "small"
+    teacher, student = map(generate.load_network, (FACES_TEACHER, "small"))
+    stranger = dataclasses.replace(student, metadata=dataclasses.replace(student.metadata, dataset="emoji-food"))
+    beside = generate_view.strangers([teacher, student, stranger])
+    assert "emoji-food" in beside and "emoji-faces" in beside and beside.count("learnt from") == 1
+    assert "learnt from" not in generate.announce(FACES_TEACHER, ["small"], 3, 4, None)["said"]
+
+
+def followed(*values) -> list[str]:
+    return generate.follow(*values)["value"]
 
 
 def test_without_checkpoints_there_is_a_sentence(places):
