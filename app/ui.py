@@ -191,6 +191,7 @@ def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **setting
     keep_one_component()
     tell_failures()
     access.ask_by(who.names_of_request)
+    page.space_id = None  # or gradio's script draws a head of its own, with requests to huggingface.co and Google
     page.queue(max_size=64, default_concurrency_limit=4)
     page.launch(
         server_name=host,

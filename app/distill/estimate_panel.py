@@ -23,7 +23,8 @@ from redistill.training.config import DistillConfig
 
 from ..parts.events import QUIET
 from ..parts.fragments import notice
-from ..runs import jobs, processes
+from ..runs import jobs, lent, processes
+from ..visitors import quota, who
 from ..visitors.limits import check_run
 from ..visitors.place import worker_environment
 from ..words import numbers
@@ -103,7 +104,8 @@ def show(read: Callable[[], DistillConfig]) -> Iterator[list[Any]]:
                 waiting = f'<p class="subline" role="status">{words}</p>'
                 yield [waiting, gr.Button(interactive=False), gr.Button(visible=True)]
             else:
-                yield [table(event, place_in_line(config)), gr.Button(interactive=True), gr.Button(visible=False)]
+                line = _calls(config, event.get("pace")) or place_in_line(config)
+                yield [table(event, line), gr.Button(interactive=True), gr.Button(visible=False)]
     except ValueError as error:
         yield [notice("No estimate.", str(error)), gr.Button(interactive=True), gr.Button(visible=False)]
 
@@ -113,6 +115,10 @@ def measure(config: DistillConfig) -> Iterator[float | Mapping[str, Any]]:
 
     Raises ValueError with the sentence of the process when it ends without one.
     """
+    if lent.is_lent(config.to_dict()):
+        yield 0.0
+        yield _on_a_lent_gpu(config)
+        return
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="redistill-estimate-") as folder:
         path = Path(folder)
@@ -130,6 +136,25 @@ def measure(config: DistillConfig) -> Iterator[float | Mapping[str, Any]]:
         finally:
             _end(process)
         yield _read(path, process.returncode)
+
+
+def _on_a_lent_gpu(config: DistillConfig) -> Mapping[str, Any]:
+    found = lent.measure(config.to_dict())
+    if "refusal" in found:
+        raise ValueError(found["refusal"])
+    quota.spend(found["pace"]["used"])
+    return found
+
+
+def _calls(config: DistillConfig, pace: Any) -> str:
+    """How many calls of a lent GPU a run takes, and what is left of the quota; nothing for any other run."""
+    if not isinstance(pace, Mapping):
+        return ""
+    calls = lent.Pace(**pace).calls_left(config, 0)
+    return (
+        f"It takes about {calls} call{'s' if calls > 1 else ''} of at most {lent.CALL_SECONDS:.0f} s, with this page "
+        f"open. {quota.said(who.account_of_request())}"
+    )
 
 
 def _start(folder: Path) -> subprocess.Popen:

@@ -28,7 +28,7 @@ from ..runs import choices, jobs
 from ..visitors.uploaded import taken
 from ..words.numbers import format_pixels
 from ..words.settings import dataset_title, network_title, run_title
-from . import data_panel, own_weights, run_form, student_form, watch
+from . import data_panel, lent_panel, own_weights, run_form, student_form, watch
 from .finished import shown_run
 from .student_form import read_student
 
@@ -221,7 +221,7 @@ def start_run(student: Any, **settings: Any) -> dict[str, Any]:
     """Start or queue a run, and watch it; one sentence where the settings or the disk do not allow it."""
     config = run_form.read(student, settings)
     run = jobs.start(config.to_dict(), run_title(config))
-    return {"refusal": "", **watch.choose(run.name)}
+    return {"refusal": "", **watch.choose(run.name, **lent_panel.wake(run))}
 
 
 def _config_for(student: StudentConfig, classifier: str, drawing: str) -> DistillConfig:

@@ -32,7 +32,7 @@ from ..runs.processes import LOG_FILE
 from ..runs.titles import run_facts
 from ..visitors import limits
 from ..words.places import hide_places, is_shared
-from . import run_curves, run_form
+from . import lent_panel, run_curves, run_form
 from . import watch_view as view
 from .finished import FinishedPanel, nothing_tried, shown_of, shown_run
 
@@ -63,6 +63,7 @@ class WatchPanel:
         with gr.Column(min_width=320, elem_classes="results"):
             with gr.Column(elem_classes="card"):
                 progress = gr.HTML(view.NO_RUNS, elem_id="progress")
+                lent = lent_panel.build()
                 with gr.Row(elem_classes="quiet-buttons"):
                     stop = gr.Button("Stop", size="sm", interactive=False, elem_id="stop")
                     resume = gr.Button("Go on", size="sm", interactive=False, elem_id="resume")
@@ -105,6 +106,7 @@ class WatchPanel:
         self.shown |= self.finished.shown
         self.finished.attach(drawn, self.choice["woken"])
         done = {"said": said, "woken": self.choice["woken"]}
+        lent_panel.attach(lent, self.choice["woken"])
         connect(stop.click, stop_run, [drawn], done, **QUIET)
         connect(resume.click, resume_run, [drawn], done, **QUIET)
         connect(extend.click, extend_run, [drawn, steps, rate, device], done, **QUIET)
@@ -156,9 +158,9 @@ def look(chosen: Any, drawn: Any) -> dict[str, Any]:
     return shown
 
 
-def choose(name: str | None) -> dict[str, Any]:
-    """Values of `WatchPanel.choice` with this run chosen."""
-    return {"runs": LiveRadio(choices=_labels(jobs.list_runs()), value=name), "woken": {"at": time.time()}}
+def choose(name: str | None, **more: str) -> dict[str, Any]:
+    """Values of `WatchPanel.choice` with this run chosen; `more` of `lent_panel.wake`."""
+    return {"runs": LiveRadio(choices=_labels(jobs.list_runs()), value=name), "woken": {"at": time.time(), **more}}
 
 
 def stop_run(drawn: Any) -> dict[str, Any]:
@@ -168,7 +170,7 @@ def stop_run(drawn: Any) -> dict[str, Any]:
 
 def resume_run(drawn: Any) -> dict[str, Any]:
     """Go on with the run that is shown from its last saved step."""
-    return {"said": _act(jobs.resume, drawn), "woken": {"at": time.time()}}
+    return _gone_on(jobs.resume, drawn)
 
 
 def extend_run(drawn: Any, steps: Any, rate: Any, device: Any) -> dict[str, Any]:
@@ -176,7 +178,13 @@ def extend_run(drawn: Any, steps: Any, rate: Any, device: Any) -> dict[str, Any]
     also where it has finished."""
     given = {"steps": steps, "learning_rate": rate, "device": None if device == AS_BEFORE else device}
     changes = {name: value for name, value in given.items() if value is not None}
-    return {"said": _act(lambda name: jobs.extend(name, changes), drawn), "woken": {"at": time.time()}}
+    return _gone_on(lambda name: jobs.extend(name, changes), drawn)
+
+
+def _gone_on(action: Callable[[str], jobs.Run], drawn: Any) -> dict[str, Any]:
+    woken: dict[str, Any] = {"at": time.time()}
+    said = _act(lambda name: woken.update(lent_panel.wake(action(name))), drawn)
+    return {"said": said, "woken": woken}
 
 
 def ask_to_delete(drawn: Any) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from redistill.training.run_state import ENDED, RunState, read_or_empty, read_re
 from ..visitors import access
 from ..visitors.limits import check_count, check_run, limits_here
 from ..words.settings import refusal
-from . import room
+from . import lent, room
 from .processes import collect, end, last_words, launch, process_lock, read_process
 from .worker import PROCESS_FILE
 
@@ -70,8 +70,9 @@ def runs_dir() -> Path:
 def start(config: Mapping[str, Any], title: str) -> Run:
     """Start a run with these settings (`DistillConfig.to_dict()`), or queue it while its device is taken.
 
-    One run goes on each GPU, `cpu_slots()` on the CPU. Raises ValueError when too many wait already and when the runs
-    folder cannot be written, and for what is not there for who asks; nothing of the run is left then.
+    One run goes on each GPU, `cpu_slots()` on the CPU; one whose GPU is lent by the call waits for `drive`. Raises
+    ValueError when too many wait already and when the runs folder cannot be written, and for what is not there for who
+    asks; nothing of the run is left then.
     """
     check_uses(config)
     check_run(config)
@@ -88,13 +89,26 @@ def start(config: Mapping[str, Any], title: str) -> Run:
             with replaced_folder(path) as part:  # in no list until all of it is there
                 write_json(part / CONFIG, dict(config))
                 _note_job(part, title, owner)
-                lock = held.enter_context(process_lock(part))
+                if is_lent := lent.is_lent(config):
+                    write_status(part, "stopped", 0, config["steps"], None, None)
+                else:
+                    lock = held.enter_context(process_lock(part))
             try:
-                launch(path, config, lock, runs_dir())
+                if not is_lent:
+                    launch(path, config, lock, runs_dir())
             except OSError:
                 shutil.rmtree(path, ignore_errors=True)
                 raise
     return read_run(path.name)
+
+
+def drive(name: str) -> Iterator[lent.Pace]:
+    """Take a run whose GPU is lent by the call (`lent.is_lent`) to its end, or until it is asked to stop, or this
+    iterator is closed: its pace before each call. Nobody takes it further without. ValueError for any other run."""
+    run = read_run(name)
+    if not lent.is_lent(run.config) or run.state in (*ALIVE, "finished"):
+        raise ValueError(f"Run “{run.title}” is {run.state}; only one on a lent GPU that does not go is taken further.")
+    yield from lent.go_on(run.path)
 
 
 def add_finished(config: Mapping[str, Any], title: str, write: Callable[[Path], Any]) -> Run:
@@ -163,7 +177,9 @@ def stop(name: str) -> None:
 
 def _stop(run: Run) -> None:
     with _written(run.path):
-        if run.step and run.state not in WAITING:  # one that goes on has steps before it trains
+        if lent.is_lent(run.config):
+            lent.ask_to_stop(run.path)
+        elif run.step and run.state not in WAITING:  # one that goes on has steps before it trains
             (run.path / STOP_FILE).touch()
         else:
             end(run.path)
@@ -208,8 +224,9 @@ def _go_on(run: Run) -> None:
     (run.path / STOP_FILE).unlink(missing_ok=True)
     if run.told:
         _note_job(run.path, run.title, run.owner, run.created)
-    with process_lock(run.path) as lock:
-        launch(run.path, run.config, lock, runs_dir())
+    if not lent.is_lent(run.config):
+        with process_lock(run.path) as lock:
+            launch(run.path, run.config, lock, runs_dir())
 
 
 def delete(name: str) -> None:
@@ -340,6 +357,8 @@ def _read(path: Path) -> Run:
         pass
     elif is_alive and process.get("phase") == "queued":
         state = "queued"
+    elif is_alive and process.get("phase") == lent.LENT:
+        pass  # its calls have processes of their own
     elif is_alive and (process.get("phase") == "launched" or found.pid != process.get("pid")):
         state = "starting"
     elif (

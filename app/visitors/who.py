@@ -43,6 +43,12 @@ def names_of(request: Any) -> list[str]:
     return [name for name in found if name]
 
 
+def account_of_request() -> Mapping[str, Any] | None:
+    """`account` of who sent the request that is being answered."""
+    request = LocalContext.request.get(None)
+    return account(request) if request is not None else None
+
+
 def account(request: Any) -> Mapping[str, Any] | None:
     """What Hugging Face says of who has signed in (`sub`, `preferred_username`, `isPro`); None for others."""
     inner = getattr(request, "request", None) or request
