@@ -25,13 +25,15 @@ def add_commands(add: AddCommand) -> None:
     exporting.add_argument("--softmax", action="store_true", help="it gives probabilities, not logits")
     told = "onnx: weights and activations in int8, or the weights alone"
     exporting.add_argument("--int8", choices=KINDS, help=told)
+    told = "whose pictures calibrate and judge it, classes by name (default: what it was trained on)"
+    exporting.add_argument("--dataset", default="", metavar="VALUE", help=told)
     told = "of the training pictures that int8 is calibrated on"
     add_option(exporting, "--seed", 0, told, type=int)
 
 
 def _export(options: argparse.Namespace) -> None:
     write, suffix = FORMATS[options.to]
-    opened = open_network(options.network)
+    opened = open_network(options.network, options.dataset)
     out = options.out or Path(f"{opened.name}{suffix}")
     check_out(out)
     if options.int8 and options.to != "onnx":

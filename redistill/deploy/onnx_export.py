@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 CLOSE = 1e-3  # largest difference that is rounding, as a share of the largest output
+BATCH = 64  # pictures judged at once
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def described(opened: Opened, pixels: bool, softmax: bool) -> dict[str, Any]:
         "mean": [0.5] * channels,
         "std": [0.5] * channels,
         "dataset": metadata.dataset,
+        **({"judged_on": Path(opened.dataset.partition(":")[2]).name or opened.dataset} if opened.dataset else {}),
     }
     if student.task == "classification":
         return told | {"output": "probabilities" if softmax else "logits", "class_names": list(metadata.class_names)}
@@ -192,12 +194,23 @@ def compared(
         "compared": len(ours),
         "pictures": len(pictures) if isinstance(split, Split) else None,
         "test_accuracy": right,
-        "torch_accuracy": opened.metadata.metrics.get("test_accuracy") if right is not None else None,
+        "torch_accuracy": torch_accuracy(opened, split) if isinstance(split, Split) else None,
         "note": split if isinstance(split, str) else "",
         "heap_bytes": theirs.heap_bytes,
         "peak_bytes": None,
         "latency_ms": theirs.latency_ms,
     }
+
+
+def torch_accuracy(opened: Opened, split: Split) -> float | None:
+    """Top-1 of the network itself: what its checkpoint says, or on pictures of other data sets, what it does there."""
+    if not opened.dataset:
+        return opened.metadata.metrics.get("test_accuracy")
+    right = 0
+    with torch.no_grad():
+        for images, labels in zip(split.images.split(BATCH), split.labels.split(BATCH), strict=True):
+            right += int((opened.model(normalize(images)).argmax(1) == labels).sum())
+    return right / len(split)
 
 
 def counted_bytes(opened: Opened, runtime: str) -> int | None:

@@ -1,8 +1,8 @@
-"""What is exported: the network of a checkpoint, named as everywhere, or of a finished run; and its test pictures."""
+"""What is exported: the network of a checkpoint, named as everywhere, or of a finished run; and its pictures."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
@@ -26,11 +26,13 @@ class Opened:
     folder: Path
     model: nn.Module
     metadata: Metadata
+    dataset: str = ""  # whose pictures calibrate and judge it, where not those that it was trained on
 
 
-def open_network(name: str | Path) -> Opened:
+def open_network(name: str | Path, dataset: str = "") -> Opened:
     """The network of a checkpoint (a folder, or the name of one that ships or was imported) or of a run's folder.
 
+    dataset: other pictures to calibrate and judge it on, as `load_split` names them; none: those it was trained on.
     Raises ValueError, in one sentence, for what is neither, and for a run that has no checkpoint yet.
     """
     run = Path(name)
@@ -45,15 +47,17 @@ def open_network(name: str | Path) -> Opened:
         folder = find_checkpoint(name)
         own = folder.resolve()
         called = own.parent.name if own.name == "student" else own.name
-    return Opened(called, folder, checkpoint.load(folder), read_metadata(folder))
+    return Opened(called, folder, checkpoint.load(folder), read_metadata(folder), dataset)
 
 
 def test_split(opened: Opened, split: str = "test") -> Split | str:
-    """All pictures of a split of what a network was trained on, labels as places of its outputs; or why there are none.
+    """All pictures of a split of the network's data set, labels as places of its outputs; or why there are none.
 
-    images: uint8 (N, 3, side, side).
+    images: uint8 (N, 3, side, side). Raises ValueError where others than its own were asked for, and do not fit.
     """
     metadata = opened.metadata
+    if opened.dataset:
+        metadata = replace(metadata, dataset=opened.dataset, drawn_from=None)
     if not metadata.dataset:
         return "nothing tells which pictures it was trained on"
     try:
@@ -66,4 +70,6 @@ def test_split(opened: Opened, split: str = "test") -> Split | str:
         here, there = f"the pictures of {metadata.dataset}", f"the checkpoint {opened.folder}"
         return relabelled(pictures, match_classes(names, metadata.class_names, here, there))
     except (ValueError, OSError) as error:
+        if opened.dataset:  # asked for by name
+            raise
         return sentence(error).rstrip(".")

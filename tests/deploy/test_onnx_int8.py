@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from helpers.pictures import write_classes
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
@@ -12,6 +13,7 @@ from redistill.data.source import Split
 from redistill.deploy import onnx_file, onnx_int8
 from redistill.deploy.onnx_int8 import export_int8, with_int8_weights
 from redistill.deploy.opened import Opened, open_network
+from redistill.deploy.opened import test_split as split_of
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
 
@@ -83,6 +85,26 @@ def test_what_has_no_pictures_to_calibrate_on_is_refused(tmp_path, saved):
     with pytest.raises(ValueError, match="half"):
         export_int8(opened, tmp_path / "net.onnx", "half")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.process
+def test_own_pictures_calibrate_and_judge_by_class_names(tmp_path, saved, capsys):
+    named = dict(zip(sorted(NAMES), (6, 6, 6), strict=True))
+    own = write_classes(tmp_path / "own", named)
+    opened = open_network(saved, f"folder:{own}")
+    export = export_int8(opened, tmp_path / "net.onnx")
+    split = split_of(opened)
+    with torch.no_grad():
+        answers = opened.model(split.images.float() / 127.5 - 1).argmax(1)
+    assert {NAMES[label] for label in split.labels} == set(NAMES), "by name, not by place"
+    assert export.torch_accuracy == pytest.approx(float((answers == split.labels).float().mean()))
+    assert export.pictures == len(split)
+    told = {entry.key: entry.value for entry in onnx.load(export.file).metadata_props}
+    assert "own" in told["judged_on"] and str(tmp_path) not in str(told)
+    others = write_classes(tmp_path / "others", {"ant": 3, "bat": 3, "cow": 3})
+    argued = ["--to", "onnx", "--dataset", f"folder:{others}", "--out", str(tmp_path / "no.onnx")]
+    assert main(["export", str(saved), *argued]) == 1 and "'ant', 'bat', 'cow'" in capsys.readouterr().err
+    assert not (tmp_path / "no.onnx").exists()
 
 
 def test_int8_is_for_onnx_and_classifiers(tmp_path, saved, capsys):
