@@ -17,7 +17,7 @@ from ..parts.setting_controls import make_control
 from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place
 from ..words.settings import RED, STUDENT
-from . import accuracy_panel, measure_panel, patch_panel, plan_panel, search_panel, view
+from . import accuracy_panel, measure_panel, patch_panel, plan_panel, pooled_panel, search_panel, view
 from .form import IN_RED
 from .layer_table import build_layer_table
 from .link import DTYPES, MAX_SIDE, MIN_SIDE, Settings, to_query
@@ -123,6 +123,7 @@ def build_results(found: Comparison) -> dict[str, gr.blocks.Block]:
         with gr.Accordion("Layers as a table", open=False, elem_classes="card fold", elem_id="layers-fold"):
             table = build_layer_table(view.table(found))
         pairs = gr.HTML(view.pairs_table(found), elem_id="pairs")
+        pooled = pooled_panel.build()
         measure = measure_panel.build()
     return {
         "student": gr.State(found.config.to_dict()),
@@ -141,5 +142,6 @@ def build_results(found: Comparison) -> dict[str, gr.blocks.Block]:
         "tensors": tensors,
         "table": table,
         "pairs": pairs,
+        **pooled,
         **measure,
     }

@@ -24,7 +24,7 @@ from ..parts.networks import check_network, let_search
 from ..parts.scripted import event_values
 from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place, read_place
-from . import accuracy_panel, measure_panel, patch_panel, plan_panel, search_panel, view
+from . import accuracy_panel, measure_panel, patch_panel, plan_panel, pooled_panel, search_panel, view
 from .form import (
     CONFIGURATION,
     IMAGES,
@@ -72,6 +72,7 @@ def build(page: gr.Blocks) -> Parts:
     search_panel.attach(parts, linked)
     patch_panel.attach(parts, linked)
     plan_panel.attach(parts, linked)
+    pooled_panel.attach(parts)
     measure_panel.attach(parts, linked)
     return parts
 

@@ -46,6 +46,12 @@ def predict(
     return _answers(model, student.image_size, names, paths, top, device)
 
 
+def read_picture(file: str | Path, size: int) -> torch.Tensor:
+    """A picture file as a network of `size` pixels a side sees it: uint8 (3, size, size); ValueError for no picture."""
+    listing = Listing([str(file)], np.zeros(1, np.int64), [0], lambda row: open_picture(Path(file)))
+    return torch.from_numpy(read_square(listing, 0, size).copy())
+
+
 def _expanded(files: Sequence[str | Path]) -> list[Path]:
     found: list[Path] = []
     for file in map(Path, files):
