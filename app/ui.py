@@ -17,6 +17,7 @@ import gradio as gr
 from redistill.common.sentences import notes_told
 
 from .api import page as api
+from .api import tools
 from .compare import page as compare
 from .distill import handlers, student_form
 from .distill import page as distill
@@ -190,6 +191,7 @@ def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **setting
     look_up_soon()
     keep_one_component()
     tell_failures()
+    tools.answer_in_json()
     access.ask_by(who.names_of_request)
     page.space_id = None  # or gradio's script draws a head of its own, with requests to huggingface.co and Google
     page.queue(max_size=64, default_concurrency_limit=4)
@@ -204,6 +206,7 @@ def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **setting
         show_error=False,
         state_session_capacity=CAPACITY,
         enable_monitoring=False,
+        mcp_server=True,
         ssr_mode=False,  # nor where a Space asks for it: it needs Node, and a page that is drawn there is drawn twice
         # As starlette unpacks a Middleware, the outermost first.
         app_kwargs={

@@ -33,10 +33,19 @@ def add_endpoint(function: Callable[..., Any], **settings: Any) -> None:
     for other in events.values():
         if other.api_name == name and other.api_visibility == "private":
             other.api_name = f"{name}_on_page"  # gradio calls it after its handler
-    event = events[gr.api(checked(function), api_name=name, **settings)["id"]]
-    for component, (name, kind) in zip(event.inputs, _kinds(function).items(), strict=True):
-        component.label, component._api_info = name, kind.json_schema()
+    call, schemas = checked(function), {key: kind.json_schema() for key, kind in _kinds(function).items()}
+    lines = [f"{key}: {_described(schema)}" for key, schema in schemas.items()]
+    call.__doc__ = "\n".join([inspect.getdoc(function), "Args:", *lines])  # where gradio looks for them
+    event = events[gr.api(call, api_name=name, **settings)["id"]]
+    for component, (key, schema) in zip(event.inputs, schemas.items(), strict=True):
+        component.label, component._api_info = key, schema
     event.outputs[0].label, event.outputs[0]._api_info = "answer", {"type": "object", "additionalProperties": {}}
+
+
+def _described(schema: dict[str, Any]) -> str:
+    """What a schema says of its values, its own alternatives included."""
+    parts = [part["description"] for part in (schema, *schema.get("anyOf", ())) if "description" in part]
+    return "; or ".join(dict.fromkeys(parts))
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -40,7 +40,11 @@ Strides = Annotated[
 Channels = whole(1, MAX_CHANNELS, "of an image")
 Batch = whole(1, MAX_BATCH, "images at a time")
 Budget = Annotated[int, Field(ge=1, le=MAX_BUDGET, description="bytes")] | None
-Accounting = Literal[tuple(COUNTINGS)]
-Dtype = Literal[DTYPES]
-Reduction = Literal[REDUCTIONS]
+Red = Annotated[bool, Field(description="RED blocks at the aligned layers")]
+Accounting = Annotated[
+    Literal[tuple(COUNTINGS)],
+    Field(description="what holds the maps: a deployment runtime (fused), PyTorch (eager), or the runtime named"),
+]
+Dtype = Annotated[Literal[DTYPES], Field(description="of every number")]
+Reduction = Annotated[Literal[REDUCTIONS], Field(description="total reduction: the network's own, or any")]
 Scheduler = Literal[tuple(SCHEDULERS)]

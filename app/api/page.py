@@ -40,6 +40,7 @@ INTRODUCTION = """<h1>ReDistill Studio for programs and agents</h1>
 <p>What the page does, as endpoints that take and give JSON; bytes are whole numbers. From Python:</p>
 <pre><code>from gradio_client import Client
 client = Client("http://localhost:7860")  # or "OWNER/SPACE"</code></pre>
+<p>Agents find the same as tools of the MCP server at <code>/gradio_api/mcp/</code>.</p>
 <p>What does not fit raises an error of one sentence. “Use via API” below tells every parameter with its range.</p>"""
 
 

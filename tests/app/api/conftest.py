@@ -12,7 +12,7 @@ from app import ui
 from redistill.checkpoint import sources
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def studio(tmp_path_factory, finished_run):
     """The address of a studio with untrained checkpoints and one finished run, called "one"."""
     home = tmp_path_factory.mktemp("studio")
@@ -29,7 +29,7 @@ def studio(tmp_path_factory, finished_run):
         page.close(verbose=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def client(studio):
     """What a program calls it with."""
     return Client(studio, verbose=False)
