@@ -42,7 +42,6 @@ def build() -> gr.Blocks:
     """The whole page, ready to be launched."""
     kept_seconds = (60, 600) if access.is_shared() else (600, 3600)  # between looks at files, and of a file
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=kept_seconds) as page:
-        gr.Navbar(visible=False)  # the other page is for programs
         Masthead()
         if access.is_shared() and os.environ.get("OAUTH_CLIENT_ID"):  # which a Space has whose README asks for hf_oauth
             gr.LoginButton(size="sm", elem_id="sign-in")
