@@ -109,7 +109,7 @@ def resume(run: Name, steps: whole(1, LONGEST, "in all; by default those it bega
     Example:
         client.predict(run, steps=4, api_name="/resume")
     """
-    return _told(jobs.resume(run) if steps is None else jobs.extend(run, steps))
+    return _told(jobs.resume(run) if steps is None else jobs.extend(run, {"steps": steps}))
 
 
 def delete(run: Name) -> dict:

@@ -41,8 +41,9 @@ class DataPanel:
 
     def __init__(self, config: DistillConfig) -> None:
         self.dataset = LiveRadio(
-            offered(config.student), value=config.dataset, label="Pictures", elem_classes="list", elem_id="dataset"
-        )
+            offered(config.student), value=config.dataset, label="Pictures", show_label=False, elem_classes="list",
+            elem_id="dataset",
+        )  # fmt: skip
         with gr.Accordion("Use other pictures", open=False, elem_classes="fold"):
             gr.HTML(f'<p class="subline">{BRING}</p>')
             self.upload = gr.UploadButton(ZIP_FILE, file_types=[".zip"], size="sm", elem_id="upload")
@@ -50,8 +51,9 @@ class DataPanel:
             self.hub = gr.Textbox(label="Or a data set of the Hugging Face Hub", placeholder="owner/name")
             self.fetch = gr.Button("Use this data set", size="sm", elem_id="fetch")
         self.said = gr.HTML(elem_id="data-said")
-        self.image_size = NumberField(config.student.image_size, label="Image size, px", minimum=8)
-        self.teach = gr.Button("Train a teacher on these first", size="sm", elem_id="teach")
+        self.image_size = NumberField(
+            config.student.image_size, label="Image size, px", minimum=8, elem_id="field-image_size"
+        )
 
 
 def take_upload(file: Any) -> tuple[str | None, str]:

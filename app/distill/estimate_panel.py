@@ -28,6 +28,7 @@ from ..visitors import quota, who
 from ..visitors.limits import check_run
 from ..visitors.place import worker_environment
 from ..words import numbers
+from .plan import Plan
 from .watch_view import seconds_left
 
 # The settings that an estimate is of are noted on the page when it is asked for, and compared with at every change: so
@@ -66,9 +67,9 @@ class EstimatePanel:
         self,
         form: Mapping[str, gr.components.Component],
         controls: Sequence[gr.components.Component],
-        read: Callable[..., DistillConfig],
+        read: Callable[..., Plan],
     ) -> None:
-        """Estimate what the form is set to; `read` turns its student and its settings by name into a config.
+        """Estimate what the form is set to; `read` turns its student and its settings by name into a plan.
 
         `controls` are what a person sees of the form: once they say something else, so does the panel.
         """
@@ -93,10 +94,11 @@ def cancelled() -> list[Any]:
     return ["", gr.Button(interactive=True), gr.Button(visible=False)]
 
 
-def show(read: Callable[[], DistillConfig]) -> Iterator[list[Any]]:
+def show(read: Callable[[], Plan]) -> Iterator[list[Any]]:
     """What the panel shows while it measures, and then. Closing the iterator ends the process."""
     try:
-        config = read()
+        planned = read()
+        config = planned.all[0]
         check_run(config.to_dict())
         for event in measure(config):
             if isinstance(event, float):
@@ -104,10 +106,19 @@ def show(read: Callable[[], DistillConfig]) -> Iterator[list[Any]]:
                 waiting = f'<p class="subline" role="status">{words}</p>'
                 yield [waiting, gr.Button(interactive=False), gr.Button(visible=True)]
             else:
-                line = _calls(config, event.get("pace")) or place_in_line(config)
+                waits = _calls(config, event.get("pace")) or place_in_line(config)
+                line = " ".join(filter(None, (_of_several(planned), waits)))
                 yield [table(event, line), gr.Button(interactive=True), gr.Button(visible=False)]
     except ValueError as error:
         yield [notice("No estimate.", str(error)), gr.Button(interactive=True), gr.Button(visible=False)]
+
+
+def _of_several(planned: Plan) -> str:
+    """Of which run of a plan the estimate is."""
+    if planned.teacher:
+        return "This is the run of the teacher; its student’s can be estimated once it has finished."
+    count = len(planned.students)
+    return f"Each of the {count} runs takes that." if count > 1 else ""
 
 
 def measure(config: DistillConfig) -> Iterator[float | Mapping[str, Any]]:

@@ -28,7 +28,7 @@ from ..runs import choices, jobs
 from ..visitors.uploaded import taken
 from ..words.numbers import format_pixels
 from ..words.settings import dataset_title, network_title, run_title
-from . import data_panel, lent_panel, own_weights, run_form, student_form, watch
+from . import data_panel, own_weights, run_form, student_form
 from .finished import shown_run
 from .student_form import read_student
 
@@ -207,6 +207,11 @@ def take_weights(file: Any, names: Any, mean: Any, std: Any, student: Any, datas
     return {"said": _hint(said), **_student_shown(student), "teacher_checkpoint": teacher}
 
 
+def show_teacher_steps(teacher: Any) -> Any:
+    """How long the teacher is trained is asked where one is to be trained first."""
+    return gr.Number(visible=teacher == run_form.TRAIN_FIRST)
+
+
 def show_alignment(student: Any, rule: Any) -> str:
     """The student's card with another alignment, which puts RED blocks elsewhere."""
     try:
@@ -214,14 +219,6 @@ def show_alignment(student: Any, rule: Any) -> str:
         return student_form.card(StudentConfig.from_dict({**values, "alignment": rule}))
     except ValueError as error:
         return notice("", str(error))
-
-
-@refused_in("refusal", "Not started.")
-def start_run(student: Any, **settings: Any) -> dict[str, Any]:
-    """Start or queue a run, and watch it; one sentence where the settings or the disk do not allow it."""
-    config = run_form.read(student, settings)
-    run = jobs.start(config.to_dict(), run_title(config))
-    return {"refusal": "", **watch.choose(run.name, **lent_panel.wake(run))}
 
 
 def _config_for(student: StudentConfig, classifier: str, drawing: str) -> DistillConfig:

@@ -13,8 +13,9 @@ import gradio as gr
 from redistill.training.presets import PRESETS, Preset
 
 from ..parts.events import QUIET, connect
+from ..parts.fields import NumberField
 from ..runs import choices
-from . import data_panel, handlers, own_weights, run_form, student_form, watch
+from . import data_panel, handlers, own_weights, plan, run_form, starting, student_form, watch
 from .data_panel import DataPanel
 from .estimate_panel import EstimatePanel
 from .handlers import DRAWING_LIST, FIRST_LIST, PAPER_LIST, PHOTO_LIST
@@ -57,28 +58,38 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
                     with gr.Accordion(title, open=False, elem_classes="fold"):
                         presets[listed] = _preset_choice(label, listed)
                 about = gr.HTML(handlers.subline(PRESETS[FIRST_PRESET].description))
-            with gr.Column(elem_classes="card"):
+            with _step(1, "Pictures"):
+                data = DataPanel(config)
+            fields = {"dataset": data.dataset, "image_size": data.image_size}
+            with _step(2, "Teacher"):
+                fields |= run_form.build(run_form.TEACHER_LINES, config)
+                fields["teacher_steps"] = NumberField(
+                    run_form.values(config)["teacher_steps"],
+                    label="Steps of its training",
+                    minimum=1,
+                    visible=False,
+                    elem_id=run_form.place_of("teacher_steps"),
+                )
+                teach = gr.Button("Set the form to the teacher alone", size="sm", elem_id="teach")
+                ddpm = _ddpm_fold()
+                weights = own_weights.build()
+            with _step(3, "Student"):
                 card = gr.HTML(student_form.card(config.student), elem_id="student")
                 change = gr.Button("Change it in Explore", size="sm")
                 with gr.Accordion("Change it here", open=False, elem_classes="fold"):
                     parts = student_form.build(config.student)
-            refusal = gr.HTML(elem_id="refusal")
-            start = gr.Button("Start", variant="primary", elem_id="start")
-            estimate = EstimatePanel()
+            with _step(4, "Length"):
+                fields |= run_form.build(run_form.LENGTH_LINES, config)
+                fields["seeds"] = NumberField(
+                    1, label="Runs, a seed each", minimum=1, elem_id=run_form.place_of("seeds")
+                )
             with gr.Column(elem_classes="card"):
-                data = DataPanel(config)
-                fields = run_form.build(config, data)
-                with gr.Accordion("A DDPM from elsewhere as teacher", open=False, elem_classes="fold"):
-                    source = gr.Textbox(
-                        label="Folder or Hub id" if choices.folders_open() else "Hub id",
-                        placeholder="google/ddpm-cifar10-32",
-                        info="Any unconditional DDPM of diffusers, with weights in safetensors.",
-                        max_length=handlers.MAX_SOURCE,
-                        elem_id="ddpm-source",
-                    )
-                    take = gr.Button("Take it as teacher", size="sm", elem_id="ddpm-take")
-                    taken = gr.HTML(elem_id="ddpm-said")
-                weights = own_weights.build()
+                fields |= run_form.build_drawer(config)
+            with gr.Column(elem_classes="card footer-bar"):
+                refusal = gr.HTML(elem_id="refusal")
+                again = gr.Button("Start it once more", size="sm", visible=False, elem_id="start-again")
+                start = gr.Button("Start", variant="primary", elem_id="start")
+                estimate = EstimatePanel()
         panel = WatchPanel()
 
     form = {"student": student, **fields}
@@ -89,21 +100,33 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     chosen = partial(gr.on, [each.input for each in presets.values()])
     connect(chosen, handlers.take_preset, list(presets.values()), shown, trigger_mode="always_last", **QUIET)
     start.click(None, None, refusal, js=STARTING, **QUIET)  # before the answer, which may take a while
-    started = connect(start.click, handlers.start_run, form, {"refusal": refusal, **panel.choice}, **QUIET)
-    started.then(None, refusal, None, js=SHOW_START, **QUIET)
-    started.failure(None, None, refusal, js="() => ''", **QUIET)  # or it would say so for good
-    estimate.attach(form, [*fields.values(), *parts.values()], run_form.read)
+    footer = {"refusal": refusal, "state": gr.State(""), "again": again}
+    given = {"drawn": panel.shown["drawn"], **form}
+    for button, handler in ((start, starting.start_run), (again, starting.start_again)):
+        started = connect(button.click, handler, given, footer | panel.choice, **QUIET)
+        started.then(None, refusal, None, js=SHOW_START, **QUIET).then(
+            None, None, None, js=starting.MARK_FIELD, **QUIET
+        )
+        started.failure(None, None, refusal, js="() => ''", **QUIET)  # or it would say so for good
+    controls = [*fields.values(), *parts.values()]
+    changed = partial(gr.on, [control.change for control in controls])
+    given = {"state": footer["state"], **form}
+    checked = connect(changed, starting.recheck, given, footer, trigger_mode="always_last", **QUIET)
+    checked.then(None, None, None, js=starting.MARK_FIELD, **QUIET)
+    teacher = fields["teacher_checkpoint"]
+    teacher.change(handlers.show_teacher_steps, teacher, fields["teacher_steps"], **QUIET)
+    estimate.attach(form, controls, plan.read_plan)
     _connect_student(shown, parts)
     _connect_data(shown, data)
     given = {name: shown[name] for name in ("student", "dataset", "image_size")}
-    connect(data.teach.click, handlers.take_teacher, given, shown, **QUIET)
+    connect(teach.click, handlers.take_teacher, given, shown, **QUIET)
     connect(panel.finished.distil.click, handlers.take_run, [panel.shown["drawn"]], shown, **QUIET).then(
         None, None, None, js=SHOW_FORM, **QUIET
     )
-    for event in (take.click, source.submit):
-        outputs = shown | {"said": taken}
-        look = {"show_progress_on": taken, "api_visibility": "private"}
-        connect(event, handlers.take_ddpm, [source, data.dataset], outputs, **look)
+    for event in (ddpm.take.click, ddpm.source.submit):
+        outputs = shown | {"said": ddpm.said}
+        look = {"show_progress_on": ddpm.said, "api_visibility": "private"}
+        connect(event, handlers.take_ddpm, [ddpm.source, data.dataset], outputs, **look)
     given = [weights.upload, weights.names, weights.mean, weights.std]
     given += [shown[name] for name in ("student", "dataset", "image_size")]
     outputs = {"said": weights.said} | {name: shown[name] for name in ("student", "card", "teacher_checkpoint")}
@@ -115,6 +138,34 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     for event in (page.load, tab.select):
         event(handlers.offer_data, [student, data.dataset], data.dataset, **QUIET)
     return DistillTab(shown=shown, change=change, panel=panel)
+
+
+def _step(number: int, title: str) -> gr.Column:
+    """A card of the form, to be filled as a context."""
+    with gr.Column(elem_classes="card step") as card:
+        gr.HTML(f'<h3 class="card-title"><span class="step-number">{number}</span> {title}</h3>')
+    return card
+
+
+@dataclass(frozen=True)
+class DdpmFold:
+    """Controls for a teacher from elsewhere."""
+
+    source: gr.Textbox
+    take: gr.Button
+    said: gr.HTML
+
+
+def _ddpm_fold() -> DdpmFold:
+    with gr.Accordion("A DDPM from elsewhere as teacher", open=False, elem_classes="fold"):
+        source = gr.Textbox(
+            label="Folder or Hub id" if choices.folders_open() else "Hub id",
+            placeholder="google/ddpm-cifar10-32",
+            info="Any unconditional DDPM of diffusers, with weights in safetensors.",
+            max_length=handlers.MAX_SOURCE,
+            elem_id="ddpm-source",
+        )
+        return DdpmFold(source, gr.Button("Take it as teacher", size="sm", elem_id="ddpm-take"), gr.HTML())
 
 
 def _preset_choice(label: str, listed: str, value: str | None = None) -> gr.Radio:

@@ -1,14 +1,15 @@
 """The controls for every setting of a run, what they show for a config, and the config that they are set to.
 
-They are made from the settings' own fields, see `redistill.training.config`; a setting that has no place in LAYOUT
-stands at the end.
+They are made from the settings' own fields, see `redistill.training.config`; a setting that has no place in a step or
+in DRAWER stands at the drawer's end.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -20,50 +21,74 @@ from redistill.networks.zoo import DDPM, find_network, is_pretrained, pretrained
 from redistill.training.checks import check_teacher
 from redistill.training.config import DistillConfig
 from redistill.training.feature_losses import FEATURE_LOSSES
+from redistill.training.presets import PRESETS, find_preset
 
+from ..parts.fields import LiveRadio
 from ..parts.setting_controls import from_page, make_control, to_page
 from ..runs import choices
 from ..words.settings import RUN, SETTINGS, refusal
 from . import data_panel
-from .data_panel import DataPanel
 from .student_form import read_student
 
-NO_TEACHER = "none"
-# By the title of a fold, the lines of controls in it; several names stand side by side.
-LAYOUT = {
-    "": ["dataset", "image_size", "teacher_checkpoint", "red_weight kd_weight", "steps batch_size",
-         "learning_rate seed", "init"],
-    "More of the losses": ["distance", "alignment", "feature_loss", "feature_weight task_weight", "kd",
-                           "dkd_alpha dkd_beta", "temperature", "prediction_type", "accept_teacher"],
-    "More of the training": ["optimizer", "schedule", "milestones gamma", "warmup_steps weight_decay",
-                             "grad_clip ema_decay", "precision", "freeze_batch_norm", "augmentation", "mixup cutmix",
-                             "label_smoothing", "validate_every save_every", "train_limit split_seed", "device"],
+NO_TEACHER, TRAIN_FIRST = "none", "train-first"  # choices of a teacher
+PLANNED = "planned"  # the checkpoint of a teacher that is trained first, before its run has a name
+# The lines of controls in each step of the form, and in the drawer by heading; several names stand side by side.
+TEACHER_LINES = ["teacher_checkpoint"]
+LENGTH_LINES = ["steps batch_size", "learning_rate", "seed"]
+DRAWER = {
+    "Losses": ["red_weight kd_weight", "init", "distance", "alignment", "feature_loss", "feature_weight task_weight",
+               "kd", "dkd_alpha dkd_beta", "temperature", "prediction_type", "accept_teacher"],
+    "Training": ["optimizer", "schedule", "milestones gamma", "warmup_steps weight_decay", "grad_clip ema_decay",
+                 "precision", "freeze_batch_norm", "augmentation", "mixup cutmix", "label_smoothing",
+                 "validate_every save_every", "train_limit split_seed", "device"],
 }  # fmt: skip
-_PLACED = " ".join(line for lines in LAYOUT.values() for line in lines).split()
+_STEPS = ("dataset", "image_size", *" ".join([*TEACHER_LINES, *LENGTH_LINES]).split())
+_PLACED = (*_STEPS, *" ".join(line for lines in DRAWER.values() for line in lines).split())
 _UNPLACED = [name for name in RUN if name not in _PLACED]
 FIELDS = (*_PLACED, *_UNPLACED)  # settings of a run, and two of its student, in the order of the page
 
 
-def build(config: DistillConfig, data: DataPanel) -> dict[str, gr.components.Component]:
-    """The controls by name, in the order of FIELDS; build them inside the Blocks context where they should stand."""
-    shown = values(config)
-    found = {"dataset": data.dataset, "image_size": data.image_size}
-    for fold, lines in LAYOUT.items():
-        with gr.Accordion(fold, open=False, elem_classes="fold") if fold else contextlib.nullcontext():
-            for line in [*lines, *(_UNPLACED if fold == list(LAYOUT)[-1] else [])]:
-                names = [name for name in line.split() if name not in found]
-                with gr.Row() if len(names) > 1 else contextlib.nullcontext():
-                    found |= {name: _control(name, shown[name], config) for name in names}
+class Refused(ValueError):
+    """A setting that does not fit, in one sentence; `field` is its control's name."""
+
+    def __init__(self, sentence: str, field: str) -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
+def place_of(name: str) -> str:
+    """The `elem_id` of a control of the form, by the name of its setting."""
+    return f"field-{name}"
+
+
+def build(lines: Sequence[str], config: DistillConfig, helped: bool = False) -> dict[str, gr.components.Component]:
+    """Lines of controls by name, inside the Blocks context; `helped`: each with what the shell says of it."""
+    shown, found = values(config), {}
+    for line in lines:
+        names = line.split()
+        with gr.Row() if len(names) > 1 else contextlib.nullcontext():
+            found |= {name: _control(name, shown[name], config, helped) for name in names}
     return found
 
 
-def _control(name: str, value: Any, config: DistillConfig) -> gr.components.Component:
-    label = SETTINGS[name].label
+def build_drawer(config: DistillConfig) -> dict[str, gr.components.Component]:
+    """All settings that have no place in a step, with what the shell says of each."""
+    found: dict[str, gr.components.Component] = {}
+    with gr.Accordion("All other settings", open=False, elem_classes="fold", elem_id="drawer"):
+        for heading, lines in DRAWER.items():
+            gr.HTML(f'<h4 class="drawer-heading">{heading}</h4>')
+            found |= build([*lines, *(_UNPLACED if heading == list(DRAWER)[-1] else [])], config, helped=True)
+    return found
+
+
+def _control(name: str, value: Any, config: DistillConfig, helped: bool) -> gr.components.Component:
+    label, place = SETTINGS[name].label, place_of(name)
     if name == "teacher_checkpoint":
-        return gr.Radio(teachers(config.student, config.dataset), value=value, label=label, elem_classes="list")
+        offered = teachers(config.student, config.dataset)
+        return LiveRadio(offered, value=value, label=label, show_label=False, elem_classes="list", elem_id=place)
     if name == "device":
-        return gr.Radio(devices(), value=value, label=label)
-    return make_control(SETTINGS[name], value)
+        return gr.Radio(devices(), value=value, label=label, elem_id=place)
+    return make_control(SETTINGS[name], value, helped=helped, elem_id=place)
 
 
 def devices() -> list[str]:
@@ -79,7 +104,8 @@ def values(config: DistillConfig) -> dict[str, Any]:
     if config.teacher_checkpoint is None:
         held["red_weight"] = 0.0  # there is nothing to compare with
     held["feature_weight"] = config.weights["feature_loss"] if config.feature_loss else None
-    return {name: to_page(SETTINGS[name], value) for name, value in held.items()}
+    shown = {name: to_page(SETTINGS[name], value) for name, value in held.items()}
+    return shown | {"teacher_steps": teacher_of(config).steps, "seeds": 1}
 
 
 def filled(config: DistillConfig) -> dict[str, Any]:
@@ -104,6 +130,26 @@ def teacher_choice(student: StudentConfig, dataset: str, value: Any = None) -> g
     return gr.Radio(choices=offered, value=_offered_teacher(offered, value))
 
 
+def teacher_of(config: DistillConfig, steps: Any = None) -> DistillConfig:
+    """The run that trains the teacher of a student's run, on its pictures and its device: by the preset of that very
+    teacher where there is one, else by the settings of those that ship. `steps`: another length than theirs."""
+    own = {"strides": config.student.teacher_strides, "teacher_strides": {}, "architecture": None, "red": None}
+    network = dataclasses.replace(config.student, alignment="asynchronous", **own)
+    kept = ("dataset", "split_seed", "train_limit", "device", "seed", "prediction_type")
+    given = {name: getattr(config, name) for name in kept} | ({} if steps is None else {"steps": steps})
+    usual = find_preset("faces-teacher" if network.task == "diffusion" else "teacher").config
+    presets = (preset.config for preset in PRESETS.values() if preset.config.teacher_checkpoint is None)
+    same = (
+        each
+        for each in presets
+        if each.dataset == config.dataset and dataclasses.replace(each.student, teacher_strides={}) == network
+    )
+    try:
+        return dataclasses.replace(next(same, usual), student=network, **given)
+    except SettingError as error:
+        raise Refused(f"Of its teacher: {refusal(error)}", "teacher_steps") from error
+
+
 def _offered_teacher(offered: Sequence[tuple[str, str]], wanted: Any) -> str:
     """`wanted` where it is on offer, else the first that is here: nothing is downloaded unasked."""
     values = [value for _, value in offered]
@@ -121,30 +167,52 @@ def teachers(student: StudentConfig, dataset: str) -> list[tuple[str, str]]:
         titles.insert(0, (entry.title, entry.name))
     if entry.pretrained and not student.teacher_strides:
         titles.append((f"{entry.title} with trained weights (a download)", pretrained_name(student.teacher)))
+    if not entry.name.startswith(DDPM):
+        titles.append(("Train one on these pictures first", TRAIN_FIRST))
     return [*titles, ("None: the pictures alone", NO_TEACHER)]
 
 
 def read(student: Any, given: Mapping[str, Any]) -> DistillConfig:
-    """Values of FIELDS as they come from the page, whatever they are, to a config; ValueError for what does not fit."""
+    """Values of FIELDS as they come from the page, whatever they are, to a config; ValueError, where it is of one
+    setting a `Refused`, for what does not fit. The teacher that is to be trained first is called PLANNED."""
     try:
         return _read(student, given)
     except SettingError as error:
-        raise ValueError(refusal(error)) from error
+        named = [name for name in re.findall(r"\{(\w+)", error.sentence) if name in FIELDS]
+        raise Refused(refusal(error), named[0] if named else "") from error
 
 
 def _read(student: Any, given: Mapping[str, Any]) -> DistillConfig:
-    settings = {name: from_page(SETTINGS[name], given[name]) for name in FIELDS}
+    settings = {}
+    for name in FIELDS:
+        with _at(name):
+            settings[name] = from_page(SETTINGS[name], given[name])
     chosen = dataclasses.replace(read_student(student), alignment=settings.pop("alignment"))
     if settings["feature_loss"] is None:
         settings["feature_weight"] = None
-    chosen = data_panel.fit(chosen, settings["dataset"], settings.pop("image_size"))
-    settings["teacher_checkpoint"] = _teacher(settings, chosen, settings["dataset"])
+    with _at("image_size"):
+        chosen = data_panel.fit(chosen, settings["dataset"], settings.pop("image_size"))
+    with _at("teacher_checkpoint"):
+        settings["teacher_checkpoint"] = _teacher(settings, chosen, settings["dataset"])
     settings["train_limit"] = settings["train_limit"] or None
-    if settings["device"] not in devices():
-        raise ValueError(f"Device {str(settings['device'])[:80]!r} is not on this machine.")
+    with _at("device"):
+        if settings["device"] not in devices():
+            raise ValueError(f"Device {str(settings['device'])[:80]!r} is not on this machine.")
     config = DistillConfig(student=chosen, **settings)
-    check_teacher(config)
+    if config.teacher_checkpoint != PLANNED:
+        check_teacher(config)
     return config
+
+
+@contextlib.contextmanager
+def _at(field: str) -> Iterator[None]:
+    """Lets what does not fit in this block be of one setting, unless it says itself of which."""
+    try:
+        yield
+    except SettingError:
+        raise
+    except ValueError as error:
+        raise Refused(str(error), field) from error
 
 
 def _teacher(settings: Mapping[str, Any], student: StudentConfig, dataset: str) -> str | None:
@@ -161,6 +229,8 @@ def _teacher(settings: Mapping[str, Any], student: StudentConfig, dataset: str) 
             changes = f"{', '.join(others)} and {last}" if others else last
             raise ValueError(f"These settings need a trained teacher; choose one, train one first, or set {changes}.")
         return None
+    if value == TRAIN_FIRST and not student.teacher.startswith(DDPM):
+        return PLANNED
     if value == pretrained_name(student.teacher) and find_network(student.teacher).pretrained:
         return value
     if value == student.teacher and value.startswith(DDPM):

@@ -14,21 +14,30 @@ UNSET = "-"  # the choice that is None
 MOST_BUTTONS = 5  # choices that stand side by side; more fold into a list
 
 
-def make_control(setting: Setting, value: Any, boxed: bool = False) -> gr.components.Component:
-    """A control with the setting's label, limits and choices; `value` as of `to_page`. A tick may have a box around."""
+def make_control(
+    setting: Setting, value: Any, boxed: bool = False, helped: bool = False, **look: Any
+) -> gr.components.Component:
+    """A control with the setting's label, limits and choices; `value` as of `to_page`. A tick may have a box around.
+    `helped`: with what the shell says of the setting; `look` goes to gradio."""
+    look |= {"label": setting.label, "info": sentence_of(setting) if helped else None}
     if setting.type is bool:
-        return gr.Checkbox(value, label=setting.label, container=boxed)
+        return gr.Checkbox(value, container=boxed, **look)
     if setting.choices:
         options = [(title, choice) for choice, title in setting.choices.items()]
         if setting.optional:
             options.insert(0, (setting.empty, UNSET))
         if len(options) > MOST_BUTTONS:
-            return gr.Dropdown(options, value=value, label=setting.label, filterable=False)
-        return gr.Radio(options, value=value, label=setting.label)
+            return gr.Dropdown(options, value=value, filterable=False, **look)
+        return gr.Radio(options, value=value, **look)
     if setting.type is tuple:
-        return gr.Textbox(value, label=setting.label, placeholder="400, 600", max_length=200, min_width=120)
-    label = f"{setting.label} (empty: {setting.empty})" if setting.empty else setting.label
-    return NumberField(value, label=label, minimum=setting.least, min_width=120)
+        return gr.Textbox(value, placeholder="400, 600", max_length=200, min_width=120, **look)
+    look["label"] = f"{setting.label} (empty: {setting.empty})" if setting.empty else setting.label
+    return NumberField(value, minimum=setting.least, min_width=120, **look)
+
+
+def sentence_of(setting: Setting) -> str | None:
+    """The shell's help of a setting as a sentence; None where it has none."""
+    return f"{setting.help[0].upper()}{setting.help[1:]}." if setting.help else None
 
 
 def to_page(setting: Setting, value: Any) -> Any:

@@ -34,9 +34,8 @@ from ..visitors.limits import check_count, check_run, limits_here
 from ..words.settings import refusal
 from . import lent, room
 from .processes import collect, end, last_words, launch, process_lock, read_process
-from .worker import PROCESS_FILE
+from .worker import AFTER, JOB_FILE, PROCESS_FILE
 
-JOB_FILE = "job.json"
 MAX_WAITING = 20
 SWEEP_SECONDS = 30.0
 WAITING = ("queued", "starting")
@@ -67,9 +66,10 @@ def runs_dir() -> Path:
     return Path(chosen).expanduser() if chosen else cache_dir() / "runs"
 
 
-def start(config: Mapping[str, Any], title: str) -> Run:
+def start(config: Mapping[str, Any], title: str, after: str | None = None) -> Run:
     """Start a run with these settings (`DistillConfig.to_dict()`), or queue it while its device is taken.
 
+    One that learns from the network of a run that goes names that run as `after`, and waits until it has ended.
     One run goes on each GPU, `cpu_slots()` on the CPU; one whose GPU is lent by the call waits for `drive`. Raises
     ValueError when too many wait already and when the runs folder cannot be written, and for what is not there for who
     asks; nothing of the run is left then.
@@ -88,7 +88,7 @@ def start(config: Mapping[str, Any], title: str) -> Run:
         with contextlib.ExitStack() as held:
             with replaced_folder(path) as part:  # in no list until all of it is there
                 write_json(part / CONFIG, dict(config))
-                _note_job(part, title, owner)
+                _note_job(part, title, owner, **{AFTER: after})
                 if is_lent := lent.is_lent(config):
                     write_status(part, "stopped", 0, config["steps"], None, None)
                 else:
@@ -134,9 +134,16 @@ def add_finished(config: Mapping[str, Any], title: str, write: Callable[[Path], 
     return read_run(path.name)
 
 
-def _note_job(folder: Path, title: str, owner: str | None, created: float | None = None, told: str = "") -> None:
-    job = {"title": title, "created": time.time() if created is None else created, "owner": owner, "told": told}
+def _note_job(folder: Path, title: str, owner: str | None, **noted: Any) -> None:
+    """`noted`: other time of the start than now, `told` of the run, and AFTER."""
+    job = {"title": title, "created": time.time(), "owner": owner, **noted}
     write_json(folder / JOB_FILE, {name: value for name, value in job.items() if value not in (None, "")})
+
+
+def _note_again(run: Run, told: str = "") -> None:
+    """The same job, with something told of it or nothing any more."""
+    after = read_or_empty(run.path / JOB_FILE).get(AFTER)
+    _note_job(run.path, run.title, run.owner, created=run.created, told=told, **{AFTER: after})
 
 
 def check_uses(config: Mapping[str, Any]) -> None:
@@ -223,7 +230,7 @@ def _go_on(run: Run) -> None:
     _check_count([other for other in everybodys() if other.name != run.name], kept=False)
     (run.path / STOP_FILE).unlink(missing_ok=True)
     if run.told:
-        _note_job(run.path, run.title, run.owner, run.created)
+        _note_again(run)
     if not lent.is_lent(run.config):
         with process_lock(run.path) as lock:
             launch(run.path, run.config, lock, runs_dir())
@@ -255,7 +262,7 @@ def sweep() -> None:
             words = (
                 f"It has trained {limits_here().minutes} minutes, as long as a run does here at a time; go on with it."
             )
-            _note_job(run.path, run.title, run.owner, run.created, words)
+            _note_again(run, words)
             _stop(run)
         _make_room(runs, more=0)
         for name in room.unused_uploads(runs):

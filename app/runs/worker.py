@@ -11,6 +11,7 @@ for, neither of which `filelock` does.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 PROCESS_FILE = ".process"
+JOB_FILE = "job.json"  # title, time of the start, and
+AFTER = "after"  # the name of the run whose network teaches this one, where it is trained first
 SECONDS = 0.1  # between the first in line's looks for a free slot
 
 
@@ -28,6 +31,7 @@ def main(run_dir: Path, process: int, queue: Path, slots: int) -> None:
     """Keep the run's process lock, wait for a slot of the device, then run `redistill distill` under both."""
     before = json.loads(os.pread(process, 200, 0)).get("before")
     note(process, {"pid": os.getpid(), "phase": "queued", "before": before})
+    _wait_for_teacher(run_dir)
     first_in_line = _lock(queue)
     slot = _free_slot(queue, slots)
     os.close(first_in_line)
@@ -36,6 +40,30 @@ def main(run_dir: Path, process: int, queue: Path, slots: int) -> None:
         os.set_inheritable(file, True)
     command = ["-m", "redistill", "distill", "--config", str(run_dir / "config.json"), "--run-dir", str(run_dir)]
     os.execv(sys.executable, [sys.executable, *command])
+
+
+def _wait_for_teacher(run_dir: Path) -> None:
+    """Wait until the run that is noted as AFTER has ended; where it did not finish, end with a sentence, which is then
+    this run's own."""
+    job = _read(run_dir / JOB_FILE)
+    if not isinstance(job.get(AFTER), str):
+        return
+    teacher = run_dir.parent / job[AFTER]
+    with contextlib.suppress(OSError), open(teacher / PROCESS_FILE) as process:
+        fcntl.flock(process, fcntl.LOCK_SH)
+    state = _read(teacher / "status.json").get("state")
+    if state != "finished":
+        title = _read(teacher / JOB_FILE).get("title", job[AFTER])
+        sys.exit(f"redistill: Its teacher’s run “{title}” has not finished; go on with that one first, then with this.")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one where it is missing or damaged."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _lock(path: Path) -> int:

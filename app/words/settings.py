@@ -88,8 +88,13 @@ def learning_sources(config: DistillConfig) -> str:
 
 
 def run_title(config: DistillConfig) -> str:
-    """A run's name in lists: network, strides and what it learns from."""
-    return f"{describe_student(config.student)} · {learning_sources(config)} · seed {config.seed}"
+    """A run's name in lists: pictures, network, strides, what it learns from, and seed."""
+    return f"{run_family(config)} · seed {config.seed}"
+
+
+def run_family(config: DistillConfig) -> str:
+    """What runs of one name but for their seeds are called."""
+    return " · ".join((dataset_title(config.dataset), describe_student(config.student), learning_sources(config)))
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

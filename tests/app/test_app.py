@@ -19,7 +19,7 @@ from helpers.explore import EARLY, USUAL, call
 from helpers.forms import read_form, run_values
 
 from app import ui
-from app.distill import data_panel, run_curves, run_form, watch, watch_view
+from app.distill import data_panel, plan, run_curves, run_form, starting, watch, watch_view
 from app.distill import handlers as distill
 from app.parts.counting import compare_as
 from app.parts.setting_controls import UNSET
@@ -255,9 +255,15 @@ def test_strides_have_a_form():
 def test_every_setting_of_a_run_has_a_control():
     fields = {field.name for field in dataclasses.fields(DistillConfig)}
     assert {*fields, "alignment", "image_size"} == {*run_form.FIELDS, "student"}
-    with gr.Blocks():  # in the order in which the form is read
-        config = PRESETS["default"].config
-        assert tuple(run_form.build(config, data_panel.DataPanel(config))) == run_form.FIELDS
+    config = PRESETS["default"].config
+    with gr.Blocks():
+        lines = [*run_form.TEACHER_LINES, *run_form.LENGTH_LINES]
+        built = run_form.build(lines, config) | run_form.build_drawer(config)
+    assert {"dataset", "image_size", *built} == {*run_form.FIELDS}
+    in_drawer = {name: part for name, part in built.items() if name in wording.RUN and name not in " ".join(lines)}
+    assert len(in_drawer) > 20
+    for name, part in in_drawer.items():  # the shell's help, from one place
+        assert name == "device" or wording.RUN[name].help.lower() in str(getattr(part, "info", "")).lower(), name
 
 
 def needs_training(preset: str) -> bool:
@@ -280,8 +286,11 @@ def test_a_preset_comes_back_from_the_form_unchanged(shipped, monkeypatch, prese
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if needs_training(name)])
 def test_a_preset_takes_the_teacher_that_was_trained_for_it(shipped, preset):
-    with pytest.raises(ValueError, match="need a trained teacher"):
-        read_form(run_values(preset))
+    planned = plan.read_plan(student=PRESETS[preset].config.student.to_dict(), given=run_values(preset))
+    usual = PRESETS[f"{preset}-teacher"].config
+    network = dataclasses.replace(usual.student, teacher_strides={})
+    assert planned.teacher == dataclasses.replace(usual, student=network), "which is trained first"
+    assert [config.teacher_checkpoint for config in planned.students] == [run_form.PLANNED]
     wanted = PRESETS[preset].config
     made.write_run(shipped, "teacher", PRESETS[f"{preset}-teacher"].config, "finished")
     folder = shipped / "runs" / "teacher" / "student"
@@ -376,8 +385,8 @@ def test_a_student_that_explore_cannot_show_is_said_on_distill(changes, sentence
     assert sentence in shown["refusal"] and "“Change it here” instead" in shown["refusal"]
 
 
-def test_without_a_trained_teacher_distillation_is_refused_in_a_sentence(places):
-    said = distill.start_run(**run_values("default"))["refusal"]
+def test_without_any_teacher_distillation_is_refused_in_a_sentence(places):
+    said = starting.start_run(**run_values("default", teacher_checkpoint=run_form.NO_TEACHER))["refusal"]
     assert "need a trained teacher" in said
     assert jobs.list_runs() == []
 
@@ -423,16 +432,16 @@ def test_without_a_trained_teacher_distillation_is_refused_in_a_sentence(places)
     ],
 )
 def test_settings_that_do_not_fit_start_nothing(shipped, changes, sentence):
-    shown = distill.start_run(**run_values("default", **changes))
+    shown = starting.start_run(**run_values("default", **changes))
     assert "Not started." in shown["refusal"] and sentence in shown["refusal"]
-    assert shown.keys() == {"refusal"} and jobs.list_runs() == []
+    assert "runs" not in shown and jobs.list_runs() == []
 
 
 @pytest.mark.parametrize("name", run_form.FIELDS)
 def test_no_value_from_outside_breaks_the_form(shipped, monkeypatch, name):
     started = []
 
-    def start(settings, title):
+    def start(settings, title, after=None):
         started.append(settings)
         return jobs.Run("x", shipped, title, "queued")
 
@@ -440,14 +449,14 @@ def test_no_value_from_outside_breaks_the_form(shipped, monkeypatch, name):
     monkeypatch.setattr(data_panel, "build_student", lambda student: None)
     for value in HOSTILE:
         started.clear()
-        shown = distill.start_run(**run_values("default", **{name: value}))["refusal"]
+        shown = starting.start_run(**run_values("default", **{name: value}))["refusal"]
         assert ("Not started." in shown) != bool(started), value
 
 
 def test_a_read_only_runs_folder_is_a_sentence(shipped, monkeypatch):
     (shipped / "file").write_text("")
     monkeypatch.setenv("REDISTILL_RUNS", str(shipped / "file"))
-    assert "cannot be written" in distill.start_run(**run_values("undistilled"))["refusal"]
+    assert "cannot be written" in starting.start_run(**run_values("undistilled"))["refusal"]
 
 
 def test_pictures_carry_their_attribution(tmp_path, monkeypatch):

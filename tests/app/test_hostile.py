@@ -29,7 +29,7 @@ EVENTS = ("act", "key", "layer", "letter", "mark", "network", "query", "save", "
 # What offers, follows, redraws or waits keeps to what there is, and says nothing of what there is not.
 SILENT = {
     "explore": {"take_budget", "wait", "follow", "offer", "tell_measured"},
-    "distill": {"keep_run", "cancelled", "published_weight", "offer_data"},
+    "distill": {"keep_run", "cancelled", "published_weight", "offer_data", "recheck", "show_teacher_steps"},
     "compare": {"refresh", "look", "show_group", "keep_chosen"},
     "generate": {"stop_sampling", "offer", "follow"},
     "ui": {"build.<locals>.<lambda>"},
@@ -96,7 +96,7 @@ def right(shipped, monkeypatch):
     monkeypatch.setattr(estimate_panel.subprocess, "Popen", refuse)
     monkeypatch.setattr(measure_panel, "measure", refuse)
     monkeypatch.setattr(data_panel, "build_student", lambda student: None)
-    monkeypatch.setattr(jobs, "start", lambda settings, title: jobs.Run("one", shipped, title, "queued"))
+    monkeypatch.setattr(jobs, "start", lambda settings, title, after=None: jobs.Run("one", shipped, title, "queued"))
     chosen = {"generate": [FACES_TEACHER, ["small"], 3, 4, 2, "ddim", ""], "follow": [FACES_TEACHER, ["small"]]}
     chosen |= {"announce": [FACES_TEACHER, ["small"], 3, 4, None], "offer": [FACES_TEACHER, ["small"]]}
 

@@ -1,16 +1,18 @@
-"""Tab Distill in a real browser, and the whole way once: explore, distil, reload, generate."""
+"""Tab Distill in a real browser, and the whole way once: pictures, a teacher, its student, saved and tried."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
+import zipfile
 
 import numpy as np
 import onnxruntime
 import pytest
 import safetensors.torch
-from helpers.browser import BARS, PATIENCE, bars, choose_stride, drawn, fill, unfold
-from helpers.pictures import write_classes
+from helpers.browser import PATIENCE, choose_stride, fill, unfold
+from helpers.pictures import picture, write_classes
 from playwright.sync_api import Page, expect
 
 from redistill.networks.zoo import build_network
@@ -18,70 +20,80 @@ from redistill.networks.zoo import build_network
 pytestmark = pytest.mark.browser
 
 
-def test_explore_distil_export_reload_generate(open_page, tmp_path):
+def test_pictures_a_teacher_its_student_saved_and_tried_on_a_photo(open_page, tmp_path):
+    folder = write_classes(tmp_path / "source", {"cats": 12, "dogs": 12})
     page = open_page(width=1280, height=900)
-    summary = page.locator("#summary")
-    expect(summary).to_contain_text("Peak falls from 320 KiB (maxpool) to 64.0 KiB (conv1): 5.0×")
-    before = bars(page)
-    choose_stride(page, "conv1", 2)
-    expect(summary).not_to_contain_text("5.0×")
-    expect(summary).to_contain_text("Without RED blocks")
-    page.wait_for_function(f"before => JSON.stringify({BARS}) !== JSON.stringify(before)", arg=before)
-    assert bars(page)[0] == before[0], "the teacher stays as it was"
-    choose_stride(page, "conv1", 4)
-    expect(summary).to_contain_text("5.0×")
+    unfold(page, "tab", "Distill")
+    expect(page.locator("#pictures img").first).to_be_visible()
+    unfold(page, "button", "Use other pictures")
+    with page.expect_file_chooser() as chooser:
+        page.locator("#upload").click()
+    chooser.value.set_files(shutil.make_archive(str(tmp_path / "My pets"), "zip", folder))
+    expect(page.locator("#pictures")).to_contain_text("2 classes: cats")
+    expect(page.locator("#pictures img")).to_have_count(8)
+    expect(page.get_by_label("my-pets (uploaded)")).to_be_checked()
+    fill(page, "Image size, px", 32)
+    expect(page.locator("#student")).to_contain_text("32 px")
+    expect(page.get_by_label("Train one on these pictures first")).to_be_checked()
 
-    page.locator("#to-distil").click()
-    expect(page.locator("#student")).to_contain_text("strides 4·1·2·2·1, RED blocks, 64 px")
+    fill(page, "Steps of its training", 0)
     fill(page, "Steps", 6)
-    fill(page, "Batch", 16)
-    unfold(page, "button", "More of the losses")
-    page.get_by_label("Learn also from a bad teacher").check()  # it is untrained
-    unfold(page, "button", "More of the training")
-    fill(page, "Training images (empty: all)", 48)
+    fill(page, "Batch", 8)
+    unfold(page, "button", "All other settings")
+    page.get_by_label("Learn also from a bad teacher").check()  # it has hardly learnt
     fill(page, "Validate every", 3)
-    progress = page.locator("#progress")
+    progress, refusal = page.locator("#progress"), page.locator("#refusal")
     expect(progress).to_contain_text("No run yet")
-    expect(page.locator("#scores")).to_be_hidden()
     page.locator("#start").click()
-    expect(progress).to_contain_text("RED + KD")
-    expect(page.locator("#scores")).to_be_visible()
-    expect(progress).to_contain_text("test accuracy", timeout=2 * PATIENCE)
-    expect(progress).to_contain_text("the teacher has 50.0 %")
+    at_field = page.locator("#field-teacher_steps .field-refusal")
+    expect(at_field).to_contain_text("expected a whole number of at least 1")
+    expect(page.locator("#start")).to_be_in_viewport()
+    fill(page, "Steps of its training", 2)
+    expect(at_field).to_have_count(0)
+    expect(refusal).not_to_contain_text("Not started")
+    page.locator("#start").click()
+    expect(refusal).to_contain_text("first “my-pets (uploaded) · Narrow ResNet, own strides")
+    expect(progress).to_contain_text("Narrow ResNet, own strides")
+    page.locator("#runs").get_by_label("RED + KD · seed 0").check()
+    expect(progress).to_contain_text("test accuracy: ", timeout=3 * PATIENCE)
+    expect(progress).to_contain_text("of 2 pictures")
+    expect(page.locator("#classes tbody tr")).to_have_count(2)
     scores = "document.querySelector('#scores .liveplot').data[0].x.map(Number)"
     assert page.evaluate(scores) == [3, 6]
 
-    for words in ("Export .onnx", "Export .onnx in int8"):
-        with page.expect_download(timeout=4 * PATIENCE) as saving:
-            page.get_by_role("button", name=words, exact=True).click()
-            expect(page.locator("#run-said")).to_contain_text("Exporting")
-        expect(page.locator("#exported")).to_contain_text("top-1 on all")
-        file = tmp_path / saving.value.suggested_filename
-        saving.value.save_as(file)
-        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-        (logits,) = session.run(None, {"images": np.zeros((1, 3, 64, 64), np.float32)})
-        assert logits.shape == (1, 50) and np.isfinite(logits).all()
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Save student").click()
+    with zipfile.ZipFile(saving.value.path()) as archive:
+        assert json.loads(archive.read("student/config.json"))["class_names"] == ["cats", "dogs"]
+        assert "student/network.py" in archive.namelist()
+    picture(7, 90, 60).save(tmp_path / "photo.jpg")
+    page.locator("#try-picture input[type=file]").set_input_files(tmp_path / "photo.jpg")
+    expect(page.locator("#answers section")).to_have_count(2)
+    expect(page.locator("#answers li")).to_have_count(4)
+    page.locator("#try-test").click()
+    expect(page.locator("#answers")).to_contain_text("A test picture of:")
+
+    with page.expect_download(timeout=4 * PATIENCE) as saving:
+        page.get_by_role("button", name="Export .onnx in int8", exact=True).click()
+        expect(page.locator("#run-said")).to_contain_text("Exporting")
+    expect(page.locator("#exported")).to_contain_text("top-1 on all")
+    file = tmp_path / saving.value.suggested_filename
+    saving.value.save_as(file)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"images": np.zeros((1, 3, 32, 32), np.float32)})
+    assert logits.shape == (1, 2) and np.isfinite(logits).all()
 
     page.reload()
     expect(page.get_by_role("tab", selected=True)).to_have_text("Distill")  # which has an address of its own
     expect(progress).to_contain_text("finished")
     expect(page.locator("#runs")).to_contain_text("RED + KD · seed 0 · finished")
-    drawn(page, "#scores")
-    assert page.evaluate(scores) == [3, 6]
-
-    unfold(page, "tab", "Generate")
-    expect(page.locator("#grids img[alt='noise of seed 0']")).to_have_count(2)
-    fill(page, "number input for Images", 4)
-    fill(page, "number input for Denoising steps", 2)
-    page.locator("#generate").click()
-    expect(page.locator("#generate-said")).to_contain_text("Done")
-    grids = page.evaluate(
-        "[...document.querySelectorAll('#grids figure')].map(grid => [...grid.querySelectorAll('img')]"
-        ".map(image => [image.naturalWidth, image.naturalHeight]))"
-    )
-    assert grids == [[[32, 32]] * 4] * 2
-    expect(page.locator("#grids")).to_contain_text("4.0× less")
-    expect(page.locator("#grids")).to_contain_text("OpenMoji")
+    page.locator("#start").click()  # the form is as it was at first, and that has not run yet
+    expect(progress).to_contain_text("emoji-clutter")
+    page.locator("#stop").click()
+    expect(progress).to_contain_text("stopped")
+    page.locator("#start").click()
+    expect(refusal).to_contain_text("These settings have run before")
+    expect(page.get_by_role("button", name="Start it once more")).to_be_visible()
 
 
 def test_weights_that_are_uploaded_become_a_teacher_that_a_run_starts_from(open_page, tmp_path):
@@ -95,7 +107,7 @@ def test_weights_that_are_uploaded_become_a_teacher_that_a_run_starts_from(open_
     expect(page.get_by_label("mine-64px (own weights), not tested")).to_be_checked()
     fill(page, "Steps", 100_000)  # so that it does not end before it is stopped
     fill(page, "Batch", 8)
-    unfold(page, "button", "More of the training")
+    unfold(page, "button", "All other settings")
     fill(page, "Training images (empty: all)", 48)
     page.locator("#start").click()
     expect(page.locator("#progress")).to_contain_text("images/s")
@@ -110,7 +122,7 @@ def test_a_second_page_follows_a_run_and_stops_it(open_page):
     first.get_by_label("Student without distillation", exact=True).check()
     expect(first.locator("#student")).to_contain_text("strides 4·1·2·2·1, 64 px")
     fill(first, "Batch", 8)
-    unfold(first, "button", "More of the training")
+    unfold(first, "button", "All other settings")
     fill(first, "Training images (empty: all)", 48)
     first.locator("#start").click()
     expect(first.locator("#progress")).to_contain_text("images/s")
@@ -129,10 +141,10 @@ def test_a_second_page_follows_a_run_and_stops_it(open_page):
         expect(page.locator("#progress")).to_contain_text("stopped · step")
     second.locator("#delete").click()
     expect(second.locator("#delete-question")).to_contain_text("with its checkpoint, curves and log?")
-    expect(first.locator("#runs")).to_contain_text("on its own")
+    expect(first.locator("#runs")).to_contain_text("4·1·2·2·1 · on its own")
     second.locator("#delete-confirm").click()
     expect(second.locator("#delete-question")).to_be_hidden()
-    expect(first.locator("#runs")).not_to_contain_text("on its own")
+    expect(first.locator("#runs")).not_to_contain_text("4·1·2·2·1 · on its own")
 
 
 def test_a_student_goes_to_explore_and_back_and_an_estimate_is_of_its_settings(open_page):
@@ -159,7 +171,7 @@ def test_a_student_goes_to_explore_and_back_and_an_estimate_is_of_its_settings(o
     page.locator("#estimate").click()
     expect(page.locator("#estimated")).to_contain_text("Measuring")
     expect(page.locator("#estimated")).to_be_in_viewport()
-    unfold(page, "button", "More of the training")
+    unfold(page, "button", "All other settings")
     expect(other).to_have_count(0)
     fill(page, "Steps", 78)
     expect(other).to_be_visible()
@@ -254,30 +266,18 @@ def test_late_answers_take_no_choice_back(open_page):
     expect(chosen).to_contain_text("stopped")
 
 
-def test_an_uploaded_zip_file_is_shown_and_chosen_to_train_a_teacher_on(open_page, tmp_path):
-    folder = write_classes(tmp_path / "source", {"cats": 6, "dogs": 6})
-    file = shutil.make_archive(str(tmp_path / "My pets"), "zip", folder)
+def test_a_folder_becomes_pictures_to_learn_from_that_every_page_offers(open_page, tmp_path):
     page = open_page()
     unfold(page, "tab", "Distill")
-    expect(page.locator("#pictures img").first).to_be_visible()
     unfold(page, "button", "Use other pictures")
-    with page.expect_file_chooser() as chooser:
-        page.locator("#upload").click()
-    chooser.value.set_files(file)
-    expect(page.locator("#pictures")).to_contain_text(
-        "8 pictures to train on, 2 to validate, 2 to test. 2 classes: cats"
-    )
-    expect(page.locator("#pictures img")).to_have_count(8)
-    expect(page.get_by_label("my-pets (uploaded)")).to_be_checked()
-    expect(page.locator("#student")).to_contain_text("RED blocks")
-    page.locator("#teach").click()
-    expect(page.locator("#student")).to_contain_text("own strides")
-    expect(page.get_by_label("my-pets (uploaded)")).to_be_checked()
     write_classes(tmp_path / "Birds", {"owls": 5, "żurawie": 5})
     (tmp_path / "Birds" / "owls" / ".DS_Store").write_text("left by a system")
     page.locator("#folder input").set_input_files(tmp_path / "Birds")
     expect(page.get_by_label("birds (uploaded)")).to_be_checked()
     expect(page.locator("#pictures")).to_contain_text("2 classes: owls, żurawie")
+    page.locator("#teach").click()
+    expect(page.locator("#student")).to_contain_text("own strides")
+    expect(page.get_by_label("birds (uploaded)")).to_be_checked()
     other = open_page()
     unfold(other, "tab", "Distill")
     expect(other.get_by_label("birds (uploaded)")).to_have_count(1)

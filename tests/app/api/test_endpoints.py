@@ -114,8 +114,8 @@ def test_files_come_whole(client):
 def test_what_a_program_asks_for_reaches_the_runs(client, still):
     client.predict("one", steps=9, api_name="/resume")
     client.predict("quick", {"steps": 7}, api_name="/start")
-    (extended, run, steps), (started, config, _) = still
-    assert (extended, run, steps, started, config["steps"]) == ("extend", "one", 9, "start", 7)
+    (extended, run, changes), (started, config, _) = still
+    assert (extended, run, changes, started, config["steps"]) == ("extend", "one", {"steps": 9}, "start", 7)
 
 
 def test_a_run_is_told_without_places(client, studio):

@@ -13,7 +13,7 @@ from helpers.forms import read_form, run_values, sent
 from helpers.made import write_run
 from helpers.pictures import write_classes
 
-from app.distill import data_panel, run_form
+from app.distill import data_panel, run_form, starting
 from app.distill import handlers as distill
 from app.runs import jobs
 from redistill.checkpoint import folder as checkpoint
@@ -51,7 +51,8 @@ def test_pictures_that_are_chosen_fit_the_student_to_them(upload):
     student = shown["student"]
     assert (student["num_classes"], student["image_size"], shown["image_size"], shown["said"]) == (3, 64, 64, "")
     assert "RED blocks, 64 px" in shown["card"] and shown["dataset"].value == upload
-    assert shown["teacher_checkpoint"].choices == [("None: the pictures alone", run_form.NO_TEACHER)]
+    assert [value for _, value in shown["teacher_checkpoint"].choices] == [run_form.TRAIN_FIRST, run_form.NO_TEACHER]
+    assert shown["teacher_checkpoint"].value == run_form.TRAIN_FIRST
     assert distill.take_data(STUDENT.to_dict(), upload, 32)["image_size"] == 32
     shown = distill.take_data(STUDENT.to_dict(), "cifar100")
     assert shown["student"]["num_classes"] == 100
@@ -76,12 +77,12 @@ def test_pictures_that_do_not_fit_are_a_sentence(upload, dataset, size, sentence
 
 def test_a_teacher_is_trained_first_and_then_offered(upload, places, monkeypatch):
     started = []
-    monkeypatch.setattr(jobs, "start", lambda settings, title: started.append(settings) or jobs.list_runs()[0])
+    monkeypatch.setattr(jobs, "start", lambda settings, *named: started.append(settings) or jobs.list_runs()[0])
     write_run(places, "any", PRESETS["default"].config, "finished")
     filled = sent(distill.take_teacher(STUDENT.to_dict(), upload, 32))
     assert filled["said"] == filled["refusal"] == "" and [filled[name] for name in distill.PRESET_LISTS] == [None] * 4
     assert "own strides, 32 px" in filled["card"] and "can choose it" in filled["about"]
-    assert distill.start_run(**filled)["refusal"] == ""
+    assert starting.start_run(**filled)["refusal"] == ""
     config = DistillConfig.from_dict(started[0])
     assert config.student.strides == {} and config.student.red is None and config.teacher_checkpoint is None
     assert (config.dataset, config.student.num_classes, config.student.image_size) == (upload, 3, 32)
@@ -92,12 +93,12 @@ def test_a_teacher_is_trained_first_and_then_offered(upload, places, monkeypatch
     checkpoint.save(build_student(config.student), metadata, folder)
     shown = distill.take_data(STUDENT.to_dict(), upload, 32)
     teacher = shown["teacher_checkpoint"]
-    assert [value for _, value in teacher.choices] == ["run:taught", run_form.NO_TEACHER]
+    assert [value for _, value in teacher.choices] == ["run:taught", run_form.TRAIN_FIRST, run_form.NO_TEACHER]
     assert "90.0 % test accuracy" in teacher.choices[0][0] and teacher.value == "run:taught"
     chosen = {"dataset": upload, "image_size": 32, "teacher_checkpoint": "run:taught", "student": shown["student"]}
     read = read_form(run_values("default", **chosen))
     assert read.teacher_checkpoint == str(folder) and read.student.num_classes == 3
-    refused = distill.start_run(**run_values("default", **chosen, split_seed=1))["refusal"]
+    refused = starting.start_run(**run_values("default", **chosen, split_seed=1))["refusal"]
     assert "Seed of the splits 0, not 1" in refused and "set Seed of the splits to 0" in refused
 
 

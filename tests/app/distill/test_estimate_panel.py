@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from app.distill import estimate_panel
+from app.distill.plan import Plan
 from app.runs import jobs
 from redistill.training.presets import PRESETS
 
@@ -32,7 +33,7 @@ def places(tmp_path, monkeypatch):
 
 @pytest.mark.process
 def test_an_estimate_is_measured_and_said():
-    *waiting, (shown, ask, cancel) = estimate_panel.show(lambda: CONFIG)
+    *waiting, (shown, ask, cancel) = estimate_panel.show(lambda: Plan((CONFIG,)))
     assert waiting and "Measuring a few steps" in waiting[0][0] and waiting[0][2].visible
     for part in ("Time</td><td>about", "images/s", "Peak while training</td><td>", "fits"):
         assert part in shown
@@ -55,7 +56,7 @@ def script(monkeypatch, text: str) -> list:
 def test_a_cancelled_estimate_ends_its_process_and_leaves_no_files(monkeypatch, tmp_path):
     monkeypatch.setattr(estimate_panel.tempfile, "tempdir", str(tmp_path))
     children = script(monkeypatch, "import time; time.sleep(600)")
-    shown = estimate_panel.show(lambda: CONFIG)
+    shown = estimate_panel.show(lambda: Plan((CONFIG,)))
     next(shown)
     assert len(list(tmp_path.iterdir())) == 1 and children[0].poll() is None
     shown.close()
@@ -74,7 +75,7 @@ def test_a_cancelled_estimate_ends_its_process_and_leaves_no_files(monkeypatch, 
 )
 def test_a_process_that_fails_is_a_sentence(monkeypatch, text, sentence):
     script(monkeypatch, text)
-    *_, (shown, ask, cancel) = estimate_panel.show(lambda: CONFIG)
+    *_, (shown, ask, cancel) = estimate_panel.show(lambda: Plan((CONFIG,)))
     assert "No estimate." in shown and sentence in shown
     assert ask.interactive and not cancel.visible
 
@@ -83,7 +84,7 @@ def test_a_process_that_fails_is_a_sentence(monkeypatch, text, sentence):
 def test_one_that_takes_too_long_is_ended(monkeypatch):
     monkeypatch.setattr(estimate_panel, "LONGEST", 0.1)
     children = script(monkeypatch, "import time; time.sleep(600)")
-    *_, (shown, _, _) = estimate_panel.show(lambda: CONFIG)
+    *_, (shown, _, _) = estimate_panel.show(lambda: Plan((CONFIG,)))
     assert "longer than 0 s" in shown and children[0].returncode is not None
 
 

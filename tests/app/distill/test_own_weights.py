@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from helpers.forms import run_values, sent, student_values
 
-from app.distill import handlers, run_form, student_form
+from app.distill import handlers, run_form, starting, student_form
 from app.runs import choices, jobs
 from app.runs.results import peak_bytes
 from redistill.checkpoint.metadata import read_metadata
@@ -82,7 +82,7 @@ def test_a_run_of_the_shell_on_a_file_of_ones_own_opens_nothing_here(name, own, 
     student = StudentConfig(name, 64, 50, strides={"conv": 4})
     config = dataclasses.replace(CONFIG, student=student)
     assert "never opens" in handlers.take_config(config.to_dict())["refusal"]
-    assert "never opens" in handlers.start_run(**run_values("default") | {"student": student.to_dict()})["refusal"]
+    assert "never opens" in starting.start_run(**run_values("default") | {"student": student.to_dict()})["refusal"]
     edit = {**student_values(CONFIG.student, teacher=name), "student": CONFIG.student.to_dict()}
     shown = handlers.take_edit(dataset=CONFIG.dataset, teacher_checkpoint=None, **edit)
     assert "never opens" in shown["refusal"]

@@ -465,3 +465,22 @@ def test_a_finished_run_goes_on_for_longer(runs, no_training, finished_run):
     assert run.steps == 9 and run.config["steps"] == 9
     jobs.extend("done", {"steps": 10, "learning_rate": 1e-4})
     assert wait("done", "finished", step=10, seconds=30).config["learning_rate"] == 1e-4
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("ended", ["finished", "stopped", "deleted"])
+def test_a_student_waits_for_the_run_of_its_teacher(runs, no_training, monkeypatch, ended):
+    monkeypatch.setenv("REDISTILL_CPU_RUNS", "2")  # there is room for both
+    teacher = jobs.start(settings(steps=3 if ended == "finished" else 10_000), "the teacher")
+    student = jobs.start(settings(), "the student", teacher.name)
+    assert jobs.read_run(student.name).state == "queued"
+    if ended != "finished":
+        wait(teacher.name, "running", step=1, seconds=30)
+        assert jobs.read_run(student.name).state == "queued"
+        jobs.stop(teacher.name)
+        wait(teacher.name, "stopped", seconds=30)
+    if ended == "deleted":
+        jobs.delete(teacher.name)
+    run = wait(student.name, "finished" if ended == "finished" else "failed", seconds=30)
+    if ended == "stopped":
+        assert "“the teacher” has not finished" in run.error and "go on with that one first" in run.error

@@ -16,6 +16,7 @@ from helpers.made import small
 from helpers.visitors import SPACE, asked_by
 
 from app.distill import estimate_panel, lent_panel, watch
+from app.distill.plan import Plan
 from app.runs import jobs, lent
 from app.visitors import access, lending, place, quota
 
@@ -164,10 +165,10 @@ def test_how_many_calls_a_run_takes():
 
 def test_an_estimate_is_a_call_and_says_how_many_follow(zero, monkeypatch, tmp_path):
     monkeypatch.setattr(quota, "cache_dir", lambda: tmp_path)
-    shown = list(estimate_panel.show(small))
+    shown = list(estimate_panel.show(lambda: Plan((small(),))))
     assert "call of at most 60 s" in shown[-1][0] and "s left of 120 s" in shown[-1][0]
     monkeypatch.setattr(lent, "estimate", lambda config: (_ for _ in ()).throw(ValueError("too large a batch")))
-    assert "too large a batch" in list(estimate_panel.show(small))[-1][0]
+    assert "too large a batch" in list(estimate_panel.show(lambda: Plan((small(),))))[-1][0]
 
 
 def test_quotas_by_account(tmp_path, monkeypatch):

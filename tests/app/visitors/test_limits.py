@@ -134,7 +134,7 @@ def test_a_visitor_holds_so_many_places_in_line(places, tmp_path, monkeypatch):
         jobs.stop(run.name)
         with pytest.raises(ValueError, match="steps"):
             most(monkeypatch, steps=10)
-            jobs.extend(run.name, 10**6)
+            jobs.extend(run.name, {"steps": 10**6})
 
 
 def test_the_longest_ended_runs_make_room_and_none_that_goes_does(cache, monkeypatch):
