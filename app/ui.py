@@ -66,7 +66,7 @@ def build() -> gr.Blocks:
         connect(explored["distil"].click, handlers.take_student, given, shown, **QUIET).then(
             lambda: gr.Tabs(selected="distill"), None, tabs, **QUIET
         )
-        connect(compared.load.click, take_result, [compared.chosen], shown, **QUIET).then(
+        connect(compared.load.click, take_result, [compared.ticked], shown, **QUIET).then(
             lambda: gr.Tabs(selected="distill"), None, tabs, **QUIET
         )
         own = {"student": shown["student"], **{name: explored[name] for name in explore.INPUTS}}
@@ -87,9 +87,9 @@ def _heading(words: str) -> None:
     gr.HTML(f'<h2 class="sr-only">{words}</h2>', elem_classes="heading")
 
 
-def take_result(key: Any) -> dict[str, Any]:
-    """Fill Distill's form with the settings of a result that is chosen in Compare."""
-    return handlers.take_config(compare.chosen_config(key))
+def take_result(ticked: Any) -> dict[str, Any]:
+    """Fill Distill's form with the settings of the result that was ticked last in Compare."""
+    return handlers.take_config(compare.chosen_config(ticked))
 
 
 def change_in_explore(student: Any, **values: Any) -> dict[str, Any]:

@@ -19,14 +19,17 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from app.compare.curve import PICTURE, curve_figure
+from app.compare.curve import curve_figure
+from app.compare.ways import TEACHER, method_of
 from app.parts.live_plot import PLOTLY_JS
-from app.runs.results import tradeoff_results
+from app.runs.studies import tradeoff_results
 
 ROOT = Path(__file__).parents[1]
 ROWS, OUT = ROOT / "checkpoints" / "photographs.json", ROOT / "app" / "assets" / "tradeoff.png"
 DIGEST = "figure"  # the text of the file that tells what it shows
 COLOURS = 128  # of the picture: flat areas and lines
+PICTURE = {"width": 860, "height": 470}  # pixels
+METHODS = (TEACHER, "from scratch", "KD", "RED + KD")  # what README speaks of
 
 
 def main() -> None:
@@ -36,7 +39,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=ROWS, help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=OUT, help="default: %(default)s")
     options = parser.parse_args()
-    figure = curve_figure(tradeoff_results(options.rows))
+    figure = readme_figure(options.rows)
     if not figure["data"]:
         parser.error(f"{options.rows} holds no run that has ended; expected rows of benchmarks.tradeoff")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -46,6 +49,12 @@ def main() -> None:
     if not options.quick:
         options.out.write_bytes(png)
     print(f"curve lines={len(figure['data'])} marks={sum(len(part['x']) for part in figure['data'])} bytes={len(png)}")
+
+
+def readme_figure(rows: Path) -> dict[str, Any]:
+    """The curve of the page, of the rows' METHODS, with a legend."""
+    figure = curve_figure([result for result in tradeoff_results(rows) if method_of(result) in METHODS])
+    return {"data": figure["data"], "layout": figure["layout"] | figure["saved"] | PICTURE}
 
 
 def digest(figure: dict[str, Any]) -> str:

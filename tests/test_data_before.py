@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from app.explore.link import from_query, parse_query, to_query
-from app.runs.results import peak_bytes
+from app.runs.result import peak_bytes
 from app.words.settings import setting_rows
 from redistill import load, sample
 from redistill.checkpoint.metadata import read_metadata

@@ -111,7 +111,7 @@ def test_the_answer_that_stands_first_is_that_of_the_runs():
 
 def test_the_picture_of_the_trade_off_is_drawn_from_the_rows():
     file = ROOT / "app" / "assets" / "tradeoff.png"
-    figure = curve.curve_figure(curve.tradeoff_results(curve.ROWS))
+    figure = curve.readme_figure(curve.ROWS)
     with Image.open(file) as picture:
         assert picture.text[curve.DIGEST] == curve.digest(figure), "draw it anew: python -m benchmarks.curve"
     assert file.stat().st_size < 150_000 and "(app/assets/tradeoff.png)" in README

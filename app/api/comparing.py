@@ -9,7 +9,8 @@ from typing import Any
 from redistill.common.values import is_number
 
 from ..runs import choices
-from ..runs.results import Result, all_results, groups, pareto_front
+from ..runs.result import Result, groups, pareto_front
+from ..runs.results import all_results
 from ..words.settings import FIGURES
 from .kinds import MOST, Name, whole
 
@@ -18,7 +19,8 @@ def results(group: Name | None = None, limit: whole(1, MOST, "results at most") 
     """All results there are: own runs, checkpoints that ship, rows of the studies; `group` keeps those of one.
 
     Those of one group can be compared. `score` is an accuracy from 0 to 1, or of a diffusion network its loss;
-    `on_front`: no other of its group needs as little memory and is as good.
+    `on_front`: no other of its group needs as little memory and is as good, on validation pictures where all have a
+    figure there.
 
     Example:
         client.predict(group="emoji-clutter", api_name="/results")

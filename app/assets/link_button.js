@@ -7,7 +7,8 @@ const button = element.querySelector('button');
 const field = element.querySelector('input');
 const said = element.querySelector('[role=status]');
 const words = button.textContent;
-const link = () => `${location.origin}${location.pathname}?${props.value}`;
+const tab = props.tab;
+const link = () => `${location.origin}${location.pathname}${tab ? `#${tab}` : ''}?${props.value}`;
 let back, rest, arrived = () => {}, fresh = Promise.resolve();
 function refresh() {
   clearTimeout(rest);
@@ -18,13 +19,23 @@ function refresh() {
   });
   trigger('stale');
 }
-document.addEventListener(props.changed, () => {
+// Behind the #, where masthead.js finds what a tab's address goes on with.
+function keepBehindTab() {
+  document.querySelector('#tabs').dataset[tab] = props.value;
+  if (location.hash.split('?')[0] === `#${tab}`) history.replaceState(history.state, '', `${location.pathname}${location.search}#${tab}?${props.value}`);
+}
+if (tab) addEventListener('hashchange', () => {
+  const [name, query] = location.hash.slice(1).split(/\?(.*)/s);
+  if (name === tab && query && query !== props.value) trigger('opened', {query});
+});
+else document.addEventListener(props.changed, () => {
   clearTimeout(rest);
   rest = setTimeout(refresh, 300);
 });
 watch('value', () => {
   arrived();
   field.hidden = true;
+  if (tab) return keepBehindTab();
   const kept = [...new URLSearchParams(location.search)].filter(([key]) => key.startsWith('__'));  // Gradio's own
   const query = [...kept.map(pair => new URLSearchParams([pair]).toString()), props.value].join('&');
   history.replaceState(history.state, '', `?${query}${location.hash}`);

@@ -14,7 +14,7 @@ function painted(text, place) {
 }
 // Leaves out the labels that would lie on the one before them.
 function spread(axis, width) {
-  if (!axis?.ticktext) return axis;
+  if (!axis?.ticktext || axis.ticktext.some(text => text.includes('<br>'))) return axis;  // those are made to fit
   const scale = (width - 70) / (axis.range[1] - axis.range[0]);
   let free = -Infinity;
   const kept = axis.tickvals.map((value, i) => {
@@ -39,18 +39,28 @@ async function draw() {
   if (!text) return;
   const Plotly = await library;
   if (text !== props.value || !host.isConnected || !host.offsetWidth) return;
-  const {data, layout} = painted(text, host);
+  const {data, layout, narrow, height, zooms} = painted(text, host);
+  const isNarrow = narrow && host.offsetWidth < 560;
+  if (isNarrow) Object.assign(layout, narrow);
+  if (height) host.style.height = `${(isNarrow && narrow.height) || height}px`;
   layout.font.family = layout.hoverlabel.font.family = getComputedStyle(host).fontFamily;
   Object.assign(layout, {width: host.offsetWidth, height: host.offsetHeight});
   layout.xaxis = spread(layout.xaxis, host.offsetWidth);
   if (!matchMedia('(pointer: fine)').matches) layout.dragmode = false;  // a finger that drags scrolls the page
-  await Plotly.react(host, data, layout, {displayModeBar: false, responsive: false, doubleClick: 'reset'});
+  await Plotly.react(host, data, layout, {displayModeBar: false, responsive: false, doubleClick: zooms ? false : 'reset'});
   if (!drawn) {
     drawn = true;
     host.on('plotly_click', event => {
       const point = clicked(event);
       if (point) trigger('mark_click', {mark: point.customdata});
     });
+    // What was dragged is for the server to answer, as it is more than this plot that shows it.
+    host.on('plotly_relayout', change => {
+      const ends = axis => [change[`${axis}.range[0]`] ?? null, change[`${axis}.range[1]`] ?? null];
+      const [x, y] = [ends('xaxis'), ends('yaxis')];
+      if (JSON.parse(props.value).zooms && (x[0] ?? y[0]) !== null) trigger('zoom', {x, y});
+    });
+    host.on('plotly_doubleclick', () => JSON.parse(props.value).zooms && trigger('zoom', {}));
   }
   host.dataset.revision = String(Number(host.dataset.revision || 0) + 1);
 }
@@ -68,13 +78,14 @@ async function point(mark) {
 document.addEventListener('point-mark', event => point(event.detail));
 // The figure as a picture on white, in the light theme's colours, with its title.
 async function save(format) {
-  const {data, layout, title, file} = painted(props.value, document.documentElement);
-  const size = {width: 1100, height: 600};
+  const {data, layout, title, file, height, saved} = painted(props.value, document.documentElement);
+  const size = {width: 1100, height: height ? height + 60 : 600};
   Object.assign(layout, size, {
     paper_bgcolor: '#ffffff', plot_bgcolor: '#ffffff',
     title: {text: title, x: 0.02, y: 0.97, yanchor: 'top', font: {size: 17, color: '#1e293b'}},
     font: {...layout.font, size: 14, family: 'Helvetica, Arial, sans-serif'},
-    margin: {...layout.margin, l: 78, t: 56, b: 80},
+    margin: {...layout.margin, l: Math.max(78, layout.margin.l), t: 46 + layout.margin.t, b: 30 + layout.margin.b},
+    ...saved,
     xaxis: spread(layout.xaxis, size.width),
   });
   const Plotly = await library;

@@ -3,14 +3,17 @@
 const tabs = () => [...document.querySelectorAll('#tabs > .tab-wrapper button[role=tab], #tabs > .tab-nav button[role=tab]')];
 const nameOf = tab => tab.textContent.trim().toLowerCase();
 const shown = () => tabs().find(tab => tab.getAttribute('aria-selected') === 'true');
-const asked = () => (location.hash === '#fit' ? 'explore' : location.hash.slice(1)) || 'explore';
+const named = () => location.hash.slice(1).split('?')[0];
+const asked = () => (named() === 'fit' ? 'explore' : named()) || 'explore';
 function open() {
   const tab = tabs().find(tab => nameOf(tab) === asked());
   if (tab && tab !== shown()) tab.click();
 }
 function follow() {
   const now = shown();
-  if (now && nameOf(now) !== asked()) history.pushState(history.state, '', `#${nameOf(now)}`);
+  if (!now || nameOf(now) === asked()) return;
+  const query = document.querySelector('#tabs').dataset[nameOf(now)];  // of a tab whose settings are in its address
+  history.pushState(history.state, '', `#${nameOf(now)}${query ? `?${query}` : ''}`);
 }
 function start() {
   if (!shown()) return setTimeout(start, 50);

@@ -1,8 +1,7 @@
-// Draws the rows of one part of the value, sorted by one column and narrowed to those that the filter's words are in.
+// Draws the rows of one part of the value, sorted by one column.
 const box = element.querySelector('.table-box');
 const parts = element.querySelector('.switch');
-const filter = element.querySelector('[type=search]');
-let part = parts?.querySelector('button').dataset.part ?? '', titles = '', column, order, built = null;
+let part = parts?.querySelector('button').dataset.part ?? '', titles = '', column, order, built = null, ticked = [];
 
 // A cell is a number or a text, or [what it is sorted and saved by, the text that is shown].
 const keyOf = cell => Array.isArray(cell) ? cell[0] : cell;
@@ -16,18 +15,24 @@ function compare(a, b) {
 function build() {
   if (!props.value || !box.offsetWidth || built === props.value) return;
   built = props.value;
-  const {columns, sorted_by, parts: rows, note} = JSON.parse(built);
+  const {columns, sorted_by, parts: rows, note, ticked: before} = JSON.parse(built);
+  ticked = before;
   const now = columns.map(one => one.title).join('\n');
   if (now !== titles) [titles, column, order] = [now, sorted_by, columns[sorted_by].order];
   for (const button of parts?.children ?? []) button.setAttribute('aria-pressed', button.dataset.part === part);
   element.querySelector('.note').textContent = note;
   const table = make('table', `facts sortable-table ${box.dataset.look}`);
   const head = table.createTHead().insertRow();
+  if (box.dataset.ticks) head.append(Object.assign(make('th', 'tick', box.dataset.ticks), {scope: 'col'}));
   columns.forEach((one, i) => head.append(header(one, i)));
   const body = table.createTBody();
   for (const row of [...rows[part]].sort(compare)) body.append(line(row, columns));
+  const {scrollTop, scrollLeft} = box, at = box.contains(document.activeElement) && document.activeElement;
+  const [key, kind] = at ? [at.dataset.key, at.type] : [];
   box.replaceChildren(table);
-  narrow();
+  box.scrollTo(scrollLeft, scrollTop);
+  if (key) [...box.querySelectorAll('[data-key]')].find(one => one.dataset.key === key && one.type === kind)?.focus();
+  element.querySelector('.nothing').hidden = rows[part].length > 0;
 }
 function header({title, order: first}, i) {
   const cell = make('th', '', first ? '' : title);
@@ -44,6 +49,7 @@ function header({title, order: first}, i) {
 function line({cells, key, kind = '', below, chosen}, columns) {
   const row = make('tr', kind);
   if (chosen) row.ariaSelected = 'true';
+  if (box.dataset.ticks) row.insertCell().append(tick(key, cells[columns.findIndex(one => one.names)], chosen));
   cells.forEach((cell, i) => {
     const place = row.insertCell();
     if (!columns[i].names) return place.append(textOf(cell));
@@ -57,24 +63,19 @@ function line({cells, key, kind = '', below, chosen}, columns) {
   });
   return row;
 }
-function narrow() {
-  if (!filter) return;
-  const words = filter.value.toLowerCase().split(/\s+/);
-  const rows = [...box.querySelectorAll('tbody tr')];
-  for (const row of rows) {
-    const text = row.querySelector('.row-name').textContent.toLowerCase();
-    row.hidden = !words.every(word => text.includes(word));
-  }
-  element.querySelector('.nothing').hidden = !rows.length || rows.some(row => !row.hidden);
+function tick(key, name, checked) {
+  const input = make('input', '');
+  Object.assign(input, {type: 'checkbox', checked: Boolean(checked), ariaLabel: `${box.dataset.ticks} ${textOf(name)}`});
+  input.dataset.key = key;
+  return input;
 }
 function again(focus) {
   built = null;
   build();
   if (focus) box.querySelector(focus)?.focus();
 }
-// The value's own lines, or else the rows of all parts in the order in which they came.
-function csvLines({csv, columns, parts: rows}) {
-  if (csv) return csv;
+// The rows of all parts in the order in which they came.
+function csvLines({columns, parts: rows}) {
   const plain = cell => typeof cell === 'string' ? cell.replaceAll('×', 'x') : cell;
   const lines = Object.entries(rows).flatMap(([name, own]) =>
     own.map(({cells}) => [...(parts ? [name] : []), ...cells.map(cell => plain(keyOf(cell)))]));
@@ -87,7 +88,14 @@ function saveCsv(value) {
 }
 element.addEventListener('click', event => {
   const row = event.target.closest('tbody tr');
-  if (row) return trigger('pick', {part, key: row.querySelector('[data-key]').dataset.key});
+  if (row) {
+    const key = row.querySelector('[data-key]').dataset.key;
+    if (box.dataset.ticks) {  // shown at once, so that the next tick counts it before the answer is there
+      ticked = ticked.includes(key) ? ticked.filter(one => one !== key) : [...ticked, key];
+      row.querySelector('[type=checkbox]').checked = ticked.includes(key);
+    }
+    return trigger('pick', {part, key, ticked});
+  }
   const data = event.target.closest('button')?.dataset;
   if (!data) return;
   if ('csv' in data) saveCsv(JSON.parse(props.value));
@@ -108,7 +116,6 @@ function point(event) {
   document.dispatchEvent(new CustomEvent('point-mark', {detail: key}));
 }
 for (const kind of ['mouseover', 'mouseleave', 'focusin', 'focusout']) box.addEventListener(kind, point);
-filter?.addEventListener('input', narrow);
 watch('value', build);
 // Rows are built when the table can be seen.
 new ResizeObserver(build).observe(box);

@@ -1,1 +1,1 @@
-"""Tab Compare: results on the plane of memory and accuracy."""
+"""Tab Compare: what memory buys, by the way to learn."""

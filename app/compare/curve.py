@@ -1,124 +1,215 @@
-"""The trade-off of one data set as curves: what a peak of memory buys, by the way to get there. No gradio, no torch."""
+"""What a peak of memory buys, as a curve: a line for each way to learn, through its stride settings. No gradio."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from ..parts import plots
-from ..runs.results import Result, pareto_front
+from ..runs.result import Result, pareto_front
 from ..words import numbers
 from ..words.settings import join_strides
+from .ways import METHODS, STRIDES, SYMBOLS, TEACHER, each_setting, hover_text, kind_of, method_of, teacher_of
 
-PICTURE = {"width": 860, "height": 470}  # pixels
-SIDE, BELOW = "middle right", "bottom right"  # where labels stand
-
-
-@dataclass(frozen=True)
-class Way:
-    """One line: results of a kind that learnt from one thing."""
-
-    title: str
-    kind: str  # of the results, see `Result.kind`
-    learning: str
-    colour: str
-    symbol: str
-    dash: str = "solid"
-    label: str = ""  # where the networks' names stand at the marks; nowhere if empty
-    first: str = ""  # where that of the first mark stands, if elsewhere
-    is_fresh: bool = False  # only results from scratch
+HEIGHT = 430  # pixels
+# Of a saved picture, which has no words beside it.
+_PLACE = {"x": 1, "y": 0.02, "xanchor": "right", "yanchor": "bottom", "orientation": "v"}
+LEGEND = {"showlegend": True, "legend": {**_PLACE, "bgcolor": "var(--chart-veil)"}}
+Part = dict[str, Any]
+Ends = tuple[float, float]
 
 
-WAYS = (
-    Way("strides, RED + KD", "", "RED + KD", plots.STUDENT, "square", label="top left", first="bottom left"),
-    Way("strides, KD", "", "KD", plots.GOLD, "square"),
-    Way("strides, no distillation, from scratch", "", "on its own", plots.BLUE, "square", is_fresh=True),
-    Way("smaller images, KD", "smaller images", "KD", plots.GOLD, "circle", "dot", BELOW),
-    Way("smaller images, from scratch", "smaller images", "on its own", plots.BLUE, "circle", "dot", is_fresh=True),
-    Way("teacher, in patches", "patches", "on its own", plots.TEACHER, "diamond", "dot", is_fresh=True),
-    Way("strides, KD, in patches", "patches", "KD", plots.GOLD, "diamond", "dashdot"),
-    Way("networks for phones, KD", "networks for phones", "KD", plots.VIOLET, "hexagon", "dot", BELOW),
-    Way("narrower networks, KD", "narrower networks", "KD", plots.RED, "triangle-up", "dot", SIDE),
-)
+def curve_figure(
+    results: Sequence[Result],
+    ticked: Sequence[str] = (),
+    peaks: tuple[int | None, int | None] = (None, None),
+    scores: tuple[float | None, float | None] = (None, None),
+) -> Part:
+    """Peak activation memory (log₂ axis) against the test score, for results of one group that have a score.
 
-
-def curve_figure(results: Sequence[Result]) -> dict[str, Any]:
-    """Test accuracy against peak memory (log₂ axis): a line a way, over its results that no other of them beats.
-
-    Every result is a mark with half its range over the seeds; those beside the line are pale.
+    Every result stands at its own memory and its own score, the mean of its seeds with a bar from the least to the
+    greatest. A line goes through the stride settings of one way to learn that no other of that way beats on validation
+    pictures; the others are small marks. Alternatives (smaller images and the like) have one dotted line a kind. What
+    has no test figure yet is hollow, and the results with the keys `ticked` carry a ring. `peaks` in bytes and `scores`
+    are the ends of what is in sight, None as the results have it.
     """
-    data = [part for way in WAYS for part in _line(way, results)]
-    data += [_teacher(result) for result in results if result.is_teacher][:1]
-    peaks = [x for part in data for x in part["x"]] or [2**16]
-    least, most = 0.85 * min(peaks), 1.15 * max(peaks)  # names of networks need room
-    ticks = sorted(tick for power in range(12, 24) for tick in (2**power, 3 * 2 ** (power - 1)) if least < tick < most)
-    title = {"font": {"size": 12}, "standoff": 8}
-    x = {"type": "log", "range": [math.log10(least), math.log10(most)]}
-    x |= {"tickvals": ticks, "ticktext": [numbers.format_bytes(tick) for tick in ticks]}
+    shown = [result for result in results if result.score is not None]
+    teacher = teacher_of(shown)
+    xs, ys = memory_range(shown, peaks), score_range(shown, scores)
+    lines = [line for line in _lines(shown) if line[1]]
+    on_line = {result.key for _, line, _ in lines for result in line} | ({teacher.key} if teacher else set())
+    data = [_line(*line) | {"showlegend": any(_is_in(one, xs, ys) for one in line[1])} for line in lines]
+    for method in METHODS:
+        for kind in SYMBOLS:
+            own = [result for result in shown if (method_of(result), kind_of(result)) == (method, kind)]
+            for is_large in (False, True):
+                found = [result for result in own if (result.key in on_line) == is_large]
+                data += [_marks(method, kind, found, is_large)] if found else []
+    data += [_ring(result) for key in ticked for result in shown if result.key == key]
+    labels = [_label(result, ys) for result in _labelled(lines, teacher) if _is_in(result, xs, ys)]
     return {
         "data": data,
-        "layout": plots.base_layout(
-            **PICTURE,
-            margin={"l": 62, "r": 16, "t": 12, "b": 52},
-            legend={"x": 1, "y": 0.02, "xanchor": "right", "yanchor": "bottom", "bgcolor": "var(--chart-veil)"},
-            xaxis={**plots.AXIS, **x, "title": {"text": "Peak activation memory (log scale)", **title}},
-            yaxis={**plots.AXIS, "tickformat": ".0%", "title": {"text": "Test accuracy", **title}},
-        ),
+        "layout": _layout(shown, xs, ys, labels),
+        "narrow": {"annotations": [label for label in labels if label["text"] == TEACHER]},
+        "saved": LEGEND,
+        "zooms": True,
     }
 
 
-def _line(way: Way, results: Sequence[Result]) -> list[dict[str, Any]]:
-    found = [
-        result
-        for result in results
-        if (result.kind, result.learning) == (way.kind, way.learning)
-        and (result.config.init == "scratch" or not way.is_fresh)
-        and result.is_tested
-        and not result.is_teacher
-    ]
-    found.sort(key=lambda result: (result.peak_bytes, result.score))
-    front = pareto_front(found)
-    beside = [result for result in found if result not in front]
-    return [_marks(way, chosen, is_front) for chosen, is_front in ((front, True), (beside, False)) if chosen]
+def count_outside(figure: Part) -> int:
+    """How many results a figure has beyond its axes."""
+    (x0, x1), (y0, y1) = (figure["layout"][axis]["range"] for axis in ("xaxis", "yaxis"))
+    marks = [mark for part in figure["data"] if "customdata" in part for mark in zip(part["x"], part["y"], strict=True)]
+    return sum(not (x0 <= x <= x1 and y0 <= y <= y1) for x, y in marks)
 
 
-def _marks(way: Way, results: Sequence[Result], is_front: bool) -> dict[str, Any]:
-    has_names = is_front and bool(way.label)
-    names = [_name(result) if has_names else "" for result in results]
+def memory_range(shown: Sequence[Result], peaks: tuple[int | None, int | None]) -> Ends:
+    """Ends of the axis of memory in log₂ of bytes."""
+    found = [math.log2(result.peak_bytes) for result in shown] or [14.0, 20.0]
+    pad = max(0.25, 0.08 * (max(found) - min(found)))
+    least, most = peaks
+    low = math.log2(least) if least else min(found) - pad
+    return low, max(math.log2(most) if most else max(found) + pad, low + 1e-3)
+
+
+def score_range(shown: Sequence[Result], scores: tuple[float | None, float | None]) -> Ends:
+    """Ends of the axis of the score: room for the ready-made students of other strides, and for all that is better.
+
+    Where there is no such student, for all tested results, and while none is tested for all. Own runs of a few steps
+    and networks that are far worse would press the others into a line; they are in the table, and in sight on request.
+    """
+    is_share = not shown or shown[0].is_classifier
+    tested = [result for result in shown if result.is_tested] or list(shown)
+    usual = [result for result in tested if not result.kind and not result.key.startswith("run:")] or tested
+    reach = [end for result in usual for end in result.range]
+    reach += [result.score for result in tested if reach and _is_better(result, reach, is_share)]
+    low, high = (min(reach), max(reach)) if reach else (0.0, 1.0)
+    pad = max(0.01 if is_share else 0.005, 0.08 * (high - low))
+    least, most = scores
+    low = max(0.0, low - pad) if least is None else least
+    high = (min(1.02, high + pad) if is_share else high + pad) if most is None else most
+    return low, max(high, low + 1e-4)
+
+
+def _is_better(result: Result, reach: Sequence[float], is_share: bool) -> bool:
+    return result.score > max(reach) if is_share else result.score < min(reach)
+
+
+def _lines(shown: Sequence[Result]) -> list[tuple[str, list[Result], str]]:
+    """Name, results by rising memory, and colour of every line."""
+    settings = [result for result in each_setting(shown) if result.is_tested and not result.is_teacher]
+    lines = []
+    for method, colour in METHODS.items():
+        found = [result for result in settings if (method_of(result), kind_of(result)) == (method, STRIDES)]
+        lines.append((method, pareto_front(found) if method != "others" else [], colour))
+    for kind in list(SYMBOLS)[1:]:
+        found = [result for result in settings if kind_of(result) == kind]
+        lines.append((kind, pareto_front(found), plots.GREY))
+    return lines
+
+
+def _line(name: str, results: Sequence[Result], colour: str) -> Part:
+    is_of_strides = name in METHODS
+    symbol = "square" if is_of_strides else SYMBOLS[name]
     return {
         "type": "scatter",
-        "mode": ("lines+" if is_front else "") + "markers" + "+text" * has_names,
-        "name": way.title,
-        "showlegend": is_front,
-        "x": [result.peak_bytes for result in results],
+        "mode": "lines+markers",  # the marks are those of the legend, under the results' own
+        "name": name,
+        "x": [math.log2(result.peak_bytes) for result in results],
         "y": [result.score for result in results],
-        "error_y": {"type": "data", "array": [result.spread for result in results], "thickness": 1.2, "width": 3},
-        "text": names,
-        "textposition": [way.first or way.label, *[way.label] * len(names)][: len(names)] if has_names else SIDE,
-        "textfont": {"size": 11, "color": way.colour},
-        "marker": {"symbol": way.symbol, "color": way.colour, "size": 9},
-        "line": {"color": way.colour, "width": 1.8, "dash": way.dash},
-        "opacity": 1.0 if is_front else 0.35,
+        "hoverinfo": "skip",
+        "line": {"color": colour, "width": 2 if is_of_strides else 1.5, "dash": "solid" if is_of_strides else "dot"},
+        "marker": {"symbol": symbol, "color": colour, "size": 9},
     }
 
 
-def _name(result: Result) -> str:
-    """A network in two or three words: its strides, or what its study calls it without its teacher's name."""
-    strides = join_strides(result.config.student.strides)
-    name = re.sub(r"^Narrow ResNet | \d+ KiB$", "", result.title.partition(",")[0])
-    return name if result.kind else strides
-
-
-def _teacher(teacher: Result) -> dict[str, Any]:
-    marker = {"symbol": "diamond", "color": plots.TEACHER, "size": 12}
-    return {
+def _marks(method: str, kind: str, results: Sequence[Result], is_large: bool) -> Part:
+    is_teacher = (method, kind) == (TEACHER, STRIDES)
+    symbol = "diamond-tall" if is_teacher else SYMBOLS[kind]
+    part = {
         "type": "scatter",
         "mode": "markers",
-        "name": "teacher",
-        "x": [teacher.peak_bytes],
-        "y": [teacher.score],
-        "marker": marker,
+        "name": TEACHER if is_teacher else f"{method}, {kind}",
+        "showlegend": is_teacher,
+        "x": [math.log2(result.peak_bytes) for result in results],
+        "y": [result.score for result in results],
+        "customdata": [result.key for result in results],
+        "text": ["<br>".join(map(escape, hover_text(result))) for result in results],
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": {
+            "symbol": [symbol if result.is_tested else f"{symbol}-open" for result in results],
+            "size": (13 if is_teacher else 10) if is_large else 6,
+            "color": METHODS[method],
+        },
     }
+    if is_large and any(len(result.scores) > 1 for result in results):
+        part["error_y"] = {
+            "type": "data",
+            "array": [result.range[1] - result.score for result in results],
+            "arrayminus": [result.score - result.range[0] for result in results],
+            "color": METHODS[method],
+            "thickness": 1.2,
+            "width": 4,
+        }
+    return part
+
+
+def _ring(result: Result) -> Part:
+    marker = {"size": 20, "symbol": "circle-open", "color": "var(--chart-text)", "line": {"width": 2}}
+    look = {"mode": "markers", "hoverinfo": "skip", "showlegend": False, "marker": marker}
+    return {"type": "scatter", "x": [math.log2(result.peak_bytes)], "y": [result.score], **look}
+
+
+def _labelled(lines: Sequence[tuple[str, list[Result], str]], teacher: Result | None) -> list[Result]:
+    """The results whose strides stand beside them, those of one line, and the teacher last."""
+    of_strides = {name: results for name, results, _ in lines if name in METHODS}
+    named = of_strides.get("RED + KD") or max(of_strides.values(), key=len, default=[])
+    return [*named, *([teacher] if teacher else [])]
+
+
+def _label(result: Result, ys: Ends) -> Part:
+    """Above a mark, and to its left, where rising lines leave room."""
+    text = TEACHER if result.is_teacher else join_strides(result.config.student.strides)
+    is_low = result.is_teacher and result.score > ys[0] + 0.15 * (ys[1] - ys[0])
+    side = {"xanchor": "center" if result.is_teacher else "right", "xshift": 0 if result.is_teacher else -5}
+    height = {"yanchor": "top", "yshift": -7} if is_low else {"yanchor": "bottom", "yshift": 7}
+    look = {"showarrow": False, "font": {"color": METHODS[method_of(result)], "size": 11}}
+    return {"x": math.log2(result.peak_bytes), "y": result.score, "text": escape(text), **look, **side, **height}
+
+
+def _is_in(result: Result, xs: Ends, ys: Ends) -> bool:
+    return xs[0] <= math.log2(result.peak_bytes) <= xs[1] and ys[0] <= result.score <= ys[1]
+
+
+def _ticks(xs: Ends) -> list[float]:
+    """Bytes that the axis of memory names: the coarsest steps of which there are three in sight."""
+    least, most = 2 ** xs[0], 2 ** xs[1]
+    for parts in ((1,), (1, 1.5), (1, 1.25, 1.5, 1.75)):
+        found = [part * 2**power for power in range(8, 40) for part in parts if least <= part * 2**power <= most]
+        if len(found) > 2 and (len(found) > 4 or parts != (1,)):
+            return found
+    step = next((step for step in (2**14, 2**12, 2**10, 2**8) if (most - least) / step > 3), (most - least) / 4)
+    return [step * i for i in range(math.ceil(least / step), math.floor(most / step) + 1)]
+
+
+def _layout(shown: Sequence[Result], xs: Ends, ys: Ends, labels: Sequence[Part]) -> Part:
+    is_share = not shown or shown[0].is_classifier
+    ticks = _ticks(xs)
+    title = {"standoff": 8, "font": {"size": 12}}
+    x = {"range": list(xs), "tickvals": [math.log2(tick) for tick in ticks]}
+    x |= {"ticktext": [numbers.format_bytes(round(tick)) for tick in ticks]}
+    y = {"range": list(ys), "nticks": 8} | (
+        {"tickformat": ".0%" if ys[1] - ys[0] > 0.08 else ".1%"} if is_share else {}
+    )
+    name = "Test accuracy" if is_share else "Test loss (lower is better)"
+    return plots.base_layout(
+        hovermode="closest",
+        dragmode="zoom",
+        showlegend=False,
+        margin={"l": 62, "r": 14, "t": 14, "b": 50},
+        xaxis={**plots.AXIS, **x, "title": {"text": "Peak activation memory (log scale)", **title}},
+        yaxis={**plots.AXIS, **y, "title": {"text": name, **title}},
+        annotations=list(labels),
+    )

@@ -1,7 +1,8 @@
-"""Tab Compare: results on the plane of memory and accuracy, what one was trained with, what two differ in."""
+"""Tab Compare: what memory buys as a curve, one memory result by result, what each part adds, and the table."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,140 +10,349 @@ from typing import Any
 
 import gradio as gr
 
-from ..parts.events import QUIET, connect
+from ..parts.events import QUIET, connect, refused_in
 from ..parts.fields import LiveRadio
 from ..parts.fragments import notice
+from ..parts.link_button import LinkButton
 from ..parts.live_plot import LivePlot
-from ..parts.scripted import event_values
+from ..parts.scripted import SaveFiles, event_values
 from ..runs import jobs
-from ..runs.results import Result, all_results, groups
-from . import view
-from .plane import plane_figure
+from ..runs.result import Result, groups
+from ..runs.results import all_results
+from . import curve, ladder, view
+from .dots import dots_figure
+from .files import FORMATS, export, file_name
 from .result_table import build_result_table, result_rows
+from .sight import NO_SPAN, Sight, ends_text, from_query, read, read_ends, read_span, to_query
+from .ways import memory_titles, teacher_of
 
 SECONDS = 3.0  # between looks at the files
+MOST_MEMORIES = 40  # buttons
+KIB = 2**10
+SCORES = {True: "Only test accuracies of so many %", False: "Only test losses of"}  # by whether a score is a share
 SCROLL = "() => document.querySelector('#chosen').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
+ADDRESS = "(_, ...rest) => [location.hash, ...rest]"  # what the address says when the tab is opened
+FIELDS = ("group", "words", "peaks", "scores", "memory", "ticked")
 
 
 @dataclass(frozen=True)
 class CompareTab:
     """The components that the page connects to other tabs."""
 
-    chosen: gr.State  # key of the chosen result, or None
+    ticked: gr.State  # keys of the ticked results, the latest last
     load: gr.Button
     timer: gr.Timer  # off until the tab is seen
 
 
 def build(tab: gr.Tab) -> CompareTab:
     """Lay the tab out inside the current Blocks context and connect its events."""
-    chosen, kept = gr.State(None), gr.State(None)
-    seen = gr.State(None)  # what was shown last, see `_signature`; None: the tab was never opened
+    # What was shown last, see `_signature`; None: the tab was never opened.
+    shown: dict[str, Any] = {"ticked": gr.State(()), "memory": gr.State(None), "seen": gr.State(None)}
+    address, asked = gr.Textbox(visible="hidden"), gr.State(0)
     with gr.Row(elem_classes="columns"):
         with gr.Column(min_width=300, elem_classes="controls"):
-            with gr.Column(elem_classes="card"):
-                group = LiveRadio([], label="Results on", elem_id="groups", elem_classes="list")
-            with gr.Column(elem_classes="card"):
-                card = gr.HTML(view.NOTHING_CHOSEN, elem_id="chosen")
-                load = gr.Button("Load into Distill", size="sm", interactive=False, elem_id="load")
-                keep = gr.Button("Compare with another", size="sm", interactive=False, elem_id="keep")
+            shown |= _controls()
         with gr.Column(min_width=320, elem_classes="results"):
-            said = gr.HTML(view.NO_RESULTS, elem_id="front-said")
-            with gr.Column(elem_classes="card chart"):
-                chart = LivePlot(height=400, label="Peak memory against test score", elem_id="plane")
-                gr.HTML(view.legend())
+            shown |= _curve()
         with gr.Column(min_width=320, elem_classes="more"):
-            differs = gr.HTML(elem_id="differs")
-            with gr.Column(elem_classes="card"):
-                table = build_result_table()
-    shown = {
-        "seen": seen,
-        "group": group,
-        "said": said,
-        "chart": chart,
-        "card": card,
-        "load": load,
-        "keep": keep,
-        "differs": differs,
-        "table": table,
-    }
-    state = [group, chosen, kept]
-    connect(tab.select, refresh, state, shown, **QUIET)
+            shown |= _views()
+    state = {name: shown[name] for name in FIELDS}
+    connect(tab.select, open_tab, {"address": address, **state}, shown, js=ADDRESS, **QUIET)
+    connect(shown["link"].opened, open_link, [], shown, **QUIET)
     timer = gr.Timer(SECONDS, active=False)
-    connect(timer.tick, _look_while_runs_go, [*state, seen], {**shown, "timer": timer}, **QUIET)
-    connect(group.input, show_group, [group], {"chosen": chosen, "kept": kept, **shown}, **QUIET)
-    for event in (chart.mark_click, table.pick):
-        connect(event, pick, [group, kept], {"chosen": chosen, **shown}, **QUIET).then(None, js=SCROLL, **QUIET)
-    connect(keep.click, keep_chosen, state, {"kept": kept, **shown}, **QUIET)
-    return CompareTab(chosen, load, timer)
+    connect(timer.tick, _look_while_runs_go, {**state, "seen": shown["seen"]}, {**shown, "timer": timer}, **QUIET)
+    connect(shown["group"].input, show_group, state, shown, **QUIET)
+    for name in ("words", "peaks", "scores"):
+        connect(shown[name].input, refresh, state, shown, trigger_mode="always_last", **QUIET)
+    connect(shown["memories"].input, choose_memory, {"memories": shown["memories"], **state}, shown, **QUIET)
+    for event in (shown["curve"].mark_click, shown["dots"].mark_click, shown["ladder"].mark_click):
+        connect(event, pick, state, shown, **QUIET).then(None, js=SCROLL, **QUIET)
+    connect(shown["table"].pick, tick, state, shown, trigger_mode="multiple", **QUIET)
+    connect(shown["curve"].zoom, zoom, state, shown, **QUIET)
+    connect(shown["whole"].click, show_all, state, shown, **QUIET)
+    connect(shown["untick"].click, untick, state, shown, **QUIET)
+    files = shown.pop("files")
+    connect(
+        files.ask, save, {**state, "asked": asked}, {"files": files, "asked": asked, "said": shown["said"]}, **QUIET
+    )
+    return CompareTab(shown["ticked"], shown["load"], timer)
 
 
-def refresh(group: Any, chosen: Any, kept: Any) -> dict[str, Any]:
-    """Everything the tab shows, from the files as they are now."""
+def _controls() -> dict[str, Any]:
+    with gr.Column(elem_classes="card"):
+        group = LiveRadio([], label="Results on", elem_id="groups", elem_classes="list")
+    with gr.Column(elem_classes="card", elem_id="sight"):
+        words = gr.Textbox(label="Only with these words in their name", placeholder="such as RED + KD", elem_id="words")
+        peaks = gr.Textbox(label="Only peaks of so many KiB", placeholder="such as 48-128", elem_id="peaks")
+        scores = gr.Textbox(label=SCORES[True], placeholder="such as 70-80", elem_id="scores")
+        with gr.Row(elem_classes="quiet-buttons"):
+            whole = gr.Button("Show all", size="sm", elem_id="whole")
+            link = LinkButton(tab="compare", elem_id="compare-link")
+    with gr.Column(elem_classes="card"):
+        card = gr.HTML(view.NOTHING_TICKED, elem_id="chosen")
+        with gr.Row(elem_classes="quiet-buttons"):
+            load = gr.Button("Load into Distill", size="sm", interactive=False, elem_id="load")
+            untick = gr.Button("Untick", size="sm", interactive=False, elem_id="untick")
+    fields = {"group": group, "words": words, "peaks": peaks, "scores": scores}
+    return {**fields, "whole": whole, "link": link, "card": card, "load": load, "untick": untick}
+
+
+def _curve() -> dict[str, Any]:
+    said = gr.HTML(view.NO_RESULTS, elem_id="front-said")
+    with gr.Column(elem_classes="card chart"):
+        gr.HTML('<h3 class="card-title">What memory buys</h3>')
+        plot = LivePlot(height=curve.HEIGHT, label="Peak memory against test score", can_save=True, elem_id="plane")
+        legend = gr.HTML(elem_id="curve-legend")
+    return {"said": said, "curve": plot, "legend": legend}
+
+
+def _views() -> dict[str, Any]:
+    differs = gr.HTML(elem_id="differs")
+    with gr.Column(elem_classes="card chart"):
+        gr.HTML('<h3 class="card-title">One memory, result by result</h3>')
+        memories = LiveRadio([], label="Peak memory", elem_id="memory-of", elem_classes="pills")
+        dots = LivePlot(height=200, label="Test score of every seed at one memory", can_save=True, elem_id="dots")
+    with gr.Column(elem_classes="card chart", elem_id="parts") as parts:
+        gr.HTML('<h3 class="card-title">What each part adds</h3>')
+        plot = LivePlot(
+            height=ladder.HEIGHT, label="Test score, one part more from left to right", can_save=True, elem_id="ladder"
+        )
+        text = gr.HTML(elem_id="ladder-said")
+    with gr.Column(elem_classes="card"):
+        table = build_result_table()
+        files = SaveFiles({name: f"Save as {words}" for name, words in FORMATS.items()}, elem_id="save-results")
+    views = {"differs": differs, "memories": memories, "dots": dots, "parts": parts, "ladder": plot, "steps": text}
+    return {**views, "table": table, "files": files}
+
+
+@refused_in("said")
+def refresh(**fields: Any) -> dict[str, Any]:
+    """Everything the tab shows but the filter's fields, which whoever types in them has as they should be."""
     results = all_results()
-    offered = groups(results)
-    names = [name for _, name in offered]
-    group = group if group in names else names[0] if names else None
-    own = [result for result in results if result.group == group]
-    one, other = _find(own, chosen), _find(own, kept)
+    return show(read_sight(results, **fields), results)
+
+
+def read_sight(results: Sequence[Result], **fields: Any) -> Sight:
+    """What the FIELDS ask for, in bytes and shares where the page has KiB and percent. ValueError for other ends."""
+    unit = 100 if _is_share(results, fields.get("group")) else 1
+    peaks = [None if end is None else round(end * KIB) for end in read_ends("Peaks", fields.get("peaks"), "48-128")]
+    scores = [None if end is None else end / unit for end in read_ends("Scores", fields.get("scores"), "70-80")]
+    values = [fields.get(name) for name in ("group", "words", "memory", "ticked")]
+    return settle(read(*values[:2], peaks, scores, *values[2:]), results)
+
+
+def settle(sight: Sight, results: Sequence[Result]) -> Sight:
+    """The sight with a group that there is, and without ticked results that there are not."""
+    names = [name for _, name in groups(results)]
+    group = sight.group if sight.group in names else next(iter(names), None)
+    keys = {result.key for result in results if result.group == group}
+    return dataclasses.replace(sight, group=group, ticked=tuple(key for key in sight.ticked if key in keys))
+
+
+def show(sight: Sight, results: Sequence[Result], said: str = "") -> dict[str, Any]:
+    """Everything the tab shows of a settled sight but the filter's fields; `said` stands above the headline."""
+    own = [result for result in results if result.group == sight.group]
+    ticked = [result for key in sight.ticked for result in own if result.key == key]
     return {
-        "seen": _signature(results, group, chosen, kept),
-        "group": LiveRadio(choices=offered, value=group),
-        "said": view.headline(own),
-        "chart": plane_figure(own, one.key if one else None, other.key if other else None),
-        "card": view.chosen_card(one),
-        "load": gr.Button(interactive=one is not None),
-        "keep": gr.Button("Stop comparing" if other else "Compare with another", interactive=bool(one or other)),
-        "differs": view.difference(other, one),
-        "table": result_rows(own, one.key if one else None),
+        "seen": _signature(results, sight),
+        "ticked": sight.ticked,
+        "memory": sight.memory,
+        "group": gr.update(choices=groups(results), value=sight.group),
+        "whole": gr.update(interactive=sight.is_narrowed),
+        "link": to_query(sight),
+        "card": view.chosen_card(ticked[-1] if ticked else None),
+        "load": gr.update(interactive=bool(ticked)),
+        "untick": gr.update(interactive=bool(ticked)),
+        "differs": view.difference(ticked),
+        **_views_of(sight, own, said),
     }
 
 
-def look(group: Any, chosen: Any, kept: Any, seen: Any) -> dict[str, Any]:
+def show_anew(sight: Sight, results: Sequence[Result], said: str = "") -> dict[str, Any]:
+    """`show`, with the filter's fields as the sight has them."""
+    is_share = _is_share(results, sight.group)
+    scores = [None if end is None else 100 * end if is_share else end for end in sight.scores]
+    fields = {
+        "words": sight.words,
+        "peaks": ends_text([None if end is None else end / KIB for end in sight.peaks]),
+        "scores": gr.update(value=ends_text(scores), label=SCORES[is_share]),
+    }
+    return fields | show(sight, results, said)
+
+
+def _is_share(results: Sequence[Result], group: Any) -> bool:
+    return next((result.is_classifier for result in results if result.group == group), True)
+
+
+def _views_of(sight: Sight, own: Sequence[Result], said: str) -> dict[str, Any]:
+    """The views of one group's results."""
+    seen = [result for result in own if sight.shows(result)]
+    named_so = [result for result in own if sight.has_words(result)]
+    teacher = teacher_of(own)
+    named = view.headline_result(seen, teacher)
+    peaks = _memories(seen, named)
+    memory = sight.memory if sight.memory in peaks else named.peak_bytes if named else next(iter(peaks), None)
+    if named and memory != named.peak_bytes:
+        named = view.headline_result([result for result in seen if result.peak_bytes == memory], None)
+    chosen = ladder.choose_ladder(ladder.find_ladders(seen), memory, sight.ticked)
+    titles = memory_titles(peaks)
+    plane = curve.curve_figure(named_so, sight.ticked, sight.peaks, sight.scores)
+    dots = dots_figure(seen, memory, sight.ticked, sight.scores, teacher)
+    steps = ladder.ladder_figure(chosen, sight.ticked, teacher) if chosen else None
+    return {
+        "said": said + view.headline(seen, named, teacher),
+        "curve": _titled(plane, "What memory buys", own, "curve"),
+        "legend": view.legend(seen) + view.outside_text(curve.count_outside(plane), len(named_so)),
+        "memories": gr.update(choices=[(title, peak) for peak, title in titles.items()], value=memory),
+        "dots": _titled(dots, f"Peak {titles.get(memory, '')}", own, "memory"),
+        "parts": gr.update(visible=chosen is not None),
+        "ladder": _titled(steps, chosen.title if chosen else "", own, "parts"),
+        "steps": view.ladder_text(chosen) if chosen else "",
+        "table": result_rows(seen, sight.ticked),
+    }
+
+
+def _titled(figure: dict[str, Any] | None, title: str, own: Sequence[Result], file: str) -> dict[str, Any] | None:
+    """A figure with what a saved picture of it carries."""
+    if figure is None:
+        return None
+    return {**figure, "title": f"{own[0].group_title}: {title}" if own else title, "file": f"{file_name(own)}-{file}"}
+
+
+def _memories(seen: Sequence[Result], named: Result | None) -> list[int]:
+    """Peaks that can be chosen, rising: those of the most results where there are very many, the headline's always."""
+    found = [result.peak_bytes for result in seen if result.score is not None]
+    most = sorted(set(found), key=lambda peak: (named is None or peak != named.peak_bytes, -found.count(peak), peak))
+    return sorted(most[:MOST_MEMORIES])
+
+
+@refused_in("said")
+def open_tab(address: Any, **fields: Any) -> dict[str, Any]:
+    """What the address asks for; without a query in it what was shown before."""
+    query = address.partition("?")[2] if isinstance(address, str) else ""
+    return open_query(query) if query else refresh(**fields)
+
+
+@refused_in("said")
+def open_link(event: gr.EventData) -> dict[str, Any]:
+    """What another address asks for, put in where the tab was open."""
+    query = event_values(event).get("query")
+    return open_query(query if isinstance(query, str) else "")
+
+
+def open_query(query: str) -> dict[str, Any]:
+    """What an address shows, and what of it is not here; what cannot be read is said above the results."""
+    results = all_results()
+    try:
+        asked = from_query(query)
+    except ValueError as error:
+        return show_anew(settle(Sight(), results), results, notice("This address shows all results:", str(error)))
+    sight = settle(asked, results)
+    gone = [key for key in asked.ticked if key not in sight.ticked]
+    gone = [asked.group] if asked.group and asked.group != sight.group else gone
+    said = notice("Not here:", f"{', '.join(gone)[:200]}. Own runs are those of the machine that trained them.", "hint")
+    return show_anew(sight, results, said if gone else "")
+
+
+@refused_in("said")
+def look(seen: Any, **fields: Any) -> dict[str, Any]:
     """What a tick of the clock changes: nothing, unless the files did, or a click came before the last one was
     done."""
-    if seen is None or seen == _signature(all_results(), group, chosen, kept):
-        return {}
-    return refresh(group, chosen, kept)
+    results = all_results()
+    sight = read_sight(results, **fields)
+    return {} if seen is None or seen == _signature(results, sight) else show(sight, results)
 
 
 @functools.wraps(look)
-def _look_while_runs_go(*values: Any) -> dict[str, Any]:
+def _look_while_runs_go(**values: Any) -> dict[str, Any]:
     """`look`, and the clock stops where no run goes, until the tab is chosen again."""
     goes = any(run.state in jobs.ALIVE for run in jobs.list_runs())  # before the results: its last one is among them
-    return look(*values) | ({} if goes else {"timer": gr.Timer(active=False)})
+    return look(**values) | ({} if goes else {"timer": gr.Timer(active=False)})
 
 
-def show_group(group: Any) -> dict[str, Any]:
-    """Results on other pictures, none of them chosen."""
-    return {"chosen": None, "kept": None, **refresh(group, None, None)}
+@refused_in("said")
+def show_group(group: Any, words: Any, **_: Any) -> dict[str, Any]:
+    """Results on other pictures: all that have the words, none of them ticked."""
+    results = all_results()
+    return show_anew(read_sight(results, group=group, words=words), results)
 
 
-def pick(event: gr.EventData, group: Any, kept: Any) -> dict[str, Any]:
-    """Choose the result that was clicked, in the chart or the table."""
-    try:
-        values = event_values(event)
-    except ValueError as error:
-        return {"said": notice("", str(error))}
-    key = values.get("key", values.get("mark"))
-    return {"chosen": key if isinstance(key, str) else None, **refresh(group, key, kept)}
+@refused_in("said")
+def choose_memory(memories: Any, **fields: Any) -> dict[str, Any]:
+    """Results of another memory, side by side."""
+    return refresh(**fields | {"memory": memories})
 
 
-def keep_chosen(group: Any, chosen: Any, kept: Any) -> dict[str, Any]:
-    """Keep the chosen result to compare others with; if there is one already, stop comparing."""
-    kept = None if kept else chosen
-    return {"kept": kept, **refresh(group, chosen, kept)}
+@refused_in("said")
+def pick(event: gr.EventData, **fields: Any) -> dict[str, Any]:
+    """Tick the result whose mark was clicked, or untick it; its memory's results stand side by side."""
+    key = event_values(event).get("mark")
+    results = all_results()
+    sight = read_sight(results, **fields)
+    found = next((result for result in results if result.key == key and result.group == sight.group), None)
+    if found is None:
+        return show(sight, results)
+    sight = sight.tick(found.key)
+    memory = found.peak_bytes if found.key in sight.ticked else sight.memory
+    return show(dataclasses.replace(sight, memory=memory), results)
 
 
-def chosen_config(chosen: Any) -> dict[str, Any] | None:
-    """All settings of the chosen result, for the form of Distill; None when it is gone."""
-    result = _find(all_results(), chosen)
+@refused_in("said")
+def tick(event: gr.EventData, **fields: Any) -> dict[str, Any]:
+    """The rows that are ticked in the table."""
+    ticked = event_values(event).get("ticked")
+    return refresh(**fields | {"ticked": ticked})
+
+
+@refused_in("said")
+def untick(**fields: Any) -> dict[str, Any]:
+    """Nothing ticked."""
+    return refresh(**fields | {"ticked": ()})
+
+
+@refused_in("said")
+def zoom(event: gr.EventData, **fields: Any) -> dict[str, Any]:
+    """The part of the curve that was dragged over; all of it after a double click."""
+    values = event_values(event)
+    results = all_results()
+    sight = read_sight(results, **fields)
+    x, y = (read_span(ends if isinstance(ends := values.get(axis), list) else ()) for axis in ("x", "y"))
+    peaks = [None if end is None or end > 60 else 128 * round(2**end / 128) for end in x]
+    scores = [None if end is None else round(end, 4) for end in y]
+    sight = dataclasses.replace(
+        sight,
+        peaks=read_span(peaks) if "x" in values else NO_SPAN,
+        scores=read_span(scores) if "y" in values else NO_SPAN,
+    )
+    return show_anew(sight, results)
+
+
+@refused_in("said")
+def show_all(**fields: Any) -> dict[str, Any]:
+    """No filter and no zoom."""
+    results = all_results()
+    sight = read_sight(results, **fields)
+    return show_anew(dataclasses.replace(sight, words="", peaks=NO_SPAN, scores=NO_SPAN), results)
+
+
+@refused_in("said")
+def save(event: gr.EventData, asked: Any, **fields: Any) -> dict[str, Any]:
+    """The results in sight as a file in one of FORMATS."""
+    results = all_results()
+    sight = read_sight(results, **fields)
+    seen = [result for result in results if result.group == sight.group and sight.shows(result)]
+    file = export(seen, event_values(event).get("save"))
+    asked = asked + 1 if isinstance(asked, int) else 0
+    return {"files": file | {"asked": asked}, "asked": asked}
+
+
+def chosen_config(ticked: Any) -> dict[str, Any] | None:
+    """All settings of the result that was ticked last, for the form of Distill; None when it is gone."""
+    key = ticked[-1] if isinstance(ticked, (list, tuple)) and ticked else None
+    result = next((result for result in all_results() if result.key == key), None)
     return result.config.to_dict() if result else None
 
 
-def _find(results: Sequence[Result], key: Any) -> Result | None:
-    return next((result for result in results if result.key == key), None)
-
-
-def _signature(results: Sequence[Result], group: Any, chosen: Any, kept: Any) -> list[Any]:
+def _signature(results: Sequence[Result], sight: Sight) -> list[Any]:
     """What the tab shows depends on nothing else."""
-    return [group, chosen, kept, [[result.key, result.state, result.score] for result in results]]
+    return [sight, [(result.key, result.state, result.score) for result in results]]

@@ -3,74 +3,132 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from html import escape
 
 from redistill.networks.student import StudentConfig
 
-from ..runs.results import Result, pareto_front, peak_bytes
+from ..runs.result import Result, peak_bytes
 from ..words import numbers
-from ..words.settings import figure_rows, run_sentences, setting_rows
-from .plane import COLOURS, score_text
-from .result_table import MEANS, seed_row
+from ..words.settings import figure_rows, row_label, run_sentences, setting_rows
+from .dots import QUALITY, quality_of, quality_text
+from .ladder import Ladder, change_text, is_within_seeds, score_of
+from .result_table import MEANS
+from .ways import (
+    METHODS,
+    STRIDES,
+    SYMBOLS,
+    chosen_on_validation,
+    each_setting,
+    kind_of,
+    learning_title,
+    method_of,
+    place_title,
+    range_text,
+    score_text,
+)
 
 NO_RESULTS = (
     '<p class="headline">Nothing to compare yet.</p><p class="subline">Train a network on the Distill tab; it '
     "appears here with its first validation.</p>"
 )
-NOTHING_CHOSEN = (
-    '<h3 class="card-title">No result chosen</h3><p class="subline">Click a point of the chart or a row of the '
-    "table to see how it was trained.</p>"
+NOTHING_TICKED = (
+    '<h3 class="card-title">No result ticked</h3><p class="subline">Click a mark of a chart or tick a row of the '
+    "table to see how it was trained; tick a second one to see what they differ in.</p>"
 )
+_SIGNS = {
+    "square": "■",
+    "circle": "●",
+    "triangle-up": "▲",
+    "diamond": "◆",
+    "hexagon": "⬢",
+    "hexagon2": "⬣",
+    "star": "★",
+}
 
 
-def headline(results: Sequence[Result]) -> str:
-    """What the plane shows, in a sentence: the teacher, and the best network of the front in half its memory.
+def headline_result(results: Sequence[Result], teacher: Result | None) -> Result | None:
+    """The setting that the headline names: the best on validation within a quarter of the teacher's memory.
 
-    Where none is that small, the smallest: it is the nearest to what one came for.
+    Where none is that small, within half of it, else of all students.
     """
-    front = pareto_front(results)
-    teachers = [result for result in results if result.is_teacher and result.is_tested]
-    if not front:
-        return NO_RESULTS if not results else '<p class="headline">No result has a test figure yet.</p>'
-    teacher = min(teachers, key=_cost, default=None)
-    small = [result for result in front if teacher and 2 * result.peak_bytes <= teacher.peak_bytes]
-    named = small[-1] if small else front[0]  # by rising memory, so by rising score too
-    text = f"A peak of <strong>{numbers.format_bytes(named.peak_bytes)}</strong> reaches {_score(named)}"
+    students = [result for result in results if not result.is_teacher and not result.has_own_strides]
+    limits = [teacher.peak_bytes / parts for parts in (4, 2, 1)] if teacher else []
+    for limit in limits:
+        found = chosen_on_validation([result for result in students if result.peak_bytes <= limit])
+        if found:
+            return found
+    return chosen_on_validation(students or results)
+
+
+def headline(results: Sequence[Result], named: Result | None, teacher: Result | None) -> str:
+    """What one gets, in a sentence: the mean on test pictures of the setting `named`, beside the teacher."""
+    if not results:
+        return NO_RESULTS
+    if named is None:
+        return '<p class="headline">No result in sight has figures on both validation and test pictures yet.</p>'
+    what = "test accuracy" if named.is_classifier else "test loss (lower is better)"
+    text = f"A peak of <strong>{numbers.format_bytes(named.peak_bytes)}</strong> reaches "
+    text += f"<strong>{score_text(named)}</strong> {what}"
     if teacher and teacher.key != named.key:
         ratio = numbers.format_ratio(teacher.peak_bytes, named.peak_bytes)
-        number = _score(teacher).partition("</strong>")[0] + "</strong>"
         text += (
             f"; the teacher needs {numbers.format_bytes(teacher.peak_bytes)}, "
-            f'<strong class="ratio">{ratio}</strong> as much, and reaches {number}'
+            f'<strong class="ratio">{ratio}</strong> as much, and reaches <strong>{score_of(teacher)}</strong>'
         )
-    beaten = sum(result.is_tested for result in results) - len(front)
-    others = " For each of the others there is one as small and better." if beaten else ""
+    others = sum(one.peak_bytes == named.peak_bytes and one.is_tested for one in each_setting(results)) - 1
+    among = f"the best of {others + 1} settings with this memory" if others else "the only setting with this memory"
+    how = "chosen on validation pictures, judged on test pictures that had no part in the choice" if others else ""
+    said = f"{escape(place_title(named))}, {escape(learning_title(named))}: {range_text(named)}; {among}"
+    return f'<p class="headline">{text}.</p><p class="subline">{said[:1].upper()}{said[1:]}{", " * bool(how)}{how}.</p>'
+
+
+def legend(results: Sequence[Result]) -> str:
+    """What the colours and marks mean, of those that there are."""
+    methods = {method_of(result) for result in results}
+    kinds = {kind_of(result) for result in results if not result.is_teacher}
+    colours = "".join(
+        f'<span class="nowrap"><i class="swatch" style="background:{colour}"></i>{method}</span> '
+        for method, colour in METHODS.items()
+        if method in methods
+    )
+    marks = "".join(
+        f'<span class="nowrap">{_SIGNS[symbol]} {kind}</span> ' for kind, symbol in SYMBOLS.items() if kind in kinds
+    )
     return (
-        f'<p class="headline">{text}.</p><p class="subline">{len(front)} of {len(front) + beaten} tested results '
-        f"{'stand' if len(front) > 1 else 'stands'} on the front.{others}</p>"
+        f'<p class="legend">{colours}</p><p class="legend">{marks * (kinds != {STRIDES})}</p>'
+        '<p class="subline">A line joins the settings of one way to learn that no other of that way beats on '
+        "validation pictures; the rest are small marks. Bars reach from the worst to the best seed; hollow marks are "
+        "not tested yet. Drag over the chart to zoom in, double-click to see all.</p>"
     )
 
 
-def legend() -> str:
-    """How to read the marks."""
-    kinds = "".join(
-        f'<span class="nowrap"><i class="swatch" style="background:{colour}"></i>{kind}</span> '
-        for kind, colour in COLOURS.items()
-    )
-    return (
-        f'<p class="legend">{kinds}</p><p class="subline">Circles are own runs, squares ready-made ones, diamonds '
-        "networks at their own strides, hexagons other networks than the teacher’s; those of one memory make room for "
-        "each other sideways. Pale: another is as small and better. Hollow: not tested yet. Triangles lie beyond the "
-        "axis. The dotted line is the Pareto front. Drag up or down to zoom in, double-click to zoom out; a row of the "
-        "table under the pointer is shown in the chart.</p>"
-    )
+def outside_text(out: int, total: int) -> str:
+    """How many results the axes of the curve leave out."""
+    if not out:
+        return ""
+    words = "result is" if out == 1 else "results are"
+    return f'<p class="subline">{out} of {total} {words} outside this part of the chart; the table has all of them.</p>'
+
+
+def ladder_text(ladder: Ladder) -> str:
+    """The steps in words: what each adds, at how many parameters, and whether that is more than chance."""
+    lines = []
+    for (_, before), (name, after) in itertools.pairwise(ladder.steps):
+        unit = " points" if after.is_classifier else " of loss"
+        more = after.figures.get("parameters", 0) - before.figures.get("parameters", 0)
+        cost = f", for {numbers.format_count(more)} more parameters" if more > 0 else ""
+        within = is_within_seeds(before, after)
+        doubt = {True: " (the seeds differ as much)", None: " (one seed: may be chance)"}.get(within, "")
+        lines.append(f"<li><strong>{escape(name)}</strong>: {change_text(before, after)}{unit}{cost}{doubt}</li>")
+    return f'<p class="subline">{escape(ladder.title)}.</p><ul class="settings">{"".join(lines)}</ul>'
 
 
 def chosen_card(result: Result | None) -> str:
     """A result's figures and settings in words."""
     if result is None:
-        return NOTHING_CHOSEN
+        return NOTHING_TICKED
     student = result.config.student
     teacher = StudentConfig(student.teacher, student.image_size, student.num_classes, student.teacher_strides, red=None)
     peak = f"Peak {numbers.format_bytes(result.peak_bytes)}"
@@ -80,28 +138,31 @@ def chosen_card(result: Result | None) -> str:
         peak += f", its teacher {numbers.format_bytes(before)}: <strong>{ratio}</strong>"
     sentences = "".join(f"<li>{escape(text)}</li>" for text in run_sentences(result.config, result.seeds))
     origin = result.origin if result.is_tested else f"{result.origin}, {result.state}"
+    drawn = "".join(f"{title} {quality_text(result, name)}. " for name, title in QUALITY.items() if quality_of(result))
     return (
         f'<h3 class="card-title">{escape(result.title)} <span>{escape(origin)}</span></h3>'
-        f'<p class="result">{_strong(score_text(result))}</p><p class="subline">{peak}</p>'
-        f'<ul class="settings">{sentences}</ul>'
+        f'<p class="result"><strong>{escape(score_text(result))}</strong> {_score_name(result)}</p>'
+        f'<p class="subline">{peak}</p><p class="subline">{drawn}</p><ul class="settings">{sentences}</ul>'
     )
 
 
-def difference(kept: Result | None, chosen: Result | None) -> str:
-    """Two results row by row, only what differs; a hint while only one of them is chosen."""
-    if kept is None:
+def difference(ticked: Sequence[Result]) -> str:
+    """Two results row by row, only what differs; a hint while only one is ticked."""
+    if not ticked:
         return ""
-    if chosen is None or chosen.key == kept.key:
+    one, other = ticked[0], ticked[-1]
+    if one is other:
         return (
-            f'<section class="card"><h3 class="card-title">Compare with {escape(kept.title)}</h3>'
-            '<p class="subline">Choose another result in the chart or the table.</p></section>'
+            f'<section class="card"><h3 class="card-title">Compare with {escape(one.title)}</h3>'
+            '<p class="subline">Tick another result in a chart or the table.</p></section>'
         )
-    body = _rows(_figures(kept), _figures(chosen)) + _rows(_settings(kept), _settings(chosen), " class='first'")
-    averaged = " " + MEANS if max(len(kept.seeds), len(chosen.seeds)) > 1 else ""
+    body = _rows(_figures(one), _figures(other)) + _rows(_settings(one), _settings(other), " class='first'")
+    averaged = " " + MEANS if max(len(one.seeds), len(other.seeds)) > 1 else ""
     return (
         '<section class="card"><h3 class="card-title">What differs</h3><div class="scroll">'
-        '<table class="facts difference"><thead><tr><th><span class="sr-only">Setting</span></th>'
-        f"<th>{escape(kept.title)}</th><th>{escape(chosen.title)}</th></tr></thead><tbody>{body}</tbody></table></div>"
+        '<table class="facts difference"><thead><tr><th scope="col">Figure or setting</th>'
+        f'<th scope="col">{escape(one.title)}</th><th scope="col">{escape(other.title)}</th></tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
         f'<p class="subline">Everything else is the same in both.{averaged}</p></section>'
     )
 
@@ -117,28 +178,22 @@ def _rows(before: dict[str, str], after: dict[str, str], first: str = "") -> str
 
 def _figures(result: Result) -> dict[str, str]:
     figures = figure_rows(result.figures)
-    if result.is_tested and len(result.seeds) > 1:
-        figures["Test accuracy"] = score_text(result).removesuffix(" test accuracy")
-    return {"Peak activation memory": f"{numbers.format_bytes(result.peak_bytes)}"} | figures
+    if result.is_tested and len(result.scores) > 1:
+        figures["Test accuracy" if result.is_classifier else "Test loss of the prediction"] = score_text(result)
+    macs = {"MACs, with RED blocks": numbers.format_count(result.macs)} if result.macs else {}
+    drawn = {
+        title[:1].upper() + title[1:]: quality_text(result, name)
+        for name, title in QUALITY.items()
+        if quality_of(result)
+    }
+    return {"Peak activation memory": numbers.format_bytes(result.peak_bytes)} | macs | drawn | figures
 
 
 def _settings(result: Result) -> dict[str, str]:
     rows = setting_rows(dataclasses.asdict(result.config))
-    return rows | seed_row(result)
+    return rows | {row_label("seed"): ", ".join(map(str, result.seeds))}
 
 
-def _score(result: Result) -> str:
-    return _strong(score_text(result))
-
-
-def _strong(text: str) -> str:
-    """The figure itself in bold, its name after it."""
-    for name in (" test ", " best "):
-        if name in text:
-            number, rest = text.split(name, 1)
-            return f"<strong>{escape(number)}</strong>{name}{escape(rest)}"
-    return escape(text)
-
-
-def _cost(result: Result) -> float:
-    return -result.score if result.is_classifier else result.score
+def _score_name(result: Result) -> str:
+    name = "accuracy" if result.is_classifier else "loss of the prediction"
+    return f"test {name}" if result.is_tested else "" if result.score is None else f"best validation {name} so far"

@@ -20,7 +20,7 @@ from ..parts.networks import check_network, network_choice
 from ..parts.setting_controls import make_control
 from ..parts.stride_picker import StridePicker, check_strides_form
 from ..runs.choices import check_opens_no_file
-from ..runs.results import peak_bytes
+from ..runs.result import peak_bytes
 from ..words.memory import stride_rows
 from ..words.numbers import format_bytes, format_pixels, format_ratio
 from ..words.settings import RED, STUDENT, describe_student

@@ -15,7 +15,8 @@ from redistill.training.intervals import wilson
 
 from ..parts.fragments import notice, progress_bar
 from ..runs import jobs
-from ..runs.results import Result, all_results, peak_bytes
+from ..runs.result import Result, peak_bytes
+from ..runs.results import all_results
 from ..words import numbers
 from ..words.settings import figure_rows
 from ..words.signs import Baseline, baseline_sign, loss_sign, red_sign, step_losses

@@ -32,12 +32,12 @@ from redistill.training.stride_store import Measured, key_of
 from ..parts.counting import compare_as
 from ..parts.events import QUIET, UNSEEN, connect
 from ..parts.fragments import notice
+from ..parts.link_button import CHANGED
 from ..parts.scripted import script
 from ..runs import choices, jobs
 from ..words.numbers import format_bytes, format_percent, format_ratio
 from ..words.settings import dataset_title
 from .form import read_settings
-from .link_button import CHANGED
 
 NONE = "none"  # of the choice of weights
 PICTURES = 1000  # validation pictures that tell the accuracy of strides that nobody asked for yet: a second or two

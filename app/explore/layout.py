@@ -10,6 +10,7 @@ from redistill.networks.red import REDConfig
 from ..parts.budget import NO_BUDGET, budget_choices
 from ..parts.counting import COUNTINGS
 from ..parts.fields import ClampedSlider, NumberField
+from ..parts.link_button import LinkButton
 from ..parts.live_plot import LivePlot
 from ..parts.networks import few, network_choice
 from ..parts.scripted import ActionHTML
@@ -21,7 +22,6 @@ from . import accuracy_panel, measure_panel, patch_panel, plan_panel, pooled_pan
 from .form import IN_RED
 from .layer_table import build_layer_table
 from .link import DTYPES, MAX_SIDE, MIN_SIDE, Settings, to_query
-from .link_button import LinkButton
 
 
 def build_controls(found: Comparison) -> dict[str, gr.components.Component]:

@@ -20,6 +20,7 @@ from ..parts.budget import CONTROLS, OTHER, Budget, budget_controls
 from ..parts.counting import compare_as
 from ..parts.events import QUIET, connect
 from ..parts.fragments import notice
+from ..parts.link_button import CHANGED
 from ..parts.networks import check_network, let_search
 from ..parts.scripted import event_values
 from ..parts.stride_picker import StridePicker
@@ -44,7 +45,6 @@ from .form import (
 )
 from .layout import build_controls, build_results
 from .link import DEFAULT_TEACHER, KEYS, Settings, clip, from_query, parse_query, to_query, unknown_keys
-from .link_button import CHANGED
 from .pins import Pin, add_pin, find_pin
 
 LIVE = {**QUIET, "trigger_mode": "always_last"}

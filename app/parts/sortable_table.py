@@ -1,4 +1,4 @@
-"""A table that is sorted and filtered in the page and saved as CSV, each row a button."""
+"""A table that is sorted in the page, each row a button; it can be saved as CSV, and its rows ticked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Column(NamedTuple):
     title: str
     order: int = 1  # in which a first click sorts: 1 rising, -1 falling; 0: it does not sort
     csv: str = ""  # its title in the file
-    names: bool = False  # whether its cells name the rows: they hold the buttons, and the filter reads them
+    names: bool = False  # whether its cells name the rows: they hold the buttons
 
 
 class Row(TypedDict, total=False):
@@ -34,11 +34,11 @@ class Row(TypedDict, total=False):
 class SortableTable(ShownHTML):
     """A gradio component whose value is made by `table_value`. Choosing a row triggers `pick`, its `part` and `key`.
 
-    `look` is the table's CSS class, `save` the words of the button that saves it. With `filter`, there is a field of
-    that label which keeps rows whose names have all of its words, else `nothing` is said. With `parts` (names →
-    titles), rows come in parts of which one is shown at a time; `part_title` heads the column of their names in the
-    file. `hint` says before a row's name what a click shows. The row under the pointer is a "point-mark" event of the
-    document, see `LivePlot`.
+    `look` is the table's CSS class, `save` the words of the button that saves it; none where they are empty. With
+    `ticks`, the words of a column of boxes, choosing a row ticks it, and `pick` says all keys that were `ticked`, the
+    new one last. `nothing` is said where there is no row. With `parts` (names → titles), rows come in parts of which
+    one is shown at a time; `part_title` heads the column of their names in the file. `hint` says before a row's name
+    what a click shows. The row under the pointer is a "point-mark" event of the document, see `LivePlot`.
     """
 
     def __init__(
@@ -46,25 +46,24 @@ class SortableTable(ShownHTML):
         value: dict[str, Any] | None = None,
         *,
         look: str,
-        save: str,
+        save: str = "",
         title: str = "",
-        filter: str = "",
+        ticks: str = "",
         nothing: str = "",
         parts: Mapping[str, str] | None = None,
         part_title: str = "",
         hint: str = "",
         **kwargs: Any,
     ) -> None:
-        head = f'<span class="card-title">{escape(title)}</span>' if title else _switch(parts or {}, part_title)
-        if filter:
-            head += f'<input type="search" class="filter" placeholder="Filter by name" aria-label="{escape(filter)}">'
+        head = f'<h3 class="card-title">{escape(title)}</h3>' if title else _switch(parts or {}, part_title)
+        head += f'<button type="button" class="plain" data-csv>{escape(save)}</button>' if save else ""
         # Settings stand in the template: gradio takes away a component's props with any update, gr.skip() among them.
-        settings = f'data-look="{look}" data-parts="{escape(part_title)}" data-hint="{escape(hint)}"'
+        words = {"look": look, "parts": part_title, "hint": hint, "ticks": ticks}
+        settings = " ".join(f'data-{name}="{escape(text)}"' for name, text in words.items())
         super().__init__(
             value,
-            html_template=f'<div class="table-bar">{head}<button type="button" class="plain" data-csv>{escape(save)}'
-            f'</button></div><div class="table-box" {settings}></div><p class="subline note"></p>'
-            f'<p class="subline nothing" hidden>{escape(nothing)}</p>',
+            html_template=f'<div class="table-bar">{head}</div><div class="table-box" {settings}></div>'
+            f'<p class="subline note"></p><p class="subline nothing" hidden>{escape(nothing)}</p>',
             js_on_load=script("sortable_table"),
             **kwargs,
         )
@@ -73,24 +72,30 @@ class SortableTable(ShownHTML):
 def table_value(
     columns: Sequence[Column],
     rows: Sequence[Row] | Mapping[str, Sequence[Row]],
-    file: str,
+    file: str = "",
     sorted_by: int = 0,
     note: str = "",
-    csv: Sequence[Sequence[Any]] | None = None,
+    ticked: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Rows, or rows of each part, and the name of a file with them, for `SortableTable`.
 
-    `sorted_by` is the column that the table is sorted by at first, `csv` the lines of the file where it has more than
-    the table, `note` a sentence below it.
+    `sorted_by` is the column that the table is sorted by at first, `note` a sentence below it, `ticked` the keys of the
+    ticked rows, the latest last.
     """
     return {
         "columns": [column._asdict() for column in columns],
         "parts": rows if isinstance(rows, Mapping) else {"": rows},
         "sorted_by": sorted_by,
         "note": note,
-        "csv": csv,
         "file": file,
+        "ticked": list(ticked),
     }
+
+
+def shown_text(cell: Cell) -> str:
+    """A cell as the page shows it."""
+    text = cell[1] if isinstance(cell, tuple) else cell
+    return text if isinstance(text, str) else f"{text:,}"
 
 
 def _switch(parts: Mapping[str, str], label: str) -> str:

@@ -1,8 +1,9 @@
-"""Tab Compare in a real browser: two results chosen in plane and table, one that fills the form."""
+"""Tab Compare in a real browser: from the curve to two ticked results, files, and a link that shows the same."""
 
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import pytest
 from helpers.browser import unfold
@@ -22,7 +23,17 @@ STUDENT_POINT = """
 }"""
 
 
-def test_two_results_are_compared_and_one_fills_the_form(open_page):
+def typed(page, label, text):
+    """Into a field in place of what is there: `fill` lets gradio's field hear nothing."""
+    page.get_by_label(label).select_text()
+    page.keyboard.type(text)
+
+
+def rows(page):
+    return page.locator("#results tbody tr:visible")
+
+
+def test_results_to_curve_to_two_ticked_to_a_link_that_shows_the_same_elsewhere(open_page):
     page = open_page(width=390, height=844)
     unfold(page, "tab", "Compare")
     page.get_by_label("emoji-faces, v-prediction").check()
@@ -31,27 +42,60 @@ def test_two_results_are_compared_and_one_fills_the_form(open_page):
     page.wait_for_function(STUDENT_POINT)
     page.mouse.click(*page.evaluate(STUDENT_POINT))
     expect(page.locator("#chosen")).to_contain_text("Small DDPM U-Net at 32 px, strides 2·2·2·1, RED blocks.")
-    page.locator("#keep").click()
-    expect(page.locator("#differs")).to_contain_text("Choose another result")
-    page.get_by_label("Filter results by name").fill("no such network")
-    expect(page.locator("#results tbody tr:visible")).to_have_count(0)
-    expect(page.get_by_text("No result has all of these words in its name.")).to_be_visible()
-    page.get_by_label("Filter results by name").fill("Teacher ready-made")
-    expect(page.locator("#results tbody tr:visible")).to_have_count(1)
-    page.locator("#results [data-key='shipped:emoji-faces-teacher']").hover()
+    expect(page.locator("#differs")).to_contain_text("Tick another result")
+    page.locator("#results [data-key='shipped:emoji-faces-teacher'][type=button]").hover()
     expect(page.locator("#plane .hovertext")).to_contain_text("Emoji faces teacher")
-    page.locator("#results [data-key='shipped:emoji-faces-teacher']").click()
-    row = page.locator("#differs tr", has=page.get_by_role("rowheader", name="Strides", exact=True))
-    expect(row.locator("td")).to_have_text(["2·2·2·1", "own"])
+    page.get_by_role("checkbox", name="Compare Emoji faces teacher").click()
+    expect(row_of(page, "Strides").locator("td")).to_have_text(["2·2·2·1", "own"])
     expect(page.locator("#differs")).not_to_contain_text("Test loss")  # which is the same in both
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("#results thead th").first.evaluate("cell => getComputedStyle(cell).position") == "sticky"
 
+    typed(page, "Only with these words", "no such network")
+    expect(rows(page)).to_have_count(0)
+    expect(page.locator("#results .nothing")).to_be_visible()
+    typed(page, "Only with these words", "Teacher ready-made")
+    expect(rows(page)).to_have_count(1)
+    typed(page, "Only test losses", "0.5-2")
+    page.wait_for_url("**/*score=0.5-2*")
+    for other in (open_page(), open_page(color_scheme="dark")):
+        other.goto(page.url)  # put in where another tab was open
+        if other.evaluate("matchMedia('(prefers-color-scheme: dark)').matches"):
+            other.reload()
+        expect(row_of(other, "Strides").locator("td")).to_have_text(["2·2·2·1", "own"])
+        expect(other.get_by_label("Only with these words")).to_have_value("Teacher ready-made")
+        expect(other.get_by_label("Only test losses")).to_have_value("0.5-2")
+        expect(rows(other)).to_have_count(1)
+        other.wait_for_function("document.querySelector('#plane .liveplot').layout?.yaxis.range[1] === 2")
+        assert other.url == page.url
+    other.get_by_role("tab", name="Generate").click()
+    other.get_by_role("tab", name="Compare").click()
+    other.wait_for_url(page.url)
+    other.locator("#whole").click()
+    expect(rows(other)).to_have_count(2)
+
+
+def row_of(page, name):
+    return page.locator("#differs tr", has=page.get_by_role("rowheader", name=name, exact=True))
+
+
+def test_results_are_saved_and_one_fills_the_form(open_page):
+    page = open_page()
+    unfold(page, "tab", "Compare")
+    page.get_by_label("emoji-faces, v-prediction").check()
+    page.get_by_role("checkbox", name="Compare Emoji faces teacher").click()
+    expect(page.locator("#chosen")).to_contain_text("Emoji faces teacher")
+    texts = {}
+    for button, ending in (("CSV", "csv"), ("LaTeX", "tex"), ("Markdown", "md")):
+        with page.expect_download() as saving:
+            page.get_by_role("button", name=f"Save as {button}").click()
+        assert saving.value.suggested_filename == f"redistill-emoji-faces-v-prediction.{ending}"
+        texts[ending] = Path(saving.value.path()).read_text()
+    saved = {line["network"]: line for line in csv.DictReader(texts["csv"].splitlines())}
+    assert saved["Emoji faces student"]["Strides"] == "2·2·2·1" and float(saved["Emoji faces teacher"]["score"]) == 1
+    assert "Emoji faces student" in texts["tex"] and "| Emoji faces student |" in texts["md"]
     with page.expect_download() as saving:
-        page.get_by_role("button", name="Save as CSV").click()
-    assert saving.value.suggested_filename == "redistill-emoji-faces-v-prediction.csv"
-    with open(saving.value.path(), newline="") as file:
-        saved = {line["network"]: line for line in csv.DictReader(file)}
-    assert saved["Emoji faces student"]["Strides"] == "2·2·2·1" and saved["Emoji faces teacher"]["score"] == "1"
-
+        page.locator("#dots [data-format=svg]").click()
+    assert saving.value.suggested_filename == "redistill-emoji-faces-v-prediction-memory.svg"
     page.locator("#load").click()
     expect(page.locator("#student")).to_contain_text("Small DDPM U-Net, own strides, 32 px")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
-from app.runs.results import OWN, Result
+from app.runs.result import OWN, Result
 from helpers.unets import TINY
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
@@ -23,7 +23,18 @@ FACES = PRESETS["faces"].config
 
 
 def result(key: str, peak: int, score: float | None, config: DistillConfig = RED_KD, is_tested: bool = True) -> Result:
-    return Result(key, key, OWN, "finished", config, peak, score, is_tested and score is not None, seeds=(0,))
+    return Result(
+        key,
+        key,
+        OWN,
+        "finished",
+        config,
+        peak,
+        score,
+        is_tested and score is not None,
+        () if score is None else (score,),
+        (0,),
+    )
 
 
 def write_checkpoint(folder: Path, config: DistillConfig, **metrics: float) -> None:

@@ -11,7 +11,7 @@ from helpers.forms import run_values, sent, student_values
 
 from app.distill import handlers, run_form, starting, student_form
 from app.runs import choices, jobs
-from app.runs.results import peak_bytes
+from app.runs.result import peak_bytes
 from redistill.checkpoint.metadata import read_metadata
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import build_network

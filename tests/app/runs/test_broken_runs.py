@@ -56,8 +56,8 @@ def every_tab_works(odd) -> dict:
     json.dumps(shown["drawn"])
     assert watch.look("odd", shown["drawn"]) == {}
     assert "run:good" in {result.key for result in results.all_results()}
-    compare.refresh(GOOD.dataset, "run:odd", "run:good")
-    handlers.take_config(compare.chosen_config("run:odd"))
+    compare.refresh(group=GOOD.dataset, ticked=["run:odd", "run:good"])
+    handlers.take_config(compare.chosen_config(("run:odd",)))
     assert "run:good" in {choice.value for choice in choices.checkpoints(lambda metadata: True)}
     generate.offer("run:odd", ["run:odd"])
     data_panel.offered(GOOD.student)

@@ -8,10 +8,11 @@ import json
 import pytest
 from helpers.made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 
-from app.compare.result_table import result_rows
+from app.compare.files import file_name
 from app.distill.watch_view import find_baseline
 from app.runs import jobs, results
-from app.runs.results import OWN, READY, pareto_front, study_results
+from app.runs.result import OWN, READY, groups, over_seeds, pareto_front, peak_bytes
+from app.runs.studies import study_results
 from app.words import settings as wording
 from benchmarks.accuracy import _row
 from redistill.checkpoint.metadata import Metadata
@@ -31,9 +32,33 @@ def test_the_front_holds_what_no_other_one_beats():
     )
     too_large, untested = result("t", 640, 0.98), result("u", 32, 0.99, is_tested=False)
     assert pareto_front([beaten, large, small, too_large, untested, same]) == [small, large]
-    assert small.beats(beaten) and not small.beats(same) and not untested.beats(large)
-    assert large.beats(too_large) and not large.beats(small)
     assert pareto_front([]) == []
+
+
+def test_the_front_is_chosen_on_validation_pictures_where_all_have_a_figure_there():
+    lucky, steady = (
+        dataclasses.replace(result(key, 64, score), figures={"validation_accuracy": validation})
+        for key, score, validation in (("lucky", 0.95, 0.8), ("steady", 0.9, 0.9))
+    )
+    assert pareto_front([lucky, steady]) == [steady]
+    assert pareto_front([lucky, steady, result("none", 64, 0.7)]) == [lucky]
+
+
+def test_runs_that_differ_in_their_seed_alone_are_one_result(places):
+    for name, seed, accuracy in (("c", 2, 0.90), ("b", 1, 0.94), ("a", 0, 0.92)):
+        config = dataclasses.replace(RED_KD, seed=seed, device="cpu")
+        write_run(places, name, config, "finished")
+        metrics = {"test_accuracy": accuracy, "validation_accuracy": accuracy - 0.01}
+        write_checkpoint(places / "runs" / name / "student", config, **metrics)
+    other = dataclasses.replace(RED_KD, seed=3, kd_weight=0.5)
+    write_run(places, "other", other, "finished")
+    write_checkpoint(places / "runs" / "other" / "student", other, test_accuracy=0.5)
+    write_run(places, "going", dataclasses.replace(RED_KD, seed=4), "stopped")
+    found = {entry.title: entry for entry in results.all_results()}
+    (joined,) = [entry for title, entry in found.items() if "seeds 0, 1, 2" in title]
+    assert len(found) == 3 and joined.seeds == (0, 1, 2) and joined.scores == (0.92, 0.94, 0.90)
+    assert joined.score == pytest.approx(0.92) and joined.spread == pytest.approx(0.02)
+    assert joined.validation == pytest.approx(0.91) and joined.range == (0.90, 0.94)
 
 
 def test_for_diffusion_the_lower_loss_is_better():
@@ -61,9 +86,7 @@ def test_results_come_from_runs_and_checkpoints(places):
     assert found["run:new"].score is None and not one.is_teacher
     drawing = capture(build_student(FACES.student), (1, 3, 32, 32)).profile().peak_bytes
     assert (one.peak_bytes, two.peak_bytes, teacher.peak_bytes) == (65536, drawing, 327680)
-    assert results.groups(list(found.values())) == [
-        (name, name) for name in ("emoji-clutter", "emoji-faces, v-prediction")
-    ]
+    assert groups(list(found.values())) == [(name, name) for name in ("emoji-clutter", "emoji-faces, v-prediction")]
     assert best_validation(jobs.read_run("new").path, "accuracy") is None
 
 
@@ -71,7 +94,7 @@ def test_results_come_from_runs_and_checkpoints(places):
 def test_a_student_of_another_architecture_has_its_own_peak(red):
     student = StudentConfig("resnet18", 64, num_classes=50, architecture="mobilenet_v2", red=red)
     measured = capture(build_student(student), (1, 3, 64, 64)).profile().peak_bytes
-    assert results.peak_bytes(student) == measured
+    assert peak_bytes(student) == measured
     assert not result("x", measured, 0.5, dataclasses.replace(TEACHER, student=student)).is_teacher
 
 
@@ -146,7 +169,7 @@ def test_runs_of_the_trade_off_are_results_over_their_seeds(places):
     assert alternative.title == "Narrow ResNet 32 px, no distillation, from scratch" and alternative.is_other_network
     assert own.is_teacher and not student.is_other_network
     assert patches.title == "Teacher in 3×3 patches" and patches.kind == "patches" and not patches.is_teacher
-    assert results.groups([student, alternative]) == [("cifar10 (photographs)", "cifar10")]
+    assert groups([student, alternative]) == [("cifar10 (photographs)", "cifar10")]
 
     write_checkpoint(shipped / "cifar10-teacher", teacher, test_accuracy=0.8)
     assert [result.key for result in results.all_results() if result.is_teacher] == ["shipped:cifar10-teacher"]
@@ -179,22 +202,22 @@ def test_figures_of_several_seeds_are_means_and_the_time_their_median():
         {"kind": "final", "validation_accuracy": score, "seconds": time, "parameters": 7, "measured_peak_bytes": size}
         for score, time, size in ((0.90, 600.0, 1000), (0.93, 4000.0, 1001), (0.96, 700.0, 1003))
     ]
-    found = results.over_seeds(finals)
+    found = over_seeds(finals)
     assert found["validation_accuracy"] == pytest.approx(0.93) and found["seconds"] == 700.0
     assert (found["parameters"], found["kind"]) == (7, "final")
     assert found["measured_peak_bytes"] == 1001 and isinstance(found["measured_peak_bytes"], int)
-    assert results.over_seeds(finals[:1]) == finals[0]
+    assert over_seeds(finals[:1]) == finals[0]
 
 
 def test_uploads_are_called_as_on_distill_and_a_group_without_a_score_is_not_shown():
     config = dataclasses.replace(RED_KD, dataset="upload:my-pets-0123456789abcdef")
-    (group,) = results.groups([result("a", 64, 0.9, config), result("b", 64, None, FACES)])
+    (group,) = groups([result("a", 64, 0.9, config), result("b", 64, None, FACES)])
     assert group == ("my-pets (uploaded)", config.dataset)
     assert "images of my-pets (uploaded), from" in " ".join(wording.run_sentences(config, (0,)))
     assert wording.setting_rows(config.to_dict())["Pictures"] == "my-pets (uploaded)"
     drawing = dataclasses.replace(FACES, dataset="hub:me/pets")
     assert result("c", 64, 0.9, drawing).group_title == "me/pets (Hub), v-prediction"
-    assert result_rows([result("a", 64, 0.9, config)], None)["file"] == "redistill-my-pets-uploaded"
+    assert file_name([result("a", 64, 0.9, config)]) == "redistill-my-pets-uploaded"
 
 
 def test_settings_in_words():

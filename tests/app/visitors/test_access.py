@@ -63,7 +63,7 @@ def touch_all(name: str) -> list[str]:
     answers += [watch.ask_to_delete(drawn), watch.delete_run(name, name)]
     answers += [watch.save_file(gr.EventData(None, {"save": file}), drawn) for file in watch.FILES]
     answers += [watch.export_file(gr.EventData(None, {"save": "onnx"}), drawn)]
-    answers += [compare.refresh(None, f"run:{name}", f"run:{name}"), compare.chosen_config(f"run:{name}")]
+    answers += [compare.refresh(ticked=[f"run:{name}"]), compare.chosen_config((f"run:{name}",))]
     answers += [generate.offer(f"run:{name}", [f"run:{name}"]), results.all_results(), jobs.list_runs()]
     for act in (jobs.read_run, jobs.stop, jobs.resume, jobs.delete, lambda name: jobs.extend(name, {"steps": 99}),
                 answers_of.draw_test_picture, by_class.count_by_class, saved.zip_student):  # fmt: skip

@@ -1,0 +1,144 @@
+"""Rows of the studies that ship as results, all seeds of a setting as one. No gradio."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from redistill.checkpoint import sources
+from redistill.common.values import is_number
+from redistill.networks.zoo import NETWORKS
+from redistill.training.config import DistillConfig
+
+from ..words.settings import FIGURES, join_strides, learning_sources
+from .result import PATCHES, READY, Result, over_seeds
+
+STUDY_FILE = "study.json"  # among the shipped checkpoints, written by `python -m benchmarks.accuracy --json`
+# Those of `python -m benchmarks.tradeoff --json`, on photographs.
+TRADEOFF_FILES = ("photographs.json", "photographs-off-curve.json", "photographs-swin.json")
+DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError)  # what a damaged row raises
+
+
+def study_results(path: Path | None = None) -> list[Result]:
+    """Rows that `benchmarks.accuracy --json` wrote, one result for each method; none where the file is missing.
+
+    A row has `strides` (the stem's), `method`, `title`, `accuracy`, `spread`, `peak_bytes` and `runs`, a list of a
+    config and a final record for each seed. The teacher's row is left out: it is the shipped checkpoint. Damaged rows
+    are left out too.
+    """
+    return _once(_study_rows, path or sources.SHIPPED / STUDY_FILE)
+
+
+def _study_rows(path: Path) -> list[Result]:
+    found = []
+    for row in _rows(path):
+        with contextlib.suppress(*DAMAGE):
+            if row["method"] != "teacher":
+                found.append(_study_result(row))
+    return found
+
+
+def tradeoff_results(path: Path) -> list[Result]:
+    """Rows that `benchmarks.tradeoff --json` wrote, one result for all seeds of a network and method.
+
+    A row is one run: `name`, `strides`, `network` and its `kind` where it is not the teacher's, `method`, `seed`,
+    `peak_bytes`, the figures of its final record, and its `config`. None where the file is missing; damaged rows and
+    runs that failed are left out.
+    """
+    return _once(_tradeoff_rows, path)
+
+
+def _tradeoff_rows(path: Path) -> list[Result]:
+    runs: dict[str, list[tuple[Mapping[str, Any], DistillConfig]]] = {}
+    for row in _rows(path):
+        with contextlib.suppress(*DAMAGE):
+            if row["state"] == "finished" and is_number(row["test_accuracy"]):
+                name = row["name"].removesuffix(f"-{row['seed']}")
+                runs.setdefault(name, []).append((row, DistillConfig.from_dict(row["config"])))
+    found = []
+    for name, rows in runs.items():
+        with contextlib.suppress(*DAMAGE):
+            found.append(_tradeoff_result(f"{path.stem}:{name}", rows))
+    return found
+
+
+def _once(read: Callable[[Path], list[Result]], path: Path) -> list[Result]:
+    """What `read` finds in a file, which it reads anew only where the file has changed."""
+    try:
+        found = path.stat()
+    except OSError:
+        return []
+    return list(_read(read, path, found.st_mtime_ns, found.st_size))
+
+
+@lru_cache(maxsize=8)
+def _read(read: Callable[[Path], list[Result]], path: Path, _modified: int, _size: int) -> tuple[Result, ...]:
+    return tuple(read(path))
+
+
+def _rows(path: Path) -> list[Any]:
+    """The rows of a study; none of a file that is missing or damaged."""
+    try:
+        rows = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return []
+    return rows if isinstance(rows, list) else []
+
+
+def _tradeoff_result(key: str, runs: Sequence[tuple[Mapping[str, Any], DistillConfig]]) -> Result:
+    (row, config), rows = runs[0], [row for row, _ in runs]
+    scores = [float(row["test_accuracy"]) for row in rows]
+    return Result(
+        key=key,
+        title=_tradeoff_title(row, config),
+        origin=READY,
+        state="finished",
+        config=config,
+        peak_bytes=int(row["peak_bytes"]),
+        score=statistics.mean(scores),
+        is_tested=True,
+        scores=tuple(scores),
+        seeds=tuple(config.seed for _, config in runs),
+        kind=str(row.get("kind", "")),
+        figures=over_seeds([{name: row[name] for name in ("device", "macs", *FIGURES) if name in row} for row in rows]),
+    )
+
+
+def _tradeoff_title(row: Mapping[str, Any], config: DistillConfig) -> str:
+    """ "Student 4·1·2·1·2, RED + KD", "Narrow ResNet 32 px, KD", "Teacher in 3×3 patches up to maxpool"."""
+    called, patches = str(row.get("network", "")), ""
+    if row.get("kind") == PATCHES:
+        called, patches = "", f" {called}"
+    if row["method"] == "teacher":
+        return f"Teacher{patches}"
+    name, _, rest = called.partition(" ")
+    known = NETWORKS[name].title if name in NETWORKS else name
+    network = f"{known} {rest}" if name else f"Student {join_strides(config.student.strides)}{patches}"
+    learning = learning_sources(config)
+    has_bare_blocks = config.student.red is not None and not config.red_weight
+    parts = [] if learning == "on its own" else [learning]
+    parts += ["RED blocks without their loss"] if has_bare_blocks else []
+    parts += [] if parts else ["no distillation"]
+    return ", ".join([network, *parts, *(["from scratch"] if config.init == "scratch" else [])])
+
+
+def _study_result(row: Mapping[str, Any]) -> Result:
+    runs, title = row["runs"], str(row["title"])
+    return Result(
+        key=f"study:{row['strides']}-{row['method']}",
+        title=title[:1].upper() + title[1:],
+        origin=READY,
+        state="finished",
+        config=DistillConfig.from_dict(runs[0]["config"]),
+        peak_bytes=int(row["peak_bytes"]),
+        score=float(row["accuracy"]),
+        is_tested=True,
+        scores=tuple(float(run["final"]["test_accuracy"]) for run in runs),
+        seeds=tuple(run["config"]["seed"] for run in runs),
+        figures=over_seeds([run["final"] for run in runs]),
+    )
