@@ -1,5 +1,6 @@
 """What README and docs/ show runs, leads somewhere, and is what the study holds."""
 
+import dataclasses
 import json
 import re
 import statistics
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from app.visitors.limits import ON_A_SPACE
+from app.words.numbers import format_bytes
 from benchmarks import any_strides, curve
 from benchmarks.zoo import KINDS
 
@@ -22,6 +25,27 @@ def test_library_example_runs_and_prints_its_figures(capsys):
     exec(compile(code, "README.md", "exec"), {})
     promised = re.findall(r"# ([\d,]+ bytes at \w+)", code)
     assert len(promised) == 2 and capsys.readouterr().out.splitlines() == promised
+
+
+def test_the_front_matter_is_all_that_a_space_asks_for():
+    head = README.split("---\n")[1]
+    values = dict(line.split(": ", 1) for line in head.splitlines())
+    pins = (ROOT / "requirements.txt").read_text().splitlines()
+    assert f"gradio=={values['sdk_version']}" in pins and (ROOT / values["app_file"]).is_file()
+    assert values["sdk"] == "gradio" and values["python_version"] == '"3.12.12"' and values["hf_oauth"] == "true"
+    wanted = "title emoji colorFrom colorTo short_description license tags models datasets thumbnail preload_from_hub"
+    assert {*wanted.split(), "startup_duration_timeout", "suggested_hardware", "hf_oauth_scopes"} <= set(values)
+    assert len(values["short_description"]) <= 60  # what the Hub takes
+
+
+def test_every_limit_of_a_space_is_told_with_its_default():
+    told = (ROOT / "docs" / "SPACE.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", told, re.MULTILINE))
+    limits = dataclasses.asdict(ON_A_SPACE)
+    assert rows.keys() == limits.keys()
+    for name, value in limits.items():
+        told = format_bytes(value).replace(".00", "") if name.endswith("_bytes") else f"{value:,}"
+        assert rows[name] == told, name
 
 
 def test_the_readme_is_short():

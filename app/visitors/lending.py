@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -24,9 +25,7 @@ def lent(seconds: Callable[..., int]) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         if not is_zero_gpu():
             return function
-        import spaces
-
-        called = spaces.GPU(function, duration=seconds)
+        called = import_module("spaces").GPU(function, duration=seconds)  # which every Space brings, and nothing else
 
         @functools.wraps(function)
         def call(*given: Any) -> Any:
