@@ -39,7 +39,6 @@ STRIDES = [{"conv1": first, "maxpool": second} for first in (1, 2, 4, 8) for sec
 STRIDES = [strides for strides in STRIDES if strides["conv1"] * strides["maxpool"] <= 8]  # what 64 px have room for
 CALL = "/gradio_api/run/profile"  # an endpoint of the page: one count of a network's memory
 NETWORK, REST = "narrow_resnet", [None, True, "fused", "fp32", 1, 3, False]  # its other arguments
-START_EARLY = 8.0  # seconds in which processes of visitors begin
 FULL = {"minute": 60.0, "ten": 10.0, "many": 200, "calls": 5000, "loads": 300, "processes": 20, "kept": 200}
 QUICK = {"minute": 6.0, "ten": 2.0, "many": 40, "calls": 200, "loads": 20, "processes": 4, "kept": 20}
 
@@ -103,26 +102,29 @@ class Visitor:
             return f"{type(error).__name__}: {error}"
 
 
-def at_the_page(address: str, seed: int, until: float, thought: float, told: Any) -> None:
-    """One visitor: calls until that time, so many seconds of thought apart; tells milliseconds and errors."""
+def at_the_page(address: str, seed: int, seconds: float, thought: float, all_here: Any, told: Any) -> None:
+    """One visitor: opens the page, waits for the others, then calls, with a thought between two calls; tells
+    milliseconds and errors."""
     visitor, waited, refused = Visitor(address, seed), [], []
     try:
         visitor.open()
-        time.sleep(visitor.random.random() * thought)  # people do not come at once
-        while time.time() < until:
-            began = time.perf_counter()
-            error = visitor.call()
-            waited.append(1000 * (time.perf_counter() - began))
-            refused += [error] if error else []
-            time.sleep(thought)
     except OSError as error:
         refused.append(f"page: {error}")
+    all_here.wait(START_SECONDS)
+    until = time.monotonic() + seconds
+    time.sleep(visitor.random.random() * thought)  # people do not click at once
+    while time.monotonic() < until:
+        began = time.perf_counter()
+        error = visitor.call()
+        waited.append(1000 * (time.perf_counter() - began))
+        refused += [error] if error else []
+        time.sleep(thought)
     told.put((waited, refused))
 
 
-def many_at_the_page(address: str, seeds: Sequence[int], until: float, thought: float, told: Any) -> None:
+def several_at_the_page(seeds: Sequence[int], address: str, *given: Any) -> None:
     """Several visitors in threads of one process: two hundred processes would need the machine for themselves."""
-    threads = [threading.Thread(target=at_the_page, args=(address, seed, until, thought, told)) for seed in seeds]
+    threads = [threading.Thread(target=at_the_page, args=(address, seed, *given)) for seed in seeds]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -132,14 +134,13 @@ def many_at_the_page(address: str, seeds: Sequence[int], until: float, thought: 
 def crowd(address: str, count: int, seconds: float, thought: float, processes: int) -> dict[str, Any]:
     """What so many visitors waited, who come from so many processes: milliseconds at the median and at 95 %."""
     context = multiprocessing.get_context("spawn")
-    told, until = context.Queue(), time.time() + seconds + START_EARLY
+    told, all_here = context.Queue(), context.Barrier(count)
     shares = [range(count)[place::processes] for place in range(processes)]
-    started = [
-        context.Process(target=many_at_the_page, args=(address, share, until, thought, told)) for share in shares
-    ]
+    given = (address, seconds, thought, all_here, told)
+    started = [context.Process(target=several_at_the_page, args=(share, *given)) for share in shares]
     for process in started:
         process.start()
-    answers = [told.get(timeout=seconds + START_EARLY + 2 * PATIENCE) for _ in range(count)]
+    answers = [told.get(timeout=START_SECONDS + seconds + 2 * PATIENCE) for _ in range(count)]
     for process in started:
         process.join()
     waited = sorted(time for times, _ in answers for time in times)
@@ -169,17 +170,16 @@ def kept(address: str, pid: int, calls: int, loads: int, before: int) -> dict[st
         visitor = Visitor(address, seed)
         visitor.open()
         visitor.call()
-    found = [resident_bytes(pid)]
+    found, refused = [resident_bytes(pid)], []
     for half in range(2):
         for number in range(loads // 2):
             visitor = Visitor(address, 1000 * (half + 1) + number)
             visitor.open()
-            for _ in range(calls // loads):
-                visitor.call()
+            refused += filter(None, [visitor.call() for _ in range(calls // loads)])
         found.append(resident_bytes(pid))
     names = ("before_mib", "halfway_mib", "after_mib")
     sizes = (round(size / 2**20, 1) for size in found)
-    return {"calls": calls, "loads": loads, **dict(zip(names, sizes, strict=True))}
+    return {"calls": calls, "loads": loads, "refused": len(refused), **dict(zip(names, sizes, strict=True))}
 
 
 def main() -> None:
