@@ -39,10 +39,11 @@ async function draw() {
   if (!text) return;
   const Plotly = await library;
   if (text !== props.value || !host.isConnected || !host.offsetWidth) return;
-  const {data, layout, narrow, height, zooms} = painted(text, host);
+  const {data, layout, narrow, height, zooms, label} = painted(text, host);
   const isNarrow = narrow && host.offsetWidth < 560;
   if (isNarrow) Object.assign(layout, narrow);
   if (height) host.style.height = `${(isNarrow && narrow.height) || height}px`;
+  if (label) host.setAttribute('aria-label', label);
   layout.font.family = layout.hoverlabel.font.family = getComputedStyle(host).fontFamily;
   Object.assign(layout, {width: host.offsetWidth, height: host.offsetHeight});
   layout.xaxis = spread(layout.xaxis, host.offsetWidth);

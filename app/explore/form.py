@@ -19,14 +19,14 @@ from ..parts.networks import check_network
 from ..parts.stride_picker import check_strides_form
 from ..parts.trace import Place
 from . import view
-from .link import MAX_BATCH, Settings, check_side
+from .link import MAX_BATCH, Settings, check_side, read_patch
 from .pins import Pin, check_pins
 
 # What a RED block is made of.
 IN_RED = ("gate", "gate_per", "gate_kernel", "residual_encoder", "residual_kernel", "points")
 IMAGES = ("image_size", "width", "in_channels", "batch")
 CONFIGURATION = ("teacher", *IMAGES, "picker", "with_red", *IN_RED, "accounting", "dtype")
-LINKED = (*CONFIGURATION, *CONTROLS)  # all controls that a link restores
+LINKED = (*CONFIGURATION, *CONTROLS, "patch")  # all controls that a link restores
 INPUTS = (*LINKED, "pins", "place")  # what handlers are given
 Values = Mapping[str, Any]
 
@@ -38,6 +38,7 @@ class Look:
     budget: Budget | None = None
     pins: tuple[Pin, ...] = ()
     place: Place = field(default_factory=Place)
+    patch: tuple[str, int] | None = None  # computed up to that layer, in so many patches a side
 
 
 def read_found(values: Values) -> Comparison:
@@ -87,7 +88,7 @@ def read_look(values: Values) -> Look:
     place = values["place"]
     if not isinstance(place, Place):
         raise ValueError(f"A place is {str(place)[:40]!r}; expected one that was clicked.")
-    return Look(budget_of(values), check_pins(values["pins"]), place)
+    return Look(budget_of(values), check_pins(values["pins"]), place, read_patch(values.get("patch")))
 
 
 def budget_of(values: Values) -> Budget | None:
@@ -99,7 +100,7 @@ def read_settings(values: Values) -> Settings:
     """What a link restores; ValueError for what does not fit."""
     pins = tuple((pin.letter, Settings.of(pin.found)) for pin in check_pins(values.get("pins", ())))
     counted = (*read_counting(values), budget_of(values))
-    return Settings(_read_student(values), *counted, pins, read_batch(values))
+    return Settings(_read_student(values), *counted, pins, read_batch(values), read_patch(values.get("patch")))
 
 
 def set_to(found: Comparison) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 from redistill.common.settings import settings_of
@@ -24,15 +25,16 @@ from .pins import LETTERS
 
 DEFAULT_TEACHER = "resnet18"
 DTYPES = ("fp32", "fp16", "bf16", "int8")
-MIN_SIDE, MAX_SIDE = 16, 1024  # pixels that the page's slider offers
+MIN_SIDE, MAX_SIDE = 16, 1024  # pixels that are counted, and that the page's slider offers
+MAX_IMAGE_SIZE = MAX_SIDE
+MAX_GRID = 32  # patches a side
 MAX_BATCH = 1024  # images at a time
-MAX_IMAGE_SIZE = 1024  # pixels that are counted at all
 MAX_BUDGET = MAX_KIB * 2**10  # bytes
 MAX_LENGTH = 2000  # characters of a link's keys and values together
 
 KEYS = (
     "teacher", "size", "channels", "batch", "strides", "red", "gate", "gate_per", "gate_kernel", "residual",
-    "residual_kernel", "points", "count", "dtype", "budget", "chip", "reserve", "program", "pin",
+    "residual_kernel", "points", "count", "dtype", "budget", "chip", "reserve", "program", "patch", "pin",
 )  # fmt: skip
 # Of a RED block: the keys, in their order in a link, and the settings that they stand for.
 _IN_RED = {
@@ -45,7 +47,7 @@ _IN_RED = {
 }
 PIN = "pin"  # the only key that may stand in a link more than once
 BUDGET_KEYS = ("budget", "chip", "reserve", "program")
-PIN_KEYS = tuple(key for key in KEYS if key not in (*BUDGET_KEYS, PIN))
+PIN_KEYS = tuple(key for key in KEYS if key not in (*BUDGET_KEYS, "patch", PIN))
 # Added to links by others: gradio (theme, signature, API page), and sites on which links are shared.
 _FOREIGN = re.compile(r"__.*|view|deep_link|utm_.*|[a-z]+clid")
 
@@ -60,6 +62,7 @@ class Settings:
     budget: Budget | None = None  # None: no budget line
     pins: tuple[tuple[str, Settings], ...] = ()  # what is pinned, under its letter; empty: as the page has it
     batch: int = 1  # images at a time
+    patch: tuple[str, int] | None = None  # the layer up to which patches are computed, and how many a side
 
     @property
     def budget_bytes(self) -> int | None:
@@ -108,6 +111,8 @@ def to_query(settings: Settings) -> str:
     """
     values = _texts(settings)
     values |= _budget_texts(settings.budget)
+    if settings.patch:
+        values["patch"] = patch_text(settings.patch)
     pins = [(PIN, ";".join([letter, *map(":".join, _texts(pin).items())])) for letter, pin in settings.pins]
     return urlencode([*values.items(), *pins], safe=",;:")
 
@@ -169,7 +174,7 @@ def from_query(query: Mapping[str, Sequence[str]]) -> Settings:
     """
     texts = _single_texts(query)
     pins = tuple(map(_pin, query.get(PIN, ())))
-    return _settings(texts, _read_budget(texts), pins)
+    return replace(_settings(texts, _read_budget(texts), pins), patch=read_patch(texts.get("patch")))
 
 
 def _settings(
@@ -189,6 +194,21 @@ def _settings(
         pins,
         _whole(texts, "batch", 1, 1, MAX_BATCH),
     )
+
+
+def read_patch(text: Any) -> tuple[str, int] | None:
+    """ "layer2:4" as ("layer2", 4), nothing as None; ValueError for anything else."""
+    if text is None or (isinstance(text, str) and not text.strip()):
+        return None
+    layer, _, grid = text.strip().rpartition(":") if isinstance(text, str) else ("", "", "")
+    if not layer or not re.fullmatch("[0-9]{1,2}", grid) or not 2 <= int(grid) <= MAX_GRID:
+        raise ValueError(f"patch is {clip(text)}; expected a layer and from 2 to {MAX_GRID} a side, such as layer2:4.")
+    return layer, int(grid)
+
+
+def patch_text(patch: tuple[str, int] | None) -> str:
+    """What `read_patch` reads."""
+    return f"{patch[0]}:{patch[1]}" if patch else ""
 
 
 def _teacher(texts: Mapping[str, str]) -> str:
@@ -283,10 +303,12 @@ def _whole(texts: Mapping[str, str], key: str, usual: int | None, least: int, mo
 
 
 def check_side(size: object) -> int:
-    """An image side that Explore counts: a whole number from 8 to MAX_IMAGE_SIZE pixels."""
+    """An image side that Explore counts: a whole number of pixels that the slider has."""
     size = int(size) if isinstance(size, float) and size.is_integer() else size
-    if not is_whole(size, 8, MAX_IMAGE_SIZE):
-        raise ValueError(f"Image side is {str(size)[:40]}; expected a whole number from 8 to {MAX_IMAGE_SIZE} pixels.")
+    if not is_whole(size, MIN_SIDE, MAX_SIDE):
+        raise ValueError(
+            f"Image side is {str(size)[:40]}; expected a whole number from {MIN_SIDE} to {MAX_SIDE} pixels."
+        )
     return size
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from redistill.memory.comparison import Comparison, early_strides, own_strides
+from redistill.memory.patching import PatchedMemory
 from redistill.networks.names import is_own
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import DDPM, NETWORKS, find_network, usual_size
@@ -44,13 +45,25 @@ from .form import (
     sides,
 )
 from .layout import build_controls, build_results
-from .link import DEFAULT_TEACHER, KEYS, Settings, clip, from_query, parse_query, to_query, unknown_keys
+from .link import (
+    DEFAULT_TEACHER,
+    KEYS,
+    Settings,
+    clip,
+    from_query,
+    parse_query,
+    patch_text,
+    read_patch,
+    to_query,
+    unknown_keys,
+)
 from .pins import Pin, add_pin, find_pin
 
 LIVE = {**QUIET, "trigger_mode": "always_last"}
 TASKS = ("classification", "diffusion")  # that can be distilled
 SCROLL = "() => document.querySelector('#alive').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 DRAWN = ("student", "distil", "summary", "chart", "pairs", "board", "tensors", "table")  # what `_drawn` fills
+_STAYS = "Below stands what fitted last."
 SET = (*CONFIGURATION, *DRAWN)  # what `show_student` fills
 Parts = dict[str, Any]  # components of the tab by name
 Shown = dict[str, Any]
@@ -84,7 +97,9 @@ def _connect_controls(parts: Parts) -> None:
     for event, handler, names in (
         *((event, show, ("picker", *DRAWN)) for event in (*redrawn, parts["picker"].pick)),
         (parts["budget"].input, show_budget, (*CONTROLS[1:], "picker", *DRAWN)),
-        (parts["teacher"].input, show_teacher, ("teacher", "image_size", "width", "picker", *DRAWN)),
+        (parts["teacher"].input, show_teacher, ("teacher", "image_size", "width", "patch", "picker", *DRAWN)),
+        *((event, show, ("picker", *DRAWN)) for event in (parts["patch"].submit, parts["patch"].blur)),
+        (parts["patched"].act, use_patch, ("patch", "picker", *DRAWN)),
         (parts["early"].click, pool_early, ("picker", *DRAWN)),
         (parts["original"].click, pool_as_teacher, ("picker", *DRAWN)),
         (parts["pin"].click, pin_shown, ("pins", "chart", "board")),
@@ -153,7 +168,7 @@ def show_teacher(**values: Any) -> Shown:
         name, student = check_network(values["teacher"]), values.get("student")
         if isinstance(student, Mapping) and student.get("teacher") == name == values["teacher"]:
             return {}
-        shown = {"teacher": name, **sides(usual_size(find_network(name)))}
+        shown = {"teacher": name, **sides(usual_size(find_network(name))), "patch": ""}
         try:
             return shown | _with_strides(early_strides, values | shown)
         except ValueError:
@@ -218,6 +233,15 @@ def _unpinned(pin: Pin, look: Look, values: Mapping[str, Any]) -> Shown:
     except ValueError as error:
         shown = {**_refused(error), "board": view.pin_board(None, look.pins, look.budget)}
     return {"pins": look.pins, **shown}
+
+
+def use_patch(event: gr.EventData, **values: Any) -> Shown:
+    """The student in the patches of the row that was clicked."""
+    try:
+        patch = patch_text(read_patch(event_values(event).get("patch")))
+    except ValueError as error:
+        return _refused(error)
+    return {"patch": patch, **show(**values | {"patch": patch})}
 
 
 def look_at(event: gr.EventData, **values: Any) -> Shown:
@@ -295,10 +319,11 @@ def _show_settings(settings: Settings, values: Mapping[str, Any]) -> Shown:
     controls = budget_controls(settings.budget)
     pinned = [Pin(letter, pin.count()) for letter, pin in settings.pins]
     pins = sorted(pinned, key=lambda pin: pin.letter) if pinned else values["pins"]
-    look = read_look({**values, **controls, "pins": pins})
+    patch = patch_text(settings.patch)
+    look = read_look({**values, **controls, "pins": pins, "patch": patch})
     found = settings.count()
     fields = budget_fields(controls["budget"], settings.budget)
-    return {**set_to(found), **controls, **fields, "pins": look.pins, **_drawn(found, look)}
+    return {**set_to(found), **controls, **fields, "patch": patch, "pins": look.pins, **_drawn(found, look)}
 
 
 def follow(link: Any, **values: Any) -> Shown:
@@ -314,7 +339,7 @@ def _drawn(found: Comparison, look: Look) -> Shown:
     return {
         "student": found.config.to_dict(),
         "distil": gr.Button(interactive=not found.refusal and found.config.task in TASKS),
-        "summary": view.summary(found, look.budget),
+        "summary": view.summary(found, look.budget, _patched(found, look)),
         "chart": view.figure(found, look.pins, look.budget),
         "pairs": view.pairs_table(found),
         "board": view.pin_board(found, look.pins, look.budget),
@@ -323,9 +348,17 @@ def _drawn(found: Comparison, look: Look) -> Shown:
     }
 
 
+def _patched(found: Comparison, look: Look) -> PatchedMemory | str | None:
+    """What the patches that are looked at need, or why there are none."""
+    try:
+        return patch_panel.patched_of(found, look.patch) if look.patch else None
+    except ValueError as error:
+        return str(error)
+
+
 def _refused(error: ValueError) -> Shown:
-    """The sentence for settings that do not fit; all that was drawn stays as it was."""
-    said = notice("This does not fit.", str(error))
+    """The sentence for settings that do not fit; all that was drawn stays as it was, and the page dims the chart."""
+    said = f'<div class="refused">{notice("This does not fit.", f"{error} {_STAYS}")}</div>'
     return {"student": None, "distil": gr.Button(interactive=False), "summary": said}
 
 

@@ -9,17 +9,18 @@ from typing import Any
 
 import gradio as gr
 
-from redistill.memory.comparison import student_on_tape
-from redistill.memory.patching import PatchedMemory, every_patching, least_memory, patching_ends
+from redistill.memory.comparison import Comparison, student_on_tape
+from redistill.memory.patching import PatchedMemory, count_patched, every_patching, least_memory, patching_ends
 from redistill.networks.student import StudentConfig
 
-from ..parts.counting import COUNTINGS
+from ..parts.counting import COUNTINGS, counting_of
 from ..parts.events import QUIET, UNSEEN, connect
 from ..parts.fragments import notice
-from ..words.numbers import format_bytes, format_pixels, format_ratio
+from ..parts.scripted import ActionHTML
+from ..words.numbers import format_added, format_bytes, format_pixels, format_ratio
 from ..words.settings import describe_student
 from .form import read_settings
-from .link import Settings
+from .link import Settings, patch_text
 
 MOST_OVERHEAD = 1.0  # shares of computation added: what costs more is not worth a row
 GOOD_OVERHEAD = 0.25  # of what is said first, where no budget asks for more
@@ -30,19 +31,24 @@ def build() -> dict[str, gr.components.Component]:
     with gr.Accordion("Compute it patch by patch", open=False, elem_classes="card fold", elem_id="patches"):
         gr.HTML(_INTRODUCTION)
         start = gr.Button("Count patches for these strides", size="sm", elem_id="patches-start")
-        return {"patch": start, "patched": gr.HTML(elem_id="patched")}
+        patched = ActionHTML(elem_id="patched")
+        patch = gr.Textbox(
+            "", label="Shown above with patches up to", placeholder="a layer and how many a side, such as layer2:4",
+            max_lines=1, elem_id="patch",
+        )  # fmt: skip
+        return {"count_patches": start, "patched": patched, "patch": patch}
 
 
 def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Component]) -> None:
     """Count what the controls are set to when the button among `parts` is clicked."""
-    outputs = {name: parts[name] for name in ("patched", "patch")}
-    waiting = connect(parts["patch"].click, wait, [], outputs, **QUIET)
+    outputs = {name: parts[name] for name in ("patched", "count_patches")}
+    waiting = connect(parts["count_patches"].click, wait, [], outputs, **QUIET)
     connect(waiting.then, show, controls, outputs, concurrency_limit=1, **UNSEEN)
 
 
 def wait() -> dict[str, Any]:
     """What stands on the page until the result is there."""
-    return {"patched": '<p class="subline" role="status">Counting…</p>', "patch": gr.Button(interactive=False)}
+    return {"patched": '<p class="subline" role="status">Counting…</p>', "count_patches": gr.Button(interactive=False)}
 
 
 def show(**values: Any) -> dict[str, Any]:
@@ -51,7 +57,7 @@ def show(**values: Any) -> dict[str, Any]:
         shown = _tables(read_settings(values))
     except ValueError as error:
         shown = notice("Not counted.", str(error))
-    return {"patched": shown, "patch": gr.Button(interactive=True)}
+    return {"patched": shown, "count_patches": gr.Button(interactive=True)}
 
 
 def _tables(settings: Settings) -> str:
@@ -60,7 +66,14 @@ def _tables(settings: Settings) -> str:
     found = settings.count()
     named = {"Student": (student, found.student), "Teacher": (teacher, found.teacher)}
     tables = [
-        _table(name, *_counted(config, settings), profile.peak_bytes, found.teacher.peak_bytes, settings.budget_bytes)
+        _table(
+            name,
+            *_counted(config, settings),
+            name == "Student",
+            profile.peak_bytes,
+            found.teacher.peak_bytes,
+            settings.budget_bytes,
+        )
         for name, (config, profile) in named.items()
     ]
     several = f", batch {settings.batch}" if settings.batch > 1 else ""
@@ -78,17 +91,34 @@ def _counted(config: StudentConfig, settings: Settings) -> tuple[list[PatchedMem
     return least_memory(every_patching(tape, most_overhead=MOST_OVERHEAD, **changes)), patching_ends(tape, **changes)
 
 
-def _table(name: str, rows: Sequence[PatchedMemory], end: str, peak: int, teacher_peak: int, budget: int | None) -> str:
+def patched_of(found: Comparison, patch: tuple[str, int]) -> PatchedMemory:
+    """The student computed in patches. ValueError, in one sentence, where it cannot be."""
+    tape, changes = student_on_tape(found.config, found.batch)
+    changes |= {"dtype": found.dtype, **COUNTINGS[counting_of(found)].settings}
+    return count_patched(tape, *patch, **changes)
+
+
+def _table(
+    name: str,
+    rows: Sequence[PatchedMemory],
+    end: str,
+    is_shown: bool,
+    peak: int,
+    teacher_peak: int,
+    budget: int | None,
+) -> str:
+    """The rows of one network; those of the student, which `is_shown` above, can be chosen."""
     if not rows:
         said = f"no patches of its first layers lower the peak of {format_bytes(peak)}"
         return f'<p class="student">{name}: {said}.{f" They end where {escape(end)}." if end else ""}</p>'
     best = _said_first(rows, budget)
     head = "".join(f"<th>{title}</th>" for title in (f"{name}, up to", "Patches", "Peak", "Ratio", "Computation"))
-    body = "".join(_row(row, teacher_peak, row is best) for row in rows)
+    body = "".join(_row(row, teacher_peak, row is best, is_shown) for row in rows)
     return (
         f'<p class="student">{name}: patching to <code>{escape(best.upto)}</code> takes '
-        f"<strong>{format_bytes(best.peak_bytes)}</strong> in place of {format_bytes(peak)}, for {_added(best)} "
-        f'computation.</p><div class="scroll"><table class="facts numbers front"><thead><tr>{head}</tr></thead>'
+        f"<strong>{format_bytes(best.peak_bytes)}</strong> in place of {format_bytes(peak)}, for "
+        f'{format_added(best.overhead)} computation.</p><div class="scroll">'
+        f'<table class="facts numbers front"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -100,22 +130,18 @@ def _said_first(rows: Sequence[PatchedMemory], budget: int | None) -> PatchedMem
     return fitting[0] if fitting else (cheap or rows[:1])[-1]
 
 
-def _row(row: PatchedMemory, teacher_peak: int, is_best: bool) -> str:
+def _row(row: PatchedMemory, teacher_peak: int, is_best: bool, is_shown: bool) -> str:
+    layer, patch = f"<code>{escape(row.upto)}</code>", escape(patch_text((row.upto, row.grid)))
+    act = f'type="button" class="plain" title="Show it above" data-act="patch" data-patch="{patch}"'
     cells = [
-        f"<code>{escape(row.upto)}</code>",
+        f"<button {act}>{layer}</button>" if is_shown else layer,
         f"{row.grid}×{row.grid}",
         f'<span class="nowrap">{format_bytes(row.peak_bytes)}</span>',
         format_ratio(teacher_peak, row.peak_bytes),
-        _added(row),
+        format_added(row.overhead),
     ]
     kind = ' class="best"' if is_best else ""
     return f"<tr{kind}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-
-
-def _added(row: PatchedMemory) -> str:
-    """ "+14 %" of computation."""
-    percent = 100 * row.overhead
-    return f"{percent:+.0f} %" if abs(percent) >= 9.95 else f"{percent:+.1f} %"
 
 
 _INTRODUCTION = (

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import re
 import time
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from html import escape
 from typing import Any
 
 import gradio as gr
 
 from redistill.memory.comparison import network_tape
-from redistill.memory.search import REDUCTIONS, STRIDES, Candidate, Done, SearchResult, search_steps
+from redistill.memory.patch_search import PatchedCandidate
+from redistill.memory.patch_search import search_patches as patches_on_top
+from redistill.memory.search import REDUCTIONS, STRIDES, Done, SearchResult, search_steps
 from redistill.networks.red import REDConfig
-from redistill.networks.student import StudentConfig
-from redistill.networks.zoo import find_network
 
 from ..parts.budget import CONTROLS, OTHER, read_budget
 from ..parts.counting import COUNTINGS
 from ..parts.events import QUIET, UNSEEN, connect
 from ..parts.fields import NumberField
 from ..parts.fragments import notice
-from ..parts.scripted import ActionHTML
-from ..words.numbers import format_bytes, format_duration, format_pixels, format_ratio
-from . import accuracy_front, accuracy_panel
+from ..parts.scripted import ActionHTML, SaveFiles
+from . import accuracy_front, accuracy_panel, search_table
 from .form import read_settings
-from .link import Settings, clip, to_query
+from .link import Settings, clip
 
 DEFAULT_BUDGET = 512.0  # KiB
+WISH = ("search_budget", "search_reduction", "search_red", "search_patches")  # the panel's own settings
 KIB = 2**10
 TELL_EVERY = 0.5  # seconds, at least
+_ASKED = itertools.count(1)
 # A link to the page that ends in #fit searches at once. What is folded is not there before it was opened.
 SEARCH = """() => {
   const fold = document.querySelector('#search button');
@@ -55,10 +57,12 @@ def build() -> dict[str, gr.components.Component]:
             reductions = [(REDUCTION_LABELS[name], name) for name in REDUCTIONS]
             reduction = gr.Radio(reductions, value="same", label="Total reduction")
             with_red = gr.Checkbox(True, label="With RED blocks")
+            with_patches = gr.Checkbox(False, label="And patch by patch (takes longer)")
         start = gr.Button("Search", size="sm", elem_id="search-start")
         front = ActionHTML(elem_id="front")
+        save = SaveFiles({"search": "Save all as CSV"}, elem_id="search-files", visible=False)
     wish = {"search_budget": budget, "search_reduction": reduction, "search_red": with_red}
-    return {**wish, "search": start, "front": front}
+    return {**wish, "search_patches": with_patches, "search": start, "front": front, "search_files": save}
 
 
 def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Component]) -> None:
@@ -68,11 +72,13 @@ def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Compon
     """
     budget = [parts[name] for name in CONTROLS]
     gr.on([part.change for part in budget], take_budget, budget, parts["search_budget"], **QUIET)
-    outputs = {name: parts[name] for name in ("front", "search")}
-    wish = {name: parts[name] for name in ("search_budget", "search_reduction", "search_red")}
+    outputs = {name: parts[name] for name in ("front", "search", "search_files")}
+    wish = {name: parts[name] for name in WISH}
     waiting = connect(parts["search"].click, wait, [], outputs, **QUIET)
     given = {"weights": parts["weights"], **wish, **controls}
     connect(waiting.then, find, given, outputs, concurrency_limit=1, **UNSEEN)
+    files = {name: parts[name] for name in ("search_files", "front")}
+    connect(parts["search_files"].ask, save, {**wish, **controls}, files, concurrency_limit=1, **UNSEEN)
 
 
 def wait() -> dict[str, Any]:
@@ -99,20 +105,52 @@ def find(weights: Any, **values: Any) -> Iterator[dict[str, Any]]:
         shown = accuracy_front.show(shared, settings)
     except (ValueError, OSError) as error:
         shown = notice("Not searched.", str(error))
-    yield {"front": shown, "search": gr.Button(interactive=True)}
+    yield {"front": shown, "search": gr.Button(interactive=True), "search_files": gr.update(visible=False)}
 
 
-def show(search_budget: Any, search_reduction: Any, search_red: Any, **values: Any) -> dict[str, Any]:
+def show(
+    search_budget: Any, search_reduction: Any, search_red: Any, search_patches: Any = False, **values: Any
+) -> dict[str, Any]:
     """The sentence and the rows for these values, whatever they are; a sentence where nothing is searched.
 
     A row is a link to its settings, the budget among them.
     """
+    saved = False
     try:
         settings = _wanted(search_budget, search_red, values)
-        shown = _result(search(settings, _reduction(search_reduction)), settings)
+        found = search(settings, _reduction(search_reduction))
+        shown = search_table.result(found, settings, _with_patches(settings, search_reduction, search_patches))
+        saved = True
     except ValueError as error:
         shown = notice("Not searched.", str(error))
-    return {"front": shown, "search": gr.Button(interactive=True)}
+    return {"front": shown, "search": gr.Button(interactive=True), "search_files": gr.update(visible=saved)}
+
+
+def save(search_budget: Any, search_reduction: Any, search_red: Any, search_patches: Any, **values: Any) -> dict:
+    """All that the search finds for what the controls are set to now, as a CSV file."""
+    try:
+        settings = _wanted(search_budget, search_red, values)
+        found = search(settings, _reduction(search_reduction))
+        text = search_table.csv_text(found, settings, _with_patches(settings, search_reduction, search_patches))
+    except ValueError as error:
+        return {"front": notice("Not saved.", str(error))}
+    name = re.sub("[^a-zA-Z0-9._-]", "-", f"strides-{settings.student.teacher}-{settings.accounting}-{settings.dtype}")
+    return {"search_files": {"name": f"{name}.csv", "text": text, "asked": next(_ASKED)}}
+
+
+def _with_patches(settings: Settings, reduction: str, wanted: Any) -> list[PatchedCandidate] | None:
+    """What fits the budget patch by patch, where that is asked for; kept. ValueError where there is no budget."""
+    budget, held, student = settings.budget_bytes, _held(settings, reduction), settings.student
+    if wanted is not True:
+        return None
+    if budget is None:
+        raise ValueError("Patches need a memory to fit; give one in KiB.")
+    if budget not in held.patched:
+        tape = network_tape(student.teacher, image_size=student.image_size, in_channels=student.in_channels)
+        counted = {"dtype": settings.dtype, **COUNTINGS[settings.accounting].settings}
+        size, batch = student.image_size, settings.batch
+        held.patched[budget] = patches_on_top(tape, held.result, budget, size, red=student.red, batch=batch, **counted)
+    return held.patched[budget]
 
 
 def _wanted(search_budget: Any, search_red: Any, values: Mapping[str, Any]) -> Settings:
@@ -134,7 +172,7 @@ def _budgeted(settings: Settings, kib: Any) -> Settings:
 def _told(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """How far the search is, while it captures networks that no tape tells of."""
     others = dict(values)
-    budget, reduction, red = (others.pop(f"search_{name}") for name in ("budget", "reduction", "red"))
+    budget, reduction, red, _ = (others.pop(name, None) for name in WISH)
     told = 0.0
     for done, count, captured in searching(_wanted(budget, red, others), _reduction(reduction)):
         if captured and time.monotonic() - told > TELL_EVERY:
@@ -177,9 +215,10 @@ def searching(settings: Settings, reduction: str) -> Iterator[Done]:
 
 @dataclasses.dataclass
 class _Held:
-    """The result of a search, once there is one."""
+    """The result of a search, once there is one, and what was searched patch by patch on top of it."""
 
     result: SearchResult | None = None
+    patched: dict[int, list[PatchedCandidate]] = dataclasses.field(default_factory=dict)  # by budget in bytes
 
 
 def _held(settings: Settings, reduction: str) -> _Held:
@@ -197,69 +236,3 @@ def _reduction(value: Any) -> str:
     if not isinstance(value, str) or value not in REDUCTIONS:
         raise ValueError(f"Total reduction is {clip(value)}; expected one of {', '.join(REDUCTION_LABELS.values())}.")
     return value
-
-
-def _result(found: SearchResult, settings: Settings) -> str:
-    """The answer in one sentence, the front below it, and what was searched."""
-    budget = settings.budget_bytes
-    rows = [candidate for candidate in found.front if candidate.peak_bytes <= found.teacher.peak_bytes]
-    fitting = [candidate for candidate in rows if budget is not None and candidate.peak_bytes <= budget]
-    best = fitting[-1] if fitting else None
-    table = "".join(_row(candidate, found.teacher, settings, candidate is best) for candidate in rows)
-    fits = "" if budget is None else "<th>Fits</th>"
-    return (
-        f'<p class="student" role="status">{_sentence(found, best, budget)}</p><div class="scroll front-rows">'
-        '<table class="facts numbers front"><thead><tr><th>Strides</th><th>Peak</th>'
-        '<th title="how many times less than the teacher">Ratio</th>'
-        f'<th title="of the teacher’s, RED blocks left out">MACs</th>{fits}</tr></thead><tbody>{table}</tbody></table>'
-        f'</div><p class="subline">{_searched(found, settings)}</p>'
-    )
-
-
-def _sentence(found: SearchResult, best: Candidate | None, budget: int | None) -> str:
-    tried = f"{found.tried:,} stride settings"
-    least = f"the smallest peak is {format_bytes(found.candidates[0].peak_bytes)}"
-    if budget is None:
-        return f"Of {tried}, {least}."
-    fitting = sum(candidate.peak_bytes <= budget for candidate in found.candidates)
-    if not fitting:
-        return f"None of {tried} fits {budget / KIB:,g} KiB; {least}."
-    said = f"{fitting:,} of {tried} {'fits' if fitting == 1 else 'fit'} {budget / KIB:,g} KiB"
-    return f"{said}; the best keeps {_kept(best, found.teacher)} of the teacher’s MACs." if best else f"{said}."
-
-
-def _row(candidate: Candidate, teacher: Candidate, settings: Settings, is_best: bool) -> str:
-    student = dataclasses.replace(settings.student, strides=candidate.strides)
-    query = escape(to_query(dataclasses.replace(settings, student=student)))
-    strides = "·".join(str(stride) for stride in candidate.strides.values())
-    cells = [
-        f'<button type="button" class="plain" title="{escape(_named(candidate))}">{strides}</button>',
-        f'<span class="nowrap">{format_bytes(candidate.peak_bytes)}</span>',
-        format_ratio(teacher.peak_bytes, candidate.peak_bytes),
-        _kept(candidate, teacher),
-    ]
-    if settings.budget_bytes is not None:
-        cells.append("yes" if candidate.peak_bytes <= settings.budget_bytes else "no")
-    kind = ' class="best"' if is_best else ""
-    return f'<tr data-act="open" data-query="{query}"{kind}>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-
-
-def _named(candidate: Candidate) -> str:
-    return ", ".join(f"{name} {stride}" for name, stride in candidate.strides.items())
-
-
-def _kept(candidate: Candidate, teacher: Candidate) -> str:
-    """The network's own MACs as a share of the teacher's; RED blocks compute besides."""
-    return f"{100 * candidate.bare_macs / teacher.macs:.0f} %"
-
-
-def _searched(found: SearchResult, settings: Settings) -> str:
-    student: StudentConfig = settings.student
-    refused = f"{found.refused:,} do not fit the image. " if found.refused else ""
-    refused += f"{found.captured:,} were captured anew. " if found.captured else ""
-    blocks = "with RED blocks" if student.red else "without RED blocks"
-    return (
-        f"{escape(find_network(student.teacher).title)}, {format_pixels(student.image_size)}, {blocks}, "
-        f"{settings.accounting}, {settings.dtype}. {refused}Searched in {format_duration(found.seconds)}. Click a row "
-        "to see it above. MACs stand in for the accuracy that can be kept; they are no promise of it."
-    )

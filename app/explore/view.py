@@ -11,6 +11,7 @@ from redistill.common.sentences import listed
 from redistill.memory import LiveTensor, MemoryProfile
 from redistill.memory.chips import Room
 from redistill.memory.comparison import Comparison
+from redistill.memory.patching import PatchedMemory
 from redistill.memory.profile import GAPS
 
 from ..parts import plots
@@ -37,7 +38,12 @@ def figure(found: Comparison, pins: Sequence[Pin], budget: Budget | None) -> dic
         pinned.append(PinnedCurve(pin.letter, student.peak_bytes, memory_curve(student) if is_alike else None))
     drawn = memory_figure(memory_curve(found.teacher), memory_curve(found.student), tick_labels(found), pinned, budget)
     peaks = " → ".join(numbers.format_bytes(profile.peak_bytes) for profile in (found.teacher, found.student))
-    return drawn | {"title": f"{describe(found)}: {peaks}", "file": file_name(found)}
+    said = "; ".join(
+        f"the {who} peaks at {numbers.format_bytes(profile.peak_bytes)} in {peak_label(profile)}"
+        for who, profile in _both(found)
+    )
+    said = f"Memory alive through the network: {said}"
+    return drawn | {"title": f"{describe(found)}: {peaks}", "label": said, "file": file_name(found)}
 
 
 def file_name(found: Comparison) -> str:
@@ -74,8 +80,11 @@ def map_sizes(found: Comparison) -> dict[str, str]:
     return {point.name: size_text(point) for point in found.points if point.direction == "down"}
 
 
-def summary(found: Comparison, budget: Budget | None = None) -> str:
-    """The sentence above the chart, the facts beside it and what one should know before trusting the ratio."""
+def summary(found: Comparison, budget: Budget | None = None, patched: PatchedMemory | str | None = None) -> str:
+    """The sentence above the chart, the facts beside it and what one should know before trusting the ratio.
+
+    `patched` is the student computed patch by patch, or why it cannot be.
+    """
     before, bare = found.teacher.peak_bytes, found.bare.peak_bytes
     lines = [f'<p class="headline">{_headline(found)}</p>']
     if found.config.red:
@@ -84,8 +93,12 @@ def summary(found: Comparison, budget: Budget | None = None) -> str:
             f'<p class="subline">Without RED blocks the student peaks at {numbers.format_bytes(bare)}: '
             f"<strong>{numbers.format_ratio(before, bare)}</strong>. Weights {' → '.join(weights)}.</p>"
         )
+    if isinstance(patched, PatchedMemory):
+        lines.append(_patched_line(found, patched))
+    elif patched:
+        lines.append(notice("No patches:", patched, kind="hint"))
     if budget:
-        lines.append(_budget_line(found, budget))
+        lines.append(_budget_line(found, budget, patched if isinstance(patched, PatchedMemory) else None))
     if found.refusal:
         lines.append(notice("No strides of it can be set:", found.refusal, kind="hint"))
     lines += [notice("", text, kind="hint") for text in warnings(found)]
@@ -103,7 +116,8 @@ def _headline(found: Comparison) -> str:
     texts = {numbers.format_bytes(before), numbers.format_bytes(after)}
     by = f" by {abs(before - after):,} B" if len(texts) == 1 else ""
     peaks = [_peak(profile.peak_bytes, peak_label(profile)) for profile in (found.teacher, found.student)]
-    return f"Peak {verb}{by} from {peaks[0]} to {peaks[1]}: {_ratio(before, after)}{included}."
+    said = f"Peak {verb}{by}" if after < before else f'<span class="misses">Peak {verb}{by}</span>'
+    return f"{said} from {peaks[0]} to {peaks[1]}: {_ratio(before, after)}{included}."
 
 
 def _peak(count: int, where: str) -> str:
@@ -111,12 +125,23 @@ def _peak(count: int, where: str) -> str:
 
 
 def _ratio(before: int, after: int) -> str:
-    return f'<strong class="ratio">{numbers.format_ratio(before, after)}</strong>'
+    kind = "ratio misses" if after > before else "ratio"
+    return f'<strong class="{kind}">{numbers.format_ratio(before, after)}</strong>'
 
 
-def _budget_line(found: Comparison, budget: Budget) -> str:
+def _patched_line(found: Comparison, patched: PatchedMemory) -> str:
+    return (
+        f'<p class="subline">In {patched.grid}×{patched.grid} patches up to <code>{escape(patched.upto)}</code> '
+        f"the student peaks at <strong>{numbers.format_bytes(patched.peak_bytes)}</strong>: "
+        f"<strong>{numbers.format_ratio(found.teacher.peak_bytes, patched.peak_bytes)}</strong>, for "
+        f"{numbers.format_added(patched.overhead)} computation. The chart shows it without them.</p>"
+    )
+
+
+def _budget_line(found: Comparison, budget: Budget, patched: PatchedMemory | None) -> str:
     """Whether activations and weights of both networks fit, each by itself, with what the figures of the chip are."""
     parts = [f"the {who} {_verdict(budget, peak.peak_bytes)}" for who, peak in _both(found)]
+    parts += [f"in patches it {_verdict(budget, patched.peak_bytes)}"] if patched else []
     said = f"{escape(budget.title)}, {numbers.format_bytes(budget.bytes)} for activations: {'; '.join(parts)}."
     if not all(budget.fits(peak.peak_bytes) for _, peak in _both(found)):
         said += ' <button type="button" class="plain" data-act="search">Find strides that fit</button>'
@@ -188,10 +213,12 @@ def pin_board(found: Comparison | None, pins: Sequence[Pin], budget: Budget | No
     if not pins:
         return f"<section>{message}</section>" if said else ""
     shown = [Pin("", found), *pins] if found else pins
-    titles = ["Configuration", "Peak", "Ratio", "RED blocks’ peak", "Weights", "MACs"]
+    titles = ["Configuration", "Peak", "Ratio", "RED blocks’ peak", "Weights", "MACs", "RED blocks’ MACs"]
     titles += ["Budget"] if budget else []
     head = "".join(f"<th>{title}</th>" for title in titles) + '<th><span class="sr-only">What to do</span></th>'
-    rows = "".join(_pin_row(pin, titles, budget) for pin in shown)
+    students = [pin.found.student for pin in shown]
+    most = (max(x.peak_bytes for x in students), max(x.weight_bytes for x in students), max(x.macs for x in students))
+    rows = "".join(_pin_row(pin, titles, budget, most) for pin in shown)
     return (
         '<section class="card"><h3 class="card-title">Pinned configurations</h3><div class="scroll">'
         f'<table class="facts stacked board"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
@@ -199,14 +226,17 @@ def pin_board(found: Comparison | None, pins: Sequence[Pin], budget: Budget | No
     )
 
 
-def _pin_row(pin: Pin, titles: Sequence[str], budget: Budget | None) -> str:
-    student = pin.found.student
+def _pin_row(pin: Pin, titles: Sequence[str], budget: Budget | None, most: tuple[int, int, int]) -> str:
+    """One line; figures below each other stand in one unit, that of the `most` bytes, bytes of weights, and MACs."""
+    student, own = pin.found.student, pin.found.bare.macs
+    peak, weights, macs = most
     cells = {
-        "Peak": f"<strong>{numbers.format_bytes(student.peak_bytes)}</strong>",
+        "Peak": f"<strong>{numbers.format_bytes(student.peak_bytes, peak)}</strong>",
         "Ratio": numbers.format_ratio(pin.found.teacher.peak_bytes, student.peak_bytes),
-        "RED blocks’ peak": numbers.format_bytes(student.red_peak_bytes) if student.red_peak_bytes else "–",
-        "Weights": numbers.format_bytes(student.weight_bytes),
-        "MACs": numbers.format_count(student.macs),
+        "RED blocks’ peak": numbers.format_bytes(student.red_peak_bytes, peak) if student.red_peak_bytes else "–",
+        "Weights": numbers.format_bytes(student.weight_bytes, weights),
+        "MACs": numbers.format_count(own, macs),
+        "RED blocks’ MACs": numbers.format_count(student.macs - own, macs) if student.macs > own else "–",
         "Budget": _verdict(budget, student.peak_bytes) if budget else "",
     }
     body = "".join(f'<td data-title="{title}">{cells[title]}</td>' for title in titles if title in cells)

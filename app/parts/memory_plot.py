@@ -15,6 +15,7 @@ from .trace import Point, layer_label
 PIN_COLOURS = {"A": "#d97706", "B": "#7c5cff", "C": "#2f7fe0", "D": "#d6409f"}
 _HEADROOM = 1.16  # the axis ends so far above the highest peak, which leaves room for its label
 _FAR = 2.0  # a budget beyond so many times the highest peak would flatten the curves
+_ENDS = {1.0: "right", 0.0: "left", 0.5: "center"}  # where a budget's label may stand, by what is near least
 _RED_WIDTH = 0.4  # of another operator's: a block is eight small operators, which would crowd out the network
 _Part = dict[str, Any]
 Key = TypeVar("Key", bound=Hashable)
@@ -107,7 +108,8 @@ def memory_figure(
     curves = [teacher, student, *(pin.points for pin in pins if pin.points is not None)]
     axes = _Axes.around(curves, [pin.peak_bytes for pin in pins], budget.bytes if budget else 0)
     peaks = [axes.peak(teacher), axes.peak(student)]
-    shapes, labels = _budget_marks(budget, axes, peaks) if budget else ([], [])
+    pinned = [_pin_place(pin, axes) for pin in pins]
+    shapes, labels = _budget_marks(budget, axes, [*peaks, *pinned]) if budget else ([], [])
     labels += [*_pin_labels(pins, axes), *_peak_labels(axes, peaks)]
     margin = {"l": 62, "r": 10, "t": 10, "b": 52}
     data = [
@@ -225,7 +227,7 @@ def _pin_labels(pins: Sequence[PinnedCurve], axes: _Axes) -> list[_Part]:
     """Letters at the peaks, on the side away from the other labels; those of equal peaks together."""
     letters: dict[tuple[float, int], str] = {}
     for pin in pins:
-        peak = axes.peak(pin.points) if pin.points else (axes.end, pin.peak_bytes)
+        peak = _pin_place(pin, axes)
         letters[peak] = f"{letters.get(peak, '')} {pin.letter}".strip()
     labels = []
     for (position, count), text in letters.items():
@@ -234,6 +236,11 @@ def _pin_labels(pins: Sequence[PinnedCurve], axes: _Axes) -> list[_Part]:
         label = _label(position, count / axes.unit, f"<b>{text}</b>", "var(--chart-text)")
         labels.append(label | side | {"yanchor": "middle"})
     return labels
+
+
+def _pin_place(pin: PinnedCurve, axes: _Axes) -> tuple[float, int]:
+    """Where a pin's letter stands: at its peak, or at the end of its level."""
+    return axes.peak(pin.points) if pin.points else (axes.end, pin.peak_bytes)
 
 
 def _peak_marks(axes: _Axes, peaks: Sequence[tuple[float, int]]) -> _Part:
@@ -262,7 +269,8 @@ def _budget_marks(budget: Budget, axes: _Axes, peaks: Sequence[tuple[float, int]
     beyond = y > axes.top
     text = f"{budget.title} <b>{format_bytes(budget.bytes)}</b>{' ↑' if beyond else ''}"
     near = [(position, count) for position, count in peaks if axes.near(count, budget.bytes)]
-    end = {"x": 1, "xanchor": "right"} if all(axes.is_early(at) for at, _ in near) else {"x": 0, "xanchor": "left"}
+    free = max(_ENDS, key=lambda end: min((abs(end - at / axes.end) for at, _ in near), default=1))
+    end = {"x": free, "xanchor": _ENDS[free]}
     is_below = beyond or any(count >= budget.bytes for _, count in near)
     height = {"yanchor": "top"} if is_below else {"yanchor": "bottom", "yshift": 15 if near else 0}
     label = _label(0, axes.top if beyond else y, text, colour) | {"xref": "paper"} | end | height

@@ -69,11 +69,11 @@ def tick_labels(found: Comparison) -> dict[str, str]:
 def pooling_labels(profile: MemoryProfile, points: Sequence[PoolingPoint]) -> dict[str, str]:
     """Short labels of the layers that pool, by the first layer of the network in each."""
     layers = list(dict.fromkeys(op.layer for op in profile.timeline))
-    labels = {}
+    labels, short = {}, short_labels([point.name for point in points])
     for point in points:
         first = next((name for name in layers if name == point.name or name.startswith(point.name + ".")), None)
         if first is not None:
-            labels[first] = short_label(point.name)
+            labels[first] = short[point.name]
     return labels
 
 
@@ -87,6 +87,18 @@ def short_label(name: str) -> str:
     return ".".join(kept)
 
 
+def short_labels(names: Sequence[str]) -> dict[str, str]:
+    """Short labels of the layers of one network, by name, without what all begin with: "features.conv0" → "conv0"."""
+    labels = {name: short_label(name) for name in names}
+    if len(set(labels.values())) < len(labels):
+        labels = dict(zip(names, names, strict=True))
+    parts = [label.split(".") for label in labels.values()]
+    common = 0
+    while len(parts) > 1 and len({tuple(part[: common + 1]) for part in parts}) == 1 < min(map(len, parts)) - common:
+        common += 1
+    return {name: ".".join(part[common:]) for name, part in zip(labels, parts, strict=True)}
+
+
 def stride_choices(own: Mapping[str, int]) -> list[int]:
     """The strides that are offered, given the teacher's own by layer path: the usual ones and the teacher's."""
     return sorted({*STRIDES, *own.values()})
@@ -94,14 +106,16 @@ def stride_choices(own: Mapping[str, int]) -> list[int]:
 
 def stride_rows(own: Mapping[str, int]) -> list[dict[str, Any]]:
     """The rows of a stride picker, one for each layer that pools, given the teacher's own strides by layer path."""
-    offered = {"choices": stride_choices(own)}
-    return [{"name": name, "label": short_label(name), "teacher": stride} | offered for name, stride in own.items()]
+    offered, labels = {"choices": stride_choices(own)}, short_labels(list(own))
+    return [{"name": name, "label": labels[name], "teacher": stride} | offered for name, stride in own.items()]
 
 
 def point_rows(points: Sequence[PoolingPoint]) -> list[dict[str, Any]]:
     """`stride_rows` of all that makes maps smaller: what offers no choice stands there too, and says why."""
     rows = {row["name"]: row for row in stride_rows({p.name: p.stride for p in points if p.is_offered})}
-    return [rows.get(point.name) or _fixed_row(point) for point in points if point.direction == "down"]
+    down = [point for point in points if point.direction == "down"]
+    labels = short_labels([point.name for point in down])
+    return [{**(rows.get(point.name) or _fixed_row(point)), "label": labels[point.name]} for point in down]
 
 
 def _fixed_row(point: PoolingPoint) -> dict[str, Any]:
@@ -111,4 +125,4 @@ def _fixed_row(point: PoolingPoint) -> dict[str, Any]:
         if point.role != "side"
         else "it makes maps smaller inside a layer only, such as keys and values; the library sets it"
     )
-    return {"name": point.name, "label": short_label(point.name), "teacher": stride, "choices": [], "reason": reason}
+    return {"name": point.name, "teacher": stride, "choices": [], "reason": reason}

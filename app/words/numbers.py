@@ -8,8 +8,16 @@ from collections.abc import Sequence
 _KIB, _MIB, _GIB = 2**10, 2**20, 2**30
 
 
-def format_bytes(count: int) -> str:
-    """1,048,576 → "1.00 MiB": MiB with two decimals from half a MiB on; below that KiB with three digits, and B."""
+def format_bytes(count: int, like: int | None = None) -> str:
+    """1,048,576 → "1.00 MiB": MiB with two decimals from half a MiB on; below that KiB with three digits, and B.
+
+    With `like`, in the unit of so many bytes, for figures that stand below each other.
+    """
+    if like is not None:
+        name = format_bytes(like).split()[1]
+        amount = count / {"B": 1, "KiB": _KIB, "MiB": _MIB, "GiB": _GIB}[name]
+        if format_bytes(count).split()[1] != name:
+            return f"{amount:,.0f} {name}" if amount >= 1000 else f"{amount:.3g} {name}"
     for unit, name in ((_GIB, "GiB"), (_MIB, "MiB")):
         if count >= unit // 2:
             return f"{count / unit:,.0f} {name}" if count >= 100 * unit else f"{count / unit:.2f} {name}"
@@ -32,10 +40,16 @@ def format_percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def format_count(count: int) -> str:
-    """11,689,512 → "11.7 M"."""
+def format_added(share: float) -> str:
+    """0.142 → "+14 %", of computation."""
+    percent = 100 * share
+    return f"{percent:+.0f} %" if abs(percent) >= 9.95 else f"{percent:+.1f} %"
+
+
+def format_count(count: int, like: int | None = None) -> str:
+    """11,689,512 → "11.7 M"; with `like` in the unit of such a number, for figures that stand below each other."""
     for unit, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if count >= unit:
+        if (count if like is None else like) >= unit:
             return f"{count / unit:.3g} {name}" if count < 1000 * unit else f"{count / unit:,.0f} {name}"
     return str(count)
 

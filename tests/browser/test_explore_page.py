@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -332,3 +333,55 @@ def test_the_chart_is_saved_on_white_in_the_light_themes_colours(open_page):
     with Image.open(saving.value.path()) as picture:
         assert picture.size == (2200, 1200)
         assert picture.convert("RGB").getpixel((3, 3)) == (255, 255, 255)
+
+
+def test_from_a_chip_to_strides_that_fit_to_distil(open_page):
+    page = open_page()
+    summary, front = page.locator("#summary"), page.locator("#front")
+    expect(summary).to_contain_text("from 3.83 MiB (maxpool) to 0.77 MiB (conv1): 5.0×")
+    page.get_by_role("button", name="As the teacher").click()
+    page.locator("fieldset", has_text="Numbers").get_by_label("int8", exact=True).check()
+    choose_option(page, "#budget", "STM32H743, 0.50 MiB")
+    expect(summary).to_contain_text("the student does not fit: 468 KiB too much")
+    expect(summary).to_contain_text("and in no format (int8:")  # the weights, whatever the strides
+    choose_option(page, "#budget", "ESP32-P4, 0.53 MiB")
+    expect(summary).to_contain_text("of flash: the teacher’s 11.16 MiB fits")
+    page.get_by_role("button", name="Find strides that fit").last.click()
+    expect(front).to_contain_text("best of")
+    expect(front).to_contain_text("of 101 stride settings fit 544 KiB")
+    row = front.locator("tr.best")
+    strides = row.locator("td").nth(0).inner_text()
+    row.locator("td").nth(1).click()
+    expect(summary).to_contain_text("the student fits,")
+    page.wait_for_url("**&dtype=int8&chip=esp32p4")
+    page.locator("#to-distil").click()
+    expect(page.locator("#student")).to_contain_text(f"strides {strides}, RED blocks, 224 px")
+
+
+def test_a_search_in_patches_is_saved_and_opened(open_page):
+    page = open_narrow(open_page)
+    unfold(page, "button", "Find strides that fit")
+    fill(page, page.get_by_label("Memory to fit, KiB"), 60)
+    page.get_by_label("And patch by patch").check()
+    page.locator("#search-start").click()
+    row = page.locator("#front tr[data-query*='patch=']").first
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Save all as CSV").click()
+    with open(saving.value.path(), newline="") as file:
+        assert any(row["patches_to"] for row in csv.DictReader(file))
+    row.locator("button").click()
+    expect(page.locator("#summary")).to_contain_text("patches up to")
+    expect(page.locator("#summary")).to_contain_text("in patches it fits")
+    page.wait_for_url("**&patch=*")
+    again = open_page("?" + page.url.partition("?")[2])
+    expect(again.locator("#summary")).to_contain_text("in patches it fits")
+
+
+def test_settings_that_do_not_fit_dim_the_chart_and_its_label_says_the_peaks(open_page):
+    page = open_narrow(open_page)
+    chart, opacity = page.locator("#memory"), "getComputedStyle(document.querySelector('#memory')).opacity"
+    expect(chart.get_by_role("img")).to_have_accessible_name(re.compile("teacher peaks at 320 KiB in maxpool"))
+    choose_stride(page, "layer4.0", 8)
+    page.wait_for_function(f"{opacity} < 0.5")
+    choose_stride(page, "layer4.0", 2)
+    page.wait_for_function(f"{opacity} == 1")

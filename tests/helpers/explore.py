@@ -28,6 +28,7 @@ USUAL = {
     "kib": None,
     "reserve": None,
     "program": None,
+    "patch": "",
     "pins": (),
     "place": Place(),
 }

@@ -12,6 +12,7 @@ from helpers.explore import EARLY, call
 from app.explore import view as explore_view
 from app.explore.pins import LETTERS
 from app.parts.counting import compare_as
+from app.parts.trace import Place
 from app.words import numbers
 from redistill.memory.comparison import early_strides
 from redistill.networks.red import REDConfig
@@ -58,7 +59,50 @@ def with_peaks(found, **peaks: int):
 def test_the_sentence_says_where_both_networks_peak():
     assert headline(narrow()).startswith("Peak falls from 320 KiB (maxpool) to 64.0 KiB (conv1): 5.0×, RED blocks")
     assert headline(narrow(red=None)).endswith("64.0 KiB (conv1): 5.0×.")
-    assert headline(narrow(strides={"maxpool": 1}, red=None)).startswith("Peak rises from 320 KiB (maxpool) to")
+    rising = narrow(strides={"maxpool": 1}, red=None)
+    assert headline(rising).startswith("Peak rises from 320 KiB (maxpool) to")
+    assert '<span class="misses">Peak rises</span>' in explore_view.summary(rising)
+    assert 'class="ratio misses"' in explore_view.summary(rising) and "misses" not in explore_view.summary(narrow())
+
+
+def test_the_chart_says_in_words_where_both_networks_peak():
+    said = call("show")["chart"]["label"]
+    assert "teacher peaks at 320 KiB in maxpool" in said and "student peaks at 64.0 KiB in conv1" in said
+
+
+@pytest.mark.parametrize(
+    ("handler", "changes"),
+    [
+        ("show", {"picker": BAD}),
+        ("show", {"image_size": 15}),
+        ("show", {"image_size": 1025}),
+        ("show_budget", {"budget": "chip"}),
+        ("pool_early", {"batch": 0}),
+    ],
+)
+def test_what_does_not_fit_leaves_the_chart_which_the_page_dims(handler, changes):
+    shown = call(handler, **changes)
+    assert '<div class="refused">' in shown["summary"] and "Below stands what fitted last." in shown["summary"]
+    assert "chart" not in shown and "refused" not in call("show")["summary"]
+    if "image_size" in changes:
+        assert "from 16 to 1024" in shown["summary"]
+
+
+def test_a_planned_arena_is_told_with_its_gaps_and_the_callers_input():
+    found = compare_as(StudentConfig("resnet50", 224, strides={}, red=None), "executorch")
+    said = text(explore_view.summary(found))
+    assert "0.77 MiB of gaps" in said and "the input, 0.57 MiB, is the caller’s" in said
+    shown = text(explore_view.tensors(found, Place("teacher")))
+    assert "gaps in the plan" in shown and "9.95 MiB in" in shown
+    refused = call("show", teacher="timm:vit_tiny_patch16_224", image_size=224, picker={}, accounting="executorch")
+    assert "chart" in refused or "ExecuTorch" in refused["summary"]
+
+
+def test_figures_below_each_other_stand_in_one_unit():
+    pins = pinned({}, {"teacher": "resnet18", "image_size": 224, "picker": early_strides("resnet18")})
+    board = text(call("pin_shown", pins=pins, picker={**EARLY, "conv1": 2})["board"])
+    assert " KiB" not in board and " G " not in board and " k " not in board
+    assert board.count(" M ") == 6 and "0.0625 MiB" in board and "0.77 MiB" in board
 
 
 def test_a_student_that_is_its_teacher_changes_nothing():
@@ -147,9 +191,11 @@ def test_two_pins_are_compared_with_what_is_shown():
     pins = pinned({}, {"picker": {**EARLY, "conv1": 2}})
     shown = call("show", budget="other", kib=64, pins=pins)
     board = text(shown["board"])
-    macs = numbers.format_count(narrow().student.macs)
+    found, other = narrow(), narrow(strides={**EARLY, "conv1": 2})
+    most = max(found.student.macs, other.student.macs)  # one unit for all rows
+    macs = [numbers.format_count(n, most) for n in (found.bare.macs, found.student.macs - found.bare.macs)]
     described = "Narrow ResNet 4·1·2·2·1, RED blocks, 64 px, fused, fp32"
-    assert f"Shown {described} 64.0 KiB 5.0× 48.0 KiB 1.47 MiB {macs} fits exactly" in board
+    assert f"Shown {described} 64.0 KiB 5.0× 48.0 KiB 1.47 MiB {macs[0]} {macs[1]} fits exactly" in board
     assert "B Narrow ResNet 2·1·2·2·1, RED blocks, 64 px, fused, fp32 192 KiB 1.7× 192 KiB" in board
     assert board.count("fits exactly") == 2 and board.count("does not fit: 128 KiB too much") == 1
     assert [trace["name"] for trace in shown["chart"]["data"][3:5]] == ["A", "B"]

@@ -65,7 +65,8 @@ def looked_at(draw) -> Settings:
     budget = draw(st.none() | numbers | st.builds(chip_budget, st.sampled_from(list(CHIPS)), taken, taken))
     letters = draw(st.lists(st.sampled_from(LETTERS), unique=True))
     pins = tuple((letter, draw(all_settings())) for letter in letters)
-    return dataclasses.replace(draw(all_settings()), budget=budget, pins=pins)
+    patch = draw(st.none() | st.tuples(st.sampled_from(["layer2", "layer1.0.conv1"]), st.integers(2, 32)))
+    return dataclasses.replace(draw(all_settings()), budget=budget, pins=pins, patch=patch)
 
 
 @settings(max_examples=60, deadline=None)
@@ -123,6 +124,10 @@ def test_what_a_link_leaves_out_is_what_the_page_opens_with():
         ("count=guessed", "count is 'guessed'; expected one of fused, eager"),
         ("dtype=fp64", "dtype is 'fp64'"),
         ("budget=0", "budget is '0'"),
+        ("patch=layer2", "patch is 'layer2'; expected a layer and from 2 to 32 a side"),
+        ("patch=layer2:1", "from 2 to 32"),
+        ("patch=:4", "such as layer2:4"),
+        ("pin=A;patch:layer2", "expected a letter and settings"),
         ("chip=esp32", "chip is 'esp32'; expected one of"),
         ("chip=rp2040&budget=65536", "expected one of them"),
         ("reserve=65536", "reserve is '65536' without a chip"),
@@ -193,6 +198,7 @@ def test_an_opened_link_fills_every_control_and_what_is_drawn():
         "accounting": "eager",
         "dtype": "fp16",
         "budget": "esp32s3",
+        "patch": "",
         "pins": (),
     }
     assert shown["link_said"] == "" and not kib.visible

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+import gradio as gr
 import pytest
-from helpers.explore import USUAL
+from helpers.explore import USUAL, call
 
 from app.explore import patch_panel
 from app.words.numbers import format_bytes
@@ -18,6 +21,11 @@ def show(**changes) -> str:
     return patch_panel.show(**USUAL | changes)["patched"]
 
 
+def plain(shown: str) -> str:
+    """Without the buttons of rows that can be shown above."""
+    return re.sub("</?button[^>]*>", "", shown)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -27,7 +35,7 @@ def show(**changes) -> str:
     ],
 )
 def test_rows_are_the_front_of_student_and_teacher(changes):
-    shown = show(**RESNET, **changes)
+    shown = plain(show(**RESNET, **changes))
     size = (224, changes["width"]) if "width" in changes else 224
     for strides in (RESNET["picker"], {}):
         red = {} if strides and changes["with_red"] else {"red": None}
@@ -73,3 +81,34 @@ def test_where_nothing_is_counted_a_sentence_says_so(changes, told):
 
 def test_what_comes_from_outside_is_escaped():
     assert "<script>" not in show(teacher="<script>alert(1)</script>")
+
+
+def test_a_row_of_the_student_is_shown_above_with_its_verdict():
+    controls = {**RESNET, "with_red": False, "budget": "other", "kib": 1850}
+    shown = show(**controls)
+    patches = re.findall('data-act="patch" data-patch="([^"]*)"', shown)
+    assert "layer1:3" in patches and shown.split("Teacher:")[1].count("data-act") == 0
+    drawn = call("use_patch", gr.EventData(None, {"patch": "layer1:3"}), **controls)
+    assert drawn["patch"] == "layer1:3" and "3×3 patches up to" in drawn["summary"]
+    assert 'in patches it <strong class="fits">' in drawn["summary"]
+    assert "chart" in drawn
+    assert call("show_teacher", teacher="resnet50", patch="layer1:3")["patch"] == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"patch": "conv9:2"}, "conv9"),
+        ({"patch": "layer1:3", "accounting": "executorch"}, "executorch"),
+        ({"patch": "layer1:30", "image_size": 64}, "30"),
+    ],
+)
+def test_patches_that_cannot_be_are_a_hint_and_all_else_is_shown(changes, said):
+    drawn = call("show", **RESNET | changes)
+    assert "No patches:" in drawn["summary"] and said in drawn["summary"] and "chart" in drawn
+
+
+@pytest.mark.parametrize("patch", ["layer1", "layer1:x", "layer1:1", 5, ["layer1:2"]])
+def test_what_is_no_patch_is_refused(patch):
+    assert "patch is" in call("show", **RESNET, patch=patch)["summary"]
+    assert "patch is" in call("use_patch", gr.EventData(None, {"patch": patch}), **RESNET)["summary"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import math
 import re
 from html import unescape
@@ -11,8 +13,8 @@ import gradio as gr
 import pytest
 from helpers.explore import USUAL, call
 
-from app.explore import search_panel
-from app.explore.link import Settings, from_query, parse_query
+from app.explore import page, patch_panel, search_panel
+from app.explore.link import Settings, from_query, parse_query, patch_text, to_query
 from app.parts.counting import compare_as
 from app.words import numbers
 from redistill.memory.comparison import early_strides
@@ -62,7 +64,7 @@ def test_every_row_is_a_link_to_what_it_says():
             numbers.format_bytes(count),
         ]
         assert row[2] == numbers.format_ratio(320 * 1024, count)
-        assert row[4] == ("yes" if count <= 64 * 1024 else "no")
+        assert row[5] == ("yes" if count <= 64 * 1024 else "no")
 
 
 @pytest.mark.parametrize("reduction", ["same", "any"])
@@ -83,8 +85,9 @@ def test_the_sentence_counts_what_fits_to_the_byte(reduction):
 
 def test_the_best_that_fits_is_named_and_set_apart():
     shown = search(100)
-    fitting = [row for row in cells(shown) if row[4] == "yes"]
+    fitting = [row for row in cells(shown) if row[5] == "yes"]
     assert f"the best keeps {fitting[-1][3]} of the teacher’s MACs" in shown
+    assert f"Below: {len(fitting)} best of {re.search('([0-9]+) of 65 stride', shown)[1]} that fit." in shown
     [best] = re.findall('data-query="([^"]*)" class="best"', shown)
     assert unescape(best) == queries(shown)[len(fitting) - 1]
 
@@ -92,7 +95,7 @@ def test_the_best_that_fits_is_named_and_set_apart():
 def test_without_a_budget_nothing_is_said_about_fitting():
     shown = search(None)
     assert "Of 65 stride settings, the smallest peak is" in shown
-    assert "Fits" not in shown and {len(row) for row in cells(shown)} == {4}
+    assert "Fits" not in shown and {len(row) for row in cells(shown)} == {5}
 
 
 def test_the_search_takes_everything_else_from_the_controls():
@@ -114,7 +117,9 @@ def test_the_search_takes_everything_else_from_the_controls():
 def test_a_diffusion_networks_rows_are_links_too():
     shown = search(300.0, "any", teacher="unet_small", image_size=32, picker={})
     assert "of 256 stride settings fit 300 KiB" in shown
-    peaks = [numbers.format_bytes(peak(query)) for query in queries(shown)]
+    most = compare_as(StudentConfig("unet_small", 32)).teacher.peak_bytes  # one unit for all rows
+    peaks = [numbers.format_bytes(peak(query), most) for query in queries(shown)]
+    assert len({text.split()[1] for text in peaks}) == 1
     assert peaks == [row[1] for row in cells(shown)] and len(set(peaks)) > 5
 
 
@@ -124,6 +129,43 @@ def test_the_panel_takes_over_explores_budget():
     assert search_panel.take_budget("other", 100.5) == 100.5
     for choice, kib in (("none", 5), ("other", None), ("other", -1), ([], {}), (None, math.nan)):
         assert search_panel.take_budget(choice, kib) == gr.skip()
+
+
+def patched_search(**wish) -> dict:
+    values = {"search_budget": 60.0, "search_reduction": "same", "search_red": False, "search_patches": True}
+    return search_panel.show(**values | wish, **USUAL)
+
+
+def test_what_fits_patch_by_patch_is_a_link_with_its_patches_and_stands_in_the_file():
+    shown = patched_search()["front"]
+    with_patches = [from_query(parse_query(query)) for query in queries(shown) if "patch=" in query]
+    assert with_patches and "keep more and more" in shown
+    for settings in with_patches:
+        patched = patch_panel.patched_of(settings.count(), settings.patch)
+        assert patched.peak_bytes <= 60 * 1024 < settings.count().student.peak_bytes
+        assert numbers.format_bytes(patched.peak_bytes, 320 * 1024) in shown
+    opened = page.open_query(parse_query(to_query(with_patches[-1])), USUAL)
+    assert opened["patch"] == patch_text(with_patches[-1].patch) and "patches up to" in opened["summary"]
+    assert "in patches it <strong" in opened["summary"]
+
+    wish = {"search_budget": 60.0, "search_reduction": "same", "search_red": False, "search_patches": True}
+    file = search_panel.save(**wish, **USUAL)["search_files"]
+    rows = list(csv.DictReader(io.StringIO(file["text"])))
+    assert file["name"] == "strides-narrow_resnet-fused-fp32.csv" and len(rows) == 65 + len(with_patches)
+    assert [row["patches_to"] for row in rows if row["patches_to"]] == [s.patch[0] for s in with_patches]
+    for row in rows:
+        assert (int(row["peak_bytes"]) <= 60 * 1024) == (row["fits"] == "yes")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"search_budget": None}, "Patches need a memory"), ({"search_reduction": "all"}, "Total reduction is")],
+)
+def test_what_cannot_be_searched_in_patches_is_said(changes, said):
+    shown = patched_search(**changes)
+    assert said in shown["front"] and shown["search_files"]["visible"] is False
+    wish = {"search_budget": 60.0, "search_reduction": "same", "search_red": False, "search_patches": True}
+    assert said in search_panel.save(**wish | changes, **USUAL)["front"]
 
 
 def test_a_search_is_run_once_for_all_budgets():

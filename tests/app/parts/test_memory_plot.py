@@ -117,6 +117,17 @@ def test_pins_of_the_same_network_are_curves_and_of_another_one_a_level():
     assert {"<b>A</b>", "<b>B</b>"} <= set(labels(drawn))
 
 
+@pytest.mark.parametrize("count", [300 * 1024, 327680, 330 * 1024])
+def test_a_pins_letter_does_not_cover_the_budgets_label(count):
+    level = PinnedCurve("A", count, None)  # its letter stands at the right end, the teacher's peak at the left
+    found = labels(figure(shown(), [level], Budget("Chip", count)))
+    (budget,) = (label for text, label in found.items() if text.startswith("Chip"))
+    assert budget["xanchor"] == "center" and budget["x"] == 0.5
+    low = labels(figure(shown(), [PinnedCurve("A", 1024, None)], Budget("Chip", count)))
+    (budget,) = (label for text, label in low.items() if text.startswith("Chip"))
+    assert budget["xanchor"] == "right"
+
+
 def test_letters_of_equal_pins_stand_together():
     found = shown()
     pins = [PinnedCurve(letter, found.student.peak_bytes, memory_curve(found.student)) for letter in "AB"]

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from app.parts.counting import compare_as
-from app.words.memory import warnings
+from app.words.memory import short_labels, warnings
 from redistill.memory.comparison import Comparison, early_strides
 from redistill.networks.student import StudentConfig
 
@@ -79,3 +79,22 @@ def test_the_input_is_not_said_where_it_is_gone(found):
 def test_a_student_larger_than_its_teacher_is_said_from_the_first_byte(found):
     assert said(with_peaks(found, student=327680), "more memory than its teacher") == []
     assert said(with_peaks(found, student=327681), "more memory than its teacher") != []
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["features.conv0", "features.pool0", "features.transition1.pool"], ["conv0", "pool0", "transition1"]),
+        (["features.0.0", "features.2.conv.1.0", "features.14.conv.1.0"], ["0", "2", "14"]),
+        (["conv1", "maxpool", "layer2.0"], ["conv1", "maxpool", "layer2"]),
+        (["a.b.c", "a.b.d"], ["c", "d"]),
+        (["a.b", "a.b.c"], ["b", "b.c"]),
+        (["features.3"], ["features.3"]),
+        (["down_blocks.0.downsamplers.0", "down_blocks.1.downsamplers.0"], ["down 0", "down 1"]),
+        (["features.3.a", "features.3.b"], ["a", "b"]),  # shorter ones would be the same
+        ([], []),
+    ],
+)
+def test_labels_leave_out_what_all_begin_with_and_stay_apart(names, labels):
+    found = short_labels(names)
+    assert list(found) == names and list(found.values()) == labels
