@@ -102,7 +102,7 @@ def test_figures_below_each_other_stand_in_one_unit():
     pins = pinned({}, {"teacher": "resnet18", "image_size": 224, "picker": early_strides("resnet18")})
     board = text(call("pin_shown", pins=pins, picker={**EARLY, "conv1": 2})["board"])
     assert " KiB" not in board and " G " not in board and " k " not in board
-    assert board.count(" M ") == 6 and "0.0625 MiB" in board and "0.77 MiB" in board
+    assert board.count(" M ") == 8 and "0.0625 MiB" in board and "0.77 MiB" in board
 
 
 def test_a_student_that_is_its_teacher_changes_nothing():
