@@ -60,7 +60,7 @@ def build() -> dict[str, gr.components.Component]:
             with_patches = gr.Checkbox(False, label="And patch by patch (takes longer)")
         start = gr.Button("Search", size="sm", elem_id="search-start")
         front = ActionHTML(elem_id="front")
-        save = SaveFiles({"search": "Save all as CSV"}, elem_id="search-files", visible=False)
+        save = SaveFiles({"search": "Save all as CSV"}, elem_id="search-files")
     wish = {"search_budget": budget, "search_reduction": reduction, "search_red": with_red}
     return {**wish, "search_patches": with_patches, "search": start, "front": front, "search_files": save}
 
@@ -72,7 +72,7 @@ def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Compon
     """
     budget = [parts[name] for name in CONTROLS]
     gr.on([part.change for part in budget], take_budget, budget, parts["search_budget"], **QUIET)
-    outputs = {name: parts[name] for name in ("front", "search", "search_files")}
+    outputs = {name: parts[name] for name in ("front", "search")}
     wish = {name: parts[name] for name in WISH}
     waiting = connect(parts["search"].click, wait, [], outputs, **QUIET)
     given = {"weights": parts["weights"], **wish, **controls}
@@ -105,7 +105,7 @@ def find(weights: Any, **values: Any) -> Iterator[dict[str, Any]]:
         shown = accuracy_front.show(shared, settings)
     except (ValueError, OSError) as error:
         shown = notice("Not searched.", str(error))
-    yield {"front": shown, "search": gr.Button(interactive=True), "search_files": gr.update(visible=False)}
+    yield {"front": shown, "search": gr.Button(interactive=True)}
 
 
 def show(
@@ -115,15 +115,13 @@ def show(
 
     A row is a link to its settings, the budget among them.
     """
-    saved = False
     try:
         settings = _wanted(search_budget, search_red, values)
         found = search(settings, _reduction(search_reduction))
         shown = search_table.result(found, settings, _with_patches(settings, search_reduction, search_patches))
-        saved = True
     except ValueError as error:
         shown = notice("Not searched.", str(error))
-    return {"front": shown, "search": gr.Button(interactive=True), "search_files": gr.update(visible=saved)}
+    return {"front": shown, "search": gr.Button(interactive=True)}
 
 
 def save(search_budget: Any, search_reduction: Any, search_red: Any, search_patches: Any, **values: Any) -> dict:

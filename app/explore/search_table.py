@@ -62,7 +62,7 @@ def _sentence(found: SearchResult, best: Candidate | None, budget: int | None, s
 
 def _row(candidate: Candidate, teacher: Candidate, settings: Settings, is_best: bool) -> str:
     cells = [
-        _peak(candidate.peak_bytes, teacher),
+        _peak(candidate.peak_bytes),
         format_ratio(teacher.peak_bytes, candidate.peak_bytes),
         _kept(candidate, teacher),
         f"{100 * (candidate.macs - candidate.bare_macs) / teacher.macs:.0f} %" if settings.student.red else "–",
@@ -103,7 +103,7 @@ def _patched_row(row: PatchedCandidate, teacher: Candidate, settings: Settings) 
     student = dataclasses.replace(settings.student, red=None) if own else settings.student  # as it is, without blocks
     cells = [
         f"<code>{escape(patch[0])}</code> {patch[1]}×{patch[1]}" if patch else "none",
-        _peak(row.peak_bytes, teacher),
+        _peak(row.peak_bytes),
         format_ratio(teacher.peak_bytes, row.peak_bytes),
         _kept(row.candidate, teacher),
         format_added(row.overhead),
@@ -111,8 +111,9 @@ def _patched_row(row: PatchedCandidate, teacher: Candidate, settings: Settings) 
     return _linked(row.candidate, dataclasses.replace(settings, student=student, patch=patch), cells, False)
 
 
-def _peak(count: int, teacher: Candidate) -> str:
-    return f'<span class="nowrap">{format_bytes(count, teacher.peak_bytes)}</span>'
+def _peak(count: int) -> str:
+    """In KiB, as the memory to fit is given."""
+    return f'<span class="nowrap">{format_bytes(count, KIB)}</span>'
 
 
 def _named(candidate: Candidate) -> str:

@@ -143,7 +143,7 @@ def _budget_line(found: Comparison, budget: Budget, patched: PatchedMemory | Non
     parts = [f"the {who} {_verdict(budget, peak.peak_bytes)}" for who, peak in _both(found)]
     parts += [f"in patches it {_verdict(budget, patched.peak_bytes)}"] if patched else []
     said = f"{escape(budget.title)}, {numbers.format_bytes(budget.bytes)} for activations: {'; '.join(parts)}."
-    if not all(budget.fits(peak.peak_bytes) for _, peak in _both(found)):
+    if not budget.fits(patched.peak_bytes if patched else found.student.peak_bytes):
         said += ' <button type="button" class="plain" data-act="search">Find strides that fit</button>'
     return f'<div class="budget" id="budget-said"><p>{said}</p>{_weights_line(found, budget)}</div>'
 
