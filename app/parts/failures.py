@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
@@ -43,24 +44,43 @@ def tell_failures() -> None:
 
 def _is_of_ours(error: BaseException | None) -> bool:
     """Whether it was raised while code of this project ran: gradio had read what was sent by then."""
-    frames = traceback.walk_tb(error.__traceback__) if error else ()
-    return any(frame.f_globals.get("__name__", "").partition(".")[0] in OURS for frame, _ in frames)
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__ if error else None))
+    names = (frame.f_globals.get("__name__", "") for frame in frames)
+    return any(name.partition(".")[0] in OURS for name in names if name != __name__)
 
 
 def refusals_as_400(app: App) -> App:
-    """The ASGI application around another, in which gradio's 500 for a refusal is a 400: the request is at fault."""
+    """The ASGI application around another, in which gradio's 500 for a refusal is a 400: the request is at fault.
+
+    So is one that gradio's own routes break over, such as half a letter or an event that is not there.
+    """
 
     async def answer(scope: Message, receive: Receive, send: Send) -> None:
         refusals: list[str] = []
+        begun = False
 
         async def told(message: Message) -> None:
-            is_start = message["type"] == "http.response.start"
+            nonlocal begun
+            begun, is_start = True, message["type"] == "http.response.start"
             await send({**message, "status": 400} if is_start and message["status"] == 500 and refusals else message)
 
         token = _refusals.set(refusals)
         try:
             await app(scope, receive, told)
+        except Exception as error:
+            if scope["type"] != "http" or begun:
+                raise
+            if is_fault := _is_of_ours(error):
+                traceback.print_exc()
+            await _say(send, 500 if is_fault else 400, FAILED if is_fault else MISFIT)
         finally:
             _refusals.reset(token)
 
     return answer
+
+
+async def _say(send: Send, status: int, sentence: str) -> None:
+    body = json.dumps({"error": sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
