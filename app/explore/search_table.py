@@ -12,6 +12,7 @@ from redistill.memory.patch_search import MOST_OVERHEAD, PatchedCandidate
 from redistill.memory.search import Candidate, SearchResult
 from redistill.networks.zoo import find_network
 
+from ..words.memory import callers_bytes
 from ..words.numbers import format_added, format_bytes, format_duration, format_pixels, format_ratio
 from .link import Settings, to_query
 
@@ -25,11 +26,11 @@ _HEAD = (
 
 def result(found: SearchResult, settings: Settings, patched: Sequence[PatchedCandidate] | None = None) -> str:
     """The answer in one sentence, the front below it, what fits with patches where that was searched, and what was."""
-    budget = settings.budget_bytes
+    budget = room_of(settings)
     rows = [candidate for candidate in found.front if candidate.peak_bytes <= found.teacher.peak_bytes]
     fitting = [candidate for candidate in rows if budget is not None and candidate.peak_bytes <= budget]
     best = fitting[-1] if fitting else None
-    table = "".join(_row(candidate, found.teacher, settings, candidate is best) for candidate in rows)
+    table = "".join(_row(candidate, found.teacher, settings, budget, candidate is best) for candidate in rows)
     head = _HEAD.format(patches="", adds="RED blocks compute", title="RED adds")
     head += "" if budget is None else "<th>Fits</th>"
     with_patches = "" if patched is None else _patched(found, settings, patched)
@@ -38,6 +39,13 @@ def result(found: SearchResult, settings: Settings, patched: Sequence[PatchedCan
         f'<div class="scroll front-rows">{_table(head, table)}</div>'
         f'{with_patches}<p class="subline">{_searched(found, settings)}</p>'
     )
+
+
+def room_of(settings: Settings) -> int | None:
+    """Bytes of the budget that a counted peak may take: less what the caller holds besides; None without a budget."""
+    if settings.budget_bytes is None or settings.accounting != "executorch":
+        return settings.budget_bytes
+    return settings.budget_bytes - callers_bytes(settings.count().teacher)
 
 
 def _table(head: str, rows: str) -> str:
@@ -60,15 +68,15 @@ def _sentence(found: SearchResult, best: Candidate | None, budget: int | None, s
     return f"{said}; the best keeps {kept} of the teacher’s MACs. Below: {shown:,} best of {fitting:,} that fit."
 
 
-def _row(candidate: Candidate, teacher: Candidate, settings: Settings, is_best: bool) -> str:
+def _row(candidate: Candidate, teacher: Candidate, settings: Settings, budget: int | None, is_best: bool) -> str:
     cells = [
         _peak(candidate.peak_bytes),
         format_ratio(teacher.peak_bytes, candidate.peak_bytes),
         _kept(candidate, teacher),
         f"{100 * (candidate.macs - candidate.bare_macs) / teacher.macs:.0f} %" if settings.student.red else "–",
     ]
-    if settings.budget_bytes is not None:
-        fits = candidate.peak_bytes <= settings.budget_bytes
+    if budget is not None:
+        fits = candidate.peak_bytes <= budget
         cells.append("yes" if fits else '<span class="misses">no</span>')
     return _linked(candidate, dataclasses.replace(settings, patch=None), cells, is_best)
 
@@ -139,7 +147,7 @@ def _searched(found: SearchResult, settings: Settings) -> str:
 
 def csv_text(found: SearchResult, settings: Settings, patched: Sequence[PatchedCandidate] | None = None) -> str:
     """All choices of strides as CSV, least peak first, and after them those with patches; in bytes and MACs."""
-    file, points, budget = io.StringIO(), list(found.teacher.strides), settings.budget_bytes
+    file, points, budget = io.StringIO(), list(found.teacher.strides), room_of(settings)
     rows = csv.writer(file, lineterminator="\n")
     facts = ["peak_bytes", "peak_bytes_without_red", "peak_layer", "macs", "macs_without_red", "fits", "best"]
     rows.writerow([*points, *facts, "patches_to", "patches_a_side", "patches_add"])

@@ -36,7 +36,7 @@ def warnings(found: Comparison) -> list[str]:
         gaps = sum(tensor.bytes for tensor in student.live_tensors(student.peak_index) if tensor.made_by == GAPS)
         notes.append(
             f"ExecuTorch plans the tensors’ places ahead{f', with {format_bytes(gaps)} of gaps' if gaps else ''}; the "
-            f"input, {format_bytes(student.input_bytes)}, is the caller’s and comes besides."
+            f"input, {format_bytes(student.input_bytes)}, is the caller’s and comes besides, in what fits too."
         )
     held = _input_bytes_at_peak(student)
     if 2 * held >= student.peak_bytes:
@@ -47,6 +47,11 @@ def warnings(found: Comparison) -> list[str]:
     if student.peak_bytes > found.teacher.peak_bytes:
         notes.append("This student needs more memory than its teacher.")
     return notes
+
+
+def callers_bytes(profile: MemoryProfile) -> int:
+    """What a program holds beside the peak that is counted: the input, where that is the caller's."""
+    return profile.input_bytes if profile.accounting == "executorch" else 0
 
 
 def _input_bytes_at_peak(profile: MemoryProfile) -> int:

@@ -7,9 +7,11 @@ import re
 
 import gradio as gr
 import pytest
-from helpers.explore import EARLY, call
+from helpers.explore import EARLY, USUAL, call
 
+from app.explore import search_table
 from app.explore import view as explore_view
+from app.explore.form import read_settings
 from app.explore.pins import LETTERS
 from app.parts.counting import compare_as
 from app.parts.trace import Place
@@ -96,6 +98,20 @@ def test_a_planned_arena_is_told_with_its_gaps_and_the_callers_input():
     assert "gaps in the plan" in shown and "9.95 MiB in" in shown
     refused = call("show", teacher="timm:vit_tiny_patch16_224", image_size=224, picker={}, accounting="executorch")
     assert "chart" in refused or "ExecuTorch" in refused["summary"]
+
+
+def test_what_the_caller_holds_counts_in_what_fits():
+    planned = narrow(red=None).config
+    found = compare_as(planned, "executorch")
+    needed = found.student.peak_bytes + 3 * 64 * 64 * 4
+    for kib, said in ((needed / 1024, "fits exactly"), ((needed - 1) / 1024, "does not fit: 1 B too much")):
+        controls = {"budget": "other", "kib": kib, "accounting": "executorch", "with_red": False}
+        assert f"the student {said}" in text(call("show", **controls)["summary"])
+        settings = read_settings(USUAL | controls)
+        room = search_table.room_of(settings)
+        assert (found.student.peak_bytes <= room) == (said == "fits exactly")
+    assert search_table.room_of(read_settings(USUAL | {"budget": "other", "kib": 9})) == 9 * 1024
+    assert search_table.room_of(read_settings(USUAL)) is None
 
 
 def test_figures_below_each_other_stand_in_one_unit():
