@@ -13,6 +13,7 @@ def test_a_tab_has_an_address_that_a_reload_keeps_and_the_way_back_follows(open_
     expect(chosen).to_have_text("Compare")
     page.get_by_role("link", name="Train a small network").click()
     expect(chosen).to_have_text("Distill")
+    expect(page.get_by_text("12,000 pictures to train on")).to_be_visible()  # a reload tells of what it interrupts
     page.get_by_role("tab", name="Generate").click()
     page.wait_for_url("**/#generate")
     page.go_back()
