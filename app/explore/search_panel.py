@@ -103,6 +103,14 @@ def find(weights: Any, **values: Any) -> Iterator[dict[str, Any]]:
             words = f'<p class="subline" role="status">Measuring accuracy: {number} of {count} choices are known…</p>'
             yield {"front": words}
         shown = accuracy_front.show(shared, settings)
+        if values.get("search_patches") is True:  # whose accuracy nobody measures: it is that of the same strides
+            yield from _told(values)
+            wanted, reduction = (
+                _wanted(values["search_budget"], values["search_red"], values),
+                values["search_reduction"],
+            )
+            found = search(wanted, _reduction(reduction))
+            shown += search_table.patched_rows(found, wanted, _with_patches(wanted, reduction, True))
     except (ValueError, OSError) as error:
         shown = notice("Not searched.", str(error))
     yield {"front": shown, "search": gr.Button(interactive=True)}

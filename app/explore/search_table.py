@@ -33,7 +33,7 @@ def result(found: SearchResult, settings: Settings, patched: Sequence[PatchedCan
     table = "".join(_row(candidate, found.teacher, settings, budget, candidate is best) for candidate in rows)
     head = _HEAD.format(patches="", adds="RED blocks compute", title="RED adds")
     head += "" if budget is None else "<th>Fits</th>"
-    with_patches = "" if patched is None else _patched(found, settings, patched)
+    with_patches = patched_rows(found, settings, patched)
     return (
         f'<p class="student" role="status">{_sentence(found, best, budget, len(fitting))}</p>'
         f'<div class="scroll front-rows">{_table(head, table)}</div>'
@@ -92,8 +92,10 @@ def _linked(candidate: Candidate, settings: Settings, cells: Sequence[str], is_b
     return f'<tr data-act="open" data-query="{query}"{kind}>{body}</tr>'
 
 
-def _patched(found: SearchResult, settings: Settings, patched: Sequence[PatchedCandidate]) -> str:
+def patched_rows(found: SearchResult, settings: Settings, patched: Sequence[PatchedCandidate] | None) -> str:
     """What fits the budget where the first layers are computed in patches, each for more computation than the last."""
+    if patched is None:
+        return ""
     most = f"for at most {100 * MOST_OVERHEAD:.0f} % more computation"
     if not patched:
         return f'<p class="student">Nothing more fits patch by patch, {most}.</p>'

@@ -152,6 +152,9 @@ def test_search_draws_the_front_of_measured_accuracy(weights):
     tight = found_front(weights, budget=candidates[0].peak_bytes / 2**10)["front"]
     assert found[0][0] in re.findall('class="best">.*?</tr>', tight)[0]
     assert "None of" in found_front(weights, budget=1)["front"]
+    both = found_front(weights, budget=14, search_patches=True)["front"]  # which nobody measures
+    assert "<circle" in both and "Patches add" in both and "patch=" in both
+    assert "Patches add" not in shown["front"]
 
 
 def test_search_measures_what_is_not_known_and_says_how_far_it_is(weights, monkeypatch):
