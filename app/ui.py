@@ -6,11 +6,16 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: nothing calls home
 os.environ["REDISTILL_PORT"] = os.environ.pop("GRADIO_SERVER_PORT", "7860")  # too: it fails over one that is no number
+
+if os.environ.get("SPACES_ZERO_GPU") and find_spec("spaces"):  # before torch looks for GPUs
+    import_module("spaces")
 
 import gradio as gr
 

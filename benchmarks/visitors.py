@@ -108,6 +108,7 @@ def at_the_page(address: str, seed: int, seconds: float, thought: float, all_her
     visitor, waited, refused = Visitor(address, seed), [], []
     try:
         visitor.open()
+        refused += filter(None, [visitor.call()])  # as a page does when it opens: its session begins
     except OSError as error:
         refused.append(f"page: {error}")
     all_here.wait(START_SECONDS)

@@ -25,9 +25,10 @@ def hide_places(text: str) -> str:
 
     Where strangers are at the page, every path is left out, known or not.
     """
+    text = _PATH.sub(r"\1", text) if is_shared() else text
     for place in _places():
         text = text.replace(f"{place}/", "").replace(place, Path(place).name)
-    return _PATH.sub(r"\1", text) if is_shared() else text
+    return text
 
 
 def _places() -> list[str]:

@@ -1,0 +1,99 @@
+"""The page as a Space serves it, asked over HTTP: who sent a request decides what it is told, whatever it calls."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.error
+import urllib.request
+
+import pytest
+from helpers.made import small
+from helpers.visitors import SPACE, asked_by
+
+from app import ui
+from app.runs import jobs
+from app.visitors import access, who
+from redistill.checkpoint import sources
+from redistill.training.presets import CLUTTER_TEACHER
+
+A = "a" * 32
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory, untrained):
+    """Address of a page on a Space, and the name of a run of A there."""
+    home = tmp_path_factory.mktemp("space")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CACHE", "RUNS"):
+            patch.setenv(f"REDISTILL_{name}", str(home / name.lower()))
+        patch.setenv("GRADIO_TEMP_DIR", str(home / "gradio"))
+        patch.setattr(sources, "SHIPPED", untrained)
+        patch.setattr(access, "_askers", [])
+        with asked_by(f"browser:{A}"):
+            config = small().to_dict()
+            run = jobs.add_finished(config, "secret title", lambda to: shutil.copytree(untrained / CLUTTER_TEACHER, to))
+        patch.setenv("SPACE_ID", SPACE["SPACE_ID"])  # without SYSTEM, by which gradio begins to watch files for changes
+        (run.path / "log.txt").write_text(f"secret title {home}/log /usr/lib/python3/x.py")
+        page = ui.build()
+        ui.launch(page, port=None, prevent_thread_lock=True, quiet=True)
+        yield page.local_url.rstrip("/"), run.name
+        page.close(verbose=False)
+
+
+def ask(address: str, data: list | None = None, cookie: str = "", page: str = "p", **more) -> tuple[int, str]:
+    """Status and text of an answer."""
+    headers = {"content-type": "application/json", "cookie": cookie}
+    body = None if data is None else json.dumps({"data": data, "session_hash": page, **more}).encode()
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, body, headers), timeout=8) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def cookie(number: str | None = None) -> str:
+    return f"{who.COOKIE}={access.signed(number)}"
+
+
+def calls(run: str) -> dict[str, list]:
+    """Calls of private events and of endpoints that take a run."""
+    drawn = {"name": run}
+    private = {"stop_run": [drawn], "resume_run": [drawn], "ask_to_delete": [drawn], "delete_run": [run, run]}
+    private |= {"look": [run, None], "extend_run": [drawn, 99, None, None], "save_file": [drawn]}
+    return private | {name: [run] for name in ("status", "metrics", "stop", "delete")} | {"export": [run, "onnx"]}
+
+
+@pytest.mark.parametrize("name", calls(""))
+def test_a_direct_call_tells_another_visitor_nothing_and_changes_nothing(space, name):
+    address, run = space
+    for asking in (cookie(), f"{who.COOKIE}={A}.{'0' * 64}", ""):
+        event = {"event_data": {"save": "log.txt"}} if name == "save_file" else {}
+        status, said = ask(f"{address}/gradio_api/run/{name}", calls(run)[name], asking, **event)
+        assert status in (200, 400), said
+        assert "secret title" not in said and "log /usr" not in said
+        status, said = ask(f"{address}/gradio_api/call/{name}", calls(run)[name], asking, **event)
+        assert "secret title" not in said
+    assert jobs._read(jobs.runs_dir() / run).state == "finished"
+
+
+def test_who_made_a_run_is_told_of_it_without_a_path_of_the_server(space):
+    address, run = space
+    mine = cookie(A)
+    status, said = ask(f"{address}/gradio_api/run/status", [run], mine)
+    assert status == 200 and "secret title" in said
+    event = {"event_data": {"save": "log.txt"}}
+    status, said = ask(f"{address}/gradio_api/run/save_file", [{"name": run}], mine, **event)
+    assert "secret title log x.py" in said and jobs.runs_dir().parent.name not in said
+
+
+def test_nothing_of_the_server_is_served(space):
+    address, run = space
+    places = ["README.md", "app/ui.py", ".git/config", "/etc/passwd", "/proc/self/environ", "checkpoints/study.json"]
+    places += [str(jobs.runs_dir() / run / "config.json"), str(jobs.cache_dir() / ".visitors.key")]
+    places += ["../../etc/passwd", f"{jobs.runs_dir()}/../cache/.visitors.key", "http://127.0.0.1:1/x"]
+    for place in places:
+        status, _ = ask(f"{address}/gradio_api/file={place}", cookie=cookie(A))
+        assert status in (403, 404), place
+    status, config = ask(f"{address}/config")
+    assert status == 200 and str(jobs.cache_dir()) not in config
