@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +47,13 @@ CHROMIUM_OPTIONS = [
 @pytest.fixture(scope="session")
 def site(tmp_path_factory, picture_cache):
     """Address of a studio of its own, with untrained checkpoints and an empty runs folder."""
-    home = tmp_path_factory.mktemp("studio")
+    with studio(tmp_path_factory.mktemp("studio"), picture_cache) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def studio(home: Path, picture_cache: Path, **environment: str) -> Iterator[str]:
+    """Address of a studio that is served from a folder, until the end of the block."""
     save_untrained(home / "checkpoints", CHECKPOINTS)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -59,7 +67,7 @@ def site(tmp_path_factory, picture_cache):
     }
     with open(home / "log.txt", "wb") as log:
         command = [sys.executable, "app.py", "--port", str(port)]
-        server = subprocess.Popen(command, cwd=ROOT, env=os.environ | places, stdout=log, stderr=log)
+        server = subprocess.Popen(command, cwd=ROOT, env=os.environ | places | environment, stdout=log, stderr=log)
     try:
         address = f"http://127.0.0.1:{port}"
         wait_until_served(address, server, home / "log.txt")
@@ -69,6 +77,13 @@ def site(tmp_path_factory, picture_cache):
         server.wait(timeout=30)
         end_runs(home / "runs")
     assert "Traceback" not in (home / "log.txt").read_text()
+
+
+@pytest.fixture
+def space(tmp_path, picture_cache):
+    """Address of a studio that strangers share."""
+    with studio(tmp_path, picture_cache, SPACE_ID="someone/studio", HF_HUB_OFFLINE="1") as address:
+        yield address
 
 
 def wait_until_served(address: str, server: subprocess.Popen, log: Path) -> None:
