@@ -180,7 +180,9 @@ def _search(options: argparse.Namespace) -> None:
     tried = f"{result.tried} choices of strides in {result.seconds:.1f} s: {result.refused} refused"
     tried += f", {result.captured} captured anew" if result.captured else ""
     print(f"{tried}, {fitting} fit {_in_bytes(budget)}.")
-    print(f"The most computation kept in each amount of memory, by strides of {', '.join(result.teacher.strides)}:")
+    shown = sum(candidate.peak_bytes <= budget for candidate in result.front)
+    named = ", ".join(result.teacher.strides)
+    print(f"Most computation kept, {shown} best of {fitting} that fit, by strides of {named}:")
     print(f"{'':<10}{'strides':<14}{'peak bytes':>13}{'without RED':>13}{'GMACs':>9}{'without RED':>13}  peak at")
     print(_search_row("teacher", result.teacher))
     for candidate in result.front:
