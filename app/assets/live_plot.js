@@ -36,6 +36,7 @@ function clicked(event) {
 let drawn = false;
 async function draw() {
   const text = props.value;
+  if (drawn) host.hidden = !text;  // what was drawn before is not what is asked for
   if (!text) return;
   const Plotly = await library;
   if (text !== props.value || !host.isConnected || !host.offsetWidth) return;

@@ -17,7 +17,7 @@ from ..runs.result import Result
 from ..words import numbers
 from .ways import METHODS, hover_text, method_of, place_title
 
-HEIGHT = 390  # pixels
+HEIGHT = 410  # pixels
 Part = dict[str, Any]
 # What a method in METHODS adds to the one before it; "more places" is the last one with blocks at every stage.
 STEPS = {
@@ -147,7 +147,7 @@ def ladder_figure(ladder: Ladder, ticked: Sequence[str] = (), teacher: Result | 
     layout = plots.base_layout(
         hovermode="closest",
         showlegend=False,
-        margin={"l": 62, "r": 14, "t": 14, "b": 104},
+        margin={"l": 62, "r": 14, "t": 14, "b": 122},
         xaxis={**plots.AXIS, "range": [-0.5, len(found) - 0.5], "fixedrange": True, **_ticks(ladder)},
         yaxis={
             **plots.AXIS,
@@ -165,18 +165,20 @@ def ladder_figure(ladder: Ladder, ticked: Sequence[str] = (), teacher: Result | 
 def _ticks(ladder: Ladder) -> Part:
     """Below each step its parameters, and its memory where not all steps need the same."""
     peaks = {result.peak_bytes for _, result in ladder.steps}
-    words = [textwrap.wrap(f"{'+ ' if i else ''}{name}", 10) for i, (name, _) in enumerate(ladder.steps)]
+    words = [textwrap.wrap(f"{'+ ' if i else ''}{name}", 11) for i, (name, _) in enumerate(ladder.steps)]
     most = max(map(len, words))
     texts = []
     for lines, (_, result) in zip(words, ladder.steps, strict=True):
         figures = [_parameters(result), *([numbers.format_bytes(result.peak_bytes)] if len(peaks) > 1 else [])]
         texts.append("<br>".join([*lines, *[" "] * (most - len(lines)), *figures]))
-    return {"tickvals": list(range(len(texts))), "ticktext": texts, "tickangle": 0, "showgrid": False}
+    below = "Below each its parameters" + (", and its peak memory" if len(peaks) > 1 else "")
+    title = {"text": below, "standoff": 6, "font": {"size": 12}}
+    return {"tickvals": list(range(len(texts))), "ticktext": texts, "tickangle": 0, "showgrid": False, "title": title}
 
 
 def _parameters(result: Result) -> str:
     count = result.figures.get("parameters")
-    return f"{numbers.format_count(count)} par." if count else " "
+    return numbers.format_count(count) if count else "–"
 
 
 def _marks(found: Sequence[Result]) -> Part:

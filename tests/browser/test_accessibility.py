@@ -65,6 +65,7 @@ def test_no_tab_has_a_fault_that_axe_finds(open_page, tab):
     opened(page, tab)
     if tab == "compare":  # a chosen row is shaded
         page.get_by_label("emoji-faces, v-prediction").check()
+        expect(page.locator("#results")).to_contain_text("Emoji faces student")
         page.locator("#results tbody button").first.click()
         expect(page.locator("#results [aria-selected=true]")).to_be_visible()
     faults = in_both_schemes(page)
