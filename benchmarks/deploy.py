@@ -27,11 +27,11 @@ from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import read_metadata
 from redistill.checkpoint.sources import list_shipped
 from redistill.deploy.executorch_file import to_executorch
-from redistill.deploy.onnx_check import run_file
 from redistill.deploy.onnx_export import export_onnx
 from redistill.deploy.onnx_file import TIMESTEP, Exported, to_onnx, write_proto
 from redistill.deploy.onnx_int8 import export_int8
 from redistill.deploy.opened import open_network
+from redistill.deploy.runtimes import run_file
 from redistill.memory import capture
 from redistill.memory.arena import lives_of, plan_arena
 from redistill.memory.comparison import early_strides

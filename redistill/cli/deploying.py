@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from ..deploy.executorch_export import export_executorch
-from ..deploy.onnx_export import Export, export_onnx
+from ..deploy.judged import Export
+from ..deploy.onnx_export import export_onnx
 from ..deploy.onnx_int8 import KINDS, NO_MEMORY_SAVED, export_int8
 from ..deploy.opened import open_network
 from .options import AddCommand, add_option, check_out

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from ..common.files import replaced_file
+from .described import described, draws
 from .executorch_file import to_executorch
-from .onnx_check import Answers, run_content
-from .onnx_export import Export, checked, described, draws, writing
+from .judged import Export, checked, writing
 from .onnx_file import Exported, example
 from .opened import Opened, test_split
 from .packages import check_packages
+from .runtimes import Answers, run_content
 
 
 def export_executorch(opened: Opened, file: Path, pixels: bool = False, softmax: bool = False) -> Export:

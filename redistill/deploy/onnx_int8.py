@@ -11,8 +11,10 @@ import torch
 
 from ..common.files import replaced_file
 from ..data.augmentation import normalize
+from .described import described, draws, figures
 from .exporter import quiet
-from .onnx_export import Export, compared, described, draws, figures, output_name, run_proto, writing
+from .judged import Export, compared, writing
+from .onnx_export import output_name, run_proto
 from .onnx_file import Exported, example, set_metadata, to_onnx, write_proto
 from .opened import Opened, test_split
 from .packages import check_packages

@@ -1,4 +1,4 @@
-"""An exported file beside the network it was made from: run in its runtime, in a process of its own."""
+"""An exported file, run in its runtime in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from .heap import heap_counter
 
@@ -21,7 +19,6 @@ RUNNERS = {
     "onnxruntime": Path(__file__).with_name("onnx_runner.py"),
     "ExecuTorch": Path(__file__).with_name("executorch_runner.py"),
 }
-COMPARED = 64  # pictures whose outputs are compared
 MINUTES = 60  # after which a process that answers nothing is ended
 
 
@@ -69,17 +66,3 @@ def run_content(content: bytes, name: str, pictures: np.ndarray, runtime: str) -
         file = Path(folder) / name
         file.write_bytes(content)
         return run_file(file, pictures, runtime)
-
-
-@torch.no_grad()
-def own_answers(model: nn.Module, images: Tensor) -> np.ndarray:
-    """The network's own outputs, float32, for what the file takes; one image at a time, as there."""
-    return np.concatenate([model(image).float().numpy() for image in images.split(1)])
-
-
-def largest_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Of any output; ValueError for shapes that differ, and infinite where one of them is no number."""
-    if ours.shape != theirs.shape:
-        raise ValueError(f"the runtime gives outputs of shape {theirs.shape}; expected {ours.shape}.")
-    found = float(np.abs(ours - theirs).max())
-    return found if np.isfinite(found) else float("inf")
