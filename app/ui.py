@@ -28,6 +28,7 @@ from .distill import handlers, student_form
 from .distill import page as distill
 from .explore import page as explore
 from .generate import page as generate
+from .parts.budget import CONTROLS
 from .parts.events import QUIET, connect
 from .parts.failures import refusals_as_400, tell_failures
 from .parts.fragments import notice
@@ -66,8 +67,9 @@ def build() -> gr.Blocks:
         gr.HTML(api.LINK)
         lent = gr.State(False)  # whether Explore was opened with Distill's student
         shown = distilled.shown
-        kept = [shown[name] for name in ("student", "dataset", "teacher_checkpoint")]
-        given = [explored["student"], lent, *kept]
+        kept = [shown[name] for name in ("student", "dataset", "teacher_checkpoint", "picked")]
+        looked = [explored[name] for name in ("dtype", "accounting", *CONTROLS)]
+        given = [explored["student"], lent, *kept, *looked]
         connect(explored["distil"].click, handlers.take_student, given, shown, **QUIET).then(
             lambda: gr.Tabs(selected="distill"), None, tabs, **QUIET
         )

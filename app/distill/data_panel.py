@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from functools import lru_cache
 from html import escape
 from typing import Any
@@ -17,7 +18,7 @@ from redistill.data.drawn import DRAWN
 from redistill.data.hub_sets import check_hub_id
 from redistill.data.table import DATASETS, DatasetSpec
 from redistill.data.torchvision_sets import is_here
-from redistill.data.uploads import left_out, list_uploads, say_left_out, unpack_zip
+from redistill.data.uploads import left_out, list_uploads, remove_upload, say_left_out, unpack_zip, upload_folder
 from redistill.networks.student import StudentConfig, build_student
 from redistill.training.config import DistillConfig
 
@@ -50,6 +51,11 @@ class DataPanel:
             FolderButton("Upload a folder", f'input[data-testid="{ZIP_FILE}-upload-button"]', elem_id="folder")
             self.hub = gr.Textbox(label="Or a data set of the Hugging Face Hub", placeholder="owner/name")
             self.fetch = gr.Button("Use this data set", size="sm", elem_id="fetch")
+        with gr.Row(elem_classes="quiet-buttons"):
+            self.remove = gr.Button("Remove these pictures", size="sm", visible=False, elem_id="remove-upload")
+            self.confirm = gr.Button(
+                "Remove them for good", size="sm", variant="stop", visible=False, elem_id="remove-confirm"
+            )
         self.said = gr.HTML(elem_id="data-said")
         self.image_size = NumberField(
             config.student.image_size, label="Image size, px", minimum=8, elem_id="field-image_size"
@@ -87,7 +93,56 @@ def offered(student: StudentConfig, also: str | None = None) -> list[tuple[str, 
     own += sorted(name for name in _of_runs() if not name.startswith("upload:"))
     names = [spec.name for spec in DATASETS.values() if task in spec.tasks]
     names += [name for name in dict.fromkeys([*own, *filter(None, [also])]) if name not in DATASETS]
-    return [(dataset_title(name), name) for name in names]
+    return [(_listed(name), name) for name in names]
+
+
+def _listed(name: str) -> str:
+    """A data set in the list: of an upload also how many pictures, and since when."""
+    kind, _, upload = name.partition(":")
+    title = dataset_title(name)
+    if kind != "upload":
+        return title
+    try:
+        count = sum(_look_into(name).split_sizes.values())
+        came = time.localtime(upload_folder(upload).stat().st_ctime)
+    except (ValueError, OSError):
+        return title
+    return f"{title}, {count:,} pictures, {came.tm_mday} {time.strftime('%b %H:%M', came)}"
+
+
+def ask_to_remove(name: Any) -> dict[str, Any]:
+    """Whether the pictures that are chosen are to be removed: nothing happens yet."""
+    users = _users(name)
+    told = (
+        f" {len(users)} run{'s' if len(users) > 1 else ''} learnt from them, and can then not go on." if users else ""
+    )
+    words = f"Remove “{dataset_title(str(name))}” from this machine?{told}"
+    return {"said": notice("", words, kind="hint"), "confirm": gr.Button(visible=True)}
+
+
+def remove(name: Any) -> None:
+    """Remove an upload; ValueError for other pictures, and while a run learns from them."""
+    look_up(name)
+    kind, _, upload = name.partition(":")
+    if kind != "upload":
+        raise ValueError(f"{dataset_title(name)} was not uploaded; only uploads are removed here.")
+    going = [run for run in jobs.everybodys() if run.state in jobs.ALIVE and run.config.get("dataset") == name]
+    if going:
+        raise ValueError(f"{len(going)} run{'s learn' if len(going) > 1 else ' learns'} from them now; stop first.")
+    if access.disown("upload", upload):
+        remove_upload(upload)
+        access.forget("upload", upload)
+    _look_into.cache_clear()
+    _card.cache_clear()
+
+
+def _users(name: Any) -> list[jobs.Run]:
+    return [run for run in jobs.list_runs() if run.config.get("dataset") == name]
+
+
+def can_remove(name: Any) -> list[Any]:
+    """The button that removes pictures, for those that are chosen, and that which does it, before it is asked for."""
+    return [gr.Button(visible=isinstance(name, str) and name.startswith("upload:")), gr.Button(visible=False)]
 
 
 def look_up(name: Any) -> DatasetSpec:

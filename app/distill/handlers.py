@@ -29,6 +29,7 @@ from ..visitors.uploaded import taken
 from ..words.numbers import format_pixels
 from ..words.settings import dataset_title, network_title, run_title
 from . import data_panel, own_weights, run_form, student_form
+from .carried import say_carried
 from .finished import shown_run
 from .student_form import read_student
 
@@ -38,29 +39,58 @@ MAX_SOURCE = 1000  # characters of a folder or Hub id
 
 
 @refused_in("refusal")
-def take_preset(*marked: Any) -> dict[str, Any]:
+def take_preset(picked: Any, *marked: Any) -> dict[str, Any]:
     """Fill the form with the preset that is marked in one of the lists, which stay as they are: a second click may
-    have come meanwhile."""
+    have come meanwhile. Pictures that a person has `picked` stay, or are said not to suit."""
     preset = find_preset(str(next((name for name in marked if name is not None), None)))
-    return _filled(preset.config, preset.description)
+    config, wanted = preset.config, preset.config.dataset
+    if not isinstance(picked, str) or picked == wanted:
+        return {**_filled(config, preset.description), "own": gr.Button(visible=False)}
+    own = gr.Button(f"Take its own pictures, {dataset_title(wanted)}", visible=True)
+    try:
+        size = (
+            config.student.image_size if config.student.image_size in data_panel.look_up(picked).image_sizes else None
+        )
+        student = data_panel.fit(config.student, picked, size)
+        config = dataclasses.replace(config, student=student, dataset=picked)
+    except ValueError as error:
+        words = f"“{preset.title}” does not suit the pictures that you chose. {error}"
+        return {"refusal": notice("", words), "own": own}
+    words = f"Your pictures stay: {dataset_title(picked)}. Those of “{preset.title}” are {dataset_title(wanted)}."
+    return {**_filled(config, preset.description, _hint(words)), "own": own}
+
+
+def take_own_pictures(*marked: Any) -> dict[str, Any]:
+    """Fill the form with the preset that is marked, its pictures too."""
+    return {**take_preset(None, *marked), "picked": None}
 
 
 @refused_in("refusal")
 def take_student(
-    values: Any, lent: Any = False, before: Any = None, dataset: Any = None, teacher: Any = None
+    values: Any,
+    lent: Any = False,
+    before: Any = None,
+    dataset: Any = None,
+    teacher: Any = None,
+    picked: Any = None,
+    *looked: Any,
 ) -> dict[str, Any]:
     """Fill the form for a student that was chosen in Explore; all other settings are those of its task's preset.
 
     Where Explore was opened with the form's own student (`lent`), which is `before` here, only the student changes: the
-    rest of the form stays, `dataset` and `teacher` among it where they suit.
+    rest of the form stays, `dataset` and `teacher` among it where they suit. Pictures that a person has `picked` stay;
+    what Explore `looked` at it with, see `say_carried`, is said.
     """
     student = StudentConfig.from_dict(values if isinstance(values, Mapping) else {})
     base = _config_for(student, "default", "faces")
     if lent and read_student(before).task == student.task:
         return _changed(student, read_student(before), dataset or base.dataset, teacher)
-    student, note = _adapt(student, base.dataset)
-    config = dataclasses.replace(base, student=student, red_weight=base.red_weight if student.red else 0.0)
-    return _unmarked() | _filled(config, "Chosen in Explore.", _hint(note))
+    pictures = base.dataset if picked is None else picked
+    student, note = _adapt(student, pictures)
+    carried = say_carried(student, *looked) if looked else ""
+    weight = base.red_weight if student.red else 0.0
+    config = dataclasses.replace(base, student=student, dataset=pictures, red_weight=weight)
+    return _unmarked() | _filled(config, "Chosen in Explore.", _hint(" ".join(filter(None, (note, carried)))))
 
 
 def _changed(student: StudentConfig, before: StudentConfig, dataset: Any, teacher: Any) -> dict[str, Any]:
@@ -114,6 +144,7 @@ def take_data(student: Any, dataset: Any, image_size: Any = None) -> dict[str, A
     fitted = data_panel.fit(read_student(student), dataset, image_size)
     return {
         **_student_shown(fitted),
+        "picked": dataset,
         "said": data_panel.said_of(dataset),
         "dataset": gr.Radio(choices=data_panel.offered(fitted, also=dataset), value=dataset),
         "image_size": fitted.image_size,
@@ -121,9 +152,23 @@ def take_data(student: Any, dataset: Any, image_size: Any = None) -> dict[str, A
     }
 
 
+def take_size(student: Any, dataset: Any, image_size: Any) -> dict[str, Any]:
+    """The same at a size that was chosen: no pictures were."""
+    return {name: value for name, value in take_data(student, dataset, image_size).items() if name != "picked"}
+
+
 def take_brought(student: Any, dataset: Any) -> dict[str, Any]:
     """Choose the pictures that were brought in; without any, what was said about that stays."""
     return {} if dataset is None else take_data(student, dataset)
+
+
+@refused_in("said")
+def remove_data(student: Any, dataset: Any) -> dict[str, Any]:
+    """Remove the upload that is chosen, and choose other pictures for its student."""
+    data_panel.remove(dataset)
+    task = read_student(student).task
+    return {**take_data(student, find_preset("faces" if task == "diffusion" else "default").config.dataset),
+            "picked": None, "confirm": gr.Button(visible=False)}  # fmt: skip
 
 
 def offer_data(student: Any, dataset: Any) -> Any:

@@ -58,6 +58,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
                     with gr.Accordion(title, open=False, elem_classes="fold"):
                         presets[listed] = _preset_choice(label, listed)
                 about = gr.HTML(handlers.subline(PRESETS[FIRST_PRESET].description))
+                own = gr.Button("Take its own pictures", size="sm", visible=False, elem_id="own-pictures")
             with _step(1, "Pictures"):
                 data = DataPanel(config)
             fields = {"dataset": data.dataset, "image_size": data.image_size}
@@ -93,12 +94,16 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
         panel = WatchPanel()
 
     form = {"student": student, **fields}
+    picked = gr.State(None)  # the data set that a person has chosen: no preset takes it away
     shown = {"about": about, "card": card, "refusal": refusal, **presets, **form, **parts, "said": data.said}
+    shown |= {"picked": picked, "own": own}
     for clicked in presets.values():  # at once: what is marked is what was clicked last
         others = [each for each in presets.values() if each is not clicked]
         clicked.input(None, None, others, js=f"() => {json.dumps([None] * len(others))}", **QUIET)
     chosen = partial(gr.on, [each.input for each in presets.values()])
-    connect(chosen, handlers.take_preset, list(presets.values()), shown, trigger_mode="always_last", **QUIET)
+    given = [picked, *presets.values()]
+    connect(chosen, handlers.take_preset, given, shown, trigger_mode="always_last", **QUIET)
+    connect(own.click, handlers.take_own_pictures, list(presets.values()), shown, **QUIET)
     start.click(None, None, refusal, js=STARTING, **QUIET)  # before the answer, which may take a while
     footer = {"refusal": refusal, "state": gr.State(""), "again": again}
     given = {"drawn": panel.shown["drawn"], **form}
@@ -197,11 +202,15 @@ def _connect_student(shown: Mapping[str, Any], parts: Mapping[str, Any]) -> None
 def _connect_data(shown: Mapping[str, Any], data: DataPanel) -> None:
     """Fit the student to the pictures that are chosen or brought, and offer the teachers that have learnt from them."""
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    names = ("student", "card", "said", "dataset", "image_size", "teacher_checkpoint")
+    names = ("student", "card", "said", "dataset", "image_size", "teacher_checkpoint", "picked")
     outputs = {name: shown[name] for name in names}
+    asked = {"said": data.said, "confirm": data.confirm}
+    connect(data.remove.click, data_panel.ask_to_remove, [data.dataset], asked, **quiet)
+    connect(data.confirm.click, handlers.remove_data, [shown["student"], data.dataset], outputs | asked, **quiet)
+    data.dataset.change(data_panel.can_remove, data.dataset, [data.remove, data.confirm], **QUIET)
     connect(data.dataset.input, handlers.take_data, [shown["student"], data.dataset], outputs, **quiet)
     sized = [shown["student"], data.dataset, data.image_size]
-    connect(data.image_size.input, handlers.take_data, sized, outputs, **quiet)
+    connect(data.image_size.input, handlers.take_size, sized, outputs, **quiet)
     brought = gr.State(None)  # name of the data set that was brought in last
     for event, handler, given in (
         (data.upload.upload, data_panel.take_upload, data.upload),

@@ -92,6 +92,7 @@ class WatchPanel:
             samples = gr.HTML()
         with gr.Column(min_width=320, elem_classes="more"):
             with gr.Column(elem_classes="card"):
+                seeds = gr.HTML(elem_id="seeds")
                 self.runs = LiveRadio([], label="Runs", elem_id="runs", elem_classes="list")
                 if words := limits.said():
                     gr.HTML(notice("", words, kind="hint"), elem_id="limits")
@@ -102,7 +103,15 @@ class WatchPanel:
         self.timer = gr.Timer(SECONDS, active=False)  # until the tab is seen
         buttons = {"stop": stop, "resume": resume, "delete": delete, "extend": extend}
         charts = {"losses": losses, "scores": scores, "rate": rate, "speed": speed}
-        self.shown = {"drawn": drawn, "progress": progress, "said": said, **buttons, **charts, "samples": samples}
+        self.shown = {
+            "drawn": drawn,
+            "progress": progress,
+            "said": said,
+            **buttons,
+            **charts,
+            "samples": samples,
+            "seeds": seeds,
+        }
         self.shown |= self.finished.shown
         self.finished.attach(drawn, self.choice["woken"])
         done = {"said": said, "woken": self.choice["woken"]}

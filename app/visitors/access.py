@@ -68,6 +68,16 @@ def has_claimed(kind: str, name: str) -> bool:
     return any((folder / _digest(known)).exists() for known in _names())
 
 
+def disown(kind: str, name: str) -> bool:
+    """Who asks claims a thing no more; whether nobody else does either, so that it can be deleted."""
+    if not is_shared():
+        return True
+    folder = _claims(kind, name)
+    for known in _names():
+        (folder / _digest(known)).unlink(missing_ok=True)
+    return not any(folder.iterdir()) if folder.is_dir() else True
+
+
 def forget(kind: str, name: str) -> None:
     """Nobody claims a thing any more: it is deleted."""
     shutil.rmtree(_claims(kind, name), ignore_errors=True)

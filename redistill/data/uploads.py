@@ -85,6 +85,18 @@ def upload_folder(name: str) -> Path:
     return uploads_dir() / name
 
 
+def remove_upload(name: str) -> None:
+    """Delete what was unpacked; ValueError where it is gone, or cannot be deleted."""
+    folder = upload_folder(name)
+    try:
+        with locked(lock_beside(folder)):
+            gone = folder.with_name(f".{name}.gone")
+            folder.rename(gone)  # at once out of every list
+            shutil.rmtree(gone)
+    except OSError as error:
+        raise ValueError(f"The pictures of {name} cannot be deleted ({error.strerror or error}).") from error
+
+
 def left_out(name: str) -> list[str]:
     """Names of the pictures of an upload that could not be read and are not in its folder."""
     try:

@@ -300,12 +300,50 @@ def test_a_preset_takes_the_teacher_that_was_trained_for_it(shipped, preset):
 
 
 def test_a_preset_is_the_one_that_is_marked_and_never_moves_the_mark(shipped):
-    filled = distill.take_preset("faces")
+    filled = distill.take_preset(None, "faces")
     assert filled["student"]["teacher"] == "unet_small" and not filled.keys() & {*distill.PRESET_LISTS}
-    assert distill.take_preset(None, None, None, "stl10")["student"]["teacher"] == "resnet18"
+    assert distill.take_preset(None, None, None, None, "stl10")["student"]["teacher"] == "resnet18"
     events = ui.build().config["dependencies"]
     (event,) = [event for event in events if event["api_name"] == "take_preset"]
     assert event["trigger_mode"] == "always_last"
+
+
+@pytest.mark.parametrize("preset", ["default", "teacher", "photos", "cifar10", "stl10"])
+@pytest.mark.parametrize("picked", ["emoji-clutter", "cifar100", "imagenette"])
+def test_a_preset_keeps_pictures_that_a_person_chose(shipped, preset, picked):
+    shown = distill.take_preset(picked, preset)
+    own = PRESETS[preset].config.dataset
+    assert shown["dataset"].value == picked and shown["student"]["num_classes"] == DATASETS[picked].num_classes
+    assert ("Your pictures stay" in shown["refusal"]) == shown["own"].visible == (picked != own)
+    if picked != own:
+        taken = distill.take_own_pictures(preset)
+        assert (taken["dataset"].value, taken["picked"], taken["own"].visible) == (own, None, False)
+
+
+def test_a_preset_that_does_not_suit_the_chosen_pictures_changes_nothing(shipped):
+    shown = distill.take_preset("emoji-clutter", "faces")
+    assert shown.keys() == {"refusal", "own"} and shown["own"].visible
+    assert (
+        "does not suit the pictures that you chose" in shown["refusal"]
+        and "to tell its classes apart" in shown["refusal"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("looked", "said", "unsaid"),
+    [
+        (("fp32", "fused", "none", None, None, None), [], ["Explore counts"]),
+        (("int8", "fused", "none", None, None, None), ["Explore counts in int8", "Export .onnx in int8"], ["KiB"]),
+        (("fp16", "fused", "other", 48, None, None), ["48.0 KiB", "32.0 KiB in fp16", "fits, 16.0 KiB"], ["int8"]),
+        (("fp32", "fused", "other", 48, None, None), ["64.0 KiB in fp32", "does not fit"], ["Explore counts"]),
+    ],
+)
+def test_what_explore_was_set_to_is_said(shipped, looked, said, unsaid):
+    student = config().to_dict()
+    words = distill.take_student(student, False, None, None, None, None, *looked)["refusal"]
+    assert all(part in words for part in said) and not any(part in words for part in unsaid)
+    kept = distill.take_student(student, False, None, None, None, "imagenette", *looked)
+    assert kept["dataset"].value == "imagenette"
 
 
 def test_what_else_to_learn_from_reaches_the_run(shipped, monkeypatch):

@@ -29,7 +29,15 @@ EVENTS = ("act", "key", "layer", "letter", "mark", "network", "query", "save", "
 # What offers, follows, redraws or waits keeps to what there is, and says nothing of what there is not.
 SILENT = {
     "explore": {"take_budget", "wait", "follow", "offer", "tell_measured"},
-    "distill": {"keep_run", "cancelled", "published_weight", "offer_data", "recheck", "show_teacher_steps"},
+    "distill": {
+        "keep_run",
+        "cancelled",
+        "published_weight",
+        "offer_data",
+        "recheck",
+        "show_teacher_steps",
+        "can_remove",
+    },
     "compare": {"refresh", "look", "show_group", "keep_chosen"},
     "generate": {"stop_sampling", "offer", "follow"},
     "ui": {"build.<locals>.<lambda>"},

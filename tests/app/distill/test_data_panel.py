@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import zipfile
 
@@ -42,8 +43,9 @@ def test_an_upload_is_shown_and_offered(upload):
     card = data_panel.show_pictures(upload)
     assert "30 pictures to train on, 3 to validate, 3 to test. 3 classes: birds, cats, dogs." in card
     assert card.count("<img") == data_panel.SAMPLES and "own pictures (my-pets)" in card
-    assert ("my-pets (uploaded)", upload) in data_panel.offered(STUDENT)
-    assert ("my-pets (uploaded)", upload) in data_panel.offered(PRESETS["faces"].config.student)
+    for student in (STUDENT, PRESETS["faces"].config.student):
+        (title,) = [title for title, name in data_panel.offered(student) if name == upload]
+        assert re.fullmatch(r"my-pets \(uploaded\), 36 pictures, \d+ \w+ \d\d:\d\d", title)
 
 
 def test_pictures_that_are_chosen_fit_the_student_to_them(upload):
@@ -159,8 +161,8 @@ def test_pictures_without_classes_are_for_diffusion_only(upload, places):
     faces = PRESETS["faces"].config.student
     assert distill.take_data(faces.to_dict(), name)["said"] == ""
     assert "to tell its classes apart" in distill.take_data(faces.to_dict(), "emoji-clutter")["said"]
-    choice = ("loose (uploaded)", name)
-    assert choice not in data_panel.offered(STUDENT) and choice in data_panel.offered(faces)
+    offered = [[value for _, value in data_panel.offered(student)] for student in (STUDENT, faces)]
+    assert name not in offered[0] and name in offered[1]
 
 
 def test_pictures_that_are_left_out_are_said_whenever_the_upload_is_chosen(upload, places):
@@ -173,7 +175,7 @@ def test_pictures_that_are_left_out_are_said_whenever_the_upload_is_chosen(uploa
 
 
 def test_a_page_that_opens_offers_what_others_brought(upload):
-    assert ("my-pets (uploaded)", upload) in distill.offer_data(STUDENT.to_dict(), "emoji-clutter").choices
+    assert upload in dict(map(reversed, distill.offer_data(STUDENT.to_dict(), "emoji-clutter").choices))
     assert distill.offer_data(None, []) == gr.skip()
 
 
@@ -189,3 +191,22 @@ def test_the_panel_stands_in_the_page():
         panel = data_panel.DataPanel(PRESETS["faces"].config)
     names = [name for _, name in panel.dataset.choices]
     assert "celeba" in names and "emoji-clutter" not in names and panel.image_size.value == 32
+
+
+def test_an_upload_is_removed_once_that_is_confirmed_and_never_under_a_run(upload, places, monkeypatch):
+    config = dataclasses.replace(PRESETS["teacher"].config, dataset=upload).to_dict()
+    running = jobs.Run("one", places, "one", "running", config=config)
+    monkeypatch.setattr(jobs, "list_runs", lambda: [running])
+    monkeypatch.setattr(jobs, "everybodys", lambda: [running])
+    asked = data_panel.ask_to_remove(upload)
+    assert "1 run learnt from them" in asked["said"] and asked["confirm"].visible
+    assert "learns from them now" in distill.remove_data(STUDENT.to_dict(), upload)["said"]
+    assert upload in dict(map(reversed, data_panel.offered(STUDENT)))
+    monkeypatch.setattr(jobs, "everybodys", lambda: [])
+    monkeypatch.setattr(jobs, "list_runs", lambda: [])
+    shown = distill.remove_data(STUDENT.to_dict(), upload)
+    assert shown["dataset"].value == "emoji-clutter" and upload not in dict(map(reversed, shown["dataset"].choices))
+    assert "no upload" in distill.remove_data(STUDENT.to_dict(), upload)["said"]
+    assert "was not uploaded" in distill.remove_data(STUDENT.to_dict(), "cifar10")["said"]
+    assert [part.visible for part in data_panel.can_remove(upload)] == [True, False]
+    assert not data_panel.can_remove("cifar10")[0].visible

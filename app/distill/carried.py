@@ -1,0 +1,31 @@
+"""What Explore was set to beside the student that it hands over: kept, or said why it is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redistill.networks.student import StudentConfig
+
+from ..parts.budget import read_budget
+from ..parts.counting import compare_as
+from ..words.numbers import format_bytes, format_pixels
+
+
+def say_carried(student: StudentConfig, dtype: Any, accounting: Any, *budget: Any) -> str:
+    """Sentences on the numbers and the memory budget that the student was looked at with; empty for the usual ones.
+
+    `budget` are the values of `parts.budget.CONTROLS`. ValueError for what is none of Explore's settings.
+    """
+    if not isinstance(dtype, str):
+        raise ValueError(f"Numbers are {str(dtype)[:40]!r}; expected such as fp32.")
+    said, room = [], read_budget(*budget)
+    if room:
+        peak = compare_as(student, accounting, dtype).student.peak_bytes
+        said.append(
+            f"{room.title}, {format_bytes(room.bytes)}: the student needs {format_bytes(peak)} in {dtype} at "
+            f"{format_pixels(student.image_size)}, it {room.verdict(peak)}."
+        )
+    if dtype != "fp32":
+        after = "; “Export .onnx in int8” makes that of what it has learnt" if dtype == "int8" else ""
+        said.append(f"Explore counts in {dtype}, runs train in fp32 or bf16{after}.")
+    return " ".join(said)
