@@ -64,6 +64,8 @@ class WatchPanel:
             with gr.Column(elem_classes="card"):
                 progress = gr.HTML(view.NO_RUNS, elem_id="progress")
                 lent = lent_panel.build()
+                if words := limits.said():
+                    gr.HTML(notice("", words, kind="hint"), elem_id="limits")
                 with gr.Row(elem_classes="quiet-buttons"):
                     stop = gr.Button("Stop", size="sm", interactive=False, elem_id="stop")
                     resume = gr.Button("Go on", size="sm", interactive=False, elem_id="resume")
@@ -94,8 +96,6 @@ class WatchPanel:
             with gr.Column(elem_classes="card"):
                 seeds = gr.HTML(elem_id="seeds")
                 self.runs = LiveRadio([], label="Runs", elem_id="runs", elem_classes="list")
-                if words := limits.said():
-                    gr.HTML(notice("", words, kind="hint"), elem_id="limits")
             self.pictures = gr.HTML(elem_id="pictures")
         drawn, asked = gr.JSON(visible="hidden"), gr.State(None)  # what `look` noted; the run that may be deleted
         # Outputs of what chooses a run. `woken` is no State, of which gradio tells no change outside the queue.

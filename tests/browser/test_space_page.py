@@ -27,6 +27,7 @@ def test_a_second_visitor_sees_nothing_of_the_first_ones_run(context, space):
 
     first, second = arrive(), arrive()
     expect(first.locator("#limits")).to_contain_text("7 days")
+    expect(first.locator("#limits")).to_be_visible()
     fill(first, "Steps", 30_000)
     first.locator("#start").click()
     expect(first.locator("#refusal")).to_contain_text("at most 20,000 steps")
