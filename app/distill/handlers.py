@@ -33,16 +33,14 @@ from .carried import say_carried
 from .finished import shown_run
 from .student_form import read_student
 
-FIRST_LIST, DRAWING_LIST, PHOTO_LIST, PAPER_LIST = "presets", "drawing", "photographs", "paper"
-PRESET_LISTS = (FIRST_LIST, DRAWING_LIST, PHOTO_LIST, PAPER_LIST)  # elem_ids of lists of presets
 MAX_SOURCE = 1000  # characters of a folder or Hub id
 
 
 @refused_in("refusal")
-def take_preset(picked: Any, *marked: Any) -> dict[str, Any]:
-    """Fill the form with the preset that is marked in one of the lists, which stay as they are: a second click may
-    have come meanwhile. Pictures that a person has `picked` stay, or are said not to suit."""
-    preset = find_preset(str(next((name for name in marked if name is not None), None)))
+def take_preset(picked: Any, marked: Any) -> dict[str, Any]:
+    """Fill the form with the preset that is marked, which stays so: a second click may have come meanwhile. Pictures
+    that a person has `picked` stay, or are said not to suit."""
+    preset = find_preset(str(marked))
     config, wanted = preset.config, preset.config.dataset
     if not isinstance(picked, str) or picked == wanted:
         return {**_filled(config, preset.description), "own": gr.Button(visible=False)}
@@ -60,9 +58,9 @@ def take_preset(picked: Any, *marked: Any) -> dict[str, Any]:
     return {**_filled(config, preset.description, _hint(words)), "own": own}
 
 
-def take_own_pictures(*marked: Any) -> dict[str, Any]:
+def take_own_pictures(marked: Any) -> dict[str, Any]:
     """Fill the form with the preset that is marked, its pictures too."""
-    return {**take_preset(None, *marked), "picked": None}
+    return {**take_preset(None, marked), "picked": None}
 
 
 @refused_in("refusal")
@@ -283,7 +281,7 @@ def _student_shown(student: StudentConfig) -> dict[str, Any]:
 
 def _unmarked() -> dict[str, Any]:
     """No preset is marked: the form holds something else."""
-    return dict.fromkeys(PRESET_LISTS)
+    return {"preset": None}
 
 
 def _hint(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from redistill.training.presets import PRESETS, Preset
+from redistill.training.presets import PRESETS
 
 from ..parts.events import QUIET, connect
 from ..parts.fields import NumberField
@@ -18,7 +17,7 @@ from ..runs import choices
 from . import data_panel, handlers, own_weights, plan, run_form, starting, student_form, watch
 from .data_panel import DataPanel
 from .estimate_panel import EstimatePanel
-from .handlers import DRAWING_LIST, FIRST_LIST, PAPER_LIST, PHOTO_LIST
+from .preset_cards import PresetCards, list_cards, show_facts
 from .watch import WatchPanel
 
 FIRST_PRESET = "quick"
@@ -30,11 +29,6 @@ SHOW_START = f"""said => {{
     document.querySelector('#refusal').scrollIntoView({{block: 'nearest', behavior: 'smooth'}}));
 }}"""
 SHOW_FORM = "() => document.querySelector('#student').scrollIntoView({block: 'center', behavior: 'smooth'})"
-FOLDED_LISTS = {  # of presets, below the list that is always open: title of the fold, label inside
-    DRAWING_LIST: ("Diffusion networks", "Networks that draw, and one that judges them"),
-    PHOTO_LIST: ("Photographs", "Data that is downloaded on first use"),
-    PAPER_LIST: ("Settings of the paper", "Data that has to be downloaded"),
-}
 
 
 @dataclass(frozen=True)
@@ -53,10 +47,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     with gr.Row(elem_classes="columns"):
         with gr.Column(min_width=300, elem_classes="controls"):
             with gr.Column(elem_classes="card"):
-                presets = {FIRST_LIST: _preset_choice("Start from", FIRST_LIST, FIRST_PRESET)}
-                for listed, (title, label) in FOLDED_LISTS.items():
-                    with gr.Accordion(title, open=False, elem_classes="fold"):
-                        presets[listed] = _preset_choice(label, listed)
+                preset = PresetCards(FIRST_PRESET, lists=list_cards(), elem_id="presets")
                 about = gr.HTML(handlers.subline(PRESETS[FIRST_PRESET].description))
                 own = gr.Button("Take its own pictures", size="sm", visible=False, elem_id="own-pictures")
             with _step(1, "Pictures"):
@@ -95,15 +86,11 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
 
     form = {"student": student, **fields}
     picked = gr.State(None)  # the data set that a person has chosen: no preset takes it away
-    shown = {"about": about, "card": card, "refusal": refusal, **presets, **form, **parts, "said": data.said}
+    shown = {"about": about, "card": card, "refusal": refusal, "preset": preset, **form, **parts, "said": data.said}
     shown |= {"picked": picked, "own": own}
-    for clicked in presets.values():  # at once: what is marked is what was clicked last
-        others = [each for each in presets.values() if each is not clicked]
-        clicked.input(None, None, others, js=f"() => {json.dumps([None] * len(others))}", **QUIET)
-    chosen = partial(gr.on, [each.input for each in presets.values()])
-    given = [picked, *presets.values()]
-    connect(chosen, handlers.take_preset, given, shown, trigger_mode="always_last", **QUIET)
-    connect(own.click, handlers.take_own_pictures, list(presets.values()), shown, **QUIET)
+    connect(preset.pick, handlers.take_preset, [picked, preset], shown, trigger_mode="always_last", **QUIET)
+    connect(own.click, handlers.take_own_pictures, [preset], shown, **QUIET)
+    tab.select(show_facts, None, preset, **QUIET)
     start.click(None, None, refusal, js=STARTING, **QUIET)  # before the answer, which may take a while
     footer = {"refusal": refusal, "state": gr.State(""), "again": again}
     given = {"drawn": panel.shown["drawn"], **form}
@@ -171,20 +158,6 @@ def _ddpm_fold() -> DdpmFold:
             elem_id="ddpm-source",
         )
         return DdpmFold(source, gr.Button("Take it as teacher", size="sm", elem_id="ddpm-take"), gr.HTML())
-
-
-def _preset_choice(label: str, listed: str, value: str | None = None) -> gr.Radio:
-    offered = [(preset.title, name) for name, preset in PRESETS.items() if _list_of(preset) == listed]
-    return gr.Radio(offered, value=value, label=label, elem_classes="list", elem_id=listed)
-
-
-def _list_of(preset: Preset) -> str:
-    """Which list shows a preset."""
-    if preset.group in (PHOTO_LIST, PAPER_LIST):
-        return preset.group
-    if preset.config.student.task == "diffusion" or preset.config.dataset == "emoji-identity":  # what judges drawings
-        return DRAWING_LIST
-    return FIRST_LIST
 
 
 def _connect_student(shown: Mapping[str, Any], parts: Mapping[str, Any]) -> None:

@@ -301,8 +301,8 @@ def test_a_preset_takes_the_teacher_that_was_trained_for_it(shipped, preset):
 
 def test_a_preset_is_the_one_that_is_marked_and_never_moves_the_mark(shipped):
     filled = distill.take_preset(None, "faces")
-    assert filled["student"]["teacher"] == "unet_small" and not filled.keys() & {*distill.PRESET_LISTS}
-    assert distill.take_preset(None, None, None, None, "stl10")["student"]["teacher"] == "resnet18"
+    assert filled["student"]["teacher"] == "unet_small" and "preset" not in filled
+    assert distill.take_preset(None, "stl10")["student"]["teacher"] == "resnet18"
     events = ui.build().config["dependencies"]
     (event,) = [event for event in events if event["api_name"] == "take_preset"]
     assert event["trigger_mode"] == "always_last"
@@ -372,7 +372,7 @@ def test_a_student_from_explore_fills_the_form(shipped):
     assert "strides 4·1·2·2·1, RED blocks, 64 px" in shown["card"]
     assert shown["student"]["num_classes"] == 50
     assert shown["dataset"].value == "emoji-clutter" and shown["teacher_checkpoint"].value == CLUTTER_TEACHER
-    assert [shown[name] for name in distill.PRESET_LISTS] == [None] * 4, "no preset is marked any more"
+    assert shown["preset"] is None, "no preset is marked any more"
     said = distill.take_student(config(image_size=128).to_dict())["refusal"]
     assert "no pictures of 128 px, so the student is distilled at 64 px" in said and "This" not in said
     assert "it needs" in distill.take_student(None)["refusal"]

@@ -221,8 +221,9 @@ class Held:
 def test_presets_of_all_lists_share_one_mark(open_page):
     page = open_page()
     unfold(page, "tab", "Distill")
-    unfold(page, "button", "Diffusion networks")
+    page.get_by_text("Diffusion networks").click()
     page.get_by_label("Diffusion student of the smileys", exact=True).check()
+    expect(page.locator(".preset-card", has_text="Quick look")).to_contain_text("64.0 KiB (5.0× less)")
     expect(page.locator("#student")).to_contain_text("strides 2·2·2·1, RED blocks, 32 px")
     expect(page.get_by_label("Quick look", exact=True)).not_to_be_checked()
     page.get_by_label("Quick look", exact=True).check()
@@ -233,7 +234,7 @@ def test_presets_of_all_lists_share_one_mark(open_page):
 def test_late_answers_take_no_choice_back(open_page):
     page = open_page(width=390, height=844)
     unfold(page, "tab", "Distill")
-    first = Held(page, "presets", "input")
+    first = Held(page, "presets", "pick")
     page.get_by_label("Student without distillation", exact=True).check()
     first.wait()
     page.get_by_label("Teacher of emoji-clutter", exact=True).check()

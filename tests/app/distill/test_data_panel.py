@@ -82,7 +82,7 @@ def test_a_teacher_is_trained_first_and_then_offered(upload, places, monkeypatch
     monkeypatch.setattr(jobs, "start", lambda settings, *named: started.append(settings) or jobs.list_runs()[0])
     write_run(places, "any", PRESETS["default"].config, "finished")
     filled = sent(distill.take_teacher(STUDENT.to_dict(), upload, 32))
-    assert filled["said"] == filled["refusal"] == "" and [filled[name] for name in distill.PRESET_LISTS] == [None] * 4
+    assert filled["said"] == filled["refusal"] == "" and filled["preset"] is None
     assert "own strides, 32 px" in filled["card"] and "can choose it" in filled["about"]
     assert starting.start_run(**filled)["refusal"] == ""
     config = DistillConfig.from_dict(started[0])
