@@ -35,6 +35,7 @@ _PUBLIC = {
     "load": "checkpoint.folder",
     "load_split": "data.datasets",
     "sample": "diffusion.sampling",
+    "push": "deploy.publish",
 }
 __all__ = list(_PUBLIC)
 

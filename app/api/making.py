@@ -1,4 +1,4 @@
-"""Endpoints that make files: generate, export. A file comes as its content in base64."""
+"""Endpoints that make files: generate, export, push. A file comes as its content in base64."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from redistill.deploy import publish
+
 from ..generate import files
 from ..generate.networks import load_network
 from ..generate.page import MAX_FIRST_SEED, MAX_STEPS, MAX_STUDENTS
 from ..generate.samples import keep_samples, sample_all
-from ..runs import choices
+from ..runs import choices, jobs
 from ..runs.exports import KINDS, export_run
-from .kinds import Name, Scheduler, whole
+from ..visitors import access
+from .kinds import Name, Scheduler, text, whole
 
 Checkpoints = Annotated[list[Name], Field(min_length=1, max_length=MAX_STUDENTS + 1)]
 
@@ -66,6 +69,24 @@ def export(run: Name, kind: Literal[tuple(KINDS)] = "onnx") -> dict:
     """
     made = export_run(run, kind)
     return {"said": made.lines, "files": [file_of(made.name, "application/octet-stream", made.content)]}
+
+
+def push(
+    run: Name,
+    repo: text(200, "owner/name"),
+    private: bool = False,
+    token: text(400, "of the Hub; by default this machine's, on a Space your own") | None = None,
+) -> dict:
+    """Push the checkpoint of a finished run to the Hugging Face Hub, with a card that says what it saves.
+
+    The shell and the library take it from there as "hub:owner/name".
+
+    Example:
+        client.predict(run, "someone/small-student", api_name="/push")
+    """
+    if token is None and access.is_shared():
+        raise ValueError("On a Space nobody's token is used but your own; give one that may write, as `token`.")
+    return {"address": publish.push(jobs.read_run(run).path, repo, token, private)}
 
 
 def file_of(name: str, kind: str, content: bytes) -> dict:

@@ -19,6 +19,7 @@ from ..common.cache import cache_dir
 from ..common.files import read_json
 from ..common.hub import REPOSITORY, REVISION, fetch, hub_id
 from ..common.modules import weightless
+from ..networks.names import is_own
 from ..networks.student import StudentConfig
 from ..networks.unet import UNet
 from ..networks.zoo import DDPM
@@ -28,6 +29,7 @@ from .unet_weights import PATTERNS, WEIGHTS, find_weight_files
 # Checkpoints that ship with the project; $REDISTILL_CHECKPOINTS names another folder of them.
 SHIPPED = Path(os.environ.get("REDISTILL_CHECKPOINTS") or Path(__file__).resolve().parent.parent.parent / "checkpoints")
 CONFIG = "config.json"  # in every checkpoint's folder, see metadata.py
+ON_HUB = "hub:"  # before the id of a checkpoint on the Hub
 MAX_DOWNLOAD = 4 * 2**30  # bytes; what is larger must be in the Hub's cache before
 _ID = re.compile(REPOSITORY + REVISION, re.ASCII)
 _CONFIGS = (INDEX, "config.json", "scheduler_config.json", "unet/config.json", "scheduler/scheduler_config.json")
@@ -35,16 +37,34 @@ _FILES = (*_CONFIGS, *PATTERNS, *(f"unet/{name}" for name in PATTERNS))
 
 
 def find_checkpoint(folder: str | Path) -> Path:
-    """The folder itself, or the checkpoint of that name that ships or was imported.
+    """The folder itself, or the checkpoint of that name that ships or was imported; "hub:owner/name" one of the Hub.
 
     ValueError, with those that ship, for none of these.
     """
+    if isinstance(folder, str) and folder.startswith(ON_HUB):
+        return _fetched(folder.removeprefix(ON_HUB))
     for path in (Path(folder), SHIPPED / folder, imported_dir() / folder):
         if (path / CONFIG).is_file():
             return path
     raise ValueError(
         f"No checkpoint {str(folder)!r}; expected a folder with a config.json, or {_one_of(list_shipped())}."
     )
+
+
+def _fetched(source: str) -> Path:
+    """The folder of a checkpoint of ours on the Hub, in its cache; no code of a stranger's is in it, or named by it."""
+    found = _ID.fullmatch(hub_id(source))
+    if not found:
+        raise ValueError(f"{source[:80]!r} is no id of the Hub; expected owner/name, or owner/name@revision.")
+    called = {"title": f"{found['repo']}, which is not in the Hub's cache,", "most_bytes": MAX_DOWNLOAD}
+    folder = fetch(found["repo"], revision=found["revision"], files=(*_FILES, "strides.*"), **called)
+    student = read_json(folder / CONFIG).get("student") if (folder / CONFIG).is_file() else None
+    if not isinstance(student, dict):
+        raise ValueError(f"{source} holds no checkpoint of redistill; `find_pipeline` takes a DDPM of diffusers.")
+    for name in (student.get("teacher"), student.get("architecture")):
+        if isinstance(name, str) and is_own(name):
+            raise ValueError(f"{source} is of a network in a file, {name[:80]}, which is never run from the Hub.")
+    return folder
 
 
 def imported_dir() -> Path:

@@ -1,4 +1,4 @@
-"""Commands that hand networks on to runtimes: export."""
+"""Commands that hand networks on: export, push."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..deploy.judged import Export
 from ..deploy.onnx_export import export_onnx
 from ..deploy.onnx_int8 import KINDS, NO_MEMORY_SAVED, export_int8
 from ..deploy.opened import open_network
+from ..deploy.publish import RUNTIMES, push
 from .options import AddCommand, add_option, check_out
 
 # By format: what writes the file, and its suffix.
@@ -30,6 +31,15 @@ def add_commands(add: AddCommand) -> None:
     exporting.add_argument("--dataset", default="", metavar="VALUE", help=told)
     told = "of the training pictures that int8 is calibrated on"
     add_option(exporting, "--seed", 0, told, type=int)
+    pushing = add("push", _push, "a checkpoint to the Hugging Face Hub, with a card that says what it saves")
+    pushing.add_argument("network", help="folder or name of a checkpoint, or folder of a finished run")
+    pushing.add_argument("repo", help="owner/name; afterwards other commands take it as hub:owner/name")
+    pushing.add_argument("--private", action="store_true", help="seen by its owner alone")
+    pushing.add_argument("--with", dest="runtimes", nargs="*", default=[], choices=RUNTIMES, help="files to export too")
+
+
+def _push(options: argparse.Namespace) -> None:
+    print(push(options.network, options.repo, private=options.private, runtimes=options.runtimes))
 
 
 def _export(options: argparse.Namespace) -> None:

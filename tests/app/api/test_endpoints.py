@@ -25,7 +25,8 @@ from redistill.training.presets import PRESETS
 NAMES = [function.__name__ for function in ENDPOINTS]
 EARLY = {"conv1": 8, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
 ASKED_FOR = (
-    "networks profile alive search estimate start status metrics stop resume delete results compare generate export"
+    "networks profile alive search estimate start status metrics stop resume delete "
+    "results compare generate export push"
 )
 
 
@@ -43,6 +44,8 @@ def still(monkeypatch):
     done = []
     monkeypatch.setattr(estimate_panel, "measure", lambda config: iter([0.1, {"seconds": 1.5, "fits": True}]))
     monkeypatch.setattr("app.api.making.export_run", lambda run, kind: exports.Exported("one.onnx", b"onnx", ["made"]))
+
+    monkeypatch.setattr("app.api.making.publish.push", lambda run, repo, *settings: f"https://huggingface.co/{repo}")
 
     def noted(name):
         def act(*values):
@@ -150,6 +153,7 @@ REFUSED = {
     "checkpoint": ("generate", [["nothing"]], {}, "small"),
     "classifier": ("generate", [["emoji-clutter-teacher"]], {}, "small"),
     "too many": ("generate", [["small"] * 9], {}, "at most 4"),
+    "repository": ("push", ["one", "nothing"], {}, "owner/name"),
     "kind of file": ("export", ["one", "pickle"], {}, "onnx-int8"),
 }
 

@@ -1,0 +1,78 @@
+"""A trained student on the Hugging Face Hub: its folder, a card that says what it saves, and files of runtimes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..common.files import write_text
+from ..common.hub import is_hub_id
+from ..memory.comparison import compare
+from .hub_card import CHARTS, card_text
+from .memory_picture import memory_png
+from .onnx_export import export_onnx
+from .onnx_int8 import export_int8
+from .opened import Opened, open_network
+
+RUNTIMES = ("onnx", "onnx-int8")  # files that can go along
+UNREACHED = "The Hub cannot be reached; connect to the network, and push once more: nothing of the run is lost."
+
+
+def push(
+    network: str | Path, repo: str, token: str | None = None, private: bool = False, runtimes: Iterable[str] = ()
+) -> str:
+    """Push a checkpoint, or that of a finished run, to the model repository `owner/name`, and return its address.
+
+    The repository is made where it is not there yet. Its folder opens as this one does (`redistill.load("hub:ID")`, or
+    with torch or diffusers alone), with a card and the two memory charts; `runtimes`, some of RUNTIMES, are exported
+    into it first. token: default, that of `hf auth login`. Raises ValueError, in one sentence, for a name that is no
+    id, what cannot be exported, a refusal of the Hub, and without a network.
+    """
+    if not is_hub_id(repo) or "@" in repo:
+        raise ValueError(f"Repository is {repo[:80]!r}; expected owner/name, such as you/resnet18-512k.")
+    wanted = tuple(dict.fromkeys(runtimes))
+    if unknown := [name for name in wanted if name not in RUNTIMES]:
+        raise ValueError(f"No file of a runtime {unknown[0]!r}; expected some of {list(RUNTIMES)}.")
+    opened = open_network(network)
+    with tempfile.TemporaryDirectory(prefix="redistill-push-") as place:
+        folder = Path(place) / "model"
+        shutil.copytree(opened.folder, folder)
+        write_beside(opened, folder, wanted)
+        return _upload(folder, repo, token, private)
+
+
+def write_beside(opened: Opened, folder: Path, runtimes: tuple[str, ...] = ()) -> None:
+    """Write the card, its charts, and the network's files of runtimes into a folder."""
+    found = compare(opened.metadata.student)
+    most = max(found.teacher.peak_bytes, found.student.peak_bytes)
+    for who, name in CHARTS.items():
+        (folder / name).write_bytes(memory_png(getattr(found, who), most, who.capitalize()))
+    for kind in runtimes:
+        file = folder / f"{kind}.onnx" if kind != "onnx" else folder / "model.onnx"
+        export_int8(opened, file, "full") if kind == "onnx-int8" else export_onnx(opened, file)
+    files = tuple(sorted(path.name for path in folder.glob("*.onnx")))
+    write_text(folder / "README.md", card_text(opened, found, files))
+
+
+def _upload(folder: Path, repo: str, token: str | None, private: bool) -> str:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+
+    api = HfApi(token=token)
+    try:
+        address = api.create_repo(repo, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repo, folder_path=folder, commit_message="A student of ReDistill Studio")
+    except HfHubHTTPError as error:
+        reason = str(error).strip().splitlines()[-1].rstrip(".")
+        raise ValueError(f"The Hub does not take {repo} ({reason}); check its id, and your token.") from error
+    except LocalTokenNotFoundError as error:
+        raise ValueError("There is no token of the Hub here; run `hf auth login`, or set HF_TOKEN.") from error
+    except Exception as error:
+        offline = isinstance(error, (OfflineModeIsEnabled, OSError))
+        # Of the client that the Hub's package brings, whichever that is by now.
+        if not offline and not any(base.__name__ == "TransportError" for base in type(error).__mro__):
+            raise
+        raise ValueError(UNREACHED) from error
+    return str(address)
