@@ -4,8 +4,23 @@ const tabs = () => [...document.querySelectorAll('#tabs > .tab-wrapper button[ro
 const nameOf = tab => tab.textContent.trim().toLowerCase();
 const shown = () => tabs().find(tab => tab.getAttribute('aria-selected') === 'true');
 const named = () => location.hash.slice(1).split('?')[0];
-const asked = () => (named() === 'fit' ? 'explore' : named()) || 'explore';
+// A step of the lesson, '#lesson-3', has a tab and maybe an accordion that it opens.
+const step = () => document.querySelector(`.lesson-step[data-step="${/^lesson-(\d)$/.exec(named())?.[1]}"]`);
+const asked = () => step()?.dataset.tab ?? ((named() === 'fit' ? 'explore' : named()) || 'explore');
+function teach() {
+  const now = step();
+  document.querySelector('#lesson').hidden = !now;
+  for (const one of document.querySelectorAll('.lesson-step')) one.hidden = one !== now;
+  if (now?.dataset.fold) unfold(now.dataset.fold, 100);
+}
+// What is asked for is drawn a moment after its tab.
+function unfold(id, tries) {
+  const fold = document.querySelector(`#${id} button.label-wrap`);
+  if (fold && !fold.classList.contains('open')) fold.click();
+  if (!fold && tries) setTimeout(unfold, 50, id, tries - 1);
+}
 function open() {
+  teach();
   const tab = tabs().find(tab => nameOf(tab) === asked());
   if (tab && tab !== shown()) tab.click();
 }
@@ -14,6 +29,7 @@ function follow() {
   if (!now || nameOf(now) === asked()) return;
   const query = document.querySelector('#tabs').dataset[nameOf(now)];  // of a tab whose settings are in its address
   history.pushState(history.state, '', `#${nameOf(now)}${query ? `?${query}` : ''}`);
+  teach();
 }
 function start() {
   if (!shown()) return setTimeout(start, 50);

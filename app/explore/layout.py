@@ -9,6 +9,7 @@ from redistill.networks.red import REDConfig
 
 from ..parts.budget import NO_BUDGET, budget_choices
 from ..parts.counting import COUNTINGS
+from ..parts.explain import infos
 from ..parts.fields import ClampedSlider, NumberField
 from ..parts.link_button import LinkButton
 from ..parts.live_plot import LivePlot
@@ -71,6 +72,7 @@ def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
     with gr.Column(elem_classes="card"):
         labels = [(counting.title, name) for name, counting in COUNTINGS.items()]
         accounting = gr.Radio(labels, value="fused", label="Counted as")
+        gr.HTML(infos("fused", "eager"))
     return {
         "teacher": teacher,
         "image_size": image_size,

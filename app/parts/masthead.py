@@ -1,9 +1,10 @@
-"""The head of the page: what happens here in two sentences, and a door to each of the three things people come for."""
+"""The head of the page: what happens here in two sentences, a door to each thing that people come for, and a lesson."""
 
 from __future__ import annotations
 
 import gradio as gr
 
+from .lesson import address, lesson_panel
 from .scripted import script
 
 PAPER = "https://arxiv.org/abs/2406.03744"
@@ -13,6 +14,7 @@ DOORS = (
     (FIT, "Fit my chip", "a network, a budget, and the strides that fit"),
     ("#distill", "Train a small network", "with the original as its teacher"),
     ("#compare", "See results", "accuracy against memory"),
+    (address(1), "Lesson", "seven questions, with answers"),
 )
 HEAD = f"""
 <header class="masthead">
@@ -36,4 +38,6 @@ class Masthead(gr.HTML):
 
     def __init__(self) -> None:
         doors = "".join(f'<a href="{place}" title="{words}">{title}</a>' for place, title, words in DOORS)
-        super().__init__(HEAD.replace("DOORS", doors), js_on_load=script("masthead"), elem_id="masthead")
+        super().__init__(
+            HEAD.replace("DOORS", doors) + lesson_panel(), js_on_load=script("masthead"), elem_id="masthead"
+        )

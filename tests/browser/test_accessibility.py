@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import resources
-
 import pytest
-from helpers.browser import settle
+from helpers.browser import AXE, in_both_schemes, settle, still
 from playwright.sync_api import Page, expect
 
 from benchmarks.screens import TABS, unfold
 
 pytestmark = pytest.mark.browser
 
-AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-FAULTS = """rules => axe.run(document, {resultTypes: ['violations'], ...rules && {runOnly: rules}}).then(found =>
-  found.violations.flatMap(fault => fault.nodes.map(node =>
-    `${fault.id}: ${node.html.slice(0, 160)}: ${[...node.any, ...node.all, ...node.none].map(one => one.message)}`)))"""
 # Of whatever can be stood on: what shows no ring when it is. One press of a key before makes scripts count as one.
 RINGLESS = """() => {
   const ring = node => {
@@ -37,25 +31,10 @@ HEADINGS = """() => [...document.querySelectorAll('h1, h2, h3')].filter(node => 
   .map(node => [node.tagName, node.textContent.trim()])"""
 
 
-def still(page: Page) -> Page:
-    """The page without transitions: halfway, a colour is any."""
-    page.add_style_tag(content="* { transition: none !important }")
-    return page
-
-
 def opened(page: Page, tab: str) -> None:
     page.evaluate(f"location.hash = '{tab}'")
     expect(page.get_by_role("tab", selected=True)).to_have_text(tab.capitalize())
     settle(page)
-
-
-def in_both_schemes(page: Page) -> list[str]:
-    """Violations in light, and those of contrast in dark, in which nothing else differs."""
-    found = page.evaluate(FAULTS)
-    page.evaluate("document.body.classList.add('dark')")
-    found += [f"dark: {fault}" for fault in page.evaluate(FAULTS, ["color-contrast"])]
-    page.evaluate("document.body.classList.remove('dark')")
-    return found
 
 
 @pytest.mark.parametrize("tab", TABS)

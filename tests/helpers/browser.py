@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 from playwright.sync_api import Locator, Page, expect
 
 PATIENCE = 90_000  # milliseconds that a slow machine may need for a step
 BARS = "document.querySelector('#memory .liveplot').data.map(trace => Array.from(trace.y))"
+AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+FAULTS = """rules => axe.run(document, {resultTypes: ['violations'], ...rules && {runOnly: rules}}).then(found =>
+  found.violations.flatMap(fault => fault.nodes.map(node =>
+    `${fault.id}: ${node.html.slice(0, 160)}: ${[...node.any, ...node.all, ...node.none].map(one => one.message)}`)))"""
 expect.set_options(timeout=PATIENCE)
 
 
@@ -47,3 +53,18 @@ def settle(page: Page) -> None:
     """
     for _ in range(4):
         page.evaluate("new Promise(requestAnimationFrame)")
+
+
+def still(page: Page) -> Page:
+    """The page without transitions: halfway, a colour is any."""
+    page.add_style_tag(content="* { transition: none !important }")
+    return page
+
+
+def in_both_schemes(page: Page) -> list[str]:
+    """Violations in light, and those of contrast in dark, in which nothing else differs."""
+    found = page.evaluate(FAULTS)
+    page.evaluate("document.body.classList.add('dark')")
+    found += [f"dark: {fault}" for fault in page.evaluate(FAULTS, ["color-contrast"])]
+    page.evaluate("document.body.classList.remove('dark')")
+    return found
