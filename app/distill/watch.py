@@ -35,6 +35,7 @@ from ..words.places import hide_places, is_shared
 from . import lent_panel, run_curves, run_form
 from . import watch_view as view
 from .finished import FinishedPanel, nothing_tried, shown_of, shown_run
+from .shipped_run import shipped_run
 
 SECONDS = 1.0  # between looks at the files while a run goes
 IDLE_SECONDS = 5.0  # and while none does: one may be started from another page, or the shell
@@ -287,9 +288,12 @@ def _drawn(runs: Sequence[jobs.Run], signature: Mapping[str, Any]) -> dict[str, 
     run = next((run for run in runs if run.name == signature["name"]), None)
     records, steps, teacher = [], 1, None
     shown: dict[str, Any] = {"drawn": signature, "progress": view.NO_RUNS, "samples": ""}
+    told = run or shipped_run()
+    if told:
+        records, steps, teacher = jobs.records(told), told.steps, view.teacher_score(told)
+        shown["progress"] = view.progress(told, records, teacher) if run else view.example(told, records, teacher)
     if run:
-        records, steps, teacher = jobs.records(run), run.steps, view.teacher_score(run)
-        shown |= {"progress": view.progress(run, records, teacher), "samples": view.latest_samples(run)}
+        shown["samples"] = view.latest_samples(run)
     return (
         shown
         | shown_of(run)

@@ -18,7 +18,7 @@ from ..runs import jobs
 from ..runs.result import Result, peak_bytes
 from ..runs.results import all_results
 from ..words import numbers
-from ..words.settings import figure_rows
+from ..words.settings import describe_student, figure_rows
 from ..words.signs import Baseline, baseline_sign, loss_sign, red_sign, step_losses
 
 Records = Sequence[Mapping[str, Any]]
@@ -60,6 +60,17 @@ def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
     is_over = run.state == "finished"  # one that goes on for longer has the figures of before in its records
     final = next((row for row in reversed(records) if row.get("kind") == "final"), None) if is_over else None
     return "".join(parts) + (_result(final, teacher) if final else "")
+
+
+def example(run: jobs.Run, records: Records, teacher: float | None) -> str:
+    """A run that came with the page, for those who have none: what it reached, and how it is called."""
+    final = next((row for row in reversed(records) if row.get("kind") == "final"), None)
+    student = describe_student(DistillConfig.from_dict(run.config).student)
+    return (
+        f'<p class="headline example-run">{escape(run.title)}: a finished run that came with this page.</p>'
+        f'<p class="subline">{escape(student)}, {run.steps:,} steps on {escape(str(run.config["dataset"]))}. Yours are '
+        "drawn like it as they go, once you press Start.</p>" + (_result(final, teacher) if final else "")
+    )
 
 
 def left_out(records: Records) -> list[str]:

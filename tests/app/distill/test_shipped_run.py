@@ -1,0 +1,34 @@
+"""Who has no run yet sees the finished run of a student that ships, and it is that student's."""
+
+from __future__ import annotations
+
+import json
+
+from app.distill import watch, watch_view
+from app.distill.shipped_run import NAME, shipped_run
+from app.runs import jobs
+from redistill.checkpoint.metadata import read_metadata
+
+
+def test_the_records_are_of_the_weights_that_ship():
+    run = shipped_run()
+    records = jobs.records(run)
+    assert dict(records[-1]) == dict(read_metadata(NAME).metrics)
+    assert [row["step"] for row in records if row["kind"] == "step"][-1] == run.steps
+    assert {"task_loss", "red_loss", "kd_loss", "learning_rate"} <= records[0].keys()
+    assert jobs.unreadable_lines(run) == 0 and (run.path / "metrics.jsonl").stat().st_size < 100_000
+
+
+def test_the_panel_opens_with_it_and_its_curves(monkeypatch, tmp_path):
+    monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path))
+    shown = watch.look(None, None)
+    assert "example-run" in shown["progress"] and "77.5" in shown["progress"]
+    for curves in ("losses", "scores", "rate", "speed"):
+        assert any(len(trace["y"]) > 2 for trace in shown[curves]["data"]), curves
+    for button in ("stop", "resume", "delete", "extend"):
+        assert not shown[button].interactive
+    assert json.loads(json.dumps(shown["drawn"]))["name"] is None
+
+
+def test_without_what_ships_there_is_a_sentence(places):
+    assert watch.look(None, None)["progress"] == watch_view.NO_RUNS
