@@ -37,6 +37,7 @@ SILENT = {
         "recheck",
         "show_teacher_steps",
         "can_remove",
+        "show_facts",
     },
     "compare": {"refresh", "look", "show_group", "keep_chosen"},
     "generate": {"stop_sampling", "offer", "follow"},
