@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ..common.files import replaced_file
-from .described import described, draws
 from .executorch_file import to_executorch
+from .file_facts import described, draws
 from .judged import Export, checked, writing
 from .onnx_file import Exported, example
 from .opened import Opened, test_split

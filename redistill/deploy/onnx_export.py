@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..common.files import replaced_file
-from .described import described, draws, figures
+from .file_facts import described, draws, figures
 from .judged import Export, checked, writing
 from .onnx_file import Exported, example, set_metadata, to_onnx, write_proto
 from .opened import Opened, test_split

@@ -11,8 +11,8 @@ import torch
 
 from ..common.files import replaced_file
 from ..data.augmentation import normalize
-from .described import described, draws, figures
 from .exporter import quiet
+from .file_facts import described, draws, figures
 from .judged import Export, compared, writing
 from .onnx_export import output_name, run_proto
 from .onnx_file import Exported, example, set_metadata, to_onnx, write_proto
