@@ -35,7 +35,7 @@ from ..words.places import hide_places, is_shared
 from . import lent_panel, run_curves, run_form
 from . import watch_view as view
 from .finished import FinishedPanel, nothing_tried, shown_of, shown_run
-from .shipped_run import shipped_run
+from .ready_made import shipped_run
 
 SECONDS = 1.0  # between looks at the files while a run goes
 IDLE_SECONDS = 5.0  # and while none does: one may be started from another page, or the shell

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from app.distill import watch, watch_view
-from app.distill.shipped_run import NAME, shipped_run
+from app.distill.ready_made import NAME, shipped_run
 from app.runs import jobs
 from redistill.checkpoint.metadata import read_metadata
 
