@@ -23,6 +23,7 @@ from redistill.training.config import DistillConfig
 from redistill.training.feature_losses import FEATURE_LOSSES
 from redistill.training.presets import PRESETS, find_preset
 
+from ..parts.explain import infos
 from ..parts.fields import LiveRadio
 from ..parts.setting_controls import from_page, make_control, to_page
 from ..runs import choices
@@ -76,7 +77,8 @@ def build_drawer(config: DistillConfig) -> dict[str, gr.components.Component]:
     found: dict[str, gr.components.Component] = {}
     with gr.Accordion("All other settings", open=False, elem_classes="fold", elem_id="drawer"):
         for heading, lines in DRAWER.items():
-            gr.HTML(f'<h4 class="drawer-heading">{heading}</h4>')
+            words = infos("RED", "KD", "stage-wise") if heading == "Losses" else ""
+            gr.HTML(f'<h4 class="drawer-heading">{heading}</h4>{words}')
             found |= build([*lines, *(_UNPLACED if heading == list(DRAWER)[-1] else [])], config, helped=True)
     return found
 
