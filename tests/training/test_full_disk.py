@@ -129,4 +129,6 @@ def test_leftovers_of_kills_go_at_the_next_start(tmp_path):
     (tmp_path / "run" / "..process.part-0123").write_text("")  # of the app, which may be writing it
     assert list(distill(small(), tmp_path / "run")) == []
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {*LEFT, "..process.part-0123"} and not list((tmp_path / "run" / "samples").iterdir())
+    assert names == {*LEFT, "classes.json", "..process.part-0123"} and not list(
+        (tmp_path / "run" / "samples").iterdir()
+    )

@@ -278,7 +278,7 @@ def test_hub_ids_are_no_paths():
 
 def test_the_form_offers_and_takes_nothing_of_others(run_of_a):
     with asked_by(B):
-        shown = handlers.take_preset("quick")
+        shown = handlers.take_preset(None, "quick")
         assert run_of_a not in repr(shown)
         config = jobs._read(jobs.runs_dir() / run_of_a).config
         shown = handlers.take_config({**config, "teacher_checkpoint": str(jobs.runs_dir() / run_of_a / "student")})
