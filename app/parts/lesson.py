@@ -115,7 +115,7 @@ def _step(number: int) -> str:
     )
     return (
         f'<div class="lesson-step" data-step="{number}" data-tab="{step.tab}" data-fold="{step.fold}" hidden>'
-        f'<div class="lesson-head"><h2>{number}. {escape(step.title)}</h2><nav aria-label="The lesson’s steps">{dots}</nav>'
+        f'<div class="lesson-head"><h2>{number}. {escape(step.title)}</h2><nav aria-label="Lesson’s steps">{dots}</nav>'
         f'<a href="#{step.tab}">Close</a></div><p>{escape(step.question)}</p>'
         f"<details><summary>Answer</summary><p>{escape(step.answer)}</p></details>"
         f'<p class="lesson-onward">{onward}</p></div>'

@@ -17,7 +17,7 @@ from redistill.networks.schedule import noise_scheduler
 from redistill.training import run
 from redistill.training.loop import distill
 
-LEFT = (".lock", "config.json", "last.pt", "metrics.jsonl", "status.json", "student", "samples")
+LEFT = (".lock", "classes.json", "config.json", "last.pt", "metrics.jsonl", "status.json", "student", "samples")
 
 
 @contextlib.contextmanager
@@ -129,6 +129,4 @@ def test_leftovers_of_kills_go_at_the_next_start(tmp_path):
     (tmp_path / "run" / "..process.part-0123").write_text("")  # of the app, which may be writing it
     assert list(distill(small(), tmp_path / "run")) == []
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {*LEFT, "classes.json", "..process.part-0123"} and not list(
-        (tmp_path / "run" / "samples").iterdir()
-    )
+    assert names == {*LEFT, "..process.part-0123"} and not list((tmp_path / "run" / "samples").iterdir())
