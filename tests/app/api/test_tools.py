@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -24,7 +25,8 @@ async def _ask(studio: str, *calls: tuple[str, dict[str, Any]]) -> tuple[dict[st
 
 def ask(studio: str, *calls: tuple[str, dict[str, Any]]) -> tuple[dict[str, Any], list[CallToolResult]]:
     """The tools by name, and what each call answers."""
-    return asyncio.run(_ask(studio, *calls))
+    with ThreadPoolExecutor(1) as thread:  # a browser that was started in this process keeps a loop of its own running
+        return thread.submit(asyncio.run, _ask(studio, *calls)).result()
 
 
 def test_an_agent_finds_strides_that_fit_and_what_they_cost(studio):
