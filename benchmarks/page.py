@@ -13,26 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import random
 import shutil
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from redistill.networks.zoo import NETWORKS
 
-ROOT = Path(__file__).resolve().parent.parent
+from .helpers.app_process import served
+
 CHROMIUM_OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 # Teachers, and the largest total reduction that the walk gives them: what their image has pixels for.
 WALKS = {"narrow_resnet": 32, "resnet50": 64, "mobilenet_v2": 64, "unet_small": 8}
@@ -52,38 +44,6 @@ CLICK = """([layer, stride]) => new Promise(resolve => {
 ROWS = """() => [...document.querySelectorAll('#strides [data-layer]')].map(row => [row.dataset.layer,
   Number(row.querySelector('input:checked').value), [...row.querySelectorAll('input')].map(i => Number(i.value))])"""
 REVISION = "document.querySelector('#memory .liveplot').dataset.revision"
-
-
-@contextmanager
-def served() -> Iterator[str]:
-    """Address of an app of its own, with an empty folder of runs."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryDirectory() as home:
-        places = {"REDISTILL_RUNS": f"{home}/runs", "GRADIO_TEMP_DIR": f"{home}/gradio"}
-        with open(f"{home}/log.txt", "w+b") as log:
-            command = [sys.executable, "app.py", "--port", str(port)]
-            server = subprocess.Popen(command, cwd=ROOT, env=os.environ | places, stdout=log, stderr=log)
-            try:
-                _wait_for(address, server, log)
-                yield address
-            finally:
-                server.terminate()
-                server.wait(timeout=30)
-
-
-def _wait_for(address: str, server: subprocess.Popen, log: Any) -> None:
-    deadline = time.monotonic() + PATIENCE_MS / 1000
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    log.seek(0)
-    raise RuntimeError(f"The app did not start:\n{log.read().decode()}")
 
 
 def chromium_path(parser: argparse.ArgumentParser) -> str:
@@ -160,9 +120,9 @@ def main() -> None:
     chromium = chromium_path(parser)
     teachers, clicks, loads = (QUICK, 10, 1) if options.quick else (tuple(WALKS), 30, 5)
     rows = []
-    with served() as address, sync_playwright() as playwright:
+    with served() as app, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
-        pages = [opened(browser, address) for _ in range(loads)]
+        pages = [opened(browser, app.address) for _ in range(loads)]
         for page, _ in pages[:-1]:
             page.context.close()
         load = statistics.median(ms for _, ms in pages)

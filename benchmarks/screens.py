@@ -14,7 +14,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from .page import CHROMIUM_OPTIONS, PATIENCE_MS, chromium_path, served
+from .helpers.app_process import served
+from .page import CHROMIUM_OPTIONS, PATIENCE_MS, chromium_path
 
 TABS = ("explore", "distill", "compare", "generate")
 WIDTHS = (390, 1920)
@@ -44,12 +45,12 @@ def main() -> None:
     widths = [int(width) for width in options.widths.split(",") if width.isdigit()]
     options.folder.mkdir(parents=True, exist_ok=True)
     written = 0
-    with served() as address, sync_playwright() as playwright:
+    with served() as app, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(parser), args=CHROMIUM_OPTIONS)
         for width in widths:
             for scheme in ("light", "dark"):
                 for tab in tabs:
-                    page = _opened(browser, f"{address}/#{tab}", width, scheme)
+                    page = _opened(browser, f"{app.address}/#{tab}", width, scheme)
                     written += _taken(page, options.folder / f"{tab}-{width}-{scheme}", not options.quick)
                     page.context.close()
         browser.close()

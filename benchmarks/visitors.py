@@ -15,25 +15,21 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import random
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS, PATIENCE = 180.0, 60.0  # seconds for the app to start, and for an answer
+from .helpers.app_process import START_SECONDS, served_from
+
+PATIENCE = 60.0  # seconds for an answer
 SPACE = {"SYSTEM": "spaces", "SPACE_ID": "someone/studio", "HF_HUB_OFFLINE": "1"}
 STRIDES = [{"conv1": first, "maxpool": second} for first in (1, 2, 4, 8) for second in (1, 2, 4, 8)]
 STRIDES = [strides for strides in STRIDES if strides["conv1"] * strides["maxpool"] <= 8]  # what 64 px have room for
@@ -41,37 +37,6 @@ CALL = "/gradio_api/run/profile"  # an endpoint of the page: one count of a netw
 NETWORK, REST = "narrow_resnet", [None, True, "fused", "fp32", 1, 3, False]  # its other arguments
 FULL = {"minute": 60.0, "ten": 10.0, "many": 200, "calls": 5000, "loads": 300, "processes": 20, "kept": 200}
 QUICK = {"minute": 6.0, "ten": 2.0, "many": 40, "calls": 200, "loads": 20, "processes": 4, "kept": 20}
-
-
-@contextmanager
-def served() -> Iterator[tuple[str, int]]:
-    """Address and process id of an app as on a Space, with empty folders of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as home:
-        places = {"REDISTILL_CACHE": f"{home}/cache", "GRADIO_TEMP_DIR": f"{home}/gradio"}
-        with open(f"{home}/log.txt", "w+b") as log:
-            command = [sys.executable, "app.py", "--port", str(port), "--host", "127.0.0.1"]
-            server = subprocess.Popen(command, cwd=ROOT, env=os.environ | SPACE | places, stdout=log, stderr=log)
-            try:
-                wait_for(f"http://127.0.0.1:{port}", server, Path(f"{home}/log.txt"))
-                yield f"http://127.0.0.1:{port}", server.pid
-            finally:
-                server.terminate()
-                server.wait(timeout=30)
-
-
-def wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
-    """Return once the app answers; RuntimeError with its log where it does not."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise RuntimeError(f"The app did not start:\n{log.read_text()}")
 
 
 class Visitor:
@@ -190,7 +155,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL
-    with served() as (address, pid):
+    with (
+        tempfile.TemporaryDirectory() as home,
+        served_from(
+            Path(home),
+            "--host",
+            "127.0.0.1",
+            REDISTILL_CACHE=f"{home}/cache",
+            GRADIO_TEMP_DIR=f"{home}/gradio",
+            **SPACE,
+        ) as (address, pid),
+    ):
         found: dict[str, Mapping[str, Any]] = {
             "twenty": crowd(address, 20, sizes["minute"], 1.0, processes=sizes["processes"]),
             "many": crowd(address, sizes["many"], sizes["ten"], 1.0, processes=8),

@@ -8,11 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +17,9 @@ from helpers.browser import PATIENCE, drawn
 from helpers.made import FACES, TEACHER, UNTRAINED, save_untrained
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.helpers.app_process import served_from
 from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 
-ROOT = Path(__file__).resolve().parents[2]
 ANY_STRIDES = replace(PRESETS["any-strides"].config, train_limit=96)  # one network for every budget
 CHECKPOINTS = {
     CLUTTER_TEACHER: TEACHER,
@@ -55,9 +50,6 @@ def site(tmp_path_factory, picture_cache):
 def studio(home: Path, picture_cache: Path, **environment: str) -> Iterator[str]:
     """Address of a studio that is served from a folder, until the end of the block."""
     save_untrained(home / "checkpoints", CHECKPOINTS)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     places = {
         "REDISTILL_CACHE": str(picture_cache),
         "REDISTILL_RUNS": str(home / "runs"),
@@ -65,16 +57,10 @@ def studio(home: Path, picture_cache: Path, **environment: str) -> Iterator[str]
         "GRADIO_TEMP_DIR": str(home / "gradio"),
         "OMP_NUM_THREADS": "1",
     }
-    with open(home / "log.txt", "wb") as log:
-        command = [sys.executable, "app.py", "--port", str(port)]
-        server = subprocess.Popen(command, cwd=ROOT, env=os.environ | places | environment, stdout=log, stderr=log)
     try:
-        address = f"http://127.0.0.1:{port}"
-        wait_until_served(address, server, home / "log.txt")
-        yield address
+        with served_from(home, **places | environment) as app:
+            yield app.address
     finally:
-        server.terminate()
-        server.wait(timeout=30)
         end_runs(home / "runs")
     assert "Traceback" not in (home / "log.txt").read_text()
 
@@ -84,17 +70,6 @@ def space(tmp_path, picture_cache):
     """Address of a studio that strangers share."""
     with studio(tmp_path, picture_cache, SPACE_ID="someone/studio", HF_HUB_OFFLINE="1") as address:
         yield address
-
-
-def wait_until_served(address: str, server: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(f"the studio did not start:\n{log.read_text()}")
 
 
 def end_runs(runs: Path) -> None:
