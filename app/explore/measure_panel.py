@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 import gradio as gr
 
@@ -17,11 +16,10 @@ from redistill.networks.strides import check_image_size
 from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.trace import example_inputs
 
-from ..parts.events import QUIET, UNSEEN, connect
-from ..parts.fragments import notice
 from ..words.numbers import format_bytes, format_count, format_pixels
 from ..words.settings import describe_student
-from .form import read_settings
+from .asked import Asked
+from .link import Settings
 
 MAX_MACS = 25 * 10**9  # of one pass; a few seconds on two cores
 MAX_BYTES = 2**31  # weights and activations together, about what a small machine has to spare
@@ -49,31 +47,6 @@ def build() -> dict[str, gr.components.Component]:
             "measure": gr.Button("Measure on this machine", size="sm", elem_id="measure"),
             "measured": gr.HTML(elem_id="measured"),
         }
-
-
-def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Component]) -> None:
-    """Measure what the controls are set to when the button among `parts` is clicked."""
-    outputs = {name: parts[name] for name in ("measured", "measure")}
-    # Networks are built and run one at a time, in the queue: others' pages stay quick meanwhile.
-    waiting = connect(parts["measure"].click, wait, [], outputs, **QUIET)
-    connect(waiting.then, show, controls, outputs, concurrency_limit=1, **UNSEEN)
-
-
-def wait() -> dict[str, Any]:
-    """What stands on the page until the result is there."""
-    words = '<p class="subline" role="status">Building both networks and running each once…</p>'
-    return {"measured": words, "measure": gr.Button(interactive=False)}
-
-
-def show(**values: Any) -> dict[str, Any]:
-    """The table for what the controls are set to, whatever that is; a sentence where nothing is measured."""
-    try:
-        settings = read_settings(values)
-        student, batch = settings.student, settings.batch
-        shown = _table(student, measure(student, batch), batch)
-    except ValueError as error:
-        shown = notice("Not measured.", str(error))
-    return {"measured": shown, "measure": gr.Button(interactive=True)}
 
 
 def measure(student: StudentConfig, batch: int = 1) -> list[Measurement]:
@@ -143,3 +116,11 @@ def _table(student: StudentConfig, measurements: Sequence[Measurement], batch: i
         f'<p class="subline">{escape(describe_student(student))}, {format_pixels(student.image_size)}{several}, as '
         "PyTorch counts (eager).</p>"
     )
+
+
+def _measured(settings: Settings) -> str:
+    student, batch = settings.student, settings.batch
+    return _table(student, measure(student, batch), batch)
+
+
+CARD = Asked("measure", "measured", "Building both networks and running each once…", "Not measured.", _measured)

@@ -83,10 +83,10 @@ def build(page: gr.Blocks) -> Parts:
     linked = {name: parts[name] for name in LINKED}
     accuracy_panel.attach(parts, linked, page)
     search_panel.attach(parts, linked)
-    patch_panel.attach(parts, linked)
-    plan_panel.attach(parts, linked)
+    patch_panel.CARD.attach(parts, linked)
+    plan_panel.CARD.attach(parts, linked)
     pooled_panel.attach(parts)
-    measure_panel.attach(parts, linked)
+    measure_panel.CARD.attach(parts, linked)
     return parts
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
-from typing import Any
 
 import gradio as gr
 
@@ -14,12 +13,10 @@ from redistill.memory.patching import PatchedMemory, count_patched, every_patchi
 from redistill.networks.student import StudentConfig
 
 from ..parts.counting import COUNTINGS, counting_of
-from ..parts.events import QUIET, UNSEEN, connect
-from ..parts.fragments import notice
 from ..parts.scripted import ActionHTML
 from ..words.numbers import format_added, format_bytes, format_pixels, format_ratio
 from ..words.settings import describe_student
-from .form import read_settings
+from .asked import Asked
 from .link import Settings, patch_text
 
 MOST_OVERHEAD = 1.0  # shares of computation added: what costs more is not worth a row
@@ -37,27 +34,6 @@ def build() -> dict[str, gr.components.Component]:
             max_lines=1, elem_id="patch",
         )  # fmt: skip
         return {"count_patches": start, "patched": patched, "patch": patch}
-
-
-def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Component]) -> None:
-    """Count what the controls are set to when the button among `parts` is clicked."""
-    outputs = {name: parts[name] for name in ("patched", "count_patches")}
-    waiting = connect(parts["count_patches"].click, wait, [], outputs, **QUIET)
-    connect(waiting.then, show, controls, outputs, concurrency_limit=1, **UNSEEN)
-
-
-def wait() -> dict[str, Any]:
-    """What stands on the page until the result is there."""
-    return {"patched": '<p class="subline" role="status">Counting…</p>', "count_patches": gr.Button(interactive=False)}
-
-
-def show(**values: Any) -> dict[str, Any]:
-    """The tables for what the controls are set to, whatever that is; a sentence where nothing is counted."""
-    try:
-        shown = _tables(read_settings(values))
-    except ValueError as error:
-        shown = notice("Not counted.", str(error))
-    return {"patched": shown, "count_patches": gr.Button(interactive=True)}
 
 
 def _tables(settings: Settings) -> str:
@@ -148,3 +124,4 @@ _INTRODUCTION = (
     '<p class="subline">The first layers run on one part of the image after another, exactly as on the whole: memory '
     "falls, and what neighbours have in common is computed again. It goes on top of strides, or in place of them.</p>"
 )
+CARD = Asked("count_patches", "patched", "Counting…", "Not counted.", _tables)

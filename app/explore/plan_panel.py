@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 import gradio as gr
 
 from redistill.memory.profile import ArenaPlan, MemoryProfile, PlacedTensor
 
-from ..parts.events import QUIET, UNSEEN, connect
-from ..parts.fragments import notice
 from ..parts.trace import layer_label
 from ..words.numbers import format_bytes
-from .form import read_settings
+from .asked import Asked
 from .link import Settings
 
 WIDTH, HEIGHT = 640, 180  # of the larger drawing; on the page, HEIGHT pixels
@@ -28,27 +24,6 @@ def build() -> dict[str, gr.components.Component]:
         gr.HTML(_INTRODUCTION)
         start = gr.Button("Plan the arena for these strides", size="sm", elem_id="plan-start")
         return {"plan": start, "planned": gr.HTML(elem_id="planned")}
-
-
-def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Component]) -> None:
-    """Plan what the controls are set to when the button among `parts` is clicked."""
-    outputs = {name: parts[name] for name in ("planned", "plan")}
-    waiting = connect(parts["plan"].click, wait, [], outputs, **QUIET)
-    connect(waiting.then, show, controls, outputs, concurrency_limit=1, **UNSEEN)
-
-
-def wait() -> dict[str, Any]:
-    """What stands on the page until the drawings are there."""
-    return {"planned": '<p class="subline" role="status">Planning…</p>', "plan": gr.Button(interactive=False)}
-
-
-def show(**values: Any) -> dict[str, Any]:
-    """The drawings for what the controls are set to, whatever that is; a sentence where nothing is counted."""
-    try:
-        shown = _drawings(read_settings(values))
-    except ValueError as error:
-        shown = notice("Not planned.", str(error))
-    return {"planned": shown, "plan": gr.Button(interactive=True)}
 
 
 def _drawings(settings: Settings) -> str:
@@ -117,3 +92,4 @@ _INTRODUCTION = (
     "addresses go up, both networks at one scale; filled is what is alive at the peak, red what RED blocks make. "
     "Counted as above.</p>"
 )
+CARD = Asked("plan", "planned", "Planning…", "Not planned.", _drawings)

@@ -17,7 +17,7 @@ from redistill.networks.student import StudentConfig
 
 def show(**changes) -> dict:
     """What the panel shows for Explore's controls, by the names of its components."""
-    return measure_panel.show(**USUAL | {"dtype": "int8"} | changes)
+    return measure_panel.CARD.show(**USUAL | {"dtype": "int8"} | changes)
 
 
 def student(teacher: str, image_size: int, **changes) -> StudentConfig:
@@ -97,5 +97,5 @@ def test_a_machine_without_memory_is_a_sentence(monkeypatch):
 
 
 def test_the_page_says_at_once_that_it_works():
-    waiting = measure_panel.wait()
+    waiting = measure_panel.CARD.wait()
     assert "running each once" in waiting["measured"] and waiting["measure"].interactive is False

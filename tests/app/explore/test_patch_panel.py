@@ -18,7 +18,7 @@ RESNET = {"teacher": "resnet18", "image_size": 224, "picker": {"conv1": 4, "maxp
 
 
 def show(**changes) -> str:
-    return patch_panel.show(**USUAL | changes)["patched"]
+    return patch_panel.CARD.show(**USUAL | changes)["patched"]
 
 
 def plain(shown: str) -> str:

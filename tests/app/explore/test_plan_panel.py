@@ -16,7 +16,7 @@ RESNET = {"teacher": "resnet18", "image_size": 224, "picker": {"conv1": 8, "maxp
 
 
 def show(**changes) -> str:
-    return plan_panel.show(**USUAL | changes)["planned"]
+    return plan_panel.CARD.show(**USUAL | changes)["planned"]
 
 
 @pytest.mark.parametrize("accounting", ["fused", "onnxruntime", "executorch"])
