@@ -20,9 +20,17 @@ from typing import Any
 
 from redistill.checkpoint.sources import imported_dir, list_shipped
 from redistill.common.cache import cache_dir
-from redistill.common.files import locked, read_json, remove_leftovers, replaced_folder, write_json, write_text
+from redistill.common.files import (
+    locked,
+    read_json,
+    remove_folder,
+    remove_leftovers,
+    replaced_folder,
+    write_json,
+    write_text,
+)
 from redistill.common.settings import SettingError
-from redistill.data.uploads import upload_folder
+from redistill.data.uploads import remove_upload
 from redistill.networks.names import is_own
 from redistill.networks.zoo import DDPM, is_pretrained
 from redistill.training.resuming import change_run
@@ -242,13 +250,7 @@ def delete(name: str) -> None:
         run = read_run(name)
         if run.state in ALIVE:
             raise ValueError(f"Run “{run.title}” is {run.state}; stop it before deleting it.")
-        _remove(run)
-
-
-def _remove(run: Run) -> None:
-    gone = run.path.with_name(f".deleted-{run.name}")
-    run.path.rename(gone)  # at once out of every list, however long the rest takes
-    shutil.rmtree(gone)
+        remove_folder(run.path)
 
 
 def sweep() -> None:
@@ -266,8 +268,9 @@ def sweep() -> None:
             _stop(run)
         _make_room(runs, more=0)
         for name in room.unused_uploads(runs):
-            shutil.rmtree(upload_folder(name), ignore_errors=True)
-            access.forget("upload", name)
+            with contextlib.suppress(ValueError):
+                remove_upload(name)
+                access.forget("upload", name)
 
 
 def keep_room() -> None:
@@ -284,7 +287,7 @@ def keep_room() -> None:
 def _make_room(runs: Sequence[Run], more: int = 1) -> None:
     """Delete the runs that go; ValueError where too many, or too much of the disk, stay."""
     for run in room.surplus(runs, more):
-        _remove(run)
+        remove_folder(run.path)
     most = limits_here().runs_all
     if more and most is not None and len(everybodys()) + more > most:
         raise ValueError(f"{most:,} runs of all visitors train or wait here, as many as can; try again later.")
@@ -303,7 +306,7 @@ def clean_up() -> None:
         return
     with contextlib.suppress(ValueError, OSError), _in_runs_dir():
         remove_leftovers(runs_dir())
-        for left in runs_dir().glob(".deleted-*"):
+        for left in runs_dir().glob(".deleted-*"):  # of an earlier version
             shutil.rmtree(left, ignore_errors=True)
 
 

@@ -83,6 +83,16 @@ def remove_parts(path: Path) -> None:
     _clean(path.parent, (f".{name}{_PART}-*", f".{name}{_BEFORE}-*"))
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder: at once out of every list, however long the rest takes. OSError where that cannot be.
+
+    What a kill leaves of it goes as what writers leave, see `remove_parts` and `remove_leftovers`.
+    """
+    gone = _beside(path)
+    path.rename(gone)
+    shutil.rmtree(gone)
+
+
 def remove_leftovers(folder: Path, spare: str = "") -> None:
     """The same for all files and folders that lie in `folder`, but the one of the name `spare`."""
     _clean(folder, _LEFT, f".{spare}." if spare else None)

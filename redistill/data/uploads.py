@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..common.cache import cache_dir
-from ..common.files import lock_beside, locked, remove_parts, replaced_folder
+from ..common.files import lock_beside, locked, remove_folder, remove_parts, replaced_folder
 from ..common.sentences import listed
 from .decode import RESERVE
 from .files_in import LEFT_OUT
@@ -90,9 +90,7 @@ def remove_upload(name: str) -> None:
     folder = upload_folder(name)
     try:
         with locked(lock_beside(folder)):
-            gone = folder.with_name(f".{name}.gone")
-            folder.rename(gone)  # at once out of every list
-            shutil.rmtree(gone)
+            remove_folder(folder)
     except OSError as error:
         raise ValueError(f"The pictures of {name} cannot be deleted ({error.strerror or error}).") from error
 

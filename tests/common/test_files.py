@@ -16,6 +16,7 @@ from redistill.common.files import (
     is_locked,
     locked,
     read_json,
+    remove_folder,
     remove_parts,
     replaced_file,
     replaced_folder,
@@ -38,6 +39,20 @@ def test_a_file_is_replaced_at_the_end_and_stays_after_an_error(tmp_path):
         part.write_text("new")
         assert file.read_text() == "old" and part.parent == tmp_path and part.suffix == ".png"
     assert file.read_text() == "new" and names(tmp_path) == ["a.png"]
+
+
+def test_a_folder_is_gone_at_once_and_what_a_kill_leaves_of_it_hinders_nobody(tmp_path, monkeypatch):
+    for _ in range(2):
+        (tmp_path / "data").mkdir()
+        with monkeypatch.context() as patch:
+            patch.setattr(files.shutil, "rmtree", lambda path: None)  # as after a kill
+            remove_folder(tmp_path / "data")
+        assert not (tmp_path / "data").exists()
+    assert len(names(tmp_path)) == 2
+    remove_parts(tmp_path / "data")
+    assert names(tmp_path) == []
+    with pytest.raises(OSError):
+        remove_folder(tmp_path / "data")
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
