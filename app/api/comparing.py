@@ -41,7 +41,7 @@ def compare(first: Name, second: Name) -> dict:
     Example:
         client.predict("shipped:emoji-clutter-teacher", "shipped:emoji-clutter-student", api_name="/compare")
     """
-    one, other = (_find(key) for key in (first, second))
+    one, other = _find(first, second)
     return {
         "first": _told(one),
         "second": _told(other),
@@ -55,11 +55,12 @@ def _of(found: list[Result], group: str) -> list[Result]:
     return [result for result in found if result.group == group]
 
 
-def _find(key: str) -> Result:
-    for result in all_results():
-        if result.key == key:
-            return result
-    raise ValueError(f"There is no result {key[:60]!r}; expected the key of one that `results` lists.")
+def _find(*keys: str) -> list[Result]:
+    found = {result.key: result for result in reversed(all_results())}  # of equal keys the first
+    for key in keys:
+        if key not in found:
+            raise ValueError(f"There is no result {key[:60]!r}; expected the key of one that `results` lists.")
+    return [found[key] for key in keys]
 
 
 def _told(result: Result) -> dict:

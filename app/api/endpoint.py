@@ -72,6 +72,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+@functools.cache
 def _kinds(function: Callable[..., Any]) -> dict[str, TypeAdapter]:
     """What each parameter of the caller's may be, by its name."""
     hints = get_type_hints(function, include_extras=True)

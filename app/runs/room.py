@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from redistill.common.disk import folder_bytes
 from redistill.data.uploads import list_uploads, upload_folder
 from redistill.training.run import STATUS
 
@@ -61,18 +62,6 @@ def unused_uploads(runs: Sequence[Run], now: float | None = None) -> list[str]:
 def last_use(run: Run) -> float:
     """When a run was last begun, or last wrote how far it is; seconds since 1970."""
     return max(run.created, *(_changed(run.path / name, 0.0) for name in (STATUS, PROCESS_FILE)))
-
-
-def folder_bytes(folder: Path) -> int:
-    """Bytes of all files in a folder; what vanishes meanwhile counts for nothing."""
-    return sum(_size(path) for path in folder.rglob("*"))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return 0
 
 
 def _changed(path: Path, otherwise: float) -> float:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
+from redistill.common.disk import folder_bytes
+
 from ..words.numbers import format_bytes
 from .limits import limits_here
 
@@ -43,13 +45,5 @@ def refuse_upload(said_bytes: int | None) -> str:
 
 def _held() -> int:
     if not _counted or time.monotonic() - _counted[0][0] > LOOK_SECONDS:
-        files = Path(get_upload_folder()).rglob("*")
-        _counted[:] = [(time.monotonic(), sum(_size(file) for file in files))]
+        _counted[:] = [(time.monotonic(), folder_bytes(Path(get_upload_folder())))]
     return _counted[0][1]
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.lstat().st_size
-    except OSError:
-        return 0

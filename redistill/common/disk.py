@@ -89,3 +89,15 @@ def exchange(first: Path, second: Path) -> bool:
     except (OSError, AttributeError):  # not Linux, or an old one
         return False
     return rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files in a folder; what vanishes meanwhile counts for nothing."""
+    return sum(_size(path) for path in folder.rglob("*"))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

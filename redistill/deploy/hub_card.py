@@ -71,7 +71,8 @@ def _results(opened: Opened) -> list[dict[str, Any]]:
 
 def _memory(opened: Opened, found: Comparison) -> str:
     """Peaks before and after as a table, in whole bytes."""
-    rows = [(name, compare(opened.metadata.student, **settings)) for name, settings in COUNTED.items()]
+    student = opened.metadata.student
+    rows = [(name, compare(student, **settings) if settings else found) for name, settings in COUNTED.items()]
     cells = [(name, pair.teacher.peak_bytes, pair.student.peak_bytes) for name, pair in rows]
     cells.insert(1, ("planned in one arena, fp32", found.teacher.plan().bytes, found.student.plan().bytes))
     cells.append(("weights, fp32", found.teacher.weight_bytes, found.student.weight_bytes))

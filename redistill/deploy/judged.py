@@ -18,13 +18,13 @@ from ..data.augmentation import normalize
 from ..data.source import Split
 from ..memory import capture_images
 from ..networks.strides import check_image_size, input_channels
+from ..training.classification import accuracy
 from .onnx_file import TIMESTEP, Exported
 from .opened import Opened
 from .runtimes import Answers
 
 COMPARED = 64  # pictures whose outputs are compared
 CLOSE = 1e-3  # largest difference that is rounding, as a share of the largest output
-BATCH = 64  # pictures judged at once
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,15 @@ def compared(
 
     ValueError for outputs that differ by more than `close`, a share of the largest.
     """
+    judged = isinstance(split, Split)
     channels, (height, width) = input_channels(opened.model), check_image_size(opened.metadata.student.image_size)
     random = torch.Generator().manual_seed(0)
     if diffusion:
         pictures = torch.randn((COMPARED, channels, height, width), generator=random)
         ours = np.concatenate([_output(network, image) for image in pictures.split(1)])
     else:
-        given = isinstance(split, Split)
         size = (COMPARED, channels, height, width)
-        pictures = split.images if given else torch.randint(0, 256, size, generator=random, dtype=torch.uint8)
+        pictures = split.images if judged else torch.randint(0, 256, size, generator=random, dtype=torch.uint8)
         first = pictures[:COMPARED]
         ours = own_answers(network, first if network.pixels else normalize(first))
     theirs = run(pictures.numpy())
@@ -102,18 +102,16 @@ def compared(
             f"{opened.name} computes something else in {runtime}: its outputs differ by up to {difference:.3g} of "
             f"{largest:.3g}; nothing was written."
         )
-    right = None
-    if isinstance(split, Split):
-        right = float((theirs.outputs.argmax(1) == split.labels.numpy()).mean())
+    right = float((theirs.outputs.argmax(1) == split.labels.numpy()).mean()) if judged else None
     return {
         "network": opened.name,
         "runtime": f"{runtime} {theirs.version}",
         "largest_difference": difference,
         "compared": len(ours),
-        "pictures": len(pictures) if isinstance(split, Split) else None,
+        "pictures": len(pictures) if judged else None,
         "test_accuracy": right,
-        "torch_accuracy": torch_accuracy(opened, split) if isinstance(split, Split) else None,
-        "note": split if isinstance(split, str) else "",
+        "torch_accuracy": torch_accuracy(opened, split) if judged else None,
+        "note": "" if judged else split,
         "heap_bytes": theirs.heap_bytes,
         "peak_bytes": None,
         "latency_ms": theirs.latency_ms,
@@ -124,11 +122,7 @@ def torch_accuracy(opened: Opened, split: Split) -> float | None:
     """Top-1 of the network itself: what its checkpoint says, or on pictures of other data sets, what it does there."""
     if not opened.dataset:
         return opened.metadata.metrics.get("test_accuracy")
-    right = 0
-    with torch.no_grad():
-        for images, labels in zip(split.images.split(BATCH), split.labels.split(BATCH), strict=True):
-            right += int((opened.model(normalize(images)).argmax(1) == labels).sum())
-    return right / len(split)
+    return accuracy(opened.model, split)
 
 
 def counted_bytes(opened: Opened, runtime: str) -> int | None:

@@ -44,7 +44,8 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: st
     changed since splits were drawn from them.
     """
     device = check_device(str(device))
-    model, read = checkpoint.load(folder).to(device), read_metadata(folder)
+    place = find_checkpoint(folder)  # once: a branch on the Hub may move meanwhile
+    model, read = checkpoint.load(place).to(device), read_metadata(place)
     metadata = read
     splits = ("test",)
     if dataset is not None and dataset != metadata.dataset:
@@ -63,7 +64,7 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: st
     task = task_of(config)
     problem = load_problem(task, config, model, None, device)
     if problem.noise_scheduler is not None:
-        problem.noise_scheduler = load_scheduler(find_checkpoint(folder))
+        problem.noise_scheduler = load_scheduler(place)
     places = match_classes(
         problem.class_names, metadata.class_names, f"the pictures of {config.dataset}", f"the checkpoint {folder}"
     )

@@ -11,6 +11,7 @@ import torch
 
 from ..checkpoint import folder as checkpoint
 from ..checkpoint.metadata import read_metadata
+from ..checkpoint.sources import find_checkpoint
 from ..common.devices import check_device, no_tf32
 from ..common.values import is_whole
 from ..data.augmentation import normalize
@@ -32,7 +33,8 @@ def predict(
     ValueError at once for a checkpoint that is no classifier of RGB squares, a device, or a number that is not there.
     """
     device = check_device(str(device))
-    metadata = read_metadata(folder)
+    place = find_checkpoint(folder)  # once: a branch on the Hub may move meanwhile
+    metadata = read_metadata(place)
     student = metadata.student
     if student.task != "classification" or not is_whole(student.image_size, 1):
         raise ValueError(f"{folder} is a network for {student.task}; expected a classifier of square pictures.")
@@ -41,7 +43,7 @@ def predict(
     paths = _expanded(files)
     if not paths:
         raise ValueError(f"There are no pictures in {', '.join(map(str, files))[:200]}; expected picture files.")
-    model = checkpoint.load(folder).to(device)
+    model = checkpoint.load(place).to(device)
     names = names_or_numbers(metadata.class_names, student.classes)
     return _answers(model, student.image_size, names, paths, top, device)
 
