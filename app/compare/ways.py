@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from ..parts import plots
 from ..runs.result import Result
-from ..runs.results import setting_key
 from ..words import numbers
 from ..words.settings import join_strides, network_title, seeds_text
 
@@ -66,9 +65,9 @@ def each_setting(results: Sequence[Result]) -> list[Result]:
     """One result of each setting, that of the most seeds, in their order: what ships is often one seed of a study."""
     found: dict[str, Result] = {}
     for result in results:
-        known = found.setdefault(setting_key(result), result)
+        known = found.setdefault(result.setting, result)
         if len(result.seeds) > len(known.seeds):
-            found[setting_key(result)] = result
+            found[result.setting] = result
     return list(found.values())
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from redistill.common.values import is_number
@@ -20,6 +22,7 @@ from .choices import check_opens_no_file
 
 PATCHES = "patches"  # the kind of rows of networks in patches
 OWN, READY = "own run", "ready-made"
+_OF_A_RUN = ("seed", "device", "save_every")  # of its settings: what may differ between runs of one setting
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,16 @@ class Result:
         """Whether its network is not the teacher's."""
         return self.config.student.architecture not in (None, self.config.student.teacher)
 
-    @property
+    @cached_property  # asked for again and again while views are drawn
     def learning(self) -> str:
         """What it learnt from, see `learning_sources`."""
         return learning_sources(self.config)
+
+    @cached_property  # as that
+    def setting(self) -> str:
+        """What results of one setting have in common: everything but seed and device."""
+        settings = {name: value for name, value in self.config.to_dict().items() if name not in _OF_A_RUN}
+        return json.dumps([self.kind, self.peak_bytes, settings], sort_keys=True, default=str)
 
 
 def pareto_front(results: Iterable[Result]) -> list[Result]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,9 +21,6 @@ from .result import OWN, READY, Result, figure_of, number, over_seeds, peak_byte
 from .studies import TRADEOFF_FILES, study_results, tradeoff_results
 from .titles import distinct_titles
 
-# Of a run's settings: what may differ between runs of one setting.
-_OF_A_RUN = ("seed", "device", "save_every")
-
 
 def all_results() -> list[Result]:
     """Own runs, the newest first, then what ships. What cannot be read is left out; the Distill tab says why."""
@@ -39,12 +35,6 @@ def all_results() -> list[Result]:
     return [*own, *shipped, *study_results(), *rows]
 
 
-def setting_key(result: Result) -> str:
-    """What results of one setting have in common: everything but seed and device."""
-    settings = {name: value for name, value in result.config.to_dict().items() if name not in _OF_A_RUN}
-    return json.dumps([result.kind, result.peak_bytes, settings], sort_keys=True, default=str)
-
-
 def _of_seeds(results: Sequence[Result]) -> list[Result]:
     """Results of runs, with those that differ in their seed alone as one; of equal seeds the newest run counts.
 
@@ -54,7 +44,7 @@ def _of_seeds(results: Sequence[Result]) -> list[Result]:
     settings: dict[str, dict[int, Result]] = {}
     for result in results:
         if result.is_tested:
-            settings.setdefault(setting_key(result), {}).setdefault(result.config.seed, result)
+            settings.setdefault(result.setting, {}).setdefault(result.config.seed, result)
     joined = {}
     for seeds in settings.values():
         if len(seeds) > 1:
