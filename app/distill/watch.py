@@ -36,6 +36,7 @@ from . import lent_panel, run_curves, run_form
 from . import watch_view as view
 from .finished import FinishedPanel, nothing_tried, shown_of, shown_run
 from .ready_made import shipped_run
+from .seed_rows import seed_table
 
 SECONDS = 1.0  # between looks at the files while a run goes
 IDLE_SECONDS = 5.0  # and while none does: one may be started from another page, or the shell
@@ -164,7 +165,7 @@ def look(chosen: Any, drawn: Any) -> dict[str, Any]:
     if isinstance(chosen, str) and chosen not in names:
         shown["said"] = notice("", "The run that was shown is gone: its folder has been deleted.", kind="hint")
     if now["runs"] != before.get("runs"):
-        shown["runs"] = LiveRadio(choices=_labels(runs))
+        shown |= {"runs": LiveRadio(choices=_labels(runs)), "seeds": seed_table(runs)}
     return shown
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from helpers import made
 
+from app.distill import watch
 from app.distill.seed_rows import seed_table
 from app.runs import jobs
 from redistill.training.presets import PRESETS
@@ -36,6 +37,12 @@ def test_seeds_of_one_setting_are_a_row(places, scores, words):
     table = seed_table(jobs.list_runs())
     assert table.count("<tr>") == 2 and all(word in table for word in words)
     assert "emoji-clutter · Narrow ResNet" in table and "seed 0" not in table
+
+
+def test_the_panel_shows_them(places):
+    for seed in (0, 1):
+        write(places, f"run{seed}", score=0.9, seed=seed)
+    assert watch.look(None, None)["seeds"] == seed_table(jobs.list_runs()) != ""
 
 
 def test_single_runs_have_no_row_and_of_one_seed_the_newest_counts(places):
