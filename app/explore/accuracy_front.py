@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from redistill.memory.search import Candidate, SearchResult, search_strides
-from redistill.training.shared_weights import SharedWeights, measure, measured
-from redistill.training.stride_store import Measured, key_of
+from redistill.memory.search import Candidate, search_strides
+from redistill.training.shared_weights import Point, SharedWeights, front_of, measure, measured, points_of
+from redistill.training.stride_store import key_of
 
 from ..parts.counting import check_counting
 from ..words.numbers import format_bytes, format_percent, format_ratio
 from ..words.settings import dataset_title
 from .link import Settings, to_query
+from .search_table import room_of
 
 WIDTH, HEIGHT, EDGE = 460, 200, 34  # of the drawing, in its own pixels
-Point = tuple[Candidate, Measured]
 
 
 def fill(shared: SharedWeights, pictures: int) -> Iterator[tuple[int, int]]:
@@ -38,9 +38,9 @@ def show(shared: SharedWeights, settings: Settings) -> str:
     found = search_strides(
         shared.tape, student.image_size, red=None, dtype=settings.dtype, batch=settings.batch, **counted
     )
-    points = _points(shared, found)
+    points = points_of(shared, found.candidates)
     front = front_of(points)
-    budget = settings.budget_bytes
+    budget = room_of(settings)
     fitting = [point for point in front if budget is None or point[0].peak_bytes <= budget]
     best = fitting[-1] if fitting else None
     rows = "".join(_row(point, found.teacher, settings, point is best) for point in front)
@@ -51,22 +51,6 @@ def show(shared: SharedWeights, settings: Settings) -> str:
         f"</tr></thead><tbody>{rows}</tbody></table></div>"
         f'<p class="subline">{_told(shared, points)}</p>'
     )
-
-
-def _points(shared: SharedWeights, found: SearchResult) -> list[Point]:
-    """Choices that were measured, the least peak first."""
-    known = measured(shared)
-    keyed = [(candidate, known.get(key_of(candidate.strides))) for candidate in found.candidates]
-    return [(candidate, one) for candidate, one in keyed if one is not None]
-
-
-def front_of(points: list[Point]) -> list[Point]:
-    """Those that are more accurate than all that need as little memory, the least memory first."""
-    front: list[Point] = []
-    for point in sorted(points, key=lambda point: (point[0].peak_bytes, -point[1].accuracy)):
-        if not front or point[1].accuracy > front[-1][1].accuracy:
-            front.append(point)
-    return front
 
 
 def _sentence(points: list[Point], best: Point | None, budget: int | None) -> str:

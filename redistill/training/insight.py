@@ -21,8 +21,8 @@ from ..networks.red import REDBlock, red_modules, tokens_to_map
 from ..networks.student import StudentConfig
 from .losses import channel_mean, pool_to_smaller, red_loss
 from .objective import aligned_features
-from .shared_weights import SharedWeights, measured, network_at
-from .stride_store import Measured, key_of
+from .shared_weights import SharedWeights, front_of, network_at, points_of
+from .stride_store import Measured
 
 
 @dataclass(frozen=True)
@@ -117,17 +117,8 @@ def through_strides(shared: SharedWeights, image: Tensor) -> Iterator[AtStrides]
 
     At each peak the strides of the best measured accuracy, and of these only such as no smaller peak reaches.
     """
-    known, best = measured(shared), -1.0
-    for candidate in sorted(shared.space.candidates, key=lambda one: (one.peak_bytes, -_accuracy(known, one))):
-        if _accuracy(known, candidate) > best:
-            best = _accuracy(known, candidate)
-            sight = look_at(network_at(shared, candidate.strides), image)
-            yield AtStrides(candidate, known[key_of(candidate.strides)], sight)
-
-
-def _accuracy(known: dict[str, Measured], candidate: Candidate) -> float:
-    one = known.get(key_of(candidate.strides))
-    return one.accuracy if one else -1.0
+    for candidate, known in front_of(points_of(shared, shared.space.candidates)):
+        yield AtStrides(candidate, known, look_at(network_at(shared, candidate.strides), image))
 
 
 def _inside(block: REDBlock, x: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from ..data.classes import match_classes
 from ..data.datasets import find_dataset, load_split, needs_download
 from ..data.source import Split
 from ..memory.comparison import network_tape
+from ..memory.search import Candidate
 from ..memory.tape import Tape
 from ..networks.strides import check_strides, set_strides
 from .classification import accuracy
@@ -44,6 +45,7 @@ from .stride_store import (
 )
 from .stride_vectors import VectorSpace, vector_space
 
+Point = tuple[Candidate, Measured]  # strides, and the accuracy that was measured there
 FROM = "extracted_from"  # among the figures of a fixed student: what it was taken from
 
 
@@ -151,6 +153,22 @@ def measured(shared: SharedWeights) -> dict[str, Measured]:
             if key not in found or found[key].count <= one.count:
                 found[key] = one
     return found
+
+
+def points_of(shared: SharedWeights, candidates: Iterable[Candidate]) -> list[Point]:
+    """Those of the candidates that were measured, in their order, each with its accuracy."""
+    known = measured(shared)
+    keyed = [(candidate, known.get(key_of(candidate.strides))) for candidate in candidates]
+    return [(candidate, one) for candidate, one in keyed if one is not None]
+
+
+def front_of(points: Iterable[Point]) -> list[Point]:
+    """Those that are more accurate than all that need as little memory, the least memory first."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda point: (point[0].peak_bytes, -point[1].accuracy)):
+        if not front or point[1].accuracy > front[-1][1].accuracy:
+            front.append(point)
+    return front
 
 
 def measure_all(shared: SharedWeights, pictures: int | None = None) -> Iterator[Measured]:
