@@ -20,7 +20,7 @@ def say_carried(student: StudentConfig, dtype: Any, accounting: Any, *budget: An
         raise ValueError(f"Numbers are {str(dtype)[:40]!r}; expected such as fp32.")
     said, room = [], read_budget(*budget)
     if room:
-        peak = compare_as(student, accounting, dtype).student.peak_bytes
+        peak = compare_as(student, accounting, dtype).student.needed_bytes
         said.append(
             f"{room.title}, {format_bytes(room.bytes)}: the student needs {format_bytes(peak)} in {dtype} at "
             f"{format_pixels(student.image_size)}, it {room.verdict(peak)}."

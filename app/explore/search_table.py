@@ -12,7 +12,6 @@ from redistill.memory.patch_search import MOST_OVERHEAD, PatchedCandidate
 from redistill.memory.search import Candidate, SearchResult
 from redistill.networks.zoo import find_network
 
-from ..words.memory import callers_bytes
 from ..words.numbers import format_added, format_bytes, format_duration, format_pixels, format_ratio
 from .link import Settings, to_query
 
@@ -45,7 +44,8 @@ def room_of(settings: Settings) -> int | None:
     """Bytes of the budget that a counted peak may take: less what the caller holds besides; None without a budget."""
     if settings.budget_bytes is None or settings.accounting != "executorch":
         return settings.budget_bytes
-    return settings.budget_bytes - callers_bytes(settings.count().teacher)
+    teacher = settings.count().teacher
+    return settings.budget_bytes - (teacher.needed_bytes - teacher.peak_bytes)
 
 
 def _table(head: str, rows: str) -> str:

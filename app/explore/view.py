@@ -140,11 +140,10 @@ def _patched_line(found: Comparison, patched: PatchedMemory) -> str:
 
 def _budget_line(found: Comparison, budget: Budget, patched: PatchedMemory | None) -> str:
     """Whether activations and weights of both networks fit, each by itself, with what the figures of the chip are."""
-    besides = memory.callers_bytes(found.student)
-    parts = [f"the {who} {_verdict(budget, peak.peak_bytes + besides)}" for who, peak in _both(found)]
+    parts = [f"the {who} {_verdict(budget, profile.needed_bytes)}" for who, profile in _both(found)]
     parts += [f"in patches it {_verdict(budget, patched.peak_bytes)}"] if patched else []
     said = f"{escape(budget.title)}, {numbers.format_bytes(budget.bytes)} for activations: {'; '.join(parts)}."
-    if not budget.fits(patched.peak_bytes if patched else found.student.peak_bytes + besides):
+    if not budget.fits(patched.peak_bytes if patched else found.student.needed_bytes):
         said += ' <button type="button" class="plain" data-act="search">Find strides that fit</button>'
     return f'<div class="budget" id="budget-said"><p>{said}</p>{_weights_line(found, budget)}</div>'
 
@@ -238,7 +237,7 @@ def _pin_row(pin: Pin, titles: Sequence[str], budget: Budget | None, most: tuple
         "Weights": numbers.format_bytes(student.weight_bytes, weights),
         "MACs": numbers.format_count(own, macs),
         "RED blocks’ MACs": numbers.format_count(student.macs - own, macs) if student.macs > own else "–",
-        "Budget": _verdict(budget, student.peak_bytes + memory.callers_bytes(student)) if budget else "",
+        "Budget": _verdict(budget, student.needed_bytes) if budget else "",
     }
     body = "".join(f'<td data-title="{title}">{cells[title]}</td>' for title in titles if title in cells)
     colour = PIN_COLOURS.get(pin.letter, plots.STUDENT)

@@ -40,13 +40,13 @@ class Budget:
 
     def weights_fit(self, profile: MemoryProfile) -> bool:
         """Whether a network's weights find room, of a budget that says so."""
-        return bool(self.room.weights_fit(profile.weight_bytes, profile.peak_bytes))
+        return bool(self.room.weights_fit(profile.weight_bytes, profile.needed_bytes))
 
     def weights_verdict(self, profile: MemoryProfile) -> str:
         """The same as `verdict` of a network's weights, with the format in which they would fit where there is one."""
         taken = profile.weight_bytes
         if self.room.chip.loads_weights:
-            return _verdict(self.bytes - profile.peak_bytes - taken)
+            return _verdict(self.bytes - profile.needed_bytes - taken)
         said = _verdict(self.room.weights - taken)
         if taken <= self.room.weights:
             return said

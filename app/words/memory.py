@@ -49,11 +49,6 @@ def warnings(found: Comparison) -> list[str]:
     return notes
 
 
-def callers_bytes(profile: MemoryProfile) -> int:
-    """What a program holds beside the peak that is counted: the input, where that is the caller's."""
-    return profile.input_bytes if profile.accounting == "executorch" else 0
-
-
 def _input_bytes_at_peak(profile: MemoryProfile) -> int:
     return sum(tensor.bytes for tensor in profile.live_tensors(profile.peak_index) if tensor.made_by == ("input", ""))
 

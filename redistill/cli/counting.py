@@ -87,12 +87,12 @@ def _room(options: argparse.Namespace) -> Room | None:
 
 def _tell_fit(room: Room, title: str, profile: MemoryProfile, dtype: str) -> None:
     """Whether activations and weights of a network fit a chip, each by itself."""
-    fits = "fit" if profile.peak_bytes <= room.activations else "do not fit"
+    fits = "fit" if profile.needed_bytes <= room.activations else "do not fit"
     print(f"{title} on {room.chip.title}: activations {fits} {_in_bytes(room.activations)}")
     if room.weights is None and not room.chip.loads_weights:
         print(f"{title}: weights {_in_bytes(profile.weight_bytes)}; {room.chip.title} has no flash of its own for them")
         return
-    weights_fit, formats = room.weights_fit(profile.weight_bytes, profile.peak_bytes), room.formats_that_fit(profile)
+    weights_fit, formats = room.weights_fit(profile.weight_bytes, profile.needed_bytes), room.formats_that_fit(profile)
     where = "beside the activations in RAM" if room.weights is None else f"{_in_bytes(room.weights)} of flash"
     fits = "fit" if weights_fit else f"do not fit in {dtype}," if formats else "do not fit in any format:"
     other = "" if weights_fit or not formats else f", but would in {formats[0]}"
@@ -163,6 +163,9 @@ def _search(options: argparse.Namespace) -> None:
         if budget is None:
             raise ValueError("--patching needs the memory to fit; give --budget, such as --budget 512KiB, or --chip.")
     config = _counted(options)
+    if room:
+        teacher = compare(config, options.accounting, options.dtype, options.fuse_add, options.batch).teacher
+        budget -= teacher.needed_bytes - teacher.peak_bytes  # what the caller holds besides
     tape = network_tape(config.teacher, None, config.unets, config.image_size, config.in_channels)
     result = search_strides(
         tape,

@@ -87,7 +87,7 @@ class Room:
         return [
             name
             for name, itemsize in FORMATS.items()
-            if self.weights_fit(profile.weight_bytes_at(itemsize), profile.peak_bytes) is not False
+            if self.weights_fit(profile.weight_bytes_at(itemsize), profile.needed_bytes) is not False
         ]
 
 

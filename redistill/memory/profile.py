@@ -97,6 +97,11 @@ class MemoryProfile:
         """`weight_bytes` with so many bytes for every floating-point number, None for those it was built with."""
         return self._weights.bytes(itemsize)
 
+    @property
+    def needed_bytes(self) -> int:
+        """What a program needs for it: the peak, and the input where a plan leaves that to the caller."""
+        return self.peak_bytes + (self.input_bytes if self.accounting == "executorch" else 0)
+
     @cached_property
     def macs(self) -> int:
         """Multiply-accumulates of one pass over the whole batch, RED blocks included."""

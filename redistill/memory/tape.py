@@ -138,7 +138,7 @@ class Tape:
         self._program = lru_cache(PROGRAMS_KEPT)(partial(compile_program, self.blueprint))
         self._checked_strides = lru_cache(SETTINGS_KEPT)(self._check_strides)
         self._teacher_points = lru_cache(SETTINGS_KEPT)(partial(self._points_at, ()))
-        self._restrided_points: dict[tuple, PoolingPoint] = {}
+        self._restrided = lru_cache(POINTS_KEPT)(self._restride)
 
     @cached_property
     def points(self) -> list[PoolingPoint]:
@@ -417,26 +417,17 @@ class Tape:
             return restride_points(self.points, strides, first[-2:])
         points = []
         reductions = restrided_reductions(self.points, strides)
-        for point, reduction in zip(self.points, reductions, strict=True):
+        for place, (point, reduction) in enumerate(zip(self.points, reductions, strict=True)):
             if set(point.layouts) != {"NCHW"} or not point.modules:
                 raise ShapeRuleError(f"The map of {point.name!r} is laid out by its layer; capture the network anew.")
             taken, given = self._places[point.name]
             stride = strides.get(point.name, point.stride)
-            points.append(self._restrided(point, stride, reduction, shapes[taken][-2:], shapes[given][-2:]))
+            points.append(self._restrided(place, stride, reduction, shapes[taken][-2:], shapes[given][-2:]))
         return points
 
-    def _restrided(
-        self, point: PoolingPoint, stride: Stride, reduction: Stride, in_size: Size, out_size: Size
-    ) -> PoolingPoint:
-        """A point at another stride, remembered: making one takes as long as finding out its sizes."""
-        key = (point.name, stride, reduction, in_size, out_size)
-        made = self._restrided_points.get(key)
-        if made is None:
-            made = replace(point, stride=stride, reduction=reduction, in_size=in_size, out_size=out_size)
-            if len(self._restrided_points) >= POINTS_KEPT:
-                self._restrided_points.clear()
-            self._restrided_points[key] = made
-        return made
+    def _restride(self, place: int, stride: Stride, reduction: Stride, in_size: Size, out_size: Size) -> PoolingPoint:
+        """A point at another stride; remembered, since making one takes as long as finding out its sizes."""
+        return replace(self.points[place], stride=stride, reduction=reduction, in_size=in_size, out_size=out_size)
 
 
 def _taped(model: nn.Module, arguments: Arguments) -> Tape:

@@ -103,3 +103,18 @@ def test_the_shell_tells_activations_and_weights_apart(capsys):
 def test_the_shell_refuses_in_a_sentence(line, said, capsys):
     assert main(line.split()) != 0
     assert said in capsys.readouterr().err
+
+
+def test_what_the_caller_holds_takes_of_the_chip_too(capsys):
+    """Under ExecuTorch, whose plan leaves the input to the caller, in memory and search alike."""
+    network = ["--image-size", "64", "--no-red", "--accounting", "executorch", "--chip", "stm32u5a5"]
+    config = StudentConfig("narrow_resnet", 64, red=None)
+    planned, held = compare(config, "executorch").teacher, compare(config).teacher
+    image = 3 * 64 * 64 * 4
+    assert (planned.needed_bytes, held.needed_bytes) == (planned.peak_bytes + image, held.peak_bytes)
+    reserve = sum(bank.bytes for bank in CHIPS["stm32u5a5"].ram) - planned.peak_bytes - image
+    for more, said in ((0, "activations fit"), (1, "activations do not fit")):
+        assert main(["memory", "narrow_resnet", *network, "--reserve", str(reserve + more)]) == 0
+        assert said in capsys.readouterr().out
+    assert main(["search", "narrow_resnet", *network, "--reserve", str(reserve)]) == 0
+    assert f"fit {planned.peak_bytes:,} bytes" in capsys.readouterr().out
