@@ -17,8 +17,12 @@ if WORKERS > 1:  # each of them, and each process that it starts, has one core
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest goes first, so that workers end together."""
+    """What takes longest goes first, so that workers end together; it waits for a browser or for other processes on a
+    machine that may be busy, so it has a second try, of which the summary tells (-rR)."""
     longest = ("browser", "process")
+    for item in items:
+        if any(item.get_closest_marker(mark) for mark in longest):
+            item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(key=lambda item: next((i for i, mark in enumerate(longest) if item.get_closest_marker(mark)), 2))
 
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 OURS = {path.stem for folder in (ROOT, ROOT / "tests") for path in folder.iterdir()}
-COMMANDS = {"ruff", "pytest-xdist"}  # declared for the Makefile, imported by nobody
+COMMANDS = {"ruff", "pytest-xdist", "pytest-rerunfailures"}  # declared for `make test`, imported by nobody
 ASKED_FOR = {"onnxscript"}  # by torch.onnx.export
 
 

@@ -99,7 +99,7 @@ def _quality(result: Result, name: str) -> str:
 
 def quality_text(result: Result, name: str) -> str:
     """A figure of the pictures that a diffusion network draws, with its margin; "–" where none was measured."""
-    found, margins = quality_of(result), result.figures.get("quality", {})
+    found = quality_of(result)
     if name not in found:
         return "–"
     margins = result.figures["quality"].get("margins")

@@ -7,9 +7,7 @@ import itertools
 from collections.abc import Sequence
 from html import escape
 
-from redistill.networks.student import StudentConfig
-
-from ..runs.result import Result, peak_bytes
+from ..runs.result import Result, counted
 from ..words import numbers
 from ..words.settings import figure_rows, row_label, run_sentences, setting_rows
 from .dots import QUALITY, quality_of, quality_text
@@ -130,10 +128,9 @@ def chosen_card(result: Result | None) -> str:
     if result is None:
         return NOTHING_TICKED
     student = result.config.student
-    teacher = StudentConfig(student.teacher, student.image_size, student.num_classes, student.teacher_strides, red=None)
     peak = f"Peak {numbers.format_bytes(result.peak_bytes)}"
     if not result.has_own_strides:
-        before = peak_bytes(teacher)
+        before = counted(dataclasses.replace(student, architecture=None, strides={}, red=None)).teacher.peak_bytes
         ratio = numbers.format_ratio(before, result.peak_bytes)
         peak += f", its teacher {numbers.format_bytes(before)}: <strong>{ratio}</strong>"
     sentences = "".join(f"<li>{escape(text)}</li>" for text in run_sentences(result.config, result.seeds))

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from redistill.checkpoint.metadata import read_metadata
+from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.training.run import RESUME_POINT
 
 from ..parts.events import QUIET, UNSEEN, connect, refused_in
@@ -85,12 +85,13 @@ def shown_of(run: jobs.Run | None) -> dict[str, Any]:
     """What the panel shows of a run; what a person does there comes later, and is not touched."""
     is_over = run is not None and run.state == "finished"
     is_saved = is_over or (run is not None and run.state in jobs.RESUMABLE and (run.path / RESUME_POINT).exists())
-    is_classifier = is_over and _task(run) == "classification"
+    metadata = _metadata(run) if is_over else None
+    is_classifier = metadata is not None and metadata.student.task == "classification"
     found = by_class.read_by_class(run) if is_classifier else None
     figure = view.confusion_figure(found)
     return {
         "home": gr.Column(visible=is_saved),
-        "lines": view.opening(_lines(run)) if is_over else "",
+        "lines": view.opening(_lines(run, metadata)) if is_over else "",
         "tested": gr.Column(visible=is_classifier),
         "classes": view.class_table(found) if is_classifier else "",
         "count": gr.Button(visible=is_classifier and found is None),
@@ -105,17 +106,16 @@ def nothing_tried() -> dict[str, Any]:
     return {"picture": None, "answers": "", "student_said": ""}
 
 
-def _task(run: jobs.Run) -> str | None:
+def _metadata(run: jobs.Run) -> Metadata | None:
     try:
-        return read_metadata(run.path / "student").student.task
+        return read_metadata(run.path / "student")
     except (ValueError, OSError):
         return None
 
 
-def _lines(run: jobs.Run) -> str:
+def _lines(run: jobs.Run, metadata: Metadata | None) -> str:
     try:
-        folder = run.path / "student"
-        return saved.opening_lines(read_metadata(folder), folder)
+        return saved.opening_lines(metadata, run.path / "student") if metadata else ""
     except (ValueError, OSError):
         return ""
 

@@ -20,7 +20,7 @@ from ..parts.networks import check_network, network_choice
 from ..parts.setting_controls import make_control
 from ..parts.stride_picker import StridePicker, check_strides_form
 from ..runs.choices import check_opens_no_file
-from ..runs.result import peak_bytes
+from ..runs.result import counted
 from ..words.memory import stride_rows
 from ..words.numbers import format_bytes, format_pixels, format_ratio
 from ..words.settings import RED, STUDENT, describe_student
@@ -145,11 +145,8 @@ def card(student: StudentConfig) -> str:
         and dict(student.strides) == dict(student.teacher_strides)
     )
     try:
-        teacher = StudentConfig(
-            student.teacher, student.image_size, student.num_classes, student.teacher_strides, red=None
-        )
-        before, after = peak_bytes(teacher), peak_bytes(student)
-        bare = peak_bytes(dataclasses.replace(student, red=None))
+        found = counted(student)
+        before, after, bare = (one.peak_bytes for one in (found.teacher, found.student, found.bare))
         memory = f"Peak {format_bytes(after)}"
         if not is_teacher:
             memory += f", teacher {format_bytes(before)}: <strong>{format_ratio(before, after)}</strong>"

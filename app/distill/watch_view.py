@@ -15,7 +15,7 @@ from redistill.training.intervals import wilson
 
 from ..parts.fragments import notice, progress_bar
 from ..runs import jobs
-from ..runs.result import Result, peak_bytes
+from ..runs.result import Result, counted
 from ..runs.results import all_results
 from ..words import numbers
 from ..words.settings import describe_student, figure_rows
@@ -104,8 +104,8 @@ def failure_signs(run: jobs.Run, records: Records) -> list[str]:
     signs = [loss_sign(step_losses(records))]
     try:
         config = DistillConfig.from_dict(run.config)
-        bare = peak_bytes(dataclasses.replace(config.student, red=None))
-        signs.append(red_sign(peak_bytes(config.student), bare))
+        found = counted(config.student)
+        signs.append(red_sign(found.student.peak_bytes, found.bare.peak_bytes))
     except (ValueError, TypeError):
         return [sign for sign in signs if sign]
     baseline = find_baseline(config) if config.teacher_checkpoint else None

@@ -5,16 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
 import gradio as gr
 from gradio import queueing, utils
 
-Message = MutableMapping[str, Any]
-Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
+from ..visitors.who import App, Message, Receive, Send
 
 FAILED = "This failed on the server; its log says why."
 MISFIT = "What was sent does not fit this event; expected all of its values, of the kinds that /gradio_api/info tells."

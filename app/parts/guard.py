@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Iterable
 
 from ..visitors.uploaded import refuse_upload
+from ..visitors.who import App, Message, Receive, Send
 from ..words.places import is_shared
 
 MOST_BODY = 8 * 2**20  # bytes of a request that is no upload; what the page sends has a few thousand
 UPLOADS = ("/gradio_api/upload", "/upload")  # gradio bounds these by `max_file_size`
 _FETCHED = re.compile("/file=[a-z]+:|/proxy=", re.IGNORECASE)  # what gradio would fetch from elsewhere and hand on
 LOCAL = ("localhost", "127.0.0.1", "::1")
-
-Message = MutableMapping[str, Any]
-Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 def hosts_of(address: str) -> frozenset[str] | None:

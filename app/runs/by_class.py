@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +13,8 @@ from redistill.training.evaluation import OF_CLASSES
 from redistill.training.run import CLASSES
 from redistill.training.run_state import read_or_empty
 
-from ..visitors.place import worker_environment
 from . import jobs
-from .processes import REPOSITORY
+from .shell import ask_shell
 
 MINUTES = 30
 
@@ -74,18 +71,8 @@ def count_by_class(name: str) -> None:
     run = jobs.read_run(name)
     if run.state != "finished":
         raise ValueError(f"Run “{run.title}” is {run.state}; its network is tested once it has finished.")
-    command = [sys.executable, "-m", "redistill", "evaluate", str(run.path / "student"), "--dataset"]
-    try:
-        done = subprocess.run(
-            [*command, str(run.config.get("dataset"))], cwd=REPOSITORY, env=worker_environment(), capture_output=True,
-            text=True, timeout=60 * MINUTES,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise ValueError(f"The test took more than {MINUTES} minutes; run it in the shell.") from None
-    if done.returncode != 0:
-        said = (done.stderr.strip().splitlines() or [f"The test ended with {done.returncode}."])[-1]
-        raise ValueError(said.removeprefix("redistill: ").replace(str(run.path), run.name))
-    figures = json.loads(done.stdout)
+    asked = ("evaluate", str(run.path / "student"), "--dataset", str(run.config.get("dataset")))
+    figures = json.loads(ask_shell(asked, "test", MINUTES, hidden={str(run.path): run.name}))
     if not all(name in figures for name in OF_CLASSES):
         raise ValueError("Such a network tells no classes apart.")
     write_json(run.path / CLASSES, {name: figures[name] for name in OF_CLASSES})

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 import threading
 from pathlib import Path
 from typing import NamedTuple
 
-from ..visitors.place import worker_environment
 from . import jobs
+from .shell import ask_shell
 
 # By kind of file: what the page calls it, its ending, and options of `redistill export`.
 KINDS = {
@@ -41,22 +39,14 @@ def export_run(name: str, kind: str) -> Exported:
     try:
         with tempfile.TemporaryDirectory(prefix="redistill-") as folder:
             file = Path(folder) / f"{run.name}{ending}"
-            command = [sys.executable, "-m", "redistill", "export", str(run.path), *options, "--out", str(file)]
-            root = Path(__file__).parents[2]
-            try:
-                settings = {"cwd": root, "env": worker_environment(), "timeout": 60 * MINUTES}
-                done = subprocess.run(command, capture_output=True, text=True, check=False, **settings)
-            except subprocess.TimeoutExpired:
-                raise ValueError(f"The export took more than {MINUTES} minutes; run it in the shell.") from None
-            if done.returncode != 0:
-                said = (done.stderr.strip().splitlines() or [f"The export ended with {done.returncode}."])[-1]
-                raise ValueError(said.removeprefix("redistill: ").replace(str(run.path), run.name))
+            asked = ("export", str(run.path), *options, "--out", str(file))
+            told = ask_shell(asked, "export", MINUTES, hidden={str(run.path): run.name})
             if (size := file.stat().st_size) > MOST_BYTES:
                 raise ValueError(
                     f"The file has {size:,} bytes, more than the {MOST_BYTES:,} that the page hands on; make it in the "
                     f"shell: redistill export RUN_FOLDER {' '.join(options)}."
                 )
-            first, *more = done.stdout.strip().splitlines()
+            first, *more = told.strip().splitlines()
             return Exported(file.name, file.read_bytes(), [first.replace(str(file), file.name), *more])
     finally:
         _busy.release()

@@ -13,7 +13,7 @@ from typing import Any
 from redistill.common.values import is_number
 from redistill.data.drawn import DRAWN
 from redistill.data.table import DATASETS
-from redistill.memory.comparison import compare
+from redistill.memory.comparison import Comparison, compare
 from redistill.networks.student import StudentConfig
 from redistill.training.config import DistillConfig
 
@@ -81,8 +81,7 @@ class Result:
         if is_number(known):
             return int(known)
         with contextlib.suppress(ValueError):
-            check_opens_no_file(self.config.student)
-            return compare(self.config.student).student.macs
+            return counted(self.config.student).student.macs
         return None
 
     @property
@@ -170,10 +169,15 @@ def figure_of(config: DistillConfig) -> str:
     return "accuracy" if config.student.task == "classification" else "prediction_loss"
 
 
-def peak_bytes(student: StudentConfig) -> int:
-    """Peak activation memory of a student, RED blocks included: batch 1, fp32, fused. ValueError if it cannot be."""
+def counted(student: StudentConfig) -> Comparison:
+    """A student beside its teacher and itself without RED blocks: batch 1, fp32, fused. ValueError if it cannot be."""
     check_opens_no_file(student)
-    return compare(student).student.peak_bytes
+    return compare(student)
+
+
+def peak_bytes(student: StudentConfig) -> int:
+    """Peak activation memory of a student, RED blocks included, as `counted` gives it."""
+    return counted(student).student.peak_bytes
 
 
 def number(value: Any) -> float | None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from app import ui
 from app.distill import data_panel, estimate_panel
 from app.explore import measure_panel
-from app.runs import exports, jobs
+from app.runs import jobs, shell
 
 ROOT = str(Path(__file__).resolve().parents[3])
 PLACES = (ROOT, sys.prefix, str(Path.home()) + "/", "Traceback", "site-packages")
@@ -53,7 +53,7 @@ def idle(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for place, name in (
         (estimate_panel, "measure"), (measure_panel, "measure"), (jobs, "start"), (jobs, "launch"),
-        (exports.subprocess, "run"), (data_panel, "build_student"), (jobs, "delete"),
+        (shell.subprocess, "run"), (data_panel, "build_student"), (jobs, "delete"),
     ):  # fmt: skip
         monkeypatch.setattr(place, name, refuse)
 

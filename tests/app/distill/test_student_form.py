@@ -10,6 +10,7 @@ from helpers.forms import student_values
 
 from app.distill import handlers as distill
 from app.distill import student_form
+from app.runs.result import counted
 from app.words import numbers
 from redistill.checkpoint import sources
 from redistill.networks.red import REDConfig
@@ -62,7 +63,7 @@ def test_another_network_comes_with_strides_of_its_own():
     assert student["architecture"] == "mobilenet_v2" and student["teacher"] == "narrow_resnet"
     assert "MobileNetV2 ← Narrow ResNet" in card and said == ""
     assert set(strides.value) == set(student_form.own_strides("mobilenet_v2")) == set(student["strides"])
-    peak = student_form.peak_bytes(StudentConfig.from_dict(student))
+    peak = counted(StudentConfig.from_dict(student)).student.peak_bytes
     assert f"Peak {numbers.format_bytes(peak)}" in card
 
 

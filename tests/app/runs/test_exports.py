@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from app.runs import exports, jobs
+from app.runs import exports, jobs, shell
 from app.runs.exports import KINDS, export_run
 
 
@@ -28,7 +28,7 @@ def answering(monkeypatch, code, out="", error="", content=b""):
                 file.write(content)
         return subprocess.CompletedProcess(command, code, out.format(command[command.index("--out") + 1]), error)
 
-    monkeypatch.setattr(exports.subprocess, "run", answer)
+    monkeypatch.setattr(shell.subprocess, "run", answer)
 
 
 @pytest.mark.parametrize("kind", KINDS)

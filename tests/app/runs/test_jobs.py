@@ -166,6 +166,9 @@ def test_a_run_is_never_seen_in_a_state_that_it_has_not(runs, no_training, monke
         looking.start()
         run = jobs.start(settings(), "New")
         wait(run.name, "queued", seconds=30)
+        looked = time.monotonic() + 30
+        while "queued" not in seen and time.monotonic() < looked:  # until the one who looks has come round again
+            time.sleep(0.01)
         ended.set()
         looking.join()
         assert seen == {"starting", "queued"}
