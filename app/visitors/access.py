@@ -2,8 +2,9 @@
 ships; on a laptop everything is the person's. The check stands here, and `jobs`, `choices` and the data panel ask it,
 so no handler, endpoint or tool can go around it.
 
-A visitor is known by one or more names: a person who has signed in, the random id that their browser keeps, or, where
-neither is sent, their page. Files hold only hashes of these. No gradio: who asks is told by `ask_by`, see who.py.
+A visitor is known by one or more names: a person who has signed in, the random id that their browser keeps, a secret
+that their program sends, or, where none is sent, their page. Files hold only hashes of these. No gradio: who asks is
+told by `ask_by`, see who.py.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def owner() -> str | None:
     if not (names := _names()):
         raise ValueError(
             "Nobody can tell whose this would be: the request came without a cookie, a session or a sign-in; open the "
-            "page in a browser, or use gradio_client, which names its session."
+            "page in a browser, use gradio_client, which names its session, or let an agent send “Authorization: "
+            "Bearer” with a secret of your own, of 20 characters or more."
         )
     return _digest(names[0])
 

@@ -1,4 +1,5 @@
-"""Who sent a request: the person who has signed in, the id that their browser keeps in a cookie, or else their page.
+"""Who sent a request: the person who has signed in, the id that their browser keeps in a cookie, the secret that a
+program sends, or else their page.
 
 access.py asks this module for whatever event, endpoint or tool is being answered; gradio holds its request.
 """
@@ -21,6 +22,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 COOKIE = "redistill_visitor"
 DAYS = 400  # that a browser keeps it; no browser takes more
 PAGES = ("/", "")  # what a browser opens: only there the cookie is given
+SHORTEST_SECRET = 20  # characters; a shorter one could be another's too, a token of the Hub has 37
 
 
 def names_of_request() -> list[str]:
@@ -31,14 +33,18 @@ def names_of_request() -> list[str]:
 
 def names_of(request: Any) -> list[str]:
     """The names that a request carries, the most lasting first. A name that could be made up is none: a sign-in is
-    gradio's session, an id is signed, and the hash of a page is a secret of that page."""
+    gradio's session, an id is signed, and the hash of a page is a secret of that page, as is what a program sends as
+    "Authorization: Bearer". gradio hands on what agents (MCP) ask under one page for all of them: it names nobody."""
     inner = getattr(request, "request", None) or request
     found = [_signed_in(getattr(inner, "scope", {}).get("session"))]
-    kept = _cookie(getattr(inner, "headers", None) or {})
+    headers = getattr(inner, "headers", None) or {}
+    kept = _cookie(headers)
     if access.is_signed(kept):
         found.append(f"browser:{kept.partition('.')[0]}")
+    found += [f"secret:{secret}" for secret in _secrets(headers)]
     page = getattr(request, "session_hash", None)
-    if isinstance(page, str) and page and not any(found):
+    is_shared_page = headers.get("x-gradio-user") == "mcp"
+    if isinstance(page, str) and page and not is_shared_page and not any(found):
         found.append(f"page:{page}")
     return [name for name in found if name]
 
@@ -74,6 +80,13 @@ def _cookie(headers: Mapping[str, str]) -> str | None:
     except CookieError:
         return None
     return found.value if found else None
+
+
+def _secrets(headers: Mapping[str, str]) -> list[str]:
+    """What a program sends with each request, of itself or as gradio_client does (`token=`)."""
+    sent = (headers.get(name, "").partition(" ") for name in ("authorization", "x-hf-authorization"))
+    found = (rest.strip() for kind, _, rest in sent if kind.lower() == "bearer")
+    return [secret for secret in found if len(secret) >= SHORTEST_SECRET]
 
 
 def keep_visitors(app: App) -> App:

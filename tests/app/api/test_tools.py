@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
-from mcp import ClientSession
-from mcp.client.streamable_http import streamablehttp_client
-from mcp.types import CallToolResult
+from helpers.agents import ask_tools
 
 from app.api.page import ENDPOINTS
 
 
-async def _ask(studio: str, *calls: tuple[str, dict[str, Any]]) -> tuple[dict[str, Any], list[CallToolResult]]:
-    address = f"{studio}/gradio_api/mcp/"
-    async with streamablehttp_client(address) as (read, write, _), ClientSession(read, write) as session:
-        await session.initialize()
-        offered = {tool.name: tool for tool in (await session.list_tools()).tools}
-        return offered, [await session.call_tool(name, values) for name, values in calls]
-
-
-def ask(studio: str, *calls: tuple[str, dict[str, Any]]) -> tuple[dict[str, Any], list[CallToolResult]]:
-    """The tools by name, and what each call answers."""
-    with ThreadPoolExecutor(1) as thread:  # a browser that was started in this process keeps a loop of its own running
-        return thread.submit(asyncio.run, _ask(studio, *calls)).result()
-
-
 def test_an_agent_finds_strides_that_fit_and_what_they_cost(studio):
     wish = {"network": "resnet50", "dtype": "int8"}
-    offered, (searched,) = ask(studio, ("search", {**wish, "budget_bytes": 2**20}))
+    offered, (searched,) = ask_tools(studio, ("search", {**wish, "budget_bytes": 2**20}))
     assert set(offered) == {function.__name__ for function in ENDPOINTS}
     best = json.loads(searched.content[0].text)["best"]
-    _, (counted,) = ask(studio, ("profile", {**wish, "strides": best["strides"]}))
+    _, (counted,) = ask_tools(studio, ("profile", {**wish, "strides": best["strides"]}))
     student = json.loads(counted.content[0].text)["student"]
     assert student["peak_bytes"] == best["peak_bytes"] <= 2**20 and 0 < best["macs_kept"] < 1
 
 
 def test_a_tool_says_what_each_value_may_be(studio):
-    offered, _ = ask(studio)
+    offered, _ = ask_tools(studio)
     values = offered["search"].inputSchema["properties"]
     assert values["batch"]["maximum"] == 1024 and "int8" in values["dtype"]["enum"]
     assert "bytes" in values["budget_bytes"]["description"] and offered["search"].inputSchema["required"] == ["network"]
 
 
 def test_pictures_come_as_pictures(studio):
-    _, (drawn,) = ask(studio, ("generate", {"checkpoints": ["small"], "count": 1, "steps": 1}))
+    _, (drawn,) = ask_tools(studio, ("generate", {"checkpoints": ["small"], "count": 1, "steps": 1}))
     text, picture = drawn.content
     assert picture.type == "image" and picture.mimeType == "image/png"
     assert "base64" not in json.loads(text.text)["files"][0]
@@ -63,5 +44,5 @@ def test_pictures_come_as_pictures(studio):
     ],
 )
 def test_a_refusal_reaches_the_agent(studio, name, values, expected):
-    _, (refused,) = ask(studio, (name, values))
+    _, (refused,) = ask_tools(studio, (name, values))
     assert refused.isError and expected in refused.content[0].text

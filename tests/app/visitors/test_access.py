@@ -232,8 +232,9 @@ def test_a_browser_keeps_an_id_that_nobody_can_make_up(cache):
     assert not cookie_of(open_page()), "on a laptop there is none"
 
 
-def asked(cookie: str = "", session=None, page: str | None = None) -> list[str]:
-    inner = SimpleNamespace(headers={"cookie": cookie}, scope={"session": session} if session is not None else {})
+def asked(cookie: str = "", session=None, page: str | None = None, **headers: str) -> list[str]:
+    sent = {"cookie": cookie} | {name.replace("_", "-"): value for name, value in headers.items()}
+    inner = SimpleNamespace(headers=sent, scope={"session": session} if session is not None else {})
     return who.names_of(gr.Request(inner, session_hash=page))
 
 
@@ -249,6 +250,16 @@ def test_a_request_says_who_sent_it(cache):
     assert asked(page=None) == [] and asked("a;;=\x00", {"oauth_info": 3}) == []
     request = gr.Request(SimpleNamespace(headers={}, scope={"session": person}))
     assert who.account(request)["isPro"] and who.account(gr.Request(session_hash="p")) is None
+
+
+def test_a_program_is_known_by_its_secret_and_an_agent_by_nothing_else(cache):
+    secret = "s" * who.SHORTEST_SECRET
+    assert asked(page="p", authorization=f"Bearer {secret}") == [f"secret:{secret}"]
+    assert asked(page="p", x_hf_authorization=f"bearer {secret}") == [f"secret:{secret}"]
+    for short in (f"Bearer {secret[1:]}", f"Basic {secret}", "Bearer", secret):
+        assert asked(page="p", authorization=short) == ["page:p"]
+    assert asked(page="p", x_gradio_user="mcp") == [], "gradio hands on what all agents ask under one page"
+    assert asked(page="p", x_gradio_user="api") == ["page:p"]
 
 
 def test_files_name_nobody(run_of_a):

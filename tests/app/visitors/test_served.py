@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from helpers.agents import ask_tools
 from helpers.made import small
 from helpers.visitors import SPACE, asked_by
 
@@ -85,6 +86,44 @@ def test_who_made_a_run_is_told_of_it_without_a_path_of_the_server(space):
     event = {"event_data": {"save": "log.txt"}}
     status, said = ask(f"{address}/gradio_api/run/save_file", [{"name": run}], mine, **event)
     assert "secret title log x.py" in said and jobs.runs_dir().parent.name not in said
+
+
+SECRET = "the secret of one agent"
+AGENTS = {"one": f"Bearer {SECRET}", "another": "Bearer the secret of another", "short": "Bearer secret"}
+
+
+def test_agents_are_told_apart_in_line_and_at_once(space, untrained):
+    address, of_a = space
+    with asked_by(f"secret:{SECRET}"):
+        run = jobs.add_finished(
+            small().to_dict(), "an agent’s", lambda to: shutil.copytree(untrained / CLUTTER_TEACHER, to)
+        ).name
+    asked = [
+        ("status", {}),
+        ("push", {"run": run, "repo": "none", "token": "x"}),
+        ("start", {"settings": {"steps": 0}}),
+    ]
+    for who_asks in (*AGENTS, None):
+        headers = {"authorization": AGENTS[who_asks]} if who_asks else {}
+        _, (status, pushed, started) = ask_tools(address, *asked, headers=headers)
+        own = [row["run"] for row in json.loads(status.content[0].text)["runs"]]
+        assert of_a not in own and own == [run] * (who_asks == "one")
+        assert ("No run" in pushed.content[0].text) == (who_asks != "one"), pushed
+        assert started.isError
+    _, (started,) = ask_tools(address, ("start", {"preset": "quick"}))
+    assert started.isError and "Nobody can tell whose" in started.content[0].text
+
+
+def test_agents_in_line_have_no_page_in_common(space, untrained):
+    """gradio asks for all of them as one page: nothing may be filed under it, nor found there."""
+    address, _ = space
+    names = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(access, "_askers", [lambda: names.append(who.names_of_request()) or names[-1]])
+        for headers in ({}, {"authorization": AGENTS["one"]}, {"cookie": cookie(A)}, {}):
+            ask_tools(address, ("generate", {}), headers=headers)
+    told = {tuple(found) for found in names}
+    assert told == {(), (f"secret:{SECRET}",), (f"browser:{A}",)}
 
 
 def test_nothing_of_the_server_is_served(space):
