@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from tqdm import tqdm
 
 from ..common.sentences import notes_told
-from . import checkpoints, counting, deploying, runs
+from . import checkpoints, counting, deploying, elsewhere, runs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +47,6 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    for module in (runs, checkpoints, counting, deploying):
+    for module in (runs, elsewhere, checkpoints, counting, deploying):
         module.add_commands(add)
     return parser

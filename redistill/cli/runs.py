@@ -29,20 +29,21 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and a stop by the system or
 
 def add_commands(add: AddCommand) -> None:
     """Those of this module."""
-    _run_options(add("train", _train, "train a teacher, or a student without distillation"), "teacher")
-    _run_options(add("distill", _train, "distil a student from a trained teacher"), "default")
+    add_run_options(add("train", _train, "train a teacher, or a student without distillation"), "teacher")
+    add_run_options(add("distill", _train, "distil a student from a trained teacher"), "default")
     told = "train one network for every memory budget: its strides can be chosen afterwards"
-    _run_options(add("train-any", _train, told), "any-strides")
+    add_run_options(add("train-any", _train, told), "any-strides")
     resuming = add("resume", _resume, "go on with a run, longer or otherwise than it began; what changes is told")
     resuming.add_argument("folder", type=Path, help="folder of the run")
     add_setting_options(resuming, CHANGEABLE)
     keeping = add("keep", _keep, "write the checkpoint of a run that has not come to its end: its best network so far")
     keeping.add_argument("folder", type=Path, help="folder of the run")
     estimating = add("estimate", _estimate, "time and peak memory of a run, measured by a few of its steps")
-    _run_options(estimating, "default", has_folder=False)
+    add_run_options(estimating, "default", has_folder=False)
 
 
-def _run_options(command: argparse.ArgumentParser, preset: str, has_folder: bool = True) -> None:
+def add_run_options(command: argparse.ArgumentParser, preset: str, has_folder: bool = True) -> None:
+    """Options of a run, read by `run_config` and `run_folder`."""
     add_option(command, "--preset", preset, "settings to start from")
     command.add_argument("--config", type=Path, help="all settings from a run's config.json instead of a preset")
     if has_folder:
@@ -50,11 +51,16 @@ def _run_options(command: argparse.ArgumentParser, preset: str, has_folder: bool
     add_setting_options(command)
 
 
+def run_folder(options: argparse.Namespace, config: DistillConfig) -> Path:
+    """The folder of a run with these settings."""
+    return options.run_dir or Path("runs") / f"{options.preset}-{config.seed}"
+
+
 def _train(options: argparse.Namespace) -> None:
     keep_freed_memory()
     config = run_config(options)
     _tell_pictures(config.dataset)
-    _follow(config, options.run_dir or Path("runs") / f"{options.preset}-{config.seed}")
+    _follow(config, run_folder(options, config))
 
 
 def _resume(options: argparse.Namespace) -> None:
