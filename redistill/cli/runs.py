@@ -22,6 +22,7 @@ from ..training.estimation import estimate
 from ..training.loop import distill
 from ..training.resuming import CHANGEABLE, change_run, save_student
 from ..training.run import CONFIG
+from ..training.run_copy import copied
 from .options import AddCommand, add_option, add_setting_options, as_options, run_config
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and a stop by the system or another program
@@ -48,6 +49,8 @@ def add_run_options(command: argparse.ArgumentParser, preset: str, has_folder: b
     command.add_argument("--config", type=Path, help="all settings from a run's config.json instead of a preset")
     if has_folder:
         command.add_argument("--run-dir", type=Path, help="folder of the run (default: runs/PRESET-SEED)")
+        told = "keep a copy of it there, such as in a mounted bucket; a run that is not here begins with that copy"
+        command.add_argument("--copy-to", type=Path, metavar="FOLDER", help=told)
     add_setting_options(command)
 
 
@@ -60,7 +63,9 @@ def _train(options: argparse.Namespace) -> None:
     keep_freed_memory()
     config = run_config(options)
     _tell_pictures(config.dataset)
-    _follow(config, run_folder(options, config))
+    folder = run_folder(options, config)
+    with copied(folder, options.copy_to if _is_first() else None):
+        _follow(config, folder)
 
 
 def _resume(options: argparse.Namespace) -> None:
@@ -86,14 +91,19 @@ def _estimate(options: argparse.Namespace) -> None:
 
 def _tell_pictures(name: str) -> None:
     """Say on stderr what of a data set is not taken, or taken in one of two senses."""
-    if int(os.environ.get("RANK", 0)) == 0:
+    if _is_first():
         for note in find_dataset(name).notes:
             print(f"{name}: {as_options(note)}", file=sys.stderr)
 
 
+def _is_first() -> bool:
+    """Whether this process is alone, or the one of several that reports and writes."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
 def _follow(config: DistillConfig, run_dir: Path) -> None:
     """Train, and tell how it goes."""
-    quiet = int(os.environ.get("RANK", 0)) > 0  # of several processes the first one reports
+    quiet = not _is_first()
     tell = (lambda text: None) if quiet else tqdm.write
     tell(f"Run folder: {run_dir}")
     asked_to_stop: list[int] = []

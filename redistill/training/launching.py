@@ -117,12 +117,22 @@ def _settings(config: DistillConfig, run_dir: str) -> str:
     return f"mkdir -p {folder}\ncat > {file} <<'{END}'\n{json.dumps(config.to_dict())}\n{END}"
 
 
-def _call(run_dir: str, gpus: int, machines: int, rank: str, main: str) -> str:
-    options: dict[str, object] = {"num_processes": gpus * machines, "num_machines": machines}
+def _call(folder: str, gpus: int, machines: int, rank: str, main: str) -> str:
+    options = [("--num_machines", machines)]
     if machines > 1:
-        options |= {"machine_rank": rank, "main_process_ip": main, "main_process_port": PORT}
-    options |= {"mixed_precision": "no", "dynamo_backend": "no"}  # precision is a setting of the run
-    said = [f"--{name} {value}" for name, value in options.items()]
-    several = ["--multi_gpu"] if gpus * machines > 1 else []
-    run = f"-m redistill distill --config {shlex.quote(f'{run_dir}.json')} --run-dir {shlex.quote(run_dir)}"
-    return " ".join(["accelerate launch", *several, *said, run])
+        options += [("--machine_rank", rank), ("--main_process_ip", main), ("--main_process_port", PORT)]
+    given = " ".join(f"{name} {value}" for name, value in options)
+    return f"{accelerate(gpus * machines)} {given} {training(folder)}"
+
+
+def accelerate(processes: int) -> str:
+    """The start of a line that lets accelerate start so many processes, each with a GPU; its other options and
+    `training` follow."""
+    several = "--multi_gpu " if processes > 1 else ""
+    # Precision and compilation are settings of the run.
+    return f"accelerate launch {several}--num_processes {processes} --mixed_precision no --dynamo_backend no"
+
+
+def training(folder: str) -> str:
+    """The end of a line, after `python` or `accelerate`, that trains the run whose settings lie beside its folder."""
+    return f"-m redistill distill --config {shlex.quote(f'{folder}.json')} --run-dir {shlex.quote(folder)}"

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import unquote, urlsplit
 
+from helpers import hub_jobs
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -24,6 +26,7 @@ class Hub(ThreadingHTTPServer):
         self.repositories: dict[str, dict[str, bytes]] = {}
         self.private: set[str] = set()
         self.token = "hf_right"
+        self.jobs: hub_jobs.Jobs | None = None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -37,6 +40,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         if self.headers.get("authorization") != f"Bearer {self.server.token}":
             self._answer({"error": "Invalid username or password."}, 401)
+        elif self._of_jobs(path, body):
+            pass
         elif path == "/api/repos/create":
             asked = json.loads(body)
             name = f"{asked.get('organization') or 'someone'}/{asked['name']}"
@@ -72,8 +77,18 @@ class _Handler(BaseHTTPRequestHandler):
         url = f"http://{self.headers['host']}/{name}/commit/{COMMIT}"
         self._answer({"commitUrl": url, "commitOid": COMMIT, "success": True})
 
+    def _of_jobs(self, path: str, body: bytes = b"") -> bool:
+        """Answer what is a matter of jobs and buckets; whether it was."""
+        answer = self.server.jobs and hub_jobs.answer(self.server.jobs, self.command, path, body, self.headers["host"])
+        if answer:
+            status, told = answer
+            self._send(told, "text/event-stream", status) if isinstance(told, bytes) else self._answer(told, status)
+        return bool(answer)
+
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
+        if self._of_jobs(path):
+            return
         name = "/".join(path.removeprefix("/api/models").strip("/").split("/")[:2])
         files = self.server.repositories.get(name)
         if files is None:

@@ -1,0 +1,292 @@
+"""Runs on Hugging Face Jobs: the same `redistill distill` on hardware that its owner pays by the minute.
+
+A job runs in the image of a Space that holds this project, and copies its run's folder into a private bucket of its
+owner (`owner/redistill-runs`), see `run_copy`. A run's folder here holds a note of its job, and what was fetched of
+the bucket: those who read runs need not know where one is trained. Nothing of a job is run here: of a finished one
+JSON and safetensors are fetched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from ..common.files import read_json, replaced_file, replaced_folder, write_json
+from ..common.hub import is_hub_id
+from ..common.values import is_number
+from .config import DistillConfig
+from .launching import accelerate, stays_here, training
+from .run import CLASSES, CONFIG, METRICS, STATUS
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+Token = str | bool | None  # None: that of `hf auth login`; False: none
+NOTE = "hub_job.json"  # in the run's folder
+BUCKET = "redistill-runs"
+MOUNT = "/runs"  # of the bucket, in the job
+PLACE = "/home/user/app"  # of this project in the image of a Space
+WAITS, TRAINS, DONE, CANCELED = "SCHEDULING", "RUNNING", "COMPLETED", "CANCELED"  # stages; others are failures
+SHORTEST = 1800  # seconds that a job may take at least: its start, pictures and networks are not in an estimate
+SPARE = 3.0  # times the estimate, which was made on another machine
+LONGEST = 7 * 86_400  # seconds
+MOST_BYTES = 2 * 2**30  # of a network that is fetched
+STUDENT = "student"
+FETCHED = (".json", ".safetensors", ".md")
+UNREACHED = "Hugging Face cannot be reached; connect to the network, and try once more."
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A machine of Hugging Face Jobs."""
+
+    name: str  # such as "t4-small"
+    title: str
+    gpus: int
+    memory: str  # of all its GPUs, or of a machine without: such as "16 GB"
+    dollars_an_hour: float
+
+    def dollars(self, seconds: float) -> float:
+        """What so many seconds cost."""
+        return self.dollars_an_hour * seconds / 3600
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as a run's folder notes it, and what was last heard of it."""
+
+    id: str
+    owner: str
+    run: str  # folder in the bucket
+    space: str  # whose image it runs in
+    hardware: Hardware
+    most_seconds: int
+    stage: str = WAITS
+    message: str = ""
+    heard: float = 0.0  # seconds since 1970
+
+    @property
+    def bucket(self) -> str:
+        """Of its runs, as the Hub calls it."""
+        return f"{self.owner}/{BUCKET}"
+
+    @property
+    def is_going(self) -> bool:
+        """Whether it waits or trains, as far as was heard."""
+        return self.stage in (WAITS, TRAINS)
+
+
+def list_hardware(token: Token = None) -> list[Hardware]:
+    """The hardware there is with its prices of today, the cheapest first. ValueError, in one sentence, without a
+    network."""
+    with _asking(token) as api:
+        return sorted(map(_hardware, api.list_jobs_hardware()), key=lambda one: (one.dollars_an_hour, one.name))
+
+
+def _hardware(info: Any) -> Hardware:
+    units = {"second": 3600, "minute": 60, "hour": 1}  # of an hour
+    if info.unit_label not in units:
+        raise ValueError(f"Hugging Face gives prices a {info.unit_label[:40]!r}; expected one of {list(units)}.")
+    gpu = info.accelerator
+    count = int(gpu.quantity) if gpu and str(gpu.quantity).isdecimal() else int(gpu is not None)
+    price = info.unit_cost_usd * units[info.unit_label]
+    return Hardware(info.name, info.pretty_name, count, gpu.vram if gpu else info.ram, round(price, 4))
+
+
+def most_seconds(seconds: float) -> int:
+    """After how long a job is ended whose run was estimated to take `seconds` on this machine."""
+    return min(LONGEST, max(SHORTEST, math.ceil(SPARE * seconds)))
+
+
+def said_price(hardware: Hardware, seconds: float) -> str:
+    """What a run costs there that was estimated to take `seconds` on this machine, in two sentences."""
+    most = most_seconds(seconds)
+    return (
+        f"About {_minutes(seconds)} at the pace of this machine: {_dollars(hardware.dollars(seconds))} on "
+        f"{hardware.name}, at {_dollars(hardware.dollars_an_hour)} an hour; how fast it trains is not known before. "
+        f"It is ended after {_minutes(most)}, which is {_dollars(hardware.dollars(most))} at most."
+    )
+
+
+def _minutes(seconds: float) -> str:
+    minutes = max(1, math.ceil(seconds / 60))
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def _dollars(amount: float) -> str:
+    return f"${amount:,.2f}" if amount >= 0.005 else "less than $0.01"
+
+
+def start_job(
+    config: DistillConfig, run_dir: Path, hardware: Hardware, space: str, seconds: float, token: Token = None
+) -> Job:
+    """Let a job train a run, or go on with the one that `run_dir` holds; its note, and the settings, stand there then.
+
+    space: `owner/name` of the Space in whose image it runs; seconds: as `most_seconds` gives them, after which it is
+    ended. ValueError, in one sentence, for a run that needs what lies on this machine, a batch that the GPUs cannot
+    share, a token that may not, and without a network; the folder is as before then.
+    """
+    if not is_hub_id(space) or "@" in space:
+        raise ValueError(f"Space is {space[:80]!r}; expected owner/name of one that holds this project.")
+    if reason := stays_here(config):
+        raise ValueError(reason)
+    if hardware.gpus > 1 and config.batch_size % hardware.gpus:
+        raise ValueError(
+            f"batch_size is {config.batch_size}, which the {hardware.gpus} GPUs of {hardware.name} cannot share "
+            f"evenly; expected a multiple of {hardware.gpus}."
+        )
+    config = dataclasses.replace(config, device="cuda" if hardware.gpus else "cpu")
+    with _asking(token) as api:
+        from huggingface_hub import Volume
+
+        owner = api.whoami()["name"]
+        api.create_bucket(f"{owner}/{BUCKET}", private=True, exist_ok=True)
+        started = api.run_job(
+            image=f"hf.co/spaces/{space}",
+            command=["bash", "-c", _command(run_dir.name, hardware.gpus)],
+            env={"RUN_SETTINGS": json.dumps(config.to_dict())},
+            secrets={"HF_TOKEN": str(api.token)} if _asks_the_hub(config) and api.token else None,
+            flavor=hardware.name,
+            timeout=int(seconds),
+            labels={"redistill": run_dir.name[:60]},
+            volumes=[Volume(type="bucket", source=f"{owner}/{BUCKET}", mount_path=MOUNT)],
+            namespace=owner,
+        )
+    job = Job(started.id, owner, run_dir.name, space, hardware, int(seconds), started.status.stage, heard=time.time())
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_json(run_dir / CONFIG, config.to_dict())
+    _note(run_dir, job)
+    return job
+
+
+def _command(run: str, gpus: int) -> str:
+    """What the job's shell runs; a run's name is that of its folder, of letters, digits and hyphens."""
+    start = accelerate(gpus) if gpus > 1 else "python"
+    return (
+        f"cd {PLACE} && mkdir -p /tmp/runs && printf %s \"$RUN_SETTINGS\" > '/tmp/runs/{run}.json' && "
+        f"exec {start} {training(f'/tmp/runs/{run}')} --copy-to '{MOUNT}/{run}'"
+    )
+
+
+def _asks_the_hub(config: DistillConfig) -> bool:
+    named = (config.dataset, config.teacher_checkpoint or "", config.student.teacher)
+    return any(name.startswith(("hub:", "ddpm:", "hf-hub:")) for name in named)
+
+
+def read_job(run_dir: Path) -> Job | None:
+    """The job that trains a run; None for one that is trained here."""
+    try:
+        values = read_json(run_dir / NOTE)
+        job = Job(**{**values, "hardware": Hardware(**values["hardware"])})
+    except (ValueError, OSError, TypeError, KeyError):
+        return None
+    return job if is_number(job.heard) and isinstance(job.stage, str) else None
+
+
+def look(run_dir: Path, token: Token = None) -> Job:
+    """Hear of a run's job, and fetch what its run has written since. ValueError, in one sentence, where that cannot
+    be; what was fetched before stays."""
+    job = _job_of(run_dir)
+    with _asking(token) as api:
+        found = api.inspect_job(job_id=job.id, namespace=job.owner)
+        fetch(run_dir, job, api)
+    job = dataclasses.replace(job, stage=str(found.status.stage), message=found.status.message or "", heard=time.time())
+    _note(run_dir, job)
+    return job
+
+
+def fetch(run_dir: Path, job: Job, api: HfApi) -> None:
+    """Fetch what stands in the bucket of a run: its records and status, and once it has finished its network."""
+    from huggingface_hub import HfFileSystem
+
+    hub = HfFileSystem(token=api.token, skip_instance_cache=True, use_listings_cache=False, live_follow=False)
+    root = f"buckets/{job.bucket}/{job.run}"
+    try:
+        files: Mapping[str, Mapping[str, Any]] = hub.find(root, detail=True)
+    except FileNotFoundError:  # it has written nothing yet
+        return
+    found = {str(PurePosixPath(path).relative_to(root)): row["size"] for path, row in files.items()}
+    student = {name: size for name, size in found.items() if _is_of_student(name)}
+    if sum(student.values()) > MOST_BYTES:
+        raise ValueError(f"The network has {sum(student.values()):,} bytes; expected at most {MOST_BYTES:,}.")
+    for name in (METRICS, CLASSES, STATUS):
+        if name in found and (name == STATUS or _size(run_dir / name) != found[name]):
+            with replaced_file(run_dir / name) as part, open(part, "wb") as file:
+                hub.get_file(f"{root}/{name}", outfile=file)
+    is_done = f"{STUDENT}/{CONFIG}" in student and read_json(run_dir / STATUS).get("state") == "finished"
+    if is_done and not (run_dir / STUDENT).exists():
+        with replaced_folder(run_dir / STUDENT) as folder:
+            for name in student:
+                target = folder / PurePosixPath(name).relative_to(STUDENT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with open(target, "wb") as file:
+                    hub.get_file(f"{root}/{name}", outfile=file)
+
+
+def _is_of_student(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.parts[0] == STUDENT and ".." not in path.parts and path.suffix in FETCHED
+
+
+def _size(file: Path) -> int | None:
+    return file.stat().st_size if file.exists() else None
+
+
+def cancel(run_dir: Path, token: Token = None) -> Job:
+    """End a run's job. What it saved last stays in the bucket, and `start_job` goes on from there."""
+    job = _job_of(run_dir)
+    with _asking(token) as api:
+        api.cancel_job(job_id=job.id, namespace=job.owner)
+    job = dataclasses.replace(job, stage=CANCELED, heard=time.time())
+    _note(run_dir, job)
+    return job
+
+
+def last_lines(run_dir: Path, count: int = 40, token: Token = None) -> list[str]:
+    """The last lines that a run's job has printed."""
+    job = _job_of(run_dir)
+    with _asking(token) as api:
+        lines = (line.rstrip("\n") for line in api.fetch_job_logs(job_id=job.id, namespace=job.owner, tail=count))
+        return list(lines)[-count:]
+
+
+def _job_of(run_dir: Path) -> Job:
+    if job := read_job(run_dir):
+        return job
+    raise ValueError(f"Run {run_dir.name} has no job on Hugging Face; it is trained on this machine.")
+
+
+def _note(run_dir: Path, job: Job) -> None:
+    write_json(run_dir / NOTE, dataclasses.asdict(job))
+
+
+@contextlib.contextmanager
+def _asking(token: Token) -> Iterator[HfApi]:
+    """A block that asks Hugging Face; what it refuses is a ValueError of one sentence."""
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+
+    try:
+        yield HfApi(token=get_token() if token is None else token)
+    except HfHubHTTPError as error:
+        reason = str(error).strip().splitlines()[-1].rstrip(".")
+        code = getattr(error.response, "status_code", None)
+        remedy = (
+            "sign in with an account that pays for Jobs, and may use them" if code in (401, 402, 403) else "try again"
+        )
+        raise ValueError(f"Hugging Face Jobs refuses ({reason}); {remedy}.") from error
+    except LocalTokenNotFoundError as error:
+        raise ValueError("There is no token of Hugging Face here; run `hf auth login`, or set HF_TOKEN.") from error
+    except Exception as error:
+        offline = isinstance(error, (OfflineModeIsEnabled, ConnectionError, TimeoutError))
+        # Of the client that the Hub's package brings, whichever that is by now.
+        if not offline and not any(base.__name__ == "TransportError" for base in type(error).__mro__):
+            raise
+        raise ValueError(UNREACHED) from error
