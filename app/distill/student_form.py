@@ -30,7 +30,7 @@ _INSIDE = ("gate", "gate_per", "gate_kernel", "residual_encoder", "residual_kern
 _INSIDE += tuple(name for name in RED if name not in _INSIDE)
 TYPE = "Or type the name of another, such as timm:resnet18."
 # In the order of the page.
-FIELDS = ("architecture", "strides", "red", *_INSIDE, "teacher", "teacher_strides")
+FIELDS = ("architecture", "strides", "stem", "red", *_INSIDE, "teacher", "teacher_strides")
 
 
 def build(student: StudentConfig) -> dict[str, gr.components.Component]:
@@ -42,6 +42,7 @@ def build(student: StudentConfig) -> dict[str, gr.components.Component]:
 
     found: dict[str, gr.components.Component] = {"architecture": network("architecture")}
     found["strides"] = _picker(student, student.student_architecture, shown["strides"])
+    found["stem"] = make_control(STUDENT["stem"], shown["stem"], visible=student.task != "diffusion")
     found["red"] = gr.Checkbox(shown["red"], label=STUDENT["red"].label, container=False)
     with gr.Accordion("Inside a RED block", open=False, elem_classes="fold"):
         found |= {name: make_control(RED[name], shown[name]) for name in _INSIDE}
@@ -62,6 +63,7 @@ def filled(student: StudentConfig) -> dict[str, Any]:
     updates = values(student)
     for name, network in (("strides", student.student_architecture), ("teacher_strides", student.teacher)):
         updates[name] = _picker(student, network, updates[name])
+    updates["stem"] = gr.Radio(value=student.stem, visible=student.task != "diffusion")
     for name in ("architecture", "teacher"):
         updates[name] = gr.Dropdown(choices=networks(student), value=updates[name])
     return updates
@@ -72,6 +74,7 @@ def values(student: StudentConfig) -> dict[str, Any]:
     return {
         "architecture": student.student_architecture,
         "strides": _own(student, student.student_architecture) | dict(student.strides),
+        "stem": student.stem,
         "red": student.red is not None,
         **dataclasses.asdict(student.red or REDConfig()),
         "teacher": student.teacher,
@@ -115,6 +118,7 @@ def read(student: Any, given: Mapping[str, Any]) -> StudentConfig:
         teacher=teacher,
         strides=_changed(strides, _own(before, network)),
         teacher_strides=_changed(teacher_strides, _own(before, teacher)),
+        stem=given["stem"],
         red=None if given["red"] is False else REDConfig(**{name: given[name] for name in RED}),
     )
     with weightless():

@@ -25,7 +25,7 @@ from .pins import Pin, check_pins
 # What a RED block is made of.
 IN_RED = ("gate", "gate_per", "gate_kernel", "residual_encoder", "residual_kernel", "points")
 IMAGES = ("image_size", "width", "in_channels", "batch")
-CONFIGURATION = ("teacher", *IMAGES, "picker", "with_red", *IN_RED, "accounting", "dtype")
+CONFIGURATION = ("teacher", *IMAGES, "picker", "stem", "with_red", *IN_RED, "accounting", "dtype")
 LINKED = (*CONFIGURATION, *CONTROLS, "patch")  # all controls that a link restores
 INPUTS = (*LINKED, "pins", "place")  # what handlers are given
 Values = Mapping[str, Any]
@@ -55,6 +55,7 @@ def _read_student(values: Values) -> StudentConfig:
         strides=check_strides_form(values["picker"]),
         red=red,
         in_channels=channels,
+        stem=check_text("stem", values["stem"]),
     )
 
 
@@ -112,6 +113,7 @@ def set_to(found: Comparison) -> dict[str, Any]:
         "in_channels": config.in_channels,
         "batch": found.batch,
         "picker": view.picker(found),
+        "stem": config.stem,
         "with_red": config.red is not None,
         **dataclasses.asdict(red),
         "accounting": counting_of(found),

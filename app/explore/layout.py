@@ -64,6 +64,8 @@ def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
         with gr.Row(elem_classes="quiet-buttons"):
             early = gr.Button("Pool early", size="sm", min_width=80)
             original = gr.Button("As the teacher", size="sm", min_width=80)
+        with gr.Accordion("First convolution", open=False, elem_classes="fold"):
+            stem = make_control(STUDENT["stem"], found.config.stem, helped=True, show_label=False, elem_id="stem")
     with gr.Column(elem_classes="card"):
         with_red = gr.Checkbox(True, label=STUDENT["red"].label)
         with gr.Accordion("Inside a RED block", open=False):
@@ -82,6 +84,7 @@ def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
         "picker": picker,
         "early": early,
         "original": original,
+        "stem": stem,
         "with_red": with_red,
         **inside,
         "accounting": accounting,

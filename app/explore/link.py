@@ -13,6 +13,7 @@ from redistill.common.values import is_whole
 from redistill.memory.comparison import Comparison, early_strides, network_tape, own_strides
 from redistill.memory.tape import Tape
 from redistill.networks.red import REDConfig
+from redistill.networks.stem_kinds import AS_BUILT, STEMS
 from redistill.networks.strides import check_strides
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import MAX_CHANNELS, NETWORKS, find_network, usual_size
@@ -33,7 +34,7 @@ MAX_BUDGET = MAX_KIB * 2**10  # bytes
 MAX_LENGTH = 2000  # characters of a link's keys and values together
 
 KEYS = (
-    "teacher", "size", "channels", "batch", "strides", "red", "gate", "gate_per", "gate_kernel", "residual",
+    "teacher", "size", "channels", "batch", "strides", "stem", "red", "gate", "gate_per", "gate_kernel", "residual",
     "residual_kernel", "points", "count", "dtype", "budget", "chip", "reserve", "program", "patch", "pin",
 )  # fmt: skip
 # Of a RED block: the keys, in their order in a link, and the settings that they stand for.
@@ -153,6 +154,7 @@ def _texts(settings: Settings) -> dict[str, str]:
         **({"channels": student.in_channels} if student.in_channels != 3 else {}),
         **({"batch": settings.batch} if settings.batch != 1 else {}),
         "strides": ",".join(str(stride) for stride in strides.values()),
+        **({"stem": student.stem} if student.stem != AS_BUILT else {}),
         "red": "on" if student.red else "off",
         **_red_values(student.red),
         "count": settings.accounting,
@@ -184,7 +186,12 @@ def _settings(
     size = _size(texts, teacher)
     channels = _whole(texts, "channels", 3, 1, MAX_CHANNELS)
     student = StudentConfig(
-        teacher, size, strides=_strides(texts, teacher, size), red=_red(texts), in_channels=channels
+        teacher,
+        size,
+        strides=_strides(texts, teacher, size),
+        red=_red(texts),
+        in_channels=channels,
+        stem=_choice(texts, "stem", AS_BUILT, STEMS),
     )
     return Settings(
         student,

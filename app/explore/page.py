@@ -92,7 +92,9 @@ def build(page: gr.Blocks) -> Parts:
 
 def _connect_controls(parts: Parts) -> None:
     inputs = {name: parts[name] for name in (*INPUTS, "student")}
-    redrawn = [parts[name].input for name in (*IN_RED, *IMAGES, "with_red", "accounting", "dtype", *CONTROLS[1:])]
+    redrawn = [
+        parts[name].input for name in ("stem", *IN_RED, *IMAGES, "with_red", "accounting", "dtype", *CONTROLS[1:])
+    ]
     looked = ("place", "alive", "tensors")
     for event, handler, names in (
         *((event, show, ("picker", *DRAWN)) for event in (*redrawn, parts["picker"].pick)),

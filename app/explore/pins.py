@@ -11,7 +11,7 @@ from redistill.networks.zoo import find_network
 
 from ..parts.counting import counting_of
 from ..words.numbers import format_pixels
-from ..words.settings import describe_red, join_strides
+from ..words.settings import describe_red, describe_stem, join_strides
 
 LETTERS = "ABCD"  # one for each configuration that can be pinned at a time
 
@@ -54,7 +54,8 @@ def describe(found: Comparison) -> str:
     """ "Narrow ResNet 4·1·2·2·1, RED blocks, 64 px, fused, fp32"."""
     config = found.config
     title = f"{find_network(config.teacher).title} {join_strides(config.strides)}".strip()
-    return ", ".join((title, describe_red(config.red), describe_images(found), counting_of(found), found.dtype))
+    parts = (title, describe_stem(config.stem), describe_red(config.red), describe_images(found))
+    return ", ".join(filter(None, (*parts, counting_of(found), found.dtype)))
 
 
 def describe_images(found: Comparison) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from redistill.memory.comparison import network_tape
+from redistill.memory.comparison import student_tape
 from redistill.memory.patch_search import PatchedCandidate
 from redistill.memory.patch_search import search_patches as patches_on_top
 from redistill.memory.search import REDUCTIONS, STRIDES, Done, SearchResult, search_steps
@@ -152,7 +152,7 @@ def _with_patches(settings: Settings, reduction: str, wanted: Any) -> list[Patch
     if budget is None:
         raise ValueError("Patches need a memory to fit; give one in KiB.")
     if budget not in held.patched:
-        tape = network_tape(student.teacher, image_size=student.image_size, in_channels=student.in_channels)
+        tape = student_tape(student)
         counted = {"dtype": settings.dtype, **COUNTINGS[settings.accounting].settings}
         size, batch = student.image_size, settings.batch
         held.patched[budget] = patches_on_top(tape, held.result, budget, size, red=student.red, batch=batch, **counted)
@@ -208,7 +208,7 @@ def searching(settings: Settings, reduction: str) -> Iterator[Done]:
     held, student = _held(settings, reduction), settings.student
     if held.result is None:
         held.result = yield from search_steps(
-            network_tape(student.teacher, image_size=student.image_size, in_channels=student.in_channels),
+            student_tape(student),
             student.image_size,
             batch=settings.batch,
             strides=STRIDES,
@@ -229,7 +229,7 @@ class _Held:
 
 def _held(settings: Settings, reduction: str) -> _Held:
     student = settings.student
-    images = (student.image_size, student.in_channels, settings.batch)
+    images = (student.image_size, student.in_channels, student.stem, settings.batch)
     return _holder(student.teacher, images, reduction, student.red, settings.accounting, settings.dtype)
 
 

@@ -13,6 +13,7 @@ from redistill.memory.chips import Room
 from redistill.memory.comparison import Comparison
 from redistill.memory.patching import PatchedMemory
 from redistill.memory.profile import GAPS
+from redistill.networks.stem_kinds import AS_BUILT
 
 from ..parts import plots
 from ..parts.budget import Budget
@@ -51,11 +52,12 @@ def file_name(found: Comparison) -> str:
     config = found.config
     strides = ".".join(str(stride) for stride in config.strides.values())
     red = "red" if config.red else ""
+    stem = "" if config.stem == AS_BUILT else f"{config.stem}-stem".replace(" ", "-")
     size = str(config.image_size) if config.is_square else "x".join(map(str, config.image_size))
     channels = f"{config.in_channels}ch" if config.in_channels != 3 else ""
     batch = f"batch{found.batch}" if found.batch > 1 else ""
     network = re.sub("[^a-zA-Z0-9._-]", "-", config.teacher)
-    parts = ("memory", network, strides, red, size, channels, batch, counting_of(found), found.dtype)
+    parts = ("memory", network, strides, stem, red, size, channels, batch, counting_of(found), found.dtype)
     return "-".join(filter(None, parts))
 
 

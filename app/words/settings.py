@@ -11,6 +11,7 @@ from typing import Any
 from redistill.common.settings import Setting, SettingError, settings_of
 from redistill.common.values import is_number
 from redistill.networks.red import REDConfig
+from redistill.networks.stem_kinds import AS_BUILT
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NETWORKS, find_network
 from redistill.training.config import DistillConfig
@@ -59,8 +60,8 @@ def dataset_title(name: str) -> str:
 def describe_student(student: StudentConfig) -> str:
     """ "Narrow ResNet, strides 4·1·2·2·1, RED blocks" in words short enough for a list."""
     strides = join_strides(student.strides)
-    parts = [network_title(student), f"strides {strides}" if strides else "own strides"]
-    return ", ".join([*parts, "RED blocks"] if student.red else parts)
+    parts = [network_title(student), f"strides {strides}" if strides else "own strides", describe_stem(student.stem)]
+    return ", ".join(filter(None, [*parts, "RED blocks"] if student.red else parts))
 
 
 def network_title(student: StudentConfig) -> str:
@@ -105,7 +106,7 @@ def seeds_text(seeds: Sequence[int]) -> str:
 def run_sentences(config: DistillConfig, seeds: Sequence[int]) -> list[str]:
     """The settings that matter most, as short sentences; what a run does not use is left out."""
     student, strides = config.student, join_strides(config.student.strides)
-    own = f"strides {strides}" if strides else "own strides"
+    own = ", ".join(filter(None, (f"strides {strides}" if strides else "own strides", describe_stem(student.stem))))
     first = f" out of the first {config.train_limit:,}" if config.train_limit else ""
     optimizer = {"sgd": "SGD", "adamw": "AdamW"}[config.optimizer]
     return [
@@ -205,6 +206,11 @@ FIGURES = {
 def figure_rows(figures: Mapping[str, Any]) -> dict[str, str]:
     """The figures of a final record that are known here and are numbers, as label → text."""
     return {label: write(figures[name]) for name, (label, write) in FIGURES.items() if is_number(figures.get(name))}
+
+
+def describe_stem(stem: str) -> str:
+    """ "" of a first convolution as built, else what it is: "wide stem"."""
+    return "" if stem == AS_BUILT else f"{stem} stem"
 
 
 def describe_red(red: REDConfig | None) -> str:

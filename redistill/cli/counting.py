@@ -8,15 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 from ..checkpoint.sources import with_unets
+from ..common.settings import settings_of
 from ..common.units import parse_bytes
 from ..memory.chips import CHIPS, Room, room_on
-from ..memory.comparison import compare, network_tape, student_on_tape
+from ..memory.comparison import compare, student_on_tape, student_tape
 from ..memory.patch_search import search_patches
 from ..memory.patching import count_patched, every_patching, least_memory
 from ..memory.profile import MemoryProfile
 from ..memory.search import Candidate, SearchResult, search_strides
 from ..memory.tape import Tape
 from ..networks.red import REDConfig
+from ..networks.stem_kinds import AS_BUILT, STEMS
 from ..networks.student import StudentConfig
 from ..networks.zoo import DDPM
 from .options import NETWORK, AddCommand, add_option, parse_patch, parse_percent, parse_size, parse_strides
@@ -64,6 +66,7 @@ def _counting_options(command: argparse.ArgumentParser) -> None:
     fused = "fused: let a convolution do the addition after it, in the other operand's buffer"
     command.add_argument("--fuse-add", action="store_true", help=fused)
     command.add_argument("--no-red", action="store_true", help="leave RED blocks out")
+    add_option(command, "--stem", AS_BUILT, settings_of(StudentConfig)["stem"].help, choices=STEMS, metavar="KIND")
 
 
 def _chips(options: argparse.Namespace) -> None:
@@ -143,7 +146,8 @@ def _counted(options: argparse.Namespace, **settings: Any) -> StudentConfig:
     size = None if options.image_size is None else parse_size(options.image_size)
     bare = {"image_size": size or 1, "in_channels": options.in_channels}  # of a DDPM only its settings tell the size
     unets = with_unets(StudentConfig(options.network, **bare)).unets if options.network.startswith(DDPM) else {}
-    return StudentConfig(options.network, size, in_channels=options.in_channels, unets=unets, **settings)
+    told = {"in_channels": options.in_channels, "stem": options.stem, "unets": unets}
+    return StudentConfig(options.network, size, **told, **settings)
 
 
 def _tell_search(done: int, count: int, captured: int) -> None:
@@ -166,7 +170,7 @@ def _search(options: argparse.Namespace) -> None:
     if room:
         teacher = compare(config, options.accounting, options.dtype, options.fuse_add, options.batch).teacher
         budget -= teacher.needed_bytes - teacher.peak_bytes  # what the caller holds besides
-    tape = network_tape(config.teacher, None, config.unets, config.image_size, config.in_channels)
+    tape = student_tape(config)
     result = search_strides(
         tape,
         config.image_size,

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from torch import nn
+
 from ..common.modules import meta_copy, weightless
 from ..networks.alignment import AlignedPair, align_points, red_sites
 from ..networks.info import NetworkInfo
 from ..networks.red import REDConfig
+from ..networks.stem_kinds import AS_BUILT, marked_stem, set_stem
 from ..networks.strides import MAIN, PoolingPoint, Size, check_image_size, check_strides, set_strides
-from ..networks.student import StudentConfig, add_red
+from ..networks.student import StudentConfig, add_red, check_stem
 from ..networks.zoo import NO_UNETS, Unets, build_network, find_network, usual_size
 from .compiler import FrozenSites, Sites, frozen_sites
 from .profile import MemoryProfile
@@ -51,7 +54,7 @@ def compare(
     """
     size = check_image_size(config.image_size)
     counted = {"accounting": accounting, "dtype": dtype, "fuse_add": fuse_add, "batch": batch}
-    own, other = _Network(config.student_architecture, config), _Network(config.teacher, config)
+    own, other = _networks(config)
     own.check(config.strides, size)
     other.check(config.teacher_strides, size)
     teacher, teacher_points = other.count(config.teacher_strides, size, counted)
@@ -80,7 +83,7 @@ def student_on_tape(config: StudentConfig, batch: int = 1) -> tuple[Tape, dict[s
     That is the tape of its network, or one of its own where that cannot tell. Raises ValueError as `compare` does.
     """
     size = check_image_size(config.image_size)
-    own, other = _Network(config.student_architecture, config), _Network(config.teacher, config)
+    own, other = _networks(config)
     own.check(config.strides, size)
     other.check(config.teacher_strides, size)
     sites = {}
@@ -105,22 +108,35 @@ def network_tape(
     unets: Unets = NO_UNETS,
     image_size: int | Size | None = None,
     in_channels: int = 3,
+    stem: str = AS_BUILT,
 ) -> Tape:
-    """The recorded network at its own strides, at batch 1; `unets` as in a `StudentConfig`.
+    """The recorded network at its own strides, at batch 1; `unets` and `stem` as in a `StudentConfig`.
 
     It is recorded at its usual size, and at `image_size` where it has none or is built for one size alone.
     """
     network = find_network(name, unets)
     if image_size is None or not (network.is_sized or network.image_size is None):
         image_size = usual_size(network)
-    return _tape(network, num_classes, check_image_size(image_size), in_channels)
+    return _tape(network, num_classes, check_image_size(image_size), in_channels, stem)
+
+
+def student_tape(config: StudentConfig) -> Tape:
+    """The tape of a student's network at its own strides, of which a search tries others; at batch 1."""
+    name, told = config.student_architecture, (config.unets, config.image_size, config.in_channels, config.stem)
+    return network_tape(name, config.num_classes, *told)
 
 
 @lru_cache(maxsize=64)  # kept, since every change is evaluated on it
-def _tape(network: NetworkInfo, num_classes: int | None, size: Size, in_channels: int) -> Tape:
+def _tape(network: NetworkInfo, num_classes: int | None, size: Size, in_channels: int, stem: str) -> Tape:
+    return capture(_built(network, num_classes, size, in_channels, stem), (1, in_channels, *size))
+
+
+def _built(network: NetworkInfo, num_classes: int | None, size: Size, in_channels: int, stem: str) -> nn.Module:
     with weightless():
         model = build_network(network, num_classes, in_channels=in_channels, image_size=size)
-    return capture(model, (1, in_channels, *size))
+        if stem != AS_BUILT:
+            set_stem(model, stem)
+    return model
 
 
 def own_strides(name: str, unets: Unets = NO_UNETS, image_size: int | Size | None = None) -> dict[str, int]:
@@ -157,14 +173,21 @@ def _points(tape: Tape) -> tuple[list[PoolingPoint], str]:
         return [], str(error)
 
 
+def _networks(config: StudentConfig) -> tuple[_Network, _Network]:
+    """The student's network and the teacher's."""
+    return _Network(config.student_architecture, config, config.stem), _Network(config.teacher, config)
+
+
 class _Network:
     """A network with as many classes, and for as many channels of an image, as a student has."""
 
-    def __init__(self, name: str, config: StudentConfig) -> None:
+    def __init__(self, name: str, config: StudentConfig, stem: str = AS_BUILT) -> None:
         self.network, self.classes = find_network(name, config.unets), config.num_classes
-        self.channels = config.in_channels
-        self.tape = network_tape(name, self.classes, config.unets, config.image_size, self.channels)
+        self.channels, self.stem = config.in_channels, stem
+        self.tape = network_tape(name, self.classes, config.unets, config.image_size, self.channels, stem)
         self.points, self.refusal = _points(self.tape)
+        if stem != AS_BUILT and not self.refusal:
+            check_stem(marked_stem(self.tape.recording.model), self.points)
 
     def check(self, strides: Mapping[str, int], size: Size) -> None:
         """ValueError for strides that do not fit this network and images of this size."""
@@ -192,7 +215,7 @@ class _Network:
         self, strides: Mapping[str, int], size: Size, batch: int, red: REDConfig | None, sites: Sites | None
     ) -> Tape:
         """A tape of its own for what the network's cannot tell."""
-        told = self.network, self.classes, self.channels, size, batch, tuple(sorted(strides.items()))
+        told = self.network, self.classes, self.channels, self.stem, size, batch, tuple(sorted(strides.items()))
         # The student without RED blocks goes by one key, however often it is asked for.
         return _captured(self.tape, *told, red, frozen_sites(sites)) if sites else _captured(self.tape, *told)
 
@@ -203,6 +226,7 @@ def _captured(
     network: NetworkInfo,
     num_classes: int | None,
     in_channels: int,
+    stem: str,
     size: Size,
     batch: int,
     strides: tuple[tuple[str, int], ...],
@@ -211,13 +235,13 @@ def _captured(
 ) -> Tape:
     """A network that its tape, `recorded`, cannot tell, on a tape of its own."""
     if sites:
-        bare = _captured(recorded, network, num_classes, in_channels, size, batch, strides)
+        bare = _captured(recorded, network, num_classes, in_channels, stem, size, batch, strides)
         model = add_red(meta_copy(bare.recording.model), {path: dict(sides) for path, sides in sites}, red)
     else:
         with weightless():
             if recorded.input_shape[-2:] == size:
                 model = meta_copy(recorded.recording.model)
             else:  # which may be built otherwise for this size
-                model = build_network(network, num_classes, in_channels=in_channels, image_size=size)
+                model = _built(network, num_classes, size, in_channels, stem)
             model = set_strides(model, dict(strides), size) if strides else model
     return capture(model, (batch, in_channels, *size))

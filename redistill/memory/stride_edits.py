@@ -10,6 +10,7 @@ from torch import nn
 
 from ..networks.paths import POOL_OPS, POOLS, STRIDE_PLACES
 from ..networks.restride import is_patch, patch_padding
+from ..networks.stem_kinds import AS_BUILT, MARK, StemWindow, stem_window
 from ..networks.strides import PoolingPoint, Stride, pair_of
 from ..networks.windows import UnitPool
 from .recording import OP, Node, Recording, Weights
@@ -36,14 +37,16 @@ class StrideEditor:
         """Edits for the points in `changed`, by name; `ShapeRuleError` where the recording lacks what they need."""
         rules: dict[int, tuple[Rule, tuple]] = {}
         identities: set[int] = set()
+        weights: dict[int, Shape] = {}
         for point in self.points:
             if point.name in changed and point.direction == "down":
                 for path in point.modules:
-                    stride, unit = self._layer_edits(path, pair_of(changed[point.name]))
+                    stride, unit, kernels = self._layer_edits(path, pair_of(changed[point.name]))
                     rules.update(stride)
                     identities.update(unit)
+                    weights.update(kernels)
         if not any(point.direction == "up" for point in self.points):
-            return Edits(rules, frozenset(identities))
+            return Edits(rules, frozenset(identities), weights, self._added(weights))
         return self._mirror(changed, rules, identities)
 
     def _nodes(self, path: str, *ops: str) -> list[tuple[int, Node]]:
@@ -52,8 +55,10 @@ class StrideEditor:
             raise ShapeRuleError(f"Layer {path!r} did nothing when it was recorded; capture the network anew.")
         return found
 
-    def _find_layer_edits(self, path: str, pair: tuple[int, int]) -> tuple[dict[int, tuple[Rule, tuple]], set[int]]:
-        """Another stride for a convolution or a window pool: rules, and nodes that return their input."""
+    def _find_layer_edits(
+        self, path: str, pair: tuple[int, int]
+    ) -> tuple[dict[int, tuple[Rule, tuple]], set[int], dict[int, Shape]]:
+        """Another stride for a convolution or a window pool: rules, nodes that return their input, and kernels."""
         if path in self.recording.stride_reads:
             reader = self.recording.stride_reads[path]
             raise ShapeRuleError(
@@ -67,13 +72,18 @@ class StrideEditor:
         padding = patch_padding(module, pair) if is_cut else None
         if is_cut and (padding is None or module.padding_mode != "zeros"):
             raise ShapeRuleError(f"Layer {path!r} pads each side differently at stride 1; capture the network anew.")
-        rules, identities = {}, set()
+        window = _stem_window(path, module, pair)
+        if window:
+            padding = window.padding
+        rules, identities, kernels = {}, set(), {}
         for index, node in self._nodes(path, *STRIDE_PLACES):
             if node.op in POOL_OPS and pair == (1, 1) and any(side % 2 == 0 for side in node.args[1]):
                 identities.add(index)
             args = _with(node.args, STRIDE_PLACES[node.op], list(pair))
             rules[index] = (node.rule, args if padding is None else _with(args, PADDING, list(padding)))
-        return rules, identities
+            if window:
+                kernels[node.ins[1]] = (*self.recording.shapes[node.ins[1]][:2], *window.kernel)
+        return rules, identities, kernels
 
     def _mirror(self, changed: Mapping[str, int], rules: dict, identities: set[int]) -> Edits:
         """A U-Net's decoder follows its encoder: the last level is undone first, the head's stride by the tail."""
@@ -119,8 +129,25 @@ class StrideEditor:
         }
 
     def _added(self, weights: Mapping[int, Shape]) -> Weights:
+        if not weights:
+            return Weights()
         numbers = sum(prod(shape) - prod(self.recording.shapes[value]) for value, shape in weights.items())
-        return Weights(numbers, numbers * self.recording.model.conv_out.weight.element_size())
+        return Weights(numbers, numbers * next(self.recording.model.parameters()).element_size())
+
+
+def _stem_window(path: str, module: nn.Module, stride: tuple[int, int]) -> StemWindow | None:
+    """What becomes of the kernel of a stem that has a kind; None where it stays.
+
+    Raises `ShapeRuleError` for a stem that the recording cannot tell of: another kind of convolution than torch's, or
+    one that takes a smaller image.
+    """
+    stem = getattr(module, MARK, None)
+    if stem is None or stem.kind == AS_BUILT:
+        return None
+    window, own = stem_window(stem, stride), stem_window(stem, stem.stride)
+    if type(module) is not nn.Conv2d or max(window.blur) > 1 or tuple(module.kernel_size) != stem.kernel:
+        raise ShapeRuleError(f"The stem {path!r} becomes another layer at stride {stride}; capture the network anew.")
+    return None if window == own else window
 
 
 def _with(args: tuple, place: int, value: object) -> tuple:

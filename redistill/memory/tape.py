@@ -17,6 +17,7 @@ from ..common.modules import garbage_kept, meta_copy
 from ..common.values import is_whole
 from ..networks.alignment import RULES, align_points, red_sites
 from ..networks.red import REDConfig
+from ..networks.stem_kinds import seen_at
 from ..networks.strides import (
     PoolingPoint,
     Size,
@@ -27,6 +28,7 @@ from ..networks.strides import (
     declares_points,
     find_pooling_points,
     input_channels,
+    pair_of,
     points_of,
     read_strides,
     restride_points,
@@ -427,7 +429,9 @@ class Tape:
 
     def _restride(self, place: int, stride: Stride, reduction: Stride, in_size: Size, out_size: Size) -> PoolingPoint:
         """A point at another stride; remembered, since making one takes as long as finding out its sizes."""
-        return replace(self.points[place], stride=stride, reduction=reduction, in_size=in_size, out_size=out_size)
+        point = self.points[place]
+        kernel = seen_at(self.recording.modules[point.modules[0]], pair_of(stride)) or point.kernel
+        return replace(point, stride=stride, reduction=reduction, in_size=in_size, out_size=out_size, kernel=kernel)
 
 
 def _taped(model: nn.Module, arguments: Arguments) -> Tape:

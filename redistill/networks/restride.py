@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from torch import nn
 
 from .paths import POOLS
+from .stem_kinds import MARK, SPACE_TO_DEPTH, Blurred, resize_kernel, stem_window
 from .windows import Restrided, UnitPool
 
 Pair = tuple[int, int]  # down and across
@@ -22,8 +23,8 @@ def set_stride(model: nn.Module, paths: Sequence[str], stride: Pair, own: Pair, 
     mark = paths[0]  # which names the point
     for path in paths:
         module = model.get_submodule(path)
-        if isinstance(module, nn.Conv2d):
-            _set_convolution(model, path, module, stride)
+        if isinstance(module, (nn.Conv2d, Blurred)):
+            module = _set_convolution(model, path, module, stride)
         elif isinstance(module, (UnitPool, *POOLS)):
             module = _set_pool(model, path, module, stride)
         else:
@@ -31,14 +32,26 @@ def set_stride(model: nn.Module, paths: Sequence[str], stride: Pair, own: Pair, 
         module.pooling_point = mark
 
 
-def _set_convolution(model: nn.Module, path: str, conv: nn.Conv2d, stride: Pair) -> None:
+def _set_convolution(model: nn.Module, path: str, module: nn.Conv2d | Blurred, stride: Pair) -> nn.Module:
+    conv, before = module.layer if isinstance(module, Blurred) else module, tuple(module.stride)
+    stem = getattr(conv, MARK, None)
+    window = stem_window(stem, stride) if stem else None
+    if is_patch(conv) and not hasattr(conv, WHOLE_PATCH):
+        conv.patch_stride = before
+    if window:
+        resize_kernel(conv, window.kernel, window.padding)
+        conv.stride = tuple(step // times for step, times in zip(stride, window.blur, strict=True))
+    else:
+        conv.stride = stride
     if is_patch(conv):
-        if not hasattr(conv, WHOLE_PATCH):
-            conv.patch_stride = tuple(conv.stride)
-        _pad_patches(conv, stride)
-        for module, name, value in grid_attributes(model, path, conv.stride, stride):
-            setattr(module, name, value)
-    conv.stride = stride
+        if not (stem and stem.kind == SPACE_TO_DEPTH and window.kernel != stem.kernel):
+            _pad_patches(conv, conv.stride)
+        for holder, name, value in list(grid_attributes(model, path, before, stride)):
+            setattr(holder, name, value)
+    shown = Blurred(conv, window.blur, stride) if window and max(window.blur) > 1 else conv
+    if shown is not module:
+        model.set_submodule(path, shown)
+    return shown
 
 
 def _set_pool(model: nn.Module, path: str, module: nn.Module, stride: Pair) -> nn.Module:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
 from ..common.modules import weightless
-from ..common.settings import check_settings, config_from, setting
+from ..common.settings import SettingError, check_settings, config_from, setting
 from .alignment import RULES, align_points, red_sites
 from .limits import MOST_POINTS, check_student_size
 from .red import Channels, REDConfig, insert_red
-from .strides import Size, Stride, check_image_size, find_pooling_points, read_strides, restride, set_strides
+from .stem_kinds import AS_BUILT, STEM_TITLES, set_stem
+from .strides import (
+    PoolingPoint,
+    Size,
+    Stride,
+    check_image_size,
+    find_pooling_points,
+    read_strides,
+    restride,
+    set_strides,
+)
 from .windows import Restrided
 from .zoo import DDPM, MAX_CHANNELS, Unets, build_network, find_network, usual_size
 
@@ -55,6 +65,14 @@ class StudentConfig:
     in_channels: int = setting(
         3, label="Channels of an image", help="channels of an image, 1 to 16", low=1, high=MAX_CHANNELS
     )
+    stem: str = setting(  # of the student: what it sees of the image, see stem_kinds.py
+        AS_BUILT,
+        label="First convolution",
+        help='what the student\'s first convolution sees of the image at a larger stride than its own: "as built" it '
+        'passes over pixels; "wide" its kernel grows with the stride; "patches" lie side by side; "space-to-depth" is '
+        'three patches wide; with "blur" a filter smooths and shrinks the image before it',
+        choices=STEM_TITLES,
+    )
     # what its networks called "ddpm:SOURCE" are built from, by that name; no setting of its own
     unets: Unets = field(default_factory=dict)
 
@@ -75,6 +93,8 @@ class StudentConfig:
         height, width = check_image_size(self.image_size)
         object.__setattr__(self, "image_size", height if height == width else (height, width))
         check_settings(self)
+        if self.stem != AS_BUILT and self.task == "diffusion":
+            raise SettingError("{stem} is {value}; expected {own!r} of a U-Net.", self.stem, {"own": AS_BUILT})
         for name in ("strides", "teacher_strides"):
             given = getattr(self, name)
             if not isinstance(given, Mapping) or len(given) > MOST_POINTS:
@@ -110,9 +130,11 @@ class StudentConfig:
         return find_network(self.student_architecture).task
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, keyed by field name; `unets` only where there are any, other channels than 3 alike."""
+        """Plain JSON values, keyed by field name; `unets` only where there are any, other channels than 3 and another
+        stem than as built alike."""
         values = dataclasses.asdict(self) | {"red": self.red and self.red.to_dict()}
         left_out = ["unets"] * (not self.unets) + ["in_channels"] * (self.in_channels == 3)
+        left_out += ["stem"] * (self.stem == AS_BUILT)
         values["image_size"] = self.image_size if self.is_square else list(self.image_size)
         return {name: value for name, value in values.items() if name not in left_out}
 
@@ -139,7 +161,9 @@ def build_student(config: StudentConfig, weights: nn.Module | None = None) -> nn
         )
     if config.task == "diffusion":  # what it is trained at is what it draws
         student.register_to_config(sample_size=config.image_size)
+    path = set_stem(student, config.stem) if config.stem != AS_BUILT else None
     own, points = restride(student, config.strides, config.image_size)
+    check_stem(path, own)
     if config.red is None:
         return student
     if config.student_architecture == config.teacher and not config.teacher_strides:
@@ -148,6 +172,15 @@ def build_student(config: StudentConfig, weights: nn.Module | None = None) -> nn
         with weightless():
             teacher = find_pooling_points(build_reference(config), config.image_size)
     return add_red(student, red_sites(align_points(points, teacher, config.alignment), config.red), config.red)
+
+
+def check_stem(path: str | None, points: Sequence[PoolingPoint]) -> None:
+    """ValueError where a stem that has a kind, by its path, is none of these points, whose strides can be set."""
+    if path is not None and not any(path in point.modules and point.is_settable for point in points):
+        raise ValueError(
+            f"The stride of the first convolution, {path!r}, cannot be set, so it has no kinds; expected stem "
+            f"{AS_BUILT!r}."
+        )
 
 
 def add_red(student: nn.Module, sites: Mapping[str, Mapping[str, Channels]], red: REDConfig) -> nn.Module:

@@ -11,6 +11,7 @@ from ..common.settings import SettingError, check_settings, check_texts, config_
 from ..data.augmentation import AUGMENTATIONS
 from ..data.datasets import check_name
 from ..data.table import DATASETS, DatasetSpec
+from ..networks.stem_kinds import AS_BUILT
 from ..networks.student import StudentConfig
 from ..networks.zoo import check_pretrained
 from .feature_losses import FEATURE_LOSSES, find_feature_loss
@@ -186,6 +187,13 @@ class DistillConfig:
                 "no RED blocks and compares no maps; leave RED blocks out, and set {red_weight} to 0 and "
                 "{feature_loss} to none.",
                 self.stride_vectors,
+            )
+        if self.student.stem != AS_BUILT:
+            raise SettingError(
+                "{stride_vectors} is {value}, but a first convolution of the kind {kind!r} has another kernel at each "
+                "choice of strides; expected {stem} {own!r}.",
+                self.stride_vectors,
+                {"kind": self.student.stem, "own": AS_BUILT},
             )
 
     @property

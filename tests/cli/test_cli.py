@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers.pictures import write_classes
 
+from redistill import compare
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.checkpoint.sources import find_checkpoint
@@ -108,6 +109,17 @@ def test_additions_inside_convolutions_lower_the_printed_peaks(capsys):
     assert main(["search", "narrow_resnet", "--fuse-add", "--budget", "1KB"]) == 0
     teacher = capture_images(build_network("narrow_resnet"), 64).profile(fuse_add=True)
     assert f"{teacher.peak_bytes:,}" in capsys.readouterr().out
+
+
+def test_memory_counts_a_stem_that_sees_all(capsys):
+    strides = {"conv1": 8, "maxpool": 1, "layer4.0": 1}
+    options = ["resnet18", "--strides", "conv1=8,maxpool=1,layer4.0=1", "--no-red", "--stem", "blur", "--dtype", "fp16"]
+    assert main(["memory", *options]) == 0
+    config = StudentConfig("resnet18", strides=strides, red=None, stem="blur")
+    assert f"student: {compare(config, dtype='fp16').student.peak_bytes:,} bytes" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["memory", "resnet18", "--stem", "large"])
+    assert "invalid choice: 'large'" in capsys.readouterr().err
 
 
 def test_memory_counts_any_network_on_any_images(capsys):

@@ -15,6 +15,7 @@ USUAL = {
     "in_channels": 3,
     "batch": 1,
     "picker": EARLY,
+    "stem": "as built",
     "with_red": True,
     "gate": True,
     "gate_per": "pixel",
@@ -32,8 +33,8 @@ USUAL = {
     "pins": (),
     "place": Place(),
 }
-SETTINGS = tuple(USUAL)[:15]  # what makes a configuration
-LOOK = tuple(USUAL)[15:]
+SETTINGS = tuple(USUAL)[:16]  # what makes a configuration
+LOOK = tuple(USUAL)[16:]
 
 
 def call(handler: str, event: Any = None, **changes: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ STUDENTS = {
     ),
     "stage by stage": StudentConfig("resnet18", 64, strides={"conv1": 4, "maxpool": 1}, alignment="stage-wise"),
     "without blocks": StudentConfig("resnet18", 64, strides={"conv1": 4}, red=None),
+    "a wide stem": StudentConfig("resnet18", 64, strides={"conv1": 8, "maxpool": 1, "layer4.0": 1}, stem="wide"),
     "few blocks": StudentConfig("resnet50", 64, strides={"conv1": 4, "maxpool": 1}, red=REDConfig(points="outputs")),
 }
 

@@ -20,6 +20,7 @@ from app.parts.counting import COUNTINGS, compare_as
 from redistill.memory.chips import CHIPS
 from redistill.memory.comparison import early_strides, own_strides
 from redistill.networks.red import GATES, KERNELS, POINTS, REDConfig
+from redistill.networks.stem_kinds import AS_BUILT, STEMS
 from redistill.networks.student import StudentConfig
 
 OURS = "teacher=resnet18&size=128&strides=8,1,2,2,1&red=off&count=eager&dtype=fp16&chip=esp32s3"
@@ -53,7 +54,8 @@ reds = st.builds(
 def all_settings(draw) -> Settings:
     teacher = draw(st.sampled_from(["narrow_resnet", "resnet18", "unet_small"]))
     strides = {name: draw(st.sampled_from([1, 2])) for name in own_strides(teacher)}
-    student = StudentConfig(teacher, draw(st.integers(64, 512)), strides=strides, red=draw(st.none() | reds))
+    size, stem = draw(st.integers(64, 512)), AS_BUILT if teacher == "unet_small" else draw(st.sampled_from(STEMS))
+    student = StudentConfig(teacher, size, strides=strides, red=draw(st.none() | reds), stem=stem)
     return Settings(student, draw(st.sampled_from(list(COUNTINGS))), draw(st.sampled_from(link.DTYPES)))
 
 
@@ -188,6 +190,7 @@ def test_an_opened_link_fills_every_control_and_what_is_drawn():
         "width": None,
         "in_channels": 3,
         "batch": 1,
+        "stem": "as built",
         "with_red": True,
         "gate": True,
         "gate_per": "pixel",
