@@ -23,6 +23,7 @@ from . import view
 from .files import grid_png, zip_file
 from .networks import Network, load_elsewhere, load_network
 from .samples import Samples, keep_samples, sample_all, thumbnails
+from .sheet import sheet_png
 
 MIN_COUNT, MAX_COUNT = 4, 16
 MAX_FIRST_SEED = 2**53 - MAX_COUNT  # a browser holds whole numbers exactly below 2**53
@@ -92,7 +93,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
     connect(go.click, generate, wish, shown, concurrency_limit=MAX_PAGES, **UNSEEN)
     stop.click(stop_sampling, None, said, **QUIET)
     connect(grids.act, look, [kept], {"way": way, "near": near}, **QUIET)
-    way.act(look_nearest, kept, near, **UNSEEN)
+    connect(way.act, act_on_way, [kept], {"near": near, "files": files}, **UNSEEN)
     connect(files.ask, save, [kept], {"files": files, "said": said}, **UNSEEN)
     offered = {"teacher": teacher, "students": students}
     announced = {name: shown[name] for name in ("said", "grids", "real", "charted", "legend", "chart")}
@@ -252,12 +253,15 @@ def look(event: gr.EventData, kept: Any) -> dict[str, str]:
         return {"way": notice("", str(error)), "near": ""}
 
 
-def look_nearest(event: gr.EventData, kept: Any) -> str:
-    """The training pictures nearest to the image that is looked at."""
+def act_on_way(event: gr.EventData, kept: Any) -> dict[str, Any]:
+    """What a button below the image that is looked at asks for: the training pictures nearest to it, or its sheet."""
     try:
-        return view.nearest_card(_kept_samples(kept), _clicked_seed(event))
+        found, seed = _kept_samples(kept), _clicked_seed(event)
+        if event_values(event).get("act") == "sheet":
+            return {"files": _file(f"redistill-seed-{seed}-sheet.png", sheet_png(found, seed))}
+        return {"near": view.nearest_card(found, seed)}
     except ValueError as error:
-        return notice("", str(error))
+        return {"near": notice("", str(error))}
 
 
 def save(event: gr.EventData, kept: Any) -> dict[str, Any]:
@@ -269,7 +273,11 @@ def save(event: gr.EventData, kept: Any) -> dict[str, Any]:
     except ValueError as error:
         return {"said": notice("Nothing saved.", str(error))}
     name, content = ("images.png", grid_png(found)) if asked == "grid" else ("images.zip", zip_file(found))
-    return {"files": {"name": name, "base64": base64.b64encode(content).decode(), "asked": time.time()}}
+    return {"files": _file(name, content)}
+
+
+def _file(name: str, content: bytes) -> dict[str, Any]:
+    return {"name": name, "base64": base64.b64encode(content).decode(), "asked": time.time()}
 
 
 def _kept_samples(value: Any) -> tuple[Samples, ...]:

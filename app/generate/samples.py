@@ -19,6 +19,7 @@ from redistill.diffusion.sampling import sample
 
 from .networks import Network
 
+MOMENTS = 9  # of the way from noise to image that are shown
 THUMBNAIL = 64  # pixels a side, at most, of what is kept of the way from noise to image
 NEIGHBOURS = 4
 
@@ -39,6 +40,12 @@ class Samples:
         if isinstance(seed, bool) or seed not in self.settings.seeds:
             raise ValueError(f"Seed {str(seed)[:40]} was not drawn; expected one of {list(self.settings.seeds)}.")
         return self.settings.seeds.index(seed)
+
+    def moments(self, seed: int) -> list[tuple[int, Tensor]]:
+        """At most MOMENTS of an image's way, evenly spread, noise and image among them: (step, uint8 (3, h, w))."""
+        row, count = self.row(seed), min(MOMENTS, len(self.way))
+        chosen = [self.way[round(i * (len(self.way) - 1) / max(1, count - 1))] for i in range(count)]
+        return [(step, images[row]) for step, images in chosen]
 
     def neighbours(self, seed: int) -> tuple[Tensor, Neighbours, int]:
         """The training pictures nearest to an image, uint8 (NEIGHBOURS, 3, S, S), how near, and out of how many.

@@ -21,11 +21,8 @@ COLUMNS = 8  # images in a line
 INK, PALE, PAPER = "#1f2937", "#5b6675", "#ffffff"
 
 
-def sheet_png(all_samples: Sequence[Samples], seed: int, moments: Sequence[Sequence[tuple[int, Tensor]]]) -> bytes:
-    """The sheet as a PNG file with the settings of all networks inside.
-
-    `moments` are, for each network, the steps of `seed` that are shown, with uint8 images (3, h, w).
-    """
+def sheet_png(all_samples: Sequence[Samples], seed: int) -> bytes:
+    """The sheet with all images and the way to that of `seed` as a PNG file, the settings of all networks inside."""
     rows: list[Image.Image] = []
     for samples in all_samples:
         seeds = samples.settings.seeds
@@ -33,8 +30,9 @@ def sheet_png(all_samples: Sequence[Samples], seed: int, moments: Sequence[Seque
             part = [(f"seed {seeds[i]}", samples.images[i]) for i in range(start, min(start + COLUMNS, len(seeds)))]
             rows.append(_row("" if start else samples.title, part))
     rows.append(_row(f"Seed {seed}, from noise to image: what each step expects", []))
-    for samples, way in zip(all_samples, moments, strict=True):
-        rows.append(_row(samples.title, [(f"step {step}" if step else "noise", image) for step, image in way]))
+    for samples in all_samples:
+        way = [(f"step {step}" if step else "noise", image) for step, image in samples.moments(seed)]
+        rows.append(_row(samples.title, way))
     width = max(row.width for row in rows) + 2 * MARGIN
     sheet = Image.new("RGB", (width, sum(row.height + GAP for row in rows) + 2 * MARGIN - GAP), PAPER)
     top = MARGIN

@@ -22,10 +22,8 @@ from .files import image_name, image_png
 from .networks import Network
 from .quality import basis, figures, quality_line
 from .samples import Samples, real_pictures
-from .sheet import sheet_png
 
 COLOURS = (plots.TEACHER, plots.STUDENT, plots.VIOLET, plots.GOLD, plots.RED)
-MOMENTS = 9  # of the way from noise to image that are shown
 REAL = 8  # real pictures beside the drawn ones
 
 INTRODUCTION = (
@@ -97,8 +95,7 @@ def way_card(all_samples: Sequence[Samples], seed: int) -> str:
     """One seed's way from noise to image in every network, its files, and the question what it was learnt from."""
     rows = []
     for number, samples in enumerate(all_samples):
-        row = samples.row(seed)
-        frames = "".join(_moment(images[row], step) for step, images in _spread(samples.way))
+        frames = "".join(_moment(image, step) for step, image in samples.moments(seed))
         data = base64.b64encode(image_png(samples, seed)).decode()
         rows.append(
             f'<div class="way"><div class="way-head"><span>{_dot(number)}{escape(samples.title)}</span>'
@@ -109,16 +106,8 @@ def way_card(all_samples: Sequence[Samples], seed: int) -> str:
         f'<section class="card" id="way"><h3 class="card-title">Seed {seed} <span>from noise to image: what each '
         f"step expects</span></h3>{''.join(rows)}"
         f'<p class="way-acts"><button type="button" class="plain" data-act="nearest" data-seed="{seed}">'
-        f"Show the training pictures nearest to it</button>{_sheet_link(all_samples, seed)}</p></section>"
-    )
-
-
-def _sheet_link(all_samples: Sequence[Samples], seed: int) -> str:
-    moments = [[(step, images[samples.row(seed)]) for step, images in _spread(samples.way)] for samples in all_samples]
-    data = base64.b64encode(sheet_png(all_samples, seed, moments)).decode()
-    return (
-        f'<a class="plain" download="redistill-seed-{seed}-sheet.png" href="data:image/png;base64,{data}">'
-        "Save all images and this way as one picture</a>"
+        'Show the training pictures nearest to it</button><button type="button" class="plain" data-act="sheet" '
+        f'data-seed="{seed}">Save all images and this way as one picture</button></p></section>'
     )
 
 
@@ -232,10 +221,3 @@ def _facts(network: Network) -> str:
 
 def _made(said: str) -> str:
     return f'<p class="samples-made">{escape(said)}</p>' if said else ""
-
-
-def _spread(way: Sequence[Any]) -> list[Any]:
-    """At most MOMENTS entries, evenly spread, the first and the last among them."""
-    last = len(way) - 1
-    count = min(MOMENTS, len(way))
-    return [way[round(i * last / max(1, count - 1))] for i in range(count)] if count > 1 else list(way)

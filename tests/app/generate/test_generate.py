@@ -110,7 +110,7 @@ def test_a_clicked_image_shows_its_way_and_its_neighbours(sampled):
     start = to_uint8(first_noise(generate.load_network("small").model, [5]))[0]
     assert torch.equal(sampled[1].way[0][1][2], start), "the strip starts from what the network was given"
     assert "emoji-faces-teacher-seed-5.png" in way and "small-seed-5.png" in way
-    near = generate.look_nearest(Clicked(act="nearest", seed="5"), sampled)
+    near = generate.act_on_way(Clicked(act="nearest", seed="5"), sampled)["near"]
     assert near.count("<figure") == 2 * (1 + 4) and "out of 105" in near
 
 
@@ -133,9 +133,10 @@ def test_what_is_saved_draws_the_same_image_again(sampled):
 
 
 def test_a_way_is_saved_with_all_images_as_one_picture(sampled):
-    card = generate_view.way_card(sampled, sampled[0].settings.seeds[1])
-    link = card.split('-sheet.png" href="data:image/png;base64,')[1].split('"')[0]
-    sheet = io.BytesIO(base64.b64decode(link))
+    seed = str(sampled[0].settings.seeds[1])
+    value = generate.act_on_way(Clicked(act="sheet", seed=seed), sampled)["files"]
+    assert value["name"] == f"redistill-seed-{seed}-sheet.png"
+    sheet = io.BytesIO(base64.b64decode(value["base64"]))
     picture = Image.open(sheet).convert("RGB")
     assert [*map(SampleSettings.from_dict, read_settings(sheet)["networks"])] == [one.settings for one in sampled]
     pixels = np.array(picture)
@@ -263,7 +264,7 @@ def test_a_network_from_elsewhere_draws_beside_the_others(shipped, tmp_path):
     assert last["grids"].count("<figure") == 2 and ">from elsewhere<" in last["grids"]
     kept = last["kept"]
     assert kept[1].images.shape == (4, 3, 16, 16) and kept[1].settings.checkpoint == str(folder)
-    assert "What from elsewhere learnt from is not written" in generate.look_nearest(Clicked(seed="3"), kept)
+    assert "What from elsewhere learnt from is not written" in generate.act_on_way(Clicked(seed="3"), kept)["near"]
     grid = generate.save(Clicked(save="grid"), kept)["files"]["base64"]
     assert Image.open(io.BytesIO(base64.b64decode(grid))).size == (4 * 34 - 2, 2 * 34 - 2)
 
