@@ -154,17 +154,25 @@ def look(chosen: Any, drawn: Any) -> dict[str, Any]:
     names = [run.name for run in runs]
     before = drawn if isinstance(drawn, Mapping) else {}
     wanted = [name for name in (chosen, before.get("name")) if name in names]
-    now = _signature(runs, chosen, (wanted or names or [None])[0])
-    if now == before:
+    run = next((run for run in runs if run.name in (wanted or names)[:1]), None)
+    now = _signature(runs, chosen, run)
+    changed = {part for part in now if part not in before or before[part] != now[part]}
+    if not changed:
         return {}
-    shown = _drawn(runs, now)
-    if now["name"] != before.get("name"):
+    shown = {"drawn": now}
+    if changed & {"name", "runs", "at"}:
+        shown |= _course(run)
+    if changed & {"name", "can"}:
+        shown |= _buttons(run) | shown_of(run)
+    if changed & {"name", "images"}:
+        shown["samples"] = view.latest_samples(run) if run else ""
+    if "name" in changed:
         shown |= nothing_tried()
-    if now["clock"] != before.get("clock"):
+    if "clock" in changed:
         shown["timer"] = gr.Timer(float(now["clock"]))
     if isinstance(chosen, str) and chosen not in names:
         shown["said"] = notice("", "The run that was shown is gone: its folder has been deleted.", kind="hint")
-    if now["runs"] != before.get("runs"):
+    if "runs" in changed:
         shown |= {"runs": LiveRadio(choices=_labels(runs)), "seeds": seed_table(runs)}
     return shown
 
@@ -268,44 +276,48 @@ def _labels(runs: Sequence[jobs.Run]) -> list[tuple[str, str]]:
     return [(" · ".join(filter(None, words)), run.name) for words, run in zip(facts, runs, strict=True)]
 
 
-def _signature(runs: Sequence[jobs.Run], chosen: Any, name: str | None) -> dict[str, Any]:
-    """What the panel shows depends on nothing else: all runs, the one that is shown, and how far it is.
+def _signature(runs: Sequence[jobs.Run], chosen: Any, run: jobs.Run | None) -> dict[str, str | None]:
+    """What the panel shows depends on nothing else, part by part: the list on all `runs`, the buttons and the cards of
+    a run that has ended on what one `can` do with the one that is shown, its curves on how far it is (`at`).
 
     With `chosen`, the choice that it was drawn for. All values are texts, which stay what they are on the page.
     """
     listed = json.dumps([[run.name, run.state] for run in runs])
-    run = next((run for run in runs if run.name == name), None)
     return {
         "runs": hashlib.sha256(listed.encode()).hexdigest()[:16],
         "chosen": chosen if isinstance(chosen, str) else None,
-        "name": name,
-        "at": f"{run.step} {len(jobs.records(run))} {(run.path / CLASSES).exists()}" if run else None,
+        "name": run.name if run else None,
+        "can": f"{run.state} {(run.path / CLASSES).exists()}" if run else None,
+        "at": f"{run.step} {len(jobs.records(run))}" if run else None,
+        "images": str(view.latest_file(run)) if run else None,
         "clock": str(SECONDS if any(run.state in jobs.ALIVE for run in runs) else IDLE_SECONDS),
     }
 
 
-def _drawn(runs: Sequence[jobs.Run], signature: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of `WatchPanel.shown` for the run that the signature names."""
-    run = next((run for run in runs if run.name == signature["name"]), None)
-    records, steps, teacher = [], 1, None
-    shown: dict[str, Any] = {"drawn": signature, "progress": view.NO_RUNS, "samples": ""}
+def _course(run: jobs.Run | None) -> dict[str, Any]:
+    """How far a run is, in words and curves; without one, a run that came with the page, where it did."""
     told = run or shipped_run()
-    if told:
-        records, steps, teacher = jobs.records(told), told.steps, view.teacher_score(told)
-        shown["progress"] = view.progress(told, records, teacher) if run else view.example(told, records, teacher)
+    records, steps, teacher = (jobs.records(told), told.steps, view.teacher_score(told)) if told else ([], 1, None)
     if run:
-        shown["samples"] = view.latest_samples(run)
-    return (
-        shown
-        | shown_of(run)
-        | {
-            "stop": gr.Button(interactive=run is not None and run.state in jobs.ALIVE and run.state != "stopping"),
-            "resume": gr.Button(interactive=run is not None and run.state in jobs.RESUMABLE),
-            "delete": gr.Button(interactive=run is not None and run.state not in jobs.ALIVE),
-            "extend": gr.Button(interactive=run is not None and run.state in (*jobs.RESUMABLE, "finished")),
-            "losses": run_curves.loss_figure(records, steps),
-            "scores": run_curves.score_figure(records, steps, teacher),
-            "rate": run_curves.step_figure(records, steps, "learning_rate"),
-            "speed": run_curves.step_figure(records, steps, "images_per_second"),
-        }
-    )
+        words = view.progress(run, records, teacher)
+    else:
+        words = view.example(told, records, teacher) if told else view.NO_RUNS
+    return {
+        "progress": words,
+        "losses": run_curves.loss_figure(records, steps),
+        "scores": run_curves.score_figure(records, steps, teacher),
+        "rate": run_curves.step_figure(records, steps, "learning_rate"),
+        "speed": run_curves.step_figure(records, steps, "images_per_second"),
+    }
+
+
+def _buttons(run: jobs.Run | None) -> dict[str, gr.Button]:
+    """Which of the buttons do something for the run that is shown."""
+    state = run.state if run else None
+    can = {
+        "stop": state in jobs.ALIVE and state != "stopping",
+        "resume": state in jobs.RESUMABLE,
+        "delete": run is not None and state not in jobs.ALIVE,
+        "extend": state in (*jobs.RESUMABLE, "finished"),
+    }
+    return {name: gr.Button(interactive=is_possible) for name, is_possible in can.items()}

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from redistill.checkpoint.metadata import read_metadata
@@ -184,13 +185,20 @@ def _counted(final: Mapping[str, Any], accuracy: float) -> str:
     return f": {round(accuracy * count):,} of {count:,} pictures <span>(95 % interval {low} to {high})</span>"
 
 
+def latest_file(run: jobs.Run) -> Path | None:
+    """The images that a diffusion run drew last; None for a run that drew none."""
+    return max((run.path / "samples").glob("step-*.png"), default=None)
+
+
 def latest_samples(run: jobs.Run) -> str:
-    """The images that a diffusion run drew last."""
-    drawn = sorted((run.path / "samples").glob("step-*.png"))
+    """The images that a diffusion run drew last, as a card."""
+    file = latest_file(run)
+    if file is None:
+        return ""
     try:
-        step = int(drawn[-1].stem.removeprefix("step-"))
-        data = base64.b64encode(drawn[-1].read_bytes()).decode()
-    except (IndexError, OSError, ValueError):
+        step = int(file.stem.removeprefix("step-"))
+        data = base64.b64encode(file.read_bytes()).decode()
+    except (OSError, ValueError):
         return ""
     return (
         f'<div class="card"><h3 class="card-title">Drawn at step {step:,} <span>same seeds every time</span></h3>'

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from redistill.checkpoint import sources
@@ -79,11 +81,17 @@ def _own_result(run: jobs.Run, title: str) -> Result | None:
 
 def _shipped_result(name: str) -> Result | None:
     try:
-        metadata = read_metadata(name)
-        config = DistillConfig.from_dict({**metadata.training, "student": metadata.student})
-        return _result(f"shipped:{name}", shipped_title(name), READY, "finished", config, metadata.metrics)
+        folder = sources.SHIPPED / name
+        return _read_shipped(folder, (folder / CONFIG).stat().st_mtime_ns)
     except (ValueError, TypeError, OSError):
         return None
+
+
+@lru_cache(maxsize=64)  # who watches a run asks for all results every second
+def _read_shipped(folder: Path, _modified: int) -> Result:
+    metadata, name = read_metadata(folder), folder.name
+    config = DistillConfig.from_dict({**metadata.training, "student": metadata.student})
+    return _result(f"shipped:{name}", shipped_title(name), READY, "finished", config, metadata.metrics)
 
 
 def _result(key: str, title: str, origin: str, state: str, config: DistillConfig, figures: Mapping[str, Any]) -> Result:

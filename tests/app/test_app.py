@@ -541,6 +541,25 @@ def test_the_clock_redraws_only_what_changed(places):
     assert "its folder has been deleted" in shown["said"] and shown["drawn"]["name"] == "two"
 
 
+def test_a_step_of_a_run_redraws_neither_its_buttons_nor_its_cards_nor_its_images(places):
+    write_run(places, "one", "running", '{"kind": "step", "step": 1, "loss": 2.0}\n')
+    folder = places / "runs" / "one"
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        drawn = watch.look("one", None)["drawn"]
+        with open(folder / "metrics.jsonl", "a") as file:
+            file.write('{"kind": "step", "step": 2, "loss": 1.0}\n')
+        shown = watch.look("one", drawn)
+        assert shown.keys() == {"drawn", "progress", "losses", "scores", "rate", "speed"}
+        (folder / "samples").mkdir()
+        (folder / "samples" / "step-000002.png").write_bytes(b"")
+        shown = watch.look("one", shown["drawn"])
+        assert shown.keys() == {"drawn", "samples"} and "step 2" in shown["samples"]
+    (folder / "status.json").write_text('{"state": "finished", "step": 2, "steps": 4}')
+    shown = watch.look("one", shown["drawn"])
+    assert {"progress", "stop", "home", "classes", "runs"} < shown.keys() and "samples" not in shown
+
+
 def test_a_look_never_chooses_a_run_nor_leaves_the_one_that_is_shown(places):
     write_run(places, "one")
     drawn = watch.look(None, None)["drawn"]
