@@ -23,9 +23,7 @@ from ..networks.student import StudentConfig, build_student
 from .graph import write_graph
 from .metadata import Metadata, read_metadata, write_metadata
 from .pipeline import INDEX, Scheduler, load_unet, write_pipeline
-from .sources import CONFIG, find_checkpoint
-
-WEIGHTS = "model.safetensors"
+from .sources import CONFIG, MODEL, find_checkpoint
 
 
 def save(
@@ -52,7 +50,7 @@ def save(
             write_pipeline(model, scheduler or noise_scheduler(metadata.prediction_type), part)
         else:
             state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-            safetensors.torch.save_file(state, part / WEIGHTS)
+            safetensors.torch.save_file(state, part / MODEL)
             size = (input_channels(model), *check_image_size(metadata.student.image_size))
             write_graph(model, part, size, json.dumps(metadata.student.to_dict()))
         write_metadata(metadata, part)
@@ -76,9 +74,9 @@ def load(folder: str | Path) -> nn.Module:
         _check_unet(unet, metadata.student, folder)
         return unet
     model = build_student(metadata.student)
-    path = folder / WEIGHTS
+    path = folder / MODEL
     if not path.exists():
-        raise ValueError(f"Checkpoint {folder} has no {WEIGHTS}; copy the whole folder.")
+        raise ValueError(f"Checkpoint {folder} has no {MODEL}; copy the whole folder.")
     try:
         state = safetensors.torch.load_file(path)
         model.load_state_dict(state)

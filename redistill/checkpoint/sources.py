@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from diffusers.configuration_utils import FrozenDict
 
 from ..common.cache import cache_dir
 from ..common.files import read_json
-from ..common.hub import REPOSITORY, REVISION, fetch, hub_id
+from ..common.hub import fetch, hub_id, split_id
 from ..common.modules import weightless
 from ..networks.names import is_own
 from ..networks.student import StudentConfig
@@ -29,11 +29,12 @@ from .unet_weights import PATTERNS, WEIGHTS, find_weight_files
 # Checkpoints that ship with the project; $REDISTILL_CHECKPOINTS names another folder of them.
 SHIPPED = Path(os.environ.get("REDISTILL_CHECKPOINTS") or Path(__file__).resolve().parent.parent.parent / "checkpoints")
 CONFIG = "config.json"  # in every checkpoint's folder, see metadata.py
+MODEL = "model.safetensors"  # weights of a classifier
 ON_HUB = "hub:"  # before the id of a checkpoint on the Hub
 MAX_DOWNLOAD = 4 * 2**30  # bytes; what is larger must be in the Hub's cache before
-_ID = re.compile(REPOSITORY + REVISION, re.ASCII)
 _CONFIGS = (INDEX, "config.json", "scheduler_config.json", "unet/config.json", "scheduler/scheduler_config.json")
 _FILES = (*_CONFIGS, *PATTERNS, *(f"unet/{name}" for name in PATTERNS))
+_CHECKPOINT = (*_FILES, MODEL, "strides.*")  # its code is not among them
 
 
 def find_checkpoint(folder: str | Path) -> Path:
@@ -42,7 +43,7 @@ def find_checkpoint(folder: str | Path) -> Path:
     ValueError, with those that ship, for none of these.
     """
     if isinstance(folder, str) and folder.startswith(ON_HUB):
-        return _fetched(folder.removeprefix(ON_HUB))
+        return fetch_checkpoint(folder)
     for path in (Path(folder), SHIPPED / folder, imported_dir() / folder):
         if (path / CONFIG).is_file():
             return path
@@ -51,13 +52,26 @@ def find_checkpoint(folder: str | Path) -> Path:
     )
 
 
-def _fetched(source: str) -> Path:
-    """The folder of a checkpoint of ours on the Hub, in its cache; no code of a stranger's is in it, or named by it."""
-    found = _ID.fullmatch(hub_id(source))
-    if not found:
+def fetch_checkpoint(
+    source: str,
+    *,
+    most_bytes: int = MAX_DOWNLOAD,
+    files: Sequence[str] = _CHECKPOINT,
+    token: str | bool | None = None,
+    cache: Path | None = None,
+) -> Path:
+    """The folder of a checkpoint of ours on the Hub; no code of a stranger's is in it, or named by it.
+
+    source: "hub:owner/name", with @revision where wanted, or without its "hub:"; files: those wanted, "config.json"
+    alone for what tells of it; most_bytes, token and cache as for `hub.fetch`. Raises ValueError, in one sentence, as
+    that does, and for what is no id and no checkpoint of ours.
+    """
+    source = source.removeprefix(ON_HUB)
+    if (found := split_id(source)) is None:
         raise ValueError(f"{source[:80]!r} is no id of the Hub; expected owner/name, or owner/name@revision.")
-    called = {"title": f"{found['repo']}, which is not in the Hub's cache,", "most_bytes": MAX_DOWNLOAD}
-    folder = fetch(found["repo"], revision=found["revision"], files=(*_FILES, "strides.*"), **called)
+    repo, revision = found
+    title = f"{repo}, which is not in the Hub's cache,"
+    folder = fetch(repo, title=title, most_bytes=most_bytes, revision=revision, files=files, token=token, cache=cache)
     student = read_json(folder / CONFIG).get("student") if (folder / CONFIG).is_file() else None
     if not isinstance(student, dict):
         raise ValueError(f"{source} holds no checkpoint of redistill; `find_pipeline` takes a DDPM of diffusers.")
@@ -105,21 +119,17 @@ def find_pipeline(source: str, folders: bool = True) -> Path:
         return _not_classifier(folder)
     if source in list_shipped():
         return _not_classifier(find_checkpoint(source))
-    found = _ID.fullmatch(source)
-    if not found:
+    if (found := split_id(source)) is None:
         what = (
             f"There is no folder {source[:200]!r}; expected a folder,"
             if folders
             else (f"{source[:200]!r} is no Hub id, and folders of this machine are not open to visitors; expected")
         )
         raise ValueError(f"{what} {_one_of(_shipped())}, or a Hub id such as google/ddpm-cifar10-32.")
-    folder = fetch(
-        found["repo"],
-        title=f"{found['repo']}, which is no folder,",
-        most_bytes=MAX_DOWNLOAD,
-        revision=found["revision"],
-        files=_FILES,
-    )
+    repo, revision = found
+    title = f"{repo}, which is no folder,"
+    folder = fetch(repo, title=title, most_bytes=MAX_DOWNLOAD, revision=revision, files=_FILES)
+    _not_classifier(folder, source)
     if not any(map(find_weight_files, (folder, folder / "unet"))):
         raise ValueError(
             f"{source} has no weights in safetensors ({WEIGHTS}), and pickles are never loaded; convert it where you "
@@ -141,9 +151,10 @@ def _shipped() -> list[str]:
     return [name for name in list_shipped() if _task(SHIPPED / name) == "diffusion"]
 
 
-def _not_classifier(folder: Path) -> Path:
+def _not_classifier(folder: Path, called: str = "") -> Path:
     if _task(folder) == "classification":
-        raise ValueError(f"{folder.name} is a classifier, which draws nothing; expected one of {_shipped()}.")
+        name = called or folder.name
+        raise ValueError(f"{name} is a classifier, which draws nothing; expected one of {_shipped()}.")
     return folder
 
 

@@ -8,21 +8,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _PART = r"[A-Za-z0-9_][\w.-]{0,99}"  # of an id or a revision: no way out of the cache's folders is one
-REPOSITORY = rf"(?P<repo>{_PART}/{_PART})"  # in regular expressions: `owner/name`, and of old data sets `name`
-SET = rf"(?P<repo>{_PART}(/{_PART})?)"
+SET = rf"(?P<repo>{_PART}(/{_PART})?)"  # in regular expressions: a data set, of which old ones are called `name` alone
 REVISION = rf"(@(?P<revision>{_PART}(/{_PART}){{0,9}}))?"
+_ID = re.compile(rf"(?P<repo>{_PART}/{_PART}){REVISION}", re.ASCII)
 _ADDRESS = re.compile(
     r"(https?://)?(www\.)?(huggingface\.co|hf\.co)/(datasets/)?(?P<repo>[^/?#]+/[^/?#]+)"
     r"(/(tree|blob)/(?P<revision>[^/?#]+))?([/?#].*)?"
 )
 
 
+def split_id(text: str) -> tuple[str, str | None] | None:
+    """`owner/name`, and the revision if there is one, of `owner/name@revision` or its address on huggingface.co; None
+    for any other text, a path among them."""
+    found = _ID.fullmatch(hub_id(text))
+    return (found["repo"], found["revision"]) if found else None
+
+
 def is_hub_id(text: str) -> bool:
-    """Whether a text is `owner/name` or `owner/name@revision`, or its address on huggingface.co, and no path."""
-    return re.fullmatch(REPOSITORY + REVISION, hub_id(text), re.ASCII) is not None
+    """Whether a text is what `split_id` takes."""
+    return split_id(text) is not None
 
 
-def token() -> bool | None:
+def own_token() -> bool | None:
     """What requests to the Hub carry: the person's own token where there is one (None), and on a Space none (False).
 
     There the token is its owner's, and would open their private repositories to every visitor.
@@ -47,17 +54,21 @@ def fetch(
     repo_type: str = "model",
     revision: str | None = None,
     files: Sequence[str] | None = None,
+    token: str | bool | None = None,
+    cache: Path | None = None,
 ) -> Path:
     """The folder of a repository in the Hub's cache, complete when the Hub can be reached.
 
     repo: `owner/name`; title: what a sentence calls it; most_bytes: the largest download, what the cache holds already
-    left out; repo_type: "model" or "dataset"; files: names of those wanted (default: all). Raises ValueError for a
-    larger download, for a repository that the Hub does not give, and for one not in the cache without a network.
+    left out; repo_type: "model" or "dataset"; files: names of those wanted (default: all); token: of who asks (default:
+    `own_token`); cache: another folder for it than the Hub's own cache. Raises ValueError for a larger download, for a
+    repository that the Hub does not give, and for one not in the cache without a network.
     """
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
 
-    where = {"repo_id": repo, "repo_type": repo_type, "revision": revision, "allow_patterns": files, "token": token()}
+    where = {"repo_id": repo, "repo_type": repo_type, "revision": revision, "allow_patterns": files}
+    where |= {"token": own_token() if token is None else token, "cache_dir": cache}
     command = f"`hf download {repo}{'' if repo_type == 'model' else f' --repo-type {repo_type}'}`"
     try:
         try:
@@ -66,8 +77,9 @@ def fetch(
             wanted = []
         missing = sum(file.file_size for file in wanted if file.will_download)
         if missing > most_bytes:
+            size, unit = (2**30, "GiB") if most_bytes >= 2**30 else (2**20, "MiB")
             raise ValueError(
-                f"{title} is {missing / 2**30:.0f} GiB to download; expected at most {most_bytes / 2**30:.0f}. "
+                f"{title} is {missing / size:.0f} {unit} to download; expected at most {most_bytes / size:.0f}. "
                 f"What {command} has fetched is taken."
             )
         return Path(snapshot_download(**where))

@@ -9,8 +9,9 @@ from torch import nn
 
 from ..checkpoint import folder as checkpoint
 from ..checkpoint.metadata import Metadata, read_metadata
-from ..checkpoint.sources import CONFIG, find_checkpoint
+from ..checkpoint.sources import CONFIG, ON_HUB, find_checkpoint
 from ..common.disk import sentence
+from ..common.hub import split_id
 from ..data.classes import match_classes
 from ..data.datasets import find_dataset, load_split
 from ..data.source import Split
@@ -30,7 +31,7 @@ class Opened:
 
 
 def open_network(name: str | Path, dataset: str = "") -> Opened:
-    """The network of a checkpoint (a folder, or the name of one that ships or was imported) or of a run's folder.
+    """The network of a checkpoint, as `find_checkpoint` takes it, or of a run's folder.
 
     dataset: other pictures to calibrate and judge it on, as `load_split` names them; none: those it was trained on.
     Raises ValueError, in one sentence, for what is neither, and for a run that has no checkpoint yet.
@@ -47,6 +48,9 @@ def open_network(name: str | Path, dataset: str = "") -> Opened:
         folder = find_checkpoint(name)
         own = folder.resolve()
         called = own.parent.name if own.name == "student" else own.name
+        if isinstance(name, str) and name.startswith(ON_HUB):  # whose folder has the name of a commit
+            repo, _ = split_id(name.removeprefix(ON_HUB))
+            called = repo.partition("/")[2]
     return Opened(called, folder, checkpoint.load(folder), read_metadata(folder), dataset)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..checkpoint.metadata import CARD
 from ..common.files import write_text
-from ..common.hub import is_hub_id
+from ..common.hub import own_token, split_id
 from ..memory.comparison import compare
 from .hub_card import CHARTS, card_text
 from .memory_picture import memory_png
@@ -16,31 +19,35 @@ from .onnx_export import export_onnx
 from .onnx_int8 import export_int8
 from .opened import Opened, open_network
 
-RUNTIMES = ("onnx", "onnx-int8")  # files that can go along
+# Files of runtimes that can go along: how each is called there, and what writes it.
+RUNTIMES = {
+    "onnx": ("model.onnx", export_onnx),
+    "onnx-int8": ("model-int8.onnx", functools.partial(export_int8, kind="full")),
+}
 UNREACHED = "The Hub cannot be reached; connect to the network, and push once more: nothing of the run is lost."
 
 
 def push(
-    network: str | Path, repo: str, token: str | None = None, private: bool = False, runtimes: Iterable[str] = ()
+    network: str | Path, repo: str, token: str | bool | None = None, private: bool = False, runtimes: Iterable[str] = ()
 ) -> str:
     """Push a checkpoint, or that of a finished run, to the model repository `owner/name`, and return its address.
 
     The repository is made where it is not there yet. Its folder opens as this one does (`redistill.load("hub:ID")`, or
     with torch or diffusers alone), with a card and the two memory charts; `runtimes`, some of RUNTIMES, are exported
-    into it first. token: default, that of `hf auth login`. Raises ValueError, in one sentence, for a name that is no
-    id, what cannot be exported, a refusal of the Hub, and without a network.
+    into it first. token: default, that of `hf auth login`, and on a Space none. Raises ValueError, in one sentence, for
+    a name that is no id, what cannot be exported, a refusal of the Hub, and without a network.
     """
-    if not is_hub_id(repo) or "@" in repo:
+    if split_id(repo) != (repo, None):
         raise ValueError(f"Repository is {repo[:80]!r}; expected owner/name, such as you/resnet18-512k.")
     wanted = tuple(dict.fromkeys(runtimes))
     if unknown := [name for name in wanted if name not in RUNTIMES]:
         raise ValueError(f"No file of a runtime {unknown[0]!r}; expected some of {list(RUNTIMES)}.")
-    opened = open_network(network)
+    opened = dataclasses.replace(open_network(network), name=repo.partition("/")[2])
     with tempfile.TemporaryDirectory(prefix="redistill-push-") as place:
         folder = Path(place) / "model"
         shutil.copytree(opened.folder, folder)
         write_beside(opened, folder, wanted)
-        return _upload(folder, repo, token, private)
+        return _upload(folder, repo, own_token() if token is None else token, private)
 
 
 def write_beside(opened: Opened, folder: Path, runtimes: tuple[str, ...] = ()) -> None:
@@ -50,13 +57,13 @@ def write_beside(opened: Opened, folder: Path, runtimes: tuple[str, ...] = ()) -
     for who, name in CHARTS.items():
         (folder / name).write_bytes(memory_png(getattr(found, who), most, who.capitalize()))
     for kind in runtimes:
-        file = folder / f"{kind}.onnx" if kind != "onnx" else folder / "model.onnx"
-        export_int8(opened, file, "full") if kind == "onnx-int8" else export_onnx(opened, file)
-    files = tuple(sorted(path.name for path in folder.glob("*.onnx")))
-    write_text(folder / "README.md", card_text(opened, found, files))
+        file, write = RUNTIMES[kind]
+        write(opened, folder / file)
+    files = tuple(RUNTIMES[kind][0] for kind in runtimes)
+    write_text(folder / CARD, card_text(opened, found, files))
 
 
-def _upload(folder: Path, repo: str, token: str | None, private: bool) -> str:
+def _upload(folder: Path, repo: str, token: str | bool | None, private: bool) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 

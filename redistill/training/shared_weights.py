@@ -59,7 +59,7 @@ class SharedWeights:
     @cached_property
     def fingerprint(self) -> str:
         """Twenty characters that change with the weights: what was measured of others does not count."""
-        return hashlib.sha256((self.folder / checkpoint.WEIGHTS).read_bytes()).hexdigest()[:20]
+        return hashlib.sha256((self.folder / checkpoint.MODEL).read_bytes()).hexdigest()[:20]
 
     @property
     def name(self) -> str:

@@ -11,45 +11,66 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from helpers.hub_server import hub_server
+from helpers.hub_server import local_hub
 from PIL import Image
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import read_metadata
 from redistill.checkpoint.sources import find_checkpoint
 from redistill.cli.commands import main
-from redistill.deploy.publish import push
+from redistill.deploy.opened import open_network
+from redistill.deploy.publish import RUNTIMES, push
 from redistill.memory.comparison import compare
+from redistill.training.presets import CLUTTER_TEACHER
 
 ID = "someone/small-student"
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """A Hub with an empty cache here."""
-    with hub_server() as server:
-        address = f"http://127.0.0.1:{server.server_port}"
-        for module in ("constants", "hf_api", "file_download", "_snapshot_download", "utils._auth"):
-            monkeypatch.setattr(f"huggingface_hub.{module}.ENDPOINT", address, raising=False)
-        monkeypatch.setattr(
-            "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
-            address + "/{repo_id}/resolve/{revision}/{filename}",
-        )
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-        monkeypatch.setenv("HF_TOKEN", server.token)
+def hub(tmp_path):
+    """A Hub with an empty cache here, and the token that it takes."""
+    with local_hub(tmp_path / "hub") as server:
         yield server
 
 
-def test_a_student_goes_to_the_hub_and_comes_back(hub, untrained):
-    name = str(untrained / "small")
+@pytest.mark.parametrize("checkpoint_name", ["small", CLUTTER_TEACHER])
+def test_a_network_goes_to_the_hub_and_comes_back(hub, untrained, checkpoint_name):
+    name = str(untrained / checkpoint_name)
     assert push(name, ID, private=True).endswith(ID) and ID in hub.private
     files = hub.repositories[ID]
     assert {"config.json", "README.md", "memory-teacher.png", "memory-student.png"} <= set(files)
     before, after = checkpoint.load(name).state_dict(), checkpoint.load(f"hub:{ID}").state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert all(Image.open(io.BytesIO(files[f"memory-{who}.png"])).width == 960 for who in ("teacher", "student"))
+
+
+def test_large_files_go_by_lfs_and_come_back(hub, untrained):
+    hub.lfs = (".safetensors",)
+    push(untrained / CLUTTER_TEACHER, ID)
+    weights = (untrained / CLUTTER_TEACHER / "model.safetensors").read_bytes()
+    assert [*hub.objects.values()] == [weights] and hub.repositories[ID]["model.safetensors"] == weights
+    sent = [method for method, path, _ in hub.asked if path.startswith("/objects/")]
+    assert sent == ["PUT"]
+    push(untrained / CLUTTER_TEACHER, "someone/again")  # the Hub has them by now
+    assert sum(method == "PUT" for method, *_ in hub.asked) == 1
+    before, after = checkpoint.load(untrained / CLUTTER_TEACHER).state_dict(), checkpoint.load(f"hub:{ID}").state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_what_comes_from_the_hub_is_called_as_there(hub, untrained):
+    push(untrained / "small", ID)
+    assert open_network(f"hub:{ID}").name == open_network(f"hub:{ID}@main").name == "small-student"
+    assert open_network(str(untrained / "small")).name == "small"
+
+
+def test_files_of_runtimes_go_along(hub, untrained, monkeypatch):
+    for kind, (name, _) in RUNTIMES.items():  # what exports write is tested beside them
+        monkeypatch.setitem(RUNTIMES, kind, (name, lambda opened, file: file.write_bytes(file.name.encode())))
+    push(untrained / CLUTTER_TEACHER, ID, runtimes=["onnx-int8", "onnx"])
+    files = hub.repositories[ID]
+    for name in ("model.onnx", "model-int8.onnx"):
+        assert files[name] == name.encode() and f"- `{name}`" in files["README.md"].decode()
 
 
 def test_its_card_tells_memory_accuracy_and_licence(hub):
@@ -60,6 +81,7 @@ def test_its_card_tells_memory_accuracy_and_licence(hub):
     (result,) = index["results"]
     assert result["metrics"][0]["type"] == "accuracy" and result["metrics"][0]["value"] == 0.9535
     assert result["dataset"]["args"]["seed"] == 0 and result["dataset"]["args"]["pictures"] > 100
+    assert index["name"] == "small-student"
     assert front["license"] == "cc-by-sa-4.0" and "redistill distill" in card and "network.load()" in card
     student = read_metadata("emoji-clutter-student").student
     for settings in ({}, {"dtype": "int8"}, {"accounting": "eager"}):
@@ -92,6 +114,14 @@ def test_what_the_hub_refuses_is_a_sentence(hub, untrained, monkeypatch):
         push(untrained / "small", ID, token="hf_wrong")
     with pytest.raises(ValueError, match="does not give someone/nothing"):
         find_checkpoint("hub:someone/nothing")
+
+
+def test_a_space_pushes_with_no_token_of_its_own(hub, untrained, monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    with pytest.raises(ValueError, match="does not take"):
+        push(untrained / "small", ID)
+    assert hub.asked and all(token is None for *_, token in hub.asked)
+    assert push(untrained / "small", ID, token=hub.token).endswith(ID)
 
 
 def test_without_a_network_it_is_a_sentence(untrained, monkeypatch):

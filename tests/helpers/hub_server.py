@@ -1,4 +1,8 @@
-"""A small server that speaks what pushing to and fetching from the Hub takes; it keeps the files that were pushed."""
+"""A small server that speaks what pushing to and fetching from the Hub takes; it keeps the files that were pushed.
+
+Large files come as on the Hub: announced to the batch call of Git LFS, sent by a PUT of their own, and named by their
+SHA-256 in the commit.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,11 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from urllib.parse import unquote, urlsplit
+
+import pytest
 
 from helpers import hub_jobs
 
@@ -17,7 +24,10 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(ThreadingHTTPServer):
-    """Its repositories: files by path, by id; `token` is the one it takes."""
+    """Its repositories: files by path, by id; `token` is the one it takes, `asked` every request with the one it had.
+
+    Files that end in one of `lfs` are large; what was sent of them lies in `objects`, by SHA-256.
+    """
 
     daemon_threads = True
 
@@ -27,6 +37,14 @@ class Hub(ThreadingHTTPServer):
         self.private: set[str] = set()
         self.token = "hf_right"
         self.jobs: hub_jobs.Jobs | None = None
+        self.asked: list[tuple[str, str, str | None]] = []  # method, path, token
+        self.lfs: tuple[str, ...] = ()
+        self.objects: dict[str, bytes] = {}
+
+    @property
+    def address(self) -> str:
+        """What HF_ENDPOINT is set to."""
+        return f"http://127.0.0.1:{self.server_port}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -35,10 +53,17 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *values: object) -> None:
         pass
 
+    def _begin(self) -> tuple[str, bool]:
+        """The path that is asked for, and whether the token is the right one."""
+        path = unquote(urlsplit(self.path).path)
+        token = self.headers.get("authorization", "").removeprefix("Bearer ") or None
+        self.server.asked.append((self.command, path, token))
+        return path, token == self.server.token
+
     def do_POST(self) -> None:
         body = self._body()
-        path = unquote(urlsplit(self.path).path)
-        if self.headers.get("authorization") != f"Bearer {self.server.token}":
+        path, may_write = self._begin()
+        if not may_write:
             self._answer({"error": "Invalid username or password."}, 401)
         elif self._of_jobs(path, body):
             pass
@@ -52,12 +77,32 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.endswith("/validate-yaml"):  # of the card
             self._answer({"errors": [], "warnings": []})
         elif "/preupload/" in path:
-            asked = json.loads(body)["files"]
-            self._answer(
-                {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in asked]}
-            )
+            paths = [file["path"] for file in json.loads(body)["files"]]
+            modes = {path: "lfs" if path.endswith(self.server.lfs) else "regular" for path in paths}
+            rows = [{"path": path, "uploadMode": mode, "shouldIgnore": False} for path, mode in modes.items()]
+            self._answer({"files": rows})
+        elif path.endswith(".git/info/lfs/objects/batch"):
+            self._batch(json.loads(body))
         else:
             self._commit(path, body)
+
+    def _batch(self, asked: dict) -> None:
+        """Where the objects go that are not here yet."""
+        objects = []
+        for wanted in asked["objects"]:
+            actions = {"upload": {"href": f"http://{self.headers['host']}/objects/{wanted['oid']}", "header": {}}}
+            objects.append(wanted | ({} if wanted["oid"] in self.server.objects else {"actions": actions}))
+        self._answer({"transfer": "basic", "objects": objects})
+
+    def do_PUT(self) -> None:
+        """An object, to the address that `_batch` gave: whoever has that needs no token."""
+        path, _ = self._begin()
+        body = self._body()
+        oid = path.removeprefix("/objects/")
+        is_whole = _sha256(body) == oid
+        if is_whole:
+            self.server.objects[oid] = body
+        self._answer({}, 200 if is_whole else 400)
 
     def _body(self) -> bytes:
         if self.headers.get("transfer-encoding") != "chunked":
@@ -72,8 +117,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _commit(self, path: str, body: bytes) -> None:
         name = path.removeprefix("/api/models/").partition("/commit/")[0]
         for line in map(json.loads, body.splitlines()):
-            if line["key"] == "file":
-                self.server.repositories[name][line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            kind, value = line["key"], line["value"]
+            if kind == "file":
+                self.server.repositories[name][value["path"]] = base64.b64decode(value["content"])
+            elif kind == "lfsFile":
+                self.server.repositories[name][value["path"]] = self.server.objects[value["oid"]]
         url = f"http://{self.headers['host']}/{name}/commit/{COMMIT}"
         self._answer({"commitUrl": url, "commitOid": COMMIT, "success": True})
 
@@ -86,25 +134,34 @@ class _Handler(BaseHTTPRequestHandler):
         return bool(answer)
 
     def do_GET(self) -> None:
-        path = unquote(urlsplit(self.path).path)
+        path, is_owner = self._begin()
         if self._of_jobs(path):
             return
         name = "/".join(path.removeprefix("/api/models").strip("/").split("/")[:2])
         files = self.server.repositories.get(name)
-        if files is None:
+        if files is None or (name in self.server.private and not is_owner):
             self._answer({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
         elif "/resolve/" in path:
             file = path.partition("/resolve/")[2].partition("/")[2]
-            self._send(files[file], "application/octet-stream") if file in files else self._answer(
-                {"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"}
-            )
+            if file in files:
+                linked = {"X-Linked-Etag": f'"{_sha256(files[file])}"', "X-Linked-Size": str(len(files[file]))}
+                is_large = file.endswith(self.server.lfs)
+                self._send(files[file], "application/octet-stream", headers=linked if is_large else None)
+            else:
+                self._answer({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"})
         elif "/tree/" in path:
-            self._answer([{"type": "file", "path": f, "size": len(c), "oid": _etag(c)} for f, c in files.items()])
+            self._answer([self._row(file, content) for file, content in files.items()])
         else:
             siblings = [{"rfilename": file, "size": len(content)} for file, content in files.items()]
             self._answer({"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings, "private": False})
 
     do_HEAD = do_GET
+
+    def _row(self, file: str, content: bytes) -> dict:
+        """A file as the listing of a repository tells of it."""
+        row = {"type": "file", "path": file, "size": len(content), "oid": _etag(content)}
+        large = {"oid": _sha256(content), "size": len(content), "pointerSize": 134}
+        return row | ({"lfs": large} if file.endswith(self.server.lfs) else {})
 
     def _answer(self, values: object, status: int = 200, headers: dict[str, str] | None = None) -> None:
         self._send(json.dumps(values).encode(), "application/json", status, headers)
@@ -117,6 +174,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _etag(content: bytes) -> str:
@@ -133,3 +194,17 @@ def hub_server() -> Iterator[Hub]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def local_hub(cache: Path) -> Iterator[Hub]:
+    """The server as the Hub of this process, which keeps what it fetches in `cache` and has the right token."""
+    with hub_server() as server, pytest.MonkeyPatch.context() as patch:
+        for module in ("constants", "hf_api", "file_download", "_snapshot_download", "utils._auth"):
+            patch.setattr(f"huggingface_hub.{module}.ENDPOINT", server.address, raising=False)
+        template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+        patch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        patch.setenv("HF_TOKEN", server.token)
+        yield server

@@ -269,7 +269,7 @@ def test_files_name_nobody(run_of_a):
 
 def test_the_hub_is_asked_without_the_spaces_own_token(monkeypatch):
     monkeypatch.delenv("SPACE_ID", raising=False)
-    assert hub.token() is None
+    assert hub.own_token() is None
     asked: list[dict] = []
 
     def download(**where):
