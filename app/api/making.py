@@ -1,4 +1,4 @@
-"""Endpoints that make files: generate, export, push. A file comes as its content in base64."""
+"""Endpoints that hand networks and pictures on: generate, export, push, load. A file comes as its content in base64."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from redistill.deploy import publish
-
 from ..generate import files
 from ..generate.networks import load_network
 from ..generate.page import MAX_FIRST_SEED, MAX_STEPS, MAX_STUDENTS
 from ..generate.samples import keep_samples, sample_all
-from ..runs import choices, jobs
+from ..runs import choices, from_hub
 from ..runs.exports import KINDS, export_run
-from ..visitors import access
+from ..runs.pushing import push_run
+from ..visitors.who import token_of_request
 from .kinds import Name, Scheduler, text, whole
 
 Checkpoints = Annotated[list[Name], Field(min_length=1, max_length=MAX_STUDENTS + 1)]
+Runtimes = Annotated[list[Literal[tuple(KINDS)]], Field(max_length=len(KINDS), description="files to export too")]
+Token = text(400, "of the Hub; by default that of your sign-in, or on your own machine yours") | None
 
 
 def generate(
@@ -75,18 +76,35 @@ def push(
     run: Name,
     repo: text(200, "owner/name"),
     private: bool = False,
-    token: text(400, "of the Hub; by default this machine's, on a Space your own") | None = None,
+    token: Token = None,
+    runtimes: Runtimes | None = None,
 ) -> dict:
-    """Push the checkpoint of a finished run to the Hugging Face Hub, with a card that says what it saves.
+    """Push the network of a run that has ended to the Hugging Face Hub, with a card that says what it saves.
 
-    The shell and the library take it from there as "hub:owner/name".
+    The shell, the library and `load` take it from there as "hub:owner/name".
 
     Example:
         client.predict(run, "someone/small-student", api_name="/push")
     """
-    if token is None and access.is_shared():
-        raise ValueError("On a Space nobody's token is used but your own; give one that may write, as `token`.")
-    return {"address": publish.push(jobs.read_run(run).path, repo, token, private)}
+    return {"address": push_run(run, repo, private, token or token_of_request(), runtimes or ())}
+
+
+def load(
+    network: text(300, "hub:owner/name of a network that was pushed, with @revision where wanted"),
+    token: Token = None,
+) -> dict:
+    """Bring in a network that was pushed to the Hugging Face Hub; `checkpoint` of the answer is its name from then on.
+
+    `start` takes that as `teacher_checkpoint` where it fits, and `generate` draws with it where it is a diffusion
+    network; `student` is what it is built from.
+
+    Example:
+        client.predict("hub:someone/small-student", api_name="/load")
+    """
+    choice = from_hub.take(network, token or token_of_request())
+    card = choice.metadata
+    told = {"checkpoint": choice.value, "title": choice.title, "dataset": card.dataset, "metrics": dict(card.metrics)}
+    return told | {"student": card.student.to_dict(), "class_names": list(card.class_names)}
 
 
 def file_of(name: str, kind: str, content: bytes) -> dict:

@@ -35,6 +35,7 @@ ENDPOINTS = {
     making.generate: IN_LINE,
     making.export: IN_LINE,
     making.push: IN_LINE,
+    making.load: IN_LINE,
 }
 LINK = f'<p class="subline programs"><a href="{PATH}">For programs and agents</a></p>'  # below the studio's tabs
 INTRODUCTION = """<h1>ReDistill Studio for programs and agents</h1>

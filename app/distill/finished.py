@@ -18,9 +18,14 @@ from ..parts.fields import PictureField
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import SaveFiles, served
 from ..runs import answers, by_class, jobs, saved
+from ..runs.exports import KINDS
+from ..runs.pushing import push_run
+from ..visitors.who import token_of_request
 from . import finished_view as view
 
 SAVING = """() => '<p class="subline" role="status">Packing…</p>'"""
+PUSHING = """() => '<p class="subline" role="status">Packing and sending…</p>'"""
+MAX_REPO = 200  # characters of owner/name
 COUNTING = """() => '<p class="subline" role="status">Testing its network once more…</p>'"""
 
 
@@ -37,6 +42,15 @@ class FinishedPanel:
             self.said = gr.HTML(elem_id="student-said")
             self.lines = gr.HTML(elem_id="opening")
             self.distil = gr.Button("Distil a student from this", size="sm", elem_id="distil-this")
+            with gr.Accordion("Push it to the Hub", open=False, elem_classes="fold"):
+                self.repo = gr.Textbox(
+                    label="Repository", placeholder="you/small-student", max_length=MAX_REPO, elem_id="push-repo"
+                )
+                self.private = gr.Checkbox(False, label="Private: seen by its owner alone", container=False)
+                files = [(f"in {words.removeprefix('Export ')}", kind) for kind, (words, *_) in KINDS.items()]
+                self.along = gr.CheckboxGroup(files, label="Export too, for onnxruntime")
+                self.push = gr.Button("Push", size="sm", elem_id="push")
+                self.pushed = gr.HTML(elem_id="push-said")
         with gr.Column(visible=False, elem_classes="card") as self.tested:
             gr.HTML('<h3 class="card-title">What it takes for what <span>on the test pictures</span></h3>')
             self.classes = gr.HTML(elem_id="classes")
@@ -57,13 +71,16 @@ class FinishedPanel:
             self.answers = gr.HTML(elem_id="answers")
         self.shown = {name: getattr(self, name) for name in ("home", "lines", "tested", "classes", "count", "matrix",
             "confusion", "trial", "picture", "answers")}  # fmt: skip
-        self.shown["student_said"] = self.said
+        self.shown |= {"student_said": self.said, "pushed": self.pushed}
 
     def attach(self, drawn: gr.JSON, woken: gr.JSON) -> None:
         """Connect its events; `drawn` notes which run is shown, and `woken` has the panel look at it again."""
         self.save.ask(None, None, self.said, js=SAVING, **QUIET)
         outputs = {"save": self.save, "said": self.said}
         connect(self.save.ask, save_student, [drawn], outputs, concurrency_limit=2, **UNSEEN)
+        given = [drawn, self.repo, self.private, self.along]
+        self.push.click(None, None, self.pushed, js=PUSHING, **QUIET)
+        connect(self.push.click, push_student, given, {"pushed": self.pushed}, concurrency_limit=2, **UNSEEN)
         self.count.click(None, None, self.classes, js=COUNTING, **QUIET)
         outputs = {"classes": self.classes, "woken": woken}
         connect(self.count.click, count_classes, [drawn], outputs, concurrency_limit=1, **UNSEEN)
@@ -103,7 +120,7 @@ def shown_of(run: jobs.Run | None) -> dict[str, Any]:
 
 def nothing_tried() -> dict[str, Any]:
     """The panel for another run than before: without what was tried and said of that one."""
-    return {"picture": None, "answers": "", "student_said": ""}
+    return {"picture": None, "answers": "", "student_said": "", "pushed": ""}
 
 
 def _metadata(run: jobs.Run) -> Metadata | None:
@@ -127,6 +144,19 @@ def save_student(drawn: Any) -> dict[str, Any]:
         file = saved.zip_student(shown_run(drawn), Path(folder))
         kept = served(file)
     return {"save": {"name": file.name, "file": kept, "asked": time.time_ns()}, "said": ""}
+
+
+@refused_in("pushed", "Not pushed.")
+def push_student(drawn: Any, repo: Any, private: Any, along: Any) -> dict[str, Any]:
+    """Push the network of the run that is shown to a repository of who asks, and say where it is."""
+    name = shown_run(drawn)
+    if not isinstance(repo, str) or len(repo) > MAX_REPO:
+        raise ValueError("The repository is no name; expected owner/name, such as you/small-student.")
+    if private not in (True, False) or not isinstance(along or [], list):
+        raise ValueError(f"Private is {str(private)[:40]!r}, files are {str(along)[:80]!r}; expected what is ticked.")
+    runtimes = [str(kind) for kind in along or []]
+    address = push_run(name, repo.strip(), bool(private), token_of_request(), runtimes)
+    return {"pushed": view.pushed(address, repo.strip())}
 
 
 @refused_in("classes")

@@ -114,6 +114,12 @@ def _answer(answer: Answer) -> str:
     return f"<section>{head}<ol>{rows}</ol></section>"
 
 
+def pushed(address: str, repo: str) -> str:
+    """Where a network is now, and how it is loaded from there."""
+    link = f'<a href="{escape(address)}" target="_blank" rel="noopener">{escape(address)}</a>'
+    return f'<p class="subline">Pushed to {link}. It is loaded by its name, <code>hub:{escape(repo)}</code>.</p>'
+
+
 def opening(lines: str) -> str:
     """Lines of code that open what was saved."""
     return (

@@ -8,11 +8,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from redistill.checkpoint.sources import ddpm_settings, with_unets
+from redistill.checkpoint.metadata import Metadata
+from redistill.checkpoint.sources import ON_HUB, ddpm_settings, with_unets
 from redistill.common.hub import hub_id
 from redistill.memory.comparison import early_strides, own_strides
 from redistill.networks.red import REDConfig
@@ -24,8 +26,9 @@ from redistill.training.presets import find_preset
 
 from ..parts.events import refused_in
 from ..parts.fragments import notice
-from ..runs import choices, jobs
+from ..runs import choices, from_hub, jobs
 from ..visitors.uploaded import taken
+from ..visitors.who import token_of_request
 from ..words.numbers import format_pixels
 from ..words.settings import dataset_title, network_title, run_title
 from . import data_panel, own_weights, run_form, student_form
@@ -199,32 +202,69 @@ def take_run(drawn: Any) -> dict[str, Any]:
     if run.state != "finished":
         raise ValueError(f"Run “{run.title}” is {run.state}; its network can teach once it has finished.")
     learnt = DistillConfig.from_dict(run.config)
-    own = learnt.student
-    choices.check_opens_no_file(own)
-    if own.red is not None or learnt.stride_vectors:
-        why = "was trained for all strides at once" if learnt.stride_vectors else "has RED blocks"
+    choices.check_opens_no_file(learnt.student)
+    if why := _why_not(learnt.student, learnt.stride_vectors):
         raise ValueError(f"The network of “{run.title}” {why}, so it teaches none here; choose a run of a teacher.")
+    kept = {name: getattr(learnt, name) for name in ("split_seed", "prediction_type", "device")}
+    about = f"A student of “{run.title}”."
+    return _student_of(learnt.student, learnt.dataset, run.path / "student", about, **kept)
+
+
+def _why_not(own: StudentConfig, stride_vectors: Any) -> str:
+    """Why a trained network teaches none; empty where it may."""
+    if stride_vectors:
+        return "was trained for all strides at once"
+    return "has RED blocks" if own.red is not None else ""
+
+
+def _student_of(own: StudentConfig, dataset: Any, teacher: Path, about: str, **kept: Any) -> dict[str, Any]:
+    """Fill the form with a student of the network `own` that lies in the folder `teacher`, at strides that pool early.
+
+    kept: settings of its run that the student's has too.
+    """
     name = own.student_architecture
     taught = {"teacher": name, "architecture": None, "teacher_strides": own.strides, "red": REDConfig()}
     early = early_strides(name, own.unets, own.image_size)
-    student = data_panel.fit(dataclasses.replace(own, strides=early, **taught), learnt.dataset, own.image_size)
+    student = data_panel.fit(dataclasses.replace(own, strides=early, **taught), dataset, own.image_size)
     base = _config_for(student, "default", "faces")
-    kept = {name: getattr(learnt, name) for name in ("dataset", "split_seed", "prediction_type", "device")}
-    config = dataclasses.replace(base, student=student, teacher_checkpoint=str(run.path / "student"), **kept)
+    config = dataclasses.replace(base, student=student, dataset=dataset, teacher_checkpoint=str(teacher), **kept)
     same = dict(student.strides) == (dict(own.strides) or own_strides(name, own.unets, own.image_size))
     hint = "The student has its teacher’s strides; choose larger ones early to need less memory." if same else ""
-    return {**_unmarked(), **_filled(config, f"A student of “{run.title}”.", _hint(hint))}
+    return {**_unmarked(), **_filled(config, about, _hint(hint))}
 
 
 @refused_in("said")
-def take_ddpm(source: Any, dataset: Any) -> dict[str, Any]:
-    """Fill the form with a student of a DDPM from elsewhere, at strides that pool early, or say why not.
+def take_elsewhere(source: Any, dataset: Any) -> dict[str, Any]:
+    """Fill the form with a student of a network from elsewhere, at strides that pool early, or say why not.
 
-    It learns from the pictures that are chosen where it can draw such, and else from those of emoji-faces.
+    That is "hub:owner/name", which was pushed from here, or else a DDPM.
     """
     if not isinstance(source, str) or len(source) > MAX_SOURCE:
         raise ValueError("The source is no text; expected a folder or a Hub id such as google/ddpm-cifar10-32.")
-    source = hub_id(source)
+    if source.strip().startswith(ON_HUB):
+        return {"said": "", **_take_pushed(source.strip(), dataset)}
+    return _take_ddpm(hub_id(source), dataset)
+
+
+def _take_pushed(source: str, dataset: Any) -> dict[str, Any]:
+    """Its student learns from the pictures that it has learnt from, or where these are not here, those chosen."""
+
+    def check(card: Metadata) -> None:
+        if why := _why_not(card.student, card.training.get("stride_vectors")):
+            raise ValueError(
+                f"{source} {why}, so it teaches none here; Explore shows it by the same name, and Generate draws with "
+                "it where it is a diffusion network."
+            )
+
+    choice = from_hub.take(source, token_of_request(), check)
+    card = choice.metadata
+    kept = {"split_seed": card.split_seed, "prediction_type": card.prediction_type}
+    about = f"A student of {choice.title}."
+    return _student_of(card.student, card.dataset or dataset, choices.folder(choice), about, **kept)
+
+
+def _take_ddpm(source: str, dataset: Any) -> dict[str, Any]:
+    """It learns from the pictures that are chosen where it can draw such, and else from those of emoji-faces."""
     size, kind = ddpm_settings(source, choices.folders_open())
     name = DDPM + source
     base = find_preset("faces").config

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from redistill.checkpoint.imported import Weights, import_teacher, imported_folder
+from redistill.checkpoint.imported import Weights, free_folder, import_teacher
 from redistill.common.values import is_number
 from redistill.networks.student import StudentConfig
 
@@ -81,16 +81,7 @@ def take(student: StudentConfig, weights: Weights) -> str:
     )
     if network.task != "classification":
         raise ValueError("Weights are taken for classifiers; name a DDPM by its folder or Hub id.")
-    folder = imported_folder(f"{weights.file.stem[:KEPT]}-{student.image_size}px")
-    name = import_teacher(network, weights, _free(folder))[0].name
+    folder = free_folder(f"{weights.file.stem[:KEPT]}-{student.image_size}px")  # teachers of runs stay what they were
+    name = import_teacher(network, weights, folder)[0].name
     access.claim("teacher", name)
     return name
-
-
-def _free(folder: Path) -> Path:
-    """The folder, or one beside it while it is taken: teachers of runs stay what they were."""
-    number, free = 1, folder
-    while free.exists():
-        number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
-    return free

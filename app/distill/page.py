@@ -63,7 +63,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
                     elem_id=run_form.place_of("teacher_steps"),
                 )
                 teach = gr.Button("Set the form to the teacher alone", size="sm", elem_id="teach")
-                ddpm = _ddpm_fold()
+                elsewhere = _elsewhere_fold()
                 weights = own_weights.build()
             with _step(3, "Student"):
                 card = gr.HTML(student_form.card(config.student), elem_id="student")
@@ -115,10 +115,10 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     connect(panel.finished.distil.click, handlers.take_run, [panel.shown["drawn"]], shown, **QUIET).then(
         None, None, None, js=SHOW_FORM, **QUIET
     )
-    for event in (ddpm.take.click, ddpm.source.submit):
-        outputs = shown | {"said": ddpm.said}
-        look = {"show_progress_on": ddpm.said, "api_visibility": "private"}
-        connect(event, handlers.take_ddpm, [ddpm.source, data.dataset], outputs, **look)
+    for event in (elsewhere.take.click, elsewhere.source.submit):
+        outputs = shown | {"said": elsewhere.said}
+        look = {"show_progress_on": elsewhere.said, "api_visibility": "private"}
+        connect(event, handlers.take_elsewhere, [elsewhere.source, data.dataset], outputs, **look)
     given = [weights.upload, weights.names, weights.mean, weights.std]
     given += [shown[name] for name in ("student", "dataset", "image_size")]
     outputs = {"said": weights.said} | {name: shown[name] for name in ("student", "card", "teacher_checkpoint")}
@@ -140,7 +140,7 @@ def _step(number: int, title: str) -> gr.Column:
 
 
 @dataclass(frozen=True)
-class DdpmFold:
+class ElsewhereFold:
     """Controls for a teacher from elsewhere."""
 
     source: gr.Textbox
@@ -148,16 +148,18 @@ class DdpmFold:
     said: gr.HTML
 
 
-def _ddpm_fold() -> DdpmFold:
-    with gr.Accordion("A DDPM from elsewhere as teacher", open=False, elem_classes="fold"):
+def _elsewhere_fold() -> ElsewhereFold:
+    with gr.Accordion("A network from elsewhere as teacher", open=False, elem_classes="fold"):
         source = gr.Textbox(
             label="Folder or Hub id" if choices.folders_open() else "Hub id",
-            placeholder="google/ddpm-cifar10-32",
-            info="Any unconditional DDPM of diffusers, with weights in safetensors.",
+            placeholder="hub:owner/name",
+            info="hub:owner/name of a network that was pushed from here, or any unconditional DDPM of diffusers, such "
+            "as google/ddpm-cifar10-32, with weights in safetensors.",
             max_length=handlers.MAX_SOURCE,
-            elem_id="ddpm-source",
+            elem_id="elsewhere-source",
         )
-        return DdpmFold(source, gr.Button("Take it as teacher", size="sm", elem_id="ddpm-take"), gr.HTML())
+        take = gr.Button("Take it as teacher", size="sm", elem_id="elsewhere-take")
+        return ElsewhereFold(source, take, gr.HTML(elem_id="elsewhere-said"))
 
 
 def _connect_student(shown: Mapping[str, Any], parts: Mapping[str, Any]) -> None:

@@ -128,7 +128,7 @@ def read(student: Any, given: Mapping[str, Any]) -> StudentConfig:
 
 def _network(value: Any, student: StudentConfig) -> str:
     if isinstance(value, str) and value.startswith(DDPM) and value not in (student.teacher, student.architecture):
-        raise ValueError(f"{value[:200]} is not on offer; name it under “A DDPM from elsewhere”.")
+        raise ValueError(f"{value[:200]} is not on offer; name it under “A network from elsewhere as teacher”.")
     own = isinstance(value, str) and value in (student.teacher, student.student_architecture)
     entry = find_network(value if own else check_network(value))
     if entry.task != student.task:

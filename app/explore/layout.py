@@ -32,7 +32,7 @@ def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
             few(),
             found.config.teacher,
             "Teacher",
-            info="Type to search all of timm and torchvision.",
+            info="Type to search all of timm and torchvision, or hub:owner/name of a network that was pushed.",
             elem_id="teacher",
         )
         image_size = ClampedSlider(

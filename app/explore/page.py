@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from redistill.checkpoint.sources import ON_HUB
 from redistill.memory.comparison import Comparison, early_strides, own_strides
 from redistill.memory.patching import PatchedMemory
 from redistill.networks.names import is_own
@@ -26,6 +27,8 @@ from ..parts.networks import check_network, let_search
 from ..parts.scripted import event_values
 from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place, read_place
+from ..runs import from_hub
+from ..visitors.who import token_of_request
 from . import accuracy_panel, measure_panel, patch_panel, plan_panel, pooled_panel, search_panel, view
 from .form import (
     CONFIGURATION,
@@ -99,7 +102,7 @@ def _connect_controls(parts: Parts) -> None:
     for event, handler, names in (
         *((event, show, ("picker", *DRAWN)) for event in (*redrawn, parts["picker"].pick)),
         (parts["budget"].input, show_budget, (*CONTROLS[1:], "picker", *DRAWN)),
-        (parts["teacher"].input, show_teacher, ("teacher", "image_size", "width", "patch", "picker", *DRAWN)),
+        (parts["teacher"].input, show_teacher, ("patch", *SET)),
         *((event, show, ("picker", *DRAWN)) for event in (parts["patch"].submit, parts["patch"].blur)),
         (parts["patched"].act, use_patch, ("patch", "picker", *DRAWN)),
         (parts["early"].click, pool_early, ("picker", *DRAWN)),
@@ -164,9 +167,13 @@ def budget_fields(choice: str, budget: Budget | None) -> Shown:
 def show_teacher(**values: Any) -> Shown:
     """Another teacher at its usual image side, with a student to start from; without one where it allows none.
 
-    The one that is shown stays as it is: a list that is left says that something was chosen.
+    Of "hub:owner/name", which was pushed from here, it is that very student. The one that is shown stays as it is: a
+    list that is left says that something was chosen.
     """
     try:
+        if isinstance(typed := values["teacher"], str) and typed.strip().startswith(ON_HUB):
+            card = from_hub.look_up(typed.strip(), token_of_request())
+            return {**show_student(card.student, values | {"patch": ""}), "patch": ""}
         name, student = check_network(values["teacher"]), values.get("student")
         if isinstance(student, Mapping) and student.get("teacher") == name == values["teacher"]:
             return {}

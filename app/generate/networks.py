@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.checkpoint.pipeline import Scheduler, load_scheduler, load_unet
-from redistill.checkpoint.sources import find_pipeline
+from redistill.checkpoint.sources import ON_HUB, find_pipeline
 from redistill.diffusion.gallery import Gallery, read_gallery
 from redistill.diffusion.sampling import SampleStep, first_noise, to_uint8
 from redistill.memory import MemoryProfile, capture
 from redistill.networks.strides import PoolingPoint
 from redistill.training.config import DistillConfig
 
-from ..runs import choices
+from ..runs import choices, from_hub
+from ..visitors.who import token_of_request
 from ..words.settings import describe_student, learning_sources
 
 KEPT_BYTES = 2**30  # of networks that stay in memory for the next time; the one used last stays whatever it takes
@@ -81,12 +82,20 @@ def load_network(value: str) -> Network:
 def load_elsewhere(source: str) -> Network:
     """The network in a folder or a repository of the Hub; ValueError for one that cannot be had or does not sample.
 
-    On a Space no folder is opened, nor is what a stranger's repository says it learnt from: that may be a folder too.
+    What was pushed from here, "hub:owner/name", is a choice of who asks from then on. On a Space no folder is opened,
+    nor is what a stranger's repository says it learnt from: that may be a folder too.
     """
+    if source.startswith(ON_HUB):
+        return load_network(from_hub.take(source, token_of_request(), _check_draws).value)
     source, folders = source.strip(), choices.folders_open()
     title = Path(source).name if folders and Path(source).is_dir() else source
     network = _load(source, title, find_pipeline(source, folders))
     return network if folders else dataclasses.replace(network, metadata=None)
+
+
+def _check_draws(card: Metadata) -> None:
+    if not choices.is_diffusion(card):
+        raise ValueError(f"It is a {card.student.student_architecture}, a classifier, which draws nothing.")
 
 
 def _load(key: str, title: str, folder: Path) -> Network:

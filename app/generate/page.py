@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from redistill.checkpoint.sources import ON_HUB
 from redistill.common.hub import hub_id
 from redistill.common.values import is_number
 from redistill.diffusion.sampling import SCHEDULERS
@@ -49,7 +50,8 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
                     other = gr.Textbox(
                         label="Folder or Hub id" if choices.folders_open() else "Hub id",
                         placeholder="google/ddpm-cifar10-32",
-                        info="Any unconditional DDPM of diffusers, with weights in safetensors.",
+                        info="Any unconditional DDPM of diffusers, with weights in safetensors, or hub:owner/name of "
+                        "a network that was pushed from here.",
                         elem_id="generate-other",
                     )
             with gr.Column(elem_classes="card"):
@@ -318,7 +320,8 @@ def check_source(other: Any) -> list[str]:
         return []
     if not isinstance(other, str) or len(other) > MAX_SOURCE:
         raise ValueError(f"Folder or Hub id is {str(other)[:40]!r}; expected a text such as google/ddpm-cifar10-32.")
-    return [hub_id(other)] if other.strip() else []
+    other = other.strip()
+    return [other if other.startswith(ON_HUB) else hub_id(other)] if other else []
 
 
 def check_names(teacher: Any, students: Any, also: bool = False) -> list[str]:

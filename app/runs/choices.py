@@ -50,6 +50,8 @@ def checkpoints(accept: Callable[[Metadata], bool]) -> list[Choice]:
             metadata = read_metadata(_place(value))
         except (ValueError, OSError):
             continue  # a damaged folder is no choice; naming it directly says what is wrong with it
+        if hub := metadata.imported.get("hub"):
+            title = f"{hub} (from the Hub)"
         if accept(metadata):
             found.append(Choice(value, title, metadata))
     return found

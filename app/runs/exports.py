@@ -30,23 +30,31 @@ class Exported(NamedTuple):
 
 def export_run(name: str, kind: str) -> Exported:
     """The checkpoint of a run, exported; ValueError, in one sentence, where that cannot be."""
+    with tempfile.TemporaryDirectory(prefix="redistill-") as folder:
+        file, lines = write_export(jobs.read_run(name), kind, Path(folder))
+        if (size := file.stat().st_size) > MOST_BYTES:
+            raise ValueError(
+                f"The file has {size:,} bytes, more than the {MOST_BYTES:,} that the page hands on; make it in the "
+                f"shell: redistill export RUN_FOLDER {' '.join(KINDS[kind][2])}."
+            )
+        return Exported(file.name, file.read_bytes(), lines)
+
+
+def write_export(run: jobs.Run, kind: str, folder: Path) -> tuple[Path, list[str]]:
+    """Write the export of a run's checkpoint, one of KINDS, into a folder; the file, and what the command said of it.
+
+    One is made at a time: ValueError for another meanwhile, and where it cannot be.
+    """
     if kind not in KINDS:
-        raise ValueError(f"No export {kind[:80]!r}; expected one of {list(KINDS)}.")
-    run = jobs.read_run(name)
+        raise ValueError(f"No export {str(kind)[:80]!r}; expected one of {list(KINDS)}.")
     _, ending, options = KINDS[kind]
     if not _busy.acquire(blocking=False):
         raise ValueError("Another export is being made; try again when it is done.")
     try:
-        with tempfile.TemporaryDirectory(prefix="redistill-") as folder:
-            file = Path(folder) / f"{run.name}{ending}"
-            asked = ("export", str(run.path), *options, "--out", str(file))
-            told = ask_shell(asked, "export", MINUTES, hidden={str(run.path): run.name})
-            if (size := file.stat().st_size) > MOST_BYTES:
-                raise ValueError(
-                    f"The file has {size:,} bytes, more than the {MOST_BYTES:,} that the page hands on; make it in the "
-                    f"shell: redistill export RUN_FOLDER {' '.join(options)}."
-                )
-            first, *more = told.strip().splitlines()
-            return Exported(file.name, file.read_bytes(), [first.replace(str(file), file.name), *more])
+        file = folder / f"{run.name}{ending}"
+        asked = ("export", str(run.path), *options, "--out", str(file))
+        told = ask_shell(asked, "export", MINUTES, hidden={str(run.path): run.name})
+        first, *more = told.strip().splitlines()
+        return file, [first.replace(str(file), file.name), *more]
     finally:
         _busy.release()

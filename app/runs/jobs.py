@@ -271,6 +271,9 @@ def sweep() -> None:
             with contextlib.suppress(ValueError):
                 remove_upload(name)
                 access.forget("upload", name)
+        for folder in room.unused_teachers(runs):
+            remove_folder(folder)
+            access.forget("teacher", folder.name)
 
 
 def keep_room() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from redistill.checkpoint.imported import imported_folder
+from redistill.checkpoint.sources import list_imported
 from redistill.common.disk import folder_bytes
 from redistill.data.uploads import list_uploads, upload_folder
 from redistill.training.run import STATUS
@@ -42,7 +44,8 @@ def surplus(runs: Sequence[Run], more: int = 0, now: float | None = None) -> lis
         gone += left[: max(0, len(runs) - len(gone) + more - most.runs_all)]
     if most.disk_bytes is not None:
         held = {run.name: folder_bytes(run.path) for run in runs if run not in gone}
-        total = sum(held.values()) + sum(folder_bytes(upload_folder(name)) for name in list_uploads())
+        brought = [*map(upload_folder, list_uploads()), *map(imported_folder, list_imported())]
+        total = sum(held.values()) + sum(map(folder_bytes, brought))
         for run in (run for run in ended if run not in gone):
             if total + more * RESERVED_BYTES <= most.disk_bytes:
                 break
@@ -57,6 +60,16 @@ def unused_uploads(runs: Sequence[Run], now: float | None = None) -> list[str]:
     used = {run.config.get("dataset") for run in runs}
     old = [name for name in list_uploads() if days and now - _changed(upload_folder(name), now) > days * DAY]
     return [name for name in old if f"upload:{name}" not in used]
+
+
+def unused_teachers(runs: Sequence[Run], now: float | None = None) -> list[Path]:
+    """Folders of networks that were brought in, past their days, which no run that is kept learns from."""
+    days, now = limits_here().days, time.time() if now is None else now
+    used = {run.config.get("teacher_checkpoint") for run in runs}
+    old = [
+        folder for folder in map(imported_folder, list_imported()) if days and now - _changed(folder, now) > days * DAY
+    ]
+    return [folder for folder in old if str(folder) not in used]
 
 
 def last_use(run: Run) -> float:

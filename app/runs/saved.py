@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import zipfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from redistill.checkpoint.sources import CONFIG
 from redistill.common.files import read_json
 from redistill.training.resuming import save_student
 
-from ..words.places import hide_places, is_shared
+from ..words.places import hide_places
 from . import jobs
 
 TEXTS = (".json", ".md")
@@ -36,32 +37,36 @@ model = redistill.load("student")  # images from -1 to 1 to logits"""
 
 
 def zip_student(name: str, folder: Path) -> Path:
-    """Write the network of a run as a zip file into `folder`, and return it: of one that was stopped or has failed its
-    best so far. ValueError for a run that goes or has saved nothing yet."""
+    """Write what `write_student` writes as a zip file into `folder`, and return it."""
+    file = folder / f"{jobs.read_run(name).name}-student.zip"
+    with tempfile.TemporaryDirectory(prefix="redistill-") as made, zipfile.ZipFile(file, "w") as archive:
+        student = write_student(name, Path(made))
+        for path in sorted(student.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(made))
+    return file
+
+
+def write_student(name: str, place: Path) -> Path:
+    """Write the network of a run into a new folder in `place`, and return it: of one that was stopped or has failed its
+    best so far. It has all that is written into checkpoints now, and names no place of this machine.
+
+    ValueError for a run that goes or has saved nothing yet.
+    """
     run = jobs.read_run(name)
     if run.state not in ("finished", *jobs.RESUMABLE):
         raise ValueError(f"Run “{run.title}” is {run.state}; its network can be saved once it has ended.")
     student = run.path / "student" if run.state == "finished" else save_student(run.path)
-    file = folder / f"{run.name}-student.zip"
-    with tempfile.TemporaryDirectory(prefix="redistill-") as made, zipfile.ZipFile(file, "w") as archive:
-        student = _as_saved_now(student, Path(made) / INSIDE)
-        for path in sorted(student.rglob("*")):
-            if path.is_file() and not path.name.startswith("."):
-                place = str(Path(INSIDE) / path.relative_to(student))
-                if is_shared() and path.suffix in TEXTS:  # settings name the teacher's folder
-                    archive.writestr(place, hide_places(path.read_text(encoding="utf-8")))
-                else:
-                    archive.write(path, place)
-    return file
-
-
-def _as_saved_now(student: Path, copy: Path) -> Path:
-    """The checkpoint's folder, or a `copy` with what was not written into checkpoints when it was made."""
-    metadata = read_metadata(student)
+    folder, metadata = place / INSIDE, read_metadata(student)
     is_whole = (student / GRAPH).is_file() and read_json(student / CONFIG).get("class_names")
     if is_whole or metadata.student.task == "diffusion":
-        return student
-    return checkpoint.save(checkpoint.load(student), metadata, copy)
+        shutil.copytree(student, folder, ignore=shutil.ignore_patterns(".*"))
+    else:
+        checkpoint.save(checkpoint.load(student), metadata, folder)
+    for path in folder.rglob("*"):
+        if path.suffix in TEXTS:  # settings name the teacher's folder
+            path.write_text(hide_places(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return folder
 
 
 def opening_lines(metadata: Metadata, folder: Path) -> str:

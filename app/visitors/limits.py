@@ -36,8 +36,8 @@ class Limits:
     runs_each: int | None = None  # that a visitor keeps
     going_each: int | None = None  # of these, training or waiting
     runs_all: int | None = None  # of all visitors; of more, the oldest that have ended go
-    disk_bytes: int | None = None  # of all runs and uploads; of more, the oldest runs that have ended go
-    days: int | None = None  # that runs and uploads are kept after their last use
+    disk_bytes: int | None = None  # of all runs and what was brought in; of more, the oldest runs that have ended go
+    days: int | None = None  # that runs, uploads and networks that were brought in are kept after their last use
 
 
 ON_A_SPACE = Limits(
@@ -84,8 +84,13 @@ def check_run(config: Mapping[str, Any]) -> None:
     _check("batch_size", config.get("batch_size"), most.batch_size, "pictures a step", "take a smaller batch")
     if student is None:
         return
-    _check("image_size", max(_sides(student.image_size)), most.image_size, "pixels a side", "take smaller images")
     _check_network(student, int(config["batch_size"]), most)
+
+
+def check_network(student: StudentConfig) -> None:
+    """ValueError, with the limit and a way out, for a network that asks too much whatever is done with it."""
+    if is_shared():
+        _check_network(student, 1, limits_here())
 
 
 def _sides(size: Any) -> Sequence[int]:
@@ -93,6 +98,7 @@ def _sides(size: Any) -> Sequence[int]:
 
 
 def _check_network(student: StudentConfig, batch: int, most: Limits) -> None:
+    _check("image_size", max(_sides(student.image_size)), most.image_size, "pixels a side", "take smaller images")
     counted = compare(student)
     profiles = (counted.teacher, counted.student)
     weights = sum(profile.weight_bytes for profile in profiles)

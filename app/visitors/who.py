@@ -13,6 +13,8 @@ from typing import Any
 
 from gradio.context import LocalContext
 
+from redistill.common.hub import own_token
+
 from . import access
 
 Message = MutableMapping[str, Any]
@@ -61,12 +63,26 @@ def account(request: Any) -> Mapping[str, Any] | None:
     return _userinfo(getattr(inner, "scope", {}).get("session"))
 
 
+def token_of_request() -> str | bool | None:
+    """What requests to the Hub carry for who asks: the token of their sign-in; without one, on a laptop the person's
+    own (None), on a Space nobody's (False). It is handed on and never noted."""
+    request = LocalContext.request.get(None)
+    inner = getattr(request, "request", None) or request
+    token = (_sign_in(getattr(inner, "scope", {}).get("session")) or {}).get("access_token")
+    return token if isinstance(token, str) and token else own_token()
+
+
 def _userinfo(session: Any) -> Mapping[str, Any] | None:
+    return (_sign_in(session) or {}).get("userinfo")
+
+
+def _sign_in(session: Any) -> Mapping[str, Any] | None:
+    """What gradio keeps of a sign-in that still holds."""
     info = session.get("oauth_info") if isinstance(session, Mapping) else None
     if not isinstance(info, Mapping) or not isinstance(info.get("userinfo"), Mapping):
         return None
     until = info.get("expires_at")
-    return None if isinstance(until, (int, float)) and until < time.time() else info["userinfo"]
+    return None if isinstance(until, (int, float)) and until < time.time() else info
 
 
 def _signed_in(session: Any) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,6 +74,16 @@ def imported_folder(name: str) -> Path:
     """Where an imported teacher of that name lies, so that its name is enough to find it."""
     plain = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "teacher"
     return imported_dir() / plain
+
+
+def free_folder(name: str, is_it: Callable[[Path], bool] = lambda folder: False) -> Path:
+    """`imported_folder`, or one beside it while that is taken, unless `is_it` says that what lies there is the same."""
+    first = imported_folder(name)
+    number, folder = 1, first
+    while folder.exists() and not is_it(folder):
+        number += 1
+        folder = first.with_name(f"{first.name}-{number}")
+    return folder
 
 
 def read_class_names(file: str | Path) -> tuple[str, ...]:

@@ -38,7 +38,8 @@ class Metadata:
     drawn_from: str | None = None  # what its splits were drawn from, see `datasets.drawn_from`
     learnt: Mapping[str, Any] = field(default_factory=dict)  # of which pictures, see `twins.Learnt`; empty: not known
     class_names: Sequence[str] = ()  # of a classifier, in the order of its outputs; empty: not known
-    imported: Mapping[str, Any] = field(default_factory=dict)  # of a teacher from elsewhere: its file, mean and std
+    # of one from elsewhere: its file, mean and std, or its repository ("hub") and revision there
+    imported: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"A checkpoint of {self.student.student_architecture} trained on {self.dataset}"
@@ -135,6 +136,8 @@ def _origin(metadata: Metadata) -> str:
     told = metadata.imported
     if not told:
         return "Trained with `python -m redistill distill --config FILE`, where FILE holds the settings below."
+    if "hub" in told:
+        return f"From the Hub: {told['hub']}, revision {told.get('revision')}."
     return (
         f"Trained elsewhere: the weights of {told.get('file')} (SHA-256 {told.get('sha256')}), for images of mean "
         f"{told.get('mean')} and std {told.get('std')}. Both are taken into the first layer, so it takes images from "

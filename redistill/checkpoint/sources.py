@@ -106,13 +106,15 @@ def find_pipeline(source: str, folders: bool = True) -> Path:
     """The folder of a diffusion checkpoint, downloaded where it is not on this machine yet.
 
     source: a folder; the name of a checkpoint that ships; or `owner/name`, with @revision where wanted, or its address
-    on huggingface.co. A folder of that name comes first, unless `folders` is off: then no place on this machine but
-    the shipped ones and the Hub's cache is looked at. Raises ValueError, in one sentence, for what is none of these,
-    for a classifier, for too large a download and without a network. `pipeline.load_unet` and `load_scheduler` read
-    the folder, and refuse what does not fit.
+    on huggingface.co; with "hub:" before it, a checkpoint of ours there. A folder of that name comes first, unless
+    `folders` is off: then no place on this machine but the shipped ones and the Hub's cache is looked at. Raises
+    ValueError, in one sentence, for what is none of these, for a classifier, for too large a download and without a
+    network. `pipeline.load_unet` and `load_scheduler` read the folder, and refuse what does not fit.
     """
     if not isinstance(source, str) or not source.strip():
         raise ValueError(f"Checkpoint is {source!r}; expected a folder or a Hub id such as google/ddpm-cifar10-32.")
+    if source.startswith(ON_HUB):
+        return _not_classifier(fetch_checkpoint(source), source)
     source = hub_id(source)
     folder = Path(source).expanduser()
     if folders and folder.is_dir():

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..checkpoint.metadata import CARD
@@ -28,38 +28,48 @@ UNREACHED = "The Hub cannot be reached; connect to the network, and push once mo
 
 
 def push(
-    network: str | Path, repo: str, token: str | bool | None = None, private: bool = False, runtimes: Iterable[str] = ()
+    network: str | Path,
+    repo: str,
+    token: str | bool | None = None,
+    private: bool = False,
+    runtimes: Iterable[str] | Mapping[str, Path] = (),
 ) -> str:
     """Push a checkpoint, or that of a finished run, to the model repository `owner/name`, and return its address.
 
     The repository is made where it is not there yet. Its folder opens as this one does (`redistill.load("hub:ID")`, or
     with torch or diffusers alone), with a card and the two memory charts; `runtimes`, some of RUNTIMES, are exported
-    into it first. token: default, that of `hf auth login`, and on a Space none. Raises ValueError, in one sentence, for
-    a name that is no id, what cannot be exported, a refusal of the Hub, and without a network.
+    into it first, or copied where each comes with its file. token: default, that of `hf auth login`, and on a Space
+    none. Raises ValueError, in one sentence, for a name that is no id, what cannot be exported, a refusal of the Hub, a
+    private repository that is there and public, and without a network.
     """
-    if split_id(repo) != (repo, None):
-        raise ValueError(f"Repository is {repo[:80]!r}; expected owner/name, such as you/resnet18-512k.")
-    wanted = tuple(dict.fromkeys(runtimes))
-    if unknown := [name for name in wanted if name not in RUNTIMES]:
+    check_repository(repo)
+    if unknown := [name for name in runtimes if name not in RUNTIMES]:
         raise ValueError(f"No file of a runtime {unknown[0]!r}; expected some of {list(RUNTIMES)}.")
     opened = dataclasses.replace(open_network(network), name=repo.partition("/")[2])
     with tempfile.TemporaryDirectory(prefix="redistill-push-") as place:
         folder = Path(place) / "model"
         shutil.copytree(opened.folder, folder)
-        write_beside(opened, folder, wanted)
+        write_beside(opened, folder, runtimes)
         return _upload(folder, repo, own_token() if token is None else token, private)
 
 
-def write_beside(opened: Opened, folder: Path, runtimes: tuple[str, ...] = ()) -> None:
-    """Write the card, its charts, and the network's files of runtimes into a folder."""
+def check_repository(repo: str) -> None:
+    """ValueError for the name of a repository that is no `owner/name`."""
+    if split_id(repo) != (repo, None):
+        raise ValueError(f"Repository is {repo[:80]!r}; expected owner/name, such as you/resnet18-512k.")
+
+
+def write_beside(opened: Opened, folder: Path, runtimes: Iterable[str] | Mapping[str, Path] = ()) -> None:
+    """Write the card, its charts, and the network's files of runtimes, as `push` takes them, into a folder."""
     found = compare(opened.metadata.student)
     most = max(found.teacher.peak_bytes, found.student.peak_bytes)
     for who, name in CHARTS.items():
         (folder / name).write_bytes(memory_png(getattr(found, who), most, who.capitalize()))
-    for kind in runtimes:
+    made, kinds = runtimes if isinstance(runtimes, Mapping) else {}, dict.fromkeys(runtimes)
+    for kind in kinds:
         file, write = RUNTIMES[kind]
-        write(opened, folder / file)
-    files = tuple(RUNTIMES[kind][0] for kind in runtimes)
+        shutil.copy(made[kind], folder / file) if kind in made else write(opened, folder / file)
+    files = tuple(RUNTIMES[kind][0] for kind in kinds)
     write_text(folder / CARD, card_text(opened, found, files))
 
 
@@ -70,6 +80,8 @@ def _upload(folder: Path, repo: str, token: str | bool | None, private: bool) ->
     api = HfApi(token=token)
     try:
         address = api.create_repo(repo, private=private, exist_ok=True)
+        if private and not api.model_info(repo).private:  # of before: creating it changes nothing then
+            raise ValueError(f"{repo} is there and public; make it private on the Hub first, or name another.")
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message="A student of ReDistill Studio")
     except HfHubHTTPError as error:
         reason = str(error).strip().splitlines()[-1].rstrip(".")

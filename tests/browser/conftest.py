@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from helpers.browser import PATIENCE, drawn
-from helpers.made import FACES, TEACHER, UNTRAINED, save_untrained
+from helpers.hub_server import hub_server
+from helpers.made import FACES, TEACHER, UNTRAINED, save_untrained, write_run
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.helpers.app_process import served_from
@@ -70,6 +71,17 @@ def space(tmp_path, picture_cache):
     """Address of a studio that strangers share."""
     with studio(tmp_path, picture_cache, SPACE_ID="someone/studio", HF_HUB_OFFLINE="1") as address:
         yield address
+
+
+@pytest.fixture
+def with_hub(tmp_path, picture_cache):
+    """Address of a studio with a finished run, and the Hub that it knows."""
+    write_run(tmp_path, "run", TEACHER, "finished")
+    save_untrained(tmp_path / "runs" / "run", {"student": TEACHER})
+    with hub_server() as hub:
+        own = {"HF_ENDPOINT": hub.address, "HF_TOKEN": hub.token, "HF_HOME": str(tmp_path / "hf")}
+        with studio(tmp_path, picture_cache, HF_HUB_DISABLE_XET="1", **own) as address:
+            yield address, hub
 
 
 def end_runs(runs: Path) -> None:

@@ -116,6 +116,14 @@ def test_what_the_hub_refuses_is_a_sentence(hub, untrained, monkeypatch):
         find_checkpoint("hub:someone/nothing")
 
 
+def test_what_is_to_be_private_is_never_public(hub, untrained):
+    push(untrained / "small", ID)
+    files = dict(hub.repositories[ID])
+    with pytest.raises(ValueError, match="is there and public"):
+        push(untrained / CLUTTER_TEACHER, ID, private=True)
+    assert hub.repositories[ID] == files
+
+
 def test_a_space_pushes_with_no_token_of_its_own(hub, untrained, monkeypatch):
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     with pytest.raises(ValueError, match="does not take"):

@@ -70,10 +70,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/api/repos/create":
             asked = json.loads(body)
             name = f"{asked.get('organization') or 'someone'}/{asked['name']}"
-            self.server.repositories.setdefault(name, {})
-            if asked.get("private") or asked.get("visibility") == "private":
+            is_new = name not in self.server.repositories
+            if is_new and (asked.get("private") or asked.get("visibility") == "private"):
                 self.server.private.add(name)
-            self._answer({"url": f"http://{self.headers['host']}/{name}", "name": name, "id": name})
+            self.server.repositories.setdefault(name, {})
+            told = {"url": f"http://{self.headers['host']}/{name}", "name": name, "id": name}
+            self._answer(told, 200 if is_new else 409)
         elif path.endswith("/validate-yaml"):  # of the card
             self._answer({"errors": [], "warnings": []})
         elif "/preupload/" in path:
@@ -153,7 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer([self._row(file, content) for file, content in files.items()])
         else:
             siblings = [{"rfilename": file, "size": len(content)} for file, content in files.items()]
-            self._answer({"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings, "private": False})
+            told = {"id": name, "modelId": name, "sha": COMMIT, "private": name in self.server.private}
+            self._answer(told | {"siblings": siblings})
 
     do_HEAD = do_GET
 

@@ -19,14 +19,14 @@ from app.api.endpoint import checked
 from app.api.page import ENDPOINTS, PATH, example_of
 from app.api.run_settings import read_settings
 from app.distill import estimate_panel
-from app.runs import exports, jobs
+from app.runs import choices, exports, jobs
 from redistill.training.presets import PRESETS
 
 NAMES = [function.__name__ for function in ENDPOINTS]
 EARLY = {"conv1": 8, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
 ASKED_FOR = (
     "networks profile alive search estimate start status metrics stop resume delete "
-    "results compare generate export push"
+    "results compare generate export push load"
 )
 
 
@@ -45,7 +45,9 @@ def still(monkeypatch):
     monkeypatch.setattr(estimate_panel, "measure", lambda config: iter([0.1, {"seconds": 1.5, "fits": True}]))
     monkeypatch.setattr("app.api.making.export_run", lambda run, kind: exports.Exported("one.onnx", b"onnx", ["made"]))
 
-    monkeypatch.setattr("app.api.making.publish.push", lambda run, repo, *settings: f"https://huggingface.co/{repo}")
+    monkeypatch.setattr("app.api.making.push_run", lambda run, repo, *settings: f"https://huggingface.co/{repo}")
+    shipped = choices.checkpoints(lambda card: True)[0]
+    monkeypatch.setattr("app.api.making.from_hub.take", lambda network, token: shipped)
 
     def noted(name):
         def act(*values):
@@ -154,6 +156,9 @@ REFUSED = {
     "classifier": ("generate", [["emoji-clutter-teacher"]], {}, "small"),
     "too many": ("generate", [["small"] * 9], {}, "at most 4"),
     "repository": ("push", ["one", "nothing"], {}, "owner/name"),
+    "what is pushed": ("push", ["two", "you/small"], {}, "two"),
+    "files that go along": ("push", ["one", "you/small"], {"runtimes": ["pickle"]}, "onnx-int8"),
+    "no id": ("load", ["hub:nothing"], {}, "owner/name"),
     "kind of file": ("export", ["one", "pickle"], {}, "onnx-int8"),
 }
 

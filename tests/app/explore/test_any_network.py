@@ -6,11 +6,13 @@ import dataclasses
 
 import pytest
 from helpers.explore import USUAL, call
+from helpers.hub_server import local_hub
+from helpers.made import RED_KD, save_untrained
 
 from app.explore import page
 from app.explore.link import Settings, from_query, parse_query, to_query
 from app.parts.networks import check_network, choices, few
-from redistill.memory.comparison import compare, early_strides
+from redistill.memory.comparison import compare, early_strides, own_strides
 from redistill.networks.student import StudentConfig
 
 SEARCHED = "timm:mobilenetv4_conv_small"
@@ -33,6 +35,25 @@ def test_a_network_is_chosen_by_name_and_comes_with_its_own_size(name):
 def test_a_name_with_spaces_or_another_one_for_the_same_network_is_brought_to_the_one_it_has():
     assert call("show_teacher", teacher=" torchvision:resnet18 ")["teacher"] == "resnet18"
     assert call("show_teacher", teacher="hf-hub:timm/resnet18.a1_in1k")["teacher"] == "timm:resnet18.a1_in1k"
+
+
+def test_a_network_of_the_hub_is_shown_as_it_was_pushed(tmp_path):
+    folder = save_untrained(tmp_path / "made", {"student": RED_KD}) / "student"
+    with local_hub(tmp_path / "hub") as hub:
+        hub.repositories["someone/small"] = {"config.json": (folder / "config.json").read_bytes()}
+        shown = call("show_teacher", teacher=" hub:someone/small ", patch="conv1 2x2")
+        assert "does not give" in call("show_teacher", teacher="hub:someone/nothing")["summary"]
+    found = StudentConfig.from_dict(shown["student"])
+    student = RED_KD.student
+    assert (found.teacher, found.image_size, found.red) == (student.teacher, student.image_size, student.red)
+    assert dict(found.strides) == own_strides(student.teacher) | dict(student.strides)
+    assert (shown["teacher"], shown["with_red"], shown["patch"]) == (student.teacher, True, "")
+    assert "Peak" in shown["summary"]
+
+
+@pytest.mark.parametrize("name", ["hub:", "hub:small", "hub:../..", "hub:/etc/passwd"])
+def test_what_is_no_id_of_the_hub_is_said(name):
+    assert "owner/name" in call("show_teacher", teacher=name)["summary"]
 
 
 def test_the_list_that_is_left_changes_nothing():

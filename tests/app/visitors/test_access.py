@@ -16,7 +16,7 @@ import pytest
 from gradio.helpers import special_args
 from helpers.made import TEACHER, small, write_checkpoint
 from helpers.pictures import write_classes
-from helpers.visitors import asked_by
+from helpers.visitors import asked_by, signed_in
 
 from app import ui
 from app.compare import page as compare
@@ -265,6 +265,18 @@ def test_a_program_is_known_by_its_secret_and_an_agent_by_nothing_else(cache):
 def test_files_name_nobody(run_of_a):
     job = json.loads((jobs.runs_dir() / run_of_a / "job.json").read_text())
     assert job["owner"] and A not in str(job) and "browser" not in str(job)
+
+
+def test_the_token_is_of_who_has_signed_in_and_never_the_spaces(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_owner")
+    with asked_by(A):
+        assert who.token_of_request() is False
+        with signed_in("hf_of_a"):
+            assert who.token_of_request() == "hf_of_a"
+        with signed_in("hf_of_a", seconds=-1):
+            assert who.token_of_request() is False
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    assert who.token_of_request() is None  # the person's own
 
 
 def test_the_hub_is_asked_without_the_spaces_own_token(monkeypatch):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import time
 import zipfile
 from pathlib import Path
 
 import pytest
-from helpers.made import small
+from helpers.made import TEACHER, save_untrained, small
 from helpers.no_training import stand_in
 from helpers.pictures import write_classes
 from helpers.visitors import asked_by
@@ -18,9 +19,10 @@ from helpers.visitors import asked_by
 from app.distill import data_panel
 from app.parts.guard import Guard
 from app.runs import jobs, processes, room
-from app.visitors import limits, place, uploaded
+from app.visitors import access, limits, place, uploaded
 from app.visitors.limits import Limits
 from app.words.places import hide_places
+from redistill.checkpoint.sources import list_imported
 from redistill.data.uploads import list_uploads, uploads_dir
 
 A, B = "browser:a", "browser:b"
@@ -160,6 +162,15 @@ def test_runs_and_uploads_go_after_their_days_and_when_the_disk_is_full(cache, m
     with asked_by(A):
         jobs.sweep()
     assert not old.exists() and used.exists() and list_uploads() == ["kept-2"]
+    teachers = save_untrained(cache / "teachers", {name: TEACHER for name in ("gone", "kept", "new")})
+    (used / "config.json").write_text(json.dumps(config | {"teacher_checkpoint": str(teachers / "kept")}))
+    for name in ("gone", "kept"):
+        os.utime(teachers / name, (1, 1))
+    with asked_by(A):
+        access.claim("teacher", "gone")
+        jobs.sweep()
+        assert list_imported() == ["kept", "new"] and not access.has_claimed("teacher", "gone")
+    shutil.rmtree(teachers)
     large, newer = ended("large", days=1, content=5000), ended("newer", content=5000)
     monkeypatch.setattr(room, "RESERVED_BYTES", 1000)
     most(monkeypatch, disk_bytes=sum(map(room.folder_bytes, (used, large, newer))))
