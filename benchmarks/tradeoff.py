@@ -126,8 +126,7 @@ def main() -> None:
     known = (*dict.fromkeys(OF_SAME_SHAPE + OF_OTHERS),) if options.alternatives else METHODS
     others = _alternatives(parser, options.only) if options.alternatives else ()
     methods = _known(parser, options.methods.split(","), known, "method") if options.methods else list(known)
-    is_gpu = options.device.startswith("cuda")
-    count = options.jobs or (max(1, min(GPU_JOBS, (os.cpu_count() or 1) - 1)) if is_gpu else 1)
+    count = options.jobs or processes(options.device)
     study = STUDIES[options.network]
     data = options.data or Path("../shared/data") / study.data
     if not data.exists():
@@ -163,6 +162,11 @@ def main() -> None:
             worker.end()
     print(render(table))
     print(summary(table))
+
+
+def processes(device: str) -> int:
+    """How many train at a time unless --jobs says it: one on a CPU, on a GPU one a core, up to GPU_JOBS."""
+    return max(1, min(GPU_JOBS, (os.cpu_count() or 1) - 1)) if device.startswith("cuda") else 1
 
 
 def add_patched(file: Path) -> int:

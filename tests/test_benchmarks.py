@@ -97,6 +97,8 @@ def test_nearness_of_maps():
     assert found.accuracy == pytest.approx(accuracy(student, split))
     itself = nearness(teacher, teacher, split, [(theirs, theirs) for _, theirs in features])
     assert itself.mean_distance == pytest.approx(0, abs=1e-6)
+    assert list(itself.unrelated.values()) == list(found.unrelated.values())
+    assert all(distance > 0.01 for distance in found.unrelated.values())
     assert list(found.distances) == ["conv1 out", "layer2.0 in", "layer2.0 out", "layer3.0 in", "layer3.0 out"]
     assert all(distance > 0.01 for distance in found.distances.values())
 

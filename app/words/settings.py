@@ -22,6 +22,7 @@ from . import numbers
 # Each setting by its name: of a run, of its student, of the student's RED blocks.
 RUN, STUDENT, RED = (settings_of(config) for config in (DistillConfig, StudentConfig, REDConfig))
 SETTINGS = STUDENT | RUN
+KD_TITLES = {"kl": "KD", "dkd": "DKD", "mlld": "MLLD"}
 # The student's two networks stand first in tables.
 _STUDENT_ROWS = sorted(STUDENT, key=lambda name: name not in ("teacher", "architecture"))
 
@@ -81,7 +82,7 @@ def learning_sources(config: DistillConfig) -> str:
     names = []
     if config.teacher_checkpoint:
         red = "RED" if config.student.alignment == "asynchronous" else f"RED {config.student.alignment}"
-        titles = {"red_loss": red, "kd_loss": "DKD" if config.kd == "dkd" else "KD"}
+        titles = {"red_loss": red, "kd_loss": KD_TITLES[config.kd]}
         if config.feature_loss:
             titles["feature_loss"] = find_feature_loss(config.feature_loss).title
         names = [title for part, title in titles.items() if config.weights[part]]
@@ -127,7 +128,7 @@ def _losses(config: DistillConfig) -> str:
     if config.teacher_checkpoint and "kd_loss" in weights:
         is_classifier = config.student.task == "classification"
         how = f" (temperature {numbers.format_number(config.temperature)})" if is_classifier else ""
-        parts.append(f"{'DKD' if config.kd == 'dkd' else 'KD'} {numbers.format_number(weights['kd_loss'])}{how}")
+        parts.append(f"{KD_TITLES[config.kd]} {numbers.format_number(weights['kd_loss'])}{how}")
     if config.feature_loss and "feature_loss" in weights:
         parts.append(f"{find_feature_loss(config.feature_loss).title} {numbers.format_number(weights['feature_loss'])}")
     return f"Learns with the weights {', '.join(parts)}" if len(parts) > 1 else "Learns from the pictures alone"

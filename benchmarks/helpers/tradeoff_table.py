@@ -70,7 +70,8 @@ class Table:
     def figures(self, job: Job) -> dict[str, Any]:
         """What is known of a run before it has run. Bytes are of one picture in fp32, MACs of one pass."""
         config = job.config
-        red = REDConfig() if job.part in (ON_CURVE, OFF) else None  # of others no rows with blocks are made
+        usual = REDConfig() if job.part in (ON_CURVE, OFF) else None  # of others no rows with blocks are made
+        red = config.student.red or usual
         found = compare(replace(job.counted or config.student, red=red))
         bare, full = found.bare, found.student
         own = bare if config.student.red is None else full

@@ -16,7 +16,7 @@ from ..common.modules import eval_mode
 from ..data.augmentation import augment, mix, normalize
 from ..data.source import Split
 from .folding import fold_batch_norms
-from .losses import dkd_loss, kd_loss
+from .losses import dkd_loss, kd_loss, mlld_loss
 from .objective import forward_both
 from .task import Problem
 
@@ -76,14 +76,17 @@ def task_loss(problem: Problem, logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def logits_loss(problem: Problem, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
-    """KD or DKD, as the settings say, of logits (batch, classes) and the teacher's; float32, unweighted.
+    """KD, DKD or MLLD, as the settings say, of logits (batch, classes) and the teacher's; float32, unweighted.
 
-    DKD goes by the labels, so its pictures weigh as their classes; KD compares answers whatever the label is.
+    DKD goes by the labels, so its pictures weigh as their classes; the others compare answers whatever the label is.
+    MLLD compares pictures with each other, so each of several processes takes the whole batch's answers.
     """
     config = problem.config
     if config.kd == "dkd":
         weights = None if problem.class_weights is None else problem.class_weights[labels]
         return dkd_loss(logits, targets, labels, config.temperature, config.dkd_alpha, config.dkd_beta, weights)
+    if config.kd == "mlld":
+        return mlld_loss(*map(problem.processes.gather, (logits, targets)), config.temperature)
     return kd_loss(logits, targets, config.temperature)
 
 

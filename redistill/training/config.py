@@ -54,9 +54,11 @@ class DistillConfig:
     distance: str = setting("cosine", "Distance of the RED loss", "of the RED loss: {choices}", choices=DISTANCES)
     kd_weight: float = setting(0.0, "KD weight",
         "of distillation at the output: KD of logits, or the error of the teacher's prediction", low=0)
-    kd: str = setting("kl", "KD compares", 'of logits: "kl" (Hinton et al.) or "dkd" (decoupled, Zhao et al.)',
-        choices={"kl": "all classes at once", "dkd": "true class apart (DKD)"})
-    temperature: float = setting(4.0, "KD temperature", "of KD and DKD", above=0)
+    kd: str = setting("kl", "KD compares",
+        'of logits: "kl" (Hinton et al.), "dkd" (decoupled, Zhao et al.) or "mlld" (multi-level, Jin et al.)',
+        choices={"kl": "all classes at once", "dkd": "true class apart (DKD)",
+                 "mlld": "pictures and classes among themselves, too (MLLD)"})
+    temperature: float = setting(4.0, "KD temperature", "of KD, DKD and, in the middle, MLLD", above=0)
     dkd_alpha: float = setting(1.0, "DKD: true class", "DKD's weight of the true class against all others", low=0)
     dkd_beta: float = setting(8.0, "DKD: others", "DKD's weight of the other classes among themselves", low=0)
     feature_loss: str | None = setting(None, "Also learn from", "one more loss between feature maps: {choices}",
@@ -140,8 +142,8 @@ class DistillConfig:
                 "{label_smoothing} is {value}; expected 0 with a diffusion network: it has no classes.",
                 self.label_smoothing,
             )
-        if self.kd == "dkd" and self.student.task != "classification":
-            raise SettingError("DKD takes class labels apart; with a diffusion network, set {kd} to {value}.", "kl")
+        if self.kd != "kl" and self.student.task != "classification":
+            raise SettingError("DKD and MLLD are of classes; with a diffusion network, set {kd} to {value}.", "kl")
         _check_pictures(self.student)
         if self.stride_vectors:
             self._check_stride_vectors()

@@ -7,7 +7,7 @@ its function, and its row in `FEATURE_LOSSES`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .losses import check_places
+from .review import KnowledgeReview
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # of what was kept of the student's and of the teacher's map, a scalar
+JointLoss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]  # the same of the maps of all layers
+CRD_FEATURES, CRD_TEMPERATURE = 128, 0.07  # as published
 TINY = 1e-12  # keeps quotients of zeros finite
 VARIANCE_START, VARIANCE_FLOOR = 5.0, 1e-5  # of VID, as in the comparison of Tian et al.
 
@@ -220,6 +223,39 @@ def _neighbour_probabilities(x: Tensor) -> Tensor:
     return kernel / kernel.sum(dim=1, keepdim=True).clamp_min(TINY)
 
 
+def crd_loss(student: Tensor, teacher: Tensor, temperature: float = CRD_TEMPERATURE) -> Tensor:
+    """Contrastive distillation: to find the teacher's picture that is the student's, and the student's that is its.
+
+    Student and teacher are embeddings (batch, features) of one width, brought to length 1. Cosines over the temperature
+    are logits of as many classes as there are pictures, and the loss is the sum of the cross entropies both ways (the
+    right picture is the one at the same place).
+
+    Tian, Krishnan and Isola, "Contrastive representation distillation" (ICLR 2020), section 3.1. Its pictures to tell
+    apart come from a memory of the whole set; here they are the batch's, with the usual InfoNCE in place of its
+    critic, so that nothing has to be kept from step to step.
+    """
+    _check_batch("Contrastive distillation", student, least=2)
+    cosines = F.normalize(student) @ F.normalize(teacher).T / temperature
+    places = torch.arange(len(cosines), device=cosines.device)
+    return F.cross_entropy(cosines, places) + F.cross_entropy(cosines.T, places)
+
+
+class Contrastive(nn.Module):
+    """CRD on one pair of embeddings: a linear layer each brings them to a common width.
+
+    Called with embeddings (batch, channels) it returns `crd_loss`, a scalar. Both layers are learnt; the embeddings of
+    the teacher are constants.
+    """
+
+    def __init__(self, student_channels: int, teacher_channels: int) -> None:
+        super().__init__()
+        self.student = nn.Linear(student_channels, CRD_FEATURES)
+        self.teacher = nn.Linear(teacher_channels, CRD_FEATURES)
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return crd_loss(self.student(student), self.teacher(teacher.detach()))
+
+
 def _check_batch(what: str, student: Tensor, least: int) -> None:
     if len(student) < least:
         raise ValueError(
@@ -240,16 +276,19 @@ class FeatureLoss:
 
     title: str
     paper: str
-    layers: str  # "aligned": the sum over all aligned pairs, "middle": the middle one, "last": the last features
+    # "aligned": the sum over all aligned pairs, "together": one loss of all of them, "middle": the middle one, "last":
+    # the last features
+    layers: str
     weight: float  # as published, see FEATURE_LOSSES
     keep: Callable[[Tensor], Tensor]
-    loss: Callable[[int, int], Loss]  # takes the channels of the student's and of the teacher's map
+    # Takes the channels of the student's and of the teacher's map; "together": those of all layers, in sequences.
+    loss: Callable[[int, int], Loss] | Callable[[Sequence[int], Sequence[int]], JointLoss]
     relational: bool = False  # compares pictures of a batch with each other, so that it needs the whole batch
 
 
 # Weights are those of Tian, Krishnan and Isola, "Contrastive representation distillation" (ICLR 2020), appendix, for a
-# cross entropy of weight 1; there, too, a mean over places and a sum over layers is meant. RED by channels, which
-# nobody has published, has RED's.
+# cross entropy of weight 1; there, too, a mean over places and a sum over layers is meant. Knowledge review's weight is
+# its authors' on ImageNet, without their warm-up. RED by channels, which nobody has published, has RED's.
 # fmt: off
 FEATURE_LOSSES: dict[str, FeatureLoss] = {
     "fitnet": FeatureLoss("FitNets hint", "Romero et al., ICLR 2015", "middle", 100.0, whole_map, Hint),
@@ -263,6 +302,10 @@ FEATURE_LOSSES: dict[str, FeatureLoss] = {
                        Variational),
     "pkt": FeatureLoss("Probabilistic transfer (PKT)", "Passalis and Tefas, ECCV 2018", "last", 30000.0, embedding,
                        lambda *channels: pkt_loss, relational=True),
+    "crd": FeatureLoss("Contrastive (CRD), within the batch", "Tian et al., ICLR 2020", "last", 0.8, embedding,
+                       Contrastive, relational=True),
+    "review": FeatureLoss("Knowledge review (ReviewKD)", "Chen et al., CVPR 2021", "together", 1.0, whole_map,
+                          KnowledgeReview),
     "channels": FeatureLoss("RED by channels", "this project", "aligned", 1.0, whole_map, ByChannels),
 }
 # fmt: on

@@ -144,13 +144,15 @@ def _feature(
     mine = inspect_features(student, example, [pair[0] for pair in pairs])
     theirs = inspect_features(teacher, example, [pair[1] for pair in pairs])
     gather = processes.gather if method.relational and processes.count > 1 else None
-    losses = [method.loss(s.channels, t.channels) for s, t in zip(mine, theirs, strict=True)]
+    channels = [(s.channels, t.channels) for s, t in zip(mine, theirs, strict=True)]
+    together = method.layers == "together"
+    losses = [method.loss(*zip(*channels, strict=True))] if together else [method.loss(*both) for both in channels]
 
     def loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        parts = []
-        for compare, s, t in zip(losses, student, teacher, strict=True):
-            parts.append(compare(*(pool_to_smaller(s, t) if s.dim() == 4 else (s, t))))
-        return torch.stack(parts).sum()
+        sized = [pool_to_smaller(s, t) if s.dim() == 4 else (s, t) for s, t in zip(student, teacher, strict=True)]
+        if together:
+            return losses[0](*zip(*sized, strict=True))
+        return torch.stack([compare(*both) for compare, both in zip(losses, sized, strict=True)]).sum()
 
     comparison = Comparison(
         "feature_loss",

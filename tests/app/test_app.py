@@ -352,6 +352,7 @@ def test_what_else_to_learn_from_reaches_the_run(shipped, monkeypatch):
     assert (read.feature_loss, read.feature_weight, read.kd) == ("at", 500, "dkd")
     assert read.student.alignment == "stage-wise"
     assert "RED stage-wise + DKD + Attention transfer · seed 0" in wording.run_title(read)
+    assert "RED stage-wise + MLLD + Attention transfer" in wording.run_title(dataclasses.replace(read, kd="mlld"))
     again = run_form.values(dataclasses.replace(read, feature_weight=None))
     assert (again["feature_loss"], again["feature_weight"], again["alignment"]) == ("at", 1000.0, "stage-wise")
     assert run_form.published_weight("rkd") == 1.0 and run_form.published_weight(UNSET) is None

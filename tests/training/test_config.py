@@ -45,3 +45,9 @@ def test_a_run_without_a_student_is_refused(student):
 def test_a_network_that_is_no_name_is_refused(name):
     with pytest.raises(ValueError, match="narrow_resnet"):
         DistillConfig.from_dict(VALUES | {"student": VALUES["student"] | {name: ["resnet18"]}})
+
+
+@pytest.mark.parametrize("kd", ["dkd", "mlld"])
+def test_a_network_that_draws_has_no_classes_to_compare(kd):
+    with pytest.raises(ValueError, match="DKD and MLLD are of classes; with a diffusion network, set kd to 'kl'"):
+        DistillConfig.from_dict(PRESETS["faces-both"].config.to_dict() | {"kd": kd})

@@ -1,15 +1,20 @@
 """The table of feature losses, and what some of them learn along with the student."""
 
+import math
+
 import pytest
 import torch
 
 from redistill.training.feature_losses import (
+    CRD_TEMPERATURE,
     FEATURE_LOSSES,
     VARIANCE_START,
     ByChannels,
+    Contrastive,
     Hint,
     Variational,
     channel_loss,
+    crd_loss,
     embedding,
     find_feature_loss,
     hint_loss,
@@ -55,13 +60,35 @@ def test_channels_are_adapted_only_where_they_differ():
         channel_loss(student, teacher)
 
 
+def test_contrast_within_the_batch_by_hand():
+    # Cosines of the student's pictures (1, 0) and (0, 2) with the teacher's (3, 0) and (1, 1): 1, √½ and 0, √½.
+    student, teacher = torch.tensor([[1.0, 0], [0, 2]]), torch.tensor([[3.0, 0], [1, 1]])
+    half = math.sqrt(0.5)
+    rows = ((1, half, 0), (0, half, 1), (1, 0, 0), (half, half, 1))  # two ways to look, and the right place of each
+    losses = [math.log(sum(math.exp(x / 0.5) for x in row[:2])) - row[row[2]] / 0.5 for row in rows]
+    assert crd_loss(student, teacher, 0.5).item() == pytest.approx(sum(losses) / 2)
+    with pytest.raises(ValueError, match="batch of at least 2"):
+        crd_loss(student[:1], teacher[:1])
+
+
+def test_contrast_learns_both_its_layers_and_leaves_the_teacher():
+    torch.manual_seed(0)
+    student, teacher = torch.randn(6, 3, requires_grad=True), torch.randn(6, 5, requires_grad=True)
+    module = Contrastive(3, 5)
+    loss = module(student, teacher)
+    torch.testing.assert_close(loss, crd_loss(module.student(student), module.teacher(teacher), CRD_TEMPERATURE))
+    loss.backward()
+    assert teacher.grad is None and student.grad.any()
+    assert all(parameter.grad.any() for name, parameter in module.named_parameters() if "weight" in name)
+
+
 def test_the_table_names_what_it_has():
-    assert list(FEATURE_LOSSES) == ["fitnet", "at", "sp", "rkd", "vid", "pkt", "channels"]
-    with pytest.raises(ValueError, match=r"'crd'; expected one of \['fitnet'"):
-        find_feature_loss("crd")
+    assert list(FEATURE_LOSSES) == ["fitnet", "at", "sp", "rkd", "vid", "pkt", "crd", "review", "channels"]
+    with pytest.raises(ValueError, match=r"'cdr'; expected one of \['fitnet'"):
+        find_feature_loss("cdr")
 
 
-@pytest.mark.parametrize("name", FEATURE_LOSSES)
+@pytest.mark.parametrize("name", [name for name, method in FEATURE_LOSSES.items() if method.layers != "together"])
 def test_every_method_compares_maps_of_any_channels(name):
     torch.manual_seed(0)
     method = FEATURE_LOSSES[name]

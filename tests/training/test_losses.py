@@ -17,7 +17,7 @@ from redistill.training.feature_losses import (
     sp_loss,
     vid_loss,
 )
-from redistill.training.losses import dkd_loss, kd_loss, pool_to_smaller, red_loss
+from redistill.training.losses import dkd_loss, kd_loss, mlld_loss, pool_to_smaller, red_loss
 
 
 def pair(*shape, other=None):
@@ -31,7 +31,8 @@ def red(student, teacher, distance):
     for s, t in zip(student.numpy(), teacher.numpy(), strict=True):
         s, t = s.mean(0).ravel(), t.mean(0).ravel()
         cosine = 1 - (s @ t) / math.sqrt(s @ s) / math.sqrt(t @ t)
-        values.append(np.mean((s - t) ** 2) if distance == "mse" else cosine)
+        found = {"cosine": cosine, "mse": np.mean((s - t) ** 2), "correlation": 1 - np.corrcoef(s, t)[0, 1]}
+        values.append(found[distance])
     return np.mean(values)
 
 
@@ -57,6 +58,17 @@ def dkd(student, teacher, labels, temperature, alpha, beta):
         p_others, q_others = ([x / (1 - r[label]) for i, x in enumerate(r) if i != label] for r in (p, q))
         values.append(alpha * target + beta * divergence(p_others, q_others))
     return np.mean(values) * temperature**2
+
+
+def mlld(student, teacher, temperature):
+    total = 0.0
+    for at in (temperature * part / 4 for part in (2, 3, 4, 5, 6)):
+        p, t = (np.array([softmax(row) for row in logits.numpy() / at]) for logits in (student, teacher))
+        total += kd(student.numpy(), teacher.numpy(), at)
+        for mine, theirs, count in ((p, t, len(p)), (p.T, t.T, p.shape[1])):  # pictures, then classes
+            pairs = [(i, j) for i in range(len(mine)) for j in range(len(mine))]
+            total += sum((mine[i] @ mine[j] - theirs[i] @ theirs[j]) ** 2 for i, j in pairs) / count
+    return total / 5
 
 
 def attention(student, teacher):
@@ -130,6 +142,13 @@ LOGITS, MAPS, WIDER, ROWS = (5, 4), (3, 4, 5, 6), (3, 7, 5, 6), (6, 5)
 REFERENCES = {
     "red cosine": (lambda s, t: red_loss(s, t, "cosine"), lambda s, t: red(s, t, "cosine"), MAPS, WIDER),
     "red mse": (lambda s, t: red_loss(s, t, "mse"), lambda s, t: red(s, t, "mse"), MAPS, WIDER),
+    "red correlation": (
+        lambda s, t: red_loss(s, t, "correlation"),
+        lambda s, t: red(s, t, "correlation"),
+        MAPS,
+        WIDER,
+    ),
+    "mlld": (lambda s, t: mlld_loss(s, t, 3.0), lambda s, t: mlld(s, t, 3.0), LOGITS, LOGITS),
     "kd": (lambda s, t: kd_loss(s, t, 3.0), lambda s, t: kd(s, t, 3.0), LOGITS, LOGITS),
     "dkd": (
         lambda s, t: dkd_loss(s, t, LABELS, 4.0, 0.7, 8.0),
@@ -191,6 +210,25 @@ def test_dkd_by_hand():
     assert dkd_loss(student, teacher, label, 1.0, alpha=3, beta=5).item() == pytest.approx(3 * target + 5 * others)
     # With the other classes weighted by the teacher's doubt it is KD.
     assert dkd_loss(student, teacher, label, 1.0, 1, 0.5).item() == pytest.approx(kd_loss(student, teacher, 1.0).item())
+
+
+def test_multi_level_by_hand():
+    # Two pictures of two classes: the teacher tells them apart, the student is unsure, so its products are all 1/2.
+    student = torch.zeros(2, 2)
+    gaps = []
+    for at in (2.0, 3.0, 4.0, 5.0, 6.0):
+        t = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).div(at).softmax(dim=1)
+        same, other = (t[0, 0] ** 2 + t[0, 1] ** 2).item(), (2 * t[0, 0] * t[0, 1]).item()
+        relations = 2 * (2 * (same - 0.5) ** 2 + 2 * (other - 0.5) ** 2) / 2
+        gaps.append(relations + kd_loss(student, torch.eye(2), at).item())
+    assert mlld_loss(student, torch.eye(2), 4.0).item() == pytest.approx(np.mean(gaps), rel=1e-5)
+
+
+def test_correlation_does_not_see_what_all_places_share():
+    student, teacher = pair(2, 3, 4, 4)
+    shifted = red_loss(student + 10, teacher + 10, "correlation").item()
+    assert shifted == pytest.approx(red_loss(student, teacher, "correlation").item())
+    assert red_loss(student + 10, teacher + 10, "cosine").item() < 0.01 < shifted
 
 
 def test_attention_by_hand():

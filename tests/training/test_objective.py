@@ -72,6 +72,7 @@ def test_each_loss_looks_at_its_layers():
     theirs = [("layer2.0", "out"), ("layer3.0", "in"), ("layer3.0", "out"), ("layer4.0", "in"), ("layer4.0", "out")]
     last = [("layer4", "out")]
     expected = {"aligned": (aligned, theirs), "middle": ([aligned[2]], [theirs[2]]), "last": (last, last)}
+    expected["together"] = expected["aligned"]
     for name, method in FEATURE_LOSSES.items():
         assert compared(settings(name, red_weight=0.0)) == {"feature_loss": expected[method.layers]}
     assert compared(settings("rkd")) == {"red_loss": (aligned, theirs), "feature_loss": (last, last)}
