@@ -29,6 +29,7 @@ from typing import Any
 
 from redistill.common.devices import check_device
 from redistill.networks.red import REDConfig
+from redistill.networks.stem_kinds import BLUR, PATCHES, SPACE_TO_DEPTH, WIDE
 from redistill.training.presets import PHOTOS_TEACHER
 
 from .accuracy import DKD, KD, RED, Method, _known
@@ -50,6 +51,7 @@ class Trial:
     title: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # of DistillConfig
     student: Mapping[str, Any] = field(default_factory=dict)  # of StudentConfig
+    from_stride: int = 1  # of the stem: at smaller ones it changes nothing
 
 
 def _smaller(batch: int) -> dict[str, int]:
@@ -86,6 +88,10 @@ TRIALS = {
     "review": Trial("knowledge review in place of RED", _instead("review")),
     "crd": Trial("CRD in place of RED", _instead("crd")),
     "mlld": Trial("MLLD in place of KD", {"kd": "mlld"}),
+    "space-to-depth": Trial("stem by space to depth", {}, {"stem": SPACE_TO_DEPTH}, from_stride=2),
+    "patches": Trial("stem by patches", {}, {"stem": PATCHES}, from_stride=2),
+    "wide": Trial("wide stem", {}, {"stem": WIDE}, from_stride=5),  # a kernel of 7 sees all at 4
+    "blur": Trial("stem behind a blur", {}, {"stem": BLUR}, from_stride=5),
     "gate-channel": Trial("blocks with a gate per channel", {}, {"red": REDConfig(gate_per="channel")}),
     "kernel-5": Trial("blocks with residual kernel 5", {}, {"red": REDConfig(residual_kernel=5)}),
     "kernel-1": Trial("blocks with residual kernel 1", {}, {"red": REDConfig(residual_kernel=1)}),
@@ -98,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few steps of two: shows that it works, nothing more")
     parser.add_argument("--strides", default="4,1,2,2,1", help="of the student (default: %(default)s)")
-    parser.add_argument("--trials", help=f"some of {','.join(TRIALS)} (default: all)")
+    parser.add_argument("--trials", help=f"some of {','.join(TRIALS)} (default: all that change anything there)")
     parser.add_argument("--finals", type=int, default=2, help="how many get all seeds (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="the rows, written after every run; those it has are not made again")
     parser.add_argument("--runs", type=Path, default=Path("runs/trials"), help="folder of the runs")
@@ -108,7 +114,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=inf, help="after which it ends (default: when all is done)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: %(default)s")
     options = parser.parse_args()
-    names = _known(parser, options.trials.split(","), TRIALS, "trial") if options.trials else list(TRIALS)
     if not options.data.exists():
         parser.error(f"no {options.data}; expected a zip file, or a folder, of class subfolders in train and val")
 
@@ -117,6 +122,8 @@ def main() -> None:
     try:
         check_device(options.device)
         vector = tuple(int(stride) for stride in options.strides.split(","))
+        names = [name for name, trial in TRIALS.items() if vector[0] >= trial.from_stride]
+        names = _known(parser, options.trials.split(","), names, "trial there") if options.trials else names
         dataset, classes = ready(options.data, STUDY.size, QUICK["train_limit"] if options.quick else None)
         settings = {"device": options.device, "precision": options.precision} | (QUICK if options.quick else {})
         frame = Frame(dataset, classes, NETWORK, PHOTOS_TEACHER, settings)

@@ -12,12 +12,14 @@ from benchmarks import trials
 from benchmarks.helpers.tradeoff_table import Table
 from benchmarks.tradeoff import Frame
 from redistill.checkpoint.metadata import read_metadata
+from redistill.networks.stem_kinds import Blurred
+from redistill.networks.student import build_student
 
 VECTOR = (4, 1, 2, 2, 1)
 
 
-def job(name: str, seed: int = 0):
-    return trials.job_of(Frame("folder:pictures", 10, trials.NETWORK, "imagenette-teacher", {}), VECTOR, name, seed)
+def job(name: str, seed: int = 0, vector: tuple[int, ...] = VECTOR):
+    return trials.job_of(Frame("folder:pictures", 10, trials.NETWORK, "imagenette-teacher", {}), vector, name, seed)
 
 
 def row(name: str, seed: int, validation: float, test: float) -> dict:
@@ -41,6 +43,16 @@ def test_a_trial_sees_as_many_pictures_and_changes_what_it_says(name):
 def test_all_trials_need_the_memory_that_stands_beside_them():
     peaks = {name: Table([job(name)], None).figures(job(name))["peak_bytes"] for name in ("red+kd", "kd", "stage-wise")}
     assert set(peaks.values()) == {64 * 1024}
+
+
+@pytest.mark.parametrize("name", [name for name, trial in trials.TRIALS.items() if "stem" in trial.student])
+def test_a_stem_is_tried_where_it_is_another_than_the_teachers(name):
+    least = trials.TRIALS[name].from_stride
+    for stride in (2, 4, 8):
+        networks = [build_student(job(each, vector=(stride, *VECTOR[1:])).config.student) for each in (name, "red+kd")]
+        shapes = [{key: value.shape for key, value in network.state_dict().items()} for network in networks]
+        blurred = any(isinstance(module, Blurred) for module in networks[0].modules())
+        assert (shapes[0] != shapes[1] or blurred) == (stride >= least), stride
 
 
 def test_validation_chooses_who_gets_all_seeds_and_what_leads():
@@ -75,4 +87,4 @@ def test_a_quick_study_is_resumed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["trials", "--trials", "luck"])
     with pytest.raises(SystemExit):
         trials.main()
-    assert "no trial 'luck'" in capsys.readouterr().err
+    assert "no trial there 'luck'" in capsys.readouterr().err
