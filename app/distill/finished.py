@@ -18,13 +18,13 @@ from ..parts.fields import PictureField
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import SaveFiles, served
 from ..runs import answers, by_class, jobs, saved
-from ..runs.exports import KINDS
 from ..runs.pushing import push_run
 from ..visitors.who import token_of_request
 from . import finished_view as view
 
 SAVING = """() => '<p class="subline" role="status">Packing…</p>'"""
 PUSHING = """() => '<p class="subline" role="status">Packing and sending…</p>'"""
+ALONG = [("fp32", "onnx"), ("int8", "onnx-int8")]  # of `exports.KINDS`
 MAX_REPO = 200  # characters of owner/name
 COUNTING = """() => '<p class="subline" role="status">Testing its network once more…</p>'"""
 
@@ -47,8 +47,7 @@ class FinishedPanel:
                     label="Repository", placeholder="you/small-student", max_length=MAX_REPO, elem_id="push-repo"
                 )
                 self.private = gr.Checkbox(False, label="Private: seen by its owner alone", container=False)
-                files = [(f"in {words.removeprefix('Export ')}", kind) for kind, (words, *_) in KINDS.items()]
-                self.along = gr.CheckboxGroup(files, label="Export too, for onnxruntime")
+                self.along = gr.CheckboxGroup(ALONG, label="With its .onnx files")
                 self.push = gr.Button("Push", size="sm", elem_id="push")
                 self.pushed = gr.HTML(elem_id="push-said")
         with gr.Column(visible=False, elem_classes="card") as self.tested:

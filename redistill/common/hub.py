@@ -6,6 +6,10 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
 
 _PART = r"[A-Za-z0-9_][\w.-]{0,99}"  # of an id or a revision: no way out of the cache's folders is one
 SET = rf"(?P<repo>{_PART}(/{_PART})?)"  # in regular expressions: a data set, of which old ones are called `name` alone
@@ -89,6 +93,21 @@ def fetch(
             f"copy what {command} puts there on another machine."
         ) from error
     except HfHubHTTPError as error:  # no such repository or revision, gated, private
-        reason = str(error).strip().splitlines()[-1].rstrip(".")
         kind = "" if repo_type == "model" else "data set "
-        raise ValueError(f"The Hub does not give {kind}{repo} ({reason}); check its id and your access.") from error
+        raise ValueError(
+            f"The Hub does not give {kind}{repo} ({refusal(error)}); check its id and your access."
+        ) from error
+
+
+def refusal(error: HfHubHTTPError) -> str:
+    """Why the Hub refused a request, in a few words: its client's text ends in advice and addresses."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    for kind, words in (
+        (GatedRepoError, "it is gated"),
+        (RepositoryNotFoundError, "there is none of that name, or it is private"),
+        (RevisionNotFoundError, "it has no such revision"),
+    ):
+        if isinstance(error, kind):
+            return words
+    return (error.server_message or f"status {error.response.status_code}").strip().rstrip(".")

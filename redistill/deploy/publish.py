@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..checkpoint.metadata import CARD
 from ..common.files import write_text
-from ..common.hub import own_token, split_id
+from ..common.hub import own_token, refusal, split_id
 from ..memory.comparison import compare
 from .hub_card import CHARTS, card_text
 from .memory_picture import memory_png
@@ -84,8 +84,7 @@ def _upload(folder: Path, repo: str, token: str | bool | None, private: bool) ->
             raise ValueError(f"{repo} is there and public; make it private on the Hub first, or name another.")
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message="A student of ReDistill Studio")
     except HfHubHTTPError as error:
-        reason = str(error).strip().splitlines()[-1].rstrip(".")
-        raise ValueError(f"The Hub does not take {repo} ({reason}); check its id, and your token.") from error
+        raise ValueError(f"The Hub does not take {repo} ({refusal(error)}); check its id, and your token.") from error
     except LocalTokenNotFoundError as error:
         raise ValueError("There is no token of the Hub here; run `hf auth login`, or set HF_TOKEN.") from error
     except Exception as error:

@@ -233,5 +233,5 @@ def test_too_large_a_download_is_refused_and_the_hubs_answer_told(hub, monkeypat
     monkeypatch.setattr("huggingface_hub.snapshot_download", answer)
     with pytest.raises(ValueError, match=r"me/large is 40 GiB to download; expected at most 30\. What `hf download"):
         find_dataset("hub:me/large")
-    with pytest.raises(ValueError, match=r"^The Hub does not give data set me/secret \(Repository Not Found"):
+    with pytest.raises(ValueError, match=r"^The Hub does not give data set me/secret \(there is none of that name"):
         find_dataset("hub:me/secret")
