@@ -12,13 +12,13 @@ EXECUTORCH := executorch==1.2.0
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 APT_INSTALL := $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 
-.PHONY: run test lint format browser
+.PHONY: run test lint format browser compiler
 
 run: $(VENV)/.run-ready
 	@echo "Starting ReDistill Studio on http://localhost:7860 (stop with Ctrl-C)"
 	$(BIN)/python app.py
 
-test: $(VENV)/.test-ready browser
+test: $(VENV)/.test-ready browser compiler
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
@@ -51,3 +51,7 @@ $(VENV)/.test-ready: pyproject.toml requirements.txt | $(VENV)/.run-ready
 # The browser tests drive Debian's Chromium.
 browser:
 	@command -v chromium >/dev/null || { echo "Installing Chromium for the browser tests"; $(APT_INSTALL) chromium >/dev/null; }
+
+# Exports to C are compiled; so is what counts onnxruntime's heap.
+compiler:
+	@command -v cc >/dev/null || { echo "Installing gcc for the tests of exports"; $(APT_INSTALL) gcc libc6-dev >/dev/null; }

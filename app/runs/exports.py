@@ -14,6 +14,7 @@ from .shell import ask_shell
 KINDS = {
     "onnx": ("Export .onnx", ".onnx", ("--to", "onnx")),
     "onnx-int8": ("Export .onnx in int8", "-int8.onnx", ("--to", "onnx", "--int8", "full")),
+    "c": ("Export .c in int8", ".c", ("--to", "c")),
 }
 MOST_BYTES = 64 * 2**20  # of a file that the browser is handed
 MINUTES = 30

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..deploy.c_export import CExport, export_c
 from ..deploy.executorch_export import export_executorch
 from ..deploy.judged import Export
 from ..deploy.onnx_export import export_onnx
 from ..deploy.onnx_int8 import KINDS, NO_MEMORY_SAVED, export_int8
-from ..deploy.opened import open_network
+from ..deploy.opened import Opened, open_network
 from ..deploy.publish import RUNTIMES, push
 from .options import AddCommand, add_option, check_out
 
 # By format: what writes the file, and its suffix.
-FORMATS = {"onnx": (export_onnx, ".onnx"), "executorch": (export_executorch, ".pte")}
+FORMATS = {"onnx": (export_onnx, ".onnx"), "executorch": (export_executorch, ".pte"), "c": (export_c, ".c")}
 
 
 def add_commands(add: AddCommand) -> None:
@@ -22,10 +23,11 @@ def add_commands(add: AddCommand) -> None:
     exporting = add("export", _export, "a checkpoint as a file of a runtime, checked there before it is written")
     exporting.add_argument("network", help="folder or name of a checkpoint, or folder of a finished run")
     exporting.add_argument("--to", required=True, choices=list(FORMATS), help="what the file is for")
-    exporting.add_argument("--out", type=Path, help="file to write (default: NAME.onnx or NAME.pte in this folder)")
-    exporting.add_argument("--pixels", action="store_true", help="it takes uint8 from 0 to 255, and normalises inside")
+    exporting.add_argument("--out", type=Path, help="file to write (default: NAME.onnx, .pte or .c in this folder)")
+    told = "it takes uint8 from 0 to 255, and normalises inside, as c always does"
+    exporting.add_argument("--pixels", action="store_true", help=told)
     exporting.add_argument("--softmax", action="store_true", help="it gives probabilities, not logits")
-    told = "onnx: weights and activations in int8, or the weights alone"
+    told = "onnx: weights and activations in int8, or the weights alone (c: always both)"
     exporting.add_argument("--int8", choices=KINDS, help=told)
     told = "whose pictures calibrate and judge it, classes by name (default: what it was trained on)"
     exporting.add_argument("--dataset", default="", metavar="VALUE", help=told)
@@ -43,35 +45,59 @@ def _push(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    write, suffix = FORMATS[options.to]
     opened = open_network(options.network, options.dataset)
-    out = options.out or Path(f"{opened.name}{suffix}")
+    out = options.out or Path(f"{opened.name}{FORMATS[options.to][1]}")
     check_out(out)
-    if options.int8 and options.to != "onnx":
-        raise ValueError(f"--int8 is for --to onnx; drop it for {options.to}.")
-    if options.int8:
-        export = export_int8(opened, out, options.int8, options.pixels, options.softmax, options.seed)
-    else:
-        export = write(opened, out, options.pixels, options.softmax)
-    for line in summary(export):
+    export = _written(options, opened, out)
+    for line in c_summary(export) if isinstance(export, CExport) else summary(export):
         print(line)
     if options.int8:
         print(f"{NO_MEMORY_SAVED}.")
+
+
+def _written(options: argparse.Namespace, opened: Opened, out: Path) -> Export:
+    if options.int8 and options.to != "onnx":
+        raise ValueError(f"--int8 is for --to onnx; drop it for {options.to}.")
+    if options.softmax and options.to == "c":
+        raise ValueError("--softmax is for --to onnx and executorch; drop it for c, which gives logits in int8.")
+    if options.int8:
+        return export_int8(opened, out, options.int8, options.pixels, options.softmax, options.seed)
+    write, _ = FORMATS[options.to]
+    return (
+        write(opened, out, options.seed) if options.to == "c" else write(opened, out, options.pixels, options.softmax)
+    )
 
 
 def summary(export: Export) -> list[str]:
     """What an export is and how it ran, a line each."""
     lines = [f"{export.file}: {export.bytes:,} bytes, run in {export.runtime}"]
     lines.append(f"largest difference from PyTorch on {export.compared} pictures: {export.largest_difference:.2g}")
-    if export.test_accuracy is None:
-        lines.append(f"accuracy: not measured, {export.note}")
-    else:
-        known = export.torch_accuracy is not None
-        trained = f", in PyTorch {100 * export.torch_accuracy:.2f} %" if known else ""
-        lines.append(f"top-1 on all {export.pictures:,} test pictures: {100 * export.test_accuracy:.2f} %{trained}")
+    lines.append(_accuracy(export))
     heap = "not counted, no C compiler here" if export.heap_bytes is None else f"{export.heap_bytes:,} bytes"
     ours = "not known" if export.peak_bytes is None else f"{export.peak_bytes:,} bytes"
     what = "memory that it plans, the input apart" if export.file.suffix == ".pte" else "peak of its tensors there"
     lines.append(f"{what}: {heap}; by our accounting {ours}")
     lines.append(f"one image: {export.latency_ms:.2f} ms, the median of up to 50 on one thread")
     return lines
+
+
+def c_summary(export: CExport) -> list[str]:
+    """What a C file is and how it ran, a line each."""
+    return [
+        f"{export.file}: {export.bytes:,} bytes, compiled without warnings and run, {export.runtime}",
+        f"beside onnxruntime's int8 on {export.compared} pictures: the same class on {export.same_class}, numbers at "
+        f"most {export.steps_apart} of 256 steps apart",
+        _accuracy(export),
+        f"static RAM, input and output included: {export.heap_bytes:,} bytes as compiled; by our accounting "
+        f"{export.peak_bytes:,} bytes",
+        f"code and constants, in flash: {export.flash_bytes:,} bytes as compiled",
+        f"one image: {export.macs:,} multiplications, {export.latency_ms:.2f} ms here, the mean of all on one thread",
+    ]
+
+
+def _accuracy(export: Export) -> str:
+    if export.test_accuracy is None:
+        return f"accuracy: not measured, {export.note}"
+    known = export.torch_accuracy is not None
+    trained = f", in PyTorch {100 * export.torch_accuracy:.2f} %" if known else ""
+    return f"top-1 on all {export.pictures:,} test pictures: {100 * export.test_accuracy:.2f} %{trained}"

@@ -7,13 +7,13 @@ no way to the figure: onnxruntime 1.32 crashes on those.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from hashlib import sha256
 from pathlib import Path
 
 from ..common.cache import cache_dir
 from ..common.files import replaced_file
+from .c_compiler import find_compiler
 
 SOURCE = r"""
 #include <errno.h>
@@ -101,7 +101,7 @@ void free(void *p) { gone(p); __libc_free(p); }
 def heap_counter() -> Path | None:
     """The library to name in LD_PRELOAD; None where there is no C compiler, or no glibc, to build it."""
     file = cache_dir() / "tools" / f"heap-{sha256(SOURCE.encode()).hexdigest()[:12]}.so"
-    compiler = shutil.which("cc") or shutil.which("gcc")
+    compiler = find_compiler()
     if file.exists() or compiler is None:
         return file if file.exists() else None
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -126,10 +126,12 @@ def torch_accuracy(opened: Opened, split: Split) -> float | None:
 
 
 def counted_bytes(opened: Opened, runtime: str) -> int | None:
-    """The peak by our accounting for a runtime, of ExecuTorch the arena that it plans; None where that has no rule for
-    one of the operators."""
+    """The peak by our accounting for a runtime, of ExecuTorch and of C the arena; None where there is no rule for one
+    of the operators."""
     tape = capture_images(opened.model, opened.metadata.student.image_size)
     try:
+        if runtime == "C":
+            return tape.profile(dtype="int8").plan().bytes
         if runtime == "ExecuTorch":
             return tape.arena().bytes
         return tape.profile(accounting="onnxruntime").peak_bytes

@@ -1,10 +1,8 @@
 """Exports to ONNX: what is written computes the same without torch, and what cannot be is refused in one sentence."""
 
 import ast
-import contextlib
 import dataclasses
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from helpers.full_disk import full
 from torch import nn
 
 import redistill
@@ -77,17 +76,6 @@ def made(monkeypatch, saved):
         MADE.append(onnx_file.to_onnx(open_network(saved).model, (torch.zeros(1, 3, 32, 32),), "logits"))
     monkeypatch.setattr(onnx_export, "to_onnx", lambda *_: MADE[0])
     return MADE[0]
-
-
-@contextlib.contextmanager
-def full(most_bytes):
-    """No file grows beyond so many bytes, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.process

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 
 import pytest
+from helpers.full_disk import full
 from helpers.made import small, train
 from safetensors.torch import load_file
 
@@ -18,17 +18,6 @@ from redistill.training import run
 from redistill.training.loop import distill
 
 LEFT = (".lock", "classes.json", "config.json", "last.pt", "metrics.jsonl", "status.json", "student", "samples")
-
-
-@contextlib.contextmanager
-def full(most_bytes):
-    """No file grows beyond so many bytes: the kernel refuses, as on a full disk, whoever writes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def ends_in_a_sentence(folder, config):

@@ -1,0 +1,140 @@
+"""`redistill export NAME --to c`: a classifier in int8 as one C file for microcontrollers, run before it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..common.files import replaced_file
+from ..data.augmentation import normalize
+from ..networks.strides import check_image_size
+from .c_arena import Places, placed
+from .c_compiler import Weighed, check_compiler, compiler_version, run_program, weighed
+from .c_source import EXAMPLE, source_of
+from .int8_graph import Map
+from .int8_steps import IntegerNetwork, read_steps
+from .judged import COMPARED, Export, compared, counted_bytes, writing
+from .onnx_export import output_name
+from .onnx_file import Exported, example, to_onnx
+from .onnx_int8 import calibrated, calibration_pictures
+from .opened import Opened, test_split
+from .packages import check_packages
+from .runtimes import Answers
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+MOST_APART = 2  # steps of 256 from onnxruntime that are rounding
+
+
+@dataclass(frozen=True)
+class CExport(Export):
+    """A C file that was written. `heap_bytes` is its static RAM, as the compiler's `size` weighs it."""
+
+    flash_bytes: int  # code and constants, compiled here
+    macs: int  # multiplications for one picture
+    steps_apart: int  # the most that any of its numbers lies from onnxruntime's, of 256, on `compared` pictures
+    same_class: int  # of those, how many get the class that onnxruntime gives
+
+
+def export_c(opened: Opened, file: Path, seed: int = 0) -> CExport:
+    """Write a classifier as a C99 file that needs nothing but <stdint.h>, whole or not at all.
+
+    It takes a picture of uint8 RGB from 0 to 255 and gives uint8 numbers for the logits. Weights and activations are
+    those of `export_int8` of kind "full", calibrated with `seed`; all maps, input and output included, lie in one
+    static arena. The file is first compiled without warnings, its RAM weighed, and run on the whole test split: on 64
+    pictures its numbers must be those of onnxruntime without its optimizations, up to rounding.
+
+    Raises ValueError, in one sentence, for diffusion networks, a missing C compiler, missing packages, operators
+    without a kernel, by name, networks that have no training pictures to calibrate on, and a program that computes
+    something else; OSError for a disk that does not take it.
+    """
+    with writing(file):
+        quantized, program, places = integer_program(opened, seed)
+        class_names = opened.metadata.class_names
+        source = source_of(program, places, opened.name, class_names, [])
+        weight = weighed(source)
+        if weight.ram_bytes != places.bytes:
+            raise ValueError(f"The C compiler needs {weight.ram_bytes:,} bytes of RAM; {places.bytes:,} were planned.")
+        run = _Run(program, source)
+        found = compared(opened, Exported(opened.model, pixels=True).eval(), run, test_split(opened), runtime="C by")
+        apart, same = _beside(quantized, program.output, run)
+        if apart > MOST_APART:
+            raise ValueError(
+                f"{opened.name} computes something else in C: its numbers lie up to {apart} of 256 steps from "
+                f"onnxruntime's; nothing was written."
+            )
+        found |= {"heap_bytes": weight.ram_bytes, "peak_bytes": counted_bytes(opened, "C")}
+        facts = _facts(opened, found, weight, seed)
+        with replaced_file(file) as part:
+            part.write_text(source_of(program, places, opened.name, class_names, facts))
+    told = {"flash_bytes": weight.flash_bytes, "macs": program.macs, "steps_apart": apart, "same_class": same}
+    return CExport(file=file, bytes=file.stat().st_size, **found, **told)
+
+
+def integer_program(opened: Opened, seed: int = 0) -> tuple[ModelProto, IntegerNetwork, Places]:
+    """The network in int8 as onnxruntime takes it, as steps of integers, and where their maps lie.
+
+    Raises what `export_c` says, but for what the program computes.
+    """
+    check_packages("onnx")
+    check_compiler()
+    if opened.metadata.student.task == "diffusion":
+        raise ValueError(f"{opened.name} is a diffusion network; an export to C is for classifiers.")
+    proto = to_onnx(Exported(opened.model).eval(), example(opened), output_name(False, False))
+    quantized = calibrated(proto, normalize(calibration_pictures(opened, seed)).numpy())
+    program = read_steps(quantized, normalize(torch.arange(256, dtype=torch.uint8)).numpy())
+    return quantized, program, placed(program)
+
+
+@dataclass
+class _Run:
+    """Runs the program, and keeps what it gave for the pictures that are compared."""
+
+    program: IntegerNetwork
+    source: str
+    pictures: np.ndarray | None = None
+    numbers: np.ndarray | None = None
+
+    def __call__(self, pictures: np.ndarray) -> Answers:
+        numbers, latency = run_program(self.source, EXAMPLE, pictures, self.program.output.bytes)
+        self.pictures, self.numbers = pictures[:COMPARED], numbers[:COMPARED]
+        return Answers(self.program.output.values()[numbers].astype(np.float32), latency, None, (), compiler_version())
+
+
+def _beside(quantized: ModelProto, output: Map, run: _Run) -> tuple[int, int]:
+    """How many steps the program's numbers lie from onnxruntime's at most, and how many pictures get the same class.
+
+    Without its optimizations, since its int8 kernels for processors without VNNI let sums of two products saturate.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    session = onnxruntime.InferenceSession(quantized.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    images = normalize(torch.from_numpy(run.pictures)).numpy()
+    theirs = output.rounded(np.concatenate([session.run(None, {"images": image[None]})[0] for image in images]))
+    ours = run.numbers
+    apart = int(np.abs(ours.astype(int) - theirs).max())
+    return apart, int((ours.argmax(1) == theirs.argmax(1)).sum())
+
+
+def _facts(opened: Opened, found: dict[str, Any], weight: Weighed, seed: int) -> list[str]:
+    """What the file says of itself."""
+    student, metadata = opened.metadata.student, opened.metadata
+    height, width = check_image_size(student.image_size)
+    pooled = f" at the strides {student.strides}" if student.strides else ""
+    right = found["test_accuracy"]
+    judged = f", right on {100 * right:.2f} % of {found['pictures']:,} test pictures" if right is not None else ""
+    return [
+        f"{opened.name}, exported by ReDistill Studio: {student.student_architecture}{pooled}, for {height} x {width} "
+        f"pixels and {len(metadata.class_names)} classes of {metadata.dataset or 'unknown pictures'}.",
+        f"In int8, calibrated on training pictures (seed {seed}){judged}.",
+        f"Static RAM: {weight.ram_bytes:,} bytes. Code and constants: {weight.flash_bytes:,} bytes, as compiled by "
+        f"{compiler_version()}.",
+    ]
