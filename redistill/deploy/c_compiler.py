@@ -60,7 +60,7 @@ def run_program(source: str, define: str, pictures: np.ndarray, count: int) -> t
         start = time.perf_counter()
         done = subprocess.run([str(program)], input=given, capture_output=True)
         seconds = time.perf_counter() - start
-    lines = done.stdout.decode().splitlines()
+    lines = done.stdout.decode().split("\n")[:-1]
     if done.returncode != 0 or len(lines) != len(pictures):
         raise ValueError(f"The C program ended with {done.returncode} after {len(lines)} of {len(pictures)} pictures.")
     numbers = np.array([line.split(" ", count)[:count] for line in lines], np.uint8)

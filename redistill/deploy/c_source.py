@@ -26,8 +26,13 @@ def c_name(name: str) -> str:
 def source_of(
     network: IntegerNetwork, places: Places, name: str, class_names: Sequence[str], facts: Sequence[str]
 ) -> str:
-    """The file's text. facts: sentences for the comment at its top."""
+    """The file's text.
+
+    class_names: of each output, else numbers stand for them; facts: sentences for the comment at its top.
+    """
     prefix = c_name(name)
+    if len(class_names) != network.output.bytes:
+        class_names = [str(i) for i in range(network.output.bytes)]
     used = list(dict.fromkeys(step.kernel for step in network.steps))
     parts = [
         _head(network, places, prefix, facts),
@@ -70,7 +75,7 @@ static uint8_t arena[{places.bytes}]; /* all that it needs of RAM, the stack apa
 
 def _plain(text: str) -> str:
     """Fit for a comment."""
-    return text.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/")
+    return text.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("??", "? ?")
 
 
 def _constants(i: int, step: Step) -> str:
@@ -133,6 +138,7 @@ int main(void) {{
 
 
 def c_string(text: str) -> str:
-    """A string literal of C, in ASCII."""
+    """A string literal of C, in ASCII and of one line."""
     safe = set(range(32, 127)) - set(b'"\\?')
-    return '"' + "".join(chr(byte) if byte in safe else f"\\{byte:03o}" for byte in text.encode()) + '"'
+    given = " ".join(text.split()).encode()
+    return '"' + "".join(chr(byte) if byte in safe else f"\\{byte:03o}" for byte in given) + '"'

@@ -8,7 +8,7 @@ BITS = 31  # of a multiplier, which an int32 holds
 MOST_SHIFT = 62  # of a 64-bit product
 
 
-def fixed_point(factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def multipliers(factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """multiplier, int32, and shift, uint8, of each factor: within 2^-31 of it, as a share.
 
     factors: float64, positive and below 2^30. Raises ValueError for others. What is below 2^-32 becomes 0.
@@ -24,7 +24,7 @@ def fixed_point(factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(lost, 0, multiplier).astype(np.int32), np.where(lost, 1, shift).astype(np.uint8)
 
 
-def shared_point(factors: np.ndarray) -> tuple[np.ndarray, int]:
+def shared_multipliers(factors: np.ndarray) -> tuple[np.ndarray, int]:
     """Multipliers, int32, of factors of either sign that are added, and the shift that they share.
 
     The largest has 24 bits, so that 64 hold any sum of two with a term of the result's size. Raises ValueError for

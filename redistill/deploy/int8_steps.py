@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .fixed_point import check_sums, fixed_point, shared_point
+from .fixed_point import check_sums, multipliers, shared_multipliers
 from .int8_graph import LAYOUT, Map, QuantizedGraph, refused
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _weighed(
     bias = graph.constant(node, 2)
     sums = np.zeros(len(weights)) if bias is None else np.rint(bias / (taken.scale * scale))
     check_sums(weights, sums, node.name)
-    multiplier, shift = fixed_point(taken.scale * scale / made.scale)
+    multiplier, shift = multipliers(taken.scale * scale / made.scale)
     fields = {
         **_shape(taken, made, weights.shape[2:]),
         **window,
@@ -212,7 +212,7 @@ def _norm(graph: QuantizedGraph, node: NodeProto) -> list[Step]:
 
 def _affine(node: NodeProto, taken: Map, made: Map, factor: np.ndarray, term: np.ndarray) -> Step:
     """factor · x + term, float64 (channels,) each, in integers that share their shift."""
-    multiplier, shift = shared_point(factor * taken.scale / made.scale)
+    multiplier, shift = shared_multipliers(factor * taken.scale / made.scale)
     fields = {
         "pixels": taken.height * taken.width,
         "channels": taken.channels,
@@ -243,10 +243,12 @@ def _binary(graph: QuantizedGraph, node: NodeProto) -> list[Step]:
         "out_zero": made.zero,
     }
     if node.op_type == "Add":
-        (left_multiplier, right_multiplier), shift = shared_point(np.array([left.scale, right.scale]) / made.scale)
+        (left_multiplier, right_multiplier), shift = shared_multipliers(
+            np.array([left.scale, right.scale]) / made.scale
+        )
         fields |= {"left_multiplier": int(left_multiplier), "right_multiplier": int(right_multiplier), "shift": shift}
         return [Step("sum", (left, right), made, fields, node.name)]
-    multiplier, shifts = fixed_point(np.array([left.scale * right.scale / made.scale]))
+    multiplier, shifts = multipliers(np.array([left.scale * right.scale / made.scale]))
     fields |= {"multiplier": int(multiplier[0]), "shift": int(shifts[0])}
     return [Step("product", (left, right), made, fields, node.name)]
 
@@ -298,7 +300,7 @@ def _average_pool(graph: QuantizedGraph, node: NodeProto) -> list[Step]:
 
 def _averaged(node: NodeProto, taken: Map, made: Map, window: dict[str, Field]) -> Step:
     count = window["kernel_height"] * window["kernel_width"]
-    multiplier, shift = fixed_point(np.array([taken.scale / (made.scale * count)]))
+    multiplier, shift = multipliers(np.array([taken.scale / (made.scale * count)]))
     numbers = {"in_zero": taken.zero, "out_zero": made.zero, "multiplier": int(multiplier[0]), "shift": int(shift[0])}
     return Step("average_pool", (taken,), made, window | numbers, node.name)
 

@@ -35,7 +35,11 @@ def answering(monkeypatch, code, out="", error="", content=b""):
 def test_a_file_comes_with_what_was_said_of_it(run, monkeypatch, kind):
     answering(monkeypatch, 0, "{0}: 3 bytes\ntop-1\n", content=b"abc")
     made = export_run("run-1", kind)
-    assert made.content == b"abc" and made.name.endswith(".onnx") and made.lines == [f"{made.name}: 3 bytes", "top-1"]
+    assert (
+        made.content == b"abc"
+        and made.name.endswith(KINDS[kind][1])
+        and made.lines == [f"{made.name}: 3 bytes", "top-1"]
+    )
 
 
 def test_refusals_are_sentences(run, monkeypatch):
