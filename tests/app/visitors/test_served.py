@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import urllib.error
 import urllib.request
 
 import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
 from helpers.agents import ask_tools
+from helpers.hub_server import local_hub
 from helpers.made import small
 from helpers.visitors import SPACE, asked_by
 
@@ -19,6 +23,23 @@ from redistill.checkpoint import sources
 from redistill.training.presets import CLUTTER_TEACHER
 
 A = "a" * 32
+
+
+def with_sessions(keep_visitors):
+    """The application with the session that gradio keeps of a sign-in, here told by a header: what reads its own
+    cookie comes with Spaces alone."""
+
+    def wrap(app):
+        inner = keep_visitors(app)
+
+        async def answer(scope, receive, send):
+            token = dict(scope.get("headers", ())).get(b"x-signed-in-with", b"").decode()
+            info = {"userinfo": {"sub": "42"}, "access_token": token, "expires_at": time.time() + 60}
+            await inner(scope | {"session": {"oauth_info": info}} if token else scope, receive, send)
+
+        return answer
+
+    return wrap
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +55,7 @@ def space(tmp_path_factory, untrained):
         with asked_by(f"browser:{A}"):
             config = small().to_dict()
             run = jobs.add_finished(config, "secret title", lambda to: shutil.copytree(untrained / CLUTTER_TEACHER, to))
+        patch.setattr(who, "keep_visitors", with_sessions(who.keep_visitors))
         patch.setenv("SPACE_ID", SPACE["SPACE_ID"])  # without SYSTEM, by which gradio begins to watch files for changes
         (run.path / "log.txt").write_text(f"secret title {home}/log /usr/lib/python3/x.py")
         page = ui.build()
@@ -55,6 +77,24 @@ def ask(address: str, data: list | None = None, cookie: str = "", page: str = "p
 
 def cookie(number: str | None = None) -> str:
     return f"{who.COOKIE}={access.signed(number)}"
+
+
+def test_a_network_is_pushed_with_the_token_of_the_sign_in_alone(space, tmp_path):
+    """The right token is in HF_TOKEN too, as a Space's own is."""
+    address, run = space
+    with local_hub(tmp_path / "hub") as hub:
+        stranger = Client(address, verbose=False, headers={"cookie": cookie(A)})
+        with pytest.raises(AppError, match="sign in with Hugging Face"):
+            stranger.predict(run, "someone/small", api_name="/push")
+        assert hub.repositories == {} and hub.token not in {token for *_, token in hub.asked}
+        person = Client(address, verbose=False, headers={"cookie": cookie(A), "x-signed-in-with": hub.token})
+        answer = person.predict(run, "someone/small", True, api_name="/push")
+        assert answer == {"address": f"{hub.address}/someone/small"} and hub.private == {"someone/small"}
+        with pytest.raises(AppError, match="does not give"):
+            stranger.predict("hub:someone/small", api_name="/load")
+        assert person.predict("hub:someone/small", api_name="/load")["checkpoint"] == "imported:someone-small"
+        with pytest.raises(AppError, match="No checkpoint"):
+            stranger.predict(["imported:someone-small"], api_name="/generate")
 
 
 def calls(run: str) -> dict[str, list]:
