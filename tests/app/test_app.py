@@ -454,7 +454,7 @@ def test_without_any_teacher_distillation_is_refused_in_a_sentence(places):
         ({"device": "cuda:99"}, "not on this machine"),
         ({"init": "elsewhere"}, "Weights to start from is"),
         ({"alignment": "elsewhere"}, "Learns from the teacher’s layer is &#x27;elsewhere&#x27;; expected one of"),
-        ({"feature_loss": "crd"}, "Also learn from is &#x27;crd&#x27;; expected one of"),
+        ({"feature_loss": "none-such"}, "Also learn from is &#x27;none-such&#x27;; expected one of"),
         ({"feature_loss": "sp", "feature_weight": 0}, "The weight of “Also learn from” is 0; expected a number above"),
         (
             {"teacher_checkpoint": "none", "kd_weight": 1, "red_weight": 1, "init": "teacher"},
