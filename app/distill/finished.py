@@ -24,7 +24,7 @@ from . import finished_view as view
 
 SAVING = """() => '<p class="subline" role="status">Packing…</p>'"""
 PUSHING = """() => '<p class="subline" role="status">Packing and sending…</p>'"""
-ALONG = [("fp32", "onnx"), ("int8", "onnx-int8")]  # of `exports.KINDS`
+ALONG = [(".onnx", "onnx"), (".onnx in int8", "onnx-int8"), (".c in int8", "c")]  # of `exports.KINDS`
 MAX_REPO = 200  # characters of owner/name
 COUNTING = """() => '<p class="subline" role="status">Testing its network once more…</p>'"""
 
@@ -47,7 +47,7 @@ class FinishedPanel:
                     label="Repository", placeholder="you/small-student", max_length=MAX_REPO, elem_id="push-repo"
                 )
                 self.private = gr.Checkbox(False, label="Private: seen by its owner alone", container=False)
-                self.along = gr.CheckboxGroup(ALONG, label="With its .onnx files")
+                self.along = gr.CheckboxGroup(ALONG, label="With files of runtimes")
                 self.push = gr.Button("Push", size="sm", elem_id="push")
                 self.pushed = gr.HTML(elem_id="push-said")
         with gr.Column(visible=False, elem_classes="card") as self.tested:

@@ -13,6 +13,7 @@ from ..checkpoint.metadata import CARD
 from ..common.files import write_text
 from ..common.hub import own_token, refusal, split_id
 from ..memory.comparison import compare
+from .c_export import export_c
 from .hub_card import CHARTS, card_text
 from .memory_picture import memory_png
 from .onnx_export import export_onnx
@@ -23,6 +24,7 @@ from .opened import Opened, open_network
 RUNTIMES = {
     "onnx": ("model.onnx", export_onnx),
     "onnx-int8": ("model-int8.onnx", functools.partial(export_int8, kind="full")),
+    "c": ("model.c", export_c),
 }
 UNREACHED = "The Hub cannot be reached; connect to the network, and push once more: nothing of the run is lost."
 

@@ -67,9 +67,9 @@ def test_what_comes_from_the_hub_is_called_as_there(hub, untrained):
 def test_files_of_runtimes_go_along(hub, untrained, monkeypatch):
     for kind, (name, _) in RUNTIMES.items():  # what exports write is tested beside them
         monkeypatch.setitem(RUNTIMES, kind, (name, lambda opened, file: file.write_bytes(file.name.encode())))
-    push(untrained / CLUTTER_TEACHER, ID, runtimes=["onnx-int8", "onnx"])
+    push(untrained / CLUTTER_TEACHER, ID, runtimes=["onnx-int8", "onnx", "c"])
     files = hub.repositories[ID]
-    for name in ("model.onnx", "model-int8.onnx"):
+    for name in ("model.onnx", "model-int8.onnx", "model.c"):
         assert files[name] == name.encode() and f"- `{name}`" in files["README.md"].decode()
 
 

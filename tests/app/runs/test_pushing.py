@@ -15,6 +15,7 @@ from app.api import making
 from app.distill import finished
 from app.runs import exports, jobs, pushing
 from redistill.checkpoint import folder as checkpoint
+from redistill.deploy import publish
 
 ID = "someone/small-student"
 SHOWN = {"name": "run"}
@@ -62,6 +63,10 @@ def test_files_of_runtimes_go_along(hub, run, monkeypatch):
     assert "Pushed" in finished.push_student(SHOWN, ID, False, ["onnx"])["pushed"]
     assert hub.repositories[ID]["model.onnx"] == b"onnx" and "model-int8.onnx" not in hub.repositories[ID]
     assert asked[0][:2] == ("export", str(run))
+
+
+def test_every_file_that_a_run_is_exported_as_can_go_along():
+    assert set(exports.KINDS) == set(publish.RUNTIMES) == {kind for _, kind in finished.ALONG}
 
 
 @pytest.mark.parametrize(
