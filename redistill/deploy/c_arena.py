@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..memory.arena import Life, plan_arena
 from .c_kernels import IN_PLACE
 from .int8_graph import Map
-from .int8_steps import IntegerNetwork
+from .int8_step import IntegerNetwork
 
 ALIGNMENT = 4  # bytes: a processor of 32 bits loads so many at a time
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .c_arena import Places
 from .c_kernels import KERNELS, PRELUDE, ROUNDING
-from .int8_steps import IntegerNetwork, Step
+from .int8_step import IntegerNetwork, Step
 
 TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t", "int64": "int64_t"}
 EXAMPLE = "WITH_MAIN"  # defined where the file is to be a program of its own

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import erf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .fixed_point import check_sums, multipliers, shared_multipliers
+from .int8_folding import with_tables_folded
 from .int8_graph import LAYOUT, Map, QuantizedGraph, refused
+from .int8_step import Field, IntegerNetwork, Step
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-Field = int | np.ndarray
 ERF = np.vectorize(erf)
 
 # Of one map, element by element, which becomes a table; each takes float64 (256,) and the node's attributes.
@@ -35,32 +35,6 @@ BINARY: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "Mul": np.multiply,
     "Div": np.divide,
 }
-
-
-@dataclass(frozen=True)
-class Step:
-    """One call of a kernel: what it reads and writes, and the fields of its struct."""
-
-    kernel: str
-    inputs: tuple[Map, ...]
-    output: Map
-    fields: dict[str, Field]
-    layer: str  # the node's name in the graph
-
-
-@dataclass(frozen=True)
-class IntegerNetwork:
-    """Steps in the order in which they run, from pixels to the numbers of the logits."""
-
-    input: Map
-    output: Map
-    steps: tuple[Step, ...]
-
-    @property
-    def macs(self) -> int:
-        """Multiplications of its convolutions, linear layers included, for one picture."""
-        found = [step for step in self.steps if step.kernel == "convolution"]
-        return sum(step.output.height * step.output.width * step.fields["weights"].size for step in found)
 
 
 def read_steps(proto: ModelProto, taken: np.ndarray) -> IntegerNetwork:
@@ -87,7 +61,7 @@ def read_steps(proto: ModelProto, taken: np.ndarray) -> IntegerNetwork:
     output = graph.maps.get(graph.graph.output[0].name)
     if output is None:
         raise ValueError("The C program computes in integers; the network's output stays in floating point.")
-    return IntegerNetwork(pixels, output, tuple(steps))
+    return IntegerNetwork(pixels, output, with_tables_folded(steps, output))
 
 
 def _quantize(graph: QuantizedGraph, node: NodeProto) -> list[Step]:

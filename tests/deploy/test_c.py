@@ -14,11 +14,12 @@ from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
 from redistill.cli.commands import main
 from redistill.data.source import Split
-from redistill.deploy import c_compiler, c_export, c_source, onnx_int8
+from redistill.deploy import c_compiler, c_export, c_source, int8_steps, onnx_int8
 from redistill.deploy.c_arena import Places, placed
 from redistill.deploy.c_export import export_c
 from redistill.deploy.fixed_point import check_sums, multipliers, shared_multipliers
-from redistill.deploy.int8_steps import IntegerNetwork, read_steps
+from redistill.deploy.int8_step import IntegerNetwork
+from redistill.deploy.int8_steps import read_steps
 from redistill.deploy.onnx_file import to_onnx
 from redistill.deploy.onnx_int8 import calibrated
 from redistill.deploy.opened import open_network
@@ -88,8 +89,23 @@ def test_every_kernel_gives_onnxruntimes_numbers_and_stays_in_the_arena(kinds, t
     source = c_source.source_of(network, placed(network), "kinds", [], [])
     run = c_export._Run(network, source, pictures, ran(source, pictures, 5, tmp_path))
     assert len(run.numbers) == 70 and run.numbers.std() > 5
-    apart, same = c_export._beside(proto, network.output, run)
-    assert apart <= 1 and same >= 68
+    steps, same = c_export._beside(proto, network.output, run)
+    assert steps.shape == (70, 5) and steps.max() <= 1 and same >= 68
+
+
+@COMPILER
+@pytest.mark.process
+def test_a_map_and_a_table_of_it_become_one_table_of_the_same_numbers(kinds, tmp_path, monkeypatch):
+    proto, network, pictures = kinds
+    monkeypatch.setattr(int8_steps, "with_tables_folded", lambda steps, output: tuple(steps))
+    plain = read_steps(proto, TAKEN)
+    products = [sum(step.kernel == "product" for step in found.steps) for found in (plain, network)]
+    assert products == [3, 1] and len(network.steps) == len(plain.steps) - 2  # SiLU and hard swish
+    numbers = []
+    for found in (plain, network):
+        source = c_source.source_of(found, placed(found), "kinds", [], [])
+        numbers.append(ran(source, pictures[:8], 5, tmp_path))
+    assert (numbers[0] == numbers[1]).all()
 
 
 def test_no_map_lies_over_another_that_is_needed(kinds):
