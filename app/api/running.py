@@ -12,6 +12,7 @@ from redistill.training.presets import PRESETS
 
 from ..distill import estimate_panel
 from ..runs import choices, jobs
+from ..visitors.who import token_of_request
 from ..words.settings import run_title
 from .kinds import MOST, NONE, Name, whole
 from .run_settings import read_settings
@@ -99,7 +100,7 @@ def stop(run: Name) -> dict:
     Example:
         client.predict(run, api_name="/stop")
     """
-    jobs.stop(run)
+    jobs.stop(run, token_of_request())
     return _told(jobs.read_run(run))
 
 
@@ -109,7 +110,7 @@ def resume(run: Name, steps: whole(1, LONGEST, "in all; by default those it bega
     Example:
         client.predict(run, steps=4, api_name="/resume")
     """
-    return _told(jobs.resume(run) if steps is None else jobs.extend(run, {"steps": steps}))
+    return _told(jobs.resume(run, token_of_request()) if steps is None else jobs.extend(run, {"steps": steps}))
 
 
 def delete(run: Name) -> dict:

@@ -205,7 +205,7 @@ def _read(folder: Path, code: int) -> Mapping[str, Any]:
 def place_in_line(config: DistillConfig) -> str:
     """What the runs on the same device mean for one that is started now, in a sentence; nothing without any."""
     device = processes.device_of(config.to_dict())
-    others = [run for run in jobs.everybodys() if run.state in jobs.ALIVE and processes.device_of(run.config) == device]
+    others = [run for run in jobs.everybodys() if run.goes_here and processes.device_of(run.config) == device]
     before = len(others) - processes.slots_of(device) + 1  # runs that have to end first
     if not others:
         return ""

@@ -31,7 +31,7 @@ def attach(said: gr.HTML | None, woken: gr.components.Component) -> None:
 
 def wake(run: jobs.Run) -> dict[str, str]:
     """What `woken` says of a run that was begun or goes on: that the page is to drive it, where nobody else does."""
-    return {"drive": run.name} if lent.is_lent(run.config) else {}
+    return {"drive": run.name} if run.is_lent else {}
 
 
 def drive(woken: Any) -> Iterator[dict[str, Any]]:

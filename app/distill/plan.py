@@ -60,7 +60,7 @@ def start(plan: Plan) -> list[jobs.Run]:
         for config in plan.students:
             after = started[0] if plan.teacher else None
             if after:
-                config = dataclasses.replace(config, teacher_checkpoint=str(after.path / "student"))
+                config = taught_by(config, str(after.path / "student"))
             started.append(jobs.start(config.to_dict(), run_title(config), after.name if after else None))
     except ValueError:
         for run in reversed(started):
@@ -68,6 +68,11 @@ def start(plan: Plan) -> list[jobs.Run]:
             jobs.delete(run.name)
         raise
     return started
+
+
+def taught_by(config: DistillConfig, teacher: str) -> DistillConfig:
+    """A run of a planned teacher, whose network is then in this folder."""
+    return dataclasses.replace(config, teacher_checkpoint=teacher)
 
 
 def find_same(plan: Plan) -> list[jobs.Run]:
@@ -83,6 +88,6 @@ def ahead_of(started: Sequence[jobs.Run]) -> list[jobs.Run]:
     others = [
         run
         for run in jobs.everybodys()
-        if run.name not in own and run.state in jobs.ALIVE and processes.device_of(run.config) == device
+        if run.name not in own and run.goes_here and processes.device_of(run.config) == device
     ]
     return others if len(others) >= processes.slots_of(device) else []

@@ -26,11 +26,12 @@ from ..parts.fields import LiveRadio, NumberField
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import SaveFiles, event_values
-from ..runs import jobs
+from ..runs import jobs, on_hub
 from ..runs.exports import KINDS, export_run
 from ..runs.processes import LOG_FILE
 from ..runs.titles import run_facts
 from ..visitors import limits
+from ..visitors.who import token_of_request
 from ..words.places import hide_places, is_shared
 from . import lent_panel, run_curves, run_form
 from . import watch_view as view
@@ -156,6 +157,8 @@ def look(chosen: Any, drawn: Any) -> dict[str, Any]:
     wanted = [name for name in (chosen, before.get("name")) if name in names]
     run = next((run for run in runs if run.name in (wanted or names)[:1]), None)
     now = _signature(runs, chosen, run)
+    if run and run.job:
+        on_hub.hear_soon(run.path, run.job, token_of_request())
     changed = {part for part in now if part not in before or before[part] != now[part]}
     if not changed:
         return {}
@@ -184,12 +187,12 @@ def choose(name: str | None, **more: str) -> dict[str, Any]:
 
 def stop_run(drawn: Any) -> dict[str, Any]:
     """Stop the run that is shown with its state saved."""
-    return {"said": _act(jobs.stop, drawn), "woken": {"at": time.time()}}
+    return {"said": _act(lambda name: jobs.stop(name, token_of_request()), drawn), "woken": {"at": time.time()}}
 
 
 def resume_run(drawn: Any) -> dict[str, Any]:
     """Go on with the run that is shown from its last saved step."""
-    return _gone_on(jobs.resume, drawn)
+    return _gone_on(lambda name: jobs.resume(name, token_of_request()), drawn)
 
 
 def extend_run(drawn: Any, steps: Any, rate: Any, device: Any) -> dict[str, Any]:

@@ -33,6 +33,8 @@ MEMORY = ("training_peak_bytes", "measured_peak_bytes", "eager_peak_bytes", "fus
 
 def state_text(run: jobs.Run) -> str:
     """What a run is doing, as the page says it."""
+    if run.job and run.state in ("queued", "running"):
+        return f"{'waiting for' if run.state == 'queued' else 'running on'} {run.job.hardware.name}"
     return {"queued": "waiting for the run before it", "broken": "unreadable"}.get(run.state, run.state)
 
 
@@ -45,11 +47,11 @@ def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
     elif run.state == "running":
         words += _speed(run, records)
     parts = [progress_bar(run.title, run.state, share, " · ".join(filter(None, words)))]
-    if run.told and run.state not in jobs.ALIVE:
+    if run.told and (run.job or run.state not in jobs.ALIVE):
         parts.append(notice("", run.told, kind="hint"))
     if run.error:
         parts.append(notice("", run.error))
-    if run.state == "interrupted":
+    if run.state == "interrupted" and not run.job:
         parts.append(notice("", "Its process ended without a word, as when the machine restarts.", kind="hint"))
     parts += [notice("", words, kind="hint") for words in left_out(records)]
     unreadable = jobs.unreadable_lines(run)

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import re
+import secrets
 import shutil
 import threading
 import time
@@ -33,6 +34,8 @@ from redistill.common.settings import SettingError
 from redistill.data.uploads import remove_upload
 from redistill.networks.names import is_own
 from redistill.networks.zoo import DDPM, is_pretrained
+from redistill.training import hub_jobs
+from redistill.training.config import DistillConfig
 from redistill.training.resuming import change_run
 from redistill.training.run import CONFIG, METRICS, STATUS, STOP_FILE, write_status
 from redistill.training.run_state import ENDED, RunState, read_or_empty, read_records, read_state
@@ -40,7 +43,7 @@ from redistill.training.run_state import ENDED, RunState, read_or_empty, read_re
 from ..visitors import access
 from ..visitors.limits import check_count, check_run, limits_here
 from ..words.settings import refusal
-from . import lent, room
+from . import lent, on_hub, room
 from .processes import collect, end, last_words, launch, process_lock, read_process
 from .worker import AFTER, JOB_FILE, PROCESS_FILE
 
@@ -66,6 +69,17 @@ class Run:
     config: Mapping[str, Any] = field(default_factory=dict)  # of DistillConfig.to_dict()
     told: str = ""  # what happened to it that nobody asked for
     owner: str | None = None  # whose it is on a Space, see app/visitors; None: of the shell, or of a laptop
+    job: hub_jobs.Job | None = None  # that trains it on Hugging Face; None: it is trained here
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether its GPU is lent by the call."""
+        return self.job is None and lent.is_lent(self.config)
+
+    @property
+    def goes_here(self) -> bool:
+        """Whether it trains or waits on this machine."""
+        return self.job is None and self.state in ALIVE
 
 
 def runs_dir() -> Path:
@@ -88,7 +102,7 @@ def start(config: Mapping[str, Any], title: str, after: str | None = None) -> Ru
     with _in_runs_dir():
         runs = everybodys()
         _check_count(runs)
-        waiting = sum(run.state in WAITING for run in runs)
+        waiting = sum(run.goes_here and run.state in WAITING for run in runs)
         if waiting >= MAX_WAITING:
             raise ValueError(f"{waiting} runs are waiting already; delete some or wait before starting another.")
         _make_room(runs)
@@ -110,11 +124,38 @@ def start(config: Mapping[str, Any], title: str, after: str | None = None) -> Ru
     return read_run(path.name)
 
 
+def start_on_hub(
+    config: DistillConfig, title: str, hardware: hub_jobs.Hardware, space: str, seconds: float, token: hub_jobs.Token
+) -> Run:
+    """Let a job of Hugging Face train a run, as `hub_jobs.start_job` does; it stands in the list like all others.
+
+    It takes none of this machine, and so waits for no other run. ValueError as there, and for who has no account.
+    """
+    on_hub.check_token(token)
+    check_uses(config.to_dict())
+    owner = access.owner()
+    with _in_runs_dir():
+        runs = everybodys()
+        _check_count(runs, going=False)
+        _make_room(runs)
+        path = _free_path(title)
+    # Nobody else waits for the network; the name in the bucket is not that of another Space's run there.
+    job = hub_jobs.start_job(config, f"{path.name}-{secrets.token_hex(4)}", hardware, space, seconds, token)
+    try:
+        with _written(runs_dir()), replaced_folder(path) as part:
+            hub_jobs.keep_job(part, config, job)
+            _note_job(part, title, owner)
+    except ValueError:
+        hub_jobs.cancel_job(job, token)  # nobody would know of it
+        raise
+    return read_run(path.name)
+
+
 def drive(name: str) -> Iterator[lent.Pace]:
     """Take a run whose GPU is lent by the call (`lent.is_lent`) to its end, or until it is asked to stop, or this
     iterator is closed: its pace before each call. Nobody takes it further without. ValueError for any other run."""
     run = read_run(name)
-    if not lent.is_lent(run.config) or run.state in (*ALIVE, "finished"):
+    if not run.is_lent or run.state in (*ALIVE, "finished"):
         raise ValueError(f"Run “{run.title}” is {run.state}; only one on a lent GPU that does not go is taken further.")
     yield from lent.go_on(run.path)
 
@@ -179,20 +220,24 @@ def _is_theirs(teacher: str) -> bool:
     return folder.name == "student" and folder.parent in [run.path for run in list_runs()]
 
 
-def stop(name: str) -> None:
+def stop(name: str, token: hub_jobs.Token = None) -> None:
     """Ask a run to stop with its state saved; one that has not begun to train ends at once.
 
-    Raises ValueError for a run that does not exist or is not going.
+    token: of who asks, for one that a job trains, which ends at once. Raises ValueError for a run that does not exist
+    or is not going.
     """
     run = read_run(name)
     if run.state not in ALIVE:
         raise ValueError(f"Run “{run.title}” is {run.state}; there is nothing to stop.")
-    _stop(run)
+    if run.job:
+        on_hub.stop(run.path, token)
+    else:
+        _stop(run)
 
 
 def _stop(run: Run) -> None:
     with _written(run.path):
-        if lent.is_lent(run.config):
+        if run.is_lent:
             lent.ask_to_stop(run.path)
         elif run.step and run.state not in WAITING:  # one that goes on has steps before it trains
             (run.path / STOP_FILE).touch()
@@ -200,14 +245,23 @@ def _stop(run: Run) -> None:
             end(run.path)
 
 
-def resume(name: str) -> Run:
-    """Go on with a run that was stopped, failed or was interrupted, from its last saved step."""
-    with _in_runs_dir():
+def resume(name: str, token: hub_jobs.Token = None) -> Run:
+    """Go on with a run that was stopped, failed or was interrupted, from its last saved step; `token` as of `stop`."""
+    with _held(read_run(name)):
         run = read_run(name)
         if run.state not in RESUMABLE:
             raise ValueError(f"Run “{run.title}” is {run.state}; only a stopped, failed or interrupted run goes on.")
-        _go_on(run)
+        if run.job:
+            check_uses(run.config)
+            on_hub.start_again(run.path, run.job, run.config, token)
+        else:
+            _go_on(run)
     return read_run(name)
+
+
+def _held(run: Run) -> contextlib.AbstractContextManager[None]:
+    """Let nobody else go on with the run meanwhile; who goes on with another waits for no network."""
+    return locked(run.path / ".actions") if run.job else _in_runs_dir()
 
 
 def extend(name: str, changes: Mapping[str, Any]) -> Run:
@@ -220,6 +274,8 @@ def extend(name: str, changes: Mapping[str, Any]) -> Run:
         run = read_run(name)
         if run.state not in (*RESUMABLE, "finished"):
             raise ValueError(f"Run “{run.title}” is {run.state}; a run that has ended goes on for longer.")
+        if run.job:
+            raise ValueError(f"Run “{run.title}” is trained on {run.job.hardware.name}, where it goes on as it began.")
         check_run({**run.config, **changes})
         try:
             change_run(run.path, changes)
@@ -239,7 +295,7 @@ def _go_on(run: Run) -> None:
     (run.path / STOP_FILE).unlink(missing_ok=True)
     if run.told:
         _note_again(run)
-    if not lent.is_lent(run.config):
+    if not run.is_lent:
         with process_lock(run.path) as lock:
             launch(run.path, run.config, lock, runs_dir())
 
@@ -300,7 +356,7 @@ def _check_count(runs: Sequence[Run], kept: bool = True, going: bool = True) -> 
     """ValueError where who asks has no room for one more run, among those `kept`, or among those `going`."""
     if access.is_shared():
         own = [run for run in runs if access.is_theirs(run.owner)]
-        check_count(len(own) if kept else 0, sum(run.state in ALIVE for run in own) if going else 0)
+        check_count(len(own) if kept else 0, sum(run.goes_here for run in own) if going else 0)
 
 
 def clean_up() -> None:
@@ -365,8 +421,11 @@ def _read(path: Path) -> Run:
     title, created = job.get("title"), job.get("created")
     is_alive, process = read_process(path)  # before its status, which is its last one where it has ended by now
     found = read_state(path, is_alive)
-    state, error = found.state, found.error
-    if state == "broken":
+    state, error, hub_job = found.state, found.error, hub_jobs.read_job(path)
+    if hub_job:
+        found = read_state(path, is_alive=hub_job.is_going)
+        state, error = on_hub.state_of(hub_job, path, found)
+    elif state == "broken":
         pass
     elif is_alive and process.get("phase") == "queued":
         state = "queued"
@@ -379,8 +438,9 @@ def _read(path: Path) -> Run:
     ):
         # A process that died before it wrote a status has left that of the one before.
         state, error = "interrupted", None
-    if state == "interrupted" and (error := last_words(path)):
+    if state == "interrupted" and not hub_job and (error := last_words(path)):
         state = "failed"
+    told = on_hub.trouble(path) or job.get("told")
     return Run(
         name=path.name,
         path=path,
@@ -391,8 +451,9 @@ def _read(path: Path) -> Run:
         error=error,
         created=float(created) if isinstance(created, (int, float)) else 0.0,
         config=found.config,
-        told=told if isinstance(told := job.get("told"), str) else "",
+        told=told if isinstance(told, str) else "",
         owner=owner if isinstance(owner := job.get("owner"), str) else None,
+        job=hub_job,
     )
 
 

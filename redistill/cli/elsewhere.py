@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +79,12 @@ def _start(options: argparse.Namespace) -> None:
         if input("Start it? [y/N] ").strip().lower() not in ("y", "yes"):
             return
     folder = run_folder(options, config)
-    job = hub_jobs.start_job(config, folder, found[options.on], options.space, hub_jobs.most_seconds(seconds))
+    before = hub_jobs.read_job(folder)
+    if before and before.is_going:
+        raise ValueError(f"Job {before.id} trains {folder}; look at it, or stop it.")
+    name = before.run if before else f"{folder.name}-{secrets.token_hex(4)}"  # the bucket is the account's alone
+    job = hub_jobs.start_job(config, name, found[options.on], options.space, hub_jobs.most_seconds(seconds))
+    hub_jobs.keep_job(folder, config, job)
     print(f"Job {job.id} trains {folder}; `redistill jobs look {folder}` tells how it is.")
 
 

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -125,13 +126,13 @@ def _dollars(amount: float) -> str:
 
 
 def start_job(
-    config: DistillConfig, run_dir: Path, hardware: Hardware, space: str, seconds: float, token: Token = None
+    config: DistillConfig, run: str, hardware: Hardware, space: str, seconds: float, token: Token = None
 ) -> Job:
-    """Let a job train a run, or go on with the one that `run_dir` holds; its note, and the settings, stand there then.
+    """Let a job train a run, or go on with the one of that name in the bucket; `keep_job` notes it.
 
     space: `owner/name` of the Space in whose image it runs; seconds: as `most_seconds` gives them, after which it is
     ended. ValueError, in one sentence, for a run that needs what lies on this machine, a batch that the GPUs cannot
-    share, a token that may not, and without a network; the folder is as before then.
+    share, a token that may not, and without a network.
     """
     if not is_hub_id(space) or "@" in space:
         raise ValueError(f"Space is {space[:80]!r}; expected owner/name of one that holds this project.")
@@ -142,7 +143,7 @@ def start_job(
             f"batch_size is {config.batch_size}, which the {hardware.gpus} GPUs of {hardware.name} cannot share "
             f"evenly; expected a multiple of {hardware.gpus}."
         )
-    config = dataclasses.replace(config, device="cuda" if hardware.gpus else "cpu")
+    config, run = on_hardware(config, hardware), re.sub(r"[^\w.-]+", "-", run, flags=re.ASCII)
     with _asking(token) as api:
         from huggingface_hub import Volume
 
@@ -150,24 +151,32 @@ def start_job(
         api.create_bucket(f"{owner}/{BUCKET}", private=True, exist_ok=True)
         started = api.run_job(
             image=f"hf.co/spaces/{space}",
-            command=["bash", "-c", _command(run_dir.name, hardware.gpus)],
+            command=["bash", "-c", _command(run, hardware.gpus)],
             env={"RUN_SETTINGS": json.dumps(config.to_dict())},
             secrets={"HF_TOKEN": str(api.token)} if _asks_the_hub(config) and api.token else None,
             flavor=hardware.name,
             timeout=int(seconds),
-            labels={"redistill": run_dir.name[:60]},
+            labels={"redistill": run[:60]},
             volumes=[Volume(type="bucket", source=f"{owner}/{BUCKET}", mount_path=MOUNT)],
             namespace=owner,
         )
-    job = Job(started.id, owner, run_dir.name, space, hardware, int(seconds), started.status.stage, heard=time.time())
+    return Job(started.id, owner, run, space, hardware, int(seconds), str(started.status.stage), heard=time.time())
+
+
+def on_hardware(config: DistillConfig, hardware: Hardware) -> DistillConfig:
+    """A run's settings as a job has them."""
+    return dataclasses.replace(config, device="cuda" if hardware.gpus else "cpu")
+
+
+def keep_job(run_dir: Path, config: DistillConfig, job: Job) -> None:
+    """Note in a run's folder which job trains it, and with which settings."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_json(run_dir / CONFIG, config.to_dict())
+    write_json(run_dir / CONFIG, on_hardware(config, job.hardware).to_dict())
     _note(run_dir, job)
-    return job
 
 
 def _command(run: str, gpus: int) -> str:
-    """What the job's shell runs; a run's name is that of its folder, of letters, digits and hyphens."""
+    """What the job's shell runs."""
     start = accelerate(gpus) if gpus > 1 else "python"
     return (
         f"cd {PLACE} && mkdir -p /tmp/runs && printf %s \"$RUN_SETTINGS\" > '/tmp/runs/{run}.json' && "
@@ -195,9 +204,11 @@ def look(run_dir: Path, token: Token = None) -> Job:
     be; what was fetched before stays."""
     job = _job_of(run_dir)
     with _asking(token) as api:
-        found = api.inspect_job(job_id=job.id, namespace=job.owner)
+        found = api.inspect_job(job_id=job.id, namespace=job.owner).status
         fetch(run_dir, job, api)
-    job = dataclasses.replace(job, stage=str(found.status.stage), message=found.status.message or "", heard=time.time())
+        job = dataclasses.replace(job, stage=str(found.stage), message=found.message or "", heard=time.time())
+        if not (job.is_going or job.stage in (DONE, CANCELED) or job.message):
+            job = dataclasses.replace(job, message="".join(_lines(job, 1, api)))
     _note(run_dir, job)
     return job
 
@@ -241,20 +252,28 @@ def _size(file: Path) -> int | None:
 
 def cancel(run_dir: Path, token: Token = None) -> Job:
     """End a run's job. What it saved last stays in the bucket, and `start_job` goes on from there."""
-    job = _job_of(run_dir)
-    with _asking(token) as api:
-        api.cancel_job(job_id=job.id, namespace=job.owner)
-    job = dataclasses.replace(job, stage=CANCELED, heard=time.time())
+    job = cancel_job(_job_of(run_dir), token)
     _note(run_dir, job)
     return job
+
+
+def cancel_job(job: Job, token: Token = None) -> Job:
+    """End a job that need not be noted anywhere."""
+    with _asking(token) as api:
+        api.cancel_job(job_id=job.id, namespace=job.owner)
+    return dataclasses.replace(job, stage=CANCELED, heard=time.time())
 
 
 def last_lines(run_dir: Path, count: int = 40, token: Token = None) -> list[str]:
     """The last lines that a run's job has printed."""
     job = _job_of(run_dir)
     with _asking(token) as api:
-        lines = (line.rstrip("\n") for line in api.fetch_job_logs(job_id=job.id, namespace=job.owner, tail=count))
-        return list(lines)[-count:]
+        return _lines(job, count, api)
+
+
+def _lines(job: Job, count: int, api: HfApi) -> list[str]:
+    lines = (line.rstrip("\n") for line in api.fetch_job_logs(job_id=job.id, namespace=job.owner, tail=count))
+    return list(lines)[-count:]
 
 
 def _job_of(run_dir: Path) -> Job:

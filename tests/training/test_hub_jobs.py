@@ -8,30 +8,30 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-from helpers.hub_jobs import OWNER, Jobs
-from helpers.hub_server import hub_server
+from helpers.hub_jobs import OWNER, hub_with_jobs
 from helpers.made import small
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.cli import elsewhere
 from redistill.cli.commands import main
 from redistill.training import hub_jobs, run_copy
-from redistill.training.hub_jobs import BUCKET, NOTE, list_hardware, look, most_seconds, read_job, start_job
+from redistill.training.hub_jobs import BUCKET, NOTE, list_hardware, look, most_seconds, read_job
 from redistill.training.run import METRICS, STATUS
 
 SPACE = "someone/studio"
 
 
+def start_job(config, run_dir, *there, **token) -> hub_jobs.Job:
+    """A job that is started and noted in its run's folder."""
+    job = hub_jobs.start_job(config, run_dir.name, *there, **token)
+    hub_jobs.keep_job(run_dir, config, job)
+    return job
+
+
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
+def hub(tmp_path):
     """A Hub with jobs and buckets, and the token of who asks in the environment."""
-    with hub_server() as server:
-        server.jobs = Jobs(tmp_path / "hub")
-        for module in ("constants", "hf_api", "_buckets", "_jobs_api"):
-            monkeypatch.setattr(
-                f"huggingface_hub.{module}.ENDPOINT", f"http://127.0.0.1:{server.server_port}", raising=False
-            )
-        monkeypatch.setenv("HF_TOKEN", server.token)
+    with hub_with_jobs(tmp_path / "hub") as server:
         yield server
 
 
@@ -168,8 +168,10 @@ def test_the_shell_says_the_price_starts_looks_and_stops(hub, tmp_path, capsys, 
     assert main([*start, "--yes"]) == 0 and "$1.80 at most" in capsys.readouterr().out
     (job,) = hub.jobs.jobs.values()
     assert job["timeoutSeconds"] == 3 * 3600 and json.loads(job["environment"]["RUN_SETTINGS"])["steps"] == 9
+    assert main([*start, "--yes"]) == 1 and "look at it, or stop it" in capsys.readouterr().err
     job |= {"stage": "ERROR", "logs": ["redistill: no such data set"]}
     assert main(["jobs", "look", run]) == 0 and "no such data set" in capsys.readouterr().out
+    assert read_job(tmp_path / "mine").message == "redistill: no such data set"
     assert main(["jobs", "stop", run]) == 0 and job["stage"] == "CANCELED"
     capsys.readouterr()
     assert main([*start, "--on", "h9000"]) == 1 and "h9000" in capsys.readouterr().err
