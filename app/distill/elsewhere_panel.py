@@ -35,7 +35,7 @@ class ElsewherePanel:
         with gr.Accordion("Bigger than this machine", open=False, elem_classes="fold", elem_id="elsewhere"):
             gr.HTML('<h4 class="fold-title">Several GPUs or machines of yours</h4>')
             with gr.Row():
-                self.gpus = NumberField(2, label="GPUs of each machine", minimum=1, min_width=120)
+                self.gpus = NumberField(2, label="GPUs each", minimum=1, min_width=120)
                 self.machines = NumberField(1, label="Machines", minimum=1, min_width=120)
             self.way = gr.Radio([(title, name) for name, title in WAYS.items()], value="launch", label="As")
             self.write = gr.Button("Write it", size="sm", elem_id="elsewhere-write")
@@ -48,7 +48,6 @@ class ElsewherePanel:
                 interactive=False,
                 visible=False,
                 elem_id="elsewhere-lines",
-                elem_classes="code",
             )
             gr.HTML('<h4 class="fold-title">Hugging Face Jobs</h4>')
             self.hardware = LiveRadio([], label="Hardware, paid by your account", visible=False, elem_classes="list")

@@ -20,10 +20,13 @@ from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import ActionHTML, SaveFiles, event_values
 from ..runs import choices
-from . import view
+from ..runs.lent import CALL_SECONDS
+from ..visitors import quota, who
+from ..visitors.place import is_zero_gpu
+from . import lent_drawing, view
 from .files import grid_png, zip_file
 from .networks import Network, load_elsewhere, load_network
-from .samples import Samples, keep_samples, sample_all, thumbnails
+from .samples import PREVIEWS, Samples, keep_samples, sample_all, thumbnails
 from .sheet import sheet_png
 
 MIN_COUNT, MAX_COUNT = 4, 16
@@ -33,7 +36,6 @@ MAX_STUDENTS = 3
 MAX_SOURCE = 1000  # characters of a folder or Hub id
 MAX_PAGES = 16  # that sample or wait for it; others wait in gradio's queue, which says nothing
 LOOK_SECONDS = 0.3  # between two looks whether it is one's turn
-PREVIEWS = 12  # shown on the way, about
 STATE_SECONDS = 3600  # that images stay on the server after the page was closed
 SCHEDULER_TITLES = {"ddim": "DDIM", "ddpm": "DDPM", "dpm-solver++": "DPM-Solver++"}
 FILES = {"grid": "Grid as PNG", "zip": "All images as zip"}
@@ -210,6 +212,9 @@ def _sample(
         networks = [*map(load_network, names), *map(load_elsewhere, elsewhere)]
         noise = view.panels(networks, seeds)  # the images before cannot be clicked any more
         yield {**_running(view.words("Loading…"), noise), **_kept(()), **_charted(networks)}
+        if is_zero_gpu():
+            yield from _sample_lent(session, networks, seeds, steps, scheduler)
+            return
         words, ways = "Done.", [[(0, thumbnails(network.noise(seeds)))] for network in networks]
         for sampled in sample_all(networks, seeds, steps, scheduler):
             step = sampled[0].step.step
@@ -226,6 +231,44 @@ def _sample(
         return
     said = view.words(words) + view.strangers(networks)
     yield {**_ended(said), "grids": view.panels(sampled, seeds, kept), **_kept(kept)}
+
+
+def _sample_lent(
+    session: str, networks: Sequence[Network], seeds: list[int], steps: int, scheduler: Any
+) -> Iterator[dict[str, Any]]:
+    """The same on a GPU that is lent by the call: some images of all networks at a time, and what is left of it."""
+    ahead = lent_drawing.calls(networks, len(seeds), steps)
+    asked = f"About {ahead} calls" if ahead > 1 else "One call"
+    yield _running(view.words(f"{asked} of a lent GPU, each of at most {CALL_SECONDS:.0f} s…{_quota()}"))
+    drawn, words, refused = None, "Done.", ""
+    try:
+        for drawn in lent_drawing.draw_lent(networks, seeds, steps, scheduler):
+            quota.spend(drawn.used)
+            if len(drawn.seeds) == len(seeds):
+                break
+            said = f"{len(drawn.seeds)} of {len(seeds)} images drawn…{_quota()}"
+            yield _running(view.words(said), view.panels(drawn.networks, drawn.seeds))
+            if session in _stopping:
+                words = f"Stopped at {len(drawn.seeds)} of {len(seeds)} images."
+                break
+    except ValueError as error:
+        if drawn is None:
+            raise
+        words, refused = "What was drawn before stands here.", notice("Not all drawn.", str(error))
+    kept = _kept_of(drawn, scheduler)
+    said = refused + view.words(words + _quota()) + view.strangers(networks)
+    yield {**_ended(said), "grids": view.panels(drawn.networks, drawn.seeds, kept), **_kept(kept)}
+
+
+def _quota() -> str:
+    return f" {quota.said(who.account_of_request())}"
+
+
+def _kept_of(drawn: lent_drawing.Drawn, scheduler: Any) -> tuple[Samples, ...]:
+    """What stays of the images that calls have drawn, with the noise that they came from."""
+    found = zip(drawn.networks, drawn.ways, strict=True)
+    ways = [(network, ((0, thumbnails(network.noise(drawn.seeds))), *way)) for network, way in found]
+    return tuple(keep_samples(network, drawn.seeds, scheduler, way) for network, way in ways)
 
 
 def _running(said: str, grids: str | None = None) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from .networks import Network
 MOMENTS = 9  # of the way from noise to image that are shown
 THUMBNAIL = 64  # pixels a side, at most, of what is kept of the way from noise to image
 NEIGHBOURS = 4
+PREVIEWS = 12  # shown and kept on the way, about
+Way = tuple[tuple[int, Tensor], ...]  # (step, 0 the noise; uint8 (N, 3, h, w), sides of at most THUMBNAIL pixels)
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Samples:
 
     title: str
     images: Tensor  # uint8 (N, 3, height, width)
-    way: tuple[tuple[int, Tensor], ...]  # (step, 0 the noise; uint8 (N, 3, h, w), sides of at most THUMBNAIL pixels)
+    way: Way
     settings: SampleSettings
     dataset: str | None  # what the network learnt from
     split_seed: int

@@ -207,5 +207,5 @@ def test_the_page_starts_on_zero_gpu_with_functions_that_ask_for_one(tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.strip().splitlines()[-1])
-    assert (said["where"], said["decorated"]) == ("ZeroGPU", ["measure", "take_stretch"])
+    assert (said["where"], sorted(said["decorated"])) == ("ZeroGPU", ["draw_some", "measure", "take_stretch"])
     assert access.is_shared() is False
