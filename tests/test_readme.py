@@ -35,7 +35,8 @@ def test_the_front_matter_is_all_that_a_space_asks_for():
     assert values["sdk"] == "gradio" and values["python_version"] == '"3.12.12"' and values["hf_oauth"] == "true"
     wanted = "title emoji colorFrom colorTo short_description license tags models datasets thumbnail preload_from_hub"
     assert {*wanted.split(), "startup_duration_timeout", "suggested_hardware", "hf_oauth_scopes"} <= set(values)
-    assert {"contribute-repos", "write-repos"} <= set(values["hf_oauth_scopes"].strip("[]").split(", "))  # to push
+    scopes = set(values["hf_oauth_scopes"].strip("[]").split(", "))
+    assert {"contribute-repos", "write-repos", "jobs"} <= scopes  # to push, and to let a job train
     assert len(values["short_description"]) <= 60  # what the Hub takes
 
 

@@ -291,7 +291,7 @@ def _signature(runs: Sequence[jobs.Run], chosen: Any, run: jobs.Run | None) -> d
         "chosen": chosen if isinstance(chosen, str) else None,
         "name": run.name if run else None,
         "can": f"{run.state} {(run.path / CLASSES).exists()}" if run else None,
-        "at": f"{run.step} {len(jobs.records(run))}" if run else None,
+        "at": f"{run.step} {len(jobs.records(run))} {run.told if run.job else ''}" if run else None,
         "images": str(view.latest_file(run)) if run else None,
         "clock": str(SECONDS if any(run.state in jobs.ALIVE for run in runs) else IDLE_SECONDS),
     }

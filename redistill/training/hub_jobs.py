@@ -111,7 +111,7 @@ def said_price(hardware: Hardware, seconds: float) -> str:
     most = most_seconds(seconds)
     return (
         f"About {_minutes(seconds)} at the pace of this machine: {_dollars(hardware.dollars(seconds))} on "
-        f"{hardware.name}, at {_dollars(hardware.dollars_an_hour)} an hour; how fast it trains there is not known before. "
+        f"{hardware.name}, at {_dollars(hardware.dollars_an_hour)} an hour; its own pace shows once it trains. "
         f"It is ended after {_minutes(most)}, which is {_dollars(hardware.dollars(most))} at most."
     )
 
