@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -15,6 +15,7 @@ from ..runs import jobs, lent
 from ..visitors import quota, who
 from ..visitors.place import is_zero_gpu
 
+MOST_RUNS = 20  # that a page drives one after the other
 MOST_PAGES = 32  # that drive a run or wait for a GPU; ZeroGPU has a line of its own
 
 
@@ -24,34 +25,56 @@ def build() -> gr.HTML | None:
 
 
 def attach(said: gr.HTML | None, woken: gr.components.Component) -> None:
-    """Drive the run that `woken` names, whenever it names one."""
+    """Drive the runs that `woken` names, whenever it names some."""
     if said is not None:  # in the queue: only there a page sends along whose quota it is
         connect(woken.change, drive, [woken], {"said": said}, concurrency_limit=MOST_PAGES, **UNSEEN)
 
 
-def wake(run: jobs.Run) -> dict[str, str]:
-    """What `woken` says of a run that was begun or goes on: that the page is to drive it, where nobody else does."""
-    return {"drive": run.name} if run.is_lent else {}
+def wake(*runs: jobs.Run) -> dict[str, list[str]]:
+    """What `woken` says of runs that were begun or go on: that the page is to drive them, where nobody else does."""
+    names = [run.name for run in runs if run.is_lent]
+    return {"drive": names} if names else {}
 
 
 def drive(woken: Any) -> Iterator[dict[str, Any]]:
-    """Take a run further, call by call, and say before each what it will take and what is left of the quota."""
-    name = woken.get("drive") if isinstance(woken, Mapping) else None
-    if not isinstance(name, str):
+    """Take runs further, call by call, and say before each what it will take and what is left of the quota."""
+    names = woken.get("drive") if isinstance(woken, Mapping) else None
+    if not isinstance(names, list) or len(names) > MOST_RUNS or not all(isinstance(name, str) for name in names):
         yield {}
         return
     try:
-        run = jobs.read_run(name)
-        used = _used(run)
-        for pace in jobs.drive(name):
-            quota.spend(pace.used - used)
-            used = pace.used
-            yield {"said": notice("", _words(jobs.read_run(name), pace), kind="hint")}
-        quota.spend(_used(run) - used)
+        for run in _in_turn(names):
+            used = _used(run)
+            for pace in jobs.drive(run.name):
+                quota.spend(pace.used - used)
+                used = pace.used
+                yield {"said": notice("", _words(jobs.read_run(run.name), pace), kind="hint")}
+            quota.spend(_used(run) - used)
+            if jobs.read_run(run.name).state != "finished":
+                break
         yield {"said": notice("", quota.said(who.account_of_request()), kind="hint")}
     except ValueError as error:
         words = f"{error} What the run has so far is kept; “Go on” takes it further."
         yield {"said": notice("", words) + notice("", quota.said(who.account_of_request()), kind="hint")}
+
+
+def _in_turn(names: Sequence[str]) -> Iterator[jobs.Run]:
+    """Runs to drive: each after the one that trains its teacher, which may have been stopped, and before those that
+    have waited for its own network since they were started with it."""
+    left, had = list(names), set()
+    while left:
+        run = jobs.read_run(left.pop(0))
+        teacher = jobs.unfinished_teacher(run)
+        if teacher and teacher.is_lent and teacher.name not in had:
+            left[:0] = [teacher.name, run.name]
+        elif run.name not in had:
+            had.add(run.name)
+            yield run
+            left += [other.name for other in reversed(jobs.list_runs()) if _waits_for(other, run)]
+
+
+def _waits_for(other: jobs.Run, run: jobs.Run) -> bool:
+    return other.after == run.name and other.is_lent and other.state == "stopped" and not other.step
 
 
 def _used(run: jobs.Run) -> float:
@@ -63,7 +86,7 @@ def _words(run: jobs.Run, pace: lent.Pace) -> str:
     calls = pace.calls_left(DistillConfig.from_dict(run.config), run.step)
     more = f"about {calls} more calls" if calls > 1 else "one more call"
     return (
-        f"This run takes {more} of a lent GPU, each of at most {lent.CALL_SECONDS:.0f} s, and has used "
+        f"“{run.title}” takes {more} of a lent GPU, each of at most {lent.CALL_SECONDS:.0f} s, and has used "
         f"{pace.used:.0f} s. Keep the page open: closed, it stops after the call that goes, and “Go on” takes it "
         f"further. {quota.said(who.account_of_request())}"
     )

@@ -15,8 +15,8 @@ from ..parts.events import QUIET, connect
 from ..parts.fields import NumberField
 from ..runs import choices
 from . import data_panel, handlers, own_weights, plan, run_form, starting, student_form, watch
+from .bigger_panel import BiggerPanel
 from .data_panel import DataPanel
-from .elsewhere_panel import ElsewherePanel
 from .estimate_panel import EstimatePanel
 from .preset_cards import PresetCards, list_cards, show_facts
 from .watch import WatchPanel
@@ -84,7 +84,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
                 start = gr.Button("Start", variant="primary", elem_id="start")
                 estimate = EstimatePanel()
             with gr.Column(elem_classes="card"):
-                elsewhere = ElsewherePanel()
+                bigger = BiggerPanel()
         panel = WatchPanel()
 
     form = {"student": student, **fields}
@@ -111,7 +111,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     teacher = fields["teacher_checkpoint"]
     teacher.change(handlers.show_teacher_steps, teacher, fields["teacher_steps"], **QUIET)
     estimate.attach(form, controls, plan.read_plan)
-    elsewhere.attach(form, controls, panel.choice)
+    bigger.attach(form, controls, panel.choice)
     _connect_student(shown, parts)
     _connect_data(shown, data)
     given = {name: shown[name] for name in ("student", "dataset", "image_size")}

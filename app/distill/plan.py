@@ -11,7 +11,7 @@ from typing import Any
 from redistill.common.values import is_whole
 from redistill.training.config import LARGEST_SEED, DistillConfig
 
-from ..runs import jobs, lent, processes
+from ..runs import jobs, processes
 from ..words.settings import run_title
 from . import run_form
 from .run_form import Refused
@@ -39,9 +39,6 @@ def read_plan(student: Any, given: Mapping[str, Any]) -> Plan:
         raise Refused(f"“Runs, a seed each” is {seeds!r}; expected a whole number from 1 to {MOST_SEEDS}.", "seeds")
     if config.seed + seeds - 1 > LARGEST_SEED:
         raise Refused(f"{seeds} seeds from {config.seed} on end above {LARGEST_SEED}; start lower.", "seed")
-    if lent.is_lent(config.to_dict()) and (seeds > 1 or config.teacher_checkpoint == run_form.PLANNED):
-        words = "A GPU that is lent by the call takes one run at a time; start a single seed, and a teacher before it."
-        raise Refused(words, "seeds" if seeds > 1 else "teacher_checkpoint")
     students = tuple(dataclasses.replace(config, seed=config.seed + place) for place in range(seeds))
     if config.teacher_checkpoint != run_form.PLANNED:
         return Plan(students)
@@ -64,7 +61,8 @@ def start(plan: Plan) -> list[jobs.Run]:
             started.append(jobs.start(config.to_dict(), run_title(config), after.name if after else None))
     except ValueError:
         for run in reversed(started):
-            jobs.stop(run.name)
+            if jobs.read_run(run.name).state in jobs.ALIVE:
+                jobs.stop(run.name)
             jobs.delete(run.name)
         raise
     return started
@@ -82,8 +80,11 @@ def find_same(plan: Plan) -> list[jobs.Run]:
 
 
 def ahead_of(started: Sequence[jobs.Run]) -> list[jobs.Run]:
-    """The runs, of anybody, that have to end before the first of those that were started goes."""
+    """The runs, of anybody, that have to end before the first of those that were started goes; for a lent GPU
+    ZeroGPU has a line of its own."""
     first = started[0]
+    if first.is_lent:
+        return []
     device, own = processes.device_of(first.config), {run.name for run in started}
     others = [
         run

@@ -90,7 +90,7 @@ def _started(planned: Plan, drawn: Any) -> dict[str, Any]:
     said = _said(notice("", " ".join(words), kind="good") if words else "", "")
     if ahead and _shown_name(drawn) in {run.name for run in ahead}:
         return {**said, **watch.choose(_shown_name(drawn))}
-    return {**said, **watch.choose(started[0].name, **lent_panel.wake(started[0]))}
+    return {**said, **watch.choose(started[0].name, **lent_panel.wake(*started))}
 
 
 def _count(planned: Plan, started: Sequence[jobs.Run]) -> str:

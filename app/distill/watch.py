@@ -180,7 +180,7 @@ def look(chosen: Any, drawn: Any) -> dict[str, Any]:
     return shown
 
 
-def choose(name: str | None, **more: str) -> dict[str, Any]:
+def choose(name: str | None, **more: Any) -> dict[str, Any]:
     """Values of `WatchPanel.choice` with this run chosen; `more` of `lent_panel.wake`."""
     return {"runs": LiveRadio(choices=_labels(jobs.list_runs()), value=name), "woken": {"at": time.time(), **more}}
 

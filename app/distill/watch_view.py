@@ -35,6 +35,8 @@ def state_text(run: jobs.Run) -> str:
     """What a run is doing, as the page says it."""
     if run.job and run.state in ("queued", "running"):
         return f"{'waiting for' if run.state == 'queued' else 'running on'} {run.job.hardware.name}"
+    if run.is_lent and run.state == "stopped" and not run.step and jobs.unfinished_teacher(run):
+        return "waiting for its teacher"
     return {"queued": "waiting for the run before it", "broken": "unreadable"}.get(run.state, run.state)
 
 

@@ -69,6 +69,7 @@ class Run:
     config: Mapping[str, Any] = field(default_factory=dict)  # of DistillConfig.to_dict()
     told: str = ""  # what happened to it that nobody asked for
     owner: str | None = None  # whose it is on a Space, see app/visitors; None: of the shell, or of a laptop
+    after: str = ""  # the run whose network teaches it, where it waits for one
     job: hub_jobs.Job | None = None  # that trains it on Hugging Face; None: it is trained here
 
     @property
@@ -157,7 +158,19 @@ def drive(name: str) -> Iterator[lent.Pace]:
     run = read_run(name)
     if not run.is_lent or run.state in (*ALIVE, "finished"):
         raise ValueError(f"Run “{run.title}” is {run.state}; only one on a lent GPU that does not go is taken further.")
+    if teacher := unfinished_teacher(run):
+        raise ValueError(f"Its teacher’s run “{teacher.title}” is {teacher.state}; go on with that one first.")
+    if run.after and not Path(run.config["teacher_checkpoint"]).is_dir():
+        raise ValueError(f"The teacher of run “{run.title}” has been deleted; delete this run, and start both anew.")
     yield from lent.go_on(run.path)
+
+
+def unfinished_teacher(run: Run) -> Run | None:
+    """The run that a run waits for; None where there is none, or it has finished or been deleted."""
+    with contextlib.suppress(ValueError):
+        if run.after and (teacher := read_run(run.after)).state != "finished":
+            return teacher
+    return None
 
 
 def add_finished(config: Mapping[str, Any], title: str, write: Callable[[Path], Any]) -> Run:
@@ -191,8 +204,7 @@ def _note_job(folder: Path, title: str, owner: str | None, **noted: Any) -> None
 
 def _note_again(run: Run, told: str = "") -> None:
     """The same job, with something told of it or nothing any more."""
-    after = read_or_empty(run.path / JOB_FILE).get(AFTER)
-    _note_job(run.path, run.title, run.owner, created=run.created, told=told, **{AFTER: after})
+    _note_job(run.path, run.title, run.owner, created=run.created, told=told, **{AFTER: run.after})
 
 
 def check_uses(config: Mapping[str, Any]) -> None:
@@ -453,6 +465,7 @@ def _read(path: Path) -> Run:
         config=found.config,
         told=told if isinstance(told, str) else "",
         owner=owner if isinstance(owner := job.get("owner"), str) else None,
+        after=after if isinstance(after := job.get(AFTER), str) else "",
         job=hub_job,
     )
 

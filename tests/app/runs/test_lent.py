@@ -15,7 +15,7 @@ from helpers.lending import spaces, write_spaces
 from helpers.made import small
 from helpers.visitors import SPACE, asked_by
 
-from app.distill import estimate_panel, lent_panel, watch
+from app.distill import estimate_panel, lent_panel, plan, run_form, watch, watch_view
 from app.distill.plan import Plan
 from app.runs import jobs, lent
 from app.visitors import access, lending, place, quota
@@ -105,7 +105,7 @@ def test_another_visitor_drives_nothing(zero, short_calls):
     with asked_by(B):
         with pytest.raises(ValueError, match="No run"):
             next(jobs.drive(run.name))
-        assert "No run" in str(list(lent_panel.drive({"drive": run.name})))
+        assert "No run" in str(list(lent_panel.drive({"drive": [run.name]})))
     assert jobs.read_run(run.name).step == 0
 
 
@@ -113,10 +113,10 @@ def test_the_page_says_what_is_to_come_and_what_is_left(zero, monkeypatch, short
     monkeypatch.setattr(quota, "cache_dir", lambda: tmp_path)
     monkeypatch.setattr(lent, "take_stretch", take_seconds(lent.take_stretch))
     run = start()
-    words = [shown["said"] for shown in lent_panel.drive({"drive": run.name})]
+    words = [shown["said"] for shown in lent_panel.drive({"drive": [run.name]})]
     assert all(said in words[0].lower() for said in ("more call", "60 s", "120 s", "keep the page"))
     assert quota.spent() >= 30 and f"{quota.spent():.0f} s here" in words[-1]
-    assert [*lent_panel.drive(None)] == [*lent_panel.drive({"drive": 5})] == [{}]
+    assert [*lent_panel.drive(None)] == [*lent_panel.drive({"drive": [5]})] == [{}]
 
 
 def take_seconds(stretch):
@@ -139,17 +139,74 @@ def test_a_failed_call_is_a_sentence_and_the_run_is_kept(zero, monkeypatch):
         raise gr.Error("You have exceeded your ZeroGPU quota")
 
     monkeypatch.setattr(lent, "take_stretch", lending.lent(lambda run_dir: 1)(refuse))
-    said = [shown["said"] for shown in lent_panel.drive({"drive": run.name})]
+    said = [shown["said"] for shown in lent_panel.drive({"drive": [run.name]})]
     assert "exceeded your ZeroGPU quota" in said[-1] and "Go on" in said[-1]
     assert jobs.read_run(run.name).state == "stopped"
 
 
 def test_buttons_wake_the_page_that_drives(zero):
     run = start()
-    assert lent_panel.wake(run) == {"drive": run.name}
-    assert watch.resume_run({"name": run.name})["woken"]["drive"] == run.name
+    assert lent_panel.wake(run) == {"drive": [run.name]}
+    assert watch.resume_run({"name": run.name})["woken"]["drive"] == [run.name]
     assert "drive" not in watch.resume_run({"name": "none"})["woken"]
     assert "drive" not in watch.stop_run({"name": run.name})["woken"]
+
+
+def planned(monkeypatch, seeds: int = 1) -> Plan:
+    """A teacher, and students of it that are started with it."""
+    monkeypatch.setattr(lent, "measure", lambda config: {"pace": lent.dataclasses.asdict(PACE)})
+    student = small(teacher_checkpoint=run_form.PLANNED, kd_weight=1.0, steps=2)
+    return Plan(tuple(lent.dataclasses.replace(student, seed=seed) for seed in range(seeds)), small())
+
+
+def test_students_follow_their_teacher_by_themselves(zero, short_calls, monkeypatch):
+    teacher, *students = plan.start(planned(monkeypatch, seeds=2))
+    assert [watch_view.state_text(run) for run in students] == ["waiting for its teacher"] * 2
+    assert plan.ahead_of([teacher]) == [] and lent_panel.wake(teacher, *students)["drive"][0] == teacher.name
+    with pytest.raises(ValueError, match=r"Its teacher’s run .* is stopped"):
+        next(jobs.drive(students[0].name))
+    said = [shown["said"] for shown in lent_panel.drive(lent_panel.wake(teacher, *students))]
+    assert [jobs.read_run(run.name).state for run in (teacher, *students)] == ["finished"] * 3
+    assert all(any(run.title in words for words in said) for run in (teacher, *students))
+
+
+@pytest.mark.parametrize("pressed", ["teacher", "student"])
+def test_go_on_takes_both_further_whichever_it_stands_at(zero, short_calls, monkeypatch, pressed):
+    runs = dict(zip(("teacher", "student"), plan.start(planned(monkeypatch)), strict=True))
+    driving = lent_panel.drive(lent_panel.wake(*runs.values()))
+    next(driving), next(driving)
+    driving.close()  # the page was closed in the teacher's run
+    states = [jobs.read_run(run.name).state for run in runs.values()]
+    assert states == ["stopped", "stopped"]
+    list(lent_panel.drive(watch.resume_run({"name": runs[pressed].name})["woken"]))
+    assert [jobs.read_run(run.name).state for run in runs.values()] == ["finished", "finished"]
+
+
+def test_a_teacher_that_is_stopped_leaves_its_students_waiting(zero, short_calls, monkeypatch):
+    teacher, student = plan.start(planned(monkeypatch))
+    driving = lent_panel.drive(lent_panel.wake(teacher, student))
+    next(driving)
+    jobs.stop(teacher.name)
+    list(driving)
+    assert jobs.read_run(teacher.name).state == "stopped" and jobs.read_run(student.name).step == 0
+    jobs.delete(teacher.name)
+    assert "has been deleted" in str(list(lent_panel.drive({"drive": [student.name]})))
+
+
+def test_a_plan_that_does_not_start_whole_leaves_nothing(zero, monkeypatch):
+    started = planned(monkeypatch, seeds=2)
+    start_run, calls = jobs.start, []
+
+    def fail_third(*given):
+        calls.append(given)
+        if len(calls) == 3:
+            raise ValueError("too many runs")
+        return start_run(*given)
+
+    monkeypatch.setattr(jobs, "start", fail_third)
+    with pytest.raises(ValueError, match="too many runs"):
+        plan.start(started)
+    assert jobs.list_runs() == []
 
 
 def test_how_many_calls_a_run_takes():

@@ -12,7 +12,7 @@ from helpers.forms import read_form, run_values, sent
 from helpers.hub_jobs import hub_with_jobs
 from helpers.visitors import asked_by
 
-from app.distill import elsewhere_panel, estimate_panel
+from app.distill import bigger_panel, estimate_panel
 from app.distill.run_form import TRAIN_FIRST
 from app.runs import jobs
 from redistill.training.config import DistillConfig
@@ -32,7 +32,7 @@ def form(**changes: Any) -> dict[str, Any]:
 
 def written(**changes: Any) -> dict[str, Any]:
     asked = {"way": "launch", "gpus": 2, "machines": 1} | changes
-    return sent(elsewhere_panel.write(**form(**asked)))
+    return sent(bigger_panel.write(**form(**asked)))
 
 
 def settings_in(text: str) -> list[DistillConfig]:
@@ -73,29 +73,29 @@ def test_what_cannot_be_written_is_a_sentence(shipped, changes, said):
 
 
 def price(hardware: Any = "t4-small", space: Any = "someone/studio", **changes: Any) -> list[dict[str, Any]]:
-    return list(elsewhere_panel.ask_price(hardware=hardware, space=space, **form(**changes)))
+    return list(bigger_panel.ask_price(hardware=hardware, space=space, **form(**changes)))
 
 
 def test_a_run_is_started_for_the_price_that_was_said(hub):
-    listed = elsewhere_panel.list_hardware()
+    listed = bigger_panel.list_hardware()
     assert [name for _, name in listed["hardware"].choices] == ["cpu-basic", "t4-small", "a10g-largex4"]
     assert "$0.60 an hour" in dict(map(reversed, listed["hardware"].choices))["t4-small"]
     assert listed["hardware"].value == "t4-small"
     measuring, priced = price()
     assert "Measuring" in measuring["said"] and measuring["priced"] is None and jobs.list_runs() == []
     assert "$0.60 on t4-small" in priced["said"] and "$1.80 at most" in priced["said"]
-    started = elsewhere_panel.start_there(priced=priced["priced"], **form())
+    started = bigger_panel.start_there(priced=priced["priced"], **form())
     (job,), (run,) = hub.jobs.jobs.values(), jobs.list_runs()
     told = DistillConfig.from_dict(json.loads(job["environment"]["RUN_SETTINGS"]))
     assert told == dataclasses.replace(read_form(form()), device="cuda") and job["timeoutSeconds"] == 3 * 3600
     assert started["runs"].value == run.name and started["priced"] is None, "a second press starts nothing"
-    again = elsewhere_panel.start_there(priced=started["priced"], **form())
+    again = bigger_panel.start_there(priced=started["priced"], **form())
     assert "ask for the price first" in again["said"] and len(hub.jobs.jobs) == 1
 
 
 def test_a_form_that_has_changed_since_starts_nothing(hub):
     *_, priced = price()
-    said = elsewhere_panel.start_there(priced=priced["priced"], **form(steps=7))["said"]
+    said = bigger_panel.start_there(priced=priced["priced"], **form(steps=7))["said"]
     assert "has changed since" in said and not hub.jobs.jobs
 
 
@@ -111,12 +111,12 @@ def test_what_has_no_price_is_a_sentence(hub, changes, said):
 
 def test_without_a_network_it_is_one_sentence(shipped, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    assert "cannot be reached" in elsewhere_panel.list_hardware()["said"]
+    assert "cannot be reached" in bigger_panel.list_hardware()["said"]
     assert "cannot be reached" in price()[-1]["said"]
 
 
 def test_on_a_space_nobody_pays_but_who_has_signed_in(hub):
     with asked_by("browser:a"):
         *_, priced = price()
-        said = elsewhere_panel.start_there(priced=priced["priced"], **form())["said"]
+        said = bigger_panel.start_there(priced=priced["priced"], **form())["said"]
     assert "sign in with Hugging Face" in said and not hub.jobs.jobs

@@ -28,17 +28,17 @@ WAYS = {"launch": "Lines for the shell", "sbatch": "File for Slurm’s sbatch"}
 FORGET_LINES = "() => [{__type__: 'update', value: '', visible: false}, '']"
 
 
-class ElsewherePanel:
+class BiggerPanel:
     """The fold; build it inside the Blocks context where it should stand."""
 
     def __init__(self) -> None:
-        with gr.Accordion("Bigger than this machine", open=False, elem_classes="fold", elem_id="elsewhere"):
+        with gr.Accordion("Bigger than this machine", open=False, elem_classes="fold", elem_id="bigger"):
             gr.HTML('<h4 class="fold-title">Several GPUs or machines of yours</h4>')
             with gr.Row():
                 self.gpus = NumberField(2, label="GPUs each", minimum=1, min_width=120)
                 self.machines = NumberField(1, label="Machines", minimum=1, min_width=120)
             self.way = gr.Radio([(title, name) for name, title in WAYS.items()], value="launch", label="As")
-            self.write = gr.Button("Write it", size="sm", elem_id="elsewhere-write")
+            self.write = gr.Button("Write it", size="sm", elem_id="bigger-write")
             self.lines = gr.Textbox(
                 "",
                 label="Paste this",
@@ -47,7 +47,7 @@ class ElsewherePanel:
                 buttons=["copy"],
                 interactive=False,
                 visible=False,
-                elem_id="elsewhere-lines",
+                elem_id="bigger-lines",
             )
             gr.HTML('<h4 class="fold-title">Hugging Face Jobs</h4>')
             self.hardware = LiveRadio([], label="Hardware, paid by your account", visible=False, elem_classes="list")
@@ -62,7 +62,7 @@ class ElsewherePanel:
                 self.list = gr.Button("List the hardware", size="sm", elem_id="jobs-list")
                 self.ask = gr.Button("Say the price", size="sm", visible=False, elem_id="jobs-ask")
                 self.start = gr.Button("Start it there", size="sm", visible=False, elem_id="jobs-start")
-            self.said = gr.HTML(elem_id="elsewhere-said")
+            self.said = gr.HTML(elem_id="bigger-said")
             self.priced = gr.State(None)  # the settings whose price was said last, and where
 
     def attach(
