@@ -11,7 +11,7 @@ from redistill.common.values import is_whole
 from redistill.training.presets import PRESETS
 
 from ..distill import estimate_panel
-from ..runs import choices, jobs
+from ..runs import choices, jobs, on_hub
 from ..visitors.who import token_of_request
 from ..words.settings import run_title
 from .kinds import MOST, NONE, Name, whole
@@ -75,7 +75,7 @@ def status(run: Name | None = None) -> dict:
     """
     if run is None:
         return {"runs": [_told(found) for found in jobs.list_runs()]}
-    found = jobs.read_run(run)
+    found = _heard(run)
     return _told(found) | {"settings": _named(found.config)}
 
 
@@ -89,7 +89,7 @@ def metrics(
     Example:
         client.predict(run, api_name="/metrics")
     """
-    found = jobs.read_run(run)
+    found = _heard(run)
     kept = [record for record in jobs.records(found) if not is_whole(record.get("step"), 0, after)]
     return {"run": found.name, "state": found.state, "records": kept[-limit:]}
 
@@ -121,6 +121,14 @@ def delete(run: Name) -> dict:
     """
     jobs.delete(run)
     return {"deleted": run}
+
+
+def _heard(name: str) -> jobs.Run:
+    """A run as it is known here; of one that a job trains, what is new is fetched meanwhile for the next time."""
+    run = jobs.read_run(name)
+    if run.job:
+        on_hub.hear_soon(run.path, run.job, token_of_request())
+    return run
 
 
 def _told(run: jobs.Run) -> dict:

@@ -41,7 +41,7 @@ from redistill.training.run import CONFIG, METRICS, STATUS, STOP_FILE, write_sta
 from redistill.training.run_state import ENDED, RunState, read_or_empty, read_records, read_state
 
 from ..visitors import access
-from ..visitors.limits import check_count, check_run, limits_here
+from ..visitors.limits import check_count, check_network, check_run, limits_here
 from ..words.settings import refusal
 from . import lent, on_hub, room
 from .processes import collect, end, last_words, launch, process_lock, read_process
@@ -134,6 +134,7 @@ def start_on_hub(
     """
     on_hub.check_token(token)
     check_uses(config.to_dict())
+    check_network(config.student)  # the page counts it, and has its weights in the end
     owner = access.owner()
     with _in_runs_dir():
         runs = everybodys()

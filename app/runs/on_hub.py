@@ -17,6 +17,7 @@ from redistill.training.hub_jobs import STUDENT, Job, Token
 from redistill.training.run_state import RunState
 
 from ..visitors.access import is_shared
+from ..visitors.limits import limits_here
 
 SECONDS = 5.0  # between two times that a run is heard of
 NOBODY = "Nobody’s account pays for a job but your own; sign in with Hugging Face, by the button above the tabs."
@@ -75,7 +76,7 @@ def hear_soon(path: Path, job: Job, token: Token) -> None:
 def _hear(path: Path, token: Token) -> None:
     try:
         check_token(token)
-        hub_jobs.look(path, token)
+        hub_jobs.look(path, token, limits_here().weight_bytes or hub_jobs.MOST_BYTES)
         _trouble.pop(path, None)
     except (ValueError, OSError) as error:
         if path.is_dir():  # or it was deleted meanwhile

@@ -13,12 +13,15 @@ import dataclasses
 import json
 import math
 import re
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from ..checkpoint.metadata import read_metadata
 from ..common.files import read_json, replaced_file, replaced_folder, write_json
 from ..common.hub import is_hub_id
 from ..common.values import is_number
@@ -38,7 +41,8 @@ WAITS, TRAINS, DONE, CANCELED = "SCHEDULING", "RUNNING", "COMPLETED", "CANCELED"
 SHORTEST = 1800  # seconds that a job may take at least: its start, pictures and networks are not in an estimate
 SPARE = 3.0  # times the estimate, which was made on another machine
 LONGEST = 7 * 86_400  # seconds
-MOST_BYTES = 2 * 2**30  # of a network that is fetched
+MOST_BYTES = 2 * 2**30  # of a network that is fetched, and
+MOST_OF_FILES = {METRICS: 256 * 2**20, CLASSES: 64 * 2**20, STATUS: 2**20}  # of what else is, in this order
 STUDENT = "student"
 FETCHED = (".json", ".safetensors", ".md")
 UNREACHED = "Hugging Face cannot be reached; connect to the network, and try once more."
@@ -199,13 +203,14 @@ def read_job(run_dir: Path) -> Job | None:
     return job if is_number(job.heard) and isinstance(job.stage, str) else None
 
 
-def look(run_dir: Path, token: Token = None) -> Job:
-    """Hear of a run's job, and fetch what its run has written since. ValueError, in one sentence, where that cannot
-    be; what was fetched before stays."""
+def look(run_dir: Path, token: Token = None, most_bytes: int = MOST_BYTES) -> Job:
+    """Hear of a run's job, and fetch what its run has written since, a network of at most `most_bytes`.
+
+    ValueError, in one sentence, where that cannot be; what was fetched before stays."""
     job = _job_of(run_dir)
     with _asking(token) as api:
         found = api.inspect_job(job_id=job.id, namespace=job.owner).status
-        fetch(run_dir, job, api)
+        fetch(run_dir, job, api, most_bytes)
         job = dataclasses.replace(job, stage=str(found.stage), message=found.message or "", heard=time.time())
         if not (job.is_going or job.stage in (DONE, CANCELED) or job.message):
             job = dataclasses.replace(job, message="".join(_lines(job, 1, api)))
@@ -213,7 +218,7 @@ def look(run_dir: Path, token: Token = None) -> Job:
     return job
 
 
-def fetch(run_dir: Path, job: Job, api: HfApi) -> None:
+def fetch(run_dir: Path, job: Job, api: HfApi, most_bytes: int) -> None:
     """Fetch what stands in the bucket of a run: its records and status, and once it has finished its network."""
     from huggingface_hub import HfFileSystem
 
@@ -225,20 +230,40 @@ def fetch(run_dir: Path, job: Job, api: HfApi) -> None:
         return
     found = {str(PurePosixPath(path).relative_to(root)): row["size"] for path, row in files.items()}
     student = {name: size for name, size in found.items() if _is_of_student(name)}
-    if sum(student.values()) > MOST_BYTES:
-        raise ValueError(f"The network has {sum(student.values()):,} bytes; expected at most {MOST_BYTES:,}.")
-    for name in (METRICS, CLASSES, STATUS):
+    for what, size, most in (
+        *((name, found.get(name, 0), most) for name, most in MOST_OF_FILES.items()),
+        ("its network", sum(student.values()), most_bytes),
+    ):
+        if size > most:
+            raise ValueError(f"What the job wrote is too large: {what} has {size:,} bytes; expected at most {most:,}.")
+    for name in MOST_OF_FILES:
         if name in found and (name == STATUS or _size(run_dir / name) != found[name]):
             with replaced_file(run_dir / name) as part, open(part, "wb") as file:
                 hub.get_file(f"{root}/{name}", outfile=file)
     is_done = f"{STUDENT}/{CONFIG}" in student and read_json(run_dir / STATUS).get("state") == "finished"
     if is_done and not (run_dir / STUDENT).exists():
-        with replaced_folder(run_dir / STUDENT) as folder:
+        with tempfile.TemporaryDirectory(prefix="redistill-job-") as place:
+            folder = Path(place) / STUDENT
             for name in student:
                 target = folder / PurePosixPath(name).relative_to(STUDENT)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with open(target, "wb") as file:
                     hub.get_file(f"{root}/{name}", outfile=file)
+            _check_network(folder, DistillConfig.from_dict(read_json(run_dir / CONFIG)))
+            with replaced_folder(run_dir / STUDENT) as part:
+                shutil.copytree(folder, part, dirs_exist_ok=True)
+
+
+def _check_network(folder: Path, config: DistillConfig) -> None:
+    """ValueError for another network than the run's: its owner, and whoever has their token, can write the bucket.
+
+    Of what made it, its card says what was asked for here.
+    """
+    card = read_metadata(folder)
+    if card.dataset != config.dataset or (card.student != config.student and not config.student.unknown_unets):
+        raise ValueError("The bucket holds another network than this run's; delete the run here, and start it anew.")
+    values = {**read_json(folder / CONFIG), "training": config.to_dict(), "imported": {}}
+    write_json(folder / CONFIG, values)
 
 
 def _is_of_student(name: str) -> bool:

@@ -108,6 +108,34 @@ def test_only_the_network_of_a_finished_run_is_fetched(hub, tmp_path, finished_r
     assert {file.suffix for file in (run / "student").rglob("*") if file.is_file()} <= {".json", ".safetensors", ".md"}
 
 
+@pytest.mark.parametrize("changed", ["student", "dataset"])
+def test_another_network_than_the_runs_is_refused(hub, tmp_path, finished_run, changed):
+    run = tmp_path / "mine"
+    job = start_job(small(), run, hardware("cpu-basic"), SPACE, 1800)
+    there = hub.jobs.bucket(job.bucket) / "mine"
+    shutil.copytree(finished_run, there)
+    card = there / "student" / "config.json"
+    values = json.loads(card.read_text())
+    values["student"]["teacher"] = "file:/somewhere/network.py:make" if changed == "student" else "narrow_resnet"
+    values["dataset"] = "emoji-clutter" if changed == "student" else "folder:/somewhere"
+    card.write_text(json.dumps(values))
+    with pytest.raises(ValueError):
+        look(run)
+    assert not (run / "student").exists()
+
+
+def test_what_is_too_large_is_not_fetched(hub, tmp_path, finished_run, monkeypatch):
+    run = tmp_path / "mine"
+    job = start_job(small(), run, hardware("cpu-basic"), SPACE, 1800)
+    shutil.copytree(finished_run, hub.jobs.bucket(job.bucket) / "mine")
+    with pytest.raises(ValueError, match=r"its network has .* at most 1,000"):
+        look(run, most_bytes=1000)
+    monkeypatch.setitem(hub_jobs.MOST_OF_FILES, METRICS, 10)
+    with pytest.raises(ValueError, match=r"metrics.jsonl has .* at most 10"):
+        look(run)
+    assert not (run / STATUS).exists() and not (run / "student").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "on", "space", "said"),
     [
