@@ -10,6 +10,7 @@ from helpers.hub_jobs import hub_with_jobs
 from helpers.made import small
 from helpers.visitors import asked_by
 
+from app.api import running
 from app.distill import watch, watch_view
 from app.runs import jobs, on_hub, results
 from app.visitors import who
@@ -63,6 +64,15 @@ def test_a_run_goes_from_waiting_to_a_result_like_any_other(hub, finished_run):
     asked = len(hub.jobs.jobs)
     hub.jobs.jobs.clear()
     assert hear(run).told == "" and asked == 1, "of a finished run nothing more is asked"
+
+
+def test_programs_hear_of_it_too(hub):
+    run = start()
+    hub.jobs.jobs[run.job.id]["stage"] = "RUNNING"
+    assert running.status(run.name)["state"] == "queued", "nobody waits for the network"
+    if thread := on_hub._hearing.get(run.path):
+        thread.join(20)
+    assert running.status(run.name)["state"] == "running"
 
 
 def test_it_is_stopped_and_goes_on_by_another_job_in_the_same_place(hub):
