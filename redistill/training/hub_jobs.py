@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..checkpoint.metadata import read_metadata
 from ..common.files import read_json, replaced_file, replaced_folder, write_json
-from ..common.hub import is_hub_id
+from ..common.hub import is_hub_id, refusal
 from ..common.values import is_number
 from .config import DistillConfig
 from .launching import accelerate, stays_here, training
@@ -320,12 +320,11 @@ def _asking(token: Token) -> Iterator[HfApi]:
     try:
         yield HfApi(token=get_token() if token is None else token)
     except HfHubHTTPError as error:
-        reason = str(error).strip().splitlines()[-1].rstrip(".")
         code = getattr(error.response, "status_code", None)
         remedy = (
             "sign in with an account that pays for Jobs, and may use them" if code in (401, 402, 403) else "try again"
         )
-        raise ValueError(f"Hugging Face Jobs refuses ({reason}); {remedy}.") from error
+        raise ValueError(f"Hugging Face Jobs refuses ({refusal(error)}); {remedy}.") from error
     except LocalTokenNotFoundError as error:
         raise ValueError("There is no token of Hugging Face here; run `hf auth login`, or set HF_TOKEN.") from error
     except Exception as error:
