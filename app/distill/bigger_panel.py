@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -26,6 +27,16 @@ from .plan import Plan
 
 WAYS = {"launch": "Lines for the shell", "sbatch": "File for Slurm’s sbatch"}
 FORGET_LINES = "() => [{__type__: 'update', value: '', visible: false}, '']"
+
+
+@dataclass(frozen=True)
+class Priced:
+    """What a price was said of."""
+
+    settings: str  # of the run, as JSON
+    hardware: hub_jobs.Hardware
+    space: str
+    seconds: float  # by the estimate
 
 
 class BiggerPanel:
@@ -147,10 +158,9 @@ def ask_price(student: Any, hardware: Any, space: Any, **settings: Any) -> Itera
     except ValueError as error:
         yield {**forgotten, "said": notice("", str(error))}
         return
-    priced = {"settings": _text(config), "hardware": there, "space": space, "seconds": seconds}
     yield {
         "said": _line(hub_jobs.said_price(there, seconds)),
-        "priced": priced,
+        "priced": Priced(_text(config), there, str(space or "").strip(), seconds),
         "start": gr.Button(f"Start it on {there.name}", visible=True),
     }
 
@@ -159,17 +169,16 @@ def start_there(student: Any, priced: Any, **settings: Any) -> dict[str, Any]:
     """Start what the price was said of, once; nothing where the form has changed since."""
     forgotten = {"priced": None, "start": gr.Button(visible=False)}
     try:
-        if not isinstance(priced, Mapping):
+        if not isinstance(priced, Priced):
             raise ValueError("Nothing is to be started; ask for the price first.")
         config = _only_run(plan.read_plan(student, settings))
-        if _text(config) != priced["settings"]:
+        if _text(config) != priced.settings:
             raise ValueError("The form has changed since the price was said; ask for it once more.")
-        seconds = hub_jobs.most_seconds(priced["seconds"])
-        space = str(priced["space"] or "").strip()
-        run = jobs.start_on_hub(config, run_title(config), priced["hardware"], space, seconds, token_of_request())
+        seconds, there = hub_jobs.most_seconds(priced.seconds), priced.hardware
+        run = jobs.start_on_hub(config, run_title(config), there, priced.space, seconds, token_of_request())
     except (ValueError, OSError) as error:
         return {**forgotten, "said": notice("Not started.", str(error))}
-    words = f"Started on {priced['hardware'].name}. It trains without this page, which fetches how it goes while open."
+    words = f"Started on {there.name}. It trains without this page, which fetches how it goes while open."
     return {**forgotten, "said": notice("", words, kind="good"), **watch.choose(run.name)}
 
 

@@ -38,6 +38,7 @@ SILENT = {
         "show_teacher_steps",
         "can_remove",
         "show_facts",
+        "list_hardware",
     },
     "compare": {"refresh", "look", "show_group", "keep_chosen"},
     "generate": {"stop_sampling", "offer", "follow"},
