@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
 from redistill.cli.commands import main
+from redistill.cli.deploying import c_summary
 from redistill.data.source import Split
 from redistill.deploy import c_compiler, c_export, c_source, int8_steps, onnx_int8
 from redistill.deploy.c_arena import Places, placed
@@ -169,6 +170,9 @@ def test_a_student_runs_in_the_ram_that_is_planned(tmp_path, saved, pictures, ma
     assert export.steps_apart <= 1 and export.compared == 64 and export.same_class >= 63
     assert export.heap_bytes == export.peak_bytes == 32 * 32 * 3 + 16 * 8 * 8
     assert export.bytes == out.stat().st_size and [*tmp_path.iterdir()] == [out]
+    said = c_summary(export)
+    assert f"{export.heap_bytes:,} bytes as compiled; by our accounting {export.peak_bytes:,} bytes" in said[3]
+    assert f"{100 * export.test_accuracy:.2f} %" in said[2] and f"{export.flash_bytes:,}" in said[4]
     source = out.read_text()
     assert source.isascii() and "malloc" not in source and source.count("#include") == 2
     numbers = ran(source, pictures.images.numpy(), 3, tmp_path)
