@@ -163,7 +163,8 @@ def search(
 
     `best` is the choice that keeps the most of the network's multiply-accumulates (MACs) within the budget, null where
     none fits; `front` has, by rising memory, the choices of which no other keeps more in as little. MACs stand in for
-    the accuracy that can be kept; they are no promise of it. RED blocks are counted in `peak_bytes`.
+    the accuracy that can be kept; they are no promise of it. RED blocks are counted in `peak_bytes`. What fits is
+    `needed_bytes`: the arena where the runtime plans one (fused, executorch), with the input where the caller holds it.
 
     Example:
         client.predict("resnet18", budget_bytes=1048576, dtype="int8", api_name="/search")
@@ -179,7 +180,7 @@ def search(
         batch=batch,
         **check_counting(accounting).settings,
     )
-    fits = [row for row in found.front if budget_bytes is not None and row.peak_bytes <= budget_bytes]
+    fits = [] if budget_bytes is None else found.within(budget_bytes)
     return {
         "network": config.teacher,
         "image_size": config.image_size,
@@ -213,7 +214,15 @@ def _counted(
 
 def _figures(found: MemoryProfile, layers: bool) -> dict:
     """A profile in whole bytes."""
-    names = ("peak_bytes", "peak_layer", "red_peak_bytes", "weight_bytes", "red_weight_bytes", "input_bytes")
+    names = (
+        "peak_bytes",
+        "needed_bytes",
+        "peak_layer",
+        "red_peak_bytes",
+        "weight_bytes",
+        "red_weight_bytes",
+        "input_bytes",
+    )
     told = {name: getattr(found, name) for name in (*names, "output_bytes", "macs")}
     rows = ("name", "peak_bytes", "output_shape", "output_bytes", "is_red")
     return told | ({"layers": [{name: getattr(row, name) for name in rows} for row in found.layers]} if layers else {})

@@ -10,13 +10,15 @@ from typing import Any
 
 import gradio as gr
 
-from ..parts.events import QUIET, connect, refused_in
+from ..parts.events import QUIET, UNSEEN, connect, refused_in
+from ..parts.export_buttons import EXPORTING, handed, told
 from ..parts.fields import LiveRadio
 from ..parts.fragments import notice
 from ..parts.link_button import LinkButton
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import SaveFiles, event_values
 from ..runs import jobs
+from ..runs.exports import KINDS, export_results
 from ..runs.result import Result, groups
 from ..runs.results import all_results
 from . import curve, ladder, view
@@ -71,6 +73,10 @@ def build(tab: gr.Tab) -> CompareTab:
     connect(shown["curve"].zoom, zoom, state, shown, **QUIET)
     connect(shown["whole"].click, show_all, state, shown, **QUIET)
     connect(shown["untick"].click, untick, state, shown, **QUIET)
+    exports, exported = shown.pop("exports"), shown.pop("exported")
+    exports.ask(None, None, exported, js=EXPORTING, **QUIET)
+    outputs = {"exports": exports, "exported": exported}
+    connect(exports.ask, export_ticked, [shown["ticked"]], outputs, concurrency_limit=2, **UNSEEN)
     files = shown.pop("files")
     connect(
         files.ask, save, {**state, "asked": asked}, {"files": files, "asked": asked, "said": shown["said"]}, **QUIET
@@ -93,8 +99,11 @@ def _controls() -> dict[str, Any]:
         with gr.Row(elem_classes="quiet-buttons"):
             load = gr.Button("Load into Distill", size="sm", interactive=False, elem_id="load")
             untick = gr.Button("Untick", size="sm", interactive=False, elem_id="untick")
+        exports = SaveFiles({kind: words for kind, (words, *_) in KINDS.items()}, elem_id="compare-exports")
+        exported = gr.HTML(elem_id="compare-exported")
     fields = {"group": group, "words": words, "peaks": peaks, "scores": scores}
-    return {**fields, "whole": whole, "link": link, "card": card, "load": load, "untick": untick}
+    shown = {"whole": whole, "link": link, "card": card, "load": load, "untick": untick}
+    return {**fields, **shown, "exports": exports, "exported": exported}
 
 
 def _curve() -> dict[str, Any]:
@@ -344,6 +353,15 @@ def save(event: gr.EventData, asked: Any, **fields: Any) -> dict[str, Any]:
     file = export(seen, event_values(event).get("save"))
     asked = asked + 1 if isinstance(asked, int) else 0
     return {"files": file | {"asked": asked}, "asked": asked}
+
+
+@refused_in("exported")
+def export_ticked(event: gr.EventData, ticked: Any) -> dict[str, Any]:
+    """The networks of the ticked results as a file of a runtime, two in a zip file, and how they ran there."""
+    known = {result.key for result in all_results()}
+    keys = [key for key in ticked if key in known] if isinstance(ticked, (list, tuple)) else []
+    made = export_results(keys, str(event_values(event).get("save")))
+    return {"exports": handed(made.name, made.content), "exported": told(made.lines)}
 
 
 def chosen_config(ticked: Any) -> dict[str, Any] | None:

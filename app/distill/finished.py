@@ -14,18 +14,22 @@ from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.training.run import RESUME_POINT
 
 from ..parts.events import QUIET, UNSEEN, connect, refused_in
+from ..parts.export_buttons import EXPORTING, PRINTED, handed, told
 from ..parts.fields import PictureField
 from ..parts.live_plot import LivePlot
-from ..parts.scripted import SaveFiles, served
+from ..parts.scripted import SaveFiles, event_values, served
 from ..runs import answers, by_class, jobs, saved
+from ..runs.exports import KINDS, export_run
 from ..runs.pushing import push_run
+from ..runs.reports import report_run
 from ..visitors.who import token_of_request
 from . import finished_view as view
 
 SAVING = """() => '<p class="subline" role="status">Packing…</p>'"""
 PUSHING = """() => '<p class="subline" role="status">Packing and sending…</p>'"""
-ALONG = [(".onnx", "onnx"), (".onnx in int8", "onnx-int8"), (".c in int8", "c")]  # of `exports.KINDS`
+ALONG = [(words.removeprefix("Export "), kind) for kind, (words, *_) in KINDS.items()]
 MAX_REPO = 200  # characters of owner/name
+REPORT = "report"  # beside the kinds of exports
 COUNTING = """() => '<p class="subline" role="status">Testing its network once more…</p>'"""
 
 
@@ -39,6 +43,8 @@ class FinishedPanel:
         with gr.Column(visible=False, elem_classes="card") as self.home:
             gr.HTML('<h3 class="card-title">Take it home</h3>')
             self.save = SaveFiles({"student": "Save student"}, elem_id="save-student")
+            kinds = {kind: words for kind, (words, *_) in KINDS.items()}
+            self.exports = SaveFiles({**kinds, REPORT: "Report of one page"}, elem_id="exports")
             self.said = gr.HTML(elem_id="student-said")
             self.lines = gr.HTML(elem_id="opening")
             self.distil = gr.Button("Distil a student from this", size="sm", elem_id="distil-this")
@@ -77,6 +83,9 @@ class FinishedPanel:
         self.save.ask(None, None, self.said, js=SAVING, **QUIET)
         outputs = {"save": self.save, "said": self.said}
         connect(self.save.ask, save_student, [drawn], outputs, concurrency_limit=2, **UNSEEN)
+        self.exports.ask(None, None, self.said, js=EXPORTING, **QUIET)
+        outputs = {"exports": self.exports, "said": self.said}
+        connect(self.exports.ask, export_file, [drawn], outputs, concurrency_limit=2, **UNSEEN)
         given = [drawn, self.repo, self.private, self.along]
         self.push.click(None, None, self.pushed, js=PUSHING, **QUIET)
         connect(self.push.click, push_student, given, {"pushed": self.pushed}, concurrency_limit=2, **UNSEEN)
@@ -143,6 +152,17 @@ def save_student(drawn: Any) -> dict[str, Any]:
         file = saved.zip_student(shown_run(drawn), Path(folder))
         kept = served(file)
     return {"save": {"name": file.name, "file": kept, "asked": time.time_ns()}, "said": ""}
+
+
+@refused_in("said")
+def export_file(event: gr.EventData, drawn: Any) -> dict[str, Any]:
+    """The network of the run that is shown as a file of a runtime, and how it ran there; or its report."""
+    name, asked = shown_run(drawn), str(event_values(event).get("save"))
+    if asked == REPORT:
+        called, text = report_run(name)
+        return {"exports": {"name": called, "text": text, "asked": time.time_ns()}, "said": PRINTED}
+    made = export_run(name, asked)
+    return {"exports": handed(made.name, made.content), "said": told(made.lines)}
 
 
 @refused_in("pushed", "Not pushed.")

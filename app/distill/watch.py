@@ -8,13 +8,11 @@ that, and the buttons act on the run that stands above them.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -27,7 +25,6 @@ from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import SaveFiles, event_values
 from ..runs import jobs, on_hub
-from ..runs.exports import KINDS, export_run
 from ..runs.processes import LOG_FILE
 from ..runs.titles import run_facts
 from ..visitors import limits
@@ -54,7 +51,6 @@ DRAWN = """(chosen, drawn) => {
   }
   return drawn && chosen === drawn.chosen ? drawn.name : chosen;
 }"""
-EXPORTING = """() => '<p class="subline" role="status">Exporting; the file is run in onnxruntime first…</p>'"""
 AS_BEFORE = "as before"
 AWAIT = "document.querySelector('#progress').dataset.awaited = 'yes'"
 
@@ -85,7 +81,6 @@ class WatchPanel:
                     confirm = gr.Button("Delete for good", size="sm", variant="stop", elem_id="delete-confirm")
                     keep = gr.Button("Keep it", size="sm", elem_id="delete-keep")
                 files = SaveFiles(FILES, elem_id="save-files")
-                exports = SaveFiles({kind: words for kind, (words, *_) in KINDS.items()}, elem_id="exports")
                 said = gr.HTML(elem_id="run-said")
             self.finished = FinishedPanel()
             with gr.Row(elem_classes="pair"):
@@ -128,8 +123,6 @@ class WatchPanel:
             connect(event, keep_run, [], question, **QUIET)
         connect(confirm.click, delete_run, [asked, self.runs], question | done | self.choice, **QUIET)
         files.ask(save_file, drawn, [files, said], **QUIET)
-        exports.ask(None, None, said, js=EXPORTING, **QUIET)
-        exports.ask(export_file, drawn, [exports, said], **QUIET)
 
     def attach(self, page: gr.Blocks, tab: gr.Tab) -> None:
         """Show what there is as soon as the page opens, and follow the choice, and the files while the tab is seen."""
@@ -248,21 +241,6 @@ def save_file(event: gr.EventData, drawn: Any) -> list[Any]:
     except (ValueError, OSError) as error:
         return [gr.skip(), notice("", str(error))]
     return [{"name": f"{name}-{file}", "text": text, "asked": time.time_ns()}, ""]
-
-
-def export_file(event: gr.EventData, drawn: Any) -> list[Any]:
-    """The checkpoint of the run that is shown as a file of a runtime, and how it ran there."""
-    try:
-        made = export_run(shown_run(drawn), str(event_values(event).get("save")))
-    except (ValueError, OSError) as error:
-        return [gr.skip(), notice("", str(error))]
-    content = base64.b64encode(made.content).decode()
-    return [{"name": made.name, "base64": content, "asked": time.time_ns()}, _told(made.lines)]
-
-
-def _told(lines: Sequence[str]) -> str:
-    rows = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<ul class="subline" id="exported">{rows}</ul>'
 
 
 def _act(action: Callable[[str], Any], drawn: Any) -> str:

@@ -15,7 +15,6 @@ from ..parts.counting import check_counting
 from ..words.numbers import format_bytes, format_percent, format_ratio
 from ..words.settings import dataset_title
 from .link import Settings, to_query
-from .search_table import room_of
 
 WIDTH, HEIGHT, EDGE = 460, 200, 34  # of the drawing, in its own pixels
 
@@ -40,13 +39,13 @@ def show(shared: SharedWeights, settings: Settings) -> str:
     )
     points = points_of(shared, found.candidates)
     front = front_of(points)
-    budget = room_of(settings)
-    fitting = [point for point in front if budget is None or point[0].peak_bytes <= budget]
+    budget = settings.budget_bytes
+    fitting = [point for point in front if budget is None or point[0].needed_bytes <= budget]
     best = fitting[-1] if fitting else None
     rows = "".join(_row(point, found.teacher, settings, point is best) for point in front)
     return (
         f'<p class="student" role="status">{_sentence(points, best, budget)}</p>{_drawing(points, front, budget)}'
-        '<div class="scroll front-rows"><table class="facts numbers front"><thead><tr><th>Strides</th><th>Peak</th>'
+        '<div class="scroll front-rows"><table class="facts numbers front"><thead><tr><th>Strides</th><th>Needs</th>'
         '<th title="how many times less than the network’s own">Ratio</th><th>Accuracy</th><th>95 %</th>'
         f"</tr></thead><tbody>{rows}</tbody></table></div>"
         f'<p class="subline">{_told(shared, points)}</p>'
@@ -55,12 +54,12 @@ def show(shared: SharedWeights, settings: Settings) -> str:
 
 def _sentence(points: list[Point], best: Point | None, budget: int | None) -> str:
     if best is None:
-        least = format_bytes(points[0][0].peak_bytes)
+        least = format_bytes(points[0][0].needed_bytes)
         return f"None of {len(points)} measured stride settings fits {budget / 2**10:,g} KiB; the least is {least}."
     where = f"Within {budget / 2**10:,g} KiB" if budget else "Of all"
     return (
         f"{where} the best of {len(points)} measured stride settings has {format_percent(best[1].accuracy)} at "
-        f"{format_bytes(best[0].peak_bytes)}."
+        f"{format_bytes(best[0].needed_bytes)}."
     )
 
 
@@ -73,8 +72,8 @@ def _row(point: Point, teacher: Candidate, settings: Settings, is_best: bool) ->
     cells = [
         f'<button type="button" class="plain" title="{escape(named)}">'
         f"{'·'.join(map(str, candidate.strides.values()))}</button>",
-        f'<span class="nowrap">{format_bytes(candidate.peak_bytes)}</span>',
-        format_ratio(teacher.peak_bytes, candidate.peak_bytes),
+        f'<span class="nowrap">{format_bytes(candidate.needed_bytes)}</span>',
+        format_ratio(teacher.needed_bytes, candidate.needed_bytes),
         format_percent(one.accuracy),
         f"{100 * low:.1f}–{100 * high:.1f}",
     ]
@@ -84,7 +83,7 @@ def _row(point: Point, teacher: Candidate, settings: Settings, is_best: bool) ->
 
 def _drawing(points: list[Point], front: list[Point], budget: int | None) -> str:
     """All measured choices as dots, the front as a line, the budget as a bar; memory to the right, accuracy up."""
-    peaks = [candidate.peak_bytes for candidate, _ in points]
+    peaks = [candidate.needed_bytes for candidate, _ in points]
     shares = [one.accuracy for _, one in points]
     low, high, most = min(shares), max(shares), max(peaks)
     tall = (high - low) or 1
@@ -94,12 +93,12 @@ def _drawing(points: list[Point], front: list[Point], budget: int | None) -> str
 
     def dot(point: Point) -> str:
         candidate, one = point
-        x, y = place(candidate.peak_bytes, one.accuracy)
+        x, y = place(candidate.needed_bytes, one.accuracy)
         kind = "on" if point in front else "off"
         said = f"{'·'.join(map(str, candidate.strides.values()))}: {format_percent(one.accuracy)}"
         return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{said}</title></circle>'
 
-    line = " ".join("{:.1f},{:.1f}".format(*place(c.peak_bytes, one.accuracy)) for c, one in front)
+    line = " ".join("{:.1f},{:.1f}".format(*place(c.needed_bytes, one.accuracy)) for c, one in front)
     base = HEIGHT - EDGE
     marks = [
         (EDGE - 4, place(0, low)[1] + 4, "end", f"{100 * low:.0f} %"),

@@ -19,7 +19,7 @@ from ..parts.setting_controls import make_control
 from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place
 from ..words.settings import RED, STUDENT
-from . import accuracy_panel, measure_panel, patch_panel, plan_panel, pooled_panel, search_panel, view
+from . import accuracy_panel, measure_panel, patch_panel, plan_panel, pooled_panel, report_panel, search_panel, view
 from .form import IN_RED
 from .layer_table import build_layer_table
 from .link import DTYPES, MAX_SIDE, MIN_SIDE, Settings, to_query
@@ -118,6 +118,7 @@ def build_results(found: Comparison) -> dict[str, gr.blocks.Block]:
         with gr.Row(elem_classes="actions"):
             distil = gr.Button("Distil this student", variant="primary", elem_id="to-distil")
             link = LinkButton(to_query(Settings(found.config)), elem_id="link")
+        report = report_panel.build()
         accuracy = accuracy_panel.build()
         board = ActionHTML(elem_id="board")
         search = search_panel.build()
@@ -138,6 +139,7 @@ def build_results(found: Comparison) -> dict[str, gr.blocks.Block]:
         "pin": pin,
         "distil": distil,
         "link": link,
+        **report,
         **accuracy,
         "board": board,
         **search,

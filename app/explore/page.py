@@ -29,7 +29,7 @@ from ..parts.stride_picker import StridePicker
 from ..parts.trace import Place, read_place
 from ..runs import from_hub
 from ..visitors.who import token_of_request
-from . import accuracy_panel, measure_panel, patch_panel, plan_panel, pooled_panel, search_panel, view
+from . import accuracy_panel, measure_panel, patch_panel, plan_panel, pooled_panel, report_panel, search_panel, view
 from .form import (
     CONFIGURATION,
     IMAGES,
@@ -85,6 +85,7 @@ def build(page: gr.Blocks) -> Parts:
     _connect_link(parts, page)
     linked = {name: parts[name] for name in LINKED}
     accuracy_panel.attach(parts, linked, page)
+    report_panel.attach(parts, linked)
     search_panel.attach(parts, linked)
     patch_panel.CARD.attach(parts, linked)
     plan_panel.CARD.attach(parts, linked)

@@ -16,8 +16,18 @@ from ..words.numbers import format_added, format_bytes, format_duration, format_
 from .link import Settings, to_query
 
 KIB = 2**10
+# What a budget is compared with, by the way of counting.
+_ARENA = "the arena that a runtime plans (of two greedy plans the smaller)"
+NEEDS = {
+    "fused": _ARENA,
+    "fused-add": _ARENA,
+    "executorch": "the arena that ExecuTorch plans, and the input",
+    "onnxruntime": "the peak: onnxruntime allocates as it goes",
+    "eager": "the peak: PyTorch allocates as it goes",
+}
 _HEAD = (
-    '<th>Strides</th>{patches}<th>Peak</th><th title="how many times less than the teacher">Ratio</th>'
+    '<th>Strides</th>{patches}<th title="what fits: {needs}">Needs</th>'
+    '<th title="how many times less than the teacher">Ratio</th>'
     '<th title="of the teacher’s MACs, RED blocks left out">MACs kept</th>'
     '<th title="what {adds}, of the teacher’s MACs">{title}</th>'
 )
@@ -25,12 +35,12 @@ _HEAD = (
 
 def result(found: SearchResult, settings: Settings, patched: Sequence[PatchedCandidate] | None = None) -> str:
     """The answer in one sentence, the front below it, what fits with patches where that was searched, and what was."""
-    budget = room_of(settings)
-    rows = [candidate for candidate in found.front if candidate.peak_bytes <= found.teacher.peak_bytes]
-    fitting = [candidate for candidate in rows if budget is not None and candidate.peak_bytes <= budget]
+    budget = settings.budget_bytes
+    rows = found.within(found.teacher.needed_bytes)
+    fitting = [candidate for candidate in rows if budget is not None and candidate.needed_bytes <= budget]
     best = fitting[-1] if fitting else None
     table = "".join(_row(candidate, found.teacher, settings, budget, candidate is best) for candidate in rows)
-    head = _HEAD.format(patches="", adds="RED blocks compute", title="RED adds")
+    head = _HEAD.format(patches="", needs=NEEDS[settings.accounting], adds="RED blocks compute", title="RED adds")
     head += "" if budget is None else "<th>Fits</th>"
     with_patches = patched_rows(found, settings, patched)
     return (
@@ -40,14 +50,6 @@ def result(found: SearchResult, settings: Settings, patched: Sequence[PatchedCan
     )
 
 
-def room_of(settings: Settings) -> int | None:
-    """Bytes of the budget that a counted peak may take: less what the caller holds besides; None without a budget."""
-    if settings.budget_bytes is None or settings.accounting != "executorch":
-        return settings.budget_bytes
-    teacher = settings.count().teacher
-    return settings.budget_bytes - (teacher.needed_bytes - teacher.peak_bytes)
-
-
 def _table(head: str, rows: str) -> str:
     return f'<table class="facts numbers front"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
@@ -55,10 +57,10 @@ def _table(head: str, rows: str) -> str:
 def _sentence(found: SearchResult, best: Candidate | None, budget: int | None, shown: int) -> str:
     """How many fit, and how many of these stand below: `shown`, each of which keeps more than all that need less."""
     tried = f"{found.tried:,} stride settings"
-    least = f"the smallest peak is {format_bytes(found.candidates[0].peak_bytes)}"
+    least = f"the least that any needs is {format_bytes(found.candidates[0].needed_bytes)}"
     if budget is None:
         return f"Of {tried}, {least}."
-    fitting = sum(candidate.peak_bytes <= budget for candidate in found.candidates)
+    fitting = sum(candidate.needed_bytes <= budget for candidate in found.candidates)
     if not fitting:
         return f"None of {tried} fits {budget / KIB:,g} KiB; {least}."
     said = f"{fitting:,} of {tried} {'fits' if fitting == 1 else 'fit'} {budget / KIB:,g} KiB"
@@ -70,13 +72,13 @@ def _sentence(found: SearchResult, best: Candidate | None, budget: int | None, s
 
 def _row(candidate: Candidate, teacher: Candidate, settings: Settings, budget: int | None, is_best: bool) -> str:
     cells = [
-        _peak(candidate.peak_bytes),
-        format_ratio(teacher.peak_bytes, candidate.peak_bytes),
+        _needed(candidate.needed_bytes, candidate.peak_bytes),
+        format_ratio(teacher.needed_bytes, candidate.needed_bytes),
         _kept(candidate, teacher),
         f"{100 * (candidate.macs - candidate.bare_macs) / teacher.macs:.0f} %" if settings.student.red else "–",
     ]
     if budget is not None:
-        fits = candidate.peak_bytes <= budget
+        fits = candidate.needed_bytes <= budget
         cells.append("yes" if fits else '<span class="misses">no</span>')
     return _linked(candidate, dataclasses.replace(settings, patch=None), cells, is_best)
 
@@ -99,7 +101,8 @@ def patched_rows(found: SearchResult, settings: Settings, patched: Sequence[Patc
     most = f"for at most {100 * MOST_OVERHEAD:.0f} % more computation"
     if not patched:
         return f'<p class="student">Nothing more fits patch by patch, {most}.</p>'
-    head = _HEAD.format(patches="<th>Patches</th>", adds="patches compute twice", title="Patches add")
+    alive = "what is alive, since no runtime plans patches"
+    head = _HEAD.format(patches="<th>Patches</th>", needs=alive, adds="patches compute twice", title="Patches add")
     rows = "".join(_patched_row(row, found.teacher, settings) for row in patched)
     return (
         f'<p class="student">Patch by patch, {most}, {len(patched)} of what fits keep more and more:</p>'
@@ -113,17 +116,17 @@ def _patched_row(row: PatchedCandidate, teacher: Candidate, settings: Settings) 
     student = dataclasses.replace(settings.student, red=None) if own else settings.student  # as it is, without blocks
     cells = [
         f"<code>{escape(patch[0])}</code> {patch[1]}×{patch[1]}" if patch else "none",
-        _peak(row.peak_bytes),
-        format_ratio(teacher.peak_bytes, row.peak_bytes),
+        _needed(row.needed_bytes, row.peak_bytes),
+        format_ratio(teacher.needed_bytes, row.needed_bytes),
         _kept(row.candidate, teacher),
         format_added(row.overhead),
     ]
     return _linked(row.candidate, dataclasses.replace(settings, student=student, patch=patch), cells, False)
 
 
-def _peak(count: int) -> str:
-    """In KiB, as the memory to fit is given."""
-    return f'<span class="nowrap">{format_bytes(count, KIB)}</span>'
+def _needed(count: int, peak: int) -> str:
+    """In KiB, as the memory to fit is given; on a mouse's rest what is alive of it."""
+    return f'<span class="nowrap" title="peak {format_bytes(peak, KIB)} alive">{format_bytes(count, KIB)}</span>'
 
 
 def _named(candidate: Candidate) -> str:
@@ -142,24 +145,41 @@ def _searched(found: SearchResult, settings: Settings) -> str:
     blocks = "with RED blocks" if student.red else "without RED blocks"
     return (
         f"{escape(find_network(student.teacher).title)}, {format_pixels(student.image_size)}, {blocks}, "
-        f"{settings.accounting}, {settings.dtype}. {refused}Searched in {format_duration(found.seconds)}. Click a row "
+        f"{settings.accounting}, {settings.dtype}; what fits is {NEEDS[settings.accounting]}. {refused}"
+        f"Searched in {format_duration(found.seconds)}. Click a row "
         "to see it above. MACs stand in for the accuracy that can be kept; they are no promise of it."
     )
 
 
 def csv_text(found: SearchResult, settings: Settings, patched: Sequence[PatchedCandidate] | None = None) -> str:
-    """All choices of strides as CSV, least peak first, and after them those with patches; in bytes and MACs."""
-    file, points, budget = io.StringIO(), list(found.teacher.strides), room_of(settings)
+    """All choices of strides as CSV, the least need first, and after them those with patches; in bytes and MACs."""
+    file, points, budget = io.StringIO(), list(found.teacher.strides), settings.budget_bytes
     rows = csv.writer(file, lineterminator="\n")
-    facts = ["peak_bytes", "peak_bytes_without_red", "peak_layer", "macs", "macs_without_red", "fits", "best"]
+    facts = [
+        "needed_bytes",
+        "peak_bytes",
+        "peak_bytes_without_red",
+        "peak_layer",
+        "macs",
+        "macs_without_red",
+        "fits",
+        "best",
+    ]
     rows.writerow([*points, *facts, "patches_to", "patches_a_side", "patches_add"])
     best = {id(candidate) for candidate in found.front}
     for row in [*(PatchedCandidate(c, None) for c in found.candidates), *(row for row in patched or () if row.patched)]:
         found_row, patch = row.candidate, row.patched
-        fits = "" if budget is None else "yes" if row.peak_bytes <= budget else "no"
+        fits = "" if budget is None else "yes" if row.needed_bytes <= budget else "no"
         kept = "yes" if patch or id(found_row) in best else "no"
         macs = patch.macs if patch else found_row.macs
-        numbers = [row.peak_bytes, found_row.bare_peak_bytes, found_row.peak_layer, macs, found_row.bare_macs]
+        numbers = [
+            row.needed_bytes,
+            row.peak_bytes,
+            found_row.bare_peak_bytes,
+            found_row.peak_layer,
+            macs,
+            found_row.bare_macs,
+        ]
         ends = [patch.upto, patch.grid, f"{patch.overhead:.4f}"] if patch else ["", "", ""]
         rows.writerow([*found_row.strides.values(), *numbers, fits, kept, *ends])
     return file.getvalue()

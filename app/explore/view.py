@@ -11,8 +11,9 @@ from redistill.common.sentences import listed
 from redistill.memory import LiveTensor, MemoryProfile
 from redistill.memory.chips import Room
 from redistill.memory.comparison import Comparison
+from redistill.memory.file_size import CLOSENESS, KINDS
 from redistill.memory.patching import PatchedMemory
-from redistill.memory.profile import GAPS
+from redistill.memory.profile import GAPS, PLANNED
 from redistill.networks.stem_kinds import AS_BUILT
 
 from ..parts import plots
@@ -142,12 +143,21 @@ def _patched_line(found: Comparison, patched: PatchedMemory) -> str:
 
 def _budget_line(found: Comparison, budget: Budget, patched: PatchedMemory | None) -> str:
     """Whether activations and weights of both networks fit, each by itself, with what the figures of the chip are."""
-    parts = [f"the {who} {_verdict(budget, profile.needed_bytes)}" for who, profile in _both(found)]
+    parts = [f"the {who} {_verdict(budget, profile.needed_bytes)}{_planned(profile)}" for who, profile in _both(found)]
     parts += [f"in patches it {_verdict(budget, patched.peak_bytes)}"] if patched else []
     said = f"{escape(budget.title)}, {numbers.format_bytes(budget.bytes)} for activations: {'; '.join(parts)}."
     if not budget.fits(patched.peak_bytes if patched else found.student.needed_bytes):
         said += ' <button type="button" class="plain" data-act="search">Find strides that fit</button>'
     return f'<div class="budget" id="budget-said"><p>{said}</p>{_weights_line(found, budget)}</div>'
+
+
+def _planned(profile: MemoryProfile) -> str:
+    """How much more its arena takes than what is alive in it, where a runtime plans one with gaps."""
+    plan = profile.plan() if profile.accounting in PLANNED else None
+    if plan is None or plan.bytes == plan.live_bytes:
+        return ""
+    sizes = f"{numbers.format_bytes(plan.bytes)}, {100 * plan.gap:.1f} % more than the"
+    return f" (its arena takes {sizes} {numbers.format_bytes(plan.live_bytes)} alive)"
 
 
 def _weights_line(found: Comparison, budget: Budget) -> str:
@@ -164,9 +174,14 @@ def _weights_line(found: Comparison, budget: Budget) -> str:
     for who, profile in _both(found):
         kind = "fits" if budget.weights_fit(profile) else "misses"
         verdict = f'<strong class="{kind}">{escape(budget.weights_verdict(profile))}</strong>'
-        parts.append(f"the {who}’s {numbers.format_bytes(profile.weight_bytes)} {verdict}")
-    where = "in the same RAM" if room.weights is None else f"{numbers.format_bytes(room.weights)} of flash"
-    return f"<p>Weights, {where}: {'; '.join(parts)}.</p><span>{_taken(room).strip()}</span>"
+        taken = profile.weight_bytes if room.weights is None else profile.file_bytes
+        parts.append(f"the {who}’s {numbers.format_bytes(taken)} {verdict}")
+    if room.weights is None:
+        what = "Weights, in the same RAM"
+    else:
+        file = f"its size computed within {100 * CLOSENESS:.0f} %"
+        what = f"{KINDS[found.student.file_kind]} file, {file}, {numbers.format_bytes(room.weights)} of flash"
+    return f"<p>{what}: {'; '.join(parts)}.</p><span>{_taken(room).strip()}</span>"
 
 
 def _taken(room: Room) -> str:

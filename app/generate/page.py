@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,12 +15,14 @@ from redistill.common.hub import hub_id
 from redistill.common.values import is_number
 from redistill.diffusion.sampling import SCHEDULERS
 
-from ..parts.events import QUIET, UNSEEN, connect
+from ..parts.events import QUIET, UNSEEN, connect, refused_in
+from ..parts.export_buttons import EXPORTING, handed, told
 from ..parts.fields import ClampedSlider, NumberField
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import ActionHTML, SaveFiles, event_values
 from ..runs import choices
+from ..runs.exports import export_with_sampler
 from ..runs.lent import CALL_SECONDS
 from ..visitors import quota, who
 from ..visitors.place import is_zero_gpu
@@ -39,6 +42,7 @@ LOOK_SECONDS = 0.3  # between two looks whether it is one's turn
 STATE_SECONDS = 3600  # that images stay on the server after the page was closed
 SCHEDULER_TITLES = {"ddim": "DDIM", "ddpm": "DDPM", "dpm-solver++": "DPM-Solver++"}
 FILES = {"grid": "Grid as PNG", "zip": "All images as zip"}
+NETWORKS = {"teacher": "Teacher as .onnx", "student": "First student as .onnx"}  # each with a script that draws with it
 
 
 def build(tab: gr.Tab, page: gr.Blocks) -> None:
@@ -63,6 +67,8 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
                 scheduler = gr.Radio(
                     [(SCHEDULER_TITLES[n], n) for n in SCHEDULERS], value=SCHEDULERS[0], label="Sampler"
                 )
+                exports = SaveFiles(NETWORKS, elem_id="generate-exports")
+                exported = gr.HTML(elem_id="generate-exported")
             with gr.Row():
                 go = gr.Button("Generate", variant="primary", elem_id="generate")
                 stop = gr.Button("Stop", elem_id="generate-stop", interactive=False)
@@ -99,6 +105,9 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
     connect(grids.act, look, [kept], {"way": way, "near": near}, **QUIET)
     connect(way.act, act_on_way, [kept], {"near": near, "files": files}, **UNSEEN)
     connect(files.ask, save, [kept], {"files": files, "said": said}, **UNSEEN)
+    exports.ask(None, None, exported, js=EXPORTING, **QUIET)
+    outputs = {"exports": exports, "exported": exported}
+    connect(exports.ask, export_network, [teacher, students], outputs, concurrency_limit=2, **UNSEEN)
     offered = {"teacher": teacher, "students": students}
     announced = {name: shown[name] for name in ("said", "grids", "real", "charted", "legend", "chart")}
 
@@ -323,6 +332,21 @@ def save(event: gr.EventData, kept: Any) -> dict[str, Any]:
 
 def _file(name: str, content: bytes) -> dict[str, Any]:
     return {"name": name, "base64": base64.b64encode(content).decode(), "asked": time.time()}
+
+
+@refused_in("exported")
+def export_network(event: gr.EventData, teacher: Any, students: Any) -> dict[str, Any]:
+    """The teacher or the first student that is chosen as .onnx, in a zip file with the script that draws with it."""
+    asked = event_values(event).get("save")
+    if not isinstance(asked, str) or asked not in NETWORKS:
+        raise ValueError(f"There is no file {str(asked)[:40]!r} to export; expected one of {list(NETWORKS)}.")
+    first = next(iter(students), None) if isinstance(students, (list, tuple)) else None
+    value = teacher if asked == "teacher" else first
+    if value in (None, ""):
+        raise ValueError(f"No {asked} is chosen; choose one above.")
+    choice = choices.find(value, choices.is_diffusion)
+    made = export_with_sampler(choices.folder(choice), re.sub("[^A-Za-z0-9_-]+", "-", choice.value))
+    return {"exports": handed(made.name, made.content), "exported": told(made.lines)}
 
 
 def _kept_samples(value: Any) -> tuple[Samples, ...]:

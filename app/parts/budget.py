@@ -40,19 +40,20 @@ class Budget:
 
     def weights_fit(self, profile: MemoryProfile) -> bool:
         """Whether a network's weights find room, of a budget that says so."""
-        return bool(self.room.weights_fit(profile.weight_bytes, profile.needed_bytes))
+        return bool(self.room.weights_fit(profile))
 
     def weights_verdict(self, profile: MemoryProfile) -> str:
-        """The same as `verdict` of a network's weights, with the format in which they would fit where there is one."""
-        taken = profile.weight_bytes
+        """The same as `verdict` of a network's file in flash, or of its weights where they are loaded, with the format
+        in which they would fit where there is one."""
         if self.room.chip.loads_weights:
-            return _verdict(self.bytes - profile.needed_bytes - taken)
+            return _verdict(self.bytes - profile.needed_bytes - profile.weight_bytes)
+        taken = profile.file_bytes
         said = _verdict(self.room.weights - taken)
         if taken <= self.room.weights:
             return said
         formats = self.room.formats_that_fit(profile)
-        least = format_bytes(profile.weight_bytes_at(1))
-        return f"{said}; in {formats[0]} they would" if formats else f"{said}, and in no format (int8: {least})"
+        least = format_bytes(profile.file_bytes_at(1))
+        return f"{said}; in {formats[0]} it would" if formats else f"{said}, and in no format (int8: {least})"
 
 
 def _verdict(spare: int) -> str:

@@ -30,5 +30,6 @@ def push_run(
     publish.check_repository(repo)
     with tempfile.TemporaryDirectory(prefix="redistill-push-") as place:
         folder = saved.write_student(name, Path(place))
-        made = {kind: exports.write_export(run, kind, Path(place))[0] for kind in dict.fromkeys(runtimes)}
+        of_run = (run.path, run.name)
+        made = {kind: exports.write_export(*of_run, kind, Path(place))[0] for kind in dict.fromkeys(runtimes)}
         return publish.push(folder, repo, token, private, made)

@@ -14,7 +14,7 @@ from ..memory.chips import CHIPS, Room, room_on
 from ..memory.comparison import compare, student_on_tape, student_tape
 from ..memory.patch_search import search_patches
 from ..memory.patching import count_patched, every_patching, least_memory
-from ..memory.profile import MemoryProfile
+from ..memory.profile import PLANNED, MemoryProfile
 from ..memory.search import Candidate, SearchResult, search_strides
 from ..memory.tape import Tape
 from ..networks.red import REDConfig
@@ -24,6 +24,13 @@ from ..networks.zoo import DDPM
 from .options import NETWORK, AddCommand, add_option, parse_patch, parse_percent, parse_size, parse_strides
 
 BEST = "best"  # in place of a layer to compute patches up to: all that are worth it
+# What a budget is compared with, by accounting.
+NEEDS = {
+    "fused": "What fits is the arena that a runtime plans, the smaller of two greedy plans; the peak is alive in it.",
+    "executorch": "What fits is the arena that ExecuTorch plans and the input, which the caller holds.",
+    "onnxruntime": "What fits is the peak: onnxruntime allocates as it goes.",
+    "eager": "What fits is the peak: PyTorch allocates as it goes.",
+}
 
 
 def add_commands(add: AddCommand) -> None:
@@ -31,33 +38,33 @@ def add_commands(add: AddCommand) -> None:
     counting = add("memory", _memory, "activation memory of a network at other pooling strides")
     counting.add_argument("network", help=NETWORK)
     counting.add_argument("--strides", default="", help="such as conv1=8,maxpool=1,layer4.0=1")
-    _chip_options(counting, "say whether activations and weights fit")
+    chip_options(counting, "say whether activations and weights fit")
     told = "also computed patch by patch: layer and patches a side, such as layer2:4, or best for what lowers the peak"
     counting.add_argument("--patch", help=told)
-    _counting_options(counting)
+    counting_options(counting)
 
     searching = add("search", _search, "every choice of pooling strides of a network, and what fits a budget")
     searching.add_argument("network", metavar="teacher", help=NETWORK)
     searching.add_argument(
         "--budget", help="such as 512KiB; 1 KiB is 1,024 bytes, 1 KB 1,000 (default: the teacher's peak)"
     )
-    _chip_options(searching, "in place of a budget: what it leaves to activations")
+    chip_options(searching, "in place of a budget: what it leaves to activations")
     add_option(searching, "--reduction", "same", "total reduction: same or any")
     told = "also computed patch by patch, for at most so many per cent of computation more (50 where none are given)"
     searching.add_argument("--patching", nargs="?", const="50", metavar="PERCENT", help=told)
-    _counting_options(searching)
+    counting_options(searching)
 
     add("chips", _chips, "chips and boards with the memory that a program can use there, and its source")
 
 
-def _chip_options(command: argparse.ArgumentParser, told: str) -> None:
+def chip_options(command: argparse.ArgumentParser, told: str) -> None:
     command.add_argument("--chip", metavar="NAME", help=f"a name of `redistill chips`: {told}")
     taken = "that the runtime and the rest take, such as 64KiB (default: assumed for the chip)"
     command.add_argument("--reserve", metavar="BYTES", help=f"RAM {taken}")
     command.add_argument("--program", metavar="BYTES", help=f"flash {taken}")
 
 
-def _counting_options(command: argparse.ArgumentParser) -> None:
+def counting_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--image-size", help="pixels a side, or HEIGHTxWIDTH (default: the network's usual)")
     add_option(command, "--batch", 1, "images at a time", type=int)
     add_option(command, "--in-channels", 3, "channels of an image", type=int)
@@ -78,7 +85,7 @@ def _chips(options: argparse.Namespace) -> None:
         print(f"{chip.name}: {chip.title}: {left}, of {banks} ({chip.source})")
 
 
-def _room(options: argparse.Namespace) -> Room | None:
+def room_asked(options: argparse.Namespace) -> Room | None:
     """What the chip that is asked for leaves; ValueError for what does not go together."""
     taken = {name: getattr(options, name) for name in ("reserve", "program") if getattr(options, name) is not None}
     if options.chip is None:
@@ -88,36 +95,33 @@ def _room(options: argparse.Namespace) -> Room | None:
     return room_on(options.chip, **{name: parse_bytes(text) for name, text in taken.items()})
 
 
-def _tell_fit(room: Room, title: str, profile: MemoryProfile, dtype: str) -> None:
-    """Whether activations and weights of a network fit a chip, each by itself."""
-    fits = "fit" if profile.needed_bytes <= room.activations else "do not fit"
-    print(f"{title} on {room.chip.title}: activations {fits} {_in_bytes(room.activations)}")
-    if room.weights is None and not room.chip.loads_weights:
-        print(f"{title}: weights {_in_bytes(profile.weight_bytes)}; {room.chip.title} has no flash of its own for them")
-        return
-    weights_fit, formats = room.weights_fit(profile.weight_bytes, profile.needed_bytes), room.formats_that_fit(profile)
-    where = "beside the activations in RAM" if room.weights is None else f"{_in_bytes(room.weights)} of flash"
-    fits = "fit" if weights_fit else f"do not fit in {dtype}," if formats else "do not fit in any format:"
-    other = "" if weights_fit or not formats else f", but would in {formats[0]}"
-    print(f"{title}: weights {_in_bytes(profile.weight_bytes)} {fits} {where}{other}")
-
-
 def _memory(options: argparse.Namespace) -> None:
-    room = _room(options)
+    room = room_asked(options)
     strides = parse_strides(options.strides)
     patch = None if options.patch in (None, BEST) else parse_patch(options.patch)
-    config = _counted(options, strides=strides, red=_red(options))
+    config = config_asked(options, strides=strides, red=red_asked(options))
     found = compare(config, options.accounting, options.dtype, options.fuse_add, options.batch)
     for title, profile in (("teacher", found.teacher), ("student", found.student)):
         print(f"{title}: {_in_bytes(profile.peak_bytes)} at {profile.peak_layer}")
+        _tell_arena(title, profile)
     print(f"ratio: {found.teacher.peak_bytes / found.student.peak_bytes:.2f}")
     if room:
         for title, profile in (("teacher", found.teacher), ("student", found.student)):
-            _tell_fit(room, title, profile, options.dtype)
+            print("\n".join(room.told(title, profile, options.dtype)))
     if found.refusal:
         print(f"No student can be built from it: {found.refusal}")
     if options.patch is not None:
         _tell_patches(options, config, patch)
+
+
+def _tell_arena(title: str, profile: MemoryProfile) -> None:
+    """What the runtime plans for it, where it does so and that is more than what is alive."""
+    if profile.accounting not in PLANNED:
+        return
+    plan = profile.plan()
+    if plan.bytes > plan.live_bytes:
+        alive = f"{100 * plan.gap:.1f} % more than the {_in_bytes(plan.live_bytes)} alive"
+        print(f"{title}: planned in one arena of {_in_bytes(plan.bytes)}, {alive}")
 
 
 def _tell_patches(options: argparse.Namespace, student: StudentConfig, patch: tuple[str, int] | None) -> None:
@@ -141,7 +145,7 @@ def _added(overhead: float) -> str:
     return f"{100 * overhead:+.1f} %"
 
 
-def _counted(options: argparse.Namespace, **settings: Any) -> StudentConfig:
+def config_asked(options: argparse.Namespace, **settings: Any) -> StudentConfig:
     """The network that is counted, at the image size that is asked for, or else its usual one."""
     size = None if options.image_size is None else parse_size(options.image_size)
     bare = {"image_size": size or 1, "in_channels": options.in_channels}  # of a DDPM only its settings tell the size
@@ -158,7 +162,7 @@ def _tell_search(done: int, count: int, captured: int) -> None:
 
 
 def _search(options: argparse.Namespace) -> None:
-    room = _room(options)
+    room = room_asked(options)
     if room and options.budget is not None:
         raise ValueError("--budget and --chip both say what is to fit; give one of them.")
     budget = room.activations if room else None if options.budget is None else parse_bytes(options.budget)
@@ -166,35 +170,33 @@ def _search(options: argparse.Namespace) -> None:
         parse_percent(options.patching)
         if budget is None:
             raise ValueError("--patching needs the memory to fit; give --budget, such as --budget 512KiB, or --chip.")
-    config = _counted(options)
-    if room:
-        teacher = compare(config, options.accounting, options.dtype, options.fuse_add, options.batch).teacher
-        budget -= teacher.needed_bytes - teacher.peak_bytes  # what the caller holds besides
+    config = config_asked(options)
     tape = student_tape(config)
     result = search_strides(
         tape,
         config.image_size,
         reduction=options.reduction,
-        red=_red(options),
+        red=red_asked(options),
         accounting=options.accounting,
         dtype=options.dtype,
         batch=options.batch,
         fuse_add=options.fuse_add,
         progress=_tell_search,
     )
-    budget = result.teacher.peak_bytes if budget is None else budget
-    fitting = sum(candidate.peak_bytes <= budget for candidate in result.candidates)
+    budget = result.teacher.needed_bytes if budget is None else budget
+    fitting = sum(candidate.needed_bytes <= budget for candidate in result.candidates)
     tried = f"{result.tried} choices of strides in {result.seconds:.1f} s: {result.refused} refused"
     tried += f", {result.captured} captured anew" if result.captured else ""
     print(f"{tried}, {fitting} fit {_in_bytes(budget)}.")
-    shown = sum(candidate.peak_bytes <= budget for candidate in result.front)
+    shown = result.within(budget)
     named = ", ".join(result.teacher.strides)
-    print(f"Most computation kept, {shown} best of {fitting} that fit, by strides of {named}:")
-    print(f"{'':<10}{'strides':<14}{'peak bytes':>13}{'without RED':>13}{'GMACs':>9}{'without RED':>13}  peak at")
+    print(f"Most computation kept, {len(shown)} best of {fitting} that fit, by strides of {named}:")
+    heads = f"{'needs bytes':>13}{'peak bytes':>13}{'without RED':>13}{'GMACs':>9}{'without RED':>13}"
+    print(f"{'':<10}{'strides':<14}{heads}  peak at")
     print(_search_row("teacher", result.teacher))
-    for candidate in result.front:
-        if candidate.peak_bytes <= budget:
-            print(_search_row("", candidate))
+    for candidate in shown:
+        print(_search_row("", candidate))
+    print(NEEDS[options.accounting])
     if not fitting:
         print(f"Nothing fits; the least memory is:\n{_search_row('', result.candidates[0])}")
     if options.patching is not None:
@@ -212,7 +214,7 @@ def _tell_patched(
         budget,
         config.image_size,
         most_overhead=most / 100,
-        red=_red(options),
+        red=red_asked(options),
         batch=options.batch,
         accounting=options.accounting,
         dtype=options.dtype,
@@ -224,10 +226,10 @@ def _tell_patched(
         strides = ",".join(map(str, row.candidate.strides.values()))
         patches = f"{row.patched.grid}x{row.patched.grid} to {row.patched.upto}" if row.patched else "none needed"
         kept = 100 * row.candidate.bare_macs / result.teacher.macs
-        print(f"{'':<10}{strides:<14}{row.peak_bytes:>13,}{kept:>12.0f} % kept{_added(row.overhead):>10}  {patches}")
+        print(f"{'':<10}{strides:<14}{row.needed_bytes:>13,}{kept:>12.0f} % kept{_added(row.overhead):>10}  {patches}")
 
 
-def _red(options: argparse.Namespace) -> REDConfig | None:
+def red_asked(options: argparse.Namespace) -> REDConfig | None:
     return None if options.no_red else REDConfig()
 
 
@@ -237,6 +239,6 @@ def _in_bytes(count: int) -> str:
 
 def _search_row(title: str, candidate: Candidate) -> str:
     strides = ",".join(map(str, candidate.strides.values()))
-    peaks = f"{candidate.peak_bytes:>13,}{candidate.bare_peak_bytes:>13,}"
+    peaks = f"{candidate.needed_bytes:>13,}{candidate.peak_bytes:>13,}{candidate.bare_peak_bytes:>13,}"
     macs = f"{candidate.macs / 1e9:>9.3f}{candidate.bare_macs / 1e9:>13.3f}"
     return f"{title:<10}{strides:<14}{peaks}{macs}  {candidate.peak_layer}"

@@ -5,14 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..checkpoint.metadata import read_metadata
+from ..common.files import write_text
 from ..deploy.c_export import CExport, export_c
 from ..deploy.executorch_export import export_executorch
 from ..deploy.judged import Export
+from ..deploy.noted_exports import note_export, noted
 from ..deploy.onnx_export import export_onnx
 from ..deploy.onnx_int8 import KINDS, NO_MEMORY_SAVED, export_int8
-from ..deploy.opened import Opened, open_network
+from ..deploy.opened import Opened, checkpoint_of, open_network
 from ..deploy.publish import RUNTIMES, push
-from .options import AddCommand, add_option, check_out
+from ..deploy.report import network_report, setting_report
+from ..memory.comparison import compare
+from ..networks.zoo import is_network
+from . import counting
+from .options import AddCommand, add_option, check_out, parse_strides
 
 # By format: what writes the file, and its suffix.
 FORMATS = {"onnx": (export_onnx, ".onnx"), "executorch": (export_executorch, ".pte"), "c": (export_c, ".c")}
@@ -33,6 +40,12 @@ def add_commands(add: AddCommand) -> None:
     exporting.add_argument("--dataset", default="", metavar="VALUE", help=told)
     told = "of the training pictures that int8 is calibrated on"
     add_option(exporting, "--seed", 0, told, type=int)
+    reporting = add("report", _report, "one page on a network, to print: memory, accuracy, files, how to run it")
+    reporting.add_argument("network", help="checkpoint or run, as for export; or a network, as for memory, not trained")
+    reporting.add_argument("--out", type=Path, required=True, help="HTML file to write")
+    reporting.add_argument("--strides", default="", help="of a network: such as conv1=8,maxpool=1,layer4.0=1")
+    counting.chip_options(reporting, "say whether it fits")
+    counting.counting_options(reporting)
     pushing = add("push", _push, "a checkpoint to the Hugging Face Hub, with a card that says what it saves")
     pushing.add_argument("network", help="folder or name of a checkpoint, or folder of a finished run")
     pushing.add_argument("repo", help="owner/name; afterwards other commands take it as hub:owner/name")
@@ -44,12 +57,37 @@ def _push(options: argparse.Namespace) -> None:
     print(push(options.network, options.repo, private=options.private, runtimes=options.runtimes))
 
 
+def _report(options: argparse.Namespace) -> None:
+    """Write it, and say where."""
+    check_out(options.out)
+    room, batch = counting.room_asked(options), 1
+    if is_network(options.network):
+        student = counting.config_asked(
+            options, strides=parse_strides(options.strides), red=counting.red_asked(options)
+        )
+        batch = options.batch
+    elif options.strides:
+        raise ValueError(f"--strides are of a network, and {options.network} is a checkpoint or run; drop them.")
+    else:
+        student = read_metadata(checkpoint_of(options.network)[1]).student
+    fits = []
+    if room:
+        found = compare(student, options.accounting, options.dtype, options.fuse_add, batch)
+        fits = room.told("the student", found.student, options.dtype)
+    trained = not is_network(options.network)
+    text = network_report(options.network, fits) if trained else setting_report(student, batch, fits)
+    write_text(options.out, text)
+    print(f"{options.out}: one page; print it from a browser.")
+
+
 def _export(options: argparse.Namespace) -> None:
     opened = open_network(options.network, options.dataset)
     out = options.out or Path(f"{opened.name}{FORMATS[options.to][1]}")
     check_out(out)
     export = _written(options, opened, out)
-    for line in c_summary(export) if isinstance(export, CExport) else summary(export):
+    is_c = isinstance(export, CExport)
+    note_export(opened.folder, noted(export, "full" if is_c else options.int8))
+    for line in c_summary(export) if is_c else summary(export):
         print(line)
     if options.int8:
         print(f"{NO_MEMORY_SAVED}.")

@@ -9,16 +9,10 @@ from huggingface_hub.utils import yaml_dump
 from ..checkpoint.metadata import model_card
 from ..common.values import is_number
 from ..data.datasets import credit
-from ..data.table import DATASETS
-from ..memory.comparison import Comparison, compare
-from .opened import Opened
+from ..memory.comparison import Comparison
+from .memory_facts import memory_rows, weight_rows
+from .opened import Opened, tested_on
 
-# By how it is counted: settings of `compare`.
-COUNTED = {
-    "deployed (fused), fp32": {},
-    "deployed (fused), int8": {"dtype": "int8"},
-    "PyTorch (eager), fp32": {"accounting": "eager"},
-}
 CHARTS = {"teacher": "memory-teacher.png", "student": "memory-student.png"}
 
 
@@ -54,8 +48,7 @@ def _front(opened: Opened) -> dict[str, Any]:
 def _index(opened: Opened) -> dict[str, Any]:
     """What leaderboards read: the figures, on which pictures, of which seed."""
     metadata = opened.metadata
-    spec, training = DATASETS.get(metadata.dataset), metadata.training
-    count = metadata.metrics.get("test_pictures") or (spec.split_sizes["test"] if spec else None)
+    count, training = tested_on(metadata), metadata.training
     data = {"type": metadata.dataset or "own", "name": metadata.dataset or "own pictures", "split": "test"}
     data |= {"args": {"pictures": count, "seed": training.get("seed"), "image_size": metadata.student.image_size}}
     task = {"type": "image-classification" if metadata.student.task == "classification" else "image-generation"}
@@ -71,11 +64,7 @@ def _results(opened: Opened) -> list[dict[str, Any]]:
 
 def _memory(opened: Opened, found: Comparison) -> str:
     """Peaks before and after as a table, in whole bytes."""
-    student = opened.metadata.student
-    rows = [(name, compare(student, **settings) if settings else found) for name, settings in COUNTED.items()]
-    cells = [(name, pair.teacher.peak_bytes, pair.student.peak_bytes) for name, pair in rows]
-    cells.insert(1, ("planned in one arena, fp32", found.teacher.plan().bytes, found.student.plan().bytes))
-    cells.append(("weights, fp32", found.teacher.weight_bytes, found.student.weight_bytes))
-    lines = [f"| {name} | {before:,} | {after:,} | {before / after:.2f}× |" for name, before, after in cells]
+    rows = [*memory_rows(opened.metadata.student), *weight_rows(found)]
+    lines = [f"| {row.title} | {row.teacher:,} | {row.student:,} | {row.ratio:.2f}× |" for row in rows]
     head = "Bytes of activations, batch 1, RED blocks included:\n\n| counted as | teacher | student | less |\n"
     return head + "| --- | --- | --- | --- |\n" + "\n".join(lines) + "\n"

@@ -8,17 +8,17 @@ from PIL import Image, ImageDraw
 
 from ..memory import MemoryProfile
 
-SIZE = (960, 360)  # pixels
+SIZE = (960, 360)  # pixels, of which a caller may change the height
 LEFT, RIGHT, TOP, BOTTOM = 70, 16, 34, 24  # around the chart
 STEPS = (1, 2, 5)  # of a scale, times powers of ten
 LINES = 5  # of the scale, at most
 
 
-def memory_png(profile: MemoryProfile, most: int, title: str) -> bytes:
+def memory_png(profile: MemoryProfile, most: int, title: str, tall: int = SIZE[1]) -> bytes:
     """A PNG of the bytes alive while each operator of a profile runs, RED blocks in red, on a scale up to `most`."""
-    picture = Image.new("RGB", SIZE, "white")
+    picture = Image.new("RGB", (SIZE[0], tall), "white")
     draw = ImageDraw.Draw(picture)
-    width, height = SIZE[0] - LEFT - RIGHT, SIZE[1] - TOP - BOTTOM
+    width, height = SIZE[0] - LEFT - RIGHT, tall - TOP - BOTTOM
     bottom = TOP + height
     for kib in _scale(most / 1024):
         y = bottom - round(height * kib * 1024 / most)

@@ -69,7 +69,7 @@ def to_onnx(model: nn.Module, inputs: tuple[Tensor, ...], output: str) -> ModelP
                 output_names=[output],
                 verbose=False,
             )
-        return program.model_proto
+        return without_notes(program.model_proto)
     except Exception as error:  # whatever torch, the network's own code or the exporter raise
         raise ValueError(_refusal(error)) from error
 
@@ -83,6 +83,19 @@ def _refusal(error: BaseException) -> str:
     if lacking:
         return f"ONNX of opset {OPSET} has no operator for {', '.join(sorted(lacking))}, which the network uses."
     return f"The network cannot be exported to ONNX: {first_line(chain[-1])[:300]}."
+
+
+def without_notes(proto: ModelProto) -> ModelProto:
+    """The file without what exporters note in it for debugging, in place: the lines of code, with their places on this
+    machine, that each operator came from, and shapes that runtimes infer themselves. A small network's file halves."""
+    graph = proto.graph
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for noted in (*graph.input, *graph.output, *graph.initializer, graph, proto):
+        del noted.metadata_props[:]
+    del graph.value_info[:]
+    return proto
 
 
 def set_metadata(proto: ModelProto, values: Mapping[str, Any]) -> None:

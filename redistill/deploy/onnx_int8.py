@@ -15,7 +15,7 @@ from .exporter import quiet
 from .file_facts import described, draws, figures
 from .judged import Export, compared, writing
 from .onnx_export import output_name, run_proto
-from .onnx_file import Exported, example, set_metadata, to_onnx, write_proto
+from .onnx_file import Exported, example, set_metadata, to_onnx, without_notes, write_proto
 from .opened import Opened, test_split
 from .packages import check_packages
 
@@ -102,7 +102,7 @@ def calibrated(proto: ModelProto, inputs: np.ndarray) -> ModelProto:
             weight_type=QuantType.QInt8,
             per_channel=True,
         )
-        return onnx.load(done)
+        return without_notes(onnx.load(done))
 
 
 def with_int8_weights(proto: ModelProto) -> ModelProto:

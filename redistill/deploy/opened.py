@@ -15,6 +15,7 @@ from ..common.hub import split_id
 from ..data.classes import match_classes
 from ..data.datasets import find_dataset, load_split
 from ..data.source import Split
+from ..data.table import DATASETS
 from ..training.evaluation import check_splits, relabelled
 from ..training.run import STATUS
 
@@ -36,6 +37,12 @@ def open_network(name: str | Path, dataset: str = "") -> Opened:
     dataset: other pictures to calibrate and judge it on, as `load_split` names them; none: those it was trained on.
     Raises ValueError, in one sentence, for what is neither, and for a run that has no checkpoint yet.
     """
+    called, folder = checkpoint_of(name)
+    return Opened(called, folder, checkpoint.load(folder), read_metadata(folder), dataset)
+
+
+def checkpoint_of(name: str | Path) -> tuple[str, Path]:
+    """What a checkpoint or a run is called, and its folder, as `open_network` takes them; ValueError as it."""
     run = Path(name)
     if (run / "student" / CONFIG).is_file():
         folder, called = run / "student", run.resolve().name
@@ -51,7 +58,13 @@ def open_network(name: str | Path, dataset: str = "") -> Opened:
         if isinstance(name, str) and name.startswith(ON_HUB):  # whose folder has the name of a commit
             repo, _ = split_id(name.removeprefix(ON_HUB))
             called = repo.partition("/")[2]
-    return Opened(called, folder, checkpoint.load(folder), read_metadata(folder), dataset)
+    return called, folder
+
+
+def tested_on(metadata: Metadata) -> int | None:
+    """How many test pictures its figures are of; None where nothing tells."""
+    spec = DATASETS.get(metadata.dataset)
+    return metadata.metrics.get("test_pictures") or (spec.split_sizes["test"] if spec else None)
 
 
 def test_split(opened: Opened, split: str = "test") -> Split | str:

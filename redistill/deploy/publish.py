@@ -14,6 +14,7 @@ from ..common.files import write_text
 from ..common.hub import own_token, refusal, split_id
 from ..memory.comparison import compare
 from .c_export import export_c
+from .executorch_export import export_executorch
 from .hub_card import CHARTS, card_text
 from .memory_picture import memory_png
 from .onnx_export import export_onnx
@@ -25,6 +26,7 @@ RUNTIMES = {
     "onnx": ("model.onnx", export_onnx),
     "onnx-int8": ("model-int8.onnx", functools.partial(export_int8, kind="full")),
     "c": ("model.c", export_c),
+    "executorch": ("model.pte", export_executorch),
 }
 UNREACHED = "The Hub cannot be reached; connect to the network, and push once more: nothing of the run is lost."
 

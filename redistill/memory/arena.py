@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 from .accounting import Timeline
@@ -40,14 +42,27 @@ def plan_arena(lives: Sequence[Life], alignment: int = ALIGNMENT) -> Arena:
     """The smaller of two greedy plans (Pisarchyk and Lee 2020, arXiv 2001.03288).
 
     Each buffer takes the lowest gap that holds it among those placed before it that live while it does: the largest
-    first; or step by step, those of the step with the most bytes alive first.
+    first; or step by step, those of the step with the most bytes alive first. That one is not tried where the former
+    needs no more than `least_bytes`.
     """
-    plans = []
-    for name, order in (("size", _by_size(lives)), ("breadth", _by_breadth(lives))):
-        offsets = _placed(order, alignment)
+    plans: list[tuple[int, str, dict[int, int]]] = []
+    least = least_bytes(lives)
+    for name, ordered in (("size", _by_size), ("breadth", _by_breadth)):
+        offsets = _placed(ordered(lives), alignment)
         plans.append((max((offsets[life.buffer] + life.bytes for life in lives), default=0), name, offsets))
+        if plans[0][0] == least:
+            break
     total, name, offsets = min(plans, key=lambda plan: plan[0])
     return Arena(total, offsets, tuple(lives), name)
+
+
+def least_bytes(lives: Iterable[Life]) -> int:
+    """The most alive at a step: no arena can have less."""
+    change: dict[int, int] = {}
+    for life in lives:
+        change[life.first] = change.get(life.first, 0) + life.bytes
+        change[life.last + 1] = change.get(life.last + 1, 0) - life.bytes
+    return max(accumulate((change[step] for step in sorted(change)), initial=0))
 
 
 def _by_size(lives: Iterable[Life]) -> list[Life]:
@@ -63,16 +78,15 @@ def _by_breadth(lives: Sequence[Life]) -> list[Life]:
 
 def _placed(order: Iterable[Life], alignment: int) -> dict[int, int]:
     offsets: dict[int, int] = {}
-    placed: list[tuple[int, Life]] = []  # sorted by offset
-    for life in order:
+    placed: list[tuple[int, int, int, int]] = []  # (offset, aligned end, first, last), sorted
+    for buffer, size, first, last in order:
         place = 0
-        for offset, other in placed:
-            if other.last < life.first or life.last < other.first:
+        for offset, end, born, dead in placed:
+            if dead < first or last < born:
                 continue
-            if place + life.bytes <= offset:
+            if place + size <= offset:
                 break
-            place = max(place, -(-(offset + other.bytes) // alignment) * alignment)
-        offsets[life.buffer] = place
-        placed.append((place, life))
-        placed.sort()
+            place = max(place, end)
+        offsets[buffer] = place
+        insort(placed, (place, -(-(place + size) // alignment) * alignment, first, last))
     return offsets

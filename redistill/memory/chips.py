@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..common.values import is_whole
+from .file_size import CLOSENESS, KINDS
 from .profile import MemoryProfile
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
@@ -70,25 +71,46 @@ class Room:
 
     @property
     def weights(self) -> int | None:
-        """Bytes of flash for weights, in one block; None where that is not bounded by the chip."""
+        """Bytes of flash for the file with the weights, in one block; None where that is not bounded by the chip."""
         if not self.chip.flash:
             return None
         largest = max(bank.bytes for bank in self.chip.flash)
         return min(largest, sum(bank.bytes for bank in self.chip.flash) - self.program)
 
-    def weights_fit(self, weight_bytes: int, peak_bytes: int) -> bool | None:
-        """Whether weights find room beside activations that peak at so much; None where nobody can tell."""
-        if self.chip.loads_weights:
-            return weight_bytes + peak_bytes <= self.activations
-        return None if self.weights is None else weight_bytes <= self.weights
+    def weights_fit(self, profile: MemoryProfile) -> bool | None:
+        """Whether the file that a network is exported to finds room in flash, or its weights beside its activations
+        where they are loaded; None where nobody can tell."""
+        return self._weights_fit(profile, profile.itemsize)
 
     def formats_that_fit(self, profile: MemoryProfile) -> list[str]:
-        """The formats of `FORMATS` in which a network's weights fit, whatever they are counted in."""
-        return [
-            name
-            for name, itemsize in FORMATS.items()
-            if self.weights_fit(profile.weight_bytes_at(itemsize), profile.needed_bytes) is not False
-        ]
+        """The formats of `FORMATS` in which they would, whatever the network is counted in."""
+        return [name for name, itemsize in FORMATS.items() if self._weights_fit(profile, itemsize) is not False]
+
+    def _weights_fit(self, profile: MemoryProfile, itemsize: int | None) -> bool | None:
+        if self.chip.loads_weights:
+            return profile.weight_bytes_at(itemsize) + profile.needed_bytes <= self.activations
+        return None if self.weights is None else profile.file_bytes_at(itemsize) <= self.weights
+
+    def told(self, title: str, profile: MemoryProfile, dtype: str) -> list[str]:
+        """Whether activations and weights of a network fit, each by itself, in a sentence each."""
+        fits = "fit" if profile.needed_bytes <= self.activations else "do not fit"
+        needed = f"activations, {_in_bytes(profile.needed_bytes)}, {fits} {_in_bytes(self.activations)}"
+        said, where = [f"{title} on {self.chip.title}: {needed}"], f"{_in_bytes(self.weights or 0)} of flash"
+        taken = f"the {KINDS[profile.file_kind]} file, {_in_bytes(profile.file_bytes)} within {CLOSENESS:.0%},"
+        if self.weights is None:
+            taken, where = f"weights, {_in_bytes(profile.weight_bytes)},", "beside the activations in RAM"
+            if not self.chip.loads_weights:
+                return [*said, f"{title}: {taken} have no flash of {self.chip.title} for them"]
+        formats, is_fit = self.formats_that_fit(profile), self.weights_fit(profile)
+        fits = (
+            f"fits in {dtype}" if is_fit else f"does not fit in {dtype}" if formats else "does not fit in any format:"
+        )
+        other = "" if is_fit or not formats else f", but would in {formats[0]}"
+        return [*said, f"{title}: {taken} {fits} {where}{other}"]
+
+
+def _in_bytes(count: int) -> str:
+    return f"{count:,} bytes ({count / MIB:.3f} MiB)"
 
 
 def room_on(name: str, reserve: int | None = None, program: int | None = None) -> Room:

@@ -31,6 +31,11 @@ class PatchedCandidate:
         return self.patched.peak_bytes if self.patched else self.candidate.peak_bytes
 
     @property
+    def needed_bytes(self) -> int:
+        """What a budget must have room for. No runtime plans patches: of those it is what is alive."""
+        return self.patched.peak_bytes if self.patched else self.candidate.needed_bytes
+
+    @property
     def overhead(self) -> float:
         """Computation that patches add, as a share of what the student computes without them."""
         return self.patched.overhead if self.patched else 0.0
@@ -74,10 +79,10 @@ def _fitting(
     """Those that keep most first, each for less computation than the one before."""
     teacher = found.teacher
     others = [c for c in found.candidates if c.bare_macs <= teacher.macs and c.strides != teacher.strides]
-    order = [teacher, *sorted(others, key=lambda candidate: (-candidate.bare_macs, candidate.peak_bytes))]
+    order = [teacher, *sorted(others, key=lambda candidate: (-candidate.bare_macs, candidate.needed_bytes))]
     below = nextafter(most, inf)  # what patches may add
     for candidate in order:
-        if candidate.peak_bytes <= budget_bytes:
+        if candidate.needed_bytes <= budget_bytes:
             yield PatchedCandidate(candidate, None)
             return
         blocks = None if candidate is teacher else red

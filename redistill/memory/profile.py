@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 from ..common.values import is_whole
 from .accounting import Timeline
-from .arena import lives_of, plan_arena
+from .arena import Life, least_bytes, lives_of, plan_arena
+from .file_size import file_bytes
 from .program import Program
 from .recording import Weights
 from .shape_rules import Shape
 
 GAPS = ("gaps", "")  # in place of who made a tensor
+# Accountings of runtimes that place all tensors in one arena before they run; the others allocate as they go.
+PLANNED = ("fused", "executorch")
 
 
 class OpMemory(NamedTuple):
@@ -32,6 +35,7 @@ class Peak(NamedTuple):
     bytes: int
     layer: str  # module path; "" for operators of the network's own forward
     macs: int
+    needed_bytes: int  # what a budget must have room for, as `MemoryProfile.needed_bytes`
 
 
 class LayerMemory(NamedTuple):
@@ -70,9 +74,15 @@ class PlacedTensor(NamedTuple):
 class ArenaPlan:
     """All tensors of a pass in one block of memory, in which none overlaps another that is alive with it."""
 
-    bytes: int  # of the block; what is most alive at a time is the least that any plan needs
+    bytes: int  # of the block
+    live_bytes: int  # most alive at a time, the least that any plan needs
     tensors: tuple[PlacedTensor, ...]
     planner: str  # "ExecuTorch's own", or the greedy order that needed less: "by size" or "by breadth"
+
+    @property
+    def gap(self) -> float:
+        """How much larger the block is than what is most alive, as a share of that."""
+        return self.bytes / self.live_bytes - 1 if self.live_bytes else 0.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,7 @@ class MemoryProfile:
     input_bytes: int
     output_bytes: int
     accounting: str  # a name of `ACCOUNTINGS`
+    itemsize: int | None  # bytes of a number; None for those that the network was built with
     _weights: Weights = field(repr=False, compare=False)
     _program: Program = field(repr=False, compare=False)
     _shapes: list[Shape] = field(repr=False, compare=False)
@@ -98,9 +109,29 @@ class MemoryProfile:
         return self._weights.bytes(itemsize)
 
     @property
+    def file_bytes(self) -> int:
+        """Of the file that the network is exported to, see `file_bytes_at`, in the numbers that are counted."""
+        return self.file_bytes_at(self.itemsize)
+
+    def file_bytes_at(self, itemsize: int | None) -> int:
+        """Computed size of the .pte of ExecuTorch, or else of the .onnx, that the network is exported to.
+
+        It comes within `file_size.CLOSENESS` of the file; with one byte a number it is that of the int8 export.
+        """
+        return file_bytes(self._weights, self._program, self._shapes, self.file_kind, itemsize)
+
+    @property
+    def file_kind(self) -> str:
+        """Who writes the file: a name of `file_size.KINDS`."""
+        return "executorch" if self.accounting == "executorch" else "onnx"
+
+    @property
     def needed_bytes(self) -> int:
-        """What a program needs for it: the peak, and the input where a plan leaves that to the caller."""
-        return self.peak_bytes + (self.input_bytes if self.accounting == "executorch" else 0)
+        """What a budget must have room for: the arena where the runtime plans one, else the peak.
+
+        Of ExecuTorch the input comes besides, which its plan leaves to the caller.
+        """
+        return needed_bytes(self.accounting, self._timeline, self.peak_bytes, self.input_bytes)
 
     @cached_property
     def macs(self) -> int:
@@ -144,7 +175,7 @@ class MemoryProfile:
         Milliseconds, and a second for a thousand tensors.
         """
         line, steps = self._timeline, self._program.steps
-        lives = [life for life in lives_of(line) if life.first < len(steps)]
+        lives = _lived(line)
         if line.offsets is None:
             arena = plan_arena(lives)
             offsets, planner = arena.offsets, f"by {arena.order}"
@@ -158,7 +189,7 @@ class MemoryProfile:
             last = min(life.last, len(steps) - 1)
             tensors.append(PlacedTensor(life.bytes, offset, life.first, last, made_by, is_red))
         total = max((tensor.offset + tensor.bytes for tensor in tensors), default=0)
-        return ArenaPlan(total, tuple(tensors), planner)
+        return ArenaPlan(total, least_bytes(lives), tuple(tensors), planner)
 
     def live_tensors(self, index: int) -> tuple[LiveTensor, ...]:
         """The buffers alive at one operator, largest first; their bytes add up to its `live_bytes`.
@@ -192,3 +223,17 @@ class MemoryProfile:
         if gaps > 0:
             alive.append(LiveTensor((), gaps, GAPS, ()))
         return tuple(sorted(alive, key=lambda tensor: -tensor.bytes))
+
+
+def needed_bytes(accounting: str, line: Timeline, peak: int, input_bytes: int) -> int:
+    """`MemoryProfile.needed_bytes` of a timeline with this peak."""
+    if accounting == "executorch":  # whose peak is its arena
+        return peak + input_bytes
+    if accounting not in PLANNED or not line.live:
+        return peak
+    return plan_arena(_lived(line)).bytes
+
+
+def _lived(line: Timeline) -> list[Life]:
+    """The lives of what an operator ever needs; what only the caller looks at afterwards takes part in no step."""
+    return [life for life in lives_of(line) if life.first < len(line.live)]

@@ -39,6 +39,7 @@ class Candidate:
     strides: dict[str, int]  # of every pooling point, by layer path
     reduction: int  # their product
     peak_bytes: int  # with RED blocks where the search has them
+    needed_bytes: int  # with them: what a budget must have room for, as `MemoryProfile.needed_bytes`
     bare_peak_bytes: int  # without
     peak_layer: str  # where the peak is, RED blocks included
     macs: int  # RED blocks included where the search has them
@@ -50,9 +51,9 @@ class SearchResult:
     """What `search_strides` found."""
 
     front: tuple[Candidate, ...]
-    # ^ Pareto front of least peak memory for most of the network's own MACs kept (`bare_macs`: what RED blocks compute
-    #   is no part of it), both rising. The last one that fits a budget keeps the most computation in it.
-    candidates: tuple[Candidate, ...]  # all, least peak first, then most of the network's own MACs
+    # ^ Pareto front of least memory needed for most of the network's own MACs kept (`bare_macs`: what RED blocks
+    #   compute is no part of it), both rising. The last one that fits a budget keeps the most computation in it.
+    candidates: tuple[Candidate, ...]  # all, the least memory needed first, then most of the network's own MACs
     teacher: Candidate  # the network as it is, which has no RED blocks
     tried: int  # stride vectors
     refused: int  # of these, too much reduction for the image, or strides at which the network does not run
@@ -60,6 +61,10 @@ class SearchResult:
     budget_bytes: int | None
     seconds: float  # the search took, captures included
     captured: int = 0  # of the vectors, and the network as it is, those that the tape could not tell
+
+    def within(self, budget_bytes: int) -> tuple[Candidate, ...]:
+        """Those of the front that fit a budget; the last keeps the most computation in it."""
+        return tuple(candidate for candidate in self.front if candidate.needed_bytes <= budget_bytes)
 
 
 def search_strides(
@@ -82,9 +87,10 @@ def search_strides(
     reduction stays the network's own, so that its last maps keep their size; "any" takes all that the image has room
     for. With `red`, candidates carry RED blocks where `build_student` puts them, aligned with the network as it is.
     The other settings are those of `Tape.profile`, whose figures these are; what the tape cannot tell is captured anew,
-    which takes about as long as a thousand answers of the tape. `progress` is told after each choice how many are done,
-    of how many, and how many of them were captured. MACs stand in for the accuracy that can be kept; they are no
-    promise of it.
+    which takes about as long as a thousand answers of the tape. What fits a budget is what a program needs of it:
+    under "fused" and "executorch" the arena that is planned, not only what is alive in it. `progress` is told after
+    each choice how many are done, of how many, and how many of them were captured. MACs stand in for the accuracy that
+    can be kept; they are no promise of it.
 
     Raises ValueError for unknown settings, for more than `MAX_VECTORS` choices, and when no choice fits the network.
     """
@@ -142,14 +148,14 @@ def search_steps(
         yield done, len(vectors), counting.captured
     if not candidates:
         raise ValueError(f"None of the {len(vectors)} stride vectors of {list(points)} can be evaluated: {reason}")
-    candidates.sort(key=lambda candidate: (candidate.peak_bytes, -candidate.bare_macs))
+    candidates.sort(key=lambda candidate: (candidate.needed_bytes, -candidate.bare_macs))
     return SearchResult(
         front=_front(candidates),
         candidates=tuple(candidates),
         teacher=teacher,
         tried=len(vectors),
         refused=len(vectors) - len(candidates),
-        fitting=sum(budget_bytes is None or candidate.peak_bytes <= budget_bytes for candidate in candidates),
+        fitting=sum(budget_bytes is None or candidate.needed_bytes <= budget_bytes for candidate in candidates),
         budget_bytes=budget_bytes,
         seconds=time.perf_counter() - start,
         captured=counting.captured,
@@ -226,6 +232,7 @@ def _candidate(strides: dict[str, int], bare: Peak, full: Peak | None = None) ->
         strides=dict(strides),
         reduction=prod(strides.values()),
         peak_bytes=full.bytes,
+        needed_bytes=full.needed_bytes,
         bare_peak_bytes=bare.bytes,
         peak_layer=full.layer,
         macs=full.macs,
@@ -234,7 +241,7 @@ def _candidate(strides: dict[str, int], bare: Peak, full: Peak | None = None) ->
 
 
 def _front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """Those that keep more than all that need as little memory; `candidates` come by peak, then most own MACs."""
+    """Those that keep more than all that need as little memory; `candidates` come by need, then most own MACs."""
     front: list[Candidate] = []
     for candidate in candidates:
         if not front or candidate.bare_macs > front[-1].bare_macs:

@@ -42,7 +42,7 @@ from .failures import recorded, restrided
 from .inputs import Arguments, mapped, read_capture
 from .macs import total_macs
 from .onnxruntime import onnxruntime_order
-from .profile import MemoryProfile, Peak
+from .profile import MemoryProfile, Peak, needed_bytes
 from .program import Program
 from .recording import ENTER, LEAVE, Recording, weights_of
 from .route import recorded_route
@@ -91,6 +91,10 @@ class Counted(NamedTuple):
     peak: int  # bytes
     index: int  # step of the peak
     layer: str
+
+    @property
+    def input_bytes(self) -> int:
+        return sum(self.line.sizes[buffer] for buffer in self.program.inputs)
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,8 @@ class Tape:
         """
         itemsize = check_choices(dtype, accounting, fuse_add, batch)
         setting = self.setting(strides, image_size, batch, red, alignment, sites)
-        program, shapes, line, peak, index, layer = setting.count(itemsize, accounting, fuse_add)
+        counted = setting.count(itemsize, accounting, fuse_add)
+        program, shapes, line, peak, index, layer = counted
         weights = self._weights + setting.edits.added_weights + program.red_weights
         return MemoryProfile(
             peak_bytes=peak,
@@ -200,9 +205,10 @@ class Tape:
             red_peak_bytes=max(map(line.live.__getitem__, program.red_steps), default=0),
             weight_bytes=weights.bytes(itemsize),
             red_weight_bytes=self._red_weights.bytes(itemsize) + program.red_weights.bytes(itemsize),
-            input_bytes=sum(line.sizes[buffer] for buffer in program.inputs),
+            input_bytes=counted.input_bytes,
             output_bytes=sum(line.sizes[buffer] for buffer in program.outputs),
             accounting=accounting,
+            itemsize=itemsize,
             _weights=weights,
             _program=program,
             _shapes=shapes,
@@ -249,7 +255,7 @@ class Tape:
         fuse_add: bool = False,
         reds: Sequence[REDConfig | None] = (None,),
     ) -> list[Peak]:
-        """Peak, its layer and MACs as `profile` gives them, for each of `reds`, in less time: for many settings.
+        """Peak, its layer, MACs and need as `profile` gives them, for each of `reds`, in less time: for many settings.
 
         Raises ValueError and `ShapeRuleError` as `profile` does.
         """
@@ -266,7 +272,8 @@ class Tape:
                 continue
             counted = setting.program
             found = setting.count(itemsize, accounting, fuse_add)
-            result.append(Peak(found.peak, found.layer, macs + counted.red_macs(setting.shapes)))
+            needed = needed_bytes(accounting, found.line, found.peak, found.input_bytes)
+            result.append(Peak(found.peak, found.layer, macs + counted.red_macs(setting.shapes), needed))
         return result
 
     def points_at(
@@ -318,7 +325,8 @@ class Tape:
         for red in reds:
             student = self.aligned_anew(tape, red, image_size)
             profile = None if student is tape else student.profile(**counted)
-            result.append(Peak(profile.peak_bytes, profile.peak_layer, profile.macs) if profile else bare)
+            peak = profile and Peak(profile.peak_bytes, profile.peak_layer, profile.macs, profile.needed_bytes)
+            result.append(peak or bare)
         return result
 
     def aligned_anew(self, student: Tape, red: REDConfig | None, image_size: int | tuple[int, int] | None) -> Tape:

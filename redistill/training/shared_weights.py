@@ -165,7 +165,7 @@ def points_of(shared: SharedWeights, candidates: Iterable[Candidate]) -> list[Po
 def front_of(points: Iterable[Point]) -> list[Point]:
     """Those that are more accurate than all that need as little memory, the least memory first."""
     front: list[Point] = []
-    for point in sorted(points, key=lambda point: (point[0].peak_bytes, -point[1].accuracy)):
+    for point in sorted(points, key=lambda point: (point[0].needed_bytes, -point[1].accuracy)):
         if not front or point[1].accuracy > front[-1][1].accuracy:
             front.append(point)
     return front
@@ -201,15 +201,15 @@ def extract(shared: SharedWeights, strides: Mapping[str, int], out: str | Path) 
 
 
 def best_within(shared: SharedWeights, budget_bytes: int) -> Measured:
-    """The vector of its space with the best measured accuracy in so many bytes of peak memory (fused, fp32, batch 1).
+    """The vector of its space with the best measured accuracy in so many bytes of memory (fused, fp32, batch 1).
 
     Raises ValueError where none fits, and where none that fits was measured.
     """
     space, known = shared.space, measured(shared)
-    fitting = [one for one in space.candidates if one.peak_bytes <= budget_bytes]
+    fitting = [one for one in space.candidates if one.needed_bytes <= budget_bytes]
     if not fitting:
         raise ValueError(
-            f"No choice of strides fits {budget_bytes:,} bytes; the least is {space.smallest.peak_bytes:,}."
+            f"No choice of strides fits {budget_bytes:,} bytes; the least is {space.smallest.needed_bytes:,}."
         )
     found = [known[key_of(one.strides)] for one in fitting if key_of(one.strides) in known]
     if not found:

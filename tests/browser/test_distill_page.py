@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -75,13 +77,17 @@ def test_pictures_a_teacher_its_student_saved_and_tried_on_a_photo(open_page, tm
 
     with page.expect_download(timeout=4 * PATIENCE) as saving:
         page.get_by_role("button", name="Export .onnx in int8", exact=True).click()
-        expect(page.locator("#run-said")).to_contain_text("Exporting")
+        expect(page.locator("#student-said")).to_contain_text("Exporting")
     expect(page.locator("#exported")).to_contain_text("top-1 on all")
     file = tmp_path / saving.value.suggested_filename
     saving.value.save_as(file)
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"images": np.zeros((1, 3, 32, 32), np.float32)})
     assert logits.shape == (1, 2) and np.isfinite(logits).all()
+    with page.expect_download() as saving:  # which tells what the export was found to do
+        page.get_by_role("button", name="Report of one page").click()
+    report = Path(saving.value.path()).read_text(encoding="utf-8")
+    assert "int8</td>" in report and hashlib.sha256(file.read_bytes()).hexdigest() in report
 
     page.reload()
     expect(page.get_by_role("tab", selected=True)).to_have_text("Distill")  # which has an address of its own

@@ -12,7 +12,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from app.parts.counting import compare_as
-from redistill.memory.comparison import early_strides
+from app.words.numbers import format_bytes
+from redistill.memory.comparison import early_strides, network_tape
 from redistill.networks.student import StudentConfig
 
 pytestmark = pytest.mark.browser
@@ -228,7 +229,7 @@ def test_the_budget_flips_at_the_byte(open_page):
     expect(page.locator("#budget-said")).to_have_count(0)
     choose_option(page, "#budget", "Arduino Nano 33 BLE, 192 KiB")
     expect(summary).to_contain_text("the teacher does not fit: 128 KiB too much; the student fits, 128 KiB to spare")
-    expect(summary).to_contain_text("Weights, 0.88 MiB of flash: the teacher’s")
+    expect(summary).to_contain_text(".onnx file, its size computed within 2 %, 0.88 MiB of flash: the teacher’s")
     page.locator("#budget-reserve input").fill("192")
     expect(summary).to_contain_text("64.0 KiB for activations")
     expect(summary).to_contain_text("the student fits exactly")
@@ -347,7 +348,8 @@ def test_from_a_chip_to_strides_that_fit_to_distil(open_page):
     )
     expect(summary).to_contain_text("and in no format (int8:")  # the weights, whatever the strides
     choose_option(page, "#budget", "ESP32-P4, 0.53 MiB")
-    expect(summary).to_contain_text("of flash: the teacher’s 11.16 MiB fits")
+    file = format_bytes(network_tape("resnet18").profile(dtype="int8").file_bytes)
+    expect(summary).to_contain_text(f"of flash: the teacher’s {file} fits")
     page.locator("#budget-said button").click()
     expect(front).to_contain_text("best of")
     expect(front).to_contain_text("of 101 stride settings fit 544 KiB")

@@ -71,15 +71,25 @@ def test_formats_that_fit_and_weights_that_share_the_ram():
     assert room_on("stm32h743").formats_that_fit(profile) == []
     assert room_on("esp32p4").formats_that_fit(profile) == ["int8"]
     assert room_on("k210").formats_that_fit(profile) == list(FORMATS)  # nobody can tell
-    shared = Room(Chip("pc", "PC", (Bank("RAM", 50 * MIB),), (), "made up", loads_weights=True), 0, 0)
-    assert shared.weights_fit(40 * MIB, 10 * MIB) and not shared.weights_fit(40 * MIB, 10 * MIB + 1)
+    both = profile.weight_bytes + profile.needed_bytes
+    for size, fits in ((both, True), (both - 1, False)):
+        chip = Chip("pc", "PC", (Bank("RAM", size),), (), "made up", loads_weights=True)
+        assert Room(chip, 0, 0).weights_fit(profile) is fits
+
+
+def test_flash_holds_the_file_not_the_weights_alone():
+    profile = network_tape("narrow_resnet").profile(dtype="int8")
+    assert profile.file_bytes > profile.weight_bytes
+    for size, fits in ((profile.file_bytes, True), (profile.file_bytes - 1, False), (profile.weight_bytes, False)):
+        chip = Chip("chip", "Chip", (Bank("RAM", MIB),), (Bank("flash", size),), "made up")
+        assert Room(chip, 0, 0).weights_fit(profile) is fits
 
 
 def test_the_shell_tells_activations_and_weights_apart(capsys):
     assert main(["memory", "resnet50", "--chip", "stm32h743", "--dtype", "int8", "--no-red"]) == 0
     said = capsys.readouterr().out
-    assert "teacher on STM32H743: activations do not fit 524,288 bytes" in said
-    assert "do not fit in any format" in said and "of flash" in said
+    assert "teacher on STM32H743: activations, " in said and "do not fit 524,288 bytes" in said
+    assert "does not fit in any format" in said and "of flash" in said
     assert main(["memory", "resnet18", "--chip", "esp32s3-psram", "--no-red"]) == 0
     assert "would in int8" in capsys.readouterr().out
     assert main(["search", "narrow_resnet", "--chip", "max78000", "--reserve", "64KiB"]) == 0
@@ -113,8 +123,12 @@ def test_what_the_caller_holds_takes_of_the_chip_too(capsys):
     image = 3 * 64 * 64 * 4
     assert (planned.needed_bytes, held.needed_bytes) == (planned.peak_bytes + image, held.peak_bytes)
     reserve = sum(bank.bytes for bank in CHIPS["stm32u5a5"].ram) - planned.peak_bytes - image
-    for more, said in ((0, "activations fit"), (1, "activations do not fit")):
+    needed = f"activations, {planned.needed_bytes:,} bytes ({planned.needed_bytes / 2**20:.3f} MiB),"
+    for more, said in ((0, f"{needed} fit"), (1, f"{needed} do not fit")):
         assert main(["memory", "narrow_resnet", *network, "--reserve", str(reserve + more)]) == 0
         assert said in capsys.readouterr().out
     assert main(["search", "narrow_resnet", *network, "--reserve", str(reserve)]) == 0
-    assert f"fit {planned.peak_bytes:,} bytes" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"fit {planned.needed_bytes:,} bytes" in said
+    row = next(line.split() for line in said.splitlines() if line.startswith("teacher"))
+    assert row[2:4] == [f"{planned.needed_bytes:,}", f"{planned.peak_bytes:,}"]

@@ -79,7 +79,7 @@ def test_the_sentence_counts_what_fits_to_the_byte(reduction):
         said = f"{fitting:,} of {found.tried:,} stride settings {verb} {budget / 1024:,g} KiB"
         assert said in search(budget / 1024, reduction)
     shown = search((peaks[0] - 1) / 1024, reduction)
-    assert f"None of {found.tried:,} stride settings fits" in shown and "the smallest peak is" in shown
+    assert f"None of {found.tried:,} stride settings fits" in shown and "the least that any needs is" in shown
     assert ("do not fit the image" in shown) == (reduction == "any")
 
 
@@ -94,7 +94,7 @@ def test_the_best_that_fits_is_named_and_set_apart():
 
 def test_without_a_budget_nothing_is_said_about_fitting():
     shown = search(None)
-    assert "Of 65 stride settings, the smallest peak is" in shown
+    assert "Of 65 stride settings, the least that any needs is" in shown
     assert "Fits" not in shown and {len(row) for row in cells(shown)} == {5}
 
 
@@ -107,7 +107,7 @@ def test_the_search_takes_everything_else_from_the_controls():
         assert settings.student.image_size == 96
         assert settings.student.red == REDConfig(residual_kernel=5, points="outputs")
         assert (settings.accounting, settings.dtype) == ("eager", "fp16")
-    assert "Narrow ResNet, 96 px, with RED blocks, eager, fp16." in shown
+    assert "Narrow ResNet, 96 px, with RED blocks, eager, fp16; what fits is the peak" in shown
     shown = search_panel.show(64, "same", True, **USUAL | {"with_red": False})["front"]
     assert all("red=on" in query for query in queries(shown))
     bare = search(64, "same", False)

@@ -1,6 +1,8 @@
 """Exports of runs for the page: one at a time, and every refusal is a sentence without paths."""
 
+import io
 import subprocess
+import zipfile
 
 import pytest
 
@@ -40,6 +42,27 @@ def test_a_file_comes_with_what_was_said_of_it(run, monkeypatch, kind):
         and made.name.endswith(KINDS[kind][1])
         and made.lines == [f"{made.name}: 3 bytes", "top-1"]
     )
+
+
+def test_two_results_come_in_one_zip_file_and_a_row_of_figures_has_none(run, monkeypatch):
+    answering(monkeypatch, 0, "{0}: 3 bytes\ntop-1\n", content=b"abc")
+    assert exports.export_results(["run:run-1"], "onnx").name == "run-1.onnx"
+    made = exports.export_results(["run:run-1", "shipped:emoji-clutter-student"], "onnx-int8")
+    with zipfile.ZipFile(io.BytesIO(made.content)) as archive:
+        assert archive.namelist() == ["run-1-int8.onnx", "emoji-clutter-student-int8.onnx"]
+    assert made.lines[0] == "run-1 and emoji-clutter-student, in one zip file" and made.lines.count("top-1") == 2
+    for keys, said in (([], "tick one"), (["study:4,1-red"], "only the fig"), (["shipped:../x"], "only the fig")):
+        with pytest.raises(ValueError, match=said):
+            exports.export_results(keys, "onnx")
+
+
+def test_a_diffusion_network_brings_the_script_that_draws_with_it(monkeypatch, tmp_path):
+    answering(monkeypatch, 0, "{0}: 3 bytes\n", content=b"abc")
+    made = exports.export_with_sampler(tmp_path, "small")
+    with zipfile.ZipFile(io.BytesIO(made.content)) as archive:
+        assert archive.namelist() == ["small.onnx", "onnx_sampler.py"]
+        assert b"def draw(" in archive.read("onnx_sampler.py")
+    assert made.lines[-1] == "to draw: python onnx_sampler.py small.onnx PICTURE.npy SEED"
 
 
 def test_refusals_are_sentences(run, monkeypatch):

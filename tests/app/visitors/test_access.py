@@ -20,10 +20,10 @@ from helpers.visitors import asked_by, signed_in
 
 from app import ui
 from app.compare import page as compare
-from app.distill import data_panel, handlers, watch
+from app.distill import data_panel, finished, handlers, watch
 from app.generate import page as generate
 from app.runs import answers as answers_of
-from app.runs import by_class, choices, exports, jobs, results, saved
+from app.runs import by_class, choices, exports, jobs, reports, results, saved
 from app.visitors import access, who
 from redistill.common import hub
 from redistill.networks.student import StudentConfig
@@ -62,15 +62,18 @@ def touch_all(name: str) -> list[str]:
     ]
     answers += [watch.ask_to_delete(drawn), watch.delete_run(name, name)]
     answers += [watch.save_file(gr.EventData(None, {"save": file}), drawn) for file in watch.FILES]
-    answers += [watch.export_file(gr.EventData(None, {"save": "onnx"}), drawn)]
+    answers += [finished.export_file(gr.EventData(None, {"save": kind}), drawn) for kind in ("onnx", finished.REPORT)]
+    answers += [compare.export_ticked(gr.EventData(None, {"save": "onnx"}), (f"run:{name}",))]
     answers += [compare.refresh(ticked=[f"run:{name}"]), compare.chosen_config((f"run:{name}",))]
     answers += [generate.offer(f"run:{name}", [f"run:{name}"]), results.all_results(), jobs.list_runs()]
     for act in (jobs.read_run, jobs.stop, jobs.resume, jobs.delete, lambda name: jobs.extend(name, {"steps": 99}),
                 answers_of.draw_test_picture, by_class.count_by_class, saved.zip_student):  # fmt: skip
         with pytest.raises(ValueError, match="No run"):
             act(*(name, jobs.runs_dir())[: 2 if act in (answers_of.draw_test_picture, saved.zip_student) else 1])
-    with pytest.raises(ValueError, match="No run"):
-        exports.export_run(name, "onnx")
+    for make in (lambda: exports.export_run(name, "onnx"), lambda: exports.export_results([f"run:{name}"], "onnx"),
+                 lambda: reports.report_run(name)):  # fmt: skip
+        with pytest.raises(ValueError, match="No run"):
+            make()
     with pytest.raises(ValueError, match="expected one of"):
         choices.find(f"run:{name}", lambda metadata: True)
     return [*map(repr, answers), event.save]
