@@ -56,6 +56,7 @@ VARIANTS = {
     "gate 5": REDConfig(gate_kernel=5),
     "residual 1": REDConfig(residual_kernel=1),
     "residual 5": REDConfig(residual_kernel=5),
+    "gate per channel": REDConfig(gate_per="channel"),
     "no gate": REDConfig(gate=False),
     "no residual encoder": REDConfig(residual_encoder=False),
     "outermost points": REDConfig(points="outermost"),
@@ -172,7 +173,7 @@ def conclusions(studies: Studies) -> list[str]:
         f"Kernels change the peak by at most {kernel_bytes(studies)} bytes, weights by much more: RED blocks with "
         f"residual 5 weigh up to {max(heavier):.1f} times those with residual 3.",
     ]
-    for name in ("no gate", "no residual encoder", "outermost points", "outputs only", WIDTH):
+    for name in ("gate per channel", "no gate", "no residual encoder", "outermost points", "outputs only", WIDTH):
         saved = [1 - peak(lines, name) / peak(lines, DEFAULT) for lines in studies]
         running = [1 - lines[name]["red_running_bytes"] / lines[DEFAULT]["red_running_bytes"] for lines in studies]
         sentences.append(

@@ -132,9 +132,9 @@ def main() -> None:
         table = Table(first, options.json, options.data)
         run_all(table, workers, runs, deadline)
         chosen = best_of(table.finished(), 0 if options.quick else options.finals)
-        jobs = first + [job_of(frame, vector, name, seed) for seed in SEEDS[1:] for name in chosen]
-        table = Table(jobs, options.json, options.data)
-        run_all(table, workers, runs, deadline)
+        table.jobs += [job_of(frame, vector, name, seed) for seed in SEEDS[1:] for name in chosen]
+        if chosen:
+            run_all(table, workers, runs, deadline)
     except ValueError as error:
         parser.error(str(error))
     finally:

@@ -12,8 +12,11 @@ from PIL import Image
 
 from app.visitors.limits import ON_A_SPACE
 from app.words.numbers import format_bytes
-from benchmarks import any_strides, curve
+from benchmarks import any_strides, curve, trials
+from benchmarks.tradeoff import Frame
 from benchmarks.zoo import KINDS
+from redistill.training.config import DistillConfig
+from redistill.training.presets import PHOTOS_TEACHER
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -171,6 +174,25 @@ def test_accuracies_of_shared_weights_are_those_that_were_measured():
     assert len(compared) == int(figures["compared"]) and figures["spearman"] in table
     for name in ("on_mean", "on_largest", "off_mean"):
         assert f"{float(figures[name]):.1f}" in table
+
+
+def test_what_was_tried_on_photographs_is_what_the_runs_say():
+    """A line of the table for each trial, as the command prints it; the runs are of the settings that it has now."""
+    told = (ROOT / "docs" / "results.md").read_text().partition("### What was tried")[2].partition("\n### ")[0]
+    rows = json.loads((ROOT / "checkpoints" / "trials.json").read_text())
+    lines = [line for line in told.splitlines() if line.startswith("| ") and "KiB |" not in line]
+    by_strides = defaultdict(list)
+    for row in rows:
+        by_strides[tuple(row["strides"])].append(row)
+        frame = Frame("imagenette", 10, trials.NETWORK, PHOTOS_TEACHER, {"precision": row["precision"]})
+        settings = trials.job_of(frame, tuple(row["strides"]), row["method"], row["seed"]).config
+        assert DistillConfig.from_dict(row["config"] | {"device": "cpu"}) == settings, row["name"]
+    expected = []
+    for strides, found in by_strides.items():
+        assert f"strides {','.join(map(str, strides))}" in " ".join(told.split())
+        _, rule, *body = trials.render(found).splitlines()
+        expected += [rule, *body]
+    assert sorted(lines) == sorted(expected)
 
 
 def rounds_to(percent: str, value: float) -> bool:
