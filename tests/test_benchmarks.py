@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from helpers.unets import TINY
 from torch import nn
 
-from benchmarks import gpu, maps, sampling
+from benchmarks import gpu, int8, maps, sampling
 from benchmarks.accuracy import _table as accuracy_table
 from benchmarks.distill import cases, turns_of
 from benchmarks.distill import summary as distill_summary
@@ -29,6 +30,7 @@ from benchmarks.red_memory import DEFAULT, STUDENTS, WIDTH, conclusions, study
 from benchmarks.sampling import contenders
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import read_metadata
+from redistill.checkpoint.sources import list_shipped
 from redistill.checkpoint.teacher import load_teacher
 from redistill.data.datasets import load_split
 from redistill.memory import measure_peak
@@ -278,3 +280,11 @@ def test_the_plain_step_runs_under_autocast_in_bf16_and_needs_nothing_that_ships
     plain.student.fc.register_forward_hook(lambda module, args, output: found.append(output.dtype))
     assert all(value > 0 for value in plain().values()) and found == [torch.bfloat16]
     plain.close()
+
+
+def test_the_table_of_int8_is_what_was_measured():
+    root = Path(int8.__file__).parents[1]
+    rows = json.loads((root / "checkpoints" / "int8.json").read_text())
+    told = (root / "docs" / "results.md").read_text()
+    assert "`python -m benchmarks.int8" in told and all(line in told for line in int8.table(rows))
+    assert {row["network"] for row in rows} <= set(list_shipped())

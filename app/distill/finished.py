@@ -36,7 +36,8 @@ COUNTING = """() => '<p class="subline" role="status">Testing its network once m
 class FinishedPanel:
     """The cards; build them inside the Blocks context where they should stand.
 
-    `shown` are outputs of `shown_of`, by name; `distil` asks for a student of the run that is shown.
+    `shown` are outputs of `shown_of`, by name; `distil` asks for a student of the run that is shown, `tune` for a run
+    that trains its network on in int8.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,7 @@ class FinishedPanel:
             self.said = gr.HTML(elem_id="student-said")
             self.lines = gr.HTML(elem_id="opening")
             self.distil = gr.Button("Distil a student from this", size="sm", elem_id="distil-this")
+            self.tune = gr.Button("Train it on for int8", size="sm", visible=False, elem_id="tune-int8")
             with gr.Accordion("Push it to the Hub", open=False, elem_classes="fold"):
                 self.repo = gr.Textbox(
                     label="Repository", placeholder="you/small-student", max_length=MAX_REPO, elem_id="push-repo"
@@ -74,8 +76,8 @@ class FinishedPanel:
             )
             self.draw = gr.Button("One of the test pictures", size="sm", elem_id="try-test")
             self.answers = gr.HTML(elem_id="answers")
-        self.shown = {name: getattr(self, name) for name in ("home", "lines", "tested", "classes", "count", "matrix",
-            "confusion", "trial", "picture", "answers")}  # fmt: skip
+        self.shown = {name: getattr(self, name) for name in ("home", "lines", "tune", "tested", "classes", "count",
+            "matrix", "confusion", "trial", "picture", "answers")}  # fmt: skip
         self.shown |= {"student_said": self.said, "pushed": self.pushed}
 
     def attach(self, drawn: gr.JSON, woken: gr.JSON) -> None:
@@ -117,6 +119,7 @@ def shown_of(run: jobs.Run | None) -> dict[str, Any]:
     return {
         "home": gr.Column(visible=is_saved),
         "lines": view.opening(_lines(run, metadata)) if is_over else "",
+        "tune": gr.Button(visible=is_classifier),
         "tested": gr.Column(visible=is_classifier),
         "classes": view.class_table(found) if is_classifier else "",
         "count": gr.Button(visible=is_classifier and found is None),

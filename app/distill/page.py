@@ -119,6 +119,8 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     connect(panel.finished.distil.click, handlers.take_run, [panel.shown["drawn"]], shown, **QUIET).then(
         None, None, None, js=SHOW_FORM, **QUIET
     )
+    given, outputs = [panel.shown["drawn"]], {"said": panel.finished.said, **panel.choice}
+    connect(panel.finished.tune.click, starting.start_int8, given, outputs, **QUIET)
     for event in (elsewhere.take.click, elsewhere.source.submit):
         outputs = shown | {"said": elsewhere.said}
         look = {"show_progress_on": elsewhere.said, "api_visibility": "private"}

@@ -40,7 +40,7 @@ DRAWER = {
     "Losses": ["red_weight kd_weight", "init", "distance", "alignment", "feature_loss", "feature_weight task_weight",
                "kd", "dkd_alpha dkd_beta", "temperature", "prediction_type", "accept_teacher"],
     "Training": ["optimizer", "schedule", "milestones gamma", "warmup_steps weight_decay", "grad_clip ema_decay",
-                 "precision", "freeze_batch_norm", "augmentation", "mixup cutmix", "label_smoothing",
+                 "precision", "quantize", "freeze_batch_norm", "augmentation", "mixup cutmix", "label_smoothing",
                  "validate_every save_every", "train_limit split_seed", "device"],
 }  # fmt: skip
 _STEPS = ("dataset", "image_size", *" ".join([*TEACHER_LINES, *LENGTH_LINES]).split())

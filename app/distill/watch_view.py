@@ -168,6 +168,8 @@ def _result(final: Mapping[str, Any], teacher: float | None) -> str:
     parts = []
     if is_number(accuracy):
         parts.append(f"<strong>{numbers.format_percent(accuracy)}</strong> test accuracy{_counted(final, accuracy)}")
+        if is_number(in_int8 := final.get("test_int8_accuracy")):
+            parts.append(f"{numbers.format_percent(in_int8)} rounded as in int8")
         parts += [f"the teacher has {numbers.format_percent(teacher)}"] if teacher is not None else []
     elif is_number(loss):
         parts.append(f"Test loss of the prediction <strong>{numbers.format_number(loss)}</strong>")

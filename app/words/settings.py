@@ -78,7 +78,7 @@ def join_strides(strides: Mapping[str, int]) -> str:
 
 
 def learning_sources(config: DistillConfig) -> str:
-    """What a run learns from besides the pictures: "RED + KD", or "on its own"."""
+    """What a run learns from besides the pictures: "RED + KD", or "on its own"; and that in int8, if so."""
     names = []
     if config.teacher_checkpoint:
         red = "RED" if config.student.alignment == "asynchronous" else f"RED {config.student.alignment}"
@@ -86,7 +86,8 @@ def learning_sources(config: DistillConfig) -> str:
         if config.feature_loss:
             titles["feature_loss"] = find_feature_loss(config.feature_loss).title
         names = [title for part, title in titles.items() if config.weights[part]]
-    return " + ".join(names) if names else "on its own"
+    learnt = " + ".join(names) if names else "on its own"
+    return f"{learnt}, in int8" if config.quantize else learnt
 
 
 def run_title(config: DistillConfig) -> str:

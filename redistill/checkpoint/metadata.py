@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import read_json, write_json, write_text
+from ..common.values import is_number
 from ..data.classes import check_class_names
 from ..data.datasets import credit
 from ..data.table import DATASETS
@@ -40,6 +41,7 @@ class Metadata:
     class_names: Sequence[str] = ()  # of a classifier, in the order of its outputs; empty: not known
     # of one from elsewhere: its file, mean and std, or its repository ("hub") and revision there
     imported: Mapping[str, Any] = field(default_factory=dict)
+    ranges: Sequence[Sequence[float]] = ()  # of its maps, where it was trained as in int8; see `training.rounding`
 
     def __post_init__(self) -> None:
         where = f"A checkpoint of {self.student.student_architecture} trained on {self.dataset}"
@@ -71,6 +73,7 @@ def read_metadata(folder: str | Path) -> Metadata:
         ("training", Mapping, "settings by name"),
         ("drawn_from", str | None, "a text or nothing"),
         ("learnt", Mapping, "fingerprints of pictures"),
+        ("ranges", list, "pairs of numbers"),
     ):
         if name in values and not isinstance(values[name], kind):
             raise ValueError(f"{file} has the {name} {str(values[name])[:80]!r}; expected {expected}.")
@@ -88,7 +91,15 @@ def read_metadata(folder: str | Path) -> Metadata:
         learnt=values.get("learnt", {}),
         class_names=names,
         imported=values.get("imported", {}),
+        ranges=_ranges(values.get("ranges", []), file),
     )
+
+
+def _ranges(values: list[Any], file: Path) -> list[tuple[float, float]]:
+    for value in values:
+        if not isinstance(value, list) or len(value) != 2 or not all(map(is_number, value)) or value[0] > value[1]:
+            raise ValueError(f"{file} has the range {str(value)[:80]}; expected its least and its largest number.")
+    return [tuple(value) for value in values]
 
 
 def write_metadata(metadata: Metadata, folder: Path) -> None:
@@ -96,7 +107,7 @@ def write_metadata(metadata: Metadata, folder: Path) -> None:
     used = ("torch", "torchvision", "diffusers", *(["timm"] if _uses_timm(metadata.student) else []))
     packages = {name: version(name) for name in used}
     said = dataclasses.asdict(metadata) | {"student": metadata.student.to_dict()}
-    for name in ("imported", "learnt"):
+    for name in ("imported", "learnt", "ranges"):
         if not said[name]:
             del said[name]
     if metadata.dataset:

@@ -1,4 +1,4 @@
-"""Commands of runs: train, distill, train-any, resume, keep, estimate."""
+"""Commands of runs: train, distill, train-any, quantize, resume, keep, estimate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..common.files import read_json
 from ..data.datasets import find_dataset
 from ..training.config import DistillConfig
 from ..training.estimation import estimate
+from ..training.int8_training import OPEN, int8_run
 from ..training.loop import distill
 from ..training.resuming import CHANGEABLE, change_run, save_student
 from ..training.run import CONFIG
@@ -34,6 +35,10 @@ def add_commands(add: AddCommand) -> None:
     add_run_options(add("distill", _train, "distil a student from a trained teacher"), "default")
     told = "train one network for every memory budget: its strides can be chosen afterwards"
     add_run_options(add("train-any", _train, told), "any-strides")
+    tuning = add("quantize", _quantize, "go on with a trained classifier as in int8, for where rounding costs accuracy")
+    tuning.add_argument("network", help="folder or name of a checkpoint, or folder of a finished run")
+    tuning.add_argument("--run-dir", type=Path, help="folder of the run (default: runs/NAME-int8-SEED)")
+    add_setting_options(tuning, OPEN)
     resuming = add("resume", _resume, "go on with a run, longer or otherwise than it began; what changes is told")
     resuming.add_argument("folder", type=Path, help="folder of the run")
     add_setting_options(resuming, CHANGEABLE)
@@ -68,12 +73,24 @@ def _train(options: argparse.Namespace) -> None:
         _follow(config, folder)
 
 
-def _resume(options: argparse.Namespace) -> None:
+def _quantize(options: argparse.Namespace) -> None:
     keep_freed_memory()
-    given = {name: value for name in CHANGEABLE if (value := getattr(options, f"set_{name}")) is not None}
+    config = int8_run(options.network, **_set(options, OPEN))
+    _tell_pictures(config.dataset)
+    _follow(config, options.run_dir or Path("runs") / f"{Path(options.network).resolve().name}-int8-{config.seed}")
+
+
+def _set(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """The settings of these names that the command line holds; a folder of pictures as it is found from anywhere."""
+    given = {name: value for name in names if (value := getattr(options, f"set_{name}")) is not None}
     if given.get("dataset", "").startswith("folder:"):
         given["dataset"] = "folder:" + str(Path(given["dataset"].removeprefix("folder:")).expanduser().resolve())
-    for sentence in change_run(options.folder, given):
+    return given
+
+
+def _resume(options: argparse.Namespace) -> None:
+    keep_freed_memory()
+    for sentence in change_run(options.folder, _set(options, CHANGEABLE)):
         tqdm.write(sentence)
     _follow(DistillConfig.from_dict(read_json(options.folder / CONFIG)), options.folder)
 
@@ -160,4 +177,4 @@ def _stop_on_signals() -> list[int]:
     return came
 
 
-CONTINUED = (_train, _resume)  # commands that go on where they were stopped
+CONTINUED = (_train, _quantize, _resume)  # commands that go on where they were stopped

@@ -9,7 +9,7 @@ import numpy as np
 from ..common.files import replaced_file
 from .executorch_file import to_executorch
 from .file_facts import described, draws
-from .judged import Export, checked, writing
+from .judged import NO_ACCURACY, Export, checked, writing
 from .onnx_file import Exported, example
 from .opened import Opened, test_split
 from .packages import check_packages
@@ -28,7 +28,7 @@ def export_executorch(opened: Opened, file: Path, pixels: bool = False, softmax:
     diffusion = draws(opened, pixels, softmax)
     network = Exported(opened.model, pixels, softmax).eval()
     program = to_executorch(network, example(opened, pixels), described(opened, pixels, softmax))
-    split = "a diffusion network has no accuracy" if diffusion else test_split(opened)
+    split = NO_ACCURACY if diffusion else test_split(opened)
     with writing(file):
         found = checked(
             opened, network, lambda pictures: run_pte(program.content, pictures), split, diffusion, "ExecuTorch"

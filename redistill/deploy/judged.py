@@ -24,6 +24,7 @@ from .opened import Opened
 from .runtimes import Answers
 
 COMPARED = 64  # pictures whose outputs are compared
+NO_ACCURACY = "a diffusion network has no accuracy"
 CLOSE = 1e-3  # largest difference that is rounding, as a share of the largest output
 
 

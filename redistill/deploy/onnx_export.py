@@ -9,7 +9,7 @@ import numpy as np
 
 from ..common.files import replaced_file
 from .file_facts import described, draws, figures
-from .judged import Export, checked, writing
+from .judged import NO_ACCURACY, Export, checked, writing
 from .onnx_file import Exported, example, set_metadata, to_onnx, write_proto
 from .opened import Opened, test_split
 from .packages import check_packages
@@ -35,7 +35,7 @@ def export_onnx(opened: Opened, file: Path, pixels: bool = False, softmax: bool 
     network = Exported(opened.model, pixels, softmax).eval()
     proto = to_onnx(network, example(opened, pixels), output_name(diffusion, softmax))
     set_metadata(proto, described(opened, pixels, softmax))
-    split = "a diffusion network has no accuracy" if diffusion else test_split(opened)
+    split = NO_ACCURACY if diffusion else test_split(opened)
     with writing(file):
         found = checked(opened, network, lambda pictures: run_proto(proto, pictures, opened.name), split, diffusion)
         set_metadata(proto, figures(found))

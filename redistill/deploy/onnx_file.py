@@ -48,12 +48,12 @@ def example(opened: Opened, pixels: bool = False) -> tuple[Tensor, ...]:
     return (images, torch.tensor([TIMESTEP])) if opened.metadata.student.task == "diffusion" else (images,)
 
 
-def to_onnx(model: nn.Module, inputs: tuple[Tensor, ...], output: str) -> ModelProto:
+def to_onnx(model: nn.Module, inputs: tuple[Tensor, ...], output: str, fewer_maps: bool = True) -> ModelProto:
     """The network as ONNX of opset 20, for inputs of exactly these shapes; `output` is the name of what it gives.
 
-    Batch norms are folded into the convolutions before them, RED blocks written in fewer maps. Raises ValueError,
-    in one sentence, for networks that torch.export cannot record, for operators that ONNX lacks, by name, and for
-    more weights than a file holds.
+    Batch norms are folded into the convolutions before them, RED blocks written in fewer maps unless `fewer_maps` is
+    off. Raises ValueError, in one sentence, for networks that torch.export cannot record, for operators that ONNX
+    lacks, by name, and for more weights than a file holds.
     """
     weights = sum(part.nbytes for part in (*model.parameters(), *model.buffers()))
     if weights > MOST_BYTES:
@@ -61,7 +61,7 @@ def to_onnx(model: nn.Module, inputs: tuple[Tensor, ...], output: str) -> ModelP
     try:
         with quiet():
             program = torch.onnx.export(
-                accumulated(model.eval()),
+                accumulated(model.eval()) if fewer_maps else model.eval(),
                 inputs,
                 dynamo=True,
                 opset_version=OPSET,

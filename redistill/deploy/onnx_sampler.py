@@ -30,7 +30,11 @@ def first_noise(seed: int, shape: tuple[int, ...]) -> np.ndarray:
 
 def draw(file: str, seed: int = 0, steps: int = 50) -> np.ndarray:
     """One picture, uint8 (channels, height, width), by deterministic DDIM."""
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return drawn(onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]), seed, steps)
+
+
+def drawn(session: onnxruntime.InferenceSession, seed: int, steps: int) -> np.ndarray:
+    """The same with a file that is open already."""
     told = {name: json.loads(value) for name, value in session.get_modelmeta().custom_metadata_map.items()
             if name in ("alphas_cumprod", "prediction_type", "clip")}  # fmt: skip
     kept = np.array(told["alphas_cumprod"])

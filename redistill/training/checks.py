@@ -46,6 +46,13 @@ def check_teacher(config: DistillConfig) -> None:
             )
         if task == config.student.task == "diffusion":
             _check_prediction(config, name, metadata.prediction_type)
+    if config.quantize and (is_network(name) or metadata.student != config.student):
+        raise SettingError(
+            "{quantize} is {value}, so the run goes on from the network of {name} as it is, but its student is set "
+            "otherwise; take all settings of the student from there, as `redistill quantize {name}` does.",
+            config.quantize,
+            {"name": name},
+        )
     _check_task(config, name, task)
     is_other = classes not in (None, config.student.classes)  # None: of one's own file, which says so when it is built
     if config.kd_weight > 0 and config.student.task == "classification" and is_other:

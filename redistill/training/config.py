@@ -23,6 +23,7 @@ NEWER = (
     "balanced",
     "class_weights",
     "label_smoothing",
+    "quantize",
 )  # settings that are off unless they are set
 MOST_ALIKE = 100.0  # α of a beta distribution, whose shares all lie near a half there
 LARGEST_SEED = 2**31 - 1
@@ -110,6 +111,8 @@ class DistillConfig:
     stride_vectors: int = setting(0, "Stride vectors a step", low=0,
         help="train one network for every budget: so many choices of strides, drawn anew, a step (2 or more); 0 trains "
         "at the student's own strides alone")
+    quantize: str | None = setting(None, "Train as in", empty="fp32", row="Trained as in", choices={"int8": "int8"},
+        help='"int8": go on from the teacher\'s own network, maps and weights rounded as an export in int8 does')
     split_seed: int = setting(0, "Seed of the splits", low=0, high=LARGEST_SEED,
         help="of drawing validation (and test) pictures from train, where the data set has none of its own")
     validate_every: int = setting(110, "Validate every", "steps between validations", low=1)
@@ -147,6 +150,8 @@ class DistillConfig:
         _check_pictures(self.student)
         if self.stride_vectors:
             self._check_stride_vectors()
+        if self.quantize:
+            self._check_quantize()
         check_name(self.dataset)
         if self.dataset in DATASETS:
             check_data(self.student, DATASETS[self.dataset])
@@ -176,6 +181,26 @@ class DistillConfig:
                 "{schedule} is {value}, but {milestones} is empty; expected steps at which the rate falls.", "step"
             )
         object.__setattr__(self, "milestones", tuple(values))
+
+    def _check_quantize(self) -> None:
+        if self.student.task != "classification":
+            raise SettingError("{quantize} is {value}, but only classifiers are trained so; leave it out.",
+                               self.quantize)  # fmt: skip
+        wanted = {
+            "init": "teacher",
+            "red_weight": 0.0,
+            "feature_loss": "none",
+            "stride_vectors": 0,
+            "precision": "fp32",
+        }
+        for name, value in wanted.items():
+            if (getattr(self, name) if name != "feature_loss" else self.feature_loss or "none") != value:
+                raise SettingError(
+                    f"{{quantize}} is {{value}}: it goes on from the teacher's own network and compares no maps; set "
+                    f"{{{name}}} to {{wanted}}.",
+                    self.quantize,
+                    {"wanted": value},
+                )
 
     def _check_stride_vectors(self) -> None:
         if self.stride_vectors == 1:

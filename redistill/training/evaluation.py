@@ -22,6 +22,7 @@ from ..data.twins import Learnt, fingerprints, share_learnt
 from ..memory import capture_images, measure_peak
 from ..networks.strides import input_channels
 from ..networks.trace import example_inputs
+from .classification import accuracy
 from .config import DistillConfig
 from .leaks import SEEN
 from .per_class import confusion, figures_of
@@ -126,6 +127,12 @@ def final_figures(problem: Problem, model: nn.Module) -> tuple[dict[str, Any], d
     figures = {f"test_{name}": value for name, value in found.items()}
     figures |= {f"validation_{name}": value for name, value in judge(problem, model, validation).items()}
     return figures | left_out(test=test), of_classes
+
+
+def rounded_accuracy(problem: Problem, model: nn.Module) -> dict[str, float]:
+    """What a network that is trained as in int8 ends with beside that: its accuracy so, on test and validation."""
+    splits = {"test": _split(problem.config, "test"), "validation": problem.validation}
+    return {f"{name}_int8_accuracy": accuracy(model, split) for name, split in splits.items()}
 
 
 def left_out(**splits: Split) -> dict[str, str]:

@@ -23,7 +23,7 @@ from ..common.disk import sentence
 from ..common.files import read_json, write_json
 from .checks import complete
 from .config import DistillConfig
-from .evaluation import count_parameters, final_figures, inference_peaks, left_out
+from .evaluation import count_parameters, final_figures, inference_peaks, left_out, rounded_accuracy
 from .parallel import STOP, Processes, StoppedElsewhere, join
 from .precision import AUTO, FULL
 from .run import CLASSES, CONFIG, STOP_FILE, RunFolder
@@ -212,8 +212,12 @@ def _finish(run: RunFolder, problem: Problem, state: TrainingState) -> dict[str,
     config, model = problem.config, copy.deepcopy(state.averaged)
     model.load_state_dict(state.best)
     task_of(config).settle(problem, model)
+    in_int8, ranges = {}, []
+    if config.quantize:
+        in_int8, ranges = rounded_accuracy(problem, model), model.ranges
+        model = model.model
     figures, of_classes = final_figures(problem, model)
-    record = {"kind": "final", "step": state.step, **figures, "seconds": round(state.seconds, 1)}
+    record = {"kind": "final", "step": state.step, **figures, **in_int8, "seconds": round(state.seconds, 1)}
     if state.steps_before:
         record["steps_before"] = state.steps_before
     record["parameters"] = count_parameters(model)
@@ -229,6 +233,7 @@ def _finish(run: RunFolder, problem: Problem, state: TrainingState) -> dict[str,
         drawn_from=state.drawn_from,
         learnt=state.learnt,
         class_names=problem.class_names,
+        ranges=ranges,
     )
     with run.explained():
         checkpoint.save(model, metadata, run.path / "student", problem.noise_scheduler)

@@ -20,6 +20,7 @@ from ..networks.student import build_student
 from .checks import check_teacher, complete
 from .config import DistillConfig
 from .diffusion import teaching_schedule
+from .rounding import taken_apart
 from .run import CONFIG, RunFolder
 from .run_state import best_validation
 
@@ -94,7 +95,10 @@ def save_student(run_dir: str | Path) -> Path:
         if config.stride_vectors:
             raise ValueError("A network for every budget is measured at its end only; let the run come to it.")
         model = build_student(config.student)
-        model.load_state_dict(point["best"] or point.get("averaged") or point["model"])
+        kept, ranges = point["best"] or point.get("averaged") or point["model"], []
+        if config.quantize:
+            kept, ranges = taken_apart(kept)
+        model.load_state_dict(kept)
         figure = "accuracy" if config.student.task == "classification" else "prediction_loss"
         metrics = {"kind": "stopped", "step": point["step"], f"validation_{figure}": best_validation(run.path, figure)}
         metadata = Metadata(
@@ -105,6 +109,7 @@ def save_student(run_dir: str | Path) -> Path:
             drawn_from=point.get("drawn_from"),
             learnt=point.get("learnt") or {},
             class_names=point.get("class_names") or (),
+            ranges=ranges,
         )
         schedule = teaching_schedule(config) if config.student.task == "diffusion" else None
         with run.explained():

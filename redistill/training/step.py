@@ -33,6 +33,7 @@ from .config import DistillConfig
 from .leaks import check_draw, check_not_seen
 from .parallel import ALONE, Processes
 from .precision import choose
+from .rounding import round_network
 from .task import Problem, Task, load_problem
 from .teacher_trial import try_teacher
 
@@ -154,7 +155,11 @@ def prepare(
     if config.init == "pretrained":
         weights = load_teacher(config.student.student_architecture, config.student.num_classes, pretrained=True)
     model = build_student(config.student, weights=weights).to(place)
+    if config.quantize:  # it goes on whole, RED blocks too
+        model.load_state_dict(teacher.state_dict())
     problem = load_problem(task_of(config), config, model, teacher, place, processes)
+    if config.quantize:
+        problem.model = round_network(problem.model, problem.train)
     problem.teacher_is_judged = teacher is not None and is_judged(config, card, places, len(names))
     state = start(problem)
     if card is not None:

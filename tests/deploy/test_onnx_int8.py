@@ -4,18 +4,24 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from helpers.made import saved_ddpm
 from helpers.pictures import write_classes
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
+from redistill.checkpoint.pipeline import load_unet
 from redistill.cli.commands import main
 from redistill.data.source import Split
 from redistill.deploy import onnx_file, onnx_int8
+from redistill.deploy.onnx_export import export_onnx
 from redistill.deploy.onnx_int8 import export_int8, with_int8_weights
+from redistill.deploy.onnx_sampler import draw
 from redistill.deploy.opened import Opened, open_network
 from redistill.deploy.opened import test_split as split_of
+from redistill.deploy.runtimes import run_file
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
+from redistill.training.rounding import Rounded, round_network
 
 NAMES = ("fox", "owl", "bee")
 STUDENT = StudentConfig("narrow_resnet", 32, 3, {"conv1": 4, "maxpool": 1}, red=REDConfig())
@@ -107,9 +113,69 @@ def test_own_pictures_calibrate_and_judge_by_class_names(tmp_path, saved, capsys
     assert not (tmp_path / "no.onnx").exists()
 
 
-def test_int8_is_for_onnx_and_classifiers(tmp_path, saved, capsys):
+def test_int8_is_for_onnx(tmp_path, saved, capsys):
     out = str(tmp_path / "net")
     assert main(["export", str(saved), "--to", "executorch", "--int8", "full", "--out", out]) == 1
-    assert main(["export", "emoji-faces-student", "--to", "onnx", "--int8", "full", "--out", out]) == 1
-    told = capsys.readouterr().err
-    assert "--int8" in told and "diffusion" in told and not list(tmp_path.iterdir())
+    assert "--int8" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.process
+def test_ranges_of_training_in_int8_stand_in_the_file(tmp_path, saved, pictures):
+    plain = checkpoint.load(saved)
+    ranges = [(-0.5, 0.25), *round_network(plain, pictures).ranges[1:]]
+    metadata = Metadata(STUDENT, "emoji-clutter", class_names=NAMES, ranges=ranges)
+    opened = open_network(checkpoint.save(plain, metadata, tmp_path / "tuned"))
+    export = export_int8(opened, tmp_path / "net.onnx")
+    written = onnx.load(export.file)
+    held = {entry.name: onnx.numpy_helper.to_array(entry) for entry in written.graph.initializer}
+    (first,) = (node for node in written.graph.node if node.op_type == "QuantizeLinear" and node.input[0] == "images")
+    assert held[first.input[1]] == pytest.approx(0.75 / 255) and held[first.input[2]] == 170
+    convs = [node for node in written.graph.node if node.op_type == "Conv"]
+    made = {out: node for node in written.graph.node for out in node.output}
+    assert all(made[name].op_type == "DequantizeLinear" for node in convs for name in node.input[:2])
+    images = pictures.images.float() / 127.5 - 1
+    theirs = run_file(export.file, pictures.images.numpy(), "onnxruntime").outputs
+    with torch.no_grad():
+        rounded, whole = Rounded(plain, ranges).eval()(images).numpy(), plain(images).numpy()
+    assert np.abs(theirs - rounded).mean() < 0.25 * np.abs(theirs - whole).mean(), "clipped as it was in training"
+    told = {entry.key: entry.value for entry in written.metadata_props}
+    assert "training in int8" in told["quantization"]
+
+
+@pytest.mark.process
+def test_a_diffusion_network_draws_nearly_the_same_in_int8(tmp_path):
+    folder = saved_ddpm(tmp_path / "ddpm", {"num_train_timesteps": 200, "prediction_type": "v_prediction"})
+    opened = Opened(
+        "tiny", folder, load_unet(folder), Metadata(StudentConfig("unet_small", 32, red=None), "emoji-faces")
+    )
+    export_onnx(opened, tmp_path / "fp32.onnx")
+    expected = draw(str(tmp_path / "fp32.onnx"), 5, 7).astype(int)
+    for kind in onnx_int8.KINDS:
+        export = export_int8(opened, tmp_path / f"{kind}.onnx", kind)
+        assert export.test_accuracy is None and export.largest_difference > 0
+        drawn = draw(str(export.file), 5, 7).astype(int)
+        assert 0 < np.abs(drawn - expected).mean() < 0.25 * expected.std()
+        written = onnx.load(export.file)
+        told = {entry.key: entry.value for entry in written.metadata_props}
+        assert kind in told["quantization"] and "no activation memory" in told["int8_memory"]
+        made = {out: node.op_type for node in written.graph.node for out in node.output}
+        rounded = {node.op_type for node in written.graph.node if made.get(node.input[0]) == "DequantizeLinear"}
+        whole = {entry.name for entry in written.graph.initializer if entry.data_type == onnx.TensorProto.FLOAT}
+        assert any(name.endswith("conv_out.weight") for name in whole) == (kind == "full"), "the last stays in fp32"
+        assert not any(name.endswith("conv_in.weight") for name in whole)
+        assert kind == "weights" or (set(onnx_int8.DRAWING) <= rounded and "InstanceNormalization" not in rounded)
+
+
+def test_times_of_calibration_go_over_the_whole_schedule(tmp_path):
+    folder = saved_ddpm(tmp_path / "ddpm", {"num_train_timesteps": 200, "prediction_type": "v_prediction"})
+    opened = Opened(
+        "tiny", folder, load_unet(folder), Metadata(StudentConfig("unet_small", 32, red=None), "emoji-faces")
+    )
+    taken, other = onnx_int8.noised(opened, 0), onnx_int8.noised(opened, 1)
+    times = np.concatenate([one["timestep"] for one in taken])
+    assert len(taken) == 256 and times.min() < 10 and times.max() >= 190
+    late, early = (
+        np.std([one["images"].std() for one in taken if low <= one["timestep"][0] < low + 30]) for low in (170, 0)
+    )
+    assert taken[0]["images"].shape == (1, 3, 32, 32) and not np.array_equal(taken[0]["images"], other[0]["images"])
+    assert late < early, "noise alone at the end"

@@ -46,6 +46,7 @@ def test_few_pictures_are_said_to_be_few(share, count, words):
     said = watch_view._result({"test_accuracy": share, "test_pictures": count}, None)
     assert words in said and "interval" in said
     assert "interval" not in watch_view._result({"test_accuracy": share}, None), "of a run made before it was noted"
+    assert "50.0 % rounded as in int8" in watch_view._result({"test_accuracy": share, "test_int8_accuracy": 0.5}, None)
 
 
 def test_a_run_that_goes_on_for_longer_does_not_show_the_figures_of_before(run):

@@ -47,6 +47,23 @@ def test_a_teacher_is_trained_first_where_that_is_chosen(launched):
     assert "first" in said and teacher.title in said.replace("&quot;", '"')
 
 
+def test_a_finished_run_is_trained_on_in_int8(launched):
+    made.write_run(launched, "one", UNDISTILLED, "running")
+    shown = {"name": "one"}
+    assert "once it has finished" in starting.start_int8(shown)["said"]
+    made.write_run(launched, "two", UNDISTILLED, "finished")
+    made.write_checkpoint(launched / "runs" / "two" / "student", UNDISTILLED, test_accuracy=0.9)
+    said = starting.start_int8({"name": "two"})
+    (run,) = (run for run in jobs.list_runs() if run.name not in ("one", "two"))
+    assert said["said"] == "" and said["runs"].value == run.name and run.title.endswith("KD, in int8 · seed 0")
+    assert run.config["quantize"] == "int8" and run.config["student"] == UNDISTILLED.student.to_dict()
+    assert run.config["teacher_checkpoint"] == str(launched / "runs" / "two" / "student")
+    assert "have run before" in starting.start_int8({"name": "two"})["said"] and len(jobs.list_runs()) == 3
+    made.write_run(launched, "faces", PRESETS["faces"].config, "finished")
+    made.write_checkpoint(launched / "runs" / "faces" / "student", PRESETS["faces"].config)
+    assert "only classifiers" in starting.start_int8({"name": "faces"})["said"]
+
+
 def test_several_seeds_start_at_once(launched):
     said = starting.start_run(**run_values("undistilled", seed=4, seeds=3))["refusal"]
     assert [run.config["seed"] for run in started()] == [4, 5, 6] and "3 students" in said
