@@ -161,7 +161,9 @@ def test_search_prints_what_fits(capsys):
     assert main(["search", "narrow_resnet", "--budget", "64KiB", "--dtype", "int8"]) == 0
     printed = capsys.readouterr().out
     assert "65 choices of strides" in printed and "fit 65,536 bytes" in printed
-    rows = [line.split() for line in printed.splitlines()[3:]]
+    *rows, compared = printed.splitlines()[3:]
+    assert "the arena that a runtime plans" in compared
+    rows = [line.split() for line in rows]
     assert rows[0][:3] == ["teacher", "1,2,2,2,2", "81,920"] and len(rows) > 2
     assert all(int(row[1].replace(",", "")) <= 65_536 for row in rows[1:])
     assert main(["search", "narrow_resnet", "--budget", "1KB", "--no-red"]) == 0
