@@ -26,7 +26,7 @@ from ..words.numbers import format_bytes, format_pixels, format_ratio
 from ..words.settings import RED, STUDENT, describe_student
 from ..words.signs import red_sign
 
-_INSIDE = ("gate", "gate_per", "gate_kernel", "residual_encoder", "residual_kernel")
+_INSIDE = ("gate", "gate_per", "gate_kernel", "residual_encoder", "residual_kernel", "residual_squeeze")
 _INSIDE += tuple(name for name in RED if name not in _INSIDE)
 TYPE = "Or type the name of another, such as timm:resnet18."
 # In the order of the page.

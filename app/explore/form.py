@@ -23,7 +23,10 @@ from .link import MAX_BATCH, Settings, check_side, read_patch
 from .pins import Pin, check_pins
 
 # What a RED block is made of.
-IN_RED = ("gate", "gate_per", "gate_kernel", "residual_encoder", "residual_kernel", "points")
+IN_RED = (
+    *("gate", "gate_per", "gate_kernel", "residual_encoder", "residual_kernel", "residual_squeeze"),
+    *("residual_depthwise", "points"),
+)
 IMAGES = ("image_size", "width", "in_channels", "batch")
 CONFIGURATION = ("teacher", *IMAGES, "picker", "stem", "with_red", *IN_RED, "accounting", "dtype")
 LINKED = (*CONFIGURATION, *CONTROLS, "patch")  # all controls that a link restores

@@ -35,7 +35,8 @@ MAX_LENGTH = 2000  # characters of a link's keys and values together
 
 KEYS = (
     "teacher", "size", "channels", "batch", "strides", "stem", "red", "gate", "gate_per", "gate_kernel", "residual",
-    "residual_kernel", "points", "count", "dtype", "budget", "chip", "reserve", "program", "patch", "pin",
+    "residual_kernel", "residual_squeeze", "residual_depthwise", "points", "count", "dtype", "budget", "chip",
+    "reserve", "program", "patch", "pin",
 )  # fmt: skip
 # Of a RED block: the keys, in their order in a link, and the settings that they stand for.
 _IN_RED = {
@@ -44,6 +45,8 @@ _IN_RED = {
     "residual": "residual_encoder",
     "gate_kernel": "gate_kernel",
     "residual_kernel": "residual_kernel",
+    "residual_squeeze": "residual_squeeze",
+    "residual_depthwise": "residual_depthwise",
     "points": "points",
 }
 PIN = "pin"  # the only key that may stand in a link more than once

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redistill.memory import MemoryProfile
-from redistill.memory.comparison import Comparison
+from redistill.memory.comparison import Comparison, leaner_red
 from redistill.memory.profile import GAPS
 from redistill.memory.search import STRIDES
 from redistill.networks.strides import PoolingPoint
 
 from .numbers import format_bytes, format_ratio, format_size
+from .settings import describe_red
 
 
 def warnings(found: Comparison) -> list[str]:
@@ -25,6 +26,8 @@ def warnings(found: Comparison) -> list[str]:
             f"RED blocks {effect} the peak: without them the student would need "
             f"{format_bytes(bare.peak_bytes)} ({ratio})."
         )
+        if leaner := leaner_red(found):
+            notes[-1] += f" {describe_red(leaner)} would need no more; they are another function, to be trained so."
     for point in found.points:
         kernel = point.kernel
         if point.is_offered and point.stride > kernel:
@@ -32,6 +35,8 @@ def warnings(found: Comparison) -> list[str]:
                 f"{point.name} moves {point.stride} pixels at a time with a {kernel}×{kernel} window, so it never "
                 f"sees {point.stride - kernel} of every {point.stride} rows and columns."
             )
+            if point is found.points[0] and found.config.task != "diffusion":
+                notes[-1] += " Another kind of first convolution sees them all."
     if student.accounting == "executorch":
         gaps = sum(tensor.bytes for tensor in student.live_tensors(student.peak_index) if tensor.made_by == GAPS)
         notes.append(

@@ -236,4 +236,8 @@ def _red_changes(red: REDConfig) -> str:
             changes.append(f"no {name}")
         elif side != usual_side:
             changes.append(f"{name} {side}×{side}")
+    if red.residual_encoder and red.residual_squeeze > 1:
+        changes.append(f"squeezed {red.residual_squeeze}×")
+    if red.residual_encoder and red.residual_depthwise:
+        changes.append("depthwise")
     return ", ".join([*changes, red.points] if red.points != usual.points else changes)

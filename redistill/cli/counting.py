@@ -11,7 +11,7 @@ from ..checkpoint.sources import with_unets
 from ..common.settings import settings_of
 from ..common.units import parse_bytes
 from ..memory.chips import CHIPS, Room, room_on
-from ..memory.comparison import compare, student_on_tape, student_tape
+from ..memory.comparison import compare, leaner_red, student_on_tape, student_tape
 from ..memory.patch_search import search_patches
 from ..memory.patching import count_patched, every_patching, least_memory
 from ..memory.profile import PLANNED, MemoryProfile
@@ -21,7 +21,18 @@ from ..networks.red import REDConfig
 from ..networks.stem_kinds import AS_BUILT, STEMS
 from ..networks.student import StudentConfig
 from ..networks.zoo import DDPM
-from .options import NETWORK, AddCommand, add_option, parse_patch, parse_percent, parse_size, parse_strides
+from .options import (
+    NETWORK,
+    AddCommand,
+    add_option,
+    add_red_options,
+    parse_patch,
+    parse_percent,
+    parse_size,
+    parse_strides,
+    red_options,
+    red_settings,
+)
 
 BEST = "best"  # in place of a layer to compute patches up to: all that are worth it
 # What a budget is compared with, by accounting.
@@ -72,8 +83,9 @@ def counting_options(command: argparse.ArgumentParser) -> None:
     add_option(command, "--accounting", "fused", "fused, eager, onnxruntime or executorch")
     fused = "fused: let a convolution do the addition after it, in the other operand's buffer"
     command.add_argument("--fuse-add", action="store_true", help=fused)
-    command.add_argument("--no-red", action="store_true", help="leave RED blocks out")
     add_option(command, "--stem", AS_BUILT, settings_of(StudentConfig)["stem"].help, choices=STEMS, metavar="KIND")
+
+    add_red_options(command)
 
 
 def _chips(options: argparse.Namespace) -> None:
@@ -105,6 +117,11 @@ def _memory(options: argparse.Namespace) -> None:
         print(f"{title}: {_in_bytes(profile.peak_bytes)} at {profile.peak_layer}")
         _tell_arena(title, profile)
     print(f"ratio: {found.teacher.peak_bytes / found.student.peak_bytes:.2f}")
+    if leaner := leaner_red(found):
+        print(
+            f"RED blocks raise the peak from {_in_bytes(found.bare.peak_bytes)}; those of {red_options(leaner)} would "
+            "not, but are another function"
+        )
     if room:
         for title, profile in (("teacher", found.teacher), ("student", found.student)):
             print("\n".join(room.told(title, profile, options.dtype)))
@@ -230,7 +247,8 @@ def _tell_patched(
 
 
 def red_asked(options: argparse.Namespace) -> REDConfig | None:
-    return None if options.no_red else REDConfig()
+    red = red_settings(options)
+    return None if red is None else REDConfig.from_dict(red)
 
 
 def _in_bytes(count: int) -> str:

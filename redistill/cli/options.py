@@ -41,9 +41,37 @@ def add_setting_options(command: argparse.ArgumentParser, some: Sequence[str] = 
         return
     _add_options(command.add_argument_group("settings (default: the preset's)"), DistillConfig, "set")
     _add_options(command.add_argument_group("the student"), StudentConfig, "student")
+    add_red_options(command)
+
+
+def add_red_options(command: argparse.ArgumentParser) -> None:
+    """An option for every setting of RED blocks, and one that leaves them out."""
     blocks = command.add_argument_group("RED blocks of the student")
     blocks.add_argument("--no-red", action="store_true", help="leave them out")
     _add_options(blocks, REDConfig, "red", before="red-")
+
+
+def red_settings(options: argparse.Namespace) -> dict[str, Any] | None:
+    """The settings of RED blocks that the command line holds, by name; None where it leaves the blocks out.
+
+    Raises ValueError where it says both.
+    """
+    red = _given(options, "red")
+    if options.no_red and red:
+        raise ValueError(f"--no-red leaves no RED block whose {next(iter(red))} could be set; drop one of the two.")
+    return None if options.no_red else red
+
+
+def red_options(red: REDConfig) -> str:
+    """The options that say how these blocks differ from the usual ones: "--no-red-gate --red-residual-squeeze 4"."""
+    usual, words = REDConfig(), []
+    for name in settings_of(REDConfig):
+        value, option = getattr(red, name), f"red-{name.replace('_', '-')}"
+        if value != getattr(usual, name):
+            words += (
+                [f"--{option}" if value else f"--no-{option}"] if isinstance(value, bool) else [f"--{option} {value}"]
+            )
+    return " ".join(words)
 
 
 def _add_options(group: Any, config: type, place: str, before: str = "", some: Sequence[str] = ()) -> None:
@@ -98,10 +126,8 @@ def run_config(options: argparse.Namespace) -> DistillConfig:
     """
     values = read_json(options.config) if options.config else find_preset(options.preset).config.to_dict()
     student = dict(values.get("student") or {})
-    given, of_student, red = (_given(options, place) for place in ("set", "student", "red"))
-    if options.no_red and red:
-        raise ValueError(f"--no-red leaves no RED block whose {next(iter(red))} could be set; drop one of the two.")
-    if options.no_red:
+    given, of_student, red = _given(options, "set"), _given(options, "student"), red_settings(options)
+    if red is None:
         student["red"] = None
     elif red:
         student["red"] = (student.get("red") or {}) | red

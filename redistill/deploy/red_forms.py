@@ -20,23 +20,29 @@ class AccumulatedRED(nn.Module):
 
     def __init__(self, block: REDBlock) -> None:
         super().__init__()
-        self.residual_encoder = block.residual_encoder
+        self.residual_encoder, self.ends_linear = block.residual_encoder, block.ends_linear
         self.scale = nn.Parameter(block.channel_scale().reshape(-1, 1, 1, 1), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, channels, height, width)."""
-        return F.relu6(self.residual_encoder(x)) + F.conv2d(x, self.scale, groups=len(self.scale))
+        residual = self.residual_encoder(x)
+        residual = residual if self.ends_linear else F.relu6(residual)
+        return residual + F.conv2d(x, self.scale, groups=len(self.scale))
 
 
 def accumulated(model: nn.Module) -> nn.Module:
     """A copy of `model`, in evaluation mode, whose RED blocks are so written where they can be; else `model` itself.
 
-    Blocks without a residual encoder, which add nothing, and those of tokens stay as they are.
+    Blocks without a residual encoder, which add nothing, and those of tokens stay as they are, and so do those without
+    gate whose encoder ends linear: its last convolution does the sum.
     """
     names = [
         name
         for name, block in red_modules(model).items()
-        if block.residual_encoder is not None and block.tokens is None and block.channel_scale() is not None
+        if block.residual_encoder is not None
+        and block.tokens is None
+        and block.channel_scale() is not None
+        and not (block.ends_linear and block.gate is None and block.scale is None)
     ]
     if not names:
         return model

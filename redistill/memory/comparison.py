@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +22,14 @@ from .profile import MemoryProfile
 from .shape_rules import ShapeRuleError
 from .tape import Tape, capture
 
+SPARE = 1.02  # of the peak without RED blocks, what one with them may be to count as the same
+# Forms of a RED block that need less and less memory, by what they change.
+LEANER = (
+    {"gate_per": "channel"},
+    {"gate": False, "residual_squeeze": 2},
+    {"gate": False, "residual_squeeze": 4},
+    {"gate": False, "residual_squeeze": 8},
+)
 LARGE_STEM = 7  # a kernel so wide can take the first pool's stride too
 LARGEST_EARLY = 8  # pixels: a stem's stride beyond it leaves little to tell apart
 
@@ -75,6 +83,28 @@ def compare(
         batch=batch,
         refusal=own.refusal,
     )
+
+
+def leaner_red(found: Comparison) -> REDConfig | None:
+    """Settings of RED blocks that leave the student's peak where it is without them; None where its own do, or none do.
+
+    Of LEANER the first that will do, counted as `found` was; none where the network's tape cannot tell. What they learn
+    is another matter: each is another function.
+    """
+    most, config = int(SPARE * found.bare.peak_bytes), found.config
+    if config.red is None or not config.red.residual_encoder or found.student.peak_bytes <= most:
+        return None
+    tape, size = _networks(config)[0].tape, check_image_size(config.image_size)
+    counted = {"accounting": found.student.accounting, "dtype": found.dtype, "fuse_add": found.fuse_add}
+    for changes in LEANER:
+        red = replace(config.red, **changes)
+        told = {"red": red, "sites": red_sites(found.pairs, red), "image_size": size, "batch": found.batch}
+        try:
+            if tape.profile(config.strides, **told, **counted).peak_bytes <= most:
+                return red
+        except ShapeRuleError:
+            return None
+    return None
 
 
 def student_on_tape(config: StudentConfig, batch: int = 1) -> tuple[Tape, dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..common.modules import weightless
-from ..networks.red import Channels, REDBlock, REDConfig
+from ..networks.red import SQUEEZES, Channels, REDBlock, REDConfig
 from .macs import products, total_macs
 from .program import Program, Traced
 from .recorder import record
@@ -86,7 +86,7 @@ class Blueprint:
         self.made: dict[tuple, Any] = {}
         self._places: dict[tuple[str, str], int] = {}
         self._next_place = count()
-        largest = red_recording(1, REDConfig()).recording  # all others do with less
+        largest = red_recording(1, REDConfig(residual_squeeze=SQUEEZES[-1])).recording  # all others do with less
         self.width = len(largest.shapes), len(largest.buffers)  # what values and buffers of a RED block are given
         self.items: list[Item] = []  # the recording's, with a `Call` for the nodes of each
         home = list(recording.buffer_of)
@@ -150,7 +150,7 @@ class _Compiler:
         room = 1 + max(self.places.values(), default=-1)
         self.width = blueprint.width
         self.buffer_of = recording.buffer_of + [WEIGHTS] * room * self.width[0]  # per value
-        self.sources = [0] * room * self.width[0]
+        self.sources = [(0, 0)] * room * self.width[0]
         self.buffers = recording.buffers + [EMPTY] * room * self.width[1]
 
     def compile(self) -> Program:
@@ -259,9 +259,10 @@ class _Compiler:
         recorded = len(self.recording.shapes)
         values = self.blueprint.first_value(place)
         buffers = len(self.recording.buffers) + place * self.width[1]
-        shaped = value if value < recorded else self.sources[value - recorded]
+        shaped = value if value < recorded else self.sources[value - recorded][0]
         first, end = values - recorded, values - recorded + len(block.shapes)
-        self.sources[first:end] = [shaped] * len(block.shapes)
+        others = [shape[1] if len(shape) == 4 and shape[1] != channels else 0 for shape in block.shapes]
+        self.sources[first:end] = [(shaped, other) for other in others]
         self.red_weights += weights
         self.red_macs_at.append((shaped, macs))
 

@@ -114,6 +114,9 @@ def _single_assignment(program: Program, shapes: list[Shape], sizes: list[int]) 
         operands = tuple((value, now[buffer]) for value, buffer in step.operands)
         reads = tuple(now[buffer] for buffer in step.reads)
         births = step.births
+        if step.title == "cat" and len(reads) == 1 and graph.shape[births[0]] == graph.shape[reads[0]]:
+            now[births[0]] = graph.joined[births[0]] = reads[0]  # of one map, as a DenseNet begins: never exported
+            continue
         for buffer in () if births else step.writes:
             now[buffer] = graph.new_buffer(buffer)
             births = (*births, now[buffer])

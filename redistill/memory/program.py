@@ -32,14 +32,14 @@ class Program:
     """Steps over numbered buffers.
 
     Values and buffers beyond the recorded ones belong to places for RED blocks, some of which may stand empty:
-    `sources` names, for each such value, the recorded value that has its shape, and buffers of empty places have
-    itemsize 0.
+    `sources` names, for each such value, the recorded value that has its shape, and its channels where it has others
+    (else 0); buffers of empty places have itemsize 0.
     """
 
     steps: list[Step]
     deaths: list[list[int]]  # per step: buffers that Python lets go of after it
     buffers: list[Buffer]
-    sources: list[int]
+    sources: list[tuple[int, int]]
     inputs: list[int]  # buffers
     outputs: list[int]
     last: list[int]  # per buffer: the last step that touches it; len(steps) for outputs, -1 for never
@@ -62,7 +62,10 @@ class Program:
 
     def shapes(self, recorded: list[Shape]) -> list[Shape]:
         """Shapes of all values from those of the recorded ones."""
-        return recorded + [recorded[source] for source in self.sources]
+        return recorded + [
+            (recorded[source][0], channels, *recorded[source][2:]) if channels else recorded[source]
+            for source, channels in self.sources
+        ]
 
     def macs(self, shapes: list[Shape]) -> int:
         """Multiply-accumulates at these shapes, RED blocks included."""

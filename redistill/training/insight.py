@@ -127,5 +127,5 @@ def _inside(block: REDBlock, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
     gate = torch.sigmoid(block.gate(x)) if block.gate is not None else None
     if block.scale is not None:
         gate = block.scale.expand_as(x)
-    residual = F.relu6(block.residual_encoder(x)) if block.residual_encoder is not None else None
+    residual = block.residual(x) if block.residual_encoder is not None else None
     return tuple(None if part is None else channel_mean(part)[0, 0] for part in (gate, residual))

@@ -103,6 +103,18 @@ def test_memory_prints_the_published_ratio(capsys):
     assert "3.828 MiB" in printed and "0.766 MiB" in printed and "ratio: 5.00" in printed
 
 
+def test_memory_says_which_red_blocks_would_not_raise_the_peak(capsys):
+    strides = "conv1=8,maxpool=1,layer4.0=1"
+    assert main(["memory", "resnet50", "--strides", strides]) == 0
+    printed = capsys.readouterr().out
+    assert "student: 2,408,448 bytes" in printed and "those of --red-gate-per channel would not" in printed
+    assert main(["memory", "resnet50", "--strides", strides, "--no-red-gate", "--red-residual-squeeze", "4"]) == 0
+    printed = capsys.readouterr().out
+    assert "student: 1,806,336 bytes" in printed and "ratio: 4.00" in printed and "would not" not in printed
+    assert main(["memory", "resnet50", "--no-red", "--red-gate-kernel", "3"]) == 1
+    assert "leaves no RED block whose gate_kernel" in capsys.readouterr().err
+
+
 def test_additions_inside_convolutions_lower_the_printed_peaks(capsys):
     assert main(["memory", "resnet50", "--fuse-add", "--no-red"]) == 0
     assert "teacher: 5,218,304 bytes" in capsys.readouterr().out

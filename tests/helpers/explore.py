@@ -22,6 +22,8 @@ USUAL = {
     "gate_kernel": 1,
     "residual_encoder": True,
     "residual_kernel": 3,
+    "residual_squeeze": 1,
+    "residual_depthwise": False,
     "points": "all",
     "accounting": "fused",
     "dtype": "fp32",
@@ -33,8 +35,8 @@ USUAL = {
     "pins": (),
     "place": Place(),
 }
-SETTINGS = tuple(USUAL)[:16]  # what makes a configuration
-LOOK = tuple(USUAL)[16:]
+SETTINGS = tuple(USUAL)[:18]  # what makes a configuration
+LOOK = tuple(USUAL)[18:]
 
 
 def call(handler: str, event: Any = None, **changes: Any) -> dict[str, Any]:

@@ -64,6 +64,25 @@ def test_what_does_not_fit_is_refused_with_the_value():
         compare(StudentConfig("resnet18", 64), "eager", fuse_add=True)
 
 
+@pytest.mark.parametrize(
+    ("accounting", "leaner"),
+    [
+        ("fused", REDConfig(gate_per="channel")),
+        ("onnxruntime", REDConfig(gate=False, residual_squeeze=4)),
+        ("executorch", REDConfig(gate=False, residual_squeeze=2)),
+    ],
+)
+def test_red_blocks_that_raise_the_peak_have_a_form_that_does_not(accounting, leaner):
+    config = StudentConfig("resnet50", 224, strides=early_strides("resnet50"))
+    found = compare(config, accounting)
+    assert found.student.peak_bytes > comparison.SPARE * found.bare.peak_bytes
+    assert comparison.leaner_red(found) == leaner
+    built = compare(dataclasses.replace(config, red=leaner), accounting)
+    assert built.student.peak_bytes <= comparison.SPARE * found.bare.peak_bytes
+    for others in (built, compare(dataclasses.replace(config, red=None), accounting)):
+        assert comparison.leaner_red(others) is None
+
+
 def test_strides_to_start_from_keep_the_reduction():
     assert early_strides("resnet50") == own_strides("resnet50") | {"conv1": 8, "maxpool": 1, "layer4.0": 1}
     assert own_strides("resnet50") == network_tape("resnet50").strides

@@ -74,6 +74,7 @@ def tapes() -> dict[str, Tape]:
         ("resnet50", AGGRESSIVE, None, 1.723),
         ("resnet50", AGGRESSIVE, REDConfig(), 2.297),
         ("resnet50", AGGRESSIVE, REDConfig(gate_per="channel"), 1.723),
+        ("resnet50", AGGRESSIVE, REDConfig(gate=False, residual_squeeze=4), 1.723),
     ],
 )
 def test_published_memory_of_resnets(tapes, name, strides, red, mib):
@@ -177,6 +178,7 @@ def test_reevaluation_equals_a_fresh_capture(name):
     [
         *(REDConfig(), REDConfig(gate=False), REDConfig(residual_encoder=False, gate_kernel=5)),
         *(REDConfig(points="outputs"), REDConfig(gate_per="channel")),
+        *(REDConfig(residual_squeeze=2), REDConfig(gate=False, residual_squeeze=8, residual_depthwise=True)),
     ],
 )
 @pytest.mark.parametrize("strides", [AGGRESSIVE, MILD, MILDER])

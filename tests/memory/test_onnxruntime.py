@@ -11,6 +11,7 @@ from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
 
 EARLY = {"conv1": 8, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
+DENSE_EARLY = {"features.conv0": 8, "features.pool0": 1, "features.transition3.pool": 1}
 # Network, strides where RED blocks stand, side, bytes that the heap of onnxruntime 1.32 held (AVX-512).
 COUNTED = [
     ("narrow_resnet", None, 64, 376_832),
@@ -21,6 +22,7 @@ COUNTED = [
     ("mobilenet_v2", None, 224, 6_623_232),
     ("vgg16", None, 224, 26_292_224),
     ("densenet121", None, 224, 10_637_312),
+    ("densenet121", DENSE_EARLY, 224, 5_845_504),
 ]
 
 

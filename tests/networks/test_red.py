@@ -203,6 +203,8 @@ def test_a_fresh_block_changes_little():
         REDConfig(gate=False),
         REDConfig(residual_encoder=False),
         REDConfig(gate_per="channel"),
+        REDConfig(gate=False, residual_squeeze=4),
+        REDConfig(residual_depthwise=True),
     ):
         y = REDBlock(16, config).train()(x)
         assert F.cosine_similarity(x.flatten(1), y.flatten(1)).min() > 0.98
@@ -218,6 +220,9 @@ def test_a_fresh_block_changes_little():
         (REDConfig(gate_per="channel"), 8 * 8 * 9 + 2 * 8 + 8),
         (REDConfig(gate_per="channel", residual_encoder=False), 8),
         (REDConfig(residual_kernel=5, gate_kernel=3), 8 * 8 * (25 + 9) + 4 * 8),
+        (REDConfig(gate=False, residual_squeeze=4), 2 * 8 * 2 + 9 * 2 * 2 + 2 * (2 + 2 + 8)),
+        (REDConfig(gate=False, residual_depthwise=True), 8 * 9 + 2 * 8),
+        (REDConfig(gate=False, residual_squeeze=2, residual_depthwise=True), 2 * 8 * 4 + 9 * 4 + 2 * (4 + 4 + 8)),
     ],
 )
 def test_ablations_are_settings(config, parameters):
@@ -244,8 +249,27 @@ def test_a_gate_that_does_not_look_at_its_map_is_one_number_a_channel():
     assert REDBlock(8, REDConfig(gate=False)).channel_scale().tolist() == [1] * 8
 
 
+def test_a_squeezed_encoder_is_a_bottleneck_that_ends_linear():
+    torch.manual_seed(0)
+    block = REDBlock(8, REDConfig(gate=False, residual_squeeze=4)).eval()
+    x = 10 * torch.randn(2, 8, 5, 6)
+    first, _, _, second, _, _, last, norm = block.residual_encoder
+    scale = (1 + norm.eps) ** -0.5  # of fresh batch norms in evaluation
+    y = F.conv2d(x, first.weight * scale).clamp(0, 6)
+    y = F.conv2d(y, second.weight * scale, padding=1).clamp(0, 6)
+    y = F.conv2d(y, last.weight * scale) * norm.weight[0]
+    torch.testing.assert_close(block(x), x + y)
+    assert (block(x) - x).min() < 0  # a relu6 at the end would give no less than 0
+    by_channel = REDBlock(8, REDConfig(residual_depthwise=True)).eval()
+    other = x.clone()
+    other[:, 1:] += 1
+    assert torch.equal(by_channel.residual(x)[:, 0], by_channel.residual(other)[:, 0])
+
+
 def test_settings_of_before_stay_as_they_were_written():
-    assert "gate_per" not in REDConfig().to_dict()
+    assert not {"gate_per", "residual_squeeze", "residual_depthwise"} & set(REDConfig().to_dict())
+    lean = REDConfig(gate=False, residual_squeeze=4, residual_depthwise=True)
+    assert REDConfig.from_dict(lean.to_dict()) == lean and lean.to_dict()["residual_squeeze"] == 4
     config = StudentConfig("narrow_resnet", 64, red=REDConfig(gate_per="channel"))
     assert StudentConfig.from_dict(config.to_dict()) == config and config.to_dict()["red"]["gate_per"] == "channel"
     assert "gate_per" not in StudentConfig("narrow_resnet", 64).to_dict()["red"]
@@ -258,6 +282,8 @@ def test_settings_of_before_stay_as_they_were_written():
         {"gate": 1},
         {"residual_kernel": 2},
         {"gate_kernel": True},
+        {"residual_squeeze": 3},
+        {"residual_depthwise": 1},
         {"points": "some"},
         {"gate_per": "row"},
         {"widht": 3},

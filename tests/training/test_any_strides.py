@@ -127,6 +127,7 @@ def test_statistics_are_means_over_whole_batches_and_change_nothing_else(monkeyp
         ({"student": replace(BARE, red=REDConfig())}, "RED"),
         ({"red_weight": 1.0}, "red_weight"),
         ({"feature_loss": "at"}, "feature_loss"),
+        ({"student": replace(BARE, stem="wide")}, "another kernel at each choice"),
         ({"student": StudentConfig("unet_small", 32, red=None), "dataset": "emoji-faces"}, "classifiers"),
     ],
 )

@@ -29,6 +29,7 @@ def picture(size: int = 64) -> torch.Tensor:
         (REDConfig(gate=False), "asynchronous"),
         (REDConfig(residual_encoder=False), "asynchronous"),
         (REDConfig(gate_per="channel"), "asynchronous"),
+        (REDConfig(residual_squeeze=4), "asynchronous"),
         (None, "asynchronous"),
     ],
 )

@@ -19,7 +19,10 @@ SIDES = ("in", "out")
 POINTS = ("all", "outermost", "outputs")
 KERNELS = (1, 3, 5)
 GATES = ("pixel", "channel")
+SQUEEZES = (1, 2, 4, 8)
 Channels = int | tuple[int, int, int]  # of a map; of one of tokens also its height and width
+
+LATER = ("gate_per", "residual_squeeze", "residual_depthwise")  # fields that older files do not have
 
 # Scales and shift of the batch norms in a fresh block, which then returns about 0.9·x.
 GATE_SPREAD, GATE_START, RESIDUAL_START = 0.5, 2.0, 0.1
@@ -54,6 +57,16 @@ class REDConfig:
         'one a "pixel", computed as in the paper, or one a "channel", learnt: a runtime then holds a map less',
         GATES,
     )
+    residual_squeeze: int = _setting(
+        1,
+        "Residual encoder squeezes by",
+        "1 as in the paper; by 2, 4 or 8 its kernel works on so many times fewer channels, between 1×1 convolutions: "
+        "without gate a block of 4 then needs no more memory than a bottleneck of ResNet-50, in a runtime too",
+        SQUEEZES,
+    )
+    residual_depthwise: bool = _setting(
+        False, "Residual encoder is depthwise", "its kernel looks at each channel by itself", (True, False)
+    )
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
@@ -68,11 +81,9 @@ class REDConfig:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, keyed by field name; `gate_per`, which came later, only where it is not the paper's."""
-        values = dataclasses.asdict(self)
-        if self.gate_per == GATES[0]:
-            values.pop("gate_per")
-        return values
+        """Plain JSON values, keyed by field name; fields that came later only where they are not the paper's."""
+        usual = {item.name: item.default for item in dataclasses.fields(self) if item.name in LATER}
+        return {name: value for name, value in dataclasses.asdict(self).items() if value != usual.get(name)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> REDConfig:
@@ -90,7 +101,9 @@ class REDBlock(nn.Module):
     gate = sigmoid(BN(conv k×k)), residual = relu6(BN(conv k×k)), both channels → channels at equal size
     (paper, section 3.2 and figure 3). With the gate off the first term is x itself; with the residual
     encoder off the second term is absent. With a gate per channel the first term is `scale * x`, with one learnt number
-    a channel: what then is alive at a time are two maps, x and the result. `channels` as a tuple (channels, height,
+    a channel: what then is alive at a time are two maps, x and the result. A squeezed residual encoder is BN(conv 1×1(
+    relu6(BN(conv k×k(relu6(BN(conv 1×1(x)))))))), channels → fewer → fewer → channels: its end is linear, so that a
+    runtime can add it where x lies. `channels` as a tuple (channels, height,
     width) makes a block for maps of tokens, (batch, height, width, channels) or (batch, height·width, channels), which
     come out as they went in.
     """
@@ -103,7 +116,8 @@ class REDBlock(nn.Module):
         per_pixel = config.gate and config.gate_per == "pixel"
         self.gate = _conv_bn(channels, config.gate_kernel) if per_pixel else None
         self.scale = nn.Parameter(torch.empty(channels, 1, 1)) if config.gate and not per_pixel else None
-        self.residual_encoder = _conv_bn(channels, config.residual_kernel) if config.residual_encoder else None
+        self.residual_encoder = _residual_encoder(channels, config) if config.residual_encoder else None
+        self.ends_linear = config.residual_squeeze > 1
         self._start_near_identity()
 
     def _start_near_identity(self) -> None:
@@ -116,7 +130,7 @@ class REDBlock(nn.Module):
             if self.scale is not None:
                 self.scale.fill_(1 / (1 + math.exp(-GATE_START)))
             if self.residual_encoder is not None:
-                self.residual_encoder[1].weight.fill_(RESIDUAL_START)
+                self.residual_encoder[-1].weight.fill_(RESIDUAL_START)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.tokens is None:
@@ -129,12 +143,17 @@ class REDBlock(nn.Module):
             return x * self.scale if self.residual_encoder is None else self._accumulate(x)
         y = torch.sigmoid(self.gate(x)) * x if self.gate is not None else x
         if self.residual_encoder is not None:
-            y = y + F.relu6(self.residual_encoder(x))
+            y = y + self.residual(x)
         return y
 
     def _accumulate(self, x: Tensor) -> Tensor:
-        residual = F.relu6(self.residual_encoder(x))  # first, so that x may be overwritten where it is scaled
+        residual = self.residual(x)  # first, so that x may be overwritten where it is scaled
         return residual + x * self.scale
+
+    def residual(self, x: Tensor) -> Tensor:
+        """What the residual encoder adds to a map (batch, channels, height, width); of its shape."""
+        residual = self.residual_encoder(x)
+        return residual if self.ends_linear else F.relu6(residual)
 
     def channel_scale(self) -> Tensor | None:
         """Numbers a channel, (channels,), that x is multiplied by, in evaluation mode; None where they depend on x.
@@ -218,9 +237,20 @@ def red_modules(model: nn.Module) -> dict[str, REDBlock]:
     return {name: module for name, module in model.named_modules() if isinstance(module, REDBlock)}
 
 
-def _conv_bn(channels: int, kernel: int) -> nn.Sequential:
-    conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(channels))
+def _residual_encoder(channels: int, config: REDConfig) -> nn.Sequential:
+    squeezed = max(1, channels // config.residual_squeeze)
+    groups = squeezed if config.residual_depthwise else 1
+    looks = _conv_bn(squeezed, config.residual_kernel, groups=groups)
+    if config.residual_squeeze == 1:
+        return looks
+    before, after = _conv_bn(channels, 1, squeezed), _conv_bn(squeezed, 1, channels)
+    return nn.Sequential(*before, nn.ReLU6(), *looks, nn.ReLU6(), *after)
+
+
+def _conv_bn(channels: int, kernel: int, out_channels: int | None = None, groups: int = 1) -> nn.Sequential:
+    out_channels = out_channels or channels
+    conv = nn.Conv2d(channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
 
 def select_sides(sides: Sequence[Sequence[str]], points: str) -> list[tuple[str, ...]]:

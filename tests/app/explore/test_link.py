@@ -19,7 +19,7 @@ from app.parts.budget import Budget, chip_budget
 from app.parts.counting import COUNTINGS, compare_as
 from redistill.memory.chips import CHIPS
 from redistill.memory.comparison import early_strides, own_strides
-from redistill.networks.red import GATES, KERNELS, POINTS, REDConfig
+from redistill.networks.red import GATES, KERNELS, POINTS, SQUEEZES, REDConfig
 from redistill.networks.stem_kinds import AS_BUILT, STEMS
 from redistill.networks.student import StudentConfig
 
@@ -46,6 +46,8 @@ reds = st.builds(
     gate_per=st.sampled_from(GATES),
     gate_kernel=st.sampled_from(KERNELS),
     residual_kernel=st.sampled_from(KERNELS),
+    residual_squeeze=st.sampled_from(SQUEEZES),
+    residual_depthwise=st.booleans(),
     points=st.sampled_from(POINTS),
 )
 
@@ -197,6 +199,8 @@ def test_an_opened_link_fills_every_control_and_what_is_drawn():
         "gate_kernel": 1,
         "residual_encoder": True,
         "residual_kernel": 5,
+        "residual_squeeze": 1,
+        "residual_depthwise": False,
         "points": "all",
         "accounting": "eager",
         "dtype": "fp16",

@@ -38,7 +38,10 @@ def test_red_blocks_that_set_the_peak_are_said_from_the_first_byte():
     found = compare_as(StudentConfig("resnet50", 224, strides=early_strides("resnet50")))
     assert found.student.timeline[found.student.peak_index].is_red
     (note,) = said(found, "RED blocks")
-    assert note == "RED blocks set the peak: without them the student would need 1.72 MiB (4.0×)."
+    assert note == (
+        "RED blocks set the peak: without them the student would need 1.72 MiB (4.0×). RED blocks (gate per channel) "
+        "would need no more; they are another function, to be trained so."
+    )
     assert said(with_peaks(found, student=found.bare.peak_bytes), "RED blocks") == []
     assert said(with_peaks(found, student=found.bare.peak_bytes + 1), "RED blocks set") != []
 
@@ -53,7 +56,10 @@ def test_pixels_are_skipped_when_the_stride_exceeds_the_window(found):
     assert found.config.strides["conv1"] == 4
     assert said(with_stem(found, kernel=4), "conv1 moves") == []
     (note,) = said(with_stem(found, kernel=3), "conv1 moves")
-    assert note == ("conv1 moves 4 pixels at a time with a 3×3 window, so it never sees 1 of every 4 rows and columns.")
+    assert note == (
+        "conv1 moves 4 pixels at a time with a 3×3 window, so it never sees 1 of every 4 rows and columns. "
+        "Another kind of first convolution sees them all."
+    )
 
 
 @pytest.mark.parametrize(("stride", "skipped"), [(1, 0), (2, 0), (4, 1), (8, 5)])
