@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import io
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from app.compare.curve import curve_figure
 from app.compare.ways import TEACHER, method_of
 from app.parts.live_plot import PLOTLY_JS
 from app.runs.studies import tradeoff_results
+
+from .helpers.chromium import chromium_path
 
 ROOT = Path(__file__).parents[1]
 ROWS, OUT = ROOT / "checkpoints" / "photographs.json", ROOT / "app" / "assets" / "tradeoff.png"
@@ -42,10 +43,7 @@ def main() -> None:
     figure = readme_figure(options.rows)
     if not figure["data"]:
         parser.error(f"{options.rows} holds no run that has ended; expected rows of benchmarks.tradeoff")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not chromium:
-        parser.error("no Chromium found: apt-get install chromium")
-    png = picture(figure, chromium)
+    png = picture(figure, chromium_path(parser))
     if not options.quick:
         options.out.write_bytes(png)
     print(f"curve lines={len(figure['data'])} marks={sum(len(part['x']) for part in figure['data'])} bytes={len(png)}")

@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import random
-import shutil
 import statistics
 import time
 from pathlib import Path
@@ -24,12 +23,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from redistill.networks.zoo import NETWORKS
 
 from .helpers.app_process import served
+from .helpers.chromium import CHROMIUM_OPTIONS, PATIENCE_MS, chromium_path
 
-CHROMIUM_OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 # Teachers, and the largest total reduction that the walk gives them: what their image has pixels for.
 WALKS = {"narrow_resnet": 32, "resnet50": 64, "mobilenet_v2": 64, "unet_small": 8}
 QUICK = ("narrow_resnet", "resnet50")
-PATIENCE_MS = 120_000
 SETTLE_MS = 150  # between clicks, so that no redraw of one is taken for that of the next
 
 CLICK = """([layer, stride]) => new Promise(resolve => {
@@ -44,14 +42,6 @@ CLICK = """([layer, stride]) => new Promise(resolve => {
 ROWS = """() => [...document.querySelectorAll('#strides [data-layer]')].map(row => [row.dataset.layer,
   Number(row.querySelector('input:checked').value), [...row.querySelectorAll('input')].map(i => Number(i.value))])"""
 REVISION = "document.querySelector('#memory .liveplot').dataset.revision"
-
-
-def chromium_path(parser: argparse.ArgumentParser) -> str:
-    """Where this machine's Chromium is; the parser's error where there is none."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not found:
-        parser.error("no Chromium found: apt-get install chromium")
-    return found
 
 
 def opened(browser: Browser, address: str) -> tuple[Page, float]:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -49,9 +49,10 @@ def served_from(home: Path, *options: str, **environment: str) -> Iterator[Serve
 
 
 @contextmanager
-def served() -> Iterator[Served]:
-    """`served_from`, with empty folders of runs and of gradio's files."""
+def served(prepare: Callable[[Path], object] = Path.mkdir) -> Iterator[Served]:
+    """`served_from`, with empty folders of runs and of gradio's files; `prepare` makes that of the runs first."""
     with tempfile.TemporaryDirectory() as home:
+        prepare(Path(home) / "runs")
         places = {"REDISTILL_RUNS": f"{home}/runs", "GRADIO_TEMP_DIR": f"{home}/gradio"}
         with served_from(Path(home), **places) as app:
             yield app
