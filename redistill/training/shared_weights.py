@@ -26,7 +26,7 @@ from ..common.cache import cache_dir
 from ..data.classes import match_classes
 from ..data.datasets import find_dataset, load_split, needs_download
 from ..data.source import Split
-from ..memory.comparison import network_tape
+from ..memory.comparison import student_tape
 from ..memory.search import Candidate
 from ..memory.tape import Tape
 from ..networks.strides import check_strides, set_strides
@@ -74,8 +74,7 @@ class SharedWeights:
     @property
     def tape(self) -> Tape:
         """The recorded network."""
-        student = self.metadata.student
-        return network_tape(student.student_architecture, image_size=student.image_size)
+        return student_tape(self.metadata.student)
 
     @property
     def places(self) -> list[Path]:

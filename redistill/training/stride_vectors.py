@@ -14,8 +14,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from ..memory.comparison import network_tape
+from ..memory.comparison import student_tape
 from ..memory.search import Candidate, search_strides
+from ..memory.tape import Tape
 from ..networks.student import StudentConfig
 
 LEAST = 2  # vectors a step: with fewer there would be either anchors or the rest
@@ -73,12 +74,12 @@ def vector_space(student: StudentConfig) -> VectorSpace:
 
     Raises ValueError as `search_strides` does.
     """
-    return _space(student.student_architecture, student.image_size)
+    return _space(student_tape(student), student.image_size)
 
 
 @lru_cache(maxsize=8)  # a second for the larger networks
-def _space(network: str, image_size: int) -> VectorSpace:
-    found = search_strides(network_tape(network, image_size=image_size), image_size, red=None)
+def _space(tape: Tape, image_size: int) -> VectorSpace:
+    found = search_strides(tape, image_size, red=None)
     own = found.teacher.peak_bytes
     candidates, front = (
         tuple(one for one in some if one.peak_bytes <= own) for some in (found.candidates, found.front)

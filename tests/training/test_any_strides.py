@@ -15,6 +15,7 @@ from redistill.checkpoint.metadata import read_metadata
 from redistill.cli.commands import main
 from redistill.data.datasets import load_split
 from redistill.data.source import Split
+from redistill.memory.comparison import compare
 from redistill.networks.red import REDConfig
 from redistill.networks.strides import apply_strides, find_pooling_points, set_strides
 from redistill.networks.student import StudentConfig
@@ -89,6 +90,12 @@ def test_a_space_holds_what_needs_no_more_memory_than_the_network_itself(name):
     assert peaks == sorted(peaks) and peaks[-1] <= space.own.peak_bytes
     probes = space.probes()
     assert space.own in probes and space.front[0] in probes and space.front[-1] in probes
+
+
+def test_a_space_counts_the_classes_of_its_own_network():
+    few, many = (vector_space(StudentConfig("narrow_resnet", 64, num_classes=count, red=None)) for count in (10, 50))
+    assert many.own.macs - few.own.macs == 128 * 40
+    assert few.own.macs == compare(StudentConfig("narrow_resnet", 64, num_classes=10, red=None)).teacher.macs
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 6])
