@@ -135,7 +135,14 @@ _IDF = 96 * KIB  # an empty program of ESP-IDF 5 leaves 391,000 bytes of an ESP3
 _MBED = 64 * KIB
 _ALL = (
     Chip("stm32h743", "STM32H743", _H7, _banks(flash=2048), "ST RM0433, memory map; DS12110"),
-    Chip("stm32h750", "STM32H750", _H7, _banks(flash=128), "ST RM0433, memory map; DS12556", program=64 * KIB),
+    Chip(
+        "stm32h750",
+        "STM32H750",
+        _H7,
+        _banks(flash=128),
+        "ST RM0433, memory map; DS12556; Zephyr's stm32h750Xb.dtsi",
+        program=64 * KIB,
+    ),
     Chip(
         "stm32u575",
         "STM32U575 / U585",
@@ -175,8 +182,14 @@ _ALL = (
         "Espressif data sheet, ESP32-P4NRW32; Function-EV-Board",
         reserve=_IDF,
     ),
-    Chip("rp2040", "RP2040 (Pico)", _banks(SRAM=264), _banks(flash=2048), "Raspberry Pi RP2040 and Pico data sheets"),
-    Chip("rp2350", "RP2350 (Pico 2)", _banks(SRAM=520), _banks(flash=4096), "Raspberry Pi RP2350, Pico 2 data sheets"),
+    Chip(
+        "rp2040",
+        "RP2040 (Pico)",
+        _banks(SRAM=264),
+        _banks(flash=2048),
+        "RP2040 data sheet; Raspberry Pi Pico product brief",
+    ),
+    Chip("rp2350", "RP2350 (Pico 2)", _banks(SRAM=520), _banks(flash=4096), "RP2350 data sheet; Pico 2 data sheet"),
     Chip(
         "nano33ble",
         "Arduino Nano 33 BLE",
@@ -190,10 +203,16 @@ _ALL = (
         "Arduino Portenta H7",
         (Bank("SDRAM", 8 * MIB), *_H7),
         _banks(QSPI_flash=16384, flash=2048),
-        "Arduino ABX00042 data sheet; ST RM0399",
+        "Arduino ABX00042 data sheet (8 MB SDRAM, 16 MB QSPI flash); ST RM0399",
         reserve=_MBED,
     ),
-    Chip("nrf5340", "nRF5340", _banks(RAM=512), _banks(flash=1024), "Nordic nRF5340 specification, application core"),
+    Chip(
+        "nrf5340",
+        "nRF5340",
+        _banks(RAM=512),
+        _banks(flash=1024),
+        "Nordic nRF5340 product specification, application core; Zephyr's nrf5340_cpuapp_qkaa.dtsi",
+    ),
     Chip(
         "max78000",
         "MAX78000, its Cortex-M4",  # its CNN accelerator has memory of its own, a share for each channel
@@ -232,8 +251,35 @@ _ALL = (
         "Google Pixel 8 (phone)",
         (Bank("LPDDR5X", 8 * GIB),),
         (),
-        "Google's technical specifications of the Pixel 8",
+        "reports at its launch: 8 GB LPDDR5X; Google's own page was not seen",
         reserve=6 * GIB,
+        loads_weights=True,
+    ),
+    Chip(
+        "pixel-8-pro",
+        "Google Pixel 8 Pro (phone)",
+        (Bank("LPDDR5X", 12 * GIB),),
+        (),
+        "reports at its launch: 12 GB LPDDR5X; Google's own page was not seen",
+        reserve=8 * GIB,
+        loads_weights=True,
+    ),
+    Chip(
+        "galaxy-s24",
+        "Samsung Galaxy S24 (phone)",
+        (Bank("LPDDR5X", 8 * GIB),),
+        (),
+        "Android Authority, 17 January 2024: 8 GB LPDDR5X; Samsung's own page was not seen",
+        reserve=6 * GIB,
+        loads_weights=True,
+    ),
+    Chip(
+        "iphone-15",
+        "Apple iPhone 15 (phone)",
+        (Bank("RAM", 6 * GIB),),
+        (),
+        "Android Authority, 17 January 2024: 6 GB; Apple states none",
+        reserve=4 * GIB,
         loads_weights=True,
     ),
 )
