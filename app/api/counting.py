@@ -13,7 +13,7 @@ from redistill.networks.strides import PoolingPoint, one_or_pair
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NETWORKS, find_network, usual_size
 
-from ..explore.link import MAX_IMAGE_SIZE
+from ..explore.link import MAX_SIDE
 from ..parts.counting import check_counting, compare_as
 from ..parts.networks import check_network, choices
 from ..parts.trace import Place, locate
@@ -88,10 +88,10 @@ def profile(
 def memory(
     teacher: Network,
     strides: Strides,
-    image_size: whole(0, MAX_IMAGE_SIZE, "pixels a side, or the height where there is a width; 0: the usual") = 0,
+    image_size: whole(0, MAX_SIDE, "pixels a side, or the height where there is a width; 0: the usual") = 0,
     red: Red = True,
     accounting: Accounting = "fused",
-    width: whole(0, MAX_IMAGE_SIZE, "pixels; 0: as the height") = 0,
+    width: whole(0, MAX_SIDE, "pixels; 0: as the height") = 0,
     in_channels: Channels = 3,
     batch: Batch = 1,
     dtype: Dtype = "fp32",

@@ -10,7 +10,7 @@ from redistill.diffusion.sampling import SCHEDULERS
 from redistill.memory.search import REDUCTIONS
 from redistill.networks.zoo import MAX_CHANNELS
 
-from ..explore.link import DTYPES, MAX_BATCH, MAX_BUDGET, MAX_IMAGE_SIZE, MIN_SIDE
+from ..explore.link import DTYPES, MAX_BATCH, MAX_BUDGET, MAX_SIDE, MIN_SIDE
 from ..parts.counting import COUNTINGS
 from ..parts.networks import MAX_NAME
 
@@ -30,9 +30,9 @@ def text(most: int, told: str) -> type[str]:
 
 Name = text(300, "a name that another endpoint gave")
 Network = text(MAX_NAME, "such as resnet18, timm:mobilenetv4_conv_small, torchvision:swin_t; see `networks`")
-Side = whole(MIN_SIDE, MAX_IMAGE_SIZE, "pixels")
+Side = whole(MIN_SIDE, MAX_SIDE, "pixels")
 ImageSize = Side | Annotated[list[Side], Field(min_length=2, max_length=2, description="height and width")] | None
-Stride = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIZE)]
+Stride = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Strides = Annotated[
     dict[Annotated[str, Field(max_length=300)], Stride | Annotated[list[Stride], Field(min_length=2, max_length=2)]],
     Field(max_length=MOST, description='by pooling point, such as {"conv1": 8, "maxpool": 1}; others stay'),

@@ -27,7 +27,6 @@ from .pins import LETTERS
 DEFAULT_TEACHER = "resnet18"
 DTYPES = ("fp32", "fp16", "bf16", "int8")
 MIN_SIDE, MAX_SIDE = 16, 1024  # pixels that are counted, and that the page's slider offers
-MAX_IMAGE_SIZE = MAX_SIDE
 MAX_GRID = 32  # patches a side
 MAX_BATCH = 1024  # images at a time
 MAX_BUDGET = MAX_KIB * 2**10  # bytes

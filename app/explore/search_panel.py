@@ -105,43 +105,42 @@ def find(weights: Any, **values: Any) -> Iterator[dict[str, Any]]:
         shown = accuracy_front.show(shared, settings)
         if values.get("search_patches") is True:  # whose accuracy nobody measures: it is that of the same strides
             yield from _told(values)
-            wanted, reduction = (
-                _wanted(values["search_budget"], values["search_red"], values),
-                values["search_reduction"],
-            )
-            found = search(wanted, _reduction(reduction))
-            shown += search_table.patched_rows(found, wanted, _with_patches(wanted, reduction, True))
+            shown += search_table.patched_rows(*_searched(**values))
     except (ValueError, OSError) as error:
         shown = notice("Not searched.", str(error))
     yield {"front": shown, "search": gr.Button(interactive=True)}
 
 
-def show(
-    search_budget: Any, search_reduction: Any, search_red: Any, search_patches: Any = False, **values: Any
-) -> dict[str, Any]:
+def show(**values: Any) -> dict[str, Any]:
     """The sentence and the rows for these values, whatever they are; a sentence where nothing is searched.
 
     A row is a link to its settings, the budget among them.
     """
     try:
-        settings = _wanted(search_budget, search_red, values)
-        found = search(settings, _reduction(search_reduction))
-        shown = search_table.result(found, settings, _with_patches(settings, search_reduction, search_patches))
+        shown = search_table.result(*_searched(**values))
     except ValueError as error:
         shown = notice("Not searched.", str(error))
     return {"front": shown, "search": gr.Button(interactive=True)}
 
 
-def save(search_budget: Any, search_reduction: Any, search_red: Any, search_patches: Any, **values: Any) -> dict:
+def save(**values: Any) -> dict[str, Any]:
     """All that the search finds for what the controls are set to now, as a CSV file."""
     try:
-        settings = _wanted(search_budget, search_red, values)
-        found = search(settings, _reduction(search_reduction))
-        text = search_table.csv_text(found, settings, _with_patches(settings, search_reduction, search_patches))
+        found, settings, patched = _searched(**values)
+        text = search_table.csv_text(found, settings, patched)
     except ValueError as error:
         return {"front": notice("Not saved.", str(error))}
     name = re.sub("[^a-zA-Z0-9._-]", "-", f"strides-{settings.student.teacher}-{settings.accounting}-{settings.dtype}")
     return {"search_files": {"name": f"{name}.csv", "text": text, "asked": next(_ASKED)}}
+
+
+def _searched(
+    search_budget: Any, search_reduction: Any, search_red: Any, search_patches: Any = False, **values: Any
+) -> tuple[SearchResult, Settings, list[PatchedCandidate] | None]:
+    """What the search finds for the panel's own settings among `values`, in which settings, and patch by patch."""
+    settings = _wanted(search_budget, search_red, values)
+    found = search(settings, _reduction(search_reduction))
+    return found, settings, _with_patches(settings, search_reduction, search_patches)
 
 
 def _with_patches(settings: Settings, reduction: str, wanted: Any) -> list[PatchedCandidate] | None:

@@ -1,4 +1,4 @@
-"""Where the page runs, which is found out and never configured, and what of it the processes of runs are told."""
+"""Whether GPUs are lent here, which is found out and never configured, and what the processes of runs are told."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import os
 import sys
 from importlib.util import find_spec
 
-import torch
-
 from .access import is_shared
 
-LAPTOP, ZERO_GPU, GPU_SPACE, CPU_SPACE = "laptop", "ZeroGPU", "GPU Space", "CPU Space"
 # What a process of a run needs to find: programs, folders, devices, the network. Tokens and secrets are not among it.
 _NAMES = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEM",
           "SPACE_ID", "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT",
@@ -18,15 +15,6 @@ _NAMES = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR",
           "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "KINETO_LOG_LEVEL",
           "REDISTILL_CACHE", "REDISTILL_DATA", "REDISTILL_CHECKPOINTS", "REDISTILL_RUNS"}  # fmt: skip
 _FAMILIES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "PYTORCH_")
-
-
-def where() -> str:
-    """One of LAPTOP, ZERO_GPU, GPU_SPACE and CPU_SPACE."""
-    if not is_shared():
-        return LAPTOP
-    if is_zero_gpu():
-        return ZERO_GPU
-    return GPU_SPACE if torch.cuda.is_available() else CPU_SPACE
 
 
 def is_zero_gpu() -> bool:

@@ -35,10 +35,10 @@ def spend(seconds: float) -> None:
     file = _file()
     if file is None or seconds <= 0:
         return
-    now, held = time.time(), _held(file)
+    held = _held(file) or {"since": time.time(), "seconds": 0.0}
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"since": held["since"] if held else now, "seconds": spent() + seconds})
+        write_json(file, {**held, "seconds": held["seconds"] + seconds})
 
 
 def spent() -> float:
