@@ -11,7 +11,8 @@ from ..parts import plots
 from ..runs.result import Result, pareto_front
 from ..words import numbers
 from ..words.settings import join_strides
-from .ways import METHODS, STRIDES, SYMBOLS, TEACHER, each_setting, hover_text, kind_of, method_of, teacher_of
+from .pieces import bars, marks, ring, score_axis
+from .ways import METHODS, STRIDES, SYMBOLS, TEACHER, each_setting, kind_of, method_of, teacher_of
 
 HEIGHT = 430  # pixels
 # Of a saved picture, which has no words beside it.
@@ -47,7 +48,9 @@ def curve_figure(
             for is_large in (False, True):
                 found = [result for result in own if (result.key in on_line) == is_large]
                 data += [_marks(method, kind, found, is_large)] if found else []
-    data += [_ring(result) for key in ticked for result in shown if result.key == key]
+    data += [
+        ring(math.log2(result.peak_bytes), result.score) for key in ticked for result in shown if result.key == key
+    ]
     labels = [_label(result, ys) for result in _labelled(lines, teacher) if _is_in(result, xs, ys)]
     return {
         "data": data,
@@ -84,17 +87,14 @@ def score_range(shown: Sequence[Result], scores: tuple[float | None, float | Non
     tested = [result for result in shown if result.is_tested] or list(shown)
     usual = [result for result in tested if not result.kind and not result.key.startswith("run:")] or tested
     reach = [end for result in usual for end in result.range]
-    reach += [result.score for result in tested if reach and _is_better(result, reach, is_share)]
+    best = min((result.cost for result in usual), default=0.0)
+    reach += [result.score for result in tested if reach and result.cost < best]
     low, high = (min(reach), max(reach)) if reach else (0.0, 1.0)
     pad = max(0.01 if is_share else 0.005, 0.08 * (high - low))
     least, most = scores
     low = max(0.0, low - pad) if least is None else least
     high = (min(1.02, high + pad) if is_share else high + pad) if most is None else most
     return low, max(high, low + 1e-4)
-
-
-def _is_better(result: Result, reach: Sequence[float], is_share: bool) -> bool:
-    return result.score > max(reach) if is_share else result.score < min(reach)
 
 
 def _lines(shown: Sequence[Result]) -> list[tuple[str, list[Result], str]]:
@@ -128,38 +128,21 @@ def _line(name: str, results: Sequence[Result], colour: str) -> Part:
 def _marks(method: str, kind: str, results: Sequence[Result], is_large: bool) -> Part:
     is_teacher = (method, kind) == (TEACHER, STRIDES)
     symbol = "diamond-tall" if is_teacher else SYMBOLS[kind]
-    part = {
-        "type": "scatter",
-        "mode": "markers",
-        "name": TEACHER if is_teacher else f"{method}, {kind}",
-        "showlegend": is_teacher,
-        "x": [math.log2(result.peak_bytes) for result in results],
-        "y": [result.score for result in results],
-        "customdata": [result.key for result in results],
-        "text": ["<br>".join(map(escape, hover_text(result))) for result in results],
-        "hovertemplate": "%{text}<extra></extra>",
-        "marker": {
-            "symbol": [symbol if result.is_tested else f"{symbol}-open" for result in results],
-            "size": (13 if is_teacher else 10) if is_large else 6,
-            "color": METHODS[method],
-        },
+    marker = {
+        "symbol": [symbol if result.is_tested else f"{symbol}-open" for result in results],
+        "size": (13 if is_teacher else 10) if is_large else 6,
+        "color": METHODS[method],
     }
-    if is_large and any(len(result.scores) > 1 for result in results):
-        part["error_y"] = {
-            "type": "data",
-            "array": [result.range[1] - result.score for result in results],
-            "arrayminus": [result.score - result.range[0] for result in results],
-            "color": METHODS[method],
-            "thickness": 1.2,
-            "width": 4,
-        }
-    return part
-
-
-def _ring(result: Result) -> Part:
-    marker = {"size": 20, "symbol": "circle-open", "color": "var(--chart-text)", "line": {"width": 2}}
-    look = {"mode": "markers", "hoverinfo": "skip", "showlegend": False, "marker": marker}
-    return {"type": "scatter", "x": [math.log2(result.peak_bytes)], "y": [result.score], **look}
+    part = marks(
+        results,
+        [math.log2(result.peak_bytes) for result in results],
+        [result.score for result in results],
+        name=TEACHER if is_teacher else f"{method}, {kind}",
+        showlegend=is_teacher,
+        marker=marker,
+    )
+    is_spread = is_large and any(result.range[0] < result.range[1] for result in results)
+    return part | {"error_y": bars(results, METHODS[method])} if is_spread else part
 
 
 def _labelled(lines: Sequence[tuple[str, list[Result], str]], teacher: Result | None) -> list[Result]:
@@ -195,21 +178,16 @@ def _ticks(xs: Ends) -> list[float]:
 
 
 def _layout(shown: Sequence[Result], xs: Ends, ys: Ends, labels: Sequence[Part]) -> Part:
-    is_share = not shown or shown[0].is_classifier
     ticks = _ticks(xs)
     title = {"standoff": 8, "font": {"size": 12}}
     x = {"range": list(xs), "tickvals": [math.log2(tick) for tick in ticks]}
     x |= {"ticktext": [numbers.format_bytes(round(tick)) for tick in ticks]}
-    y = {"range": list(ys), "nticks": 8} | (
-        {"tickformat": ".0%" if ys[1] - ys[0] > 0.08 else ".1%"} if is_share else {}
-    )
-    name = "Test accuracy" if is_share else "Test loss (lower is better)"
     return plots.base_layout(
         hovermode="closest",
         dragmode="zoom",
         showlegend=False,
         margin={"l": 62, "r": 14, "t": 14, "b": 50},
         xaxis={**plots.AXIS, **x, "title": {"text": "Peak activation memory (log scale)", **title}},
-        yaxis={**plots.AXIS, **y, "title": {"text": name, **title}},
+        yaxis=score_axis(shown, ys, ticks=8),
         annotations=list(labels),
     )

@@ -7,23 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from redistill.common.values import is_number
-
 from ..parts import plots
 from ..runs.result import Result
 from ..words import numbers
-from .ways import METHODS, hover_text, learning_title, method_of, place_title, score_text
+from .drawn import QUALITY, quality_of, test_loss
+from .pieces import bars, marks, score_axis, teacher_line
+from .ways import METHODS, learning_title, method_of, place_title, score_name, score_text
 
 Part = dict[str, Any]
 Group = tuple[str, list[Result]]
 ROW, NARROW_ROW, FRAME = 24, 56, 78  # pixels: a row, one on a phone with its words above it, what is around them
 NAMES = 236  # pixels of the column of the names
-WIDTHS = {"accuracy": 90, "parameters": 78}  # of the columns of figures
+WIDTHS = {"accuracy": 90, "KID": 90, "FID": 90, "recall": 90, "parameters": 78}  # of the columns of figures
 COLUMN = 58  # of the others
 LONGEST = 38  # characters of a name
 PAPER = "var(--chart-paper)"
 INK = {"size": 12, "color": "var(--chart-ink)"}
-QUALITY = {"kid": "KID", "fid": "FID", "recall": "recall"}  # of pictures that a diffusion network draws
 
 
 def dots_figure(
@@ -50,7 +49,7 @@ def dots_figure(
     frame = {"l": NAMES, "r": _edges(columns)[-1] + 4, "t": 30, "b": 48}
     layout = _layout(shown, xs, len(rows), frame)
     layout["shapes"] = [_band(heights[key]) for key in ticked if key in heights]
-    layout["shapes"] += [_teacher_line(teacher.score)] if teacher else []
+    layout["shapes"] += [teacher_line(teacher.score, "x")] if teacher else []
     narrow_frame = {"l": 8, "r": 8, "t": 14, "b": 48}
     return {
         "data": [part for part in data if part["x"]],
@@ -68,7 +67,7 @@ def dots_figure(
 def dot_groups(results: Sequence[Result], memory: int | None) -> list[Group]:
     """Results of one memory that have a score, by place and, where that differs, batch: the best group first."""
     shown = [result for result in results if result.peak_bytes == memory and result.score is not None]
-    shown.sort(key=lambda result: -result.score if result.is_classifier else result.score)
+    shown.sort(key=lambda result: result.cost)
     batches = {(place_title(result), result.config.batch_size) for result in shown}
     places = [place for place, _ in batches]
     found: dict[str, list[Result]] = {}
@@ -81,37 +80,26 @@ def dot_groups(results: Sequence[Result], memory: int | None) -> list[Group]:
 
 def figure_columns(shown: Sequence[Result]) -> dict[str, Callable[[Result], str]]:
     """Heads of the figures beside the dots, and how each is written of a result."""
-    if not shown or shown[0].is_classifier:
-        columns = {"accuracy": score_text}
-    else:
-        columns = {"loss": score_text}
-        columns |= {title: lambda result, name=name: _quality(result, name) for name, title in QUALITY.items()}
+    columns = {score_name(shown[0]).removeprefix("test ") if shown else "accuracy": score_text}
+    if shown and not shown[0].is_classifier:
+        columns |= {"loss": _loss_text} if shown[0].judged_by else {}
+        columns |= {
+            title: lambda result, name=name: _short(quality_of(result).get(name))
+            for name, title in QUALITY.items()
+            if name != shown[0].judged_by
+        }
     count = numbers.format_count
     columns["parameters"] = lambda one: count(one.figures["parameters"]) if one.figures.get("parameters") else "–"
     columns["MACs"] = lambda one: count(one.macs) if one.macs else "–"
     return columns
 
 
-def _quality(result: Result, name: str) -> str:
-    found = quality_of(result)
-    return numbers.format_number(found[name]) if name in found else "–"
+def _loss_text(result: Result) -> str:
+    return _short(test_loss(result))
 
 
-def quality_text(result: Result, name: str) -> str:
-    """A figure of the pictures that a diffusion network draws, with its margin; "–" where none was measured."""
-    found = quality_of(result)
-    if name not in found:
-        return "–"
-    margins = result.figures["quality"].get("margins")
-    margin = margins.get(name) if isinstance(margins, Mapping) else None
-    return numbers.format_margin(found[name], margin) if is_number(margin) else numbers.format_number(found[name])
-
-
-def quality_of(result: Result) -> dict[str, float]:
-    """KID, FID and recall of a diffusion network, as far as its card has them as numbers."""
-    quality = result.figures.get("quality")
-    found = quality if isinstance(quality, Mapping) else {}
-    return {name: float(found[name]) for name in QUALITY if is_number(found.get(name))}
+def _short(figure: float | None) -> str:
+    return "–" if figure is None else numbers.format_number(figure)
 
 
 def _range(shown: Sequence[Result], scores: tuple[float | None, float | None]) -> tuple[float, float]:
@@ -128,20 +116,12 @@ def _dots(method: str, shown: Sequence[Result], heights: dict[str, int]) -> Part
     own = [
         (result, score) for result in shown if method_of(result) == method for score in result.scores or (result.score,)
     ]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [score for _, score in own],
-        "y": [heights[result.key] for result, _ in own],
-        "customdata": [result.key for result, _ in own],
-        "text": ["<br>".join(map(escape, hover_text(result))) for result, _ in own],
-        "hovertemplate": "%{text}<extra></extra>",
-        "marker": {
-            "symbol": ["circle" if result.is_tested else "circle-open" for result, _ in own],
-            "size": 9,
-            "color": METHODS[method],
-        },
-    }
+    symbols = ["circle" if result.is_tested else "circle-open" for result, _ in own]
+    marker = {"symbol": symbols, "size": 9, "color": METHODS[method]}
+    found = [result for result, _ in own]
+    part = marks(found, [score for _, score in own], [heights[result.key] for result in found], marker=marker)
+    has_margins = any(result.margin is not None for result in found)
+    return part | {"error_x": bars(found, METHODS[method])} if has_margins else part
 
 
 def _means(shown: Sequence[Result], heights: dict[str, int]) -> Part:
@@ -157,15 +137,12 @@ def _means(shown: Sequence[Result], heights: dict[str, int]) -> Part:
 
 
 def _layout(shown: Sequence[Result], xs: tuple[float, float], rows: int, margin: Part) -> Part:
-    is_share = shown[0].is_classifier
-    form = {"tickformat": ".0%" if xs[1] - xs[0] > 0.08 else ".1%"} if is_share else {}
-    name = "Test accuracy" if is_share else "Test loss (lower is better)"
-    title = {"text": f"{name}, one dot a seed", "standoff": 8, "font": {"size": 12}}
+    remark = "" if shown[0].judged_by else ", one dot a seed"
     return plots.base_layout(
         hovermode="closest",
         showlegend=False,
         margin=margin,
-        xaxis={**plots.AXIS, "range": list(xs), "nticks": 6, "title": title, **form},
+        xaxis=score_axis(shown, xs, ticks=6, remark=remark),
         yaxis={**plots.AXIS, "range": [0.4 - rows, 0.6], "fixedrange": True, "visible": False},
     )
 
@@ -173,11 +150,6 @@ def _layout(shown: Sequence[Result], xs: tuple[float, float], rows: int, margin:
 def _band(height: int) -> Part:
     ends = {"x0": 0, "x1": 1, "xref": "paper", "y0": height - 0.5, "y1": height + 0.5}
     return {"type": "rect", **ends, "fillcolor": "rgba(13, 148, 136, 0.14)", "line": {"width": 0}, "layer": "below"}
-
-
-def _teacher_line(score: float) -> Part:
-    line = {"color": "var(--chart-text)", "width": 1.2, "dash": "dash"}
-    return {"type": "line", "x0": score, "x1": score, "y0": 0, "y1": 1, "yref": "paper", "line": line, "layer": "below"}
 
 
 def _words(text: str, height: float, **look: Any) -> Part:

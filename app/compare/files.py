@@ -11,7 +11,7 @@ from typing import Any
 from ..parts.sortable_table import shown_text
 from ..runs.result import Result
 from ..words.settings import SETTINGS, row_label, setting_rows
-from .dots import QUALITY, quality_of
+from .drawn import QUALITY, quality_of
 from .result_table import MEANS, cells_of, columns_of
 
 FORMATS = {"csv": "CSV", "tex": "LaTeX", "md": "Markdown"}  # ending → words
@@ -109,5 +109,4 @@ def _settings(result: Result) -> dict[str, Any]:
 
 
 def _rank(result: Result) -> tuple[bool, float]:
-    score = result.score or 0.0
-    return result.score is None, -score if result.is_classifier else score
+    return result.score is None, 0.0 if result.score is None else result.cost

@@ -7,7 +7,6 @@ import itertools
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from redistill.networks.alignment import RULES
@@ -15,7 +14,8 @@ from redistill.networks.alignment import RULES
 from ..parts import plots
 from ..runs.result import Result
 from ..words import numbers
-from .ways import METHODS, hover_text, method_of, place_title
+from .pieces import bars, marks, ring, score_axis, teacher_line
+from .ways import METHODS, method_of, place_title, score_of
 
 HEIGHT = 410  # pixels
 Part = dict[str, Any]
@@ -142,22 +142,15 @@ def ladder_figure(ladder: Ladder, ticked: Sequence[str] = (), teacher: Result | 
     line = {"color": plots.GREY, "width": 1.5}
     joined = {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "line": line}
     data = [joined | {"x": list(range(len(found))), "y": [result.score for result in found]}, _marks(found)]
-    data += [_ring(i, result) for i, result in enumerate(found) if result.key in ticked]
-    is_share = found[0].is_classifier
+    data += [ring(i, result.score) for i, result in enumerate(found) if result.key in ticked]
     layout = plots.base_layout(
         hovermode="closest",
         showlegend=False,
-        margin={"l": 62, "r": 14, "t": 14, "b": 122},
+        margin={"l": 70, "r": 14, "t": 14, "b": 122},
         xaxis={**plots.AXIS, "range": [-0.5, len(found) - 0.5], "fixedrange": True, **_ticks(ladder)},
-        yaxis={
-            **plots.AXIS,
-            "range": [min(ends) - pad, max(ends) + pad],
-            "nticks": 7,
-            "title": {"text": "Test accuracy" if is_share else "Test loss (lower is better)", "font": {"size": 12}},
-            **({"tickformat": ".0%" if max(ends) - min(ends) > 0.06 else ".1%"} if is_share else {}),
-        },
+        yaxis=score_axis(found, (min(ends) - pad, max(ends) + pad), ticks=7),
         annotations=[*_changes(found), *([_teacher_words(teacher)] if teacher else [])],
-        shapes=[_teacher_line(teacher)] if teacher else [],
+        shapes=[teacher_line(teacher.score, "y")] if teacher else [],
     )
     return {"data": data, "layout": layout, "narrow": {"font": {**layout["font"], "size": 10}}}
 
@@ -182,41 +175,15 @@ def _parameters(result: Result) -> str:
 
 
 def _marks(found: Sequence[Result]) -> Part:
-    colours = [METHODS[method_of(result)] for result in found]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": list(range(len(found))),
-        "y": [result.score for result in found],
-        "customdata": [result.key for result in found],
-        "text": ["<br>".join(map(escape, hover_text(result))) for result in found],
-        "hovertemplate": "%{text}<extra></extra>",
-        "marker": {"size": 11, "symbol": "square", "color": colours},
-        "error_y": {
-            "type": "data",
-            "array": [result.range[1] - result.score for result in found],
-            "arrayminus": [result.score - result.range[0] for result in found],
-            "color": plots.GREY,
-            "thickness": 1.4,
-            "width": 5,
-        },
-    }
-
-
-def _ring(i: int, result: Result) -> Part:
-    marker = {"size": 20, "symbol": "circle-open", "color": "var(--chart-text)", "line": {"width": 2}}
-    return {"type": "scatter", "mode": "markers", "hoverinfo": "skip", "x": [i], "y": [result.score], "marker": marker}
+    marker = {"size": 11, "symbol": "square", "color": [METHODS[method_of(result)] for result in found]}
+    places, scores = range(len(found)), [result.score for result in found]
+    return marks(found, places, scores, marker=marker, error_y=bars(found, plots.GREY))
 
 
 def _changes(found: Sequence[Result]) -> list[Part]:
     look = {"showarrow": False, "yanchor": "bottom", "yshift": 9, "font": {"size": 12, "color": "var(--chart-ink)"}}
     texts = [score_of(found[0]), *(change_text(one, other) for one, other in itertools.pairwise(found))]
     return [{"x": i, "y": found[i].range[1], "text": text, **look} for i, text in enumerate(texts)]
-
-
-def score_of(result: Result) -> str:
-    """The score without its spread."""
-    return numbers.format_percent(result.score) if result.is_classifier else numbers.format_number(result.score)
 
 
 def change_text(before: Result, after: Result) -> str:
@@ -231,11 +198,6 @@ def is_within_seeds(before: Result, after: Result) -> bool | None:
     if min(len(before.scores), len(after.scores)) < 2:
         return None
     return before.range[0] <= after.range[1] and after.range[0] <= before.range[1]
-
-
-def _teacher_line(teacher: Result) -> Part:
-    line = {"color": "var(--chart-text)", "width": 1.2, "dash": "dash"}
-    return {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": teacher.score, "y1": teacher.score, "line": line}
 
 
 def _teacher_words(teacher: Result) -> Part:

@@ -23,6 +23,7 @@ from ..runs.result import Result, groups
 from ..runs.results import all_results
 from . import curve, ladder, view
 from .dots import dots_figure
+from .drawn import TITLES, figures_of, judged_by
 from .files import FORMATS, export, file_name
 from .result_table import build_result_table, result_rows
 from .sight import NO_SPAN, Sight, ends_text, from_query, read, read_ends, read_span, to_query
@@ -31,10 +32,9 @@ from .ways import memory_titles, teacher_of
 SECONDS = 3.0  # between looks at the files
 MOST_MEMORIES = 40  # buttons
 KIB = 2**10
-SCORES = {True: "Only test accuracies of so many %", False: "Only test losses of"}  # by whether a score is a share
 SCROLL = "() => document.querySelector('#chosen').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 ADDRESS = "(_, ...rest) => [location.hash, ...rest]"  # what the address says when the tab is opened
-FIELDS = ("group", "words", "peaks", "scores", "memory", "ticked")
+FIELDS = ("group", "by", "words", "peaks", "scores", "memory", "ticked")
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def build(tab: gr.Tab) -> CompareTab:
     timer = gr.Timer(SECONDS, active=False)
     connect(timer.tick, _look_while_runs_go, {**state, "seen": shown["seen"]}, {**shown, "timer": timer}, **QUIET)
     connect(shown["group"].input, show_group, state, shown, **QUIET)
+    connect(shown["by"].input, show_by, state, shown, **QUIET)
     for name in ("words", "peaks", "scores"):
         connect(shown[name].input, refresh, state, shown, trigger_mode="always_last", **QUIET)
     connect(shown["memories"].input, choose_memory, {"memories": shown["memories"], **state}, shown, **QUIET)
@@ -88,9 +89,10 @@ def _controls() -> dict[str, Any]:
     with gr.Column(elem_classes="card"):
         group = LiveRadio([], label="Results on", elem_id="groups", elem_classes="list")
     with gr.Column(elem_classes="card", elem_id="sight"):
-        words = gr.Textbox(label="Only with these words in their name", placeholder="such as RED + KD", elem_id="words")
-        peaks = gr.Textbox(label="Only peaks of so many KiB", placeholder="such as 48-128", elem_id="peaks")
-        scores = gr.Textbox(label=SCORES[True], placeholder="such as 70-80", elem_id="scores")
+        gr.HTML('<h3 class="card-title">Show only</h3>')
+        words = gr.Textbox(label="Words in the name", placeholder="such as RED + KD", elem_id="words")
+        peaks = gr.Textbox(label="Peak, KiB", placeholder="such as 48-128", elem_id="peaks")
+        scores = gr.Textbox(label=_scores_label(True), placeholder="such as 70-80", elem_id="scores")
         with gr.Row(elem_classes="quiet-buttons"):
             whole = gr.Button("Show all", size="sm", elem_id="whole")
             link = LinkButton(tab="compare", elem_id="compare-link")
@@ -110,9 +112,10 @@ def _curve() -> dict[str, Any]:
     said = gr.HTML(view.NO_RESULTS, elem_id="front-said")
     with gr.Column(elem_classes="card chart"):
         gr.HTML('<h3 class="card-title">What memory buys</h3>')
+        by = LiveRadio([], label="Judged by", visible=False, elem_id="judged-by", elem_classes="pills")
         plot = LivePlot(height=curve.HEIGHT, label="Peak memory against test score", can_save=True, elem_id="plane")
         legend = gr.HTML(elem_id="curve-legend")
-    return {"said": said, "curve": plot, "legend": legend}
+    return {"said": said, "by": by, "curve": plot, "legend": legend}
 
 
 def _views() -> dict[str, Any]:
@@ -146,27 +149,31 @@ def read_sight(results: Sequence[Result], **fields: Any) -> Sight:
     unit = 100 if _is_share(results, fields.get("group")) else 1
     peaks = [None if end is None else round(end * KIB) for end in read_ends("Peaks", fields.get("peaks"), "48-128")]
     scores = [None if end is None else end / unit for end in read_ends("Scores", fields.get("scores"), "70-80")]
-    values = [fields.get(name) for name in ("group", "words", "memory", "ticked")]
-    return settle(read(*values[:2], peaks, scores, *values[2:]), results)
+    values = [fields.get(name) for name in ("group", "by", "words", "memory", "ticked")]
+    return settle(read(*values[:3], peaks, scores, *values[3:]), results)
 
 
 def settle(sight: Sight, results: Sequence[Result]) -> Sight:
-    """The sight with a group that there is, and without ticked results that there are not."""
+    """The sight with a group that there is, judged by what it has, and without ticked results that there are not."""
     names = [name for _, name in groups(results)]
     group = sight.group if sight.group in names else next(iter(names), None)
-    keys = {result.key for result in results if result.group == group}
-    return dataclasses.replace(sight, group=group, ticked=tuple(key for key in sight.ticked if key in keys))
+    own = [result for result in results if result.group == group]
+    keys = {result.key for result in own}
+    by = sight.by if sight.by in figures_of(own) else ""
+    return dataclasses.replace(sight, group=group, by=by, ticked=tuple(key for key in sight.ticked if key in keys))
 
 
 def show(sight: Sight, results: Sequence[Result], said: str = "") -> dict[str, Any]:
     """Everything the tab shows of a settled sight but the filter's fields; `said` stands above the headline."""
     own = [result for result in results if result.group == sight.group]
     ticked = [result for key in sight.ticked for result in own if result.key == key]
+    offered = figures_of(own)
     return {
         "seen": _signature(results, sight),
         "ticked": sight.ticked,
         "memory": sight.memory,
         "group": gr.update(choices=groups(results), value=sight.group),
+        "by": gr.update(choices=[(TITLES[name], name) for name in offered], value=sight.by, visible=len(offered) > 1),
         "whole": gr.update(interactive=sight.is_narrowed),
         "link": to_query(sight),
         "card": view.chosen_card(ticked[-1] if ticked else None),
@@ -184,9 +191,13 @@ def show_anew(sight: Sight, results: Sequence[Result], said: str = "") -> dict[s
     fields = {
         "words": sight.words,
         "peaks": ends_text([None if end is None else end / KIB for end in sight.peaks]),
-        "scores": gr.update(value=ends_text(scores), label=SCORES[is_share]),
+        "scores": gr.update(value=ends_text(scores), label=_scores_label(is_share, sight.by)),
     }
     return fields | show(sight, results, said)
+
+
+def _scores_label(is_share: bool, by: str = "") -> str:
+    return "Test accuracy, %" if is_share else TITLES[by]
 
 
 def _is_share(results: Sequence[Result], group: Any) -> bool:
@@ -195,14 +206,15 @@ def _is_share(results: Sequence[Result], group: Any) -> bool:
 
 def _views_of(sight: Sight, own: Sequence[Result], said: str) -> dict[str, Any]:
     """The views of one group's results."""
-    seen = [result for result in own if sight.shows(result)]
-    named_so = [result for result in own if sight.has_words(result)]
-    teacher = teacher_of(own)
-    named = view.headline_result(seen, teacher)
+    judged = judged_by(own, sight.by)
+    seen = [result for result in judged if sight.shows(result)]
+    named_so = [result for result in judged if sight.has_words(result)]
+    teacher = teacher_of(judged)
+    named = _named(own, seen, teacher)
     peaks = _memories(seen, named)
     memory = sight.memory if sight.memory in peaks else named.peak_bytes if named else next(iter(peaks), None)
     if named and memory != named.peak_bytes:
-        named = view.headline_result([result for result in seen if result.peak_bytes == memory], None)
+        named = _named(own, [result for result in seen if result.peak_bytes == memory], None)
     chosen = ladder.choose_ladder(ladder.find_ladders(seen), memory, sight.ticked)
     titles = memory_titles(peaks)
     plane = curve.curve_figure(named_so, sight.ticked, sight.peaks, sight.scores)
@@ -217,8 +229,22 @@ def _views_of(sight: Sight, own: Sequence[Result], said: str) -> dict[str, Any]:
         "parts": gr.update(visible=chosen is not None),
         "ladder": _titled(steps, chosen.title if chosen else "", own, "parts"),
         "steps": view.ladder_text(chosen) if chosen else "",
-        "table": result_rows(seen, sight.ticked),
+        "table": result_rows(_as_they_are(own, seen), sight.ticked),
     }
+
+
+def _named(own: Sequence[Result], seen: Sequence[Result], teacher: Result | None) -> Result | None:
+    """What the headline names of the results in `seen` that have a score. It is chosen on validation pictures, whatever
+    they are judged by."""
+    scored = [result for result in seen if result.score is not None]
+    found = view.headline_result(_as_they_are(own, scored), teacher)
+    return next((result for result in scored if found and result.key == found.key), None)
+
+
+def _as_they_are(own: Sequence[Result], seen: Sequence[Result]) -> list[Result]:
+    """The results in `seen` by their test scores, whatever they are judged by."""
+    keys = {result.key for result in seen}
+    return [result for result in own if result.key in keys]
 
 
 def _titled(figure: dict[str, Any] | None, title: str, own: Sequence[Result], file: str) -> dict[str, Any] | None:
@@ -287,6 +313,13 @@ def show_group(group: Any, words: Any, **_: Any) -> dict[str, Any]:
 
 
 @refused_in("said")
+def show_by(**fields: Any) -> dict[str, Any]:
+    """The results judged by another figure, whose range is another: no end of the one before stays."""
+    results = all_results()
+    return show_anew(read_sight(results, **fields | {"scores": ""}), results)
+
+
+@refused_in("said")
 def choose_memory(memories: Any, **fields: Any) -> dict[str, Any]:
     """Results of another memory, side by side."""
     return refresh(**fields | {"memory": memories})
@@ -349,8 +382,9 @@ def save(event: gr.EventData, asked: Any, **fields: Any) -> dict[str, Any]:
     """The results in sight as a file in one of FORMATS."""
     results = all_results()
     sight = read_sight(results, **fields)
-    seen = [result for result in results if result.group == sight.group and sight.shows(result)]
-    file = export(seen, event_values(event).get("save"))
+    own = [result for result in results if result.group == sight.group]
+    seen = [result for result in judged_by(own, sight.by) if sight.shows(result)]
+    file = export(_as_they_are(own, seen), event_values(event).get("save"))
     asked = asked + 1 if isinstance(asked, int) else 0
     return {"files": file | {"asked": asked}, "asked": asked}
 

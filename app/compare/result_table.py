@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..parts.sortable_table import Cell, Column, Row, SortableTable, table_value
-from ..runs.result import Result
+from ..runs.result import OWN, Result
 from ..words import numbers
-from .dots import QUALITY, quality_of, quality_text
+from .drawn import QUALITY, quality_of, quality_text
 from .ways import score_text
 
 MEANS = "Figures of several seeds are means, ± half their range; training times are medians. MACs are with RED blocks."
@@ -62,6 +62,7 @@ def _drawn() -> list[str]:
 
 
 def _row(result: Result, ticked: Sequence[str]) -> Row:
-    where = [result.origin, "" if result.is_tested else f"{result.state}, not tested yet"]
+    own = result.origin if result.origin == OWN else ""  # most are ready-made, which says nothing
+    where = [own, "" if result.is_tested else f"{result.state}, not tested yet"]
     below = " · ".join(filter(None, where))
     return Row(key=result.key, cells=cells_of(result), below=below, chosen=result.key in ticked)

@@ -12,13 +12,14 @@ from urllib.parse import parse_qs, urlencode
 from redistill.common.values import is_number
 
 from ..runs.result import Result
+from .drawn import TITLES
 
 MOST_TICKED = 2  # results whose difference is shown
 MAX_LENGTH = 2000  # characters of an address
 MAX_WORDS, MAX_KEY = 200, 300  # characters of the filter, and of a result's key
 MAX_BYTES = 2**50
 MAX_SCORE = 1e9  # of a loss
-KEYS = ("on", "words", "peak", "score", "memory", "tick")
+KEYS = ("on", "by", "words", "peak", "score", "memory", "tick")
 Span = tuple[float | None, float | None]
 NO_SPAN: Span = (None, None)
 
@@ -28,9 +29,10 @@ class Sight:
     """What all views show. Whatever a page or an address sends becomes one: see `read` and `from_query`."""
 
     group: str | None = None  # None: the one with the most results
+    by: str = ""  # what results are judged by, one of drawn.TITLES
     words: str = ""  # all of which a result has in its name
     peaks: Span = NO_SPAN  # ends of the memory in sight, in bytes; None: as the results have it
-    scores: Span = NO_SPAN  # ends of the score in sight: a share, or a loss
+    scores: Span = NO_SPAN  # ends of the score in sight: a share, a loss, or what they are judged by
     memory: int | None = None  # bytes, whose results stand beside each other; None: that of the headline
     ticked: tuple[str, ...] = ()  # keys of results, at most MOST_TICKED
 
@@ -55,12 +57,15 @@ class Sight:
         return dataclasses.replace(self, ticked=more[-MOST_TICKED:])
 
 
-def read(group: Any, words: Any, peaks: Sequence[Any], scores: Sequence[Any], memory: Any, ticked: Any) -> Sight:
+def read(
+    group: Any, by: Any, words: Any, peaks: Sequence[Any], scores: Sequence[Any], memory: Any, ticked: Any
+) -> Sight:
     """A sight of what controls of the page hold, whatever that is: what cannot be read is left out."""
     keys = ticked if isinstance(ticked, (list, tuple)) else ()
     is_whole = isinstance(memory, int) and not isinstance(memory, bool) and 0 < memory < MAX_BYTES
     return Sight(
         group if isinstance(group, str) else None,
+        by if isinstance(by, str) and by in TITLES else "",
         words[:MAX_WORDS] if isinstance(words, str) else "",
         read_span(peaks, most=MAX_BYTES),
         read_span(scores),
@@ -94,6 +99,7 @@ def ends_text(span: Sequence[float | None]) -> str:
 def to_query(sight: Sight) -> str:
     """ "on=imagenette&peak=49152-131072&tick=..."; what is as usual is left out."""
     pairs = [("on", sight.group)] if sight.group else []
+    pairs += [("by", sight.by)] if sight.by else []
     pairs += [("words", sight.words.strip())] if sight.words.strip() else []
     spans = (("peak", sight.peaks, 0), ("score", sight.scores, 6))
     pairs += [(key, "-".join(_end(end, digits) for end in span)) for key, span, digits in spans if span != NO_SPAN]
@@ -117,8 +123,12 @@ def from_query(text: str) -> Sight:
     memory = single.get("memory")
     if memory is not None and not re.fullmatch("[1-9][0-9]{0,14}", memory):
         raise ValueError(f"memory is {_clip(memory)}; expected bytes such as 65536.")
+    by = single.get("by", "")
+    if by not in TITLES:
+        raise ValueError(f"by is {_clip(by)}; expected one of {', '.join(filter(None, TITLES))}.")
     return Sight(
         single.get("on") or None,
+        by,
         single.get("words", "")[:MAX_WORDS],
         _span(single, "peak", "49152-131072"),
         _span(single, "score", "0.7-0.8"),

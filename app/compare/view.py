@@ -10,8 +10,8 @@ from html import escape
 from ..runs.result import Result, counted
 from ..words import numbers
 from ..words.settings import figure_rows, row_label, run_sentences, setting_rows
-from .dots import QUALITY, quality_of, quality_text
-from .ladder import Ladder, change_text, is_within_seeds, score_of
+from .drawn import QUALITY, quality_of, quality_text
+from .ladder import Ladder, change_text, is_within_seeds
 from .result_table import MEANS
 from .ways import (
     METHODS,
@@ -24,6 +24,8 @@ from .ways import (
     method_of,
     place_title,
     range_text,
+    score_name,
+    score_of,
     score_text,
 )
 
@@ -32,8 +34,8 @@ NO_RESULTS = (
     "appears here with its first validation.</p>"
 )
 NOTHING_TICKED = (
-    '<h3 class="card-title">No result ticked</h3><p class="subline">Click a mark of a chart or tick a row of the '
-    "table to see how it was trained; tick a second one to see what they differ in.</p>"
+    '<h3 class="card-title">No result ticked</h3><p class="subline">Click a mark or tick a row to see how it was '
+    "trained; tick two to see what differs.</p>"
 )
 _SIGNS = {
     "square": "■",
@@ -66,7 +68,7 @@ def headline(results: Sequence[Result], named: Result | None, teacher: Result | 
         return NO_RESULTS
     if named is None:
         return '<p class="headline">No result in sight has figures on both validation and test pictures yet.</p>'
-    what = "test accuracy" if named.is_classifier else "test loss (lower is better)"
+    what = score_name(named) + ("" if named.is_better_high else " (lower is better)")
     text = f"A peak of <strong>{numbers.format_bytes(named.peak_bytes)}</strong> reaches "
     text += f"<strong>{score_text(named)}</strong> {what}"
     if teacher and teacher.key != named.key:
@@ -77,7 +79,7 @@ def headline(results: Sequence[Result], named: Result | None, teacher: Result | 
         )
     others = sum(one.peak_bytes == named.peak_bytes and one.is_tested for one in each_setting(results)) - 1
     among = f"the best of {others + 1} settings with this memory" if others else "the only setting with this memory"
-    how = "chosen on validation pictures, judged on test pictures that had no part in the choice" if others else ""
+    how = "chosen on validation pictures" if others else ""
     said = f"{escape(place_title(named))}, {escape(learning_title(named))}: {range_text(named)}; {among}"
     return f'<p class="headline">{text}.</p><p class="subline">{said[:1].upper()}{said[1:]}{", " * bool(how)}{how}.</p>'
 
@@ -96,9 +98,8 @@ def legend(results: Sequence[Result]) -> str:
     )
     return (
         f'<p class="legend">{colours}</p><p class="legend">{marks * (kinds != {STRIDES})}</p>'
-        '<p class="subline">A line joins the settings of one way to learn that no other of that way beats on '
-        "validation pictures; the rest are small marks. Bars reach from the worst to the best seed; hollow marks are "
-        "not tested yet. Drag over the chart to zoom in, double-click to see all.</p>"
+        '<p class="subline">Lines join the best settings of each way, by validation; bars span the seeds; hollow marks '
+        "are not tested yet. Drag to zoom, double-click to see all.</p>"
     )
 
 
@@ -106,21 +107,21 @@ def outside_text(out: int, total: int) -> str:
     """How many results the axes of the curve leave out."""
     if not out:
         return ""
-    words = "result is" if out == 1 else "results are"
-    return f'<p class="subline">{out} of {total} {words} outside this part of the chart; the table has all of them.</p>'
+    lie = "lies" if out == 1 else "lie"
+    return f'<p class="subline">{out} of {total} {lie} outside; the table has all.</p>'
 
 
 def ladder_text(ladder: Ladder) -> str:
     """The steps in words: what each adds, at how many parameters, and whether that is more than chance."""
     lines = []
     for (_, before), (name, after) in itertools.pairwise(ladder.steps):
-        unit = " points" if after.is_classifier else " of loss"
+        unit = " points" if after.is_classifier else f" of {QUALITY.get(after.judged_by, 'loss')}"
         more = after.figures.get("parameters", 0) - before.figures.get("parameters", 0)
-        cost = f", for {numbers.format_count(more)} more parameters" if more > 0 else ""
+        cost = f" for {numbers.format_count(more)} more parameters" if more > 0 else ""
         within = is_within_seeds(before, after)
         doubt = {True: " (the seeds differ as much)", None: " (one seed: may be chance)"}.get(within, "")
-        lines.append(f"<li><strong>{escape(name)}</strong>: {change_text(before, after)}{unit}{cost}{doubt}</li>")
-    return f'<p class="subline">{escape(ladder.title)}.</p><ul class="settings">{"".join(lines)}</ul>'
+        lines.append(f"<strong>{escape(name)}</strong> {change_text(before, after)}{unit}{cost}{doubt}")
+    return f'<p class="subline">{escape(ladder.title)}: {"; ".join(lines)}.</p>'
 
 
 def chosen_card(result: Result | None) -> str:

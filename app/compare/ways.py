@@ -8,6 +8,7 @@ from ..parts import plots
 from ..runs.result import Result
 from ..words import numbers
 from ..words.settings import join_strides, network_title, seeds_text
+from .drawn import QUALITY
 
 TEACHER, OTHERS = "teacher", "others"
 # What a network learnt from decides its colour; the losses have the same ones in a run's curves. In the order in which
@@ -86,7 +87,7 @@ def chosen_on_validation(results: Sequence[Result]) -> Result | None:
 def teacher_of(results: Sequence[Result]) -> Result | None:
     """The best tested teacher of a group."""
     teachers = [result for result in results if result.is_teacher and result.is_tested]
-    return min(teachers, key=lambda result: -result.score if result.is_classifier else result.score, default=None)
+    return min(teachers, key=lambda result: result.cost, default=None)
 
 
 def place_title(result: Result) -> str:
@@ -110,7 +111,9 @@ def score_text(result: Result) -> str:
     """ "77.7 % ± 0.3", "0.115", in brackets while it is a validation figure, "–" while there is none."""
     if result.score is None:
         return "–"
-    text = numbers.format_percent(result.score) if result.is_classifier else numbers.format_number(result.score)
+    if result.margin is not None:
+        return numbers.format_margin(result.score, result.margin)
+    text = score_of(result)
     if len(result.scores) > 1:
         text += (
             f" ± {100 * result.spread:.1f}" if result.is_classifier else f" ± {numbers.format_number(result.spread)}"
@@ -118,8 +121,29 @@ def score_text(result: Result) -> str:
     return text if result.is_tested else f"({text})"
 
 
+def score_of(result: Result) -> str:
+    """The score without its spread."""
+    return numbers.format_percent(result.score) if result.is_classifier else numbers.format_number(result.score)
+
+
+def score_name(result: Result) -> str:
+    """What the score is, within a sentence: "test accuracy", "test loss", "KID"."""
+    return QUALITY.get(result.judged_by) or ("test accuracy" if result.is_classifier else "test loss")
+
+
+def score_title(result: Result | None) -> str:
+    """What stands at the axis of the score of such results: "Test accuracy", "KID (lower is better)"."""
+    if result is None:
+        return "Test accuracy"
+    name = score_name(result)
+    return name[:1].upper() + name[1:] + (" (lower is better)" * (not result.is_better_high))
+
+
 def range_text(result: Result) -> str:
-    """ "mean of 3 seeds, 77.4 to 78.0 %", or "one seed"."""
+    """ "mean of 3 seeds, 77.4 to 78.0 %", or "one seed"; of a score with a margin its interval."""
+    if result.margin is not None:
+        least, most = map(numbers.format_number, result.range)
+        return f"95 % interval {least} to {most}"
     if len(result.scores) < 2:
         return "one seed"
     least, most = result.range
@@ -139,10 +163,10 @@ def memory_titles(peaks: Sequence[int]) -> dict[int, str]:
 
 def hover_text(result: Result) -> list[str]:
     """The lines that stand under the pointer at a mark, not escaped."""
-    name = "accuracy" if result.is_classifier else "loss of the prediction"
-    what = f"test {name}" if result.is_tested else f"best validation {name} so far"
+    name = "accuracy" if result.is_classifier else "loss"
+    what = score_name(result) if result.is_tested else f"best validation {name} so far"
     lines = [result.title, f"{score_text(result)} {what}", f"peak {numbers.format_bytes(result.peak_bytes)}"]
-    if result.is_tested and len(result.scores) > 1:
+    if result.is_tested and (len(result.scores) > 1 or result.margin is not None):
         lines[1] += f" ({range_text(result)})"
     if result.figures.get("parameters"):
         lines.append(f"{numbers.format_count(result.figures['parameters'])} parameters")

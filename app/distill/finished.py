@@ -41,6 +41,13 @@ class FinishedPanel:
     """
 
     def __init__(self) -> None:
+        with gr.Row(elem_classes="finished"):
+            self._build()
+        self.shown = {name: getattr(self, name) for name in ("home", "lines", "tune", "tested", "classes", "count",
+            "matrix", "confusion", "trial", "picture", "answers")}  # fmt: skip
+        self.shown |= {"student_said": self.said, "pushed": self.pushed}
+
+    def _build(self) -> None:
         with gr.Column(visible=False, elem_classes="card") as self.home:
             gr.HTML('<h3 class="card-title">Take it home</h3>')
             self.save = SaveFiles({"student": "Save student"}, elem_id="save-student")
@@ -76,9 +83,6 @@ class FinishedPanel:
             )
             self.draw = gr.Button("One of the test pictures", size="sm", elem_id="try-test")
             self.answers = gr.HTML(elem_id="answers")
-        self.shown = {name: getattr(self, name) for name in ("home", "lines", "tune", "tested", "classes", "count",
-            "matrix", "confusion", "trial", "picture", "answers")}  # fmt: skip
-        self.shown |= {"student_said": self.said, "pushed": self.pushed}
 
     def attach(self, drawn: gr.JSON, woken: gr.JSON) -> None:
         """Connect its events; `drawn` notes which run is shown, and `woken` has the panel look at it again."""

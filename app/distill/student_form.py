@@ -158,8 +158,8 @@ def card(student: StudentConfig) -> str:
     except ValueError as error:
         memory, warning = escape(str(error)), None
     said = notice("", warning, kind="hint") if warning else ""
-    name = "Teacher" if is_teacher else "Student"
+    role = ", a teacher" if is_teacher else ""
     return (
-        f'<h3 class="card-title">{name}</h3><p class="student">{escape(describe_student(student))}, '
-        f'{format_pixels(student.image_size)}</p><p class="subline">{memory}</p>{said}'
+        f'<p class="student">{escape(describe_student(student))}, {format_pixels(student.image_size)}{role}</p>'
+        f'<p class="subline">{memory}</p>{said}'
     )

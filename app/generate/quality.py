@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from redistill.common.values import is_number
+
 from ..parts.explain import info
-from ..words import numbers
+from ..words.quality import figure_text, margins_of
 
 DISTANCES = {"fid": "FID", "kid": "KID"}
 SHARES = {"recall": "Variety kept (recall), of 1", "precision": "Realism (precision), of 1"}
@@ -25,10 +27,10 @@ def quality_line(quality: Mapping[str, Any], with_basis: bool) -> str:
 def figures(quality: Mapping[str, Any]) -> str:
     """The figures of a card that are numbers and say something, as HTML; empty where there are none."""
     near = {name: title for name, title in DISTANCES.items() if _says(quality, name)}
-    far = [f"<strong>{title} {_figure(quality, name)}</strong>" for name, title in near.items()]
+    far = [f"<strong>{title} {figure_text(quality, name)}</strong>" for name, title in near.items()]
     distance = [f"Distance from real pictures, lower is better {info('FID, KID')} {', '.join(far)}"] if far else []
     shares = [
-        f"{words} {info(name)} <strong>{_figure(quality, name)}</strong>"
+        f"{words} {info(name)} <strong>{figure_text(quality, name)}</strong>"
         for name, words in SHARES.items()
         if _says(quality, name)
     ]
@@ -46,19 +48,5 @@ def basis(quality: Mapping[str, Any]) -> str:
 
 def _says(quality: Mapping[str, Any], name: str) -> bool:
     """Whether it is a number whose interval, where it has one, does not reach down to nothing."""
-    margin = _margins(quality).get(name)
-    return _is_number(quality.get(name)) and not (_is_number(margin) and margin >= quality[name])
-
-
-def _figure(quality: Mapping[str, Any], name: str) -> str:
-    margin = _margins(quality).get(name)
-    return numbers.format_margin(quality[name], margin) if _is_number(margin) else numbers.format_number(quality[name])
-
-
-def _margins(quality: Mapping[str, Any]) -> Mapping[str, Any]:
-    margins = quality.get("margins")
-    return margins if isinstance(margins, Mapping) else {}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    margin = margins_of(quality).get(name)
+    return is_number(quality.get(name)) and not (is_number(margin) and margin >= quality[name])

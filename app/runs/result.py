@@ -22,6 +22,7 @@ from .choices import check_opens_no_file
 
 PATCHES = "patches"  # the kind of rows of networks in patches
 OWN, READY = "own run", "ready-made"
+LOSS = "prediction_loss"  # by which networks that draw are judged
 _OF_A_RUN = ("seed", "device", "save_every")  # of its settings: what may differ between runs of one setting
 
 
@@ -41,6 +42,8 @@ class Result:
     seeds: tuple[int, ...] = ()
     kind: str = ""  # of what a study holds students of other strides against, such as "smaller images"
     figures: Mapping[str, Any] = field(default_factory=dict)  # of the final record; of several: `over_seeds`
+    judged_by: str = ""  # what of the pictures that it draws `score` is, such as "kid"; "": the accuracy or the loss
+    margin: float | None = None  # half the 95 % interval of such a score
 
     @property
     def group(self) -> str:
@@ -59,7 +62,12 @@ class Result:
 
     @property
     def range(self) -> tuple[float, float]:
-        """The least and the greatest score of the seeds, in the scores' own unit; (0, 0) while there is no score."""
+        """The least and the greatest score of the seeds, in the scores' own unit; (0, 0) while there is no score.
+
+        Of a score with a margin, the ends of its interval.
+        """
+        if self.margin is not None and self.score is not None:
+            return self.score - self.margin, self.score + self.margin
         scores = self.scores or (self.score or 0.0,)
         return min(scores), max(scores)
 
@@ -71,8 +79,9 @@ class Result:
 
     @property
     def validation(self) -> float | None:
-        """The mean figure on the validation pictures, by which settings are chosen; None where none was noted."""
-        return number(self.figures.get(f"validation_{figure_of(self.config)}"))
+        """The mean figure on the validation pictures, by which settings are chosen; None where none was noted, and
+        for a result that is judged by what it draws."""
+        return None if self.judged_by else number(self.figures.get(f"validation_{figure_of(self.config)}"))
 
     @property
     def macs(self) -> int | None:
@@ -88,6 +97,16 @@ class Result:
     def is_classifier(self) -> bool:
         """Whether `score` is an accuracy (higher is better), not the loss of a prediction (lower is better)."""
         return self.config.student.task == "classification"
+
+    @property
+    def cost(self) -> float:
+        """What sorts results with a score, the best first: the score itself, or less of it where more is better."""
+        return -self.score if self.is_better_high else self.score
+
+    @property
+    def is_better_high(self) -> bool:
+        """Whether more of `score` is better."""
+        return self.is_classifier or self.judged_by == "recall"
 
     @property
     def is_teacher(self) -> bool:
@@ -132,8 +151,9 @@ def pareto_front(results: Iterable[Result]) -> list[Result]:
     judged = all(result.validation is not None for result in tested)
     front: list[tuple[float, Result]] = []
     for result in sorted(tested, key=lambda result: result.peak_bytes):
-        figure = result.validation if judged else result.score
-        cost = -figure if result.is_classifier else figure
+        cost = result.cost
+        if judged:
+            cost = -result.validation if result.is_classifier else result.validation
         front = [(best, one) for best, one in front if one.peak_bytes < result.peak_bytes or best <= cost]
         if not front or cost < front[-1][0]:
             front.append((cost, result))
@@ -166,7 +186,7 @@ def over_seeds(finals: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def figure_of(config: DistillConfig) -> str:
     """What the network is judged by."""
-    return "accuracy" if config.student.task == "classification" else "prediction_loss"
+    return "accuracy" if config.student.task == "classification" else LOSS
 
 
 def counted(student: StudentConfig) -> Comparison:

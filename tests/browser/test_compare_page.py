@@ -51,20 +51,20 @@ def test_results_to_curve_to_two_ticked_to_a_link_that_shows_the_same_elsewhere(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.locator("#results thead th").first.evaluate("cell => getComputedStyle(cell).position") == "sticky"
 
-    typed(page, "Only with these words", "no such network")
+    typed(page, "Words in the name", "no such network")
     expect(rows(page)).to_have_count(0)
     expect(page.locator("#results .nothing")).to_be_visible()
-    typed(page, "Only with these words", "Teacher ready-made")
+    typed(page, "Words in the name", "Teacher ready-made")
     expect(rows(page)).to_have_count(1)
-    typed(page, "Only test losses", "0.5-2")
+    typed(page, "Test loss", "0.5-2")
     page.wait_for_url("**/*score=0.5-2*")
     for other in (open_page(), open_page(color_scheme="dark")):
         other.goto(page.url)  # put in where another tab was open
         if other.evaluate("matchMedia('(prefers-color-scheme: dark)').matches"):
             other.reload()
         expect(row_of(other, "Strides").locator("td")).to_have_text(["2·2·2·1", "own"])
-        expect(other.get_by_label("Only with these words")).to_have_value("Teacher ready-made")
-        expect(other.get_by_label("Only test losses")).to_have_value("0.5-2")
+        expect(other.get_by_label("Words in the name")).to_have_value("Teacher ready-made")
+        expect(other.get_by_label("Test loss")).to_have_value("0.5-2")
         expect(rows(other)).to_have_count(1)
         other.wait_for_function("document.querySelector('#plane .liveplot').layout?.yaxis.range[1] === 2")
         assert other.url == page.url

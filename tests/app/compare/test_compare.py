@@ -256,3 +256,17 @@ def test_no_value_from_outside_breaks_compare(some, value):
     assert compare.open_link(clicked(query=value)) and compare.open_link(SimpleNamespace(_data=value))
     assert compare.look(value, group=value).keys() in (shown.keys(), set()) or value is not None
     assert compare.chosen_config(value) is None
+
+
+def test_what_networks_that_draw_are_judged_by_is_chosen_and_stays_in_the_address():
+    """Of the networks that ship, whose cards have the figures."""
+    group = "emoji-faces, v-prediction"
+    shown = compare.show_by(group=group, by="kid", scores="0.1-0.2")
+    assert shown["scores"]["value"] == "" and shown["scores"]["label"] == "KID" and "by=kid" in shown["link"]
+    assert shown["by"]["value"] == "kid" and shown["by"]["visible"] and "KID (lower is better)" in shown["said"]
+    again = compare.open_query(shown["link"])
+    assert again["curve"] == shown["curve"] and shown["curve"]["layout"]["yaxis"]["title"]["text"].startswith("KID")
+    assert shown["table"] == compare.refresh(group=group)["table"], "which has all figures whatever they are judged by"
+    assert not compare.refresh(group="imagenette", by="kid")["by"]["visible"]
+    assert compare.refresh(group="imagenette", by="kid")["by"]["value"] == ""
+    assert "by is" in compare.open_query("by=beauty")["said"]

@@ -96,6 +96,6 @@ def test_at_most_two_are_ticked_and_the_one_ticked_longest_makes_room():
 
 @pytest.mark.parametrize("value", [None, [], {}, 3, -1, 1e300, float("nan"), True, "x" * 10_000, ["a", 3, "b", "c"]])
 def test_whatever_a_page_sends_becomes_a_sight(value):
-    sight = read(value, value, (value, value), (value,), value, value)
+    sight = read(value, value, value, (value, value), (value,), value, value)
     assert from_query(to_query(dataclasses.replace(sight, group="g"))).ticked == sight.ticked
     assert read_span([value]) == read_span([value, None])

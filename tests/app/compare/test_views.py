@@ -8,9 +8,12 @@ import json
 import pytest
 from helpers.made import FACES, RED_KD, TEACHER, result
 
+from app.compare.curve import curve_figure
 from app.compare.dots import dot_groups, dots_figure, figure_columns
+from app.compare.drawn import figures_of, judged_by
 from app.compare.ladder import STEPS, choose_ladder, find_ladders, ladder_figure, step_of
 from app.compare.view import ladder_text
+from app.compare.ways import hover_text, score_text
 from app.runs.result import READY
 from redistill.networks.alignment import RULES
 from redistill.networks.red import REDConfig
@@ -96,6 +99,47 @@ def test_parameters_and_macs_are_columns_and_words_on_a_phone():
         assert "12.8 M" in texts and "70.0 %" in texts and "KD" in texts
     drawn = ready("draws", [0.12], FACES, figures={"quality": {"kid": 0.5, "fid": 19.4, "recall": 0.6}})
     assert list(figure_columns([drawn])) == ["loss", "KID", "FID", "recall", "parameters", "MACs"]
+
+
+QUALITY = {"kid": 0.5, "recall": 0.6, "margins": {"kid": 0.06}}
+
+
+def drawn_results():
+    """Two networks that draw, of which the one with the worse loss has the better KID and the lower recall, and one
+    whose pictures nobody judged."""
+    first = ready("first", [0.12], FACES, figures={"quality": QUALITY, "test_prediction_loss": 0.12})
+    quality = {"kid": 0.4, "recall": 0.5}
+    second = ready("second", [0.13], FACES, figures={"quality": quality, "test_prediction_loss": 0.13})
+    return [first, second, ready("third", [0.11], FACES)]
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "axis"),
+    [
+        ("", ["third", "first", "second"], "Test loss (lower is better)"),
+        ("kid", ["second", "first"], "KID (lower is better)"),
+        ("recall", ["first", "second"], "Recall"),
+    ],
+)
+def test_networks_that_draw_are_judged_by_what_is_chosen(name, order, axis):
+    found = judged_by(drawn_results(), name)
+    (group,) = dot_groups(found, 65536)
+    assert [one.title for one in group[1]] == order
+    curve = curve_figure(found)
+    assert curve["layout"]["yaxis"]["title"]["text"] == axis
+    assert figures_of(drawn_results()) == ["", "kid", "recall"] and figures_of([found[2]]) == [""]
+    columns = figure_columns(group[1])
+    head = next(iter(columns))
+    assert head == axis.partition(" (")[0].removeprefix("Test ") or head == "recall"
+    assert [column for column in columns if column in ("loss", "KID", "recall")].count("loss") == 1
+
+
+def test_a_figure_with_a_margin_has_its_interval_as_a_bar_and_in_words():
+    first, second, _ = judged_by(drawn_results(), "kid")
+    assert first.range == pytest.approx((0.44, 0.56)) and second.range == (0.4, 0.4)
+    assert score_text(first) == "0.500 ± 0.060" and "95 % interval 0.44 to 0.56" in " ".join(hover_text(first))
+    dots = next(part for part in dots_figure([first, second], 65536)["data"] if "customdata" in part)
+    assert dots["error_x"]["array"] == pytest.approx([0.0, 0.06])
 
 
 def test_the_steps_are_the_parts_of_the_method_in_their_order():
