@@ -17,6 +17,7 @@ from typing import Any
 
 import gradio as gr
 
+from redistill.training.config import DistillConfig
 from redistill.training.run import CLASSES
 
 from ..parts.events import QUIET, connect
@@ -32,6 +33,7 @@ from ..visitors.who import token_of_request
 from ..words.places import hide_places, is_shared
 from . import lent_panel, run_curves, run_form
 from . import watch_view as view
+from .data_panel import offered
 from .finished import FinishedPanel, nothing_tried, shown_of, shown_run
 from .ready_made import shipped_run
 from .seed_rows import seed_table
@@ -61,7 +63,7 @@ class WatchPanel:
     def __init__(self) -> None:
         with gr.Column(min_width=320, elem_classes="results"):
             with gr.Column(elem_classes="card"):
-                progress = gr.HTML(view.NO_RUNS, elem_id="progress")
+                progress = gr.HTML(view.no_runs(), elem_id="progress")
                 lent = lent_panel.build()
                 if words := limits.said():
                     gr.HTML(notice("", words, kind="hint"), elem_id="limits")
@@ -75,6 +77,9 @@ class WatchPanel:
                         rate = NumberField(None, label="Learning rate (empty: as before)", minimum=0, min_width=120)
                     elsewhere = [AS_BEFORE, *run_form.devices()]
                     device = gr.Radio(elsewhere, value=AS_BEFORE, label="Device", visible=len(elsewhere) > 2)
+                    moved = LiveRadio(
+                        [AS_BEFORE], value=AS_BEFORE, label="Its pictures, if they have moved", elem_id="moved"
+                    )
                     extend = gr.Button("Go on", size="sm", interactive=False, elem_id="extend")
                 with gr.Row(elem_classes="quiet-buttons confirm", visible=False) as confirmation:
                     asking = gr.HTML(elem_id="delete-question")
@@ -107,6 +112,7 @@ class WatchPanel:
             "said": said,
             **buttons,
             **charts,
+            "moved": moved,
             "samples": samples,
             "seeds": seeds,
         }
@@ -116,7 +122,7 @@ class WatchPanel:
         lent_panel.attach(lent, self.choice["woken"])
         connect(stop.click, stop_run, [drawn], done, **QUIET)
         connect(resume.click, resume_run, [drawn], done, **QUIET)
-        connect(extend.click, extend_run, [drawn, steps, rate, device], done, **QUIET)
+        connect(extend.click, extend_run, [drawn, steps, rate, device, moved], done, **QUIET)
         question = {"asked": asked, "confirm": confirmation, "question": asking}
         connect(delete.click, ask_to_delete, [drawn], question, **QUIET)
         for event in (keep.click, self.runs.input):
@@ -163,7 +169,7 @@ def look(chosen: Any, drawn: Any) -> dict[str, Any]:
     if changed & {"name", "images"}:
         shown["samples"] = view.latest_samples(run) if run else ""
     if "name" in changed:
-        shown |= nothing_tried()
+        shown |= nothing_tried() | {"moved": LiveRadio(choices=_places(run), value=AS_BEFORE)}
     if "clock" in changed:
         shown["timer"] = gr.Timer(float(now["clock"]))
     if isinstance(chosen, str) and chosen not in names:
@@ -188,12 +194,22 @@ def resume_run(drawn: Any) -> dict[str, Any]:
     return _gone_on(lambda name: jobs.resume(name, token_of_request()), drawn)
 
 
-def extend_run(drawn: Any, steps: Any, rate: Any, device: Any) -> dict[str, Any]:
-    """Go on with the run that is shown up to so many steps in all, at another rate or elsewhere where one is given;
-    also where it has finished."""
-    given = {"steps": steps, "learning_rate": rate, "device": None if device == AS_BEFORE else device}
-    changes = {name: value for name, value in given.items() if value is not None}
+def extend_run(drawn: Any, steps: Any, rate: Any, device: Any, moved: Any = AS_BEFORE) -> dict[str, Any]:
+    """Go on with the run that is shown up to so many steps in all, at another rate, elsewhere, or with its pictures
+    from where they are now, where one is given; also where it has finished."""
+    given = {"steps": steps, "learning_rate": rate, "device": device, "dataset": moved}
+    changes = {name: value for name, value in given.items() if value not in (None, AS_BEFORE)}
     return _gone_on(lambda name: jobs.extend(name, changes), drawn)
+
+
+def _places(run: jobs.Run | None) -> list[str | tuple[str, str]]:
+    """Where the pictures of a run may lie now: what Distill offers to such a student but what it began with."""
+    try:
+        config = DistillConfig.from_dict(run.config) if run else None
+    except (ValueError, TypeError):  # a run that cannot be read goes on nowhere
+        config = None
+    found = offered(config.student) if config else []
+    return [AS_BEFORE, *(choice for choice in found if choice[1] != config.dataset)]
 
 
 def _gone_on(action: Callable[[str], jobs.Run], drawn: Any) -> dict[str, Any]:
@@ -276,13 +292,14 @@ def _signature(runs: Sequence[jobs.Run], chosen: Any, run: jobs.Run | None) -> d
 
 
 def _course(run: jobs.Run | None) -> dict[str, Any]:
-    """How far a run is, in words and curves; without one, a run that came with the page, where it did."""
-    told = run or shipped_run()
+    """How far a run is, in words and curves; without one, a run that came with the page, but nothing to whom has
+    deleted their own."""
+    told = run or (None if jobs.has_deleted() else shipped_run())
     records, steps, teacher = (jobs.records(told), told.steps, view.teacher_score(told)) if told else ([], 1, None)
     if run:
         words = view.progress(run, records, teacher)
     else:
-        words = view.example(told, records, teacher) if told else view.NO_RUNS
+        words = view.example(told, records, teacher) if told else view.no_runs(jobs.has_deleted())
     return {
         "progress": words,
         "losses": run_curves.loss_figure(records, steps),

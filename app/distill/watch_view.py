@@ -23,12 +23,15 @@ from ..words.settings import describe_student, figure_rows
 from ..words.signs import Baseline, baseline_sign, loss_sign, red_sign, step_losses
 
 Records = Sequence[Mapping[str, Any]]
-# With the class "no-runs" in it, style.css hides what only a run fills: its buttons, files and charts.
-NO_RUNS = (
-    '<p class="headline no-runs">No run yet.</p><p class="subline">Choose a preset and press Start: losses, accuracy '
-    "and learning rate are drawn here as the run goes.</p>"
-)
 MEMORY = ("training_peak_bytes", "measured_peak_bytes", "eager_peak_bytes", "fused_peak_bytes")
+
+
+def no_runs(were_deleted: bool = False) -> str:
+    """What stands in the place of a run. With the class "no-runs" in it, style.css hides what only a run fills."""
+    return (
+        f'<p class="headline no-runs">No run {"left" if were_deleted else "yet"}.</p><p class="subline">Choose a '
+        "preset and press Start: losses, accuracy and learning rate are drawn here as the run goes.</p>"
+    )
 
 
 def state_text(run: jobs.Run) -> str:

@@ -49,6 +49,7 @@ from .worker import AFTER, JOB_FILE, PROCESS_FILE
 
 MAX_WAITING = 20
 SWEEP_SECONDS = 30.0
+DELETIONS = ".deletions"  # in the folder of the runs: a file for each who has deleted one
 WAITING = ("queued", "starting")
 ALIVE = (*WAITING, "running", "stopping")
 RESUMABLE = ("stopped", "failed", "interrupted")
@@ -290,6 +291,7 @@ def extend(name: str, changes: Mapping[str, Any]) -> Run:
         if run.job:
             raise ValueError(f"Run “{run.title}” is trained on {run.job.hardware.name}, where it goes on as it began.")
         check_run({**run.config, **changes})
+        check_uses({**run.config, **changes})
         try:
             change_run(run.path, changes)
         except SettingError as error:
@@ -320,6 +322,21 @@ def delete(name: str) -> None:
         if run.state in ALIVE:
             raise ValueError(f"Run “{run.title}” is {run.state}; stop it before deleting it.")
         remove_folder(run.path)
+        mark = _deletions(run.owner)
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()
+
+
+def has_deleted() -> bool:
+    """Whether who asks has ever deleted a run here."""
+    try:
+        return _deletions(access.owner()).exists()
+    except ValueError:  # nobody can tell who asks
+        return False
+
+
+def _deletions(owner: str | None) -> Path:
+    return runs_dir() / DELETIONS / (owner or "own")
 
 
 def sweep() -> None:

@@ -25,6 +25,7 @@ from app.parts.counting import compare_as
 from app.parts.setting_controls import UNSET
 from app.parts.stride_picker import check_strides_form
 from app.runs import choices, jobs, results, titles
+from app.visitors import access
 from app.words import numbers
 from app.words import settings as wording
 from app.words.memory import warnings
@@ -561,6 +562,29 @@ def test_a_step_of_a_run_redraws_neither_its_buttons_nor_its_cards_nor_its_image
     assert {"progress", "stop", "home", "classes", "runs"} < shown.keys() and "samples" not in shown
 
 
+def test_a_run_goes_on_with_its_pictures_from_where_they_lie_now(places, monkeypatch):
+    made.write_run(places, "one", PRESETS["quick"].config, "stopped")
+    shown = watch.look("one", None)["moved"]
+    values = [value for _, value in shown.choices]
+    assert values[0] == shown.value == watch.AS_BEFORE and "emoji-identity" in values
+    assert PRESETS["quick"].config.dataset not in values
+    asked = []
+    monkeypatch.setattr(watch.jobs, "extend", lambda name, changes: asked.append(changes) or jobs.read_run(name))
+    for moved in (watch.AS_BEFORE, "upload:elsewhere"):
+        watch.extend_run({"name": "one"}, 9, None, watch.AS_BEFORE, moved)
+    assert asked == [{"steps": 9}, {"steps": 9, "dataset": "upload:elsewhere"}]
+
+
+def test_what_the_page_never_opens_is_refused_before_a_run_is_changed(places, monkeypatch):
+    made.write_run(places, "one", PRESETS["quick"].config, "stopped")
+    before = (places / "runs" / "one" / "config.json").read_text()
+    monkeypatch.setenv("SPACE_ID", "someone/redistill")
+    monkeypatch.setattr(access, "is_theirs", lambda noted: True)
+    with pytest.raises(ValueError, match="Folders are read from the command line"):
+        jobs.extend("one", {"dataset": "folder:/etc"})
+    assert (places / "runs" / "one" / "config.json").read_text() == before
+
+
 def test_a_look_never_chooses_a_run_nor_leaves_the_one_that_is_shown(places):
     write_run(places, "one")
     drawn = watch.look(None, None)["drawn"]
@@ -583,7 +607,7 @@ def test_a_run_is_deleted_once_that_is_confirmed_and_the_next_one_shown(places):
     shown = watch.delete_run("one", "one")
     assert (shown["asked"], shown["confirm"].visible, shown["said"], shown["runs"].value) == (None, False, "", "two")
     assert watch.delete_run("two", "two")["runs"].value is None
-    assert "No run yet" in watch.look(None, None)["progress"]
+    assert "No run left" in watch.look(None, None)["progress"]
 
 
 def test_runs_of_one_title_are_told_apart(places):

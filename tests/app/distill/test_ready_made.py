@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+from helpers.made import write_run
+
 from app.distill import watch, watch_view
 from app.distill.ready_made import NAME, shipped_run
 from app.runs import jobs
 from redistill.checkpoint.metadata import read_metadata
+from redistill.training.presets import PRESETS
 
 
 def test_the_records_are_of_the_weights_that_ship():
@@ -30,5 +33,16 @@ def test_the_panel_opens_with_it_and_its_curves(monkeypatch, tmp_path):
     assert json.loads(json.dumps(shown["drawn"]))["name"] is None
 
 
+def test_who_has_deleted_their_runs_sees_none_and_who_never_had_any_sees_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "runs"))
+    write_run(tmp_path, "one", PRESETS["quick"].config, "finished")
+    drawn = watch.look(None, None)["drawn"]
+    jobs.delete("one")
+    shown = watch.look(None, drawn)
+    assert "No run left" in shown["progress"] and shown["losses"]["data"] == []
+    assert jobs.list_runs() == [] and jobs.has_deleted()
+
+
 def test_without_what_ships_there_is_a_sentence(places):
-    assert watch.look(None, None)["progress"] == watch_view.NO_RUNS
+    assert watch.look(None, None)["progress"] == watch_view.no_runs()
+    assert "No run yet" in watch_view.no_runs()

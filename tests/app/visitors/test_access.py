@@ -58,7 +58,7 @@ def touch_all(name: str) -> list[str]:
         watch.look(name, None),
         watch.stop_run(drawn),
         watch.resume_run(drawn),
-        watch.extend_run(drawn, 99, None, None),
+        watch.extend_run(drawn, 99, None, None, "emoji-identity"),
     ]
     answers += [watch.ask_to_delete(drawn), watch.delete_run(name, name)]
     answers += [watch.save_file(gr.EventData(None, {"save": file}), drawn) for file in watch.FILES]
