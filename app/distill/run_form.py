@@ -35,7 +35,7 @@ NO_TEACHER, TRAIN_FIRST = "none", "train-first"  # choices of a teacher
 PLANNED = "planned"  # the checkpoint of a teacher that is trained first, before its run has a name
 # The lines of controls in each step of the form, and in the drawer by heading; several names stand side by side.
 TEACHER_LINES = ["teacher_checkpoint"]
-LENGTH_LINES = ["steps batch_size", "learning_rate", "seed"]
+LENGTH_LINES = ["steps batch_size", "learning_rate seed"]
 DRAWER = {
     "Losses": ["red_weight kd_weight", "init", "distance", "alignment", "feature_loss", "feature_weight task_weight",
                "kd", "dkd_alpha dkd_beta", "temperature", "prediction_type", "accept_teacher"],
