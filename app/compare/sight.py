@@ -29,12 +29,12 @@ class Sight:
     """What all views show. Whatever a page or an address sends becomes one: see `read` and `from_query`."""
 
     group: str | None = None  # None: the one with the most results
-    by: str = ""  # what results are judged by, one of drawn.TITLES
     words: str = ""  # all of which a result has in its name
     peaks: Span = NO_SPAN  # ends of the memory in sight, in bytes; None: as the results have it
     scores: Span = NO_SPAN  # ends of the score in sight: a share, a loss, or what they are judged by
     memory: int | None = None  # bytes, whose results stand beside each other; None: that of the headline
     ticked: tuple[str, ...] = ()  # keys of results, at most MOST_TICKED
+    by: str = ""  # what results are judged by, one of drawn.TITLES
 
     @property
     def is_narrowed(self) -> bool:
@@ -65,12 +65,12 @@ def read(
     is_whole = isinstance(memory, int) and not isinstance(memory, bool) and 0 < memory < MAX_BYTES
     return Sight(
         group if isinstance(group, str) else None,
-        by if isinstance(by, str) and by in TITLES else "",
         words[:MAX_WORDS] if isinstance(words, str) else "",
         read_span(peaks, most=MAX_BYTES),
         read_span(scores),
         memory if is_whole else None,
         tuple(dict.fromkeys(key for key in keys if isinstance(key, str) and len(key) <= MAX_KEY))[-MOST_TICKED:],
+        by if isinstance(by, str) and by in TITLES else "",
     )
 
 
@@ -128,12 +128,12 @@ def from_query(text: str) -> Sight:
         raise ValueError(f"by is {_clip(by)}; expected one of {', '.join(filter(None, TITLES))}.")
     return Sight(
         single.get("on") or None,
-        by,
         single.get("words", "")[:MAX_WORDS],
         _span(single, "peak", "49152-131072"),
         _span(single, "score", "0.7-0.8"),
         int(memory) if memory else None,
         tuple(dict.fromkeys(query.get("tick", ()))),
+        by,
     )
 
 

@@ -20,7 +20,7 @@ SIGHTS = [
         65536,
         ("run:a b", "study:4-red+kd"),
     ),
-    Sight("x", peaks=(None, 65536.0), scores=(1e-06, None)),
+    Sight("x", peaks=(None, 65536.0), scores=(1e-06, None), by="kid"),
     Sight("ä=&#?", "%41", scores=(0.123456, 1.0), ticked=("photographs:4-1-2-1-2-red+kd",)),
 ]
 

@@ -25,7 +25,8 @@ EARLY = early_strides("resnet18")
 
 
 def search(budget=64.0, reduction="same", with_red=True, **controls) -> str:
-    shown = search_panel.show(budget, reduction, with_red, **USUAL | controls)
+    wish = {"search_budget": budget, "search_reduction": reduction, "search_red": with_red}
+    shown = search_panel.show(**wish, **USUAL | controls)
     assert shown["search"].interactive is True
     return shown["front"]
 
@@ -108,7 +109,9 @@ def test_the_search_takes_everything_else_from_the_controls():
         assert settings.student.red == REDConfig(residual_kernel=5, points="outputs")
         assert (settings.accounting, settings.dtype) == ("eager", "fp16")
     assert "Narrow ResNet, 96 px, with RED blocks, eager, fp16; what fits is the peak" in shown
-    shown = search_panel.show(64, "same", True, **USUAL | {"with_red": False})["front"]
+    shown = search_panel.show(
+        search_budget=64, search_reduction="same", search_red=True, **USUAL | {"with_red": False}
+    )["front"]
     assert all("red=on" in query for query in queries(shown))
     bare = search(64, "same", False)
     assert all("red=off" in query for query in queries(bare)) and "without RED blocks" in bare
