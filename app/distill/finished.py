@@ -41,7 +41,7 @@ class FinishedPanel:
     """
 
     def __init__(self) -> None:
-        with gr.Row(elem_classes="finished"):
+        with gr.Row(elem_classes="finished-cards"):
             self._build()
         self.shown = {name: getattr(self, name) for name in ("home", "lines", "tune", "tested", "classes", "count",
             "matrix", "confusion", "trial", "picture", "answers")}  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from redistill.checkpoint.imported import imported_folder
 from redistill.checkpoint.sources import list_imported
@@ -14,10 +13,8 @@ from redistill.data.uploads import list_uploads, upload_folder
 from redistill.training.run import STATUS
 
 from ..visitors.limits import limits_here
+from .one_run import Run
 from .worker import PROCESS_FILE
-
-if TYPE_CHECKING:
-    from .jobs import Run
 
 DAY = 86_400.0  # seconds
 RESERVED_BYTES = 200 * 2**20  # of the disk, for a run that begins

@@ -43,7 +43,7 @@ def test_a_teacher_is_trained_first_where_that_is_chosen(launched):
     assert (teacher.config["steps"], teacher.config["student"]["strides"], teacher.config["seed"]) == (7, {}, 5)
     assert teacher.config["train_limit"] == student.config["train_limit"] == 3000
     assert student.config["teacher_checkpoint"] == str(teacher.path / "student")
-    assert jobs.read_or_empty(student.path / "job.json")["after"] == teacher.name
+    assert jobs.read_run(student.name).after == teacher.name
     assert "first" in said and teacher.title in said.replace("&quot;", '"')
 
 
@@ -135,7 +135,9 @@ def test_a_second_start_says_what_it_waits_for_and_keeps_the_live_run_in_view(la
 
 def test_where_one_run_cannot_start_none_of_them_does(launched, monkeypatch):
     monkeypatch.setattr(jobs, "MAX_WAITING", 2)
-    monkeypatch.setattr(jobs, "_read", lambda path, real=jobs._read: dataclasses.replace(real(path), state="queued"))
+    monkeypatch.setattr(
+        jobs, "read_folder", lambda path, real=jobs.read_folder: dataclasses.replace(real(path), state="queued")
+    )
     ended = []
     monkeypatch.setattr(jobs, "end", lambda path: ended.append(path))
     monkeypatch.setattr(jobs, "delete", lambda name: ended.append(name))

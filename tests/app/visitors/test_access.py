@@ -306,6 +306,6 @@ def test_the_form_offers_and_takes_nothing_of_others(run_of_a):
     with asked_by(B):
         shown = handlers.take_preset(None, "quick")
         assert run_of_a not in repr(shown)
-        config = jobs._read(jobs.runs_dir() / run_of_a).config
+        config = jobs.read_folder(jobs.runs_dir() / run_of_a).config
         shown = handlers.take_config({**config, "teacher_checkpoint": str(jobs.runs_dir() / run_of_a / "student")})
         assert "secret title" not in repr(shown["teacher_checkpoint"])

@@ -115,7 +115,7 @@ def test_a_direct_call_tells_another_visitor_nothing_and_changes_nothing(space, 
         assert "secret title" not in said and "log /usr" not in said
         status, said = ask(f"{address}/gradio_api/call/{name}", calls(run)[name], asking, **event)
         assert "secret title" not in said
-    assert jobs._read(jobs.runs_dir() / run).state == "finished"
+    assert jobs.read_folder(jobs.runs_dir() / run).state == "finished"
 
 
 def test_who_made_a_run_is_told_of_it_without_a_path_of_the_server(space):
