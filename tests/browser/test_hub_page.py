@@ -27,7 +27,7 @@ def test_a_network_is_pushed_and_comes_back_as_teacher_and_in_explore(context, w
     page.locator("#elsewhere-source").get_by_role("textbox").fill("hub:someone/small")
     page.locator("#elsewhere-take").click()
     expect(page.get_by_label("someone/small (from the Hub)")).to_be_checked()
-    expect(page.locator("#student")).to_contain_text("Student")
+    expect(page.locator("#student")).to_contain_text("teacher 320 KiB")
 
     unfold(page, "tab", "Explore")
     teacher = page.get_by_role("combobox", name="Teacher")

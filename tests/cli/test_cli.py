@@ -255,7 +255,7 @@ def test_memory_and_search_count_a_ddpm_from_elsewhere(command, capsys):
         (["distill", "--teacher-checkpoint", "/nowhere"], "No checkpoint '/nowhere'"),
         (["distill", "--strides", "conv1=64"], "choose smaller strides"),
         (["distill", "--steps", "0"], "steps is 0"),
-        (["distill", "--feature-loss", "crd"], "feature_loss is 'crd'; expected one of ['fitnet'"),
+        (["distill", "--feature-loss", "ofd"], "feature_loss is 'ofd'; expected one of ['fitnet'"),
         (["distill", "--alignment", "none"], "alignment is 'none'; expected one of ['asynchronous'"),
         (["distill", "--red-points", "some"], "RED points is 'some'"),
         (["distill", "--no-red", "--red-gate-kernel", "3"], "no RED block whose gate_kernel"),

@@ -10,5 +10,5 @@ from redistill.networks.red import REDConfig
 def test_what_is_on_or_off_is_a_tick():
     settings = settings_of(REDConfig)
     made = {name: type(make_control(one, getattr(REDConfig(), name))) for name, one in settings.items()}
-    ticks = {"gate": gr.Checkbox, "residual_encoder": gr.Checkbox}
+    ticks = dict.fromkeys(("gate", "residual_encoder", "residual_depthwise"), gr.Checkbox)
     assert made == dict.fromkeys(settings, gr.Radio) | ticks

@@ -251,7 +251,7 @@ page = ui.build()
 ui.launch(page, ui.own_host(), int(sys.argv[1]), prevent_thread_lock=True, quiet=True)
 import spaces, json
 from app.visitors import place
-print(json.dumps({"where": place.where(), "decorated": getattr(spaces, "decorated", []), "local": page.local_url}))
+print(json.dumps({"lent": place.is_zero_gpu(), "decorated": getattr(spaces, "decorated", []), "local": page.local_url}))
 """
 
 
@@ -264,5 +264,5 @@ def test_the_page_starts_on_zero_gpu_with_functions_that_ask_for_one(tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.strip().splitlines()[-1])
-    assert (said["where"], sorted(said["decorated"])) == ("ZeroGPU", ["draw_some", "measure", "take_stretch"])
+    assert (said["lent"], sorted(said["decorated"])) == (True, ["draw_some", "measure", "take_stretch"])
     assert access.is_shared() is False
