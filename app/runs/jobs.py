@@ -70,13 +70,7 @@ def start(config: Mapping[str, Any], title: str, after: str | None = None) -> Ru
     check_run(config)
     owner = access.owner()
     with _in_runs_dir():
-        runs = everybodys()
-        _check_count(runs)
-        waiting = sum(run.goes_here and run.state in WAITING for run in runs)
-        if waiting >= MAX_WAITING:
-            raise ValueError(f"{waiting} runs are waiting already; delete some or wait before starting another.")
-        _make_room(runs)
-        path = _free_path(title)
+        path = _new_path(title)
         with contextlib.ExitStack() as held:
             with replaced_folder(path) as part:  # in no list until all of it is there
                 write_json(part / CONFIG, dict(config))
@@ -106,10 +100,7 @@ def start_on_hub(
     check_network(config.student)  # the page counts it, and has its weights in the end
     owner = access.owner()
     with _in_runs_dir():
-        runs = everybodys()
-        _check_count(runs, going=False)
-        _make_room(runs)
-        path = _free_path(title)
+        path = _new_path(title, going=False)
     # Nobody else waits for the network; the name in the bucket is not that of another Space's run there.
     job = hub_jobs.start_job(config, f"{path.name}-{secrets.token_hex(4)}", hardware, space, seconds, token)
     try:
@@ -150,10 +141,7 @@ def add_finished(config: Mapping[str, Any], title: str, write: Callable[[Path], 
     """
     owner = access.owner()
     with _in_runs_dir():
-        runs = everybodys()
-        _check_count(runs, going=False)
-        _make_room(runs)
-        path = _free_path(title)
+        path = _new_path(title, going=False)
         with replaced_folder(path) as part:
             write(part / "student")
             write_json(part / CONFIG, dict(config))
@@ -402,6 +390,20 @@ def _folders() -> list[Path]:
         return [path for path in runs_dir().iterdir() if path.is_dir() and not path.name.startswith(".")]
     except OSError:
         return []
+
+
+def _new_path(title: str, going: bool = True) -> Path:
+    """The folder of a new run, which trains or waits here where it is `going`; the runs' folder is held.
+
+    ValueError where there is no room for it, and where too many wait already.
+    """
+    runs = everybodys()
+    _check_count(runs, going=going)
+    waiting = sum(run.goes_here and run.state in WAITING for run in runs)
+    if going and waiting >= MAX_WAITING:
+        raise ValueError(f"{waiting} runs are waiting already; delete some or wait before starting another.")
+    _make_room(runs)
+    return _free_path(title)
 
 
 def _free_path(title: str) -> Path:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.full_disk import full
+from helpers.made import SMALL, random_split, seasoned
 from torch import nn
 from torch.nn import functional as F
 
@@ -14,7 +15,6 @@ from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
 from redistill.cli.commands import main
 from redistill.cli.deploying import c_summary
-from redistill.data.source import Split
 from redistill.deploy import c_compiler, c_export, c_source, int8_steps, onnx_int8
 from redistill.deploy.c_arena import Places, placed
 from redistill.deploy.c_export import export_c
@@ -24,11 +24,8 @@ from redistill.deploy.int8_steps import read_steps
 from redistill.deploy.onnx_file import to_onnx
 from redistill.deploy.onnx_int8 import calibrated
 from redistill.deploy.opened import open_network
-from redistill.networks.red import REDConfig
-from redistill.networks.student import StudentConfig, build_student
 
 NAMES = ("fox", 'owl "and"\u2028bee??/\n', "Füchse\\")
-STUDENT = StudentConfig("narrow_resnet", 32, 3, {"conv1": 4, "maxpool": 1}, red=REDConfig())
 TAKEN = np.arange(256, dtype=np.float32) / np.float32(127.5) - 1
 COMPILER = pytest.mark.skipif(
     c_compiler.find_compiler() is None, reason="no C compiler is here; `make test` installs gcc where there is apt-get."
@@ -132,18 +129,13 @@ def test_no_map_lies_over_another_that_is_needed(kinds):
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A student with RED blocks whose batch norms have seen something."""
-    torch.manual_seed(0)
-    model = build_student(STUDENT)
-    model.train()(torch.randn(16, 3, 32, 32))
     folder = tmp_path_factory.mktemp("small") / "1st student"
-    return checkpoint.save(model.eval(), Metadata(STUDENT, "emoji-clutter", class_names=NAMES), folder)
+    return checkpoint.save(seasoned(), Metadata(SMALL, "emoji-clutter", class_names=NAMES), folder)
 
 
 @pytest.fixture
 def pictures(monkeypatch):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (70, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    split = Split(images, torch.randint(0, 3, (70,), generator=generator))
+    split = random_split(70)
     monkeypatch.setattr(c_export, "test_split", lambda opened: split)
     monkeypatch.setattr(onnx_int8, "test_split", lambda opened, part: split)
     return split

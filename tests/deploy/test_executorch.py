@@ -7,21 +7,19 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+from helpers.made import SMALL, random_split, seasoned
 from torch import nn
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
 from redistill.cli.commands import main
-from redistill.data.source import Split
 from redistill.deploy import executorch_export, executorch_file
 from redistill.deploy.executorch_export import export_executorch
 from redistill.deploy.folded import export_folded
 from redistill.deploy.opened import open_network
 from redistill.deploy.packages import EXTRAS
-from redistill.networks.red import REDBlock, REDConfig
-from redistill.networks.student import StudentConfig, build_student
+from redistill.networks.red import REDBlock
 
-STUDENT = StudentConfig("narrow_resnet", 32, 3, {"conv1": 4, "maxpool": 1}, red=REDConfig())
 HERE = pytest.mark.skipif(
     find_spec("executorch") is None,
     reason="executorch is not installed; `make test` installs it where it has a wheel.",
@@ -31,19 +29,14 @@ HERE = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A student with RED blocks whose batch norms have seen something."""
-    torch.manual_seed(0)
-    model = build_student(STUDENT)
-    model.train()(torch.randn(16, 3, 32, 32))
     folder = tmp_path_factory.mktemp("checkpoints") / "small"
-    return checkpoint.save(model.eval(), Metadata(STUDENT, "emoji-clutter", class_names=("fox", "owl", "bee")), folder)
+    return checkpoint.save(seasoned(), Metadata(SMALL, "emoji-clutter", class_names=("fox", "owl", "bee")), folder)
 
 
 @pytest.fixture
 def pictures(monkeypatch):
     """A test split of random pictures."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    split = Split(images, torch.randint(0, 3, (6,), generator=generator))
+    split = random_split(6)
     monkeypatch.setattr(executorch_export, "test_split", lambda opened: split)
     return split
 

@@ -12,23 +12,22 @@ import numpy as np
 import pytest
 import torch
 from helpers.full_disk import full
+from helpers.made import SMALL, random_split, seasoned
 from torch import nn
 
 import redistill
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
 from redistill.cli.commands import main
-from redistill.data.source import Split
 from redistill.deploy import onnx_export, onnx_file, packages
 from redistill.deploy.onnx_export import export_onnx
 from redistill.deploy.opened import open_network
 from redistill.deploy.red_forms import accumulated
 from redistill.networks.red import REDConfig, red_modules
-from redistill.networks.student import StudentConfig, build_student
+from redistill.networks.student import build_student
 
 MADE = []
 NAMES = ("fox", "owl", "bee")
-STUDENT = StudentConfig("narrow_resnet", 32, 3, {"conv1": 4, "maxpool": 1}, red=REDConfig())
 
 # A process that has onnxruntime and numpy alone: whatever else it asked for would not be found.
 ALONE = """
@@ -50,21 +49,16 @@ print(json.dumps(told))
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A student with RED blocks whose batch norms have seen something, and a run's folder around it."""
-    torch.manual_seed(0)
-    model = build_student(STUDENT)
-    model.train()(torch.randn(16, 3, 32, 32))
     folder = tmp_path_factory.mktemp("runs") / "small"
-    metadata = Metadata(STUDENT, "emoji-clutter", {"test_accuracy": 0.5}, class_names=NAMES)
-    checkpoint.save(model.eval(), metadata, folder / "student")
+    metadata = Metadata(SMALL, "emoji-clutter", {"test_accuracy": 0.5}, class_names=NAMES)
+    checkpoint.save(seasoned(), metadata, folder / "student")
     return folder
 
 
 @pytest.fixture
 def pictures(monkeypatch):
     """A test split of random pictures that small networks can be asked of."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (70, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    split = Split(images, torch.randint(0, 3, (70,), generator=generator))
+    split = random_split(70)
     monkeypatch.setattr(onnx_export, "test_split", lambda opened: split)
     return split
 
@@ -189,17 +183,15 @@ def test_only_checkpoints_and_finished_runs_are_exported(tmp_path, name, said):
 
 
 def test_red_blocks_with_a_gate_per_channel_are_sums_that_convolutions_do():
-    torch.manual_seed(0)
-    model = build_student(dataclasses.replace(STUDENT, red=REDConfig(gate_per="channel")))
-    model.train()(torch.randn(16, 3, 32, 32))
-    paper = build_student(STUDENT).eval()
-    written, x = accumulated(model.eval()), torch.randn(2, 3, 32, 32)
+    model = seasoned(dataclasses.replace(SMALL, red=REDConfig(gate_per="channel")))
+    paper = build_student(SMALL).eval()
+    written, x = accumulated(model), torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(written(x), model(x), rtol=1e-4, atol=1e-5)
     assert not red_modules(written) and len(red_modules(model)) > 1 and accumulated(paper) is paper
     with torch.no_grad():  # gates that look at nothing, and blocks without one
         for block in red_modules(paper).values():
             block.gate[0].weight.zero_()
-    without = build_student(dataclasses.replace(STUDENT, red=REDConfig(gate=False))).eval()
+    without = build_student(dataclasses.replace(SMALL, red=REDConfig(gate=False))).eval()
     for same in (paper, without):
         torch.testing.assert_close(accumulated(same)(x), same(x), rtol=1e-4, atol=1e-5)
         assert not red_modules(accumulated(same))

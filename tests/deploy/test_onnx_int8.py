@@ -4,14 +4,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from helpers.made import saved_ddpm
+from helpers.made import SMALL, random_split, saved_ddpm, seasoned
 from helpers.pictures import write_classes
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
 from redistill.checkpoint.pipeline import load_unet
 from redistill.cli.commands import main
-from redistill.data.source import Split
 from redistill.deploy import onnx_file, onnx_int8
 from redistill.deploy.onnx_export import export_onnx
 from redistill.deploy.onnx_int8 import export_int8, with_int8_weights
@@ -19,29 +18,22 @@ from redistill.deploy.onnx_sampler import draw
 from redistill.deploy.opened import Opened, open_network
 from redistill.deploy.opened import test_split as split_of
 from redistill.deploy.runtimes import run_file
-from redistill.networks.red import REDConfig
-from redistill.networks.student import StudentConfig, build_student
+from redistill.networks.student import StudentConfig
 from redistill.training.rounding import Rounded, round_network
 
 NAMES = ("fox", "owl", "bee")
-STUDENT = StudentConfig("narrow_resnet", 32, 3, {"conv1": 4, "maxpool": 1}, red=REDConfig())
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A student with RED blocks whose batch norms have seen something."""
-    torch.manual_seed(0)
-    model = build_student(STUDENT)
-    model.train()(torch.randn(16, 3, 32, 32))
     folder = tmp_path_factory.mktemp("small") / "student"
-    return checkpoint.save(model.eval(), Metadata(STUDENT, "emoji-clutter", class_names=NAMES), folder)
+    return checkpoint.save(seasoned(), Metadata(SMALL, "emoji-clutter", class_names=NAMES), folder)
 
 
 @pytest.fixture
 def pictures(monkeypatch):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (70, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    split = Split(images, torch.randint(0, 3, (70,), generator=generator))
+    split = random_split(70)
     monkeypatch.setattr(onnx_int8, "test_split", lambda opened, part="test": split)
     return split
 
@@ -85,7 +77,7 @@ def test_weights_keep_a_scale_for_each_output(saved):
 
 def test_what_has_no_pictures_to_calibrate_on_is_refused(tmp_path, saved):
     opened = open_network(saved)
-    unknown = Opened("mine", opened.folder, opened.model, Metadata(STUDENT, "", class_names=NAMES))
+    unknown = Opened("mine", opened.folder, opened.model, Metadata(SMALL, "", class_names=NAMES))
     with pytest.raises(ValueError, match="weights alone"):
         onnx_int8.calibration_pictures(unknown, 0)
     with pytest.raises(ValueError, match="half"):
@@ -123,7 +115,7 @@ def test_int8_is_for_onnx(tmp_path, saved, capsys):
 def test_ranges_of_training_in_int8_stand_in_the_file(tmp_path, saved, pictures):
     plain = checkpoint.load(saved)
     ranges = [(-0.5, 0.25), *round_network(plain, pictures).ranges[1:]]
-    metadata = Metadata(STUDENT, "emoji-clutter", class_names=NAMES, ranges=ranges)
+    metadata = Metadata(SMALL, "emoji-clutter", class_names=NAMES, ranges=ranges)
     opened = open_network(checkpoint.save(plain, metadata, tmp_path / "tuned"))
     export = export_int8(opened, tmp_path / "net.onnx")
     written = onnx.load(export.file)

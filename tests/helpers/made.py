@@ -7,11 +7,14 @@ from pathlib import Path
 
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from torch import nn
 
 from app.runs.result import OWN, Result
 from helpers.unets import TINY
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
+from redistill.data.source import Split
+from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
 from redistill.training.config import DistillConfig
 from redistill.training.loop import distill
@@ -79,6 +82,24 @@ def save_untrained(root: Path, configs: dict[str, DistillConfig] = UNTRAINED) ->
         metadata = Metadata(config.student, config.dataset, metrics, config.to_dict())
         checkpoint.save(build_student(config.student), metadata, root / name)
     return root
+
+
+SMALL = StudentConfig("narrow_resnet", 32, 3, {"conv1": 4, "maxpool": 1}, red=REDConfig())  # of three classes
+
+
+def seasoned(student: StudentConfig = SMALL) -> nn.Module:
+    """An untrained student, in eval mode, whose batch norms have seen something."""
+    torch.manual_seed(0)
+    model = build_student(student)
+    model.train()(torch.randn(16, 3, student.image_size, student.image_size))
+    return model.eval()
+
+
+def random_split(count: int) -> Split:
+    """Random pictures and labels that SMALL can be asked of."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    return Split(images, torch.randint(0, 3, (count,), generator=generator))
 
 
 def small(**settings) -> DistillConfig:

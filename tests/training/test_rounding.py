@@ -7,7 +7,7 @@ import json
 
 import pytest
 import torch
-from helpers.made import small
+from helpers.made import seasoned, small
 from torch import nn
 
 from redistill.checkpoint import folder as checkpoint
@@ -15,7 +15,7 @@ from redistill.checkpoint.metadata import read_metadata
 from redistill.cli.commands import main
 from redistill.data.source import Split
 from redistill.networks.red import REDConfig
-from redistill.networks.student import StudentConfig, build_student
+from redistill.networks.student import StudentConfig
 from redistill.training.config import DistillConfig
 from redistill.training.int8_training import int8_run
 from redistill.training.loop import distill
@@ -31,16 +31,14 @@ SHORT = {"steps": 3, "batch_size": 16, "train_limit": 48, "validate_every": 2, "
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A student with RED blocks whose batch norms have seen something."""
-    torch.manual_seed(0)
-    model = build_student(STUDENT)
-    model.train()(torch.randn(16, 3, 32, 32))
+    model = seasoned(STUDENT)
     with torch.no_grad():
         for block in model.modules():
             if isinstance(block, nn.BatchNorm2d):
                 block.weight.uniform_(0.5, 2)
     config = small(student=STUDENT)
     metadata = checkpoint.Metadata(STUDENT, "emoji-clutter", {"step": 6}, config.to_dict())
-    return checkpoint.save(model.eval(), metadata, tmp_path_factory.mktemp("int8") / "student")
+    return checkpoint.save(model, metadata, tmp_path_factory.mktemp("int8") / "student")
 
 
 def images(count):
