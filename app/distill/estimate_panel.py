@@ -124,8 +124,10 @@ def _of_several(planned: Plan) -> str:
 def measure(config: DistillConfig) -> Iterator[float | Mapping[str, Any]]:
     """The seconds it has taken so far, again and again, then the estimate as `redistill.estimate` gives it.
 
-    Raises ValueError with the sentence of the process when it ends without one.
+    Raises ValueError with the sentence of the process when it ends without one, and for a step beyond what this machine
+    takes, wherever the rest of the run would go.
     """
+    check_run(config.to_dict() | {"steps": 1})
     if lent.is_lent(config.to_dict()):
         yield 0.0
         yield _on_a_lent_gpu(config)

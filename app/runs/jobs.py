@@ -104,7 +104,7 @@ def start_on_hub(
     # Nobody else waits for the network; the name in the bucket is not that of another Space's run there.
     job = hub_jobs.start_job(config, f"{path.name}-{secrets.token_hex(4)}", hardware, space, seconds, token)
     try:
-        with _written(runs_dir()), replaced_folder(path) as part:
+        with _in_runs_dir(), replaced_folder(_free_path(title) if path.exists() else path) as part:
             hub_jobs.keep_job(part, config, job)
             _note_job(part, title, owner)
     except ValueError:

@@ -22,6 +22,7 @@ from ..visitors.limits import limits_here
 SECONDS = 5.0  # between two times that a run is heard of
 NOBODY = "Nobody’s account pays for a job but your own; sign in with Hugging Face, by the button above the tabs."
 _hearing: dict[Path, threading.Thread] = {}
+_one_by_one = threading.Lock()  # of pages that begin to hear of the same run
 _tried: dict[Path, float] = {}
 _trouble: dict[Path, str] = {}
 
@@ -59,18 +60,25 @@ def start_again(path: Path, job: Job, config: Mapping[str, Any], token: Token) -
     check_token(token)
     settings = DistillConfig.from_dict(config)
     again = hub_jobs.start_job(settings, job.run, job.hardware, job.space, job.most_seconds, token)
-    hub_jobs.keep_job(path, settings, again)
+    try:
+        if not path.is_dir():
+            raise ValueError("The run was deleted meanwhile.")
+        hub_jobs.keep_job(path, settings, again)
+    except (ValueError, OSError):
+        hub_jobs.cancel_job(again, token)  # nobody would know of it
+        raise
 
 
 def hear_soon(path: Path, job: Job, token: Token) -> None:
     """Hear of a run that a page shows, where that was not done a moment ago: nobody waits for it."""
     is_late = time.monotonic() - _tried.get(path, -SECONDS) >= SECONDS
     is_whole = not job.is_going and ((path / STUDENT).is_dir() or job.stage != hub_jobs.DONE)
-    if is_whole or not is_late or (path in _hearing and _hearing[path].is_alive()):
-        return
-    _tried[path] = time.monotonic()
-    _hearing[path] = threading.Thread(target=_hear, args=(path, token), name="hear-of-job", daemon=True)
-    _hearing[path].start()
+    with _one_by_one:
+        if is_whole or not is_late or path in _hearing:
+            return
+        _hearing[path] = hearing = threading.Thread(target=_hear, args=(path, token), name="hear-of-job", daemon=True)
+        _tried[path] = time.monotonic()
+    hearing.start()
 
 
 def _hear(path: Path, token: Token) -> None:

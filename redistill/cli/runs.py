@@ -31,10 +31,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and a stop by the system or
 
 def add_commands(add: AddCommand) -> None:
     """Those of this module."""
-    add_run_options(add("train", _train, "train a teacher, or a student without distillation"), "teacher")
-    add_run_options(add("distill", _train, "distil a student from a trained teacher"), "default")
+    _add_training(add("train", _train, "train a teacher, or a student without distillation"), "teacher")
+    _add_training(add("distill", _train, "distil a student from a trained teacher"), "default")
     told = "train one network for every memory budget: its strides can be chosen afterwards"
-    add_run_options(add("train-any", _train, told), "any-strides")
+    _add_training(add("train-any", _train, told), "any-strides")
     tuning = add("quantize", _quantize, "go on with a trained classifier as in int8, for where rounding costs accuracy")
     tuning.add_argument("network", help="folder or name of a checkpoint, or folder of a finished run")
     tuning.add_argument("--run-dir", type=Path, help="folder of the run (default: runs/NAME-int8-SEED)")
@@ -54,9 +54,13 @@ def add_run_options(command: argparse.ArgumentParser, preset: str, has_folder: b
     command.add_argument("--config", type=Path, help="all settings from a run's config.json instead of a preset")
     if has_folder:
         command.add_argument("--run-dir", type=Path, help="folder of the run (default: runs/PRESET-SEED)")
-        told = "keep a copy of it there, such as in a mounted bucket; a run that is not here begins with that copy"
-        command.add_argument("--copy-to", type=Path, metavar="FOLDER", help=told)
     add_setting_options(command)
+
+
+def _add_training(command: argparse.ArgumentParser, preset: str) -> None:
+    add_run_options(command, preset)
+    told = "keep a copy of it there, such as in a mounted bucket; a run that is not here begins with that copy"
+    command.add_argument("--copy-to", type=Path, metavar="FOLDER", help=told)
 
 
 def run_folder(options: argparse.Namespace, config: DistillConfig) -> Path:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..checkpoint.metadata import read_metadata
 from ..common.files import read_json, replaced_file, replaced_folder, write_json
-from ..common.hub import is_hub_id, refusal
+from ..common.hub import refusal, split_id
 from ..common.values import is_number
 from .config import DistillConfig
 from .launching import accelerate, stays_here, training
@@ -138,7 +138,7 @@ def start_job(
     ended. ValueError, in one sentence, for a run that needs what lies on this machine, a batch that the GPUs cannot
     share, a token that may not, and without a network.
     """
-    if not is_hub_id(space) or "@" in space:
+    if split_id(space) != (space, None):
         raise ValueError(f"Space is {space[:80]!r}; expected owner/name of one that holds this project.")
     if reason := stays_here(config):
         raise ValueError(reason)
@@ -214,7 +214,8 @@ def look(run_dir: Path, token: Token = None, most_bytes: int = MOST_BYTES) -> Jo
         job = dataclasses.replace(job, stage=str(found.stage), message=found.message or "", heard=time.time())
         if not (job.is_going or job.stage in (DONE, CANCELED) or job.message):
             job = dataclasses.replace(job, message="".join(_lines(job, 1, api)))
-    _note(run_dir, job)
+    if _job_of(run_dir).id == job.id:  # or the run goes on by another one meanwhile
+        _note(run_dir, job)
     return job
 
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..common.files import replaced_folder
 from .run import STATUS
 
 SECONDS = 15.0  # between two looks at what has changed
@@ -29,7 +30,8 @@ def copied(run_dir: Path, copy: Path | None) -> Iterator[None]:
         yield
         return
     if not run_dir.exists() and copy.is_dir():
-        shutil.copytree(copy, run_dir)
+        with replaced_folder(run_dir) as part:  # a half of it would be gone on with
+            shutil.copytree(copy, part, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
     seen: dict[Path, tuple[int, int]] = {}
     ended = threading.Event()
 
