@@ -11,12 +11,12 @@ from typing import Any
 import gradio as gr
 
 from ..parts.events import QUIET, UNSEEN, connect, refused_in
-from ..parts.export_buttons import EXPORTING, handed, told
+from ..parts.export_buttons import EXPORTING, told
 from ..parts.fields import LiveRadio
 from ..parts.fragments import notice
 from ..parts.link_button import LinkButton
 from ..parts.live_plot import LivePlot
-from ..parts.scripted import SaveFiles, event_values
+from ..parts.scripted import SaveFiles, event_values, handed
 from ..runs import jobs
 from ..runs.exports import KINDS, export_results
 from ..runs.result import Result, groups

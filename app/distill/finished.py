@@ -14,10 +14,10 @@ from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.training.run import RESUME_POINT
 
 from ..parts.events import QUIET, UNSEEN, connect, refused_in
-from ..parts.export_buttons import EXPORTING, PRINTED, handed, told
+from ..parts.export_buttons import EXPORTING, PRINTED, told
 from ..parts.fields import PictureField
 from ..parts.live_plot import LivePlot
-from ..parts.scripted import SaveFiles, event_values, served
+from ..parts.scripted import SaveFiles, event_values, handed, served
 from ..runs import answers, by_class, jobs, saved
 from ..runs.exports import KINDS, export_run
 from ..runs.pushing import push_run
@@ -167,7 +167,7 @@ def export_file(event: gr.EventData, drawn: Any) -> dict[str, Any]:
     name, asked = shown_run(drawn), str(event_values(event).get("save"))
     if asked == REPORT:
         called, text = report_run(name)
-        return {"exports": {"name": called, "text": text, "asked": time.time_ns()}, "said": PRINTED}
+        return {"exports": handed(called, text), "said": PRINTED}
     made = export_run(name, asked)
     return {"exports": handed(made.name, made.content), "said": told(made.lines)}
 

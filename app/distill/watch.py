@@ -24,7 +24,7 @@ from ..parts.events import QUIET, connect
 from ..parts.fields import LiveRadio, NumberField
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
-from ..parts.scripted import SaveFiles, event_values
+from ..parts.scripted import SaveFiles, event_values, handed
 from ..runs import jobs, on_hub
 from ..runs.processes import LOG_FILE
 from ..runs.titles import run_facts
@@ -256,7 +256,7 @@ def save_file(event: gr.EventData, drawn: Any) -> list[Any]:
         return [gr.skip(), notice("", f"This run has no {file} yet.", kind="hint")]
     except (ValueError, OSError) as error:
         return [gr.skip(), notice("", str(error))]
-    return [{"name": f"{name}-{file}", "text": text, "asked": time.time_ns()}, ""]
+    return [handed(f"{name}-{file}", text), ""]
 
 
 def _act(action: Callable[[str], Any], drawn: Any) -> str:
@@ -316,6 +316,6 @@ def _buttons(run: jobs.Run | None) -> dict[str, gr.Button]:
         "stop": state in jobs.ALIVE and state != "stopping",
         "resume": state in jobs.RESUMABLE,
         "delete": run is not None and state not in jobs.ALIVE,
-        "extend": state in (*jobs.RESUMABLE, "finished"),
+        "extend": state in (*jobs.RESUMABLE, "finished") and run.job is None,
     }
     return {name: gr.Button(interactive=is_possible) for name, is_possible in can.items()}

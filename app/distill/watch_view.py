@@ -16,7 +16,7 @@ from redistill.training.intervals import wilson
 
 from ..parts.fragments import notice, progress_bar
 from ..runs import jobs
-from ..runs.result import Result, counted
+from ..runs.result import Result, counted, figure_of
 from ..runs.results import all_results
 from ..words import numbers
 from ..words.settings import describe_student, figure_rows
@@ -118,8 +118,7 @@ def failure_signs(run: jobs.Run, records: Records) -> list[str]:
         return [sign for sign in signs if sign]
     baseline = find_baseline(config) if config.teacher_checkpoint else None
     if baseline:
-        figure = "accuracy" if config.student.task == "classification" else "prediction_loss"
-        signs.append(baseline_sign(records, config.steps, figure, baseline))
+        signs.append(baseline_sign(records, config.steps, figure_of(config), baseline))
     return [sign for sign in signs if sign]
 
 
@@ -136,14 +135,14 @@ def find_baseline(config: DistillConfig) -> Baseline | None:
     found = [result for result in all_results() if is_baseline(result)]
     if not found:
         return None
-    best = (max if found[0].is_classifier else min)(found, key=lambda result: result.score)
+    best = min(found, key=lambda result: result.cost)
     return Baseline(best.title, _validations(best), best.score, best.config.steps)
 
 
 def _validations(result: Result) -> dict[int, float]:
     if not result.key.startswith("run:"):
         return {}
-    figure = "accuracy" if result.is_classifier else "prediction_loss"
+    figure = figure_of(result.config)
     try:
         records = jobs.records(jobs.read_run(result.key.removeprefix("run:")))
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from redistill.memory.comparison import Comparison
 from ..parts.budget import Budget
 from ..parts.events import UNSEEN, connect, refused_in
 from ..parts.export_buttons import PRINTED
-from ..parts.scripted import SaveFiles
+from ..parts.scripted import SaveFiles, handed
 from .form import read_settings
 from .view import file_name
 
@@ -38,7 +37,7 @@ def save_report(**values: Any) -> dict[str, Any]:
     found = settings.count()
     text = setting_report(settings.student, settings.batch, _fits(found, settings.budget))
     name = f"{file_name(found).replace('memory', 'report', 1)}.html"
-    return {"report": {"name": name, "text": text, "asked": time.time_ns()}, "report_said": PRINTED}
+    return {"report": handed(name, text), "report_said": PRINTED}
 
 
 def _fits(found: Comparison, budget: Budget | None) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ from ..parts.counting import COUNTINGS
 from ..parts.events import QUIET, UNSEEN, connect
 from ..parts.fields import NumberField
 from ..parts.fragments import notice
-from ..parts.scripted import ActionHTML, SaveFiles
+from ..parts.scripted import ActionHTML, SaveFiles, handed
 from . import accuracy_front, accuracy_panel, search_table
 from .form import read_settings
 from .link import Settings, clip
@@ -32,7 +31,6 @@ DEFAULT_BUDGET = 512.0  # KiB
 WISH = ("search_budget", "search_reduction", "search_red", "search_patches")  # the panel's own settings
 KIB = 2**10
 TELL_EVERY = 0.5  # seconds, at least
-_ASKED = itertools.count(1)
 # A link to the page that ends in #fit searches at once. What is folded is not there before it was opened.
 SEARCH = """() => {
   const fold = document.querySelector('#search button');
@@ -131,7 +129,7 @@ def save(**values: Any) -> dict[str, Any]:
     except ValueError as error:
         return {"front": notice("Not saved.", str(error))}
     name = re.sub("[^a-zA-Z0-9._-]", "-", f"strides-{settings.student.teacher}-{settings.accounting}-{settings.dtype}")
-    return {"search_files": {"name": f"{name}.csv", "text": text, "asked": next(_ASKED)}}
+    return {"search_files": handed(f"{name}.csv", text)}
 
 
 def _searched(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -16,11 +15,11 @@ from redistill.common.values import is_number
 from redistill.diffusion.sampling import SCHEDULERS
 
 from ..parts.events import QUIET, UNSEEN, connect, refused_in
-from ..parts.export_buttons import EXPORTING, handed, told
+from ..parts.export_buttons import EXPORTING, told
 from ..parts.fields import ClampedSlider, NumberField
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
-from ..parts.scripted import ActionHTML, SaveFiles, event_values
+from ..parts.scripted import ActionHTML, SaveFiles, event_values, handed
 from ..runs import choices
 from ..runs.exports import export_with_sampler
 from ..runs.lent import CALL_SECONDS
@@ -312,7 +311,7 @@ def act_on_way(event: gr.EventData, kept: Any) -> dict[str, Any]:
     try:
         found, seed = _kept_samples(kept), _clicked_seed(event)
         if event_values(event).get("act") == "sheet":
-            return {"files": _file(f"redistill-seed-{seed}-sheet.png", sheet_png(found, seed))}
+            return {"files": handed(f"redistill-seed-{seed}-sheet.png", sheet_png(found, seed))}
         return {"near": view.nearest_card(found, seed)}
     except ValueError as error:
         return {"near": notice("", str(error))}
@@ -327,11 +326,7 @@ def save(event: gr.EventData, kept: Any) -> dict[str, Any]:
     except ValueError as error:
         return {"said": notice("Nothing saved.", str(error))}
     name, content = ("images.png", grid_png(found)) if asked == "grid" else ("images.zip", zip_file(found))
-    return {"files": _file(name, content)}
-
-
-def _file(name: str, content: bytes) -> dict[str, Any]:
-    return {"name": name, "base64": base64.b64encode(content).decode(), "asked": time.time()}
+    return {"files": handed(name, content)}
 
 
 @refused_in("exported")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import time
 from collections.abc import Mapping
 from functools import cache
 from html import escape
@@ -68,6 +70,12 @@ class SaveFiles(ShownHTML):
             place = self.move_resource_to_block_cache(value["file"])  # which forgets it after a while
             value = {name: part for name, part in value.items() if name != "file"} | {"url": f"{SERVED}{place}"}
         return super().postprocess(value)
+
+
+def handed(name: str, content: bytes | str) -> dict[str, Any]:
+    """The value of a `SaveFiles` that has the browser save a file."""
+    what = {"text": content} if isinstance(content, str) else {"base64": base64.b64encode(content).decode()}
+    return {"name": name, **what, "asked": time.time_ns()}
 
 
 def served(file: Path) -> str:

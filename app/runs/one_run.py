@@ -54,10 +54,10 @@ def read_folder(path: Path) -> Run:
     job = read_or_empty(path / JOB_FILE)
     title, created = job.get("title"), job.get("created")
     is_alive, process = read_process(path)  # before its status, which is its last one where it has ended by now
-    found = read_state(path, is_alive)
-    state, error, hub_job = found.state, found.error, hub_jobs.read_job(path)
+    hub_job = hub_jobs.read_job(path)
+    found = read_state(path, hub_job.is_going if hub_job else is_alive)
+    state, error = found.state, found.error
     if hub_job:
-        found = read_state(path, is_alive=hub_job.is_going)
         state, error = on_hub.state_of(hub_job, path, found)
     elif state == "broken":
         pass

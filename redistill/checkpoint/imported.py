@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..common.files import sha256_of
 from ..common.modules import eval_mode, weightless
 from ..common.sentences import first_line
 from ..networks.head import last_layer
@@ -60,7 +60,7 @@ def import_teacher(network: StudentConfig, weights: Weights, folder: str | Path)
     if {*mean, *std} != {CENTRED}:
         check_stem(model, (1, channels, *check_image_size(network.image_size)))
         fold_normalization(model, mean, std)
-    told = {"file": weights.file.name, "sha256": _digest(weights.file), "mean": list(mean), "std": list(std)}
+    told = {"file": weights.file.name, "sha256": sha256_of(weights.file), "mean": list(mean), "std": list(std)}
     metadata = Metadata(
         student=network,
         dataset=weights.dataset,
@@ -156,8 +156,3 @@ def _check_runs(model: nn.Module, network: StudentConfig) -> None:
             f"{network.teacher} answers an image of {size} with {shape}; expected (1, {network.classes}), a number for "
             "each class."
         )
-
-
-def _digest(file: Path) -> str:
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

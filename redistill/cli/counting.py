@@ -9,7 +9,7 @@ from typing import Any
 
 from ..checkpoint.sources import with_unets
 from ..common.settings import settings_of
-from ..common.units import parse_bytes
+from ..common.units import in_bytes, parse_bytes
 from ..memory.chips import CHIPS, Room, room_on
 from ..memory.comparison import compare, leaner_red, student_on_tape, student_tape
 from ..memory.patch_search import search_patches
@@ -114,12 +114,12 @@ def _memory(options: argparse.Namespace) -> None:
     config = config_asked(options, strides=strides, red=red_asked(options))
     found = compare(config, options.accounting, options.dtype, options.fuse_add, options.batch)
     for title, profile in (("teacher", found.teacher), ("student", found.student)):
-        print(f"{title}: {_in_bytes(profile.peak_bytes)} at {profile.peak_layer}")
+        print(f"{title}: {in_bytes(profile.peak_bytes)} at {profile.peak_layer}")
         _tell_arena(title, profile)
     print(f"ratio: {found.teacher.peak_bytes / found.student.peak_bytes:.2f}")
     if leaner := leaner_red(found):
         print(
-            f"RED blocks raise the peak from {_in_bytes(found.bare.peak_bytes)}; those of {red_options(leaner)} would "
+            f"RED blocks raise the peak from {in_bytes(found.bare.peak_bytes)}; those of {red_options(leaner)} would "
             "not, but are another function"
         )
     if room:
@@ -137,8 +137,8 @@ def _tell_arena(title: str, profile: MemoryProfile) -> None:
         return
     plan = profile.plan()
     if plan.bytes > plan.live_bytes:
-        alive = f"{100 * plan.gap:.1f} % more than the {_in_bytes(plan.live_bytes)} alive"
-        print(f"{title}: planned in one arena of {_in_bytes(plan.bytes)}, {alive}")
+        alive = f"{100 * plan.gap:.1f} % more than the {in_bytes(plan.live_bytes)} alive"
+        print(f"{title}: planned in one arena of {in_bytes(plan.bytes)}, {alive}")
 
 
 def _tell_patches(options: argparse.Namespace, student: StudentConfig, patch: tuple[str, int] | None) -> None:
@@ -153,7 +153,7 @@ def _tell_patches(options: argparse.Namespace, student: StudentConfig, patch: tu
             rows = least_memory(every_patching(tape, **settings, **counted))
         for row in rows:
             patches = f"{row.grid}x{row.grid} patches to {row.upto}"
-            print(f"{title}, {patches}: {_in_bytes(row.peak_bytes)}, {_added(row.overhead)} computation")
+            print(f"{title}, {patches}: {in_bytes(row.peak_bytes)}, {_added(row.overhead)} computation")
         if not rows:
             print(f"{title}: no patches of its first layers lower its peak")
 
@@ -204,7 +204,7 @@ def _search(options: argparse.Namespace) -> None:
     fitting = sum(candidate.needed_bytes <= budget for candidate in result.candidates)
     tried = f"{result.tried} choices of strides in {result.seconds:.1f} s: {result.refused} refused"
     tried += f", {result.captured} captured anew" if result.captured else ""
-    print(f"{tried}, {fitting} fit {_in_bytes(budget)}.")
+    print(f"{tried}, {fitting} fit {in_bytes(budget)}.")
     shown = result.within(budget)
     named = ", ".join(result.teacher.strides)
     print(f"Most computation kept, {len(shown)} best of {fitting} that fit, by strides of {named}:")
@@ -249,10 +249,6 @@ def _tell_patched(
 def red_asked(options: argparse.Namespace) -> REDConfig | None:
     red = red_settings(options)
     return None if red is None else REDConfig.from_dict(red)
-
-
-def _in_bytes(count: int) -> str:
-    return f"{count:,} bytes ({count / 2**20:.3f} MiB)"
 
 
 def _search_row(title: str, candidate: Candidate) -> str:

@@ -16,6 +16,11 @@ UNITS = {
 }
 
 
+def in_bytes(count: int) -> str:
+    """Bytes, and the same in MiB."""
+    return f"{count:,} bytes ({count / 2**20:.3f} MiB)"
+
+
 def parse_bytes(text: str) -> int:
     """Bytes from "512KiB", "0.5 MB" or "300000": KB, MB, GB are powers of 1,000, KiB, MiB, GiB of 1,024.
 

@@ -6,7 +6,6 @@ What stays is what a run can learn from: pictures that cannot be read are left o
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 import shutil
@@ -18,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..common.cache import cache_dir
-from ..common.files import lock_beside, locked, remove_folder, remove_parts, replaced_folder
+from ..common.files import lock_beside, locked, remove_folder, remove_parts, replaced_folder, sha256_of
 from ..common.sentences import listed
 from .decode import RESERVE
 from .files_in import LEFT_OUT
@@ -51,7 +50,7 @@ def unpack_zip(
     file = Path(file)
     title = Path(name or file.name).name
     try:
-        upload = f"{_slug(title)}-{_content_hash(file)}"
+        upload = f"{_slug(title)}-{sha256_of(file)[:16]}"
         folder = uploads_dir() / upload
         with locked(lock_beside(folder)):
             if not folder.exists():
@@ -199,11 +198,6 @@ def _check_member(path: PurePosixPath, member: zipfile.ZipInfo, title: str) -> N
         raise ValueError(f"{title} holds {shown}, a link or device; expected only plain files.")
     if member.flag_bits & 1:
         raise ValueError(f"{title} is encrypted; expected a zip file without a password.")
-
-
-def _content_hash(file: Path) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
 
 def _slug(title: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..memory.arena import Life, plan_arena
+from ..memory.arena import Life, least_bytes, plan_arena
 from .c_kernels import IN_PLACE
 from .int8_graph import Map
 from .int8_step import IntegerNetwork
@@ -19,7 +19,6 @@ class Places:
     bytes: int  # of the arena
     live_bytes: int  # most alive at a step, which no placement can undercut
     offsets: dict[str, int]  # by the map's name
-    peak_layer: str  # the step with the most alive
 
 
 def placed(network: IntegerNetwork) -> Places:
@@ -41,10 +40,8 @@ def placed(network: IntegerNetwork) -> Places:
     names = list(sizes)
     lives = [Life(k, sizes[name], first[name], end[name]) for k, name in enumerate(names)]
     arena = plan_arena(lives, ALIGNMENT)
-    live = [sum(life.bytes for life in lives if life.first <= i <= life.last) for i in range(len(network.steps))]
-    peak = max(range(len(live)), key=live.__getitem__)
     offsets = {name: arena.offsets[names.index(root)] for name, root in home.items()}
-    return Places(arena.bytes, live[peak], offsets, network.steps[peak].layer)
+    return Places(arena.bytes, least_bytes(lives), offsets)
 
 
 def _dying(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..common.files import write_json
+from ..common.files import sha256_of, write_json
 from ..training.run import STATUS
 from ..training.run_state import read_or_empty
 from .judged import Export
@@ -84,9 +84,3 @@ def weights_sha256(folder: Path) -> str:
     for file in sorted(folder.rglob("*.safetensors")):
         found.update(bytes.fromhex(sha256_of(file)))
     return found.hexdigest()
-
-
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file, as `sha256sum` prints it."""
-    with open(file, "rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..checkpoint.graph import GRAPH
 from ..checkpoint.metadata import Metadata, read_metadata
+from ..common.files import sha256_of
 from ..common.values import is_number
 from ..memory.comparison import Comparison, compare
 from ..networks.student import StudentConfig
@@ -18,7 +19,7 @@ from ..networks.zoo import find_network
 from ..training.intervals import wilson
 from .memory_facts import MemoryRow, memory_rows, weight_rows
 from .memory_picture import memory_png
-from .noted_exports import NotedExport, exports_noted, sha256_of
+from .noted_exports import NotedExport, exports_noted
 from .opened import checkpoint_of, tested_on
 
 CHART_HEIGHT = 230  # pixels

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..common.units import in_bytes
 from ..common.values import is_whole
 from .file_size import CLOSENESS, KINDS
 from .profile import MemoryProfile
@@ -94,11 +95,11 @@ class Room:
     def told(self, title: str, profile: MemoryProfile, dtype: str) -> list[str]:
         """Whether activations and weights of a network fit, each by itself, in a sentence each."""
         fits = "fit" if profile.needed_bytes <= self.activations else "do not fit"
-        needed = f"activations, {_in_bytes(profile.needed_bytes)}, {fits} {_in_bytes(self.activations)}"
-        said, where = [f"{title} on {self.chip.title}: {needed}"], f"{_in_bytes(self.weights or 0)} of flash"
-        taken = f"the {KINDS[profile.file_kind]} file, {_in_bytes(profile.file_bytes)} within {CLOSENESS:.0%},"
+        needed = f"activations, {in_bytes(profile.needed_bytes)}, {fits} {in_bytes(self.activations)}"
+        said, where = [f"{title} on {self.chip.title}: {needed}"], f"{in_bytes(self.weights or 0)} of flash"
+        taken = f"the {KINDS[profile.file_kind]} file, {in_bytes(profile.file_bytes)} within {CLOSENESS:.0%},"
         if self.weights is None:
-            taken, where = f"weights, {_in_bytes(profile.weight_bytes)},", "beside the activations in RAM"
+            taken, where = f"weights, {in_bytes(profile.weight_bytes)},", "beside the activations in RAM"
             if not self.chip.loads_weights:
                 return [*said, f"{title}: {taken} have no flash of {self.chip.title} for them"]
         formats, is_fit = self.formats_that_fit(profile), self.weights_fit(profile)
@@ -107,10 +108,6 @@ class Room:
         )
         other = "" if is_fit or not formats else f", but would in {formats[0]}"
         return [*said, f"{title}: {taken} {fits} {where}{other}"]
-
-
-def _in_bytes(count: int) -> str:
-    return f"{count:,} bytes ({count / MIB:.3f} MiB)"
 
 
 def room_on(name: str, reserve: int | None = None, program: int | None = None) -> Room:

@@ -125,7 +125,7 @@ class MemoryProfile:
         """Who writes the file: a name of `file_size.KINDS`."""
         return "executorch" if self.accounting == "executorch" else "onnx"
 
-    @property
+    @cached_property
     def needed_bytes(self) -> int:
         """What a budget must have room for: the arena where the runtime plans one, else the peak.
 

@@ -204,13 +204,13 @@ def best_within(shared: SharedWeights, budget_bytes: int) -> Measured:
 
     Raises ValueError where none fits, and where none that fits was measured.
     """
-    space, known = shared.space, measured(shared)
+    space = shared.space
     fitting = [one for one in space.candidates if one.needed_bytes <= budget_bytes]
     if not fitting:
         raise ValueError(
             f"No choice of strides fits {budget_bytes:,} bytes; the least is {space.smallest.needed_bytes:,}."
         )
-    found = [known[key_of(one.strides)] for one in fitting if key_of(one.strides) in known]
+    found = [one for _, one in points_of(shared, fitting)]
     if not found:
         raise ValueError(
             f"The accuracy of none of the {len(fitting)} choices of strides that fit was measured yet; run `redistill "
