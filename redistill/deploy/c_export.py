@@ -46,9 +46,10 @@ def export_c(opened: Opened, file: Path, seed: int = 0) -> CExport:
     """Write a classifier as a C99 file that needs nothing but <stdint.h>, whole or not at all.
 
     It takes a picture of uint8 RGB from 0 to 255 and gives uint8 numbers for the logits. Weights and activations are
-    those of `export_int8` of kind "full", calibrated with `seed`, which ranges that a network learnt as in int8 are not
-    taken for; all maps, input and output included, lie in one static arena. The file is first compiled without warnings, its RAM weighed, and run on the whole test split: on 64
-    pictures its numbers must be those of onnxruntime without its optimizations, up to rounding.
+    those of `export_int8` of kind "full", calibrated anew with `seed`: ranges that training as in int8 has learnt are
+    not used. All maps, input and output included, lie in one static arena. The file is first compiled without
+    warnings, its RAM weighed, and run on the whole test split: on 64 pictures its numbers must be those of onnxruntime
+    without its optimizations, up to rounding.
 
     Raises ValueError, in one sentence, for diffusion networks, a missing C compiler, missing packages, operators
     without a kernel, by name, networks that have no training pictures to calibrate on, and a program that computes
