@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
+from .. import __version__
 from ..common.sentences import notes_told
 from . import checkpoints, counting, deploying, elsewhere, runs
 
@@ -40,6 +41,7 @@ def _note(text: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="redistill", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[[argparse.Namespace], None], told: str) -> argparse.ArgumentParser:

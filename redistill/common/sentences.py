@@ -14,7 +14,12 @@ def listed(texts: Sequence[str], most: int) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line without a full stop; what kind it is where it says nothing."""
+    """What an error says, in one line without a full stop; what kind it is where it says nothing.
+
+    Of an OSError its reason alone: the sentence around it names the file.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 

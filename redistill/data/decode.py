@@ -200,7 +200,7 @@ def read_square(listing: Listing, row: int, image_size: int) -> np.ndarray:
         if not isinstance(error, (OSError, ValueError)):
             reason = f"it is damaged: {type(error).__name__}, {reason}"
         if isinstance(error, OSError) and error.errno is not None:  # of the system; PIL's own have no number
-            kind = ValueError
+            kind, reason = ValueError, error.strerror or reason
     raise kind(f"Picture {printable(listing.names[row])} cannot be read ({reason}); replace or remove it.")
 
 

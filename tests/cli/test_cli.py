@@ -11,7 +11,7 @@ import pytest
 import torch
 from helpers.pictures import write_classes
 
-from redistill import compare
+from redistill import __version__, compare
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.checkpoint.sources import find_checkpoint
@@ -71,6 +71,24 @@ def test_every_ablation_is_an_option():
     assert run_config(_parser().parse_args(["distill", "--preset", "undistilled"])).student.red is None
     words = ["distill", "--preset", "undistilled", "--red-gate"]
     assert run_config(_parser().parse_args(words)).student.red == REDConfig()
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"redistill {__version__}\n"
+
+
+def test_a_file_that_is_missing_is_named_once(tmp_path, capsys):
+    missing, out = str(tmp_path / "no.png"), str(tmp_path / "out")
+    for arguments in (
+        ["predict", "emoji-clutter-student", missing],
+        ["import", "resnet18", "--weights", missing, "--out", out],
+    ):
+        assert main(arguments) == 1
+        told = capsys.readouterr().err.splitlines()[0]
+        assert told.count("no.png") == 1 and "(No such file or directory)" in told
 
 
 def test_the_help_says_what_every_setting_does(capsys):
