@@ -58,7 +58,7 @@ def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
         parts.append(notice("", run.error))
     if run.state == "interrupted" and not run.job:
         parts.append(notice("", "Its process ended without a word, as when the machine restarts.", kind="hint"))
-    parts += [notice("", words, kind="hint") for words in left_out(records)]
+    parts += [notice("", words, kind="hint") for words in (*fresh_layers(records), *left_out(records))]
     unreadable = jobs.unreadable_lines(run)
     if unreadable:
         lines, stand = ("lines", "stand") if unreadable > 1 else ("line", "stands")
@@ -86,6 +86,11 @@ def left_out(records: Records) -> list[str]:
     return [
         words for row in (*records[:1], *records[1:][-1:]) if isinstance(words := row.get("left_out"), str) and words
     ]
+
+
+def fresh_layers(records: Records) -> list[str]:
+    """A sentence about layers that start fresh in a run that starts from weights, which its first record holds."""
+    return [words for row in records[:1] if isinstance(words := row.get("fresh"), str) and words]
 
 
 def _speed(run: jobs.Run, records: Records) -> list[str]:

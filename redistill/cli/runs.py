@@ -137,6 +137,8 @@ def _follow(config: DistillConfig, run_dir: Path) -> None:
             last = record
             if "teacher" in record:
                 tell(json.dumps({"teacher": record["teacher"]}))
+            if "fresh" in record:
+                tell(record["fresh"])
             if record["kind"] == "step":
                 bar.update(record["step"] - bar.n)
                 parts = {name: f"{value:.4f}" for name, value in record.items() if name.endswith("loss")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..common.modules import weightless
 from ..common.settings import SettingError, check_settings, config_from, setting
 from .alignment import RULES, align_points, red_sites
 from .limits import MOST_POINTS, check_student_size
-from .red import Channels, REDConfig, insert_red
+from .red import Channels, REDConfig, REDLayer, insert_red
 from .stem_kinds import AS_BUILT, STEM_TITLES, set_stem
 from .strides import (
     PoolingPoint,
@@ -153,8 +153,18 @@ def build_student(config: StudentConfig, weights: nn.Module | None = None) -> nn
     name and shape agree; RED blocks always start fresh. Weights are drawn from torch's global generator, so seed it
     for a reproducible start. Raises ValueError for names and strides that do not fit, and where no weight fits.
     """
+    return build_from(config, weights)[0]
+
+
+def build_from(config: StudentConfig, weights: nn.Module | None) -> tuple[nn.Module, list[str]]:
+    """`build_student`, and the paths of layers that start fresh although there are `weights` to start from.
+
+    That is a layer of another shape there, such as a stem of another kind or a head of other classes. RED blocks are
+    not among them, nor is a layer whose weights were fitted to a wider kernel.
+    """
     student = _network(config, config.student_architecture)
-    if weights is not None and not copy_matching(weights, student):
+    copied = set(copy_matching(weights, student)) if weights is not None else set()
+    if weights is not None and not copied:
         raise ValueError(
             f"{config.student_architecture!r} shares no weights with {config.teacher!r}; "
             "expected networks of one architecture, or init 'scratch'."
@@ -164,14 +174,17 @@ def build_student(config: StudentConfig, weights: nn.Module | None = None) -> nn
     path = set_stem(student, config.stem) if config.stem != AS_BUILT else None
     own, points = restride(student, config.strides, config.image_size)
     check_stem(path, own)
+    if weights is not None:  # once more: a stem may have the shape of theirs only now
+        copied.update(copy_matching(weights, student))
+    fresh = _fresh_layers(student, copied) if weights is not None else []
     if config.red is None:
-        return student
+        return student, fresh
     if config.student_architecture == config.teacher and not config.teacher_strides:
         teacher = own
     else:
         with weightless():
             teacher = find_pooling_points(build_reference(config), config.image_size)
-    return add_red(student, red_sites(align_points(points, teacher, config.alignment), config.red), config.red)
+    return add_red(student, red_sites(align_points(points, teacher, config.alignment), config.red), config.red), fresh
 
 
 def check_stem(path: str | None, points: Sequence[PoolingPoint]) -> None:
@@ -204,8 +217,9 @@ def _network(config: StudentConfig, name: str) -> nn.Module:
 
 
 def _own_keys(model: nn.Module) -> dict[str, str]:
-    """Keys of a state_dict, each with the one it has where no layer was wrapped to have its stride set."""
-    wrapped = sorted((path for path, module in model.named_modules() if isinstance(module, Restrided)), reverse=True)
+    """Keys of a state_dict, each with the one it has where no layer was wrapped, for its stride or for RED blocks."""
+    found = (path for path, module in model.named_modules() if isinstance(module, (Restrided, REDLayer)))
+    wrapped = sorted(found, reverse=True)
     keys = {}
     for key in model.state_dict():
         shown = key
@@ -216,11 +230,21 @@ def _own_keys(model: nn.Module) -> dict[str, str]:
 
 
 def copy_matching(source: nn.Module, target: nn.Module) -> list[str]:
-    """Copy every parameter and buffer of `source` that `target` has with the same shape; return the names copied."""
+    """Copy every parameter and buffer of `source` that `target` has with the same shape.
+
+    Returns the names copied, as they are where no layer is wrapped.
+    """
     state = target.state_dict()
     paths = {shown: name for name, shown in _own_keys(target).items()}
     given = source.state_dict()
     named = {paths[shown]: given[name] for name, shown in _own_keys(source).items() if shown in paths}
     matching = {name: value for name, value in named.items() if state[name].shape == value.shape}
     target.load_state_dict(matching, strict=False)
-    return list(matching)
+    shown = _own_keys(target)
+    return [shown[name] for name in matching]
+
+
+def _fresh_layers(model: nn.Module, copied: Collection[str]) -> list[str]:
+    """Paths of layers of which some weight is not among the names `copied`."""
+    layers = (name.rpartition(".")[0] for name in _own_keys(model).values() if name not in copied)
+    return list(dict.fromkeys(layers))

@@ -36,6 +36,7 @@ from .step import (
     prepare,
     settle_precision,
     task_of,
+    told_of_start,
     train_step,
     try_its_teacher,
 )
@@ -136,6 +137,7 @@ def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: 
     processes.broadcast(state.state_dict())
     try:
         beside = {"teacher": trial} if trial else {}
+        beside |= told_of_start(problem)
         beside |= left_out(train=problem.train, validation=problem.validation)
         yield from _steps(run, problem, state, beside)
     except BaseException:

@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from ..checkpoint.metadata import Metadata, read_metadata
 from ..checkpoint.teacher import load_teacher
 from ..common.devices import check_device, explain_out_of_memory
+from ..common.sentences import listed
 from ..common.settings import SettingError
 from ..data.datasets import drawn_from, find_dataset
 from ..data.twins import learnt_from
 from ..memory.measure import training_peak
 from ..networks.head import reorder_outputs
-from ..networks.student import build_student
+from ..networks.student import build_from
 from ..networks.zoo import is_network, is_pretrained
 from . import any_strides, classification, diffusion
 from .checks import check_teacher, is_judged, teacher_places
@@ -39,6 +40,7 @@ from .teacher_trial import try_teacher
 
 TASKS: dict[str, Task] = {"classification": classification, "diffusion": diffusion}
 RANK_SEED = 500_000_003  # apart from the seeds of steps
+NAMED = 4  # layers in a sentence
 # Fields of the state that go into the resume point as they are.
 PLAIN = ("step", "seconds", "best_score", "validated_step", "training_peak_bytes", "drawn_from")
 PLAIN += ("class_names", "precision", "learnt")
@@ -154,12 +156,14 @@ def prepare(
     weights = teacher if config.init == "teacher" else None
     if config.init == "pretrained":
         weights = load_teacher(config.student.student_architecture, config.student.num_classes, pretrained=True)
-    model = build_student(config.student, weights=weights).to(place)
+    model, fresh = build_from(config.student, weights)
+    model.to(place)
     if config.quantize:  # it goes on whole, RED blocks too
         model.load_state_dict(teacher.state_dict())
     problem = load_problem(task_of(config), config, model, teacher, place, processes)
     if config.quantize:
         problem.model = round_network(problem.model, problem.train)
+    problem.fresh_layers = () if config.quantize else tuple(fresh)
     problem.teacher_is_judged = teacher is not None and is_judged(config, card, places, len(names))
     state = start(problem)
     if card is not None:
@@ -176,6 +180,19 @@ def try_its_teacher(problem: Problem) -> dict[str, Any] | None:
     config = problem.config
     card = _card(config.teacher_checkpoint) if config.teacher_checkpoint else None
     return try_teacher(problem, card, TASKS[config.student.task].judge)
+
+
+def told_of_start(problem: Problem) -> dict[str, str]:
+    """`fresh`, a sentence for a record: which layers start fresh in a run that starts from weights. Else nothing."""
+    if not problem.fresh_layers:
+        return {}
+    named = listed(problem.fresh_layers, NAMED)
+    whose = "the teacher" if problem.config.init == "teacher" else "the trained network"
+    one = len(problem.fresh_layers) == 1
+    return {
+        "fresh": f"{named} start{'s' if one else ''} from fresh weights, all else from those of {whose}, whose "
+        f"{'layer has' if one else 'layers have'} another shape there, such as a first convolution of another kind."
+    }
 
 
 def settle_precision(problem: Problem, state: TrainingState) -> None:

@@ -38,6 +38,7 @@ class Problem:
     processes: Processes = ALONE
     noise_scheduler: DDPMScheduler | None = None  # of a diffusion network: its forward process
     class_names: tuple[str, ...] = ()  # of a classifier, by label
+    fresh_layers: Sequence[str] = ()  # of the model, which start fresh although there are weights to start from
     teacher_is_judged: bool = False  # it teaches, and its outputs are those of these pictures' classes
     class_weights: Tensor | None = None  # of a picture in losses, by its label; None: all weigh 1
     points: Sequence[PoolingPoint] = ()  # of a network whose strides change at every step: those of its model

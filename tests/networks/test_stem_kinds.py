@@ -19,7 +19,7 @@ from redistill.memory.search import search_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.stem_kinds import AS_BUILT, BLUR, PATCHES, SPACE_TO_DEPTH, STEMS, WIDE, Blurred
 from redistill.networks.strides import find_pooling_points, set_strides
-from redistill.networks.student import StudentConfig, build_reference, build_student
+from redistill.networks.student import StudentConfig, build_from, build_reference, build_student
 
 OTHERS = [stem for stem in STEMS if stem != AS_BUILT]
 EARLY = {"conv1": 8, "maxpool": 1, "layer3.0": 1, "layer4.0": 1}
@@ -188,3 +188,38 @@ def test_what_has_no_such_stem_is_refused():
     for refuses in (compare, build_student):
         with pytest.raises(ValueError, match="cannot be set, so it has no kinds"):
             refuses(config)
+
+
+def _red_student(stem: str, stride: int) -> StudentConfig:
+    strides = {"conv1": stride, "maxpool": 1, "layer4.0": 1}
+    return StudentConfig("narrow_resnet", 64, 10, strides, red=REDConfig(), stem=stem)
+
+
+def _plain(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Weights of all but RED blocks, by the names that they have without these."""
+    state = model.state_dict()
+    return {name.replace(".layer.", "."): value for name, value in state.items() if ".red_" not in name}
+
+
+@pytest.mark.parametrize("stem", [AS_BUILT, PATCHES, SPACE_TO_DEPTH])
+def test_a_student_of_another_starts_from_all_of_its_weights_those_below_red_blocks_too(stem):
+    config = _red_student(stem, 4)
+    origin = build_student(config)
+    model, fresh = build_from(config, origin)
+    before, after = _plain(origin), _plain(model)
+    assert fresh == [] and all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    ("stem", "other", "fresh"),
+    [(PATCHES, AS_BUILT, ["conv1"]), (SPACE_TO_DEPTH, PATCHES, ["conv1"]), (AS_BUILT, PATCHES, []), (BLUR, WIDE, [])],
+)
+def test_a_stem_that_cannot_start_from_another_is_named(stem, other, fresh):
+    origin = build_student(_red_student(stem, 4))
+    model, found = build_from(_red_student(other, 4), origin)
+    assert found == fresh
+    assert torch.equal(model.layer1[0].conv1.weight, origin.layer1[0].conv1.weight)
+
+
+def test_without_weights_to_start_from_no_layer_is_named():
+    assert build_from(_red_student(PATCHES, 4), None)[1] == []

@@ -246,6 +246,19 @@ def test_students_may_start_from_the_teacher(tmp_path, teacher):
     assert torch.allclose(kept["fc.weight"], origin["fc.weight"], atol=1e-6)
 
 
+def test_layers_that_start_fresh_in_a_run_that_starts_from_weights_are_said(tmp_path, teacher, capsys):
+    whole = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), init="teacher", steps=1)
+    assert "fresh" not in next(distill(whole, tmp_path / "whole"))
+    patches = replace(whole, student=replace(whole.student, stem="patches"))
+    list(distill(patches, tmp_path / "patches"))
+    built = replace(whole, teacher_checkpoint=str(tmp_path / "patches" / "student"), accept_teacher=True)
+    (tmp_path / "config.json").write_text(json.dumps(built.to_dict()))
+    main(["distill", "--config", str(tmp_path / "config.json"), "--run-dir", str(tmp_path / "built")])
+    first = read_metrics(tmp_path / "built")[0]
+    assert first["fresh"].startswith("conv1 starts from fresh weights, all else from those of the teacher")
+    assert first["fresh"] in "".join(capsys.readouterr())
+
+
 def test_mixed_precision_is_near_full_precision_and_keeps_fp32_weights(tmp_path, teacher):
     full = small(student=student(REDConfig(), STRIDES), teacher_checkpoint=str(teacher), kd_weight=0.5, steps=2)
     full = replace(full, feature_loss="sp", feature_weight=1.0)
