@@ -23,6 +23,7 @@ from redistill.common.sentences import notes_told
 
 from .api import page as api
 from .api import tools
+from .compare import handlers as compare_handlers
 from .compare import page as compare
 from .distill import handlers, student_form
 from .distill import page as distill
@@ -96,7 +97,7 @@ def _heading(words: str) -> None:
 
 def take_result(ticked: Any) -> dict[str, Any]:
     """Fill Distill's form with the settings of the result that was ticked last in Compare."""
-    return handlers.take_config(compare.chosen_config(ticked))
+    return handlers.take_config(compare_handlers.chosen_config(ticked))
 
 
 def change_in_explore(student: Any, **values: Any) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..generate import files
+from ..generate.checks import MAX_FIRST_SEED, MAX_STEPS, MAX_STUDENTS
 from ..generate.lent_drawing import draw_lent
 from ..generate.networks import Network, load_network
-from ..generate.page import MAX_FIRST_SEED, MAX_STEPS, MAX_STUDENTS
 from ..generate.samples import keep_samples, sample_all
 from ..runs import choices, from_hub
 from ..runs.exports import KINDS, export_run

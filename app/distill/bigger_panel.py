@@ -15,9 +15,9 @@ from redistill.training import hub_jobs
 from redistill.training.config import DistillConfig
 from redistill.training.launching import launch_lines, sbatch_file, stays_here
 
-from ..parts.events import QUIET, UNSEEN, connect
+from ..parts.events import QUIET, UNSEEN, connect, refused_in
 from ..parts.fields import LiveRadio, NumberField
-from ..parts.fragments import notice
+from ..parts.fragments import notice, status_line
 from ..runs import jobs
 from ..visitors.who import token_of_request
 from ..words.places import is_shared
@@ -124,12 +124,10 @@ def _portable(planned: Plan) -> dict[str, DistillConfig]:
     return runs
 
 
+@refused_in("said")
 def list_hardware() -> dict[str, Any]:
     """What there is, with its prices."""
-    try:
-        found = hub_jobs.list_hardware(token_of_request())
-    except ValueError as error:
-        return {"said": notice("", str(error))}
+    found = hub_jobs.list_hardware(token_of_request())
     rows = [(f"{one.title} · {one.memory} · ${one.dollars_an_hour:,.2f} an hour", one.name) for one in found]
     first = next((one.name for one in found if one.gpus), found[0].name if found else None)
     return {
@@ -152,14 +150,14 @@ def ask_price(student: Any, hardware: Any, space: Any, **settings: Any) -> Itera
         seconds = None
         for event in estimate_panel.measure(config):
             if isinstance(event, float):
-                yield {**forgotten, "said": _line(f"Measuring a few steps… {event:.0f} s")}
+                yield {**forgotten, "said": status_line(f"Measuring a few steps… {event:.0f} s")}
             else:
                 seconds = float(event["seconds"])
     except ValueError as error:
         yield {**forgotten, "said": notice("", str(error))}
         return
     yield {
-        "said": _line(hub_jobs.said_price(there, seconds)),
+        "said": status_line(hub_jobs.said_price(there, seconds)),
         "priced": Priced(_text(config), there, str(space or "").strip(), seconds),
         "start": gr.Button(f"Start it on {there.name}", visible=True),
     }
@@ -193,7 +191,3 @@ def _only_run(planned: Plan) -> DistillConfig:
 
 def _text(config: DistillConfig) -> str:
     return json.dumps(config.to_dict(), sort_keys=True)
-
-
-def _line(text: str) -> str:
-    return f'<p class="subline" role="status">{text}</p>'

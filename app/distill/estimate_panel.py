@@ -22,7 +22,7 @@ from redistill.common.values import is_number
 from redistill.training.config import DistillConfig
 
 from ..parts.events import QUIET
-from ..parts.fragments import notice
+from ..parts.fragments import notice, status_line
 from ..runs import jobs, lent, processes
 from ..visitors import quota, who
 from ..visitors.limits import check_run
@@ -40,11 +40,11 @@ NOTE_SETTINGS = """(...values) => {
   estimated.scrollIntoView({block: 'nearest', behavior: 'smooth'});
   return '';
 }"""
-TELL_OTHERS = """(...values) => {
+OTHERS = status_line("Of other settings than the form has now; estimate again.")
+TELL_OTHERS = f"""(...values) => {{
   const of = document.querySelector('#estimated')?.dataset.of;
-  return of && of !== JSON.stringify(values)
-    ? '<p class="subline" role="status">Of other settings than the form has now; estimate again.</p>' : '';
-}"""
+  return of && of !== JSON.stringify(values) ? {json.dumps(OTHERS)} : '';
+}}"""
 FORGET = """() => {
   delete document.querySelector('#estimated').dataset.of;
   return '';
@@ -102,8 +102,7 @@ def show(read: Callable[[], Plan]) -> Iterator[list[Any]]:
         check_run(config.to_dict())
         for event in measure(config):
             if isinstance(event, float):
-                words = f"Measuring a few steps… {event:.0f} s"
-                waiting = f'<p class="subline" role="status">{words}</p>'
+                waiting = status_line(f"Measuring a few steps… {event:.0f} s")
                 yield [waiting, gr.Button(interactive=False), gr.Button(visible=True)]
             else:
                 waits = _calls(config, event.get("pace")) or place_in_line(config)

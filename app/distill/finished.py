@@ -13,8 +13,8 @@ import gradio as gr
 from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.training.run import RESUME_POINT
 
-from ..parts.events import QUIET, UNSEEN, connect, refused_in
-from ..parts.export_buttons import EXPORTING, PRINTED, told
+from ..parts.events import UNSEEN, connect, refused_in, say_at_once
+from ..parts.export_buttons import PRINTED, attach_exports, handed_over
 from ..parts.fields import PictureField
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import SaveFiles, event_values, handed, served
@@ -25,12 +25,9 @@ from ..runs.reports import report_run
 from ..visitors.who import token_of_request
 from . import finished_view as view
 
-SAVING = """() => '<p class="subline" role="status">Packing…</p>'"""
-PUSHING = """() => '<p class="subline" role="status">Packing and sending…</p>'"""
 ALONG = [(words.removeprefix("Export "), kind) for kind, (words, *_) in KINDS.items()]
 MAX_REPO = 200  # characters of owner/name
 REPORT = "report"  # beside the kinds of exports
-COUNTING = """() => '<p class="subline" role="status">Testing its network once more…</p>'"""
 
 
 class FinishedPanel:
@@ -86,16 +83,14 @@ class FinishedPanel:
 
     def attach(self, drawn: gr.JSON, woken: gr.JSON) -> None:
         """Connect its events; `drawn` notes which run is shown, and `woken` has the panel look at it again."""
-        self.save.ask(None, None, self.said, js=SAVING, **QUIET)
+        say_at_once(self.save.ask, "Packing…", self.said)
         outputs = {"save": self.save, "said": self.said}
         connect(self.save.ask, save_student, [drawn], outputs, concurrency_limit=2, **UNSEEN)
-        self.exports.ask(None, None, self.said, js=EXPORTING, **QUIET)
-        outputs = {"exports": self.exports, "said": self.said}
-        connect(self.exports.ask, export_file, [drawn], outputs, concurrency_limit=2, **UNSEEN)
+        attach_exports(self.exports, self.said, export_file, [drawn])
         given = [drawn, self.repo, self.private, self.along]
-        self.push.click(None, None, self.pushed, js=PUSHING, **QUIET)
+        say_at_once(self.push.click, "Packing and sending…", self.pushed)
         connect(self.push.click, push_student, given, {"pushed": self.pushed}, concurrency_limit=2, **UNSEEN)
-        self.count.click(None, None, self.classes, js=COUNTING, **QUIET)
+        say_at_once(self.count.click, "Testing its network once more…", self.classes)
         outputs = {"classes": self.classes, "woken": woken}
         connect(self.count.click, count_classes, [drawn], outputs, concurrency_limit=1, **UNSEEN)
         given, outputs = [drawn, self.picture], {"answers": self.answers, "picture": self.picture}
@@ -168,8 +163,7 @@ def export_file(event: gr.EventData, drawn: Any) -> dict[str, Any]:
     if asked == REPORT:
         called, text = report_run(name)
         return {"exports": handed(called, text), "said": PRINTED}
-    made = export_run(name, asked)
-    return {"exports": handed(made.name, made.content), "said": told(made.lines)}
+    return handed_over(export_run(name, asked))
 
 
 @refused_in("pushed", "Not pushed.")

@@ -10,6 +10,7 @@ import gradio as gr
 
 from redistill.training.int8_training import int8_run
 
+from ..parts.events import refused_in
 from ..parts.fragments import notice
 from ..runs import choices, jobs
 from ..runs.titles import run_facts
@@ -53,20 +54,18 @@ def start_again(student: Any, drawn: Any = None, **settings: Any) -> dict[str, A
         return _said(_not_started(error), REFUSED)
 
 
+@refused_in("said")
 def start_int8(drawn: Any) -> dict[str, Any]:
     """Start or queue a run that trains the network of the run that is shown on in int8, and watch it."""
-    try:
-        run = jobs.read_run(shown_run(drawn))
-        if run.state != "finished":
-            raise ValueError(f"Run “{run.title}” is {run.state}; its network can be trained on once it has finished.")
-        planned = Plan((int8_run(run.path, device=str(run.config.get("device", "cpu"))),))
-        choices.check_opens_no_file(planned.students[0].student)
-        if same := plan.find_same(planned):
-            return {"said": notice("", _same(same), kind="hint")}
-        started = plan.start(planned)[0]
-        return {"said": "", **watch.choose(started.name, **lent_panel.wake(started))}
-    except (ValueError, OSError) as error:
-        return {"said": notice("", str(error))}
+    run = jobs.read_run(shown_run(drawn))
+    if run.state != "finished":
+        raise ValueError(f"Run “{run.title}” is {run.state}; its network can be trained on once it has finished.")
+    planned = Plan((int8_run(run.path, device=str(run.config.get("device", "cpu"))),))
+    choices.check_opens_no_file(planned.students[0].student)
+    if same := plan.find_same(planned):
+        return {"said": notice("", _same(same), kind="hint")}
+    started = plan.start(planned)[0]
+    return {"said": "", **watch.choose(started.name, **lent_panel.wake(started))}
 
 
 def recheck(state: Any, student: Any, **settings: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from redistill.training.shared_weights import (
 from redistill.training.stride_store import Measured, key_of
 
 from ..parts.counting import compare_as
-from ..parts.events import QUIET, UNSEEN, connect
+from ..parts.events import QUIET, UNSEEN, connect, refused_in
 from ..parts.fragments import notice
 from ..parts.link_button import CHANGED
 from ..parts.scripted import script
@@ -126,6 +126,7 @@ def tell_measured(weights: Any, **values: Any) -> dict[str, Any]:
     return {"accuracy": _said(looked)}
 
 
+@refused_in("saved", "Not saved.")
 def save(weights: Any, **values: Any) -> dict[str, Any]:
     """Keep the fixed student at the strides that are shown among the results; where it lies now."""
     looked = _look(weights, values)
@@ -135,10 +136,7 @@ def save(weights: Any, **values: Any) -> dict[str, Any]:
     student = dataclasses.replace(metadata.student, strides=strides)
     config = {**metadata.training, "student": student.to_dict()}
     title = f"{looked.shared.name} at {'·'.join(map(str, strides.values()))}"
-    try:
-        run = jobs.add_finished(config, title, lambda folder: extract(looked.shared, strides, folder))
-    except (ValueError, OSError) as error:
-        return {"saved": notice("Not saved.", str(error))}
+    run = jobs.add_finished(config, title, lambda folder: extract(looked.shared, strides, folder))
     where = f" Its checkpoint lies in {run.path / 'student'}." if choices.folders_open() else ""
     return {"saved": notice("Saved", f"as “{title}”, among the runs of Distill and Compare.{where}", kind="hint")}
 

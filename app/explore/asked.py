@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from ..parts.events import QUIET, UNSEEN, connect
-from ..parts.fragments import notice
+from ..parts.fragments import notice, status_line
 from .form import read_settings
 from .link import Settings
 
@@ -33,8 +33,7 @@ class Asked(NamedTuple):
 
     def wait(self) -> dict[str, Any]:
         """What stands on the page until the result is there."""
-        words = f'<p class="subline" role="status">{self.waiting}</p>'
-        return {self.result: words, self.button: gr.Button(interactive=False)}
+        return {self.result: status_line(self.waiting), self.button: gr.Button(interactive=False)}
 
     def show(self, **values: Any) -> dict[str, Any]:
         """The result for what the controls are set to, whatever that is; a sentence where there is none."""

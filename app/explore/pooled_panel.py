@@ -18,7 +18,7 @@ from redistill.training.insight import compare_maps, look_at, through_strides
 from redistill.training.prediction import read_picture
 from redistill.training.shared_weights import is_shared, open_shared
 
-from ..parts.events import QUIET, UNSEEN, connect, refused_in
+from ..parts.events import QUIET, UNSEEN, connect, refused_in, say_at_once
 from ..parts.fields import NumberField, PictureField
 from ..parts.fragments import notice
 from ..parts.scripted import script
@@ -27,7 +27,6 @@ from . import pooled_view as view
 
 USUAL, FIRST = "emoji-clutter-student", 28  # a guitar, which the smallest network takes for a crab
 MAX_PICTURES = 10_000  # of a test set that are counted
-WAITING = """() => '<p class="subline" role="status">Looking…</p>'"""
 INTRODUCTION = (
     '<p class="subline">One picture through a trained student and its teacher: their maps where they are aligned, what '
     "the RED blocks do in between, and what the answer rests on. Then one network at less and less memory.</p>"
@@ -64,7 +63,7 @@ def attach(parts: Mapping[str, Any]) -> None:
     """Look when the button is clicked, and offer the students that there are when their list is opened."""
     student, outputs = parts["pooled_student"], {"seen": parts["pooled_seen"]}
     connect(student.focus, offer, [student], {"student": student}, **QUIET)
-    parts["pooled_look"].click(None, None, parts["pooled_seen"], js=WAITING, **QUIET)
+    say_at_once(parts["pooled_look"].click, "Looking…", parts["pooled_seen"])
     given = [student, parts["pooled_row"], parts["pooled_own"]]
     connect(parts["pooled_look"].click, see, given, outputs, concurrency_limit=1, **UNSEEN)
 

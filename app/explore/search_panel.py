@@ -19,9 +19,9 @@ from redistill.networks.red import REDConfig
 
 from ..parts.budget import CONTROLS, OTHER, read_budget
 from ..parts.counting import COUNTINGS
-from ..parts.events import QUIET, UNSEEN, connect
+from ..parts.events import QUIET, UNSEEN, connect, refused_in
 from ..parts.fields import NumberField
-from ..parts.fragments import notice
+from ..parts.fragments import notice, status_line
 from ..parts.scripted import ActionHTML, SaveFiles, handed
 from . import accuracy_front, accuracy_panel, search_table
 from .form import read_settings
@@ -81,8 +81,7 @@ def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Compon
 
 def wait() -> dict[str, Any]:
     """What stands on the page until the result is there."""
-    words = '<p class="subline" role="status">Searching…</p>'
-    return {"front": words, "search": gr.Button(interactive=False)}
+    return {"front": status_line("Searching…"), "search": gr.Button(interactive=False)}
 
 
 def find(weights: Any, **values: Any) -> Iterator[dict[str, Any]]:
@@ -98,8 +97,7 @@ def find(weights: Any, **values: Any) -> Iterator[dict[str, Any]]:
             return
         settings = _budgeted(read_settings(values), values["search_budget"])
         for number, count in accuracy_front.fill(shared, accuracy_panel.PICTURES):
-            words = f'<p class="subline" role="status">Measuring accuracy: {number} of {count} choices are known…</p>'
-            yield {"front": words}
+            yield {"front": status_line(f"Measuring accuracy: {number} of {count} choices are known…")}
         shown = accuracy_front.show(shared, settings)
         if values.get("search_patches") is True:  # whose accuracy nobody measures: it is that of the same strides
             yield from _told(values)
@@ -121,13 +119,11 @@ def show(**values: Any) -> dict[str, Any]:
     return {"front": shown, "search": gr.Button(interactive=True)}
 
 
+@refused_in("front", "Not saved.")
 def save(**values: Any) -> dict[str, Any]:
     """All that the search finds for what the controls are set to now, as a CSV file."""
-    try:
-        found, settings, patched = _searched(**values)
-        text = search_table.csv_text(found, settings, patched)
-    except ValueError as error:
-        return {"front": notice("Not saved.", str(error))}
+    found, settings, patched = _searched(**values)
+    text = search_table.csv_text(found, settings, patched)
     name = re.sub("[^a-zA-Z0-9._-]", "-", f"strides-{settings.student.teacher}-{settings.accounting}-{settings.dtype}")
     return {"search_files": handed(f"{name}.csv", text)}
 
@@ -181,7 +177,7 @@ def _told(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if captured and time.monotonic() - told > TELL_EVERY:
             told = time.monotonic()
             words = f"Searching: {done:,} of {count:,} stride settings, {captured:,} captured anew…"
-            yield {"front": f'<p class="subline" role="status">{words}</p>'}
+            yield {"front": status_line(words)}
 
 
 def take_budget(*controls: Any) -> Any:

@@ -33,11 +33,6 @@ INTRODUCTION = (
 )
 
 
-def words(text: str) -> str:
-    """What the page is doing, in a line."""
-    return f"<p class='subline' role='status'>{escape(text)}</p>"
-
-
 def panels(
     networks: Sequence[Network], seeds: Sequence[int], all_samples: Sequence[Samples] = (), ready: bool = False
 ) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
-from .fragments import notice
+from .fragments import notice, status_line
 
 Handler = Callable[..., Mapping[str, Any]]
 # Of events that a person does not wait for.
@@ -56,6 +57,11 @@ def connect(
         call.__signature__ = inspect.Signature([*own, inspect.Parameter("values", inspect.Parameter.VAR_POSITIONAL)])
         inputs = inputs.values()
     return event(call, list(inputs), list(outputs.values()), **settings)
+
+
+def say_at_once(event: Callable[..., Any], words: str, output: gr.HTML) -> Any:
+    """Let the page itself say in `output` that what `event` asks for goes on, before the server answers."""
+    return event(None, None, output, js=f"() => {json.dumps(status_line(words), ensure_ascii=False)}", **QUIET)
 
 
 def refused_in(output: str, title: str = "") -> Callable[[Handler], Handler]:

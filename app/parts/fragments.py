@@ -24,6 +24,11 @@ def notice(title: str, text: str, kind: str = "warning") -> str:
     return f'<div class="notice {kind}"{role}>{head}{escape(text)}</div>'
 
 
+def status_line(text: str) -> str:
+    """What goes on at the moment, or has come of it; readers of the page aloud say it, too."""
+    return f'<p class="subline" role="status">{escape(text)}</p>'
+
+
 def progress_bar(title: str, state: str, share: float, words: str) -> str:
     """A run's title, how far it is and what it does at the moment."""
     percent = round(100 * min(1.0, max(0.0, share)), 1)

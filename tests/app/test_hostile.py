@@ -19,7 +19,7 @@ from huggingface_hub import constants
 from app import ui
 from app.distill import data_panel, estimate_panel
 from app.explore import measure_panel
-from app.generate import page as generate
+from app.generate import drawing
 from app.runs import jobs
 from redistill.training.presets import FACES_TEACHER, PRESETS
 
@@ -102,7 +102,7 @@ def right(shipped, monkeypatch):
     """
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     write_run(shipped, "one", PRESETS["undistilled"].config, "finished")
-    drawn = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))[-1]["kept"]
+    drawn = list(drawing.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))[-1]["kept"]
     monkeypatch.setattr(estimate_panel.subprocess, "Popen", refuse)
     monkeypatch.setattr(measure_panel, "measure", refuse)
     monkeypatch.setattr(data_panel, "build_student", lambda student: None)
@@ -111,7 +111,7 @@ def right(shipped, monkeypatch):
     chosen |= {"announce": [FACES_TEACHER, ["small"], 3, 4, None], "offer": [FACES_TEACHER, ["small"]]}
 
     def values(block: BlockFunction) -> list[Any]:
-        if block.fn.__module__ == generate.__name__:
+        if block.fn.__module__.startswith("app.generate."):
             return chosen.get(block.fn.__name__, [drawn] * len(block.inputs))
         return [{"name": "one"} if isinstance(part, gr.JSON) else part.value for part in block.inputs]
 

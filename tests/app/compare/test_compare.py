@@ -10,8 +10,11 @@ import pytest
 from helpers.forms import read_form, sent
 from helpers.made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 
-from app.compare import page as compare
+from app.compare import handlers as compare
 from app.compare import view as compare_view
+from app.compare.curve import curve_figure
+from app.compare.dots import dots_figure
+from app.compare.page import FIELDS
 from app.compare.result_table import MEANS
 from app.compare.ways import teacher_of
 from app.distill import handlers as distill
@@ -201,7 +204,7 @@ def test_names_in_the_texts_are_escaped():
     texts.append(compare_view.headline([named], named, None))
     for text in texts:
         assert "<b>x" not in text and "<b>y" not in text and "&lt;b&gt;" in text
-    figures = [compare.curve.curve_figure([named]), compare.dots_figure([named], 65536)]
+    figures = [curve_figure([named]), dots_figure([named], 65536)]
     for figure in figures:
         assert "<b>x" not in str(figure) and "<b>y" not in str(figure)
 
@@ -244,7 +247,7 @@ def test_settings_of_a_run_on_another_machine_get_a_device_of_this_one(some, mon
 
 @pytest.mark.parametrize("value", HOSTILE, ids=repr)
 def test_no_value_from_outside_breaks_compare(some, value):
-    fields = dict.fromkeys(compare.FIELDS, value)
+    fields = dict.fromkeys(FIELDS, value)
     shown = compare.refresh(**fields)
     assert shown.keys() == {"said"} or shown["group"]["value"] == "emoji-clutter"
     assert compare.open_tab(value).keys() >= {"said", "curve", "table"}

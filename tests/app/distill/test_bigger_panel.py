@@ -14,6 +14,7 @@ from helpers.visitors import asked_by
 
 from app.distill import bigger_panel, estimate_panel
 from app.distill.run_form import TRAIN_FIRST
+from app.parts.fragments import notice
 from app.runs import jobs
 from redistill.training.config import DistillConfig
 
@@ -113,6 +114,15 @@ def test_without_a_network_it_is_one_sentence(shipped, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     assert "cannot be reached" in bigger_panel.list_hardware()["said"]
     assert "cannot be reached" in price()[-1]["said"]
+
+
+@pytest.mark.parametrize("error", [ValueError("The Hub says: <no>."), OSError("No room left.")])
+def test_what_keeps_the_hardware_from_being_listed_is_said_beside_its_button(shipped, monkeypatch, error):
+    def refuse(token):
+        raise error
+
+    monkeypatch.setattr(bigger_panel.hub_jobs, "list_hardware", refuse)
+    assert bigger_panel.list_hardware() == {"said": notice("", str(error))}
 
 
 def test_on_a_space_nobody_pays_but_who_has_signed_in(hub):

@@ -20,8 +20,7 @@ from helpers.unets import TINY, sample_again
 from huggingface_hub import constants
 from PIL import Image
 
-from app.generate import networks
-from app.generate import page as generate
+from app.generate import checks, drawing, drawn, networks, offered
 from app.generate import quality as generate_quality
 from app.generate import view as generate_view
 from app.generate.networks import load_elsewhere
@@ -36,7 +35,7 @@ HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.i
 
 
 def test_images_of_all_networks_come_step_by_step_from_the_same_seeds(shipped):
-    shown = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim", None))  # as an unopened field sends it
+    shown = list(drawing.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim", None))  # as an unopened field sends it
     assert "Loading" in shown[0]["said"] and "Step 1 of 2" in shown[2]["said"] and "Done" in shown[-1]["said"]
     grids = shown[-1]["grids"]
     assert grids.count("<figure") == 2 and grids.count("<img") == 8
@@ -45,7 +44,7 @@ def test_images_of_all_networks_come_step_by_step_from_the_same_seeds(shipped):
 
 
 def test_until_it_draws_the_page_shows_what_the_networks_need_and_start_from(shipped):
-    shown = generate.announce(FACES_TEACHER, ["small"], 3, 4, None)
+    shown = drawing.announce(FACES_TEACHER, ["small"], 3, 4, None)
     grids = shown["grids"]
     assert "Same seeds" in shown["said"] and grids.count("<figure") == 2 and "<strong>4.0×</strong> less" in grids
     assert [grids.count(f"noise of seed {seed}") for seed in (2, 3, 6, 7)] == [0, 2, 2, 0]
@@ -53,27 +52,27 @@ def test_until_it_draws_the_page_shows_what_the_networks_need_and_start_from(shi
     assert first == second, "the same noise for every network"
     assert "Time" not in grids
     assert shown["charted"].visible and "Memory along" in shown["legend"] and shown["chart"]["data"]
-    assert generate.announce(FACES_TEACHER, ["small"], 3, 4, ()) == {}, "what was drawn stays"
-    refused = generate.announce(None, [], 3, 4, None)
+    assert drawing.announce(FACES_TEACHER, ["small"], 3, 4, ()) == {}, "what was drawn stays"
+    refused = drawing.announce(None, [], 3, 4, None)
     assert "Choose at least one checkpoint" in refused["said"]
     assert refused["grids"] == "" and not refused["charted"].visible
 
 
 def test_networks_are_kept_up_to_their_bytes_and_the_last_one_always(shipped, monkeypatch):
     monkeypatch.setattr(networks, "_KEPT", {})
-    first, second = (generate.load_network(name) for name in (FACES_TEACHER, "small"))
-    assert generate.load_network(FACES_TEACHER) is first and generate.load_network("small") is second
+    first, second = (networks.load_network(name) for name in (FACES_TEACHER, "small"))
+    assert networks.load_network(FACES_TEACHER) is first and networks.load_network("small") is second
     monkeypatch.setattr(networks, "KEPT_BYTES", second.weight_bytes)
-    assert generate.load_network(FACES_TEACHER) is first, "used last, so that the other goes"
+    assert networks.load_network(FACES_TEACHER) is first, "used last, so that the other goes"
     assert list(networks._KEPT.values()) == [first]
-    again = generate.load_network("small")
+    again = networks.load_network("small")
     assert again is not second and list(networks._KEPT.values()) == [again]
     monkeypatch.setattr(networks, "KEPT_BYTES", 1)
-    assert generate.load_network("small") is again
+    assert networks.load_network("small") is again
 
 
 def test_the_same_seed_gives_the_same_image_whatever_the_count(shipped):
-    network = generate.load_network(FACES_TEACHER)
+    network = networks.load_network(FACES_TEACHER)
     few = list(sample_all([network], [5, 6, 7, 8], 2, "ddim"))[-1][0].step.images
     many = list(sample_all([network], list(range(4, 12)), 2, "ddim"))[-1][0].step.images
     assert few.shape == (4, 3, 32, 32)
@@ -85,7 +84,7 @@ def drawn_once(untrained):
     """What a page keeps of four images of each of two networks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "SHIPPED", untrained)
-        return list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 4, "ddim"))[-1]["kept"]
+        return list(drawing.generate(FACES_TEACHER, ["small"], 3, 4, 4, "ddim"))[-1]["kept"]
 
 
 @pytest.fixture
@@ -102,20 +101,20 @@ class Clicked:
 
 
 def test_a_clicked_image_shows_its_way_and_its_neighbours(sampled):
-    shown = generate.look(Clicked(act="look", seed="5"), sampled)
+    shown = drawn.look(Clicked(act="look", seed="5"), sampled)
     way = shown["way"]
     assert shown["near"] == "" and "Seed 5" in way and way.count("<figure") == 2 * 5
     assert [step for step, _ in sampled[0].way] == [0, 1, 2, 3, 4]
     assert way.count("<figcaption>noise</figcaption>") == 2 and "<figcaption>4</figcaption>" in way
-    start = to_uint8(first_noise(generate.load_network("small").model, [5]))[0]
+    start = to_uint8(first_noise(networks.load_network("small").model, [5]))[0]
     assert torch.equal(sampled[1].way[0][1][2], start), "the strip starts from what the network was given"
     assert "emoji-faces-teacher-seed-5.png" in way and "small-seed-5.png" in way
-    near = generate.act_on_way(Clicked(act="nearest", seed="5"), sampled)["near"]
+    near = drawn.act_on_way(Clicked(act="nearest", seed="5"), sampled)["near"]
     assert near.count("<figure") == 2 * (1 + 4) and "out of 105" in near
 
 
 def test_what_is_saved_draws_the_same_image_again(sampled):
-    value = generate.save(Clicked(save="zip"), sampled)["files"]
+    value = drawn.save(Clicked(save="zip"), sampled)["files"]
     with zipfile.ZipFile(io.BytesIO(base64.b64decode(value["base64"]))) as archive:
         names = archive.namelist()
         settings = json.loads(archive.read("settings.json"))
@@ -123,18 +122,18 @@ def test_what_is_saved_draws_the_same_image_again(sampled):
     assert len(names) == 2 + 2 * 4 and names[:2] == ["settings.json", "grid.png"]
     drawing = SampleSettings.from_dict(read_settings(io.BytesIO(image)))
     assert drawing == SampleSettings.from_dict(settings["networks"][1]).of(4) and drawing.checkpoint == "small"
-    network = generate.load_network("small")
+    network = networks.load_network("small")
     again = sample_again(drawing, network.model, network.scheduler)[0]
     with Image.open(io.BytesIO(image)) as file:
         assert np.abs(np.asarray(file).astype(int) - again.permute(1, 2, 0).numpy()).max() <= 2
-    value = generate.save(Clicked(save="grid"), sampled)["files"]
+    value = drawn.save(Clicked(save="grid"), sampled)["files"]
     grid = io.BytesIO(base64.b64decode(value["base64"]))
     assert Image.open(grid).size == (4 * 34 - 2, 2 * 34 - 2) and read_settings(grid) == settings
 
 
 def test_a_way_is_saved_with_all_images_as_one_picture(sampled):
     seed = str(sampled[0].settings.seeds[1])
-    value = generate.act_on_way(Clicked(act="sheet", seed=seed), sampled)["files"]
+    value = drawn.act_on_way(Clicked(act="sheet", seed=seed), sampled)["files"]
     assert value["name"] == f"redistill-seed-{seed}-sheet.png"
     sheet = io.BytesIO(base64.b64decode(value["base64"]))
     picture = Image.open(sheet).convert("RGB")
@@ -166,7 +165,7 @@ def test_what_a_network_drew_before_stands_there_until_something_is_drawn(shippe
 
 
 def test_figures_stand_under_the_images_and_the_chart_has_every_network(shipped):
-    *_, last = updates = list(generate.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))
+    *_, last = updates = list(drawing.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))
     grids = last["grids"]
     assert grids.count("One image, PyTorch") == grids.count("4 images, measured") == 2
     assert "images/s" in grids and "1.64 MiB" in grids
@@ -176,7 +175,7 @@ def test_figures_stand_under_the_images_and_the_chart_has_every_network(shipped)
 
 
 def test_under_a_networks_name_stands_what_it_learnt_from(shipped):
-    teacher, student = generate.load_network(FACES_TEACHER), generate.load_network("small")
+    teacher, student = networks.load_network(FACES_TEACHER), networks.load_network("small")
     shown = generate_view.panels([teacher, student], [1, 2])
     assert "Small DDPM U-Net, own strides · on its own</p>" in shown
     said = "Small DDPM U-Net, strides 2·2·2·1, RED blocks · RED"
@@ -189,7 +188,7 @@ def test_under_a_networks_name_stands_what_it_learnt_from(shipped):
 
 
 def test_quality_figures_of_a_card_are_said_with_what_they_depend_on(shipped):
-    network = generate.load_network("small")
+    network = networks.load_network("small")
     quality = {"kid": 0.01234, "fid": 41.0, "margins": {"kid": 0.002}, "features": "128 features", "warning": "Few."}
     metadata = dataclasses.replace(network.metadata, metrics={"quality": quality | {"reference": "<105> faces"}})
     judged = dataclasses.replace(network, metadata=metadata)
@@ -212,14 +211,14 @@ def test_a_figure_whose_interval_reaches_nothing_is_left_out(name):
 
 
 def said(*values) -> str:
-    return list(generate.generate(*values))[-1]["said"]
+    return list(drawing.generate(*values))[-1]["said"]
 
 
 def test_a_page_that_asked_to_stop_gets_no_more_steps(shipped):
-    drawing = generate.generate(FACES_TEACHER, [], 0, 4, 50, "ddim")
-    next(drawing), next(drawing)
-    assert "Stopping" in generate.stop_sampling()
-    assert ["Stopped at step" in shown["said"] for shown in drawing] == [True]
+    going = drawing.generate(FACES_TEACHER, [], 0, 4, 50, "ddim")
+    next(going), next(going)
+    assert "Stopping" in drawing.stop_sampling()
+    assert ["Stopped at step" in shown["said"] for shown in going] == [True]
 
 
 def of_page(name: str) -> SimpleNamespace:
@@ -229,43 +228,43 @@ def of_page(name: str) -> SimpleNamespace:
 
 def test_a_page_that_waits_for_another_says_so_and_can_be_stopped(shipped):
     wish = (FACES_TEACHER, [], 0, 4, 2, "ddim", "")
-    first, second, third = (generate.generate(*wish, of_page(name)) for name in ("one", "two", "three"))
+    first, second, third = (drawing.generate(*wish, of_page(name)) for name in ("one", "two", "three"))
     assert "Loading" in next(first)["said"]
     for waiting in (second, third):
         shown = next(waiting)
         assert "Waiting for another drawing" in shown["said"] and shown["stop"].interactive
         assert next(waiting) == {}
-    generate.stop_sampling(of_page("two"))
+    drawing.stop_sampling(of_page("two"))
     assert ["Stopped before it began" in update["said"] for update in second] == [True]
     assert next(third) == {}, "the first one still draws"
     first.close()  # its page is gone
-    assert "Done" in list(third)[-1]["said"] and generate._line == []
+    assert "Done" in list(third)[-1]["said"] and drawing._line == []
 
 
 def test_while_a_new_drawing_loads_the_old_images_are_gone(shipped):
-    shown = list(generate.generate(FACES_TEACHER, [], 3, 4, 2, "ddim"))
+    shown = list(drawing.generate(FACES_TEACHER, [], 3, 4, 2, "ddim"))
     assert not shown[0].keys() & {"grids", "kept"}, "both stay until the networks are there"
     grids = shown[1]["grids"]
     assert grids.count("noise of seed") == 4 and "<button" not in grids and shown[1]["kept"] == ()
 
 
 def test_a_stopped_drawing_has_a_time_and_no_rate(shipped):
-    drawing = generate.generate(FACES_TEACHER, [], 0, 4, 50, "ddim")
-    next(drawing), next(drawing)
-    generate.stop_sampling()
-    *_, last = drawing
+    going = drawing.generate(FACES_TEACHER, [], 0, 4, 50, "ddim")
+    next(going), next(going)
+    drawing.stop_sampling()
+    *_, last = going
     assert "Time" in last["grids"] and "images/s" not in last["grids"]
 
 
 def test_a_network_from_elsewhere_draws_beside_the_others(shipped, tmp_path):
     folder = tmp_path / "from elsewhere"
     DDPMPipeline(unet=UNet2DModel(**TINY), scheduler=DDPMScheduler()).save_pretrained(folder)
-    *_, last = generate.generate(FACES_TEACHER, [], 3, 4, 2, "ddim", f" {folder} ")
+    *_, last = drawing.generate(FACES_TEACHER, [], 3, 4, 2, "ddim", f" {folder} ")
     assert last["grids"].count("<figure") == 2 and ">from elsewhere<" in last["grids"]
     kept = last["kept"]
     assert kept[1].images.shape == (4, 3, 16, 16) and kept[1].settings.checkpoint == str(folder)
-    assert "What from elsewhere learnt from is not written" in generate.act_on_way(Clicked(seed="3"), kept)["near"]
-    grid = generate.save(Clicked(save="grid"), kept)["files"]["base64"]
+    assert "What from elsewhere learnt from is not written" in drawn.act_on_way(Clicked(seed="3"), kept)["near"]
+    grid = drawn.save(Clicked(save="grid"), kept)["files"]["base64"]
     assert Image.open(io.BytesIO(base64.b64decode(grid))).size == (4 * 34 - 2, 2 * 34 - 2)
 
 
@@ -295,8 +294,8 @@ def test_a_classifier_is_said_to_be_one_and_not_offered(shipped):
 
 
 def test_an_address_of_the_hub_is_an_id(shipped):
-    assert generate.check_source(" https://huggingface.co/google/ddpm-cifar10-32 ") == ["google/ddpm-cifar10-32"]
-    assert generate.check_source("/a/folder") == ["/a/folder"]
+    assert checks.check_source(" https://huggingface.co/google/ddpm-cifar10-32 ") == ["google/ddpm-cifar10-32"]
+    assert checks.check_source("/a/folder") == ["/a/folder"]
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, "/etc", "../x"], ids=repr)
@@ -331,29 +330,29 @@ def test_students_follow_their_teacher(shipped):
         write_run(shipped, name, config, "finished")
         write_checkpoint(shipped / "runs" / name / "student", config)
     food, drinks, sweets = "run:food", "run:drinks", "run:sweets"
-    assert generate.offer(None, None)["students"].value == ["small"]
-    assert generate.offer(food, None)["students"].value == followed(food, ["small"])
+    assert offered.offer(None, None)["students"].value == ["small"]
+    assert offered.offer(food, None)["students"].value == followed(food, ["small"])
     assert followed(food, ["small"])[0] in (drinks, sweets) and len(followed(food, [])) == 1
     assert followed(food, ["small", drinks, sweets]) == [drinks, sweets]
     assert followed(food, ["small", sweets]) == [sweets]
     assert followed(FACES_TEACHER, [drinks, sweets]) == ["small"]
     for value in HOSTILE:
         assert followed(value, value) == []
-    titles = {value: title for title, value in generate.follow(FACES_TEACHER, [])["choices"]}
+    titles = {value: title for title, value in offered.follow(FACES_TEACHER, [])["choices"]}
     assert "emoji-food" in titles[drinks] and "emoji" not in titles["small"] and next(iter(titles)) == "small"
-    teacher, student = map(generate.load_network, (FACES_TEACHER, "small"))
+    teacher, student = map(networks.load_network, (FACES_TEACHER, "small"))
     stranger = dataclasses.replace(student, metadata=dataclasses.replace(student.metadata, dataset="emoji-food"))
     beside = generate_view.strangers([teacher, student, stranger])
     assert "emoji-food" in beside and "emoji-faces" in beside and beside.count("learnt from") == 1
-    assert "learnt from" not in generate.announce(FACES_TEACHER, ["small"], 3, 4, None)["said"]
+    assert "learnt from" not in drawing.announce(FACES_TEACHER, ["small"], 3, 4, None)["said"]
 
 
 def followed(*values) -> list[str]:
-    return generate.follow(*values)["value"]
+    return offered.follow(*values)["value"]
 
 
 def test_without_checkpoints_there_is_a_sentence(places):
-    assert generate.offer(None, None)["teacher"].choices == []
+    assert offered.offer(None, None)["teacher"].choices == []
     assert "no trained checkpoint" in said(FACES_TEACHER, [], 0, 4, 2, "ddim")
 
 

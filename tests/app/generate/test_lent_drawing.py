@@ -11,8 +11,7 @@ from helpers.lending import spaces
 from helpers.visitors import asked_by
 
 from app.api import making
-from app.generate import lent_drawing
-from app.generate import page as generate
+from app.generate import drawing, lent_drawing
 from app.generate.networks import load_network
 from app.generate.samples import sample_all
 from app.visitors import lending, quota
@@ -42,7 +41,7 @@ def two_at_a_time(monkeypatch):
 
 
 def drawn(count: int = 4, steps: int = 3, teacher: str = FACES_TEACHER, students: tuple[str, ...] = ("small",)) -> list:
-    return list(generate.generate(teacher, list(students), 3, count, steps, "ddpm"))
+    return list(drawing.generate(teacher, list(students), 3, count, steps, "ddpm"))
 
 
 def test_the_same_images_are_drawn_in_calls(zero, two_at_a_time):
@@ -106,10 +105,10 @@ def test_a_quota_that_is_used_up_is_a_sentence(zero, monkeypatch):
 
 
 def test_a_drawing_is_stopped_between_calls(zero, two_at_a_time):
-    going = generate.generate(FACES_TEACHER, [], 0, 4, 2, "ddim")
+    going = drawing.generate(FACES_TEACHER, [], 0, 4, 2, "ddim")
     for shown in going:
         if "2 of 4 images" in shown.get("said", ""):
-            generate.stop_sampling()
+            drawing.stop_sampling()
     assert "Stopped at 2 of 4 images" in shown["said"] and len(zero) == 1
     assert shown["kept"][0].settings.seeds == (0, 1)
 
@@ -135,5 +134,5 @@ def test_programs_draw_in_calls_too(zero, two_at_a_time):
 
 
 def test_bad_settings_reach_the_page_as_a_sentence(zero):
-    last = list(generate.generate(FACES_TEACHER, [], 0, 4, 2, "euler"))[-1]
+    last = list(drawing.generate(FACES_TEACHER, [], 0, 4, 2, "euler"))[-1]
     assert "euler" in last["said"] and torch.is_grad_enabled()

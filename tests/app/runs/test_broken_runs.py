@@ -7,9 +7,9 @@ import json
 import pytest
 from helpers.made import write_checkpoint, write_run
 
-from app.compare import page as compare
+from app.compare import handlers as compare
 from app.distill import data_panel, handlers, watch
-from app.generate import page as generate
+from app.generate import offered
 from app.runs import choices, jobs, results
 from redistill.training.presets import PRESETS
 
@@ -59,7 +59,7 @@ def every_tab_works(odd) -> dict:
     compare.refresh(group=GOOD.dataset, ticked=["run:odd", "run:good"])
     handlers.take_config(compare.chosen_config(("run:odd",)))
     assert "run:good" in {choice.value for choice in choices.checkpoints(lambda metadata: True)}
-    generate.offer("run:odd", ["run:odd"])
+    offered.offer("run:odd", ["run:odd"])
     data_panel.offered(GOOD.student)
     return shown
 

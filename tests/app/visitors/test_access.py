@@ -19,9 +19,9 @@ from helpers.pictures import write_classes
 from helpers.visitors import asked_by, signed_in
 
 from app import ui
-from app.compare import page as compare
+from app.compare import handlers as compare
 from app.distill import data_panel, finished, handlers, watch
-from app.generate import page as generate
+from app.generate import offered
 from app.runs import answers as answers_of
 from app.runs import by_class, choices, exports, jobs, reports, results, saved
 from app.visitors import access, who
@@ -65,7 +65,7 @@ def touch_all(name: str) -> list[str]:
     answers += [finished.export_file(gr.EventData(None, {"save": kind}), drawn) for kind in ("onnx", finished.REPORT)]
     answers += [compare.export_ticked(gr.EventData(None, {"save": "onnx"}), (f"run:{name}",))]
     answers += [compare.refresh(ticked=[f"run:{name}"]), compare.chosen_config((f"run:{name}",))]
-    answers += [generate.offer(f"run:{name}", [f"run:{name}"]), results.all_results(), jobs.list_runs()]
+    answers += [offered.offer(f"run:{name}", [f"run:{name}"]), results.all_results(), jobs.list_runs()]
     for act in (jobs.read_run, jobs.stop, jobs.resume, jobs.delete, lambda name: jobs.extend(name, {"steps": 99}),
                 answers_of.draw_test_picture, by_class.count_by_class, saved.zip_student):  # fmt: skip
         with pytest.raises(ValueError, match="No run"):

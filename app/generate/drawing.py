@@ -1,0 +1,176 @@
+"""Drawing with several networks at once, one page at a time: what is shown before, meanwhile and then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gradio as gr
+
+from ..parts.fragments import notice, status_line
+from ..runs.lent import CALL_SECONDS
+from ..visitors import quota, who
+from ..visitors.place import is_zero_gpu
+from . import lent_drawing, view
+from .checks import MAX_STEPS, check_names, check_numbers, check_source
+from .networks import Network, load_elsewhere, load_network
+from .samples import PREVIEWS, Samples, keep_samples, sample_all, thumbnails
+
+LOOK_SECONDS = 0.3  # between two looks whether it is one's turn
+
+# Pages that asked to stop. Gradio's `cancels` leaves a cancelled event pending on the page, which then ignores the
+# next click; so the sampling itself looks here between steps.
+_stopping: set[str] = set()
+# What was asked for, in that order; the first one is being sampled. And which page asked.
+_line: list[object] = []
+_waiting: dict[object, str] = {}
+
+
+def announce(teacher: Any, students: Any, seed: Any, count: Any, kept: Any) -> dict[str, Any]:
+    """Until the page samples for the first time: the chosen networks, their memory, and the noise they start from."""
+    if kept is not None:
+        return {}
+    try:
+        seeds, _ = check_numbers(seed, count, MAX_STEPS)
+        networks = [*map(load_network, check_names(teacher, students))]
+    except (ValueError, OSError) as error:
+        gone = {"grids": "", "real": "", "legend": "", "charted": gr.Column(visible=False)}
+        return {"said": notice("", str(error)), **gone}
+    said = view.INTRODUCTION + view.strangers(networks)
+    return {"said": said, "grids": view.panels(networks, seeds, ready=True), **_charted(networks)}
+
+
+def generate(
+    teacher: Any,
+    students: Any,
+    seed: Any,
+    count: Any,
+    steps: Any,
+    scheduler: Any,
+    other: Any = "",
+    request: gr.Request | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Sample with all chosen networks, step by step together, and show the images as they come.
+
+    One page samples at a time, the one that asked first; the others say that they wait, and can be stopped.
+    """
+    session, turn = _session(request), object()
+    _waiting[turn] = session
+    _stopping.discard(session)
+    _line.append(turn)
+    try:
+        if _line[0] is not turn:
+            yield _running(status_line("Waiting for another drawing…"))
+        while _line[0] is not turn:
+            if session in _stopping:
+                yield _ended(status_line("Stopped before it began."))
+                return
+            time.sleep(LOOK_SECONDS)
+            yield {}  # gradio ends an event whose page is gone between two of these
+        yield from _sample(session, teacher, students, seed, count, steps, scheduler, other)
+    finally:
+        _line.remove(turn)
+        del _waiting[turn]
+        if session not in _waiting.values():
+            _stopping.discard(session)
+
+
+def _sample(
+    session: str, teacher: Any, students: Any, seed: Any, count: Any, steps: Any, scheduler: Any, other: Any
+) -> Iterator[dict[str, Any]]:
+    yield _running(status_line("Loading…"))
+    try:
+        seeds, steps = check_numbers(seed, count, steps)
+        elsewhere = check_source(other)
+        names = check_names(teacher, students, also=bool(elsewhere))
+        networks = [*map(load_network, names), *map(load_elsewhere, elsewhere)]
+        noise = view.panels(networks, seeds)  # the images before cannot be clicked any more
+        yield {**_running(status_line("Loading…"), noise), **_kept(()), **_charted(networks)}
+        if is_zero_gpu():
+            yield from _sample_lent(session, networks, seeds, steps, scheduler)
+            return
+        words, ways = "Done.", [[(0, thumbnails(network.noise(seeds)))] for network in networks]
+        for sampled in sample_all(networks, seeds, steps, scheduler):
+            step = sampled[0].step.step
+            if session in _stopping and step < steps:
+                words = f"Stopped at step {step} of {steps}."
+                break
+            if step % max(1, steps // PREVIEWS) == 0 and step < steps:
+                for way, network in zip(ways, sampled, strict=True):
+                    way.append((step, thumbnails(network.step.images)))
+                yield _running(status_line(f"Step {step} of {steps}"), view.panels(sampled, seeds))
+        kept = tuple(keep_samples(network, seeds, scheduler, way) for network, way in zip(sampled, ways, strict=True))
+    except (ValueError, OSError) as error:
+        yield _ended(notice("Nothing drawn.", str(error)))
+        return
+    said = status_line(words) + view.strangers(networks)
+    yield {**_ended(said), "grids": view.panels(sampled, seeds, kept), **_kept(kept)}
+
+
+def _sample_lent(
+    session: str, networks: Sequence[Network], seeds: list[int], steps: int, scheduler: Any
+) -> Iterator[dict[str, Any]]:
+    """The same on a GPU that is lent by the call: some images of all networks at a time, and what is left of it."""
+    ahead = lent_drawing.calls(networks, len(seeds), steps)
+    asked = f"About {ahead} calls" if ahead > 1 else "One call"
+    yield _running(status_line(f"{asked} of a lent GPU, each of at most {CALL_SECONDS:.0f} s…{_quota()}"))
+    drawn, words, refused = None, "Done.", ""
+    try:
+        for drawn in lent_drawing.draw_lent(networks, seeds, steps, scheduler):
+            quota.spend(drawn.used)
+            if len(drawn.seeds) == len(seeds):
+                break
+            said = f"{len(drawn.seeds)} of {len(seeds)} images drawn…{_quota()}"
+            yield _running(status_line(said), view.panels(drawn.networks, drawn.seeds))
+            if session in _stopping:
+                words = f"Stopped at {len(drawn.seeds)} of {len(seeds)} images."
+                break
+    except ValueError as error:
+        if drawn is None:
+            raise
+        words, refused = "What was drawn before stands here.", notice("Not all drawn.", str(error))
+    kept = _kept_of(drawn, scheduler)
+    said = refused + status_line(words + _quota()) + view.strangers(networks)
+    yield {**_ended(said), "grids": view.panels(drawn.networks, drawn.seeds, kept), **_kept(kept)}
+
+
+def _quota() -> str:
+    return f" {quota.said(who.account_of_request())}"
+
+
+def _kept_of(drawn: lent_drawing.Drawn, scheduler: Any) -> tuple[Samples, ...]:
+    """What stays of the images that calls have drawn, with the noise that they came from."""
+    found = zip(drawn.networks, drawn.ways, strict=True)
+    ways = [(network, ((0, thumbnails(network.noise(drawn.seeds))), *way)) for network, way in found]
+    return tuple(keep_samples(network, drawn.seeds, scheduler, way) for network, way in ways)
+
+
+def _running(said: str, grids: str | None = None) -> dict[str, Any]:
+    shown = {"said": said, "go": gr.Button(interactive=False), "stop": gr.Button(interactive=True)}
+    return shown if grids is None else {**shown, "grids": grids}
+
+
+def _ended(said: str) -> dict[str, Any]:
+    return {"said": said, "go": gr.Button(interactive=True), "stop": gr.Button(interactive=False)}
+
+
+def _kept(samples: tuple[Samples, ...]) -> dict[str, Any]:
+    """The images that can be clicked and saved from now on; what was looked at before goes."""
+    return {"kept": samples, "saving": gr.Column(visible=bool(samples)), "way": "", "near": ""}
+
+
+def _charted(networks: Sequence[Network]) -> dict[str, Any]:
+    charted = {"charted": gr.Column(visible=True), "legend": view.legend(networks), "chart": view.chart(networks)}
+    return {**charted, "real": view.real_card(networks)}
+
+
+def stop_sampling(request: gr.Request | None = None) -> str:
+    """Let the page's sampling end after the step that it is at."""
+    if (session := _session(request)) in _waiting.values():  # or names of pages that are gone would stay
+        _stopping.add(session)
+    return status_line("Stopping…")
+
+
+def _session(request: gr.Request | None) -> str:
+    return getattr(request, "session_hash", None) or ""
