@@ -29,13 +29,21 @@ class OpMemory(NamedTuple):
     is_red: bool
 
 
-class Peak(NamedTuple):
+@dataclass(frozen=True)
+class Peak:
     """The figures of one evaluation that a search compares."""
 
     bytes: int
     layer: str  # module path; "" for operators of the network's own forward
     macs: int
-    needed_bytes: int  # what a budget must have room for, as `MemoryProfile.needed_bytes`
+    _accounting: str = field(repr=False, compare=False)
+    _timeline: Timeline = field(repr=False, compare=False)
+    _input_bytes: int = field(repr=False, compare=False)
+
+    @cached_property
+    def needed_bytes(self) -> int:
+        """What a budget must have room for, as `MemoryProfile.needed_bytes`; planned when asked for, as that is."""
+        return needed_bytes(self._accounting, self._timeline, self.bytes, self._input_bytes)
 
 
 class LayerMemory(NamedTuple):
@@ -119,6 +127,11 @@ class MemoryProfile:
         It comes within `file_size.CLOSENESS` of the file; with one byte a number it is that of the int8 export.
         """
         return file_bytes(self._weights, self._program, self._shapes, self.file_kind, itemsize)
+
+    @property
+    def peak(self) -> Peak:
+        """The figures that a search compares."""
+        return Peak(self.peak_bytes, self.peak_layer, self.macs, self.accounting, self._timeline, self.input_bytes)
 
     @property
     def file_kind(self) -> str:

@@ -42,7 +42,7 @@ from .failures import recorded, restrided
 from .inputs import Arguments, mapped, read_capture
 from .macs import total_macs
 from .onnxruntime import onnxruntime_order
-from .profile import MemoryProfile, Peak, needed_bytes
+from .profile import MemoryProfile, Peak
 from .program import Program
 from .recording import ENTER, LEAVE, Recording, weights_of
 from .route import recorded_route
@@ -272,8 +272,8 @@ class Tape:
                 continue
             counted = setting.program
             found = setting.count(itemsize, accounting, fuse_add)
-            needed = needed_bytes(accounting, found.line, found.peak, found.input_bytes)
-            result.append(Peak(found.peak, found.layer, macs + counted.red_macs(setting.shapes), needed))
+            macs_of_all = macs + counted.red_macs(setting.shapes)
+            result.append(Peak(found.peak, found.layer, macs_of_all, accounting, found.line, found.input_bytes))
         return result
 
     def points_at(
@@ -321,13 +321,8 @@ class Tape:
         tape = self.anew(strides, image_size, batch)
         counted = {"dtype": dtype, "accounting": accounting, "fuse_add": fuse_add}
         bare, *_ = tape.peaks(**counted)
-        result = []
-        for red in reds:
-            student = self.aligned_anew(tape, red, image_size)
-            profile = None if student is tape else student.profile(**counted)
-            peak = profile and Peak(profile.peak_bytes, profile.peak_layer, profile.macs, profile.needed_bytes)
-            result.append(peak or bare)
-        return result
+        students = [self.aligned_anew(tape, red, image_size) for red in reds]
+        return [bare if student is tape else student.profile(**counted).peak for student in students]
 
     def aligned_anew(self, student: Tape, red: REDConfig | None, image_size: int | tuple[int, int] | None) -> Tape:
         """A student recorded anew, with RED blocks where it is aligned with this network; itself where it has none."""

@@ -1,7 +1,8 @@
 """The stride vectors that one set of weights is trained for, and which of them a step sees.
 
-The space of a network are the choices of strides that `search_strides` tries, those that need no more memory than the
-network's own: all with its total reduction, so that its last maps keep their size. What needs more memory is no
+The space of a network are the choices of strides that `search_strides` tries, all with its total reduction, so that its
+last maps keep their size: those with no more alive at once than the arena of its own strides has room for, whatever
+their own arenas need beyond that, so that none that fits where the network does is missing. What has more alive is no
 student, and takes most of the time: of the narrow ResNet's 65 choices at 64 px the 14 above its peak take over half.
 """
 
@@ -28,15 +29,15 @@ Strides = Mapping[str, int]
 
 @dataclass(frozen=True)
 class VectorSpace:
-    """The stride vectors of a network at an image size, without RED blocks, the least peak first."""
+    """The stride vectors of a network at an image size, without RED blocks, the least memory needed first."""
 
     candidates: tuple[Candidate, ...]
-    front: tuple[Candidate, ...]  # of least peak for most MACs
+    front: tuple[Candidate, ...]  # of least memory needed for most MACs
     own: Candidate  # the network's own
 
     @property
     def smallest(self) -> Candidate:
-        """The least peak there is, with the most MACs at it."""
+        """The least memory needed there is, with the most MACs at it."""
         return self.candidates[0]
 
     def find(self, strides: Strides) -> Candidate | None:
@@ -74,14 +75,15 @@ def vector_space(student: StudentConfig) -> VectorSpace:
 
     Raises ValueError as `search_strides` does.
     """
-    return _space(student_tape(student), student.image_size)
+    return space_of(student_tape(student), student.image_size)
 
 
 @lru_cache(maxsize=8)  # a second for the larger networks
-def _space(tape: Tape, image_size: int) -> VectorSpace:
+def space_of(tape: Tape, image_size: int) -> VectorSpace:
+    """The space of a tape's network at an image size."""
     found = search_strides(tape, image_size, red=None)
-    own = found.teacher.peak_bytes
+    room = found.teacher.needed_bytes
     candidates, front = (
-        tuple(one for one in some if one.peak_bytes <= own) for some in (found.candidates, found.front)
+        tuple(one for one in some if one.peak_bytes <= room) for some in (found.candidates, found.front)
     )
     return VectorSpace(candidates, front, found.teacher)

@@ -15,7 +15,9 @@ from redistill.checkpoint.metadata import read_metadata
 from redistill.cli.commands import main
 from redistill.data.datasets import load_split
 from redistill.data.source import Split
+from redistill.memory import capture
 from redistill.memory.comparison import compare
+from redistill.memory.search import Candidate, search_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.strides import apply_strides, find_pooling_points, set_strides
 from redistill.networks.student import StudentConfig
@@ -26,7 +28,7 @@ from redistill.training.loop import distill
 from redistill.training.recalibration import recalibrate, statistics_of
 from redistill.training.shared_weights import best_within, extract, measure, measured, network_at, open_shared
 from redistill.training.stride_store import FIGURES, STATISTICS, Measured
-from redistill.training.stride_vectors import vector_space
+from redistill.training.stride_vectors import space_of, vector_space
 
 BARE = StudentConfig("narrow_resnet", 32, 50, red=None)
 EARLY = {"conv1": 4, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
@@ -90,6 +92,41 @@ def test_a_space_holds_what_needs_no_more_memory_than_the_network_itself(name):
     assert peaks == sorted(peaks) and peaks[-1] <= space.own.peak_bytes
     probes = space.probes()
     assert space.own in probes and space.front[0] in probes and space.front[-1] in probes
+
+
+class Gapped(nn.Module):
+    """Its arena is larger than what is ever alive in it: maps are joined to what they were made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.down = nn.Conv2d(3, 2, 3, 2, 1), nn.Conv2d(2, 2, 3, 2, 1)
+        widths = ((2, 40, 23), (25, 29, 6))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(taken, inner, 1), nn.Conv2d(inner, given, 3, 1, 1))
+            for taken, inner, given in widths
+        )
+        self.last = nn.Conv2d(31, 4, 3, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.down(self.stem(x))
+        for block in self.blocks:
+            x = torch.cat([x, block(x)], 1)
+        return self.last(x)
+
+
+def test_a_space_misses_none_that_fits_where_the_network_does():
+    tape = capture(Gapped(), (1, 3, 32, 32))
+    found, space = search_strides(tape, red=None), space_of(tape, 32)
+    own = found.teacher
+    assert own.needed_bytes > own.peak_bytes
+    fitting = [one for one in found.candidates if one.needed_bytes <= own.needed_bytes]
+    assert any(one.peak_bytes > own.peak_bytes and one in found.front for one in fitting), "none shows what it is about"
+    assert set(map(key, fitting)) <= set(map(key, space.candidates)) < set(map(key, found.candidates))
+    assert found.within(own.needed_bytes) == space.front[: len(found.within(own.needed_bytes))]
+
+
+def key(candidate: Candidate) -> tuple[int, ...]:
+    return tuple(candidate.strides.values())
 
 
 def test_a_space_counts_the_classes_of_its_own_network():
