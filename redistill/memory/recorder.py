@@ -126,7 +126,7 @@ class Recorder:
             if isinstance(module, STRIDED) and "stride" in vars(module):
                 read = partial(self._stride_read, path)
                 if is_patch(module):
-                    for holder, name, value in list(grid_attributes(model, path, module.stride, module.stride)):
+                    for holder, name, value in list(grid_attributes(model, path, (module.stride,), module.stride)):
                         setattr(holder, name, _noted(value, read))
                 module.stride = _noted(module.stride, read)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .origins import keep_origin, origin_of, replace_weight
+
 Size = tuple[int, int]  # height and width
 Shape = tuple[int, ...]
+BUILT_MAP = "map_as_built"  # attribute of a module with windows that was told another map: its map and its windows
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,9 @@ def fit(model: nn.Module, fitter: Fitter) -> None:
     for name, embedding in fitter.embeddings.items():
         path, _, leaf = name.rpartition(".")
         module = model.get_submodule(path)
-        table = getattr(module, leaf)
-        resized = resize_embedding(table.detach(), embedding)
-        if isinstance(table, nn.Parameter):
-            resized = nn.Parameter(resized, requires_grad=table.requires_grad)
-        setattr(module, leaf, resized)
+        origin = origin_of(module, leaf)
+        source, size = (origin.source, origin.size) if origin else (getattr(module, leaf).detach(), embedding.size)
+        replace_weight(module, leaf, resize_embedding(source, replace(embedding, size=size)), source, size)
 
 
 def resize_embedding(table: Tensor, embedding: Embedding) -> Tensor:
@@ -86,6 +87,8 @@ def resize_embedding(table: Tensor, embedding: Embedding) -> Tensor:
 
     `table` is (1, tokens, channels), (1, height, width, channels) or (1, channels, height, width), of any float dtype.
     """
+    if embedding.size == embedding.to:
+        return table.clone()
     shape = _fitted_shape(table.shape, embedding, embedding.to)
     if table.is_meta:
         return table.new_empty(shape)
@@ -131,5 +134,26 @@ def takes_map_size(module: nn.Module) -> bool:
 
 
 def tell_map_size(module: nn.Module, size: Size) -> None:
-    """Make a module's windows for a map of `size`."""
-    module.set_input_size(feat_size=size, window_size=module.window_size)
+    """Make a module's windows for a map of `size`, from those that it was built with.
+
+    On a small map they shrink, and their tables of positions with them, which are made anew of what they were.
+    """
+    built = vars(module).setdefault(BUILT_MAP, (module.input_resolution, module.window_size))
+    sources = _sources(module)
+    if sources:
+        module.set_input_size(feat_size=built[0], window_size=built[1])
+        for (path, leaf), source in sources.items():
+            getattr(module.get_submodule(path), leaf).data = source
+    before = dict(module.named_parameters())
+    module.set_input_size(feat_size=size, window_size=built[1])
+    for name, table in module.named_parameters():
+        if table is not before[name]:
+            path, _, leaf = name.rpartition(".")
+            keep_origin(module.get_submodule(path), leaf, before[name])
+
+
+def _sources(module: nn.Module) -> dict[tuple[str, str], Tensor]:
+    """What tables of positions in a module were made of, by path and name, where they are as they were made."""
+    names = [name.rpartition(".")[::2] for name, _ in module.named_parameters()]
+    found = {(path, leaf): origin_of(module.get_submodule(path), leaf) for path, leaf in names}
+    return {name: origin.source for name, origin in found.items() if origin}

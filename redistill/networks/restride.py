@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from torch import nn
 
@@ -11,8 +12,16 @@ from .stem_kinds import MARK, SPACE_TO_DEPTH, Blurred, resize_kernel, stem_windo
 from .windows import Restrided, UnitPool
 
 Pair = tuple[int, int]  # down and across
-WHOLE_PATCH = "patch_stride"  # attribute of a convolution that cut its map into patches before a stride was set
+BUILT = "as_built"  # attribute of a convolution whose stride was set
 GRID_ATTRIBUTES = ("patch_size",)  # in which the module around a patch embedding repeats its stride
+
+
+class Built(NamedTuple):
+    """A convolution before its stride was set, which every further stride goes by."""
+
+    stride: Pair
+    padding_mode: str
+    is_patch: bool  # it cuts its map into patches, one beside the other
 
 
 def set_stride(model: nn.Module, paths: Sequence[str], stride: Pair, own: Pair, layouts: tuple[str, str]) -> None:
@@ -36,17 +45,17 @@ def _set_convolution(model: nn.Module, path: str, module: nn.Conv2d | Blurred, s
     conv, before = module.layer if isinstance(module, Blurred) else module, tuple(module.stride)
     stem = getattr(conv, MARK, None)
     window = stem_window(stem, stride) if stem else None
-    if is_patch(conv) and not hasattr(conv, WHOLE_PATCH):
-        conv.patch_stride = before
+    conv.as_built = built = _built(conv)
+    conv.padding_mode = built.padding_mode
     if window:
         resize_kernel(conv, window.kernel, window.padding)
         conv.stride = tuple(step // times for step, times in zip(stride, window.blur, strict=True))
     else:
         conv.stride = stride
-    if is_patch(conv):
+    if built.is_patch:
         if not (stem and stem.kind == SPACE_TO_DEPTH and window.kernel != stem.kernel):
             _pad_patches(conv, conv.stride)
-        for holder, name, value in list(grid_attributes(model, path, before, stride)):
+        for holder, name, value in list(grid_attributes(model, path, (before, built.stride), stride)):
             setattr(holder, name, value)
     shown = Blurred(conv, window.blur, stride) if window and max(window.blur) > 1 else conv
     if shown is not module:
@@ -82,12 +91,17 @@ def has_even_window(pool: nn.Module) -> bool:
 
 
 def is_patch(module: nn.Module) -> bool:
-    """Whether a convolution cuts its map into patches, one beside the other: as wide as its own stride, no padding."""
-    if not isinstance(module, nn.Conv2d):
-        return False
-    if hasattr(module, WHOLE_PATCH):
-        return True
-    return max(module.stride) > 1 and module.kernel_size == module.stride and module.padding in ((0, 0), 0, "valid")
+    """Whether a convolution, as it was built, cuts its map into patches, one beside the other."""
+    return isinstance(module, nn.Conv2d) and _built(module).is_patch
+
+
+def _built(conv: nn.Conv2d) -> Built:
+    """As a convolution was before its stride was set: patches are as wide as its own stride, without padding."""
+    known = getattr(conv, BUILT, None)
+    if known is not None:
+        return known
+    is_cut = max(conv.stride) > 1 and conv.kernel_size == conv.stride and conv.padding in ((0, 0), 0, "valid")
+    return Built(tuple(conv.stride), conv.padding_mode, is_cut)
 
 
 def patch_padding(conv: nn.Conv2d, stride: Pair) -> Pair | None:
@@ -113,13 +127,13 @@ def _pad_patches(conv: nn.Conv2d, stride: Pair) -> None:
 
 
 def grid_attributes(
-    model: nn.Module, path: str, before: Pair, after: Pair
+    model: nn.Module, path: str, before: Sequence[Pair], after: Pair
 ) -> Iterator[tuple[nn.Module, str, int | Pair]]:
-    """Attributes of the module around a patch embedding that repeat its stride, and what they become."""
+    """Attributes of the module around a patch embedding that repeat one of its strides, and what they become."""
     holder = model.get_submodule(path.rpartition(".")[0])
     for name in GRID_ATTRIBUTES:
         value = getattr(holder, name, None)
-        if isinstance(value, int) and (value, value) == tuple(before) and after[0] == after[1]:
+        if isinstance(value, int) and (value, value) in before and after[0] == after[1]:
             yield holder, name, after[0]
-        elif isinstance(value, (tuple, list)) and tuple(value) == tuple(before):
+        elif isinstance(value, (tuple, list)) and tuple(value) in before:
             yield holder, name, type(value)(after)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .origins import origin_of, replace_weight
 from .windows import Restrided
 
 Pair = tuple[int, int]  # down and across
@@ -112,12 +113,13 @@ def seen_at(module: nn.Module, stride: Pair) -> int | None:
 
 def resize_kernel(conv: nn.Conv2d, kernel: Pair, padding: Pair) -> None:
     """Give a convolution another kernel and padding, in place: its weights stand in the middle of the new kernel, zeros
-    around them, or lose what lies beyond it."""
+    around them, or lose what lies beyond it; those that it was built with, until others are learnt or loaded."""
     if tuple(conv.kernel_size) != kernel:
-        missing = [side - before for side, before in zip(kernel, conv.kernel_size, strict=True)]
+        origin = origin_of(conv, "weight")
+        source = origin.source if origin else conv.weight.detach()
+        missing = [side - before for side, before in zip(kernel, source.shape[2:], strict=True)]
         pads = [part for pixels in reversed(missing) for part in (pixels // 2, pixels - pixels // 2)]
-        weight = F.pad(conv.weight.detach(), pads)
-        conv.weight = nn.Parameter(weight, requires_grad=conv.weight.requires_grad)
+        replace_weight(conv, "weight", F.pad(source, pads), source)
         conv.kernel_size = kernel
     conv.padding = padding
     conv._reversed_padding_repeated_twice = [side for side in reversed(padding) for _ in range(2)]

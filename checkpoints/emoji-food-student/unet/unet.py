@@ -274,11 +274,26 @@ class UNet(UNet2DModel):
         channels = self.config.out_channels
         new = nn.Conv2d(old.in_channels, channels * stride**2, kernel_size=3, padding=1)
         new = new.to(device=old.weight.device, dtype=old.weight.dtype)
+        built_stride, *values = built = self._built_tail()
         with torch.no_grad():
-            for parameter, value in ((new.weight, old.weight), (new.bias, old.bias)):
-                mean = value.reshape(channels, old_stride**2, *value.shape[1:]).mean(1)
-                parameter.copy_(mean.repeat_interleave(stride**2, dim=0))
+            for parameter, value in zip((new.weight, new.bias), values, strict=True):
+                if stride != built_stride:
+                    mean = value.reshape(channels, built_stride**2, *value.shape[1:]).mean(1)
+                    value = mean.repeat_interleave(stride**2, dim=0)
+                parameter.copy_(value)
         self.conv_out, self.pixel_shuffle = new, nn.PixelShuffle(stride)
+        self._tail_before = built, [parameter.detach().clone() for parameter in (new.weight, new.bias)]
+
+    def _built_tail(self) -> tuple[int, Tensor, Tensor]:
+        """Stride, weight and bias of the tail before its stride was set; of the present one where it has learnt since.
+
+        A tail that is made of the mean of its sub-pixels has lost what told them apart.
+        """
+        present = [self.conv_out.weight.detach(), self.conv_out.bias.detach()]
+        built, made = getattr(self, "_tail_before", (None, []))
+        pairs = list(zip(present, made, strict=False))
+        is_as_made = all(x.shape == y.shape and (x.is_meta or torch.equal(x, y.to(x))) for x, y in pairs)
+        return built if pairs and is_as_made else (self.pixel_shuffle.upscale_factor, *present)
 
 
 def _checked_strides(strides: Sequence[int], levels: int) -> tuple[int, ...]:
