@@ -19,6 +19,7 @@ if os.environ.get("SPACES_ZERO_GPU") and find_spec("spaces"):  # before torch lo
 
 import gradio as gr
 
+from redistill.common.devices import keep_device_guard
 from redistill.common.sentences import notes_told
 
 from .api import page as api
@@ -196,6 +197,7 @@ def _port(text: str) -> int:
 def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **settings: object) -> None:
     """Serve `page` with the studio's look; `settings` go to gradio's launch."""
     look_up_soon()
+    keep_device_guard()
     keep_one_component()
     tell_failures()
     tools.answer_in_json()

@@ -29,6 +29,16 @@ def check_device(name: str) -> torch.device:
     return device
 
 
+def keep_device_guard() -> None:
+    """Let networks be exported in threads that end; to be called in one that does not, where a server starts.
+
+    Without a GPU torch 2.11 traces by a stand-in for the guard of one, which belongs to the thread that traced first:
+    once that has ended, the next trace of any thread ends the process.
+    """
+    if not torch.cuda.is_available():
+        torch._C._ensureCUDADeviceGuardSet()
+
+
 def describe_device(device: torch.device) -> str:
     """What a figure was made on, in words."""
     if device.type == "cuda":

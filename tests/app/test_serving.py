@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -215,6 +216,14 @@ def test_a_page_names_no_place_of_this_machine(tmp_path, monkeypatch):
         said = notice("", f"{place}/b.json is not readable; {place} is no folder.")
         assert "b.json" in said and str(place) not in said and str(tmp_path) not in said
     assert "a/b and /c" in notice("", "a/b and /c")
+
+
+def test_the_thread_that_serves_keeps_what_all_others_trace_by(page, monkeypatch):
+    asked = []
+    monkeypatch.setattr(ui, "keep_device_guard", lambda: asked.append(threading.current_thread()))
+    monkeypatch.setattr(page, "launch", lambda **settings: asked.append("launched"))
+    ui.launch(page)
+    assert asked == [threading.main_thread(), "launched"]
 
 
 def start(*arguments: str, **environment: str) -> subprocess.CompletedProcess:

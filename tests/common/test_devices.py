@@ -90,3 +90,22 @@ print(min(given_back), min(new_pages() for _ in range(5)))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     given_back, kept = map(int, done.stdout.split())
     assert given_back > 100 > kept, (given_back, kept)
+
+
+@pytest.mark.process
+def test_threads_that_end_may_trace_one_after_the_other():
+    """As those of a server do, in which it would end the whole process."""
+    program = """
+import threading, torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from redistill.common.devices import keep_device_guard
+keep_device_guard()
+def trace():
+    with FakeTensorMode():
+        torch.zeros(2)
+for _ in range(6):
+    thread = threading.Thread(target=trace)
+    thread.start()
+    thread.join()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
