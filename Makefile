@@ -18,10 +18,11 @@ run: $(VENV)/.run-ready
 	@echo "Starting ReDistill Studio on http://localhost:7860 (stop with Ctrl-C)"
 	$(BIN)/python app.py
 
+# Tests start programs of this folder again and again: what they compile is kept, also where Python is told not to.
 test: $(VENV)/.test-ready browser compiler
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test-ready
 	$(BIN)/ruff check .

@@ -220,9 +220,9 @@ def test_the_two_buttons_set_all_strides():
     assert list(same["student"]["strides"].values()) == [1, 2, 2, 2, 2]
 
 
-def test_a_page_that_is_opened_does_not_copy_the_server():
+def test_a_page_that_is_opened_does_not_copy_the_server(page):
     """gradio copies each component's settings for every page, and an event among them copies all it belongs to."""
-    components = ui.build().get_config_file()["components"]
+    components = page.get_config_file()["components"]
     events = [
         (component["props"].get("elem_id"), name)
         for component in components
@@ -232,9 +232,9 @@ def test_a_page_that_is_opened_does_not_copy_the_server():
     assert len(components) > 50 and events == []
 
 
-def test_no_number_is_refused_or_rounded_before_its_handler():
+def test_no_number_is_refused_or_rounded_before_its_handler(page):
     """gradio would raise an error that the page does not show, and nothing would happen there."""
-    numbers = [block for block in ui.build().blocks.values() if isinstance(block, (gr.Number, gr.Slider))]
+    numbers = [block for block in page.blocks.values() if isinstance(block, (gr.Number, gr.Slider))]
     assert len(numbers) > 20
     for block in numbers:
         assert block.get_block_name() in ("number", "slider"), "what the browser draws"
@@ -300,11 +300,11 @@ def test_a_preset_takes_the_teacher_that_was_trained_for_it(shipped, preset):
     assert read == dataclasses.replace(wanted, teacher_checkpoint=str(folder))
 
 
-def test_a_preset_is_the_one_that_is_marked_and_never_moves_the_mark(shipped):
+def test_a_preset_is_the_one_that_is_marked_and_never_moves_the_mark(shipped, page):
     filled = distill.take_preset(None, "faces")
     assert filled["student"]["teacher"] == "unet_small" and "preset" not in filled
     assert distill.take_preset(None, "stl10")["student"]["teacher"] == "resnet18"
-    events = ui.build().config["dependencies"]
+    events = page.config["dependencies"]
     (event,) = [event for event in events if event["api_name"] == "take_preset"]
     assert event["trigger_mode"] == "always_last"
 
@@ -713,8 +713,7 @@ def test_the_end_states_what_was_measured_beside_what_was_computed(places):
         assert part in progress
 
 
-def test_a_click_on_a_stride_asks_the_server_once_and_carries_no_long_list():
-    page = ui.build()
+def test_a_click_on_a_stride_asks_the_server_once_and_carries_no_long_list(page):
     config = page.get_config_file()
     picker = next(part["id"] for part in config["components"] if part["props"].get("elem_id") == "strides")
     calls = [
@@ -728,9 +727,9 @@ def test_a_click_on_a_stride_asks_the_server_once_and_carries_no_long_list():
     assert max(lists.values()) < 60, lists
 
 
-def test_no_event_waits_for_the_change_of_a_state_that_gradio_never_tells():
+def test_no_event_waits_for_the_change_of_a_state_that_gradio_never_tells(page):
     """gradio tells the page of a State's change at the end of queued events alone."""
-    config = ui.build().get_config_file()
+    config = page.get_config_file()
     states = {part["id"] for part in config["components"] if part["type"] == "state"}
     waited = {target for event in config["dependencies"] for target, name in event["targets"] if name == "change"}
     unqueued = [event for event in config["dependencies"] if event["queue"] is False]

@@ -16,7 +16,6 @@ from gradio.helpers import special_args
 from helpers.made import write_run
 from huggingface_hub import constants
 
-from app import ui
 from app.distill import data_panel, estimate_panel
 from app.explore import measure_panel
 from app.generate import drawing
@@ -44,11 +43,6 @@ SILENT = {
     "generate": {"stop_sampling", "offer", "follow"},
     "ui": {"build.<locals>.<lambda>"},
 }
-
-
-@pytest.fixture(scope="module")
-def page():
-    return ui.build()
 
 
 def handlers(page: gr.Blocks, tab: str) -> list[BlockFunction]:

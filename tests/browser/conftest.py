@@ -95,14 +95,20 @@ def end_runs(runs: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def context():
-    """The browser's window. All tests share it, so that what the page loads is fetched and compiled once."""
+def context(tmp_path_factory):
+    """The browser's window. All tests share it, so that what the page loads is fetched and compiled once: a profile
+    in a folder keeps what was compiled, which halves what opening the page costs, a window without one does not."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert path, "These tests need a Chromium: apt-get install chromium"
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
-        yield chromium.new_context(permissions=["clipboard-read", "clipboard-write"])
-        chromium.close()
+        window = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=path,
+            args=CHROMIUM_OPTIONS,
+            permissions=["clipboard-read", "clipboard-write"],
+        )
+        yield window
+        window.close()
 
 
 @pytest.fixture
@@ -128,6 +134,6 @@ def open_page(context, site):
         return page
 
     yield open_one
-    for page in context.pages:
+    for page in context.pages[1:]:  # the first is empty, and with the last one the browser would end
         page.close()
     assert troubles == []

@@ -125,6 +125,7 @@ def test_a_second_page_follows_a_run_and_stops_it(open_page):
     first, second = open_page(), open_page(width=390, height=844)
     for page in (first, second):
         unfold(page, "tab", "Distill")
+    first.bring_to_front()
     first.get_by_label("Student without distillation", exact=True).check()
     expect(first.locator("#student")).to_contain_text("strides 4·1·2·2·1, 64 px")
     fill(first, "Batch", 8)
@@ -132,6 +133,7 @@ def test_a_second_page_follows_a_run_and_stops_it(open_page):
     fill(first, "Training images (empty: all)", 48)
     first.locator("#start").click()
     expect(first.locator("#progress")).to_contain_text("images/s")
+    second.bring_to_front()
     row = second.get_by_label("on its own · seed 0 · running")
     row.check()
     expect(second.locator("#progress")).to_contain_text("images/s")
@@ -139,12 +141,14 @@ def test_a_second_page_follows_a_run_and_stops_it(open_page):
     second.locator("#stop").click()
     for page in (first, second):
         expect(page.locator("#progress")).to_contain_text("stopped · step")
+    first.bring_to_front()
     first.locator("#resume").click()
     for page in (first, second):
         expect(page.locator("#progress")).to_contain_text("images/s")
     first.locator("#stop").click()
     for page in (first, second):
         expect(page.locator("#progress")).to_contain_text("stopped · step")
+    second.bring_to_front()
     second.locator("#delete").click()
     expect(second.locator("#delete-question")).to_contain_text("with its checkpoint, curves and log?")
     expect(first.locator("#runs")).to_contain_text("4·1·2·2·1 · on its own")

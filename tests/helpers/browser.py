@@ -49,8 +49,9 @@ def settle(page: Page) -> None:
     """Wait until what has just been opened keeps what is typed.
 
     Gradio draws what lies in a closed tab or accordion when it is opened, and sets it to its first values one frame
-    of the browser later: faster than a hand, slower than a test.
+    of the browser later: faster than a hand, slower than a test. Behind another page it draws one frame a second.
     """
+    page.bring_to_front()
     for _ in range(4):
         page.evaluate("new Promise(requestAnimationFrame)")
 

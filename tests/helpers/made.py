@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
@@ -13,7 +16,10 @@ from app.runs.result import OWN, Result
 from helpers.unets import TINY
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
-from redistill.data.source import Split
+from redistill.data import drawn
+from redistill.data.datasets import load_split
+from redistill.data.source import SPLITS, Split
+from redistill.data.table import DATASETS
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
 from redistill.training.config import DistillConfig
@@ -113,3 +119,12 @@ def train(folder: Path) -> Path:
     """The folder with a finished run of `small`."""
     list(distill(small(), folder))
     return folder
+
+
+@contextlib.contextmanager
+def few_test_pictures() -> Iterator[None]:
+    """emoji-clutter with 100 test pictures, two of each class: its 2,000 take longer than all else of a short run."""
+    for split in SPLITS:  # of which a short run takes a few: the first whole part is kept, fewer are drawn each time
+        load_split("emoji-clutter", split, limit=drawn.CHUNK)
+    with mock.patch.dict(DATASETS["emoji-clutter"].split_sizes, test=100):
+        yield

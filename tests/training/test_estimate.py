@@ -60,7 +60,7 @@ def test_an_estimate_is_made_of_measured_parts_and_its_peak_is_the_run_s(tmp_pat
     assert torch.equal(torch.get_rng_state(), before) and not list(tmp_path.iterdir())
     whole = 5 * found.step_seconds + 2 * found.validation_seconds + found.test_seconds  # validated at steps 3 and 5
     assert found.seconds == pytest.approx(whole) and found.step_seconds > 0
-    assert found.test_seconds == pytest.approx(found.validation_seconds / 8 * 2008)  # 2,000 test images, 8 to validate
+    assert found.test_seconds == pytest.approx(found.validation_seconds / 8 * 108)  # 100 test images, 8 to validate
     assert found.images_per_second == pytest.approx(8 / found.step_seconds)
     run = distill(config, tmp_path / "run")
     assert [next(run)["step"] for _ in range(2)] == [1, 2]
