@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,7 +120,7 @@ def test_a_killed_run_continues_to_the_same_weights(tmp_path, teacher):
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None and len(read_metrics(tmp_path / "killed")) < 7:
-            pass
+            time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     before = len(read_metrics(tmp_path / "killed"))
     assert before >= 7 and not (tmp_path / "killed" / "student").exists()
