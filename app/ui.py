@@ -40,7 +40,7 @@ from .parts.networks import look_up_soon
 from .parts.sessions import CAPACITY, keep_one_component
 from .runs.jobs import clean_up, keep_room
 from .visitors import access, who
-from .visitors.limits import limits_here
+from .visitors.limits import hold_downloads, limits_here
 
 STYLE = Path(__file__).with_name("style.css")
 TITLE = "ReDistill Studio"
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME") or own_host())
     options = parser.parse_args(arguments)
     try:
-        limits_here()  # one sentence now, where those of a Space are changed to what is none
+        hold_downloads()  # one sentence now, where limits of a Space are changed to what is none
         clean_up()
         if access.is_shared():
             keep_room()
@@ -216,6 +216,7 @@ def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **setting
         state_session_capacity=CAPACITY,
         enable_monitoring=False,
         mcp_server=True,
+        _frontend=False,  # or gradio asks itself for the page once it is served, and ends where that takes 3 seconds
         ssr_mode=False,  # nor where a Space asks for it: it needs Node, and a page that is drawn there is drawn twice
         # As starlette unpacks a Middleware, the outermost first.
         app_kwargs={

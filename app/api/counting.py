@@ -6,9 +6,10 @@ import dataclasses
 from typing import Any, Literal
 
 from redistill.memory import MemoryProfile
-from redistill.memory.comparison import Comparison, network_tape, own_strides
+from redistill.memory.comparison import Comparison, own_strides, student_tape
 from redistill.memory.search import Candidate, search_strides
 from redistill.networks.red import REDConfig
+from redistill.networks.stem_kinds import AS_BUILT
 from redistill.networks.strides import PoolingPoint, one_or_pair
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NETWORKS, find_network, usual_size
@@ -30,6 +31,7 @@ from .kinds import (
     Network,
     Red,
     Reduction,
+    Stem,
     Strides,
     text,
     whole,
@@ -57,6 +59,7 @@ def profile(
     batch: Batch = 1,
     channels: Channels = 3,
     layers: bool = False,
+    stem: Stem = AS_BUILT,
 ) -> dict:
     """Peak activation memory of a network and of its student at other pooling strides, in bytes, RED blocks included.
 
@@ -66,7 +69,7 @@ def profile(
     Example:
         client.predict("resnet18", {"conv1": 8, "maxpool": 1, "layer4.0": 1}, api_name="/profile")
     """
-    found = _counted(network, strides, image_size, red, accounting, dtype, batch, channels)
+    found = _counted(network, strides, image_size, red, accounting, dtype, batch, channels, stem)
     every = own_strides(found.config.teacher, image_size=found.config.image_size) | dict(found.config.strides)
     return {
         "network": found.config.teacher,
@@ -95,6 +98,7 @@ def memory(
     in_channels: Channels = 3,
     batch: Batch = 1,
     dtype: Dtype = "fp32",
+    stem: Stem = AS_BUILT,
 ) -> dict:
     """The peaks that `profile` tells, and no more; for programs of before there was that.
 
@@ -102,7 +106,7 @@ def memory(
         client.predict("resnet18", {"conv1": 8, "maxpool": 1, "layer4.0": 1}, api_name="/memory")
     """
     size = [image_size, width] if width else image_size or None
-    found = _counted(teacher, strides, size, red, accounting, dtype, batch, in_channels)
+    found = _counted(teacher, strides, size, red, accounting, dtype, batch, in_channels, stem)
     peaks = {"teacher": found.teacher, "student": found.student, "student_without_red": found.bare}
     return {name: {"peak_bytes": peak.peak_bytes, "peak_layer": peak.peak_layer} for name, peak in peaks.items()}
 
@@ -118,6 +122,7 @@ def alive(
     channels: Channels = 3,
     who: Literal["student", "teacher"] = "student",
     layer: text(300, "a layer's path; by default that of the peak") | None = None,
+    stem: Stem = AS_BUILT,
 ) -> dict:
     """The tensors that are alive at the peak of a student or its teacher, or at the peak of one layer.
 
@@ -126,7 +131,7 @@ def alive(
     Example:
         client.predict("resnet18", {"conv1": 8, "maxpool": 1, "layer4.0": 1}, api_name="/alive")
     """
-    found = _counted(network, strides, image_size, red, accounting, dtype, batch, channels)
+    found = _counted(network, strides, image_size, red, accounting, dtype, batch, channels, stem)
     shown = found.teacher if who == "teacher" else found.student
     if layer is not None and all(op.layer != layer for op in shown.timeline):
         raise ValueError(
@@ -158,6 +163,7 @@ def search(
     batch: Batch = 1,
     channels: Channels = 3,
     limit: whole(1, MOST, "rows of the front at most") = 50,
+    stem: Stem = AS_BUILT,
 ) -> dict:
     """Every choice of pooling strides (1, 2, 4, 8) of a network: what fits a budget, and what computation that keeps.
 
@@ -169,9 +175,9 @@ def search(
     Example:
         client.predict("resnet18", budget_bytes=1048576, dtype="int8", api_name="/search")
     """
-    config = _student(network, {}, image_size, red, channels)
+    config = _student(network, {}, image_size, red, channels, stem)
     found = search_strides(
-        network_tape(config.teacher, image_size=config.image_size, in_channels=channels),
+        student_tape(config),
         config.image_size,
         budget_bytes,
         reduction=reduction,
@@ -199,17 +205,26 @@ def _own_size(name: str) -> Any:
     return usual_size(find_network(name)) if name in NETWORKS else None
 
 
-def _student(network: str, strides: Any, image_size: Any, red: bool, channels: int) -> StudentConfig:
+def _student(network: str, strides: Any, image_size: Any, red: bool, channels: int, stem: str) -> StudentConfig:
     size = tuple(image_size) if isinstance(image_size, list) else image_size
     chosen = {name: one_or_pair(stride) if isinstance(stride, list) else stride for name, stride in strides.items()}
     name = check_network(network)
-    return StudentConfig(name, size, strides=chosen, red=REDConfig() if red else None, in_channels=channels)
+    blocks = REDConfig() if red else None
+    return StudentConfig(name, size, strides=chosen, red=blocks, in_channels=channels, stem=stem)
 
 
 def _counted(
-    network: str, strides: Any, image_size: Any, red: bool, accounting: str, dtype: str, batch: int, channels: int
+    network: str,
+    strides: Any,
+    image_size: Any,
+    red: bool,
+    accounting: str,
+    dtype: str,
+    batch: int,
+    channels: int,
+    stem: str,
 ) -> Comparison:
-    return compare_as(_student(network, strides, image_size, red, channels), accounting, dtype, batch)
+    return compare_as(_student(network, strides, image_size, red, channels, stem), accounting, dtype, batch)
 
 
 def _figures(found: MemoryProfile, layers: bool) -> dict:

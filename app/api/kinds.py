@@ -8,6 +8,7 @@ from pydantic import Field
 
 from redistill.diffusion.sampling import SCHEDULERS
 from redistill.memory.search import REDUCTIONS
+from redistill.networks.stem_kinds import STEMS
 from redistill.networks.zoo import MAX_CHANNELS
 
 from ..explore.link import DTYPES, MAX_BATCH, MAX_BUDGET, MAX_SIDE, MIN_SIDE
@@ -46,5 +47,8 @@ Accounting = Annotated[
     Field(description="what holds the maps: a deployment runtime (fused), PyTorch (eager), or the runtime named"),
 ]
 Dtype = Annotated[Literal[DTYPES], Field(description="of every number")]
+Stem = Annotated[
+    Literal[STEMS], Field(description="what the student's first convolution sees at a larger stride than its own")
+]
 Reduction = Annotated[Literal[REDUCTIONS], Field(description="total reduction: the network's own, or any")]
 Scheduler = Literal[tuple(SCHEDULERS)]

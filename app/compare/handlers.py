@@ -21,7 +21,7 @@ from ..runs.results import all_results
 from .drawn import judged_by
 from .files import export
 from .shown import as_they_are, read_sight, settle, show, show_anew, signature
-from .sight import NO_SPAN, Sight, from_query, read_span
+from .sight import NO_SPAN, Sight, from_query, read_span, read_ticked
 
 
 @refused_in("said")
@@ -162,9 +162,7 @@ def save(event: gr.EventData, asked: Any, **fields: Any) -> dict[str, Any]:
 @refused_in("said")
 def export_ticked(event: gr.EventData, ticked: Any) -> dict[str, Any]:
     """The networks of the ticked results as a file of a runtime, two in a zip file, and how they ran there."""
-    known = {result.key for result in all_results()}
-    keys = [key for key in ticked if key in known] if isinstance(ticked, (list, tuple)) else []
-    return handed_over(export_results(keys, str(event_values(event).get("save"))))
+    return handed_over(export_results(read_ticked(ticked), str(event_values(event).get("save"))))
 
 
 def chosen_config(ticked: Any) -> dict[str, Any] | None:

@@ -61,7 +61,6 @@ def read(
     group: Any, by: Any, words: Any, peaks: Sequence[Any], scores: Sequence[Any], memory: Any, ticked: Any
 ) -> Sight:
     """A sight of what controls of the page hold, whatever that is: what cannot be read is left out."""
-    keys = ticked if isinstance(ticked, (list, tuple)) else ()
     is_whole = isinstance(memory, int) and not isinstance(memory, bool) and 0 < memory < MAX_BYTES
     return Sight(
         group if isinstance(group, str) else None,
@@ -69,9 +68,15 @@ def read(
         read_span(peaks, most=MAX_BYTES),
         read_span(scores),
         memory if is_whole else None,
-        tuple(dict.fromkeys(key for key in keys if isinstance(key, str) and len(key) <= MAX_KEY))[-MOST_TICKED:],
+        read_ticked(ticked),
         by if isinstance(by, str) and by in TITLES else "",
     )
+
+
+def read_ticked(ticked: Any) -> tuple[str, ...]:
+    """Keys of the results that are ticked, at most MOST_TICKED, whether there are such or not."""
+    keys = ticked if isinstance(ticked, (list, tuple)) else ()
+    return tuple(dict.fromkeys(key for key in keys if isinstance(key, str) and len(key) <= MAX_KEY))[-MOST_TICKED:]
 
 
 def read_span(ends: Sequence[Any], most: float = MAX_SCORE) -> Span:

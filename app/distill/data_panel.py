@@ -27,7 +27,7 @@ from ..parts.fragments import notice, picture_strip
 from ..parts.scripted import FolderButton
 from ..runs import jobs
 from ..visitors import access
-from ..visitors.limits import limits_here
+from ..visitors.limits import check_brought, limits_here
 from ..visitors.uploaded import taken
 from ..words.settings import dataset_title, on_page
 
@@ -69,6 +69,7 @@ def take_upload(file: Any) -> tuple[str | None, str]:
             raise ValueError("Nothing was uploaded; expected a zip file.")
         most = limits_here()
         with taken(file):
+            check_brought()
             upload = unpack_zip(file, most_files=most.upload_pictures, most_bytes=most.unpacked_bytes)
         access.claim("upload", upload)
         return _known(f"upload:{upload}"), ""
@@ -126,7 +127,7 @@ def remove(name: Any) -> None:
     kind, _, upload = name.partition(":")
     if kind != "upload":
         raise ValueError(f"{dataset_title(name)} was not uploaded; only uploads are removed here.")
-    going = [run for run in jobs.everybodys() if run.state in jobs.ALIVE and run.config.get("dataset") == name]
+    going = [run for run in _users(name) if run.state in jobs.ALIVE]
     if going:
         raise ValueError(f"{len(going)} run{'s learn' if len(going) > 1 else ' learns'} from them now; stop first.")
     if access.disown("upload", upload):

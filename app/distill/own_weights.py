@@ -14,6 +14,7 @@ from redistill.common.values import is_number
 from redistill.networks.student import StudentConfig
 
 from ..visitors import access
+from ..visitors.limits import check_brought, check_network
 
 BRING = (
     "Weights of the teacher’s network above, from <code>safetensors.torch.save_file(model.state_dict(), FILE)</code>; "
@@ -81,6 +82,8 @@ def take(student: StudentConfig, weights: Weights) -> str:
     )
     if network.task != "classification":
         raise ValueError("Weights are taken for classifiers; name a DDPM by its folder or Hub id.")
+    check_network(network)
+    check_brought()
     folder = free_folder(f"{weights.file.stem[:KEPT]}-{student.image_size}px")  # teachers of runs stay what they were
     name = import_teacher(network, weights, folder)[0].name
     access.claim("teacher", name)

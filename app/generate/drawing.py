@@ -84,7 +84,8 @@ def _sample(
         seeds, steps = check_numbers(seed, count, steps)
         elsewhere = check_source(other)
         names = check_names(teacher, students, also=bool(elsewhere))
-        networks = [*map(load_network, names), *map(load_elsewhere, elsewhere)]
+        found = [*map(load_network, names), *map(load_elsewhere, elsewhere)]
+        networks = [*{network.folder: network for network in found}.values()]  # each once
         noise = view.panels(networks, seeds)  # the images before cannot be clicked any more
         yield {**_running(status_line("Loading…"), noise), **_kept(()), **_charted(networks)}
         if is_zero_gpu():

@@ -24,7 +24,7 @@ from redistill.data.table import DATASETS
 from redistill.data.twins import Learnt
 
 from ..visitors import access
-from ..visitors.limits import check_network, limits_here
+from ..visitors.limits import check_brought, check_network, limits_here
 from . import choices
 
 Token = str | bool | None  # as `visitors.who.token_of_request` gives it
@@ -60,6 +60,7 @@ def take(source: str, token: Token, check: Callable[[Metadata], Any] = lambda ca
         if place.exists():
             os.utime(place)  # it is used
         else:
+            check_brought()
             most = limits_here().weight_bytes or MAX_DOWNLOAD
             folder = fetch_checkpoint(f"{repo}@{folder.name}", most_bytes=most, token=token, cache=cache)
             scheduler = load_scheduler(folder) if choices.is_diffusion(card) else None

@@ -40,7 +40,8 @@ from redistill.training.run import CONFIG, METRICS, STOP_FILE, write_status
 from redistill.training.run_state import read_records
 
 from ..visitors import access
-from ..visitors.limits import check_count, check_network, check_run, limits_here
+from ..visitors.limits import HOME, check_count, check_network, check_run, limits_here
+from ..words.numbers import format_bytes
 from ..words.settings import refusal
 from . import lent, on_hub, room
 from .one_run import ALIVE, RESUMABLE, WAITING, Run, read_folder
@@ -308,14 +309,11 @@ def sweep() -> None:
             )
             _note_again(run, words)
             _stop(run)
-        _make_room(runs, more=0)
-        for name in room.unused_uploads(runs):
+        for kind, folder in room.unused(runs):
             with contextlib.suppress(ValueError):
-                remove_upload(name)
-                access.forget("upload", name)
-        for folder in room.unused_teachers(runs):
-            remove_folder(folder)
-            access.forget("teacher", folder.name)
+                remove_upload(folder.name) if kind == "upload" else remove_folder(folder)
+                access.forget(kind, folder.name)
+        _make_room(runs, more=0)
 
 
 def keep_room() -> None:
@@ -330,12 +328,21 @@ def keep_room() -> None:
 
 
 def _make_room(runs: Sequence[Run], more: int = 1) -> None:
-    """Delete the runs that go; ValueError where too many, or too much of the disk, stay."""
+    """Delete what was fetched and the runs that go; ValueError where too many runs, or too much of the disk, stay."""
+    for fetched in room.spare(runs, more):
+        fetched.remove()
     for run in room.surplus(runs, more):
         remove_folder(run.path)
-    most = limits_here().runs_all
-    if more and most is not None and len(everybodys()) + more > most:
-        raise ValueError(f"{most:,} runs of all visitors train or wait here, as many as can; try again later.")
+    if not more or not access.is_shared():
+        return
+    most, kept = limits_here(), everybodys()
+    if most.runs_all is not None and len(kept) + more > most.runs_all:
+        raise ValueError(f"{most.runs_all:,} runs of all visitors train or wait here, as many as can; try again later.")
+    if most.disk_bytes is not None and room.held_bytes(kept) + more * room.RESERVED_BYTES > most.disk_bytes:
+        raise ValueError(
+            f"The {format_bytes(most.disk_bytes)} of the disk that all visitors share are taken by runs that train or "
+            f"wait, and by what they learn from; try again later, or {HOME}."
+        )
 
 
 def _check_count(runs: Sequence[Run], kept: bool = True, going: bool = True) -> None:

@@ -19,7 +19,8 @@ from redistill.training.run_state import RunState
 from ..visitors.access import is_shared
 from ..visitors.limits import limits_here
 
-SECONDS = 5.0  # between two times that a run is heard of
+SECONDS = 5.0  # between two times that a run is heard of, and
+TROUBLED_SECONDS = 60.0  # after a time when it was not, which may take long
 NOBODY = "Nobody’s account pays for a job but your own; sign in with Hugging Face, by the button above the tabs."
 _hearing: dict[Path, threading.Thread] = {}
 _one_by_one = threading.Lock()  # of pages that begin to hear of the same run
@@ -41,9 +42,12 @@ def state_of(job: Job, path: Path, found: RunState) -> tuple[str, str | None]:
         return "queued", None
     if job.stage == hub_jobs.TRAINS:
         return "running", None
-    if found.state == "finished":
-        whole = (path / STUDENT).is_dir()
-        return ("finished", None) if whole else ("interrupted", "Its network has not been fetched; look once more.")
+    if job.stage == hub_jobs.DONE or found.state == "finished":
+        if (path / STUDENT).is_dir():
+            return "finished", None
+        if path in _hearing:  # its network comes
+            return "running", None
+        return "interrupted", "Its job has ended, and its network has not been fetched; look once more."
     if job.stage == hub_jobs.CANCELED:
         return "stopped", None
     return "failed", found.error or job.message or f"Its job ended: {job.stage.lower()}."
@@ -71,7 +75,8 @@ def start_again(path: Path, job: Job, config: Mapping[str, Any], token: Token) -
 
 def hear_soon(path: Path, job: Job, token: Token) -> None:
     """Hear of a run that a page shows, where that was not done a moment ago: nobody waits for it."""
-    is_late = time.monotonic() - _tried.get(path, -SECONDS) >= SECONDS
+    wait = TROUBLED_SECONDS if path in _trouble else SECONDS
+    is_late = time.monotonic() - _tried.get(path, -wait) >= wait
     is_whole = not job.is_going and ((path / STUDENT).is_dir() or job.stage != hub_jobs.DONE)
     with _one_by_one:
         if is_whole or not is_late or path in _hearing:

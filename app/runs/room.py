@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 from redistill.checkpoint.imported import imported_folder
 from redistill.checkpoint.sources import list_imported
 from redistill.common.disk import folder_bytes
+from redistill.common.fetched import Fetched, list_fetched
 from redistill.data.uploads import list_uploads, upload_folder
+from redistill.training import hub_jobs
 from redistill.training.run import STATUS
 
 from ..visitors.limits import limits_here
@@ -17,7 +20,9 @@ from .one_run import Run
 from .worker import PROCESS_FILE
 
 DAY = 86_400.0  # seconds
+BROUGHT_SHARE = 0.5  # of the disk, for uploads and networks that were brought in: or they would drive out all runs
 RESERVED_BYTES = 200 * 2**20  # of the disk, for a run that begins
+STARTED = time.time()  # since then what comes into the Hub's cache is fetched for visitors
 ENDED = ("finished", "stopped", "failed", "interrupted", "broken")
 
 
@@ -34,44 +39,80 @@ def surplus(runs: Sequence[Run], more: int = 0, now: float | None = None) -> lis
     more: runs that are about to begin, which need room too.
     """
     most, now = limits_here(), time.time() if now is None else now
-    ended = sorted((run for run in runs if run.state in ENDED), key=last_use)
+    ended = sorted((run for run in runs if _has_ended(run, now)), key=last_use)
     gone = [run for run in ended if most.days and now - last_use(run) > most.days * DAY]
     left = [run for run in ended if run not in gone]
     if most.runs_all is not None:
         gone += left[: max(0, len(runs) - len(gone) + more - most.runs_all)]
     if most.disk_bytes is not None:
-        held = {run.name: folder_bytes(run.path) for run in runs if run not in gone}
-        brought = [*map(upload_folder, list_uploads()), *map(imported_folder, list_imported())]
-        total = sum(held.values()) + sum(map(folder_bytes, brought))
+        total = held_bytes([run for run in runs if run not in gone])
         for run in (run for run in ended if run not in gone):
             if total + more * RESERVED_BYTES <= most.disk_bytes:
                 break
-            total -= held[run.name]
+            total -= folder_bytes(run.path)
             gone.append(run)
     return gone
 
 
-def unused_uploads(runs: Sequence[Run], now: float | None = None) -> list[str]:
-    """Names of uploads past their days, which no run that is kept learns from."""
-    days, now = limits_here().days, time.time() if now is None else now
-    used = {run.config.get("dataset") for run in runs}
-    old = [name for name in list_uploads() if days and now - _changed(upload_folder(name), now) > days * DAY]
-    return [name for name in old if f"upload:{name}" not in used]
+def held_bytes(runs: Sequence[Run]) -> int:
+    """What these runs take of the disk, with all that was brought in and all that was fetched."""
+    fetched = sum(one.bytes for one in list_fetched(STARTED))
+    return sum(folder_bytes(run.path) for run in runs) + _brought_bytes() + fetched
 
 
-def unused_teachers(runs: Sequence[Run], now: float | None = None) -> list[Path]:
-    """Folders of networks that were brought in, past their days, which no run that is kept learns from."""
-    days, now = limits_here().days, time.time() if now is None else now
-    used = {run.config.get("teacher_checkpoint") for run in runs}
-    old = [
-        folder for folder in map(imported_folder, list_imported()) if days and now - _changed(folder, now) > days * DAY
-    ]
-    return [folder for folder in old if str(folder) not in used]
+def spare(runs: Sequence[Run], more: int = 0) -> list[Fetched]:
+    """What was fetched and goes before any run does, while all there is takes too much: used longest ago first, and
+    nothing that a run needs which goes. `more` as for `surplus`."""
+    most = limits_here().disk_bytes
+    if most is None:
+        return []
+    total, needed = held_bytes(runs), [json.dumps(dict(run.config)) for run in runs if run.goes_here]
+    gone = []
+    for one in list_fetched(STARTED):
+        if total + more * RESERVED_BYTES <= most:
+            break
+        if not any(one.name in settings for settings in needed):
+            total -= one.bytes
+            gone.append(one)
+    return gone
+
+
+def unused(runs: Sequence[Run], now: float | None = None) -> list[tuple[str, Path]]:
+    """What was brought in and goes, by its kind ("upload" or "teacher") and folder: what is past its days, and what was
+    used longest ago while all of it takes more than its share of the disk; nothing that a kept run learnt from."""
+    most, now = limits_here(), time.time() if now is None else now
+    used = {run.config.get(name) for run in runs for name in ("dataset", "teacher_checkpoint")}
+    called = {"upload": lambda folder: f"upload:{folder.name}", "teacher": str}
+    found = sorted(_brought(), key=lambda one: _changed(one[1], now))
+    left, gone = _brought_bytes(), []
+    for kind, folder in found:
+        is_old = most.days is not None and now - _changed(folder, now) > most.days * DAY
+        is_much = most.disk_bytes is not None and left > BROUGHT_SHARE * most.disk_bytes
+        if (is_old or is_much) and called[kind](folder) not in used:
+            left -= folder_bytes(folder)
+            gone.append((kind, folder))
+    return gone
+
+
+def _brought() -> list[tuple[str, Path]]:
+    """Everything that was brought in."""
+    teachers = [("teacher", imported_folder(name)) for name in list_imported()]
+    return [*(("upload", upload_folder(name)) for name in list_uploads()), *teachers]
+
+
+def _brought_bytes() -> int:
+    return sum(folder_bytes(folder) for _, folder in _brought())
 
 
 def last_use(run: Run) -> float:
-    """When a run was last begun, or last wrote how far it is; seconds since 1970."""
-    return max(run.created, *(_changed(run.path / name, 0.0) for name in (STATUS, PROCESS_FILE)))
+    """When a run was last begun, or last wrote or was asked how far it is; seconds since 1970."""
+    return max(run.created, *(_changed(run.path / name, 0.0) for name in (STATUS, PROCESS_FILE, hub_jobs.NOTE)))
+
+
+def _has_ended(run: Run, now: float) -> bool:
+    """Whether a run goes no more. A job that nobody asks about any more was ended at the latest after its time, and a
+    day for its start."""
+    return run.state in ENDED or (run.job is not None and now - run.job.heard > run.job.most_seconds + DAY)
 
 
 def _changed(path: Path, otherwise: float) -> float:

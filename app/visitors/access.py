@@ -70,6 +70,12 @@ def has_claimed(kind: str, name: str) -> bool:
     return any((folder / _digest(known)).exists() for known in _names())
 
 
+def count_claims() -> int:
+    """How much of what was brought in is of who asks."""
+    own = [_digest(known) for known in _names()]
+    return sum(any((folder / name).exists() for name in own) for folder in (cache_dir() / "claims").glob("*"))
+
+
 def disown(kind: str, name: str) -> bool:
     """Who asks claims a thing no more; whether nobody else does either, so that it can be deleted."""
     if not is_shared():

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from redistill.common import hub
 from redistill.common.values import is_whole
 from redistill.memory.comparison import compare
 from redistill.networks.student import StudentConfig
 
 from ..words.numbers import format_bytes
-from .access import is_shared
+from .access import count_claims, is_shared
 
 HOME = "on a machine of your own, `redistill distill` and the same page have no limits"
 
@@ -33,10 +34,12 @@ class Limits:
     upload_bytes: int | None = None  # of a file as it is sent
     unpacked_bytes: int | None = None  # of a zip file's pictures
     upload_pictures: int | None = None
+    download_bytes: int | None = None  # of a data set or a network that is fetched from the Hub
+    brought_each: int | None = None  # uploads and networks brought in that a visitor keeps
     runs_each: int | None = None  # that a visitor keeps
     going_each: int | None = None  # of these, training or waiting
     runs_all: int | None = None  # of all visitors; of more, the oldest that have ended go
-    disk_bytes: int | None = None  # of all runs and what was brought in; of more, the oldest runs that have ended go
+    disk_bytes: int | None = None  # of all that visitors cause; of more, what was fetched goes first, then old runs
     days: int | None = None  # that runs, uploads and networks that were brought in are kept after their last use
 
 
@@ -50,6 +53,8 @@ ON_A_SPACE = Limits(
     upload_bytes=200 * 2**20,
     unpacked_bytes=2**30,
     upload_pictures=20_000,
+    download_bytes=2 * 2**30,
+    brought_each=12,
     runs_each=12,
     going_each=2,
     runs_all=300,
@@ -61,6 +66,12 @@ ON_A_SPACE = Limits(
 def limits_here() -> Limits:
     """Those that hold here. ValueError for $REDISTILL_LIMITS that is none, such as "steps=50000, days=30"."""
     return _changed(os.environ.get("REDISTILL_LIMITS", "")) if is_shared() else Limits()
+
+
+def hold_downloads() -> None:
+    """Let this process, and those of runs, fetch no more of a repository than a visitor may ask for."""
+    if most := limits_here().download_bytes:
+        os.environ[hub.MOST] = str(most)
 
 
 def _changed(text: str) -> Limits:
@@ -128,6 +139,16 @@ def check_count(own: int, going: int) -> None:
         )
     if most.runs_each is not None and own >= most.runs_each:
         raise ValueError(f"You have {own} runs; here everybody keeps at most {most.runs_each}: delete one, or {HOME}.")
+
+
+def check_brought() -> None:
+    """ValueError where who asks has brought in as much as a visitor keeps."""
+    most = limits_here()
+    if most.brought_each is not None and (own := count_claims()) >= most.brought_each:
+        raise ValueError(
+            f"You have brought in {own} sets of pictures and networks; here everybody keeps at most "
+            f"{most.brought_each}: remove pictures of yours, wait until what you do not use is deleted, or {HOME}."
+        )
 
 
 def said() -> str:

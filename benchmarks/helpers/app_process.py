@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -26,18 +26,18 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def served_from(home: Path, *options: str, **environment: str) -> Iterator[Served]:
+def served_from(home: Path, *options: str, before: Sequence[str] = (), **environment: str) -> Iterator[Served]:
     """An app on a free port, until the end of the block; its log is `log.txt` in the folder `home`.
 
-    options: further ones of app.py. environment: variables beside this process' own. Raises RuntimeError, with the log,
-    where the app does not start.
+    options: further ones of app.py. before: a command that runs the rest of its line. environment: variables beside
+    this process' own. Raises RuntimeError, with the log, where the app does not start.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = home / "log.txt"
     with open(log, "wb") as written:
-        command = [sys.executable, "app.py", "--port", str(port), *options]
+        command = [*before, sys.executable, "app.py", "--port", str(port), *options]
         server = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=written, stderr=written)
     try:
         address = f"http://127.0.0.1:{port}"

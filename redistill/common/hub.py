@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
+MOST = "REDISTILL_MOST_DOWNLOAD"  # in the environment: bytes of a repository that are fetched at most, whoever asks
 _PART = r"[A-Za-z0-9_][\w.-]{0,99}"  # of an id or a revision: no way out of the cache's folders is one
 SET = rf"(?P<repo>{_PART}(/{_PART})?)"  # in regular expressions: a data set, of which old ones are called `name` alone
 REVISION = rf"(@(?P<revision>{_PART}(/{_PART}){{0,9}}))?"
@@ -64,15 +67,17 @@ def fetch(
     """The folder of a repository in the Hub's cache, complete when the Hub can be reached.
 
     repo: `owner/name`; title: what a sentence calls it; most_bytes: the largest download, what the cache holds already
-    left out; repo_type: "model" or "dataset"; files: names of those wanted (default: all); token: of who asks (default:
-    `own_token`); cache: another folder for it than the Hub's own cache. Raises ValueError for a larger download, for a
-    repository that the Hub does not give, and for one not in the cache without a network.
+    left out ($REDISTILL_MOST_DOWNLOAD where that is less); repo_type: "model" or "dataset"; files: names of those
+    wanted (default: all); token: of who asks (default: `own_token`); cache: another folder for it than the Hub's own
+    cache. Raises ValueError for a larger download, for a repository that the Hub does not give, and for one not in the
+    cache without a network.
     """
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
 
     where = {"repo_id": repo, "repo_type": repo_type, "revision": revision, "allow_patterns": files}
     where |= {"token": own_token() if token is None else token, "cache_dir": cache}
+    most_bytes = min(most_bytes, int(os.environ.get(MOST) or most_bytes))
     command = f"`hf download {repo}{'' if repo_type == 'model' else f' --repo-type {repo_type}'}`"
     try:
         try:
@@ -97,6 +102,30 @@ def fetch(
         raise ValueError(
             f"The Hub does not give {kind}{repo} ({refusal(error)}); check its id and your access."
         ) from error
+
+
+@contextlib.contextmanager
+def asking(token: str | bool | None, refused: Callable[[HfHubHTTPError], str], unreached: str) -> Iterator[HfApi]:
+    """A block that asks the Hub in the name of a token (None: that of `hf auth login`; False: nobody's).
+
+    What the Hub refuses is a ValueError with the sentence that `refused` makes of it, and one with the sentence
+    `unreached` says that there is no network.
+    """
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+
+    try:
+        yield HfApi(token=get_token() if token is None else token)
+    except HfHubHTTPError as error:
+        raise ValueError(refused(error)) from error
+    except LocalTokenNotFoundError as error:
+        raise ValueError("There is no token of Hugging Face here; run `hf auth login`, or set HF_TOKEN.") from error
+    except Exception as error:
+        offline = isinstance(error, (OfflineModeIsEnabled, ConnectionError, TimeoutError))
+        # Of the client that the Hub's package brings, whichever that is by now.
+        if not offline and not any(base.__name__ == "TransportError" for base in type(error).__mro__):
+            raise
+        raise ValueError(unreached) from error
 
 
 def refusal(error: HfHubHTTPError) -> str:

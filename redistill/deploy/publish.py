@@ -8,10 +8,11 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..checkpoint.metadata import CARD
 from ..common.files import write_text
-from ..common.hub import own_token, refusal, split_id
+from ..common.hub import asking, own_token, refusal, split_id
 from ..memory.comparison import compare
 from .c_export import export_c
 from .executorch_export import export_executorch
@@ -78,23 +79,12 @@ def write_beside(opened: Opened, folder: Path, runtimes: Iterable[str] | Mapping
 
 
 def _upload(folder: Path, repo: str, token: str | bool | None, private: bool) -> str:
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+    def refused(error: Any) -> str:
+        return f"The Hub does not take {repo} ({refusal(error)}); check its id, and your token."
 
-    api = HfApi(token=token)
-    try:
+    with asking(token, refused, UNREACHED) as api:
         address = api.create_repo(repo, private=private, exist_ok=True)
         if private and not api.model_info(repo).private:  # of before: creating it changes nothing then
             raise ValueError(f"{repo} is there and public; make it private on the Hub first, or name another.")
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message="A student of ReDistill Studio")
-    except HfHubHTTPError as error:
-        raise ValueError(f"The Hub does not take {repo} ({refusal(error)}); check its id, and your token.") from error
-    except LocalTokenNotFoundError as error:
-        raise ValueError("There is no token of the Hub here; run `hf auth login`, or set HF_TOKEN.") from error
-    except Exception as error:
-        offline = isinstance(error, (OfflineModeIsEnabled, OSError))
-        # Of the client that the Hub's package brings, whichever that is by now.
-        if not offline and not any(base.__name__ == "TransportError" for base in type(error).__mro__):
-            raise
-        raise ValueError(UNREACHED) from error
     return str(address)

@@ -16,18 +16,19 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint.metadata import read_metadata
 from ..common.files import read_json, replaced_file, replaced_folder, write_json
-from ..common.hub import refusal, split_id
+from ..common.hub import asking, refusal, split_id
 from ..common.values import is_number
 from .config import DistillConfig
 from .launching import accelerate, stays_here, training
 from .run import CLASSES, CONFIG, METRICS, STATUS
+from .run_state import read_or_empty
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -42,6 +43,7 @@ SHORTEST = 1800  # seconds that a job may take at least: its start, pictures and
 SPARE = 3.0  # times the estimate, which was made on another machine
 LONGEST = 7 * 86_400  # seconds
 MOST_BYTES = 2 * 2**30  # of a network that is fetched, and
+MOST_OF_CARD = 16 * 2**20  # of what tells about it, and
 MOST_OF_FILES = {METRICS: 256 * 2**20, CLASSES: 64 * 2**20, STATUS: 2**20}  # of what else is, in this order
 STUDENT = "student"
 FETCHED = (".json", ".safetensors", ".md")
@@ -206,53 +208,77 @@ def read_job(run_dir: Path) -> Job | None:
 def look(run_dir: Path, token: Token = None, most_bytes: int = MOST_BYTES) -> Job:
     """Hear of a run's job, and fetch what its run has written since, a network of at most `most_bytes`.
 
-    ValueError, in one sentence, where that cannot be; what was fetched before stays."""
+    ValueError, in one sentence, where that cannot be: what was heard of the job is noted all the same, and what was
+    fetched before stays."""
     job = _job_of(run_dir)
     with _asking(token) as api:
         found = api.inspect_job(job_id=job.id, namespace=job.owner).status
-        fetch(run_dir, job, api, most_bytes)
         job = dataclasses.replace(job, stage=str(found.stage), message=found.message or "", heard=time.time())
         if not (job.is_going or job.stage in (DONE, CANCELED) or job.message):
             job = dataclasses.replace(job, message="".join(_lines(job, 1, api)))
-    if _job_of(run_dir).id == job.id:  # or the run goes on by another one meanwhile
-        _note(run_dir, job)
+        bucket = _Bucket(job, api)
+        try:
+            bucket.fetch_records(run_dir)
+        finally:
+            if _job_of(run_dir).id == job.id:  # or the run goes on by another one meanwhile
+                _note(run_dir, job)
+        bucket.fetch_network(run_dir, most_bytes)
     return job
 
 
-def fetch(run_dir: Path, job: Job, api: HfApi, most_bytes: int) -> None:
-    """Fetch what stands in the bucket of a run: its records and status, and once it has finished its network."""
-    from huggingface_hub import HfFileSystem
+class _Bucket:
+    """What stands in the bucket of a job's run."""
 
-    hub = HfFileSystem(token=api.token, skip_instance_cache=True, use_listings_cache=False, live_follow=False)
-    root = f"buckets/{job.bucket}/{job.run}"
-    try:
-        files: Mapping[str, Mapping[str, Any]] = hub.find(root, detail=True)
-    except FileNotFoundError:  # it has written nothing yet
-        return
-    found = {str(PurePosixPath(path).relative_to(root)): row["size"] for path, row in files.items()}
-    student = {name: size for name, size in found.items() if _is_of_student(name)}
-    for what, size, most in (
-        *((name, found.get(name, 0), most) for name, most in MOST_OF_FILES.items()),
-        ("its network", sum(student.values()), most_bytes),
-    ):
-        if size > most:
-            raise ValueError(f"What the job wrote is too large: {what} has {size:,} bytes; expected at most {most:,}.")
-    for name in MOST_OF_FILES:
-        if name in found and (name == STATUS or _size(run_dir / name) != found[name]):
-            with replaced_file(run_dir / name) as part, open(part, "wb") as file:
-                hub.get_file(f"{root}/{name}", outfile=file)
-    is_done = f"{STUDENT}/{CONFIG}" in student and read_json(run_dir / STATUS).get("state") == "finished"
-    if is_done and not (run_dir / STUDENT).exists():
+    def __init__(self, job: Job, api: HfApi) -> None:
+        from huggingface_hub import HfFileSystem
+
+        self._hub = HfFileSystem(token=api.token, skip_instance_cache=True, use_listings_cache=False, live_follow=False)
+        self._root = f"buckets/{job.bucket}/{job.run}"
+        try:
+            files: Mapping[str, Mapping[str, Any]] = self._hub.find(self._root, detail=True)
+        except FileNotFoundError:  # it has written nothing yet
+            files = {}
+        # Bytes by file, as a path in the run's folder.
+        self._sizes = {str(PurePosixPath(path).relative_to(self._root)): row["size"] for path, row in files.items()}
+
+    def fetch_records(self, run_dir: Path) -> None:
+        """Fetch the records and the status of the run. ValueError for too large ones, and nothing is fetched then."""
+        for name, most in MOST_OF_FILES.items():
+            _check_bytes(name, self._sizes.get(name, 0), most)
+        for name in MOST_OF_FILES:
+            if name in self._sizes and (name == STATUS or _size(run_dir / name) != self._sizes[name]):
+                with replaced_file(run_dir / name) as part:
+                    self._get(name, part)
+
+    def fetch_network(self, run_dir: Path, most_bytes: int) -> None:
+        """Fetch the network once the run has finished. ValueError for one that is too large or not the run's, before
+        any weights are fetched."""
+        student = {name: size for name, size in self._sizes.items() if _is_of_student(name)}
+        card = f"{STUDENT}/{CONFIG}"
+        is_done = card in student and read_or_empty(run_dir / STATUS).get("state") == "finished"
+        if not is_done or (run_dir / STUDENT).exists():
+            return
+        _check_bytes(f"the {CONFIG} of its network", student[card], MOST_OF_CARD)
+        _check_bytes("its network", sum(student.values()), most_bytes)
         with tempfile.TemporaryDirectory(prefix="redistill-job-") as place:
             folder = Path(place) / STUDENT
-            for name in student:
-                target = folder / PurePosixPath(name).relative_to(STUDENT)
+            for name in (card, *(name for name in student if name != card)):
+                target = Path(place) / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with open(target, "wb") as file:
-                    hub.get_file(f"{root}/{name}", outfile=file)
-            _check_network(folder, DistillConfig.from_dict(read_json(run_dir / CONFIG)))
+                self._get(name, target)
+                if name == card:
+                    _check_network(folder, DistillConfig.from_dict(read_json(run_dir / CONFIG)))
             with replaced_folder(run_dir / STUDENT) as part:
                 shutil.copytree(folder, part, dirs_exist_ok=True)
+
+    def _get(self, name: str, target: Path) -> None:
+        with open(target, "wb") as file:
+            self._hub.get_file(f"{self._root}/{name}", outfile=file)
+
+
+def _check_bytes(what: str, size: int, most: int) -> None:
+    if size > most:
+        raise ValueError(f"What the job wrote is too large: {what} has {size:,} bytes; expected at most {most:,}.")
 
 
 def _check_network(folder: Path, config: DistillConfig) -> None:
@@ -312,25 +338,12 @@ def _note(run_dir: Path, job: Job) -> None:
     write_json(run_dir / NOTE, dataclasses.asdict(job))
 
 
-@contextlib.contextmanager
-def _asking(token: Token) -> Iterator[HfApi]:
+def _asking(token: Token) -> contextlib.AbstractContextManager[HfApi]:
     """A block that asks Hugging Face; what it refuses is a ValueError of one sentence."""
-    from huggingface_hub import HfApi, get_token
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+    return asking(token, _refused, UNREACHED)
 
-    try:
-        yield HfApi(token=get_token() if token is None else token)
-    except HfHubHTTPError as error:
-        code = getattr(error.response, "status_code", None)
-        remedy = (
-            "sign in with an account that pays for Jobs, and may use them" if code in (401, 402, 403) else "try again"
-        )
-        raise ValueError(f"Hugging Face Jobs refuses ({refusal(error)}); {remedy}.") from error
-    except LocalTokenNotFoundError as error:
-        raise ValueError("There is no token of Hugging Face here; run `hf auth login`, or set HF_TOKEN.") from error
-    except Exception as error:
-        offline = isinstance(error, (OfflineModeIsEnabled, ConnectionError, TimeoutError))
-        # Of the client that the Hub's package brings, whichever that is by now.
-        if not offline and not any(base.__name__ == "TransportError" for base in type(error).__mro__):
-            raise
-        raise ValueError(UNREACHED) from error
+
+def _refused(error: Any) -> str:
+    has_no_right = getattr(error.response, "status_code", None) in (401, 402, 403)
+    remedy = "sign in with an account that pays for Jobs, and may use them" if has_no_right else "try again"
+    return f"Hugging Face Jobs refuses ({refusal(error)}); {remedy}."

@@ -226,6 +226,17 @@ def test_the_thread_that_serves_keeps_what_all_others_trace_by(page, monkeypatch
     assert asked == [threading.main_thread(), "launched"]
 
 
+def test_a_machine_that_is_slow_to_answer_serves_all_the_same(monkeypatch):
+    monkeypatch.setattr("gradio.networking.url_ok", lambda url: False)
+    with gr.Blocks() as page:
+        gr.HTML()
+    try:
+        ui.launch(page, port=None, prevent_thread_lock=True, quiet=True)
+        assert page.local_url
+    finally:
+        page.close(verbose=False)
+
+
 def start(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     given = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, *arguments]

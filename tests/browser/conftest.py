@@ -8,17 +8,20 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from helpers.browser import PATIENCE, drawn
+from helpers.confined import as_user_1000
 from helpers.hub_server import hub_server
+from helpers.lending import write_spaces
 from helpers.made import FACES, TEACHER, UNTRAINED, save_untrained, write_run
+from helpers.visitors import SPACE
 from playwright.sync_api import Page, sync_playwright
 
-from benchmarks.helpers.app_process import served_from
+from benchmarks.helpers.app_process import ROOT, served_from
 from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 
 ANY_STRIDES = replace(PRESETS["any-strides"].config, train_limit=96)  # one network for every budget
@@ -48,8 +51,8 @@ def site(tmp_path_factory, picture_cache):
 
 
 @contextlib.contextmanager
-def studio(home: Path, picture_cache: Path, **environment: str) -> Iterator[str]:
-    """Address of a studio that is served from a folder, until the end of the block."""
+def studio(home: Path, picture_cache: Path, before: Sequence[str] = (), **environment: str) -> Iterator[str]:
+    """Address of a studio that is served from a folder, until the end of the block; see `served_from`."""
     save_untrained(home / "checkpoints", CHECKPOINTS)
     places = {
         "REDISTILL_CACHE": str(picture_cache),
@@ -59,17 +62,27 @@ def studio(home: Path, picture_cache: Path, **environment: str) -> Iterator[str]
         "OMP_NUM_THREADS": "1",
     }
     try:
-        with served_from(home, **places | environment) as app:
+        with served_from(home, before=before, **places | environment) as app:
             yield app.address
     finally:
         end_runs(home / "runs")
-    assert "Traceback" not in (home / "log.txt").read_text()
+    log = (home / "log.txt").read_text()
+    assert "Traceback" not in log, log
 
 
-@pytest.fixture
-def space(tmp_path, picture_cache):
-    """Address of a studio that strangers share."""
-    with studio(tmp_path, picture_cache, SPACE_ID="someone/studio", HF_HUB_OFFLINE="1") as address:
+@pytest.fixture(params=["on a Space", "on ZeroGPU"])
+def space(request, tmp_path, picture_cache):
+    """Address of a studio that strangers share, in a container as a Space is one; on ZeroGPU this machine's CPU is the
+    GPU that is lent."""
+    kept = tmp_path / "home" / "user" / ".cache" / "redistill"
+    kept.mkdir(parents=True)
+    (picture_cache / "emoji-clutter").mkdir(parents=True, exist_ok=True)
+    (kept / "emoji-clutter").symlink_to(picture_cache / "emoji-clutter")  # or its pictures were drawn anew
+    is_lent = request.param == "on ZeroGPU"
+    place = SPACE | {"HOME": str(tmp_path / "home" / "user"), "REDISTILL_CACHE": "", "XDG_CACHE_HOME": ""}
+    place |= {"PYTHONPATH": str(write_spaces(tmp_path / "spaces", is_lent)), "HF_HUB_OFFLINE": "1"}
+    place |= {"SPACES_ZERO_GPU": "true"} if is_lent else {}
+    with studio(tmp_path, picture_cache, as_user_1000(ROOT), **place) as address:
         yield address
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
-
-import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 OWNER = "someone"
@@ -60,20 +56,6 @@ class Jobs:
         kept = {name: job[name] for name in ("command", "environment", "flavor", "spaceId", "labels")}
         owner = {"id": "1", "name": OWNER, "type": "user"}
         return {"id": number, "owner": owner, "status": {"stage": job["stage"], "message": job.get("message")}, **kept}
-
-
-@contextlib.contextmanager
-def hub_with_jobs(place: Path) -> Iterator[Any]:
-    """A Hub with jobs and buckets, which this process asks, and its token in the environment."""
-    from helpers.hub_server import hub_server
-
-    with hub_server() as server, pytest.MonkeyPatch.context() as patch:
-        server.jobs = Jobs(place)
-        for module in ("constants", "hf_api", "_buckets", "_jobs_api"):
-            address = f"http://127.0.0.1:{server.server_port}"
-            patch.setattr(f"huggingface_hub.{module}.ENDPOINT", address, raising=False)
-        patch.setenv("HF_TOKEN", server.token)
-        yield server
 
 
 def answer(jobs: Jobs, method: str, path: str, body: bytes, host: str) -> tuple[int, Any] | None:

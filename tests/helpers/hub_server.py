@@ -200,14 +200,17 @@ def hub_server() -> Iterator[Hub]:
 
 
 @contextmanager
-def local_hub(cache: Path) -> Iterator[Hub]:
-    """The server as the Hub of this process, which keeps what it fetches in `cache` and has the right token."""
+def local_hub(place: Path, with_jobs: bool = False) -> Iterator[Hub]:
+    """The server as the Hub of this process, which keeps what it fetches in a folder and has the right token; with jobs
+    and buckets too, which lie there."""
+    asking = ("constants", "hf_api", "file_download", "_snapshot_download", "utils._auth", "_buckets", "_jobs_api")
     with hub_server() as server, pytest.MonkeyPatch.context() as patch:
-        for module in ("constants", "hf_api", "file_download", "_snapshot_download", "utils._auth"):
+        server.jobs = hub_jobs.Jobs(place / "jobs") if with_jobs else None
+        for module in asking:
             patch.setattr(f"huggingface_hub.{module}.ENDPOINT", server.address, raising=False)
         template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
         patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(place))
         patch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
         patch.setenv("HF_TOKEN", server.token)
         yield server

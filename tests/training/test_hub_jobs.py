@@ -8,7 +8,8 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-from helpers.hub_jobs import OWNER, hub_with_jobs
+from helpers.hub_jobs import OWNER
+from helpers.hub_server import local_hub
 from helpers.made import small
 
 from redistill.checkpoint import folder as checkpoint
@@ -31,7 +32,7 @@ def start_job(config, run_dir, *there, **token) -> hub_jobs.Job:
 @pytest.fixture
 def hub(tmp_path):
     """A Hub with jobs and buckets, and the token of who asks in the environment."""
-    with hub_with_jobs(tmp_path / "hub") as server:
+    with local_hub(tmp_path / "hub", with_jobs=True) as server:
         yield server
 
 
@@ -119,9 +120,12 @@ def test_another_network_than_the_runs_is_refused(hub, tmp_path, finished_run, c
     values["student"]["teacher"] = "file:/somewhere/network.py:make" if changed == "student" else "narrow_resnet"
     values["dataset"] = "emoji-clutter" if changed == "student" else "folder:/somewhere"
     card.write_text(json.dumps(values))
+    hub.jobs.jobs[job.id]["stage"] = "COMPLETED"
     with pytest.raises(ValueError):
         look(run)
     assert not (run / "student").exists()
+    assert not any("safetensors" in path for _, path, _ in hub.asked if "/resolve/" in path), "no weights were fetched"
+    assert read_job(run).stage == "COMPLETED", "how it ended is known all the same"
 
 
 def test_what_is_too_large_is_not_fetched(hub, tmp_path, finished_run, monkeypatch):
@@ -131,9 +135,12 @@ def test_what_is_too_large_is_not_fetched(hub, tmp_path, finished_run, monkeypat
     with pytest.raises(ValueError, match=r"its network has .* at most 1,000"):
         look(run, most_bytes=1000)
     monkeypatch.setitem(hub_jobs.MOST_OF_FILES, METRICS, 10)
+    (run / STATUS).unlink()
+    hub.jobs.jobs[job.id] |= {"stage": "ERROR", "logs": []}
     with pytest.raises(ValueError, match=r"metrics.jsonl has .* at most 10"):
         look(run)
     assert not (run / STATUS).exists() and not (run / "student").exists()
+    assert read_job(run).stage == "ERROR"
 
 
 @pytest.mark.parametrize(

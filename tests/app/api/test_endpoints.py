@@ -20,10 +20,14 @@ from app.api.page import ENDPOINTS, PATH, example_of
 from app.api.run_settings import read_settings
 from app.distill import estimate_panel
 from app.runs import choices, exports, jobs
+from redistill.memory.comparison import compare
+from redistill.networks.red import REDConfig
+from redistill.networks.student import StudentConfig
 from redistill.training.presets import PRESETS
 
 NAMES = [function.__name__ for function in ENDPOINTS]
 EARLY = {"conv1": 8, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
+COUNTING = ("profile", "memory", "alive")
 ASKED_FOR = (
     "networks profile alive search estimate start status metrics stop resume delete "
     "results compare generate export push load"
@@ -104,6 +108,19 @@ def test_a_search_says_what_fits_and_what_it_costs(client):
     again = client.predict("resnet50", best["strides"], dtype="int8", api_name="/profile")
     assert again["student"]["peak_bytes"] == best["peak_bytes"]
     assert client.predict("resnet50", budget_bytes=1, api_name="/search")["best"] is None
+
+
+def test_a_stem_that_sees_more_is_counted_as_in_the_library(client):
+    blur = {"stem": "blur"}
+    told, peaks, alive = (client.predict("resnet18", EARLY, **blur, api_name=f"/{name}") for name in COUNTING)
+    pair = compare(StudentConfig("resnet18", strides=EARLY, red=REDConfig(), **blur))
+    assert told["student"]["peak_bytes"] == pair.student.peak_bytes == 752_640
+    assert told["student"]["macs"] == pair.student.macs and told["teacher"]["peak_bytes"] == 4_014_080
+    assert peaks["student"]["peak_bytes"] == alive["live_bytes"] == 752_640
+    plain, other = (client.predict("resnet18", **stem, api_name="/search")["front"] for stem in ({}, blur))
+    assert plain[0]["peak_bytes"] > other[0]["peak_bytes"]
+    with pytest.raises(AppError, match="stem is 'narrow'; expected 'as built', 'wide'"):
+        client.predict("resnet18", stem="narrow", api_name="/search")
 
 
 def test_files_come_whole(client):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from helpers.forms import read_form, run_values, sent
-from helpers.hub_jobs import hub_with_jobs
+from helpers.hub_server import local_hub
 from helpers.visitors import asked_by
 
 from app.distill import bigger_panel, estimate_panel
@@ -23,7 +23,7 @@ from redistill.training.config import DistillConfig
 def hub(shipped, tmp_path, monkeypatch):
     """A Hub with jobs, and an estimate of an hour."""
     monkeypatch.setattr(estimate_panel, "measure", lambda config: iter([0.5, {"seconds": 3600.0}]))
-    with hub_with_jobs(tmp_path / "hub") as server:
+    with local_hub(tmp_path / "hub", with_jobs=True) as server:
         yield server
 
 

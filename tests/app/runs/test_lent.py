@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import gradio as gr
 import pytest
-from helpers.lending import spaces, write_spaces
+from helpers.lending import spaces
 from helpers.made import small
-from helpers.visitors import SPACE, asked_by
+from helpers.visitors import asked_by
 
 from app.distill import estimate_panel, lent_panel, plan, run_form, watch, watch_view
 from app.distill.plan import Plan
 from app.runs import jobs, lent
-from app.visitors import access, lending, place, quota
+from app.visitors import lending, place, quota
 
-ROOT = Path(__file__).resolve().parents[3]
 A, B = "browser:a", "browser:b"
 PACE = lent.Pace(start=1.0, step=0.1, validation=0.5, test=1.0)
 
@@ -242,27 +239,3 @@ def test_quotas_by_account(tmp_path, monkeypatch):
     with asked_by():
         quota.spend(10)
         assert quota.spent() == 0
-
-
-START = """
-import sys
-import app.ui as ui
-page = ui.build()
-ui.launch(page, ui.own_host(), int(sys.argv[1]), prevent_thread_lock=True, quiet=True)
-import spaces, json
-from app.visitors import place
-print(json.dumps({"lent": place.is_zero_gpu(), "decorated": getattr(spaces, "decorated", []), "local": page.local_url}))
-"""
-
-
-@pytest.mark.process
-def test_the_page_starts_on_zero_gpu_with_functions_that_ask_for_one(tmp_path):
-    given = {name: os.environ[name] for name in ("PATH", "REDISTILL_CACHE") if name in os.environ} | SPACE
-    given |= {"HOME": str(tmp_path), "PYTHONPATH": f"{write_spaces(tmp_path / 'spaces')}:{ROOT}", "HF_HUB_OFFLINE": "1"}
-    given |= {"SPACES_ZERO_GPU": "true"}
-    command = [sys.executable, "-c", START, str(20_000 + os.getpid() % 10_000)]
-    done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.strip().splitlines()[-1])
-    assert (said["lent"], sorted(said["decorated"])) == (True, ["draw_some", "measure", "take_stretch"])
-    assert access.is_shared() is False

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 
 import pytest
-from helpers.hub_jobs import hub_with_jobs
+from helpers.hub_server import local_hub
 from helpers.made import small
 from helpers.visitors import asked_by
 
 from app.api import running
 from app.distill import watch, watch_view
-from app.runs import jobs, on_hub, results
+from app.runs import jobs, on_hub, results, room
 from app.visitors import who
 from redistill.training import hub_jobs
 
@@ -24,7 +25,8 @@ THERE = hub_jobs.Hardware("t4-small", "Nvidia T4", 1, "16 GB", 0.6)
 def hub(places, tmp_path, monkeypatch):
     """A Hub with jobs, and no runs here."""
     monkeypatch.setattr(on_hub, "SECONDS", 0.0)
-    with hub_with_jobs(tmp_path / "hub") as server:
+    monkeypatch.setattr(on_hub, "TROUBLED_SECONDS", 0.0)
+    with local_hub(tmp_path / "hub", with_jobs=True) as server:
         yield server
 
 
@@ -120,7 +122,36 @@ def test_trouble_in_between_is_told_and_passes(hub, monkeypatch):
         told = hear(run)
     assert "cannot be reached" in told.told and told.state == "queued"
     assert "cannot be reached" in watch_view.progress(told, [], None)
+    monkeypatch.setattr(on_hub, "TROUBLED_SECONDS", 60.0)
+    asked = len(hub.asked)
+    assert "cannot be reached" in hear(run).told and len(hub.asked) == asked, "not again at once"
+    monkeypatch.setattr(on_hub, "TROUBLED_SECONDS", 0.0)
     assert hear(run).told == ""
+
+
+def test_a_run_whose_network_is_not_its_own_has_ended(hub, finished_run):
+    run = start()
+    write(hub, run, finished_run, "finished")
+    card = hub.jobs.bucket(run.job.bucket) / run.job.run / "student" / "config.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"dataset": "emoji-faces"}))
+    hub.jobs.jobs[run.job.id]["stage"] = "COMPLETED"
+    told = hear(run)
+    assert told.state == "interrupted" and "has not been fetched" in told.error and "another network" in told.told
+    jobs.delete(run.name)
+
+
+def test_a_job_that_nobody_looks_at_again_makes_room_in_the_end(hub, monkeypatch):
+    monkeypatch.setenv("REDISTILL_LIMITS", "days=7, runs_all=2")
+    with asked_by(A):
+        run, other = start(hub.token), start(hub.token)
+        for started in (run, other):
+            hub.jobs.jobs[started.job.id]["stage"] = "RUNNING"
+            hub_jobs.look(started.path, hub.token)
+        runs, now = jobs.list_runs(), time.time()
+        its_end = run.job.most_seconds + room.DAY
+        assert room.surplus(runs, more=1, now=now + its_end - 60) == [], "it may go still"
+        assert len(room.surplus(runs, more=1, now=now + its_end + 60)) == 1, "one makes room for who comes"
+        assert len(room.surplus(runs, now=now + 8 * room.DAY)) == 2
 
 
 def test_on_a_space_only_a_visitors_own_account_pays(hub, monkeypatch, finished_run):

@@ -11,19 +11,24 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from helpers.made import TEACHER, save_untrained, small
+import safetensors.torch
+from helpers.hub_server import local_hub
+from helpers.made import TEACHER, save_untrained, saved_ddpm, small
 from helpers.no_training import stand_in
 from helpers.pictures import write_classes
 from helpers.visitors import asked_by
 
-from app.distill import data_panel
+from app.distill import data_panel, handlers, own_weights
 from app.parts.guard import Guard
 from app.runs import jobs, processes, room
+from app.runs.one_run import Run
 from app.visitors import access, limits, place, uploaded
 from app.visitors.limits import Limits
 from app.words.places import hide_places
+from redistill.checkpoint import sources
 from redistill.checkpoint.sources import list_imported
 from redistill.data.uploads import list_uploads, uploads_dir
+from redistill.networks.zoo import build_network
 
 A, B = "browser:a", "browser:b"
 
@@ -179,7 +184,56 @@ def test_runs_and_uploads_go_after_their_days_and_when_the_disk_is_full(cache, m
         assert used.exists() and large.exists() and newer.exists()
         most(monkeypatch, disk_bytes=500 + sum(map(room.folder_bytes, (large, newer))))  # what begins needs some too
         jobs.start(small().to_dict(), "New")
-    assert not used.exists() and not large.exists() and newer.exists()
+        assert not used.exists() and not large.exists() and newer.exists()
+        most(monkeypatch, disk_bytes=500)
+        with pytest.raises(ValueError, match="500 B of the disk that all visitors share are taken"):
+            jobs.start(small().to_dict(), "Newer")
+
+
+def test_what_was_fetched_goes_before_any_run_does_and_nothing_that_is_needed(cache, monkeypatch, tmp_path):
+    with local_hub(tmp_path / "hub") as hub:
+        before = sources.find_pipeline(_ddpm(hub, tmp_path, "someone/before"))
+        monkeypatch.setattr(room, "STARTED", time.time())
+        old, used, needed = (
+            sources.find_pipeline(_ddpm(hub, tmp_path, f"someone/{name}")) for name in ("old", "used", "needed")
+        )
+        for days, folder in ((3, needed), (2, old), (1, used)):
+            for blob in (folder.parent.parent / "blobs").iterdir():
+                os.utime(blob, (time.time() - days * 86_400, time.time() + 60))
+        decoded = jobs.cache_dir() / "decoded" / "one.npy"
+        decoded.parent.mkdir(parents=True)
+        decoded.write_bytes(b"0" * 5000)
+        run = ended("ended", days=5)
+        one = room.folder_bytes(used.parent.parent / "blobs")
+        most(monkeypatch, disk_bytes=room.folder_bytes(run) + 2 * one + 5000)
+        config = small().to_dict() | {"dataset": "hub:someone/needed"}
+        going = Run("going", cache / "going", "Going", "running", config=config)
+        with asked_by(A):
+            gone = room.spare([*jobs.everybodys(), going])
+            assert [each.name for each in gone] == ["someone/old"] and room.surplus(jobs.everybodys()) == [
+                jobs.everybodys()[0]
+            ]
+            jobs.sweep()
+        assert [folder.exists() for folder in (before, needed, old, used)] == [True, False, True, True]
+        assert run.exists() and decoded.exists()
+
+
+def _ddpm(hub, folder: Path, name: str) -> str:
+    """The id of a small DDPM on the Hub."""
+    saved = saved_ddpm(folder / name)
+    hub.repositories[name] = {str(f.relative_to(saved)): f.read_bytes() for f in saved.rglob("*") if f.is_file()}
+    return name
+
+
+def test_no_download_is_larger_than_a_visitor_may_ask_for(cache, monkeypatch, tmp_path):
+    monkeypatch.setenv("REDISTILL_MOST_DOWNLOAD", "")
+    most(monkeypatch, download_bytes=2**20)
+    with asked_by(A), local_hub(tmp_path / "hub") as hub:
+        hub.repositories["someone/large"] = {"config.json": b"{}", "model_index.json": b"0" * (3 * 2**20)}
+        limits.hold_downloads()
+        assert place.worker_environment()["REDISTILL_MOST_DOWNLOAD"] == str(2**20)
+        with pytest.raises(ValueError, match="is 3 MiB to download; expected at most 1"):
+            sources.find_pipeline("someone/large")
 
 
 def test_it_is_said_before_anything_goes(monkeypatch):
@@ -222,6 +276,49 @@ def test_a_zip_file_is_bounded_and_gone_once_it_was_taken(cache, monkeypatch):
     outside.write_bytes(b"no zip")
     data_panel.take_upload(str(outside))
     assert outside.exists(), "only what gradio was sent is deleted"
+
+
+def test_a_visitor_brings_in_so_much_and_all_of_it_takes_its_share(cache, monkeypatch):
+    most(monkeypatch, brought_each=2)
+    pictures = write_classes(cache / "pets", {"cat": 12, "dog": 12})
+    file = shutil.make_archive(str(cache / "pets"), "zip", pictures)
+    with asked_by(A):
+        for name in ("one", "two"):
+            access.claim("teacher", name)
+        for bring in (lambda: data_panel.take_upload(file)[1], lambda: bring_weights(cache)):
+            assert "at most 2: remove pictures of yours" in bring()
+    with asked_by(B):
+        name, said = data_panel.take_upload(file)
+        assert said == "" and access.count_claims() == 1
+    for minutes, folder in ((9, "used"), (1, "new"), (5, "old")):
+        (uploads_dir() / f"{folder}-1").mkdir()
+        (uploads_dir() / f"{folder}-1" / "a.png").write_bytes(b"0" * 100_000)
+        os.utime(uploads_dir() / f"{folder}-1", (time.time() - minutes * 60,) * 2)
+    run = ended("run")
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"dataset": "upload:used-1"}))
+    most(monkeypatch, disk_bytes=500_000)
+    with asked_by(A):
+        jobs.sweep()
+    assert run.exists() and set(list_uploads()) == {"used-1", "new-1", name.removeprefix("upload:")}
+
+
+def bring_weights(cache: Path) -> str:
+    """What is said of a file of weights that is brought in."""
+    file = cache / "mine.safetensors"
+    safetensors.torch.save_file(build_network("narrow_resnet", 50).state_dict(), file)
+    given = (TEACHER.student.to_dict(), "emoji-clutter", 64)
+    return handlers.take_weights(str(file), "", "0.5", "0.5", *given)["said"]
+
+
+def test_weights_of_a_network_that_is_too_large_are_refused_before_it_is_built(cache, monkeypatch):
+    monkeypatch.setattr(own_weights, "import_teacher", None)
+    file = cache / "mine.safetensors"
+    file.touch()
+    student = {**TEACHER.student.to_dict(), "teacher": "vgg16"}
+    with asked_by(A):
+        said = handlers.take_weights(str(file), "", "0.5", "0.5", student, "emoji-clutter", 64)["said"]
+    assert "of weights; here at most" in said
 
 
 def test_uploads_that_are_too_large_or_too_many_are_refused_at_the_door(cache, monkeypatch):
