@@ -29,8 +29,10 @@ def buffer_sizes(program: Program, shapes: list[Shape], itemsize: int | None) ->
     return [prod(shapes[made.value], start=itemsize if made.is_float else made.itemsize) for made in program.buffers]
 
 
-def eager(program: Program, sizes: list[int]) -> Timeline:
+def eager(program: Program, shapes: list[Shape], sizes: list[int]) -> Timeline:
     """What PyTorch allocates: buffers live from their operator until Python lets go; inputs throughout."""
+    if program.roomy:
+        sizes = _allocated(program, shapes, sizes)
     count, end = len(sizes), len(program.steps)
     first, last = [-1] * count, [end] * count
     now = 0
@@ -47,6 +49,15 @@ def eager(program: Program, sizes: list[int]) -> Timeline:
             now -= sizes[buffer]
             last[buffer] = i
     return Timeline(live, sizes, list(range(count)), first, last)
+
+
+def _allocated(program: Program, shapes: list[Shape], sizes: list[int]) -> list[int]:
+    """Bytes of every buffer, with the room that PyTorch makes before it knows what an operator gives."""
+    allocated = list(sizes)
+    for buffer, value in program.roomy:
+        numbers = prod(shapes[program.buffers[buffer].value])
+        allocated[buffer] = max(sizes[buffer], prod(shapes[value]) * sizes[buffer] // numbers)
+    return allocated
 
 
 def fused(program: Program, shapes: list[Shape], sizes: list[int], fuse_add: bool) -> Timeline:

@@ -326,4 +326,5 @@ class _Compiler:
             calls=self.calls,
             home=home,
             output_values=[self.alias.get(value, value) for value in recording.outputs],
+            roomy=[(buffer, made.room) for buffer, made in enumerate(recording.buffers) if made.room >= 0],
         )

@@ -208,7 +208,7 @@ class _Patched:
             born = {split.buffer, *(buffer for step in steps for buffer in step.births)}
             deaths = [[buffer for buffer in dying if buffer in born] for dying in program.deaths[split.steps :]]
             rest = replace(program, steps=steps, deaths=deaths, inputs=[*program.inputs, split.buffer])
-            return max(eager(rest, counting.sizes).live)
+            return max(eager(rest, counting.shapes, counting.sizes).live)
         last = [place - split.steps for place in program.last]
         rest = replace(program, steps=steps, deaths=[], inputs=[split.buffer], last=last)
         return max(fused(rest, counting.shapes, counting.sizes, counting.fuse_add).live)

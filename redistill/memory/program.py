@@ -49,6 +49,7 @@ class Program:
     calls: list[Traced]  # what the steps were made of, views included
     home: list[int]  # per value: its buffer
     output_values: list[int]
+    roomy: list[tuple[int, int]]  # buffers, and the value that PyTorch makes room for in each
 
     @cached_property
     def fusions(self) -> dict[int, Fusion]:

@@ -32,6 +32,7 @@ from .recording import ENTER, FREE, LEAVE, OP, WEIGHTS, Buffer, Node, Recording,
 from .shape_rules import RULES, Rule, Shape, fixed_rule, reproduces
 from .sides import Reads, Stride, plain, specials_in
 
+ROOMY = ("im2col", "col2im")  # operators that start from a tensor like their input, and keep its storage if they can
 APPLY = torch.autograd.Function.apply.__func__.__code__  # runs an autograd function of the network's own
 
 
@@ -156,7 +157,13 @@ class Recorder:
         number = len(self.recording.shapes)
         tensor._tape_value = self.mark, number
         self.recording.shapes.append(tuple(tensor.shape))
-        storage = tensor.untyped_storage()
+        try:
+            storage = tensor.untyped_storage()
+        except NotImplementedError as error:
+            raise RecordingError(
+                f"{self.place()} runs on tensors that have no memory of their own, as those inside torch.vmap; capture "
+                "the network without that."
+            ) from error
         address = storage._cdata
         unknown = made_from is not None and address not in self.storages
         if unknown and all(operand.untyped_storage()._cdata != address for operand in made_from):
@@ -324,7 +331,9 @@ class Recorder:
             given = _arguments(func, args, kwargs)
         layer, is_red = self.stack[-1]
         writes = func is not None and func._schema.is_mutable and op != "as_strided_"
-        is_view = not new and not writes
+        is_view = bool(made) and not new and not writes
+        if op in ROOMY and new:
+            self.recording.buffers[new[0]].room = ins[0]
         self.layouts.follow(op, is_view, ins, tensors, outs, made)
         in_shapes, out_shapes = tuple(shapes[v] for v in ins), tuple(shapes[v] for v in outs)
         rule, sized = self._rule(op, func, given, in_shapes, out_shapes)

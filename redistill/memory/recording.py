@@ -43,13 +43,14 @@ class Node(NamedTuple):
 
 @dataclass(slots=True)
 class Buffer:
-    """A storage: as large as the tensor it was made for."""
+    """A storage: as large as the tensor it was made for, or as another one."""
 
     value: int  # the value it was made for
     itemsize: int
     is_float: bool
     call: int
     inner: bool = False  # freed by the call that made it: a workspace
+    room: int = -1  # a value that PyTorch makes the storage for at first, and keeps it where it needs less; -1 for none
 
 
 @dataclass

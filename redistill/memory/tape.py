@@ -114,7 +114,7 @@ class Setting:
             self.sizes[itemsize] = buffer_sizes(self.program, self.shapes, itemsize)
         sizes, program, shapes = self.sizes[itemsize], self.program, self.shapes
         if accounting == "eager":
-            line = eager(program, sizes)
+            line = eager(program, shapes, sizes)
         elif accounting == "onnxruntime":
             program, line = onnxruntime_order(program, shapes, sizes)
         elif accounting == "executorch":

@@ -138,7 +138,12 @@ class _Shortcuts(TorchFunctionMode):
             if func is F.group_norm:
                 self.tracer.follower.running[-1].mixes = True
             return args[0]
-        if func is F.conv2d and not kwargs and isinstance(self.tracer.follower.running[-1].module, nn.Conv2d):
+        if (
+            func is F.conv2d
+            and len(args) == 7
+            and not kwargs
+            and isinstance(self.tracer.follower.running[-1].module, nn.Conv2d)
+        ):
             shape = _convolved(*args)
             if shape is not None:
                 return args[0].new_empty(shape)
@@ -147,7 +152,8 @@ class _Shortcuts(TorchFunctionMode):
 
 def _convolved(x, weight, bias, stride, padding, dilation, groups) -> Shape | None:
     """Shape of a convolution's result; None where that is torch's to say."""
-    if isinstance(padding, str) or x.dim() != 4 or x.shape[1] != weight.shape[1] * groups:
+    pairs = all(isinstance(sides, tuple) and len(sides) == 2 for sides in (stride, padding, dilation))
+    if not pairs or x.dim() != 4 or x.shape[1] != weight.shape[1] * groups:
         return None
     sides = [
         (x.shape[i + 2] + 2 * padding[i] - dilation[i] * (weight.shape[i + 2] - 1) - 1) // stride[i] + 1

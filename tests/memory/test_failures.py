@@ -142,6 +142,7 @@ REFUSED = {
     "wrong channels": (NET, torch.zeros(1, 5, 16, 16), r"cannot run on inputs of shape \(1, 5, 16, 16\).*layer '0'"),
     "another device": (Runs(lambda self, x: x.cuda()), X, "moves a tensor to 'cuda'"),
     "a script": (torch.jit.script(NET), X, "TorchScript"),
+    "vmap": (Runs(lambda self, x: torch.vmap(lambda y: self.conv(y) * 2)(x)), X, "inside torch.vmap"),
     "an error of its own": (Runs(lambda self, x: {}["key"]), X, "Runs cannot run"),
     "an attribute": (Runs(lambda self, x: x.nothing), X, "Runs cannot run"),
     "no end": (Runs(lambda self, x: self(x)), X, "recursion"),

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from redistill.memory import ShapeRuleError, Tape, capture, measure_peak
-from redistill.networks.strides import apply_strides
+from redistill.networks.strides import apply_strides, set_strides
 
 CASES, BATCHED = 500, 25  # of which so many run in one test
 SIZES = (8, 12, 15, 20, 24, 32)
@@ -102,10 +102,26 @@ POOLS = {
     "windows, with indices": lambda y: F.max_pool2d(y, 2, return_indices=True)[0],
 }
 
+BLOCKS = {
+    "apart": lambda y: F.unfold(y, 2, stride=3) * 2,
+    "overlapping": lambda y: F.fold(F.unfold(y, 3, padding=1), y.shape[2:], 3, padding=1),
+    "past the border": lambda y: F.fold(
+        F.unfold(y, 3, stride=3) * 2, tuple(side // 3 * 3 for side in y.shape[2:]), 3, stride=3
+    ),
+    "of one map": lambda y: F.unfold(y[0], 2, stride=4),
+}
+CHECKED = {  # whose error codes an operator looks at that gives nothing
+    "inverse": lambda y: torch.linalg.inv(y @ y.mT),
+    "Cholesky": lambda y: torch.linalg.cholesky(y @ y.mT + 0.1 * torch.eye(y.shape[2])),
+    "solved": lambda y: torch.linalg.solve(y @ y.mT, y),
+}
+BESIDE = INDICES | POOLS | BLOCKS | CHECKED
 
-@pytest.mark.parametrize("kind", [*INDICES, *POOLS])
+
+@pytest.mark.parametrize("kind", BESIDE)
 def test_tensors_that_torch_makes_beside_the_result_count(kind):
-    """Of a list that is an index, and of a pool that chooses in Python whether to give its indices."""
+    """Of a list that is an index, of a pool that chooses in Python whether to give its indices, of blocks that lie in
+    more memory than they take, and of errors that are looked for."""
 
     class Network(nn.Module):
         def __init__(self):
@@ -113,7 +129,19 @@ def test_tensors_that_torch_makes_beside_the_result_count(kind):
             self.conv = nn.Conv2d(3, 8, 3, 2, 1)
 
         def forward(self, x):
-            return (INDICES | POOLS)[kind](self.conv(x))
+            return BESIDE[kind](self.conv(x))
 
-    network, images = Network().eval(), torch.zeros(2, 3, 32, 32)
-    assert capture(network, (2, 3, 32, 32)).profile(accounting="eager").peak_bytes == measure_peak(network, images)
+    network, images = Network().eval(), torch.rand(2, 3, 32, 32)
+    tape = capture(network, (2, 3, 32, 32))
+    assert tape.profile(accounting="eager").peak_bytes == measure_peak(network, images)
+    if kind in BLOCKS:
+        assert resized(tape, {"image_size": 34, "batch": 3}) == measure_peak(network, torch.rand(3, 3, 34, 34))
+        set_strides(network, {"conv": 1}, 32)
+        assert resized(tape, {"strides": {"conv": 1}}) == measure_peak(network, images)
+
+
+def resized(tape: Tape, settings: dict[str, Any]) -> int | None:
+    try:
+        return tape.profile(**settings, accounting="eager").peak_bytes
+    except ShapeRuleError:
+        return captured_anew(tape, settings)

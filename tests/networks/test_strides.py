@@ -89,6 +89,26 @@ def test_sets_every_point_and_back(name):
     assert list(model.state_dict()) == keys
 
 
+class Standardized(nn.Conv2d):
+    """Calls its convolution with fewer arguments than torch's own layer does, or single numbers."""
+
+    def __init__(self, *args, told=()):
+        super().__init__(*args)
+        self.told = told
+
+    def forward(self, x):
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return nn.functional.conv2d(x, weight, self.bias, self.stride, *self.told)
+
+
+@pytest.mark.parametrize("told", [(), (1,), (1, 1, 1), ("valid",), ([1, 1], (1,), 1)])
+def test_convolutions_that_call_torch_in_their_own_way(told):
+    model = nn.Sequential(Standardized(3, 4, 3, 2, told=told), nn.Conv2d(4, 4, 3, 2, 1))
+    assert [(point.name, point.stride) for point in find_pooling_points(model, 32)] == [("0", 2), ("1", 2)]
+    size = nn.Sequential(*set_strides(model, {"0": 4, "1": 1}, 32))(torch.zeros(1, 3, 32, 32)).shape[2]
+    assert size == find_pooling_points(model, 32)[-1].out_size[0] == 8
+
+
 def test_shortcut_follows_its_block():
     model = set_strides(torchvision.models.resnet18(), {"layer2.0": 1, "layer3.0": 4}, 64)
     assert model.layer2[0].conv1.stride == model.layer2[0].downsample[0].stride == (1, 1)
