@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -81,12 +81,21 @@ def training_peak(step: Callable[[], Result], held: Iterable[Tensor], device: to
 def _cpu_rise(run: Callable[[], Any]) -> int:
     _, roots = _profiled(run)
     events: list[Event] = []
-    for number, root in enumerate(roots):
+    for number, root in enumerate(_operators(roots)):
         # Outside any operator only Python allocates: for a number that it wraps for the operator to come (x * 1.5).
         if root.tag.name != "Allocation" or root.extra_fields.alloc_size < 0:
             _collect(root, number, events)
     events.sort()
     return _peak(events, left_out=_scratch(events))
+
+
+def _operators(events: Iterable[Any]) -> Iterator[Any]:
+    """Top-level operators, those under a name too that Python gives a stretch of the program (`record_function`)."""
+    for event in events:
+        if event.tag.name == "TorchOp" and event.extra_fields.scope.name == "USER_SCOPE":
+            yield from _operators(event.children)
+        else:
+            yield event
 
 
 def _profiled(run: Callable[[], Result]) -> tuple[Result, list[Any]]:

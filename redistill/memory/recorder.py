@@ -81,6 +81,7 @@ class Recorder:
         self.stack: list[tuple[str, bool]] = [("", False)]  # modules that are running: (path, inside a RED block)
         self.storages: dict[int, int] = {}  # address of a storage → its buffer
         self.deaths: dict[int, weakref.ref] = {}
+        self.room: dict[int, int] = {}  # bytes of each buffer as it was made
         self.mark = object()  # on tensors with a number of this recording: constants of a module may have an older one
         self.stand_ins: dict[int, tuple[Tensor, Tensor]] = {}
         self.layouts = Layouts()
@@ -173,6 +174,7 @@ class Recorder:
 
     def _birth(self, storage: torch.UntypedStorage, address: int, tensor: Tensor, value: int) -> None:
         buffer = self.storages[address] = len(self.recording.buffers)
+        self.room[buffer] = storage.nbytes()
         kind = tensor.dtype
         self.recording.buffers.append(Buffer(value, tensor.element_size(), kind.is_floating_point, self.call))
         self.deaths[buffer] = weakref.ref(storage, lambda _: self._death(buffer, address))
@@ -302,8 +304,8 @@ class Recorder:
         if not self.in_call:
             if self._application() is None:
                 raise RecordingError(
-                    f"{self.place()} runs operators where nobody can watch what they free (TorchScript does); capture "
-                    "the network with the Python function that was compiled."
+                    f"{self.place()} runs operators where nobody can watch what they free, as TorchScript and "
+                    "Tensor.set_ do; capture the network without that."
                 )
             self.begin(Call(""))
             for tensor in tensors_in((args, kwargs)):
@@ -332,6 +334,8 @@ class Recorder:
         layer, is_red = self.stack[-1]
         writes = func is not None and func._schema.is_mutable and op != "as_strided_"
         is_view = bool(made) and not new and not writes
+        if writes:
+            self._refuse_growth(made, outs)
         if op in ROOMY and new:
             self.recording.buffers[new[0]].room = ins[0]
         self.layouts.follow(op, is_view, ins, tensors, outs, made)
@@ -356,6 +360,15 @@ class Recorder:
         )
         self.recording.events.append((OP, len(self.recording.nodes)))
         self.recording.nodes.append(node)
+
+    def _refuse_growth(self, written: Sequence[Tensor], values: Sequence[int]) -> None:
+        for tensor, value in zip(written, values, strict=True):
+            buffer = self.recording.buffer_of[value]
+            if buffer in self.room and tensor.untyped_storage().nbytes() > self.room[buffer]:
+                raise RecordingError(
+                    f"{self.place()} makes a tensor larger after it was made ({self.now.name} in place or with out=); "
+                    "capture the network with a tensor that is made at its size."
+                )
 
     def _rule(
         self, op: str, func: Any, given: tuple, ins: tuple[Shape, ...], outs: tuple[Shape, ...]

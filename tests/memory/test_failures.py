@@ -42,6 +42,19 @@ class Named(nn.Module):
         return left + right.mean((2, 3), keepdim=True)
 
 
+def stretched(self: nn.Module, x: Tensor) -> Tensor:
+    """Most is alive in a stretch with a name, of two maps that are gone after it."""
+    with torch.profiler.record_function("stretch"):
+        maps = [self.conv(x), self.conv(x)]
+        maps = maps[0] + maps[1]
+    return maps[:, :, ::4]
+
+
+def test_operators_under_a_name_are_measured_one_by_one():
+    for network in (Runs(stretched).eval(), nn.DataParallel(NET)):
+        assert eager(network, X) == measure_peak(network, X)
+
+
 class Given(nn.Module):
     """Two tensors in one dict."""
 
@@ -142,6 +155,9 @@ REFUSED = {
     "wrong channels": (NET, torch.zeros(1, 5, 16, 16), r"cannot run on inputs of shape \(1, 5, 16, 16\).*layer '0'"),
     "another device": (Runs(lambda self, x: x.cuda()), X, "moves a tensor to 'cuda'"),
     "a script": (torch.jit.script(NET), X, "TorchScript"),
+    "grown": (Runs(lambda self, x: x.new_empty(0).resize_(x.shape).copy_(x)), X, "larger after it was made"),
+    "grown by out": (Runs(lambda self, x: torch.mul(x, 2, out=x.new_empty(0))), X, "larger after it was made"),
+    "set": (Runs(lambda self, x: x.clone().set_(x)), X, "Tensor.set_"),
     "vmap": (Runs(lambda self, x: torch.vmap(lambda y: self.conv(y) * 2)(x)), X, "inside torch.vmap"),
     "an error of its own": (Runs(lambda self, x: {}["key"]), X, "Runs cannot run"),
     "an attribute": (Runs(lambda self, x: x.nothing), X, "Runs cannot run"),
