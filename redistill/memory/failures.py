@@ -19,7 +19,7 @@ from .shape_rules import ShapeRuleError
 
 # What torch says where it is asked for numbers that are not there.
 VALUES = re.compile(
-    r"meta tensor|'Meta'|meta device|no data|data.(in)?dependent|on meta|out of meta|fake impl", re.IGNORECASE
+    r"meta (\w+ )?tensor|'Meta'|meta device|no data|data.(in)?dependent|on meta|out of meta|fake impl", re.IGNORECASE
 )
 
 

@@ -155,6 +155,11 @@ REFUSED = {
     "wrong channels": (NET, torch.zeros(1, 5, 16, 16), r"cannot run on inputs of shape \(1, 5, 16, 16\).*layer '0'"),
     "another device": (Runs(lambda self, x: x.cuda()), X, "moves a tensor to 'cuda'"),
     "a script": (torch.jit.script(NET), X, "TorchScript"),
+    "packed": (
+        Runs(lambda self, x: nn.utils.rnn.pack_padded_sequence(x[0], torch.tensor([2, 2, 1])).data),
+        X,
+        "needs the values of its tensors",
+    ),
     "grown": (Runs(lambda self, x: x.new_empty(0).resize_(x.shape).copy_(x)), X, "larger after it was made"),
     "grown by out": (Runs(lambda self, x: torch.mul(x, 2, out=x.new_empty(0))), X, "larger after it was made"),
     "set": (Runs(lambda self, x: x.clone().set_(x)), X, "Tensor.set_"),
