@@ -50,10 +50,11 @@ def dots_figure(
     layout = _layout(shown, xs, len(rows), frame)
     layout["shapes"] = [_band(heights[key]) for key in ticked if key in heights]
     layout["shapes"] += [teacher_line(teacher.score, "x")] if teacher else []
+    of_teacher = [_above_line(teacher)] if teacher and xs[0] <= teacher.score <= xs[1] else []
     narrow_frame = {"l": 8, "r": 8, "t": 14, "b": 48}
     return {
         "data": [part for part in data if part["x"]],
-        "layout": layout | {"annotations": _names(rows) + _figures(rows, columns) + _heads(columns)},
+        "layout": layout | {"annotations": _names(rows) + _figures(rows, columns) + _heads(columns) + of_teacher},
         "height": FRAME + ROW * len(rows),
         "narrow": {
             "annotations": _narrow_words(rows, columns),
@@ -179,6 +180,12 @@ def _figures(rows: Sequence[str | Result], columns: Mapping[str, Callable[[Resul
 def _heads(columns: Mapping[str, Any]) -> list[Part]:
     above = {"yref": "paper", "yanchor": "bottom", "yshift": 6, "x": 1, "xanchor": "right"}
     return [_words(title, 1, xshift=edge, **above) for edge, title in zip(_edges(columns), columns, strict=True)]
+
+
+def _above_line(teacher: Result) -> Part:
+    """What the dashed line is."""
+    above = {"xref": "x", "xanchor": "center", "yref": "paper", "yanchor": "bottom", "yshift": 6}
+    return _words("teacher", 1, **above) | {"x": teacher.score}
 
 
 def _narrow_words(rows: Sequence[str | Result], columns: Mapping[str, Callable[[Result], str]]) -> list[Part]:

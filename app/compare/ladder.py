@@ -18,6 +18,7 @@ from .pieces import bars, marks, ring, score_axis, teacher_line
 from .ways import METHODS, method_of, place_title, score_of
 
 HEIGHT = 410  # pixels
+WIDTH, NARROW = 11, 8  # letters of a line below a step, and of one on a phone
 Part = dict[str, Any]
 # What a method in METHODS adds to the one before it; "more places" is the last one with blocks at every stage.
 STEPS = {
@@ -152,19 +153,23 @@ def ladder_figure(ladder: Ladder, ticked: Sequence[str] = (), teacher: Result | 
         annotations=[*_changes(found), *([_teacher_words(teacher)] if teacher else [])],
         shapes=[teacher_line(teacher.score, "y")] if teacher else [],
     )
-    return {"data": data, "layout": layout, "narrow": {"font": {**layout["font"], "size": 10}}}
+    narrow = {"font": {**layout["font"], "size": 9}, "margin": {**layout["margin"], "l": 56, "r": 4}}
+    narrow["xaxis"] = {**layout["xaxis"], **_ticks(ladder, NARROW)}
+    return {"data": data, "layout": layout, "narrow": narrow}
 
 
-def _ticks(ladder: Ladder) -> Part:
-    """Below each step its parameters, and its memory where not all steps need the same."""
+def _ticks(ladder: Ladder, width: int = WIDTH) -> Part:
+    """Below each step, in lines of about `width` letters, its parameters, and its memory where that differs."""
     peaks = {result.peak_bytes for _, result in ladder.steps}
-    words = [textwrap.wrap(f"{'+ ' if i else ''}{name}", 11) for i, (name, _) in enumerate(ladder.steps)]
+    names = [f"+ {name}" if i else name for i, (name, _) in enumerate(ladder.steps)]
+    words = [textwrap.wrap(name, width, break_long_words=False) for name in names]
     most = max(map(len, words))
     texts = []
     for lines, (_, result) in zip(words, ladder.steps, strict=True):
         figures = [_parameters(result), *([numbers.format_bytes(result.peak_bytes)] if len(peaks) > 1 else [])]
         texts.append("<br>".join([*lines, *[" "] * (most - len(lines)), *figures]))
     below = "Below each its parameters" + (", and its peak memory" if len(peaks) > 1 else "")
+    below = below.replace(", ", ",<br>") if width == NARROW else below
     title = {"text": below, "standoff": 6, "font": {"size": 12}}
     return {"tickvals": list(range(len(texts))), "ticktext": texts, "tickangle": 0, "showgrid": False, "title": title}
 

@@ -11,7 +11,7 @@ import gradio as gr
 
 from redistill.training.presets import PRESETS
 
-from ..parts.events import QUIET, connect
+from ..parts.events import QUIET, connect, say_at_once
 from ..parts.fields import NumberField
 from ..runs import choices
 from . import data_panel, handlers, own_weights, plan, run_form, starting, student_form, watch
@@ -22,7 +22,6 @@ from .preset_cards import PresetCards, list_cards, show_facts
 from .watch import WatchPanel
 
 FIRST_PRESET = "quick"
-STARTING = """() => '<p class="subline" role="status">Starting…</p>'"""
 # The run that was started, or why it was not, where that is out of view: on a phone the run stands far above.
 SHOW_START = f"""said => {{
   if (!said) {watch.AWAIT};
@@ -46,11 +45,11 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     config = PRESETS[FIRST_PRESET].config
     student = gr.State(config.student.to_dict())
     with gr.Row(elem_classes="columns"):
+        with gr.Column(min_width=300, elem_classes="starts"), gr.Column(elem_classes="card"):
+            preset = PresetCards(FIRST_PRESET, lists=list_cards(), elem_id="presets")
+            about = gr.HTML(handlers.subline(PRESETS[FIRST_PRESET].description))
+            own = gr.Button("Take its own pictures", size="sm", visible=False, elem_id="own-pictures")
         with gr.Column(min_width=300, elem_classes="controls"):
-            with gr.Column(elem_classes="card"):
-                preset = PresetCards(FIRST_PRESET, lists=list_cards(), elem_id="presets")
-                about = gr.HTML(handlers.subline(PRESETS[FIRST_PRESET].description))
-                own = gr.Button("Take its own pictures", size="sm", visible=False, elem_id="own-pictures")
             with _step(1, "Pictures"):
                 data = DataPanel(config)
             fields = {"dataset": data.dataset, "image_size": data.image_size}
@@ -94,7 +93,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     connect(preset.pick, handlers.take_preset, [picked, preset], shown, trigger_mode="always_last", **QUIET)
     connect(own.click, handlers.take_own_pictures, [preset], shown, **QUIET)
     tab.select(show_facts, None, preset, **QUIET)
-    start.click(None, None, refusal, js=STARTING, **QUIET)  # before the answer, which may take a while
+    say_at_once(start.click, "Starting…", refusal)
     footer = {"refusal": refusal, "state": gr.State(""), "again": again}
     given = {"drawn": panel.shown["drawn"], **form}
     for button, handler in ((start, starting.start_run), (again, starting.start_again)):

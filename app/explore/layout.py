@@ -118,7 +118,7 @@ def build_results(found: Comparison) -> dict[str, gr.blocks.Block]:
         with gr.Row(elem_classes="actions"):
             distil = gr.Button("Distil this student", variant="primary", elem_id="to-distil")
             link = LinkButton(to_query(Settings(found.config)), elem_id="link")
-        report = report_panel.build()
+            report = report_panel.build()
         accuracy = accuracy_panel.build()
         board = ActionHTML(elem_id="board")
         search = search_panel.build()

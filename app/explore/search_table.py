@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from redistill.memory.patch_search import MOST_OVERHEAD, PatchedCandidate
@@ -51,7 +51,7 @@ def result(found: SearchResult, settings: Settings, patched: Sequence[PatchedCan
 
 
 def _table(head: str, rows: str) -> str:
-    return f'<table class="facts numbers front"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'<table class="facts numbers stacked front"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
 
 def _sentence(found: SearchResult, best: Candidate | None, budget: int | None, shown: int) -> str:
@@ -71,27 +71,28 @@ def _sentence(found: SearchResult, best: Candidate | None, budget: int | None, s
 
 
 def _row(candidate: Candidate, teacher: Candidate, settings: Settings, budget: int | None, is_best: bool) -> str:
-    cells = [
-        _needed(candidate.needed_bytes, candidate.peak_bytes),
-        format_ratio(teacher.needed_bytes, candidate.needed_bytes),
-        _kept(candidate, teacher),
-        f"{100 * (candidate.macs - candidate.bare_macs) / teacher.macs:.0f} %" if settings.student.red else "–",
-    ]
+    added = f"{100 * (candidate.macs - candidate.bare_macs) / teacher.macs:.0f} %" if settings.student.red else "–"
+    cells = {
+        "Needs": _needed(candidate.needed_bytes, candidate.peak_bytes),
+        "Ratio": format_ratio(teacher.needed_bytes, candidate.needed_bytes),
+        "MACs kept": _kept(candidate, teacher),
+        "RED adds": added,
+    }
     if budget is not None:
         fits = candidate.needed_bytes <= budget
-        cells.append("yes" if fits else '<span class="misses">no</span>')
+        cells["Fits"] = "yes" if fits else '<span class="misses">no</span>'
     return _linked(candidate, dataclasses.replace(settings, patch=None), cells, is_best)
 
 
-def _linked(candidate: Candidate, settings: Settings, cells: Sequence[str], is_best: bool) -> str:
-    """A row that opens the strides of a candidate at these settings."""
+def _linked(candidate: Candidate, settings: Settings, cells: Mapping[str, str], is_best: bool) -> str:
+    """A row that opens the strides of a candidate at these settings; `cells` by the words above them."""
     student = dataclasses.replace(settings.student, strides=candidate.strides)
     query = escape(to_query(dataclasses.replace(settings, student=student)))
     strides = "·".join(str(stride) for stride in candidate.strides.values())
     first = f'<button type="button" class="plain" title="{escape(_named(candidate))}">{strides}</button>'
     kind = ' class="best"' if is_best else ""
-    body = "".join(f"<td>{cell}</td>" for cell in (first, *cells))
-    return f'<tr data-act="open" data-query="{query}"{kind}>{body}</tr>'
+    body = "".join(f'<td data-title="{title}">{cell}</td>' for title, cell in cells.items())
+    return f'<tr data-act="open" data-query="{query}"{kind}><td>{first}</td>{body}</tr>'
 
 
 def patched_rows(found: SearchResult, settings: Settings, patched: Sequence[PatchedCandidate] | None) -> str:
@@ -114,13 +115,13 @@ def _patched_row(row: PatchedCandidate, teacher: Candidate, settings: Settings) 
     patch = (row.patched.upto, row.patched.grid) if row.patched else None
     own = row.candidate is teacher or row.candidate.strides == teacher.strides
     student = dataclasses.replace(settings.student, red=None) if own else settings.student  # as it is, without blocks
-    cells = [
-        f"<code>{escape(patch[0])}</code> {patch[1]}×{patch[1]}" if patch else "none",
-        _needed(row.needed_bytes, row.peak_bytes),
-        format_ratio(teacher.needed_bytes, row.needed_bytes),
-        _kept(row.candidate, teacher),
-        format_added(row.overhead),
-    ]
+    cells = {
+        "Patches": f"<code>{escape(patch[0])}</code> {patch[1]}×{patch[1]}" if patch else "none",
+        "Needs": _needed(row.needed_bytes, row.peak_bytes),
+        "Ratio": format_ratio(teacher.needed_bytes, row.needed_bytes),
+        "MACs kept": _kept(row.candidate, teacher),
+        "Patches add": format_added(row.overhead),
+    }
     return _linked(row.candidate, dataclasses.replace(settings, student=student, patch=patch), cells, False)
 
 

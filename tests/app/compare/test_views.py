@@ -67,6 +67,7 @@ def test_every_seed_of_one_memory_is_a_dot_at_its_score_in_the_row_of_its_result
     low, high = figure["layout"]["xaxis"]["range"]
     assert low < 0.496 and high > 0.6, "the teacher's line is in sight"
     assert [shape["x0"] for shape in figure["layout"]["shapes"]] == [0, 0.6]
+    assert [part["x"] for part in figure["layout"]["annotations"] if part["text"] == "teacher"] == [0.6]
     json.dumps(figure)
 
 
@@ -152,6 +153,8 @@ def test_the_steps_are_the_parts_of_the_method_in_their_order():
     assert [part["text"] for part in figure["layout"]["annotations"]] == ["50.0 %", *["+1.0"] * 5]
     assert [text.rpartition("<br>")[2] for text in figure["layout"]["xaxis"]["ticktext"]] == ["1 k"] * 6
     assert "parameters" in figure["layout"]["xaxis"]["title"]["text"]
+    on_a_phone = [line for text in figure["narrow"]["xaxis"]["ticktext"] for line in text.split("<br>")]
+    assert max(map(len, on_a_phone)) <= len("teacher’s") < max(map(len, figure["layout"]["xaxis"]["ticktext"]))
     json.dumps(figure)
 
 

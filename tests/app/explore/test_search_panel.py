@@ -42,7 +42,7 @@ def queries(shown: str) -> list[str]:
 
 def cells(shown: str) -> list[list[str]]:
     rows = re.findall("<tr data-act.*?</tr>", shown)
-    return [[re.sub("<.*?>", "", cell) for cell in re.findall("<td>(.*?)</td>", row)] for row in rows]
+    return [[re.sub("<.*?>", "", cell) for cell in re.findall("<td[^>]*>(.*?)</td>", row)] for row in rows]
 
 
 def peak(query: str) -> int:
@@ -123,6 +123,13 @@ def test_a_diffusion_networks_rows_are_links_too():
     peaks = [numbers.format_bytes(peak(query), 1024) for query in queries(shown)]  # one unit for all rows
     assert len({text.split()[1] for text in peaks}) == 1
     assert peaks == [row[1] for row in cells(shown)] and len(set(peaks)) > 5
+
+
+def test_on_a_phone_each_figure_brings_the_words_above_it():
+    shown = search(64, "same", True)
+    heads = [re.sub("<.*?>", "", head) for head in re.findall("<th[^>]*>.*?</th>", shown)]
+    row = re.search("<tr data-act.*?</tr>", shown)[0]
+    assert re.findall('data-title="(.*?)"', row) == heads[1:]
 
 
 def test_the_panel_takes_over_explores_budget():
