@@ -37,21 +37,35 @@ from redistill.deploy.opened import open_network
 
 NAMES = ("emoji-clutter-student", "emoji-clutter-teacher", "imagenette-student", "imagenette-teacher")
 VERSION = "1.5.1"
-PACKAGES = (f"executorch=={VERSION}", "tosa-tools==2026.5.0", "torchao==0.18.0")
+PACKAGES = (f"executorch=={VERSION}", "tosa-tools==2026.5.0", "torchao==0.18.0", "flatbuffers", "ruamel.yaml")
 aten = torch.ops.aten
 
 
 def environment() -> Path:
-    """The Python that has ExecuTorch for Cortex-M; its environment is made where there is none."""
+    """The Python that has ExecuTorch for Cortex-M; its environment is made where there is none.
+
+    Ends the program, in one sentence, where the packages cannot be installed.
+    """
     folder = cache_dir() / "tools" / f"cortex-m-{VERSION}"
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
         venv.create(folder, clear=True, with_pip=True)
         own = next((folder / "lib").glob("python3*/site-packages"))
         (own / "here.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", *PACKAGES], check=True)
+        if subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", *PACKAGES]).returncode != 0:
+            raise SystemExit(
+                f"ExecuTorch {VERSION} could not be installed into {folder}; that needs the network, once."
+            )
         (folder / "ready").touch()
     return python
+
+
+def installed() -> str | None:
+    """The version of ExecuTorch that this Python has; None where it has none."""
+    try:
+        return importlib.metadata.version("executorch")
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def rewritten(graph: fx.GraphModule) -> fx.GraphModule:
@@ -124,7 +138,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if importlib.metadata.version("executorch") != VERSION:
+    if installed() != VERSION:
         command = [environment(), "-m", "benchmarks.cortex_m", *sys.argv[1:]]
         raise SystemExit(subprocess.run(command, env=os.environ | {"TRANSFORMERS_VERBOSITY": "error"}).returncode)
     logging.disable(logging.WARNING)

@@ -1,12 +1,12 @@
 """Deployment: our accounting of onnxruntime beside its counted heap, and of ExecuTorch beside what it plans.
 
-    python -m benchmarks.deploy [--quick] [--json FILE]
+    python -m benchmarks.deploy [--quick | --forms] [--json FILE]
 
 A row a network: the peak of what onnxruntime's heap holds of tensors in one pass (a counter is compiled and preloaded,
 see `redistill/deploy/heap.py`), ours ("onnxruntime"), how far apart they are, the figure that "fused" gives, the arena
 that a planner would take for the same lives, and last what ExecuTorch plans, its input apart, by the .pte and by us
-("-" where the extra executorch is not installed). `--quick` takes the small networks. `benchmarks.int8` has what int8
-costs.
+("-" where the extra executorch is not installed). `--forms` takes one student alone, ResNet-50 at 8,1,1,2,2,1, in all
+forms of its RED blocks and with all stems; `--quick` the small networks. `benchmarks.int8` has what int8 costs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,21 +32,43 @@ from redistill.memory import capture
 from redistill.memory.arena import lives_of, plan_arena
 from redistill.memory.comparison import early_strides
 from redistill.networks.red import REDConfig
+from redistill.networks.stem_kinds import AS_BUILT, STEMS
 from redistill.networks.student import StudentConfig, build_student
 
 SHIPPED = ("emoji-clutter-teacher", "emoji-clutter-student", "emoji-faces-teacher", "emoji-faces-student")
 BUILT = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "vgg16", "densenet121")
-RED = " with RED"
+# RED blocks of one student; what a stem of another kind costs is counted without any.
+POOLED = "resnet50 early"
+FORMS = {
+    "no RED": None,
+    "RED": REDConfig(),
+    "RED, gate per channel": REDConfig(gate_per="channel"),
+    "RED, no gate": REDConfig(gate=False),
+    "RED, depthwise": REDConfig(residual_depthwise=True),
+    "RED, depthwise, gate per channel": REDConfig(residual_depthwise=True, gate_per="channel"),
+    "RED, squeezed by 4": REDConfig(residual_squeeze=4),
+    "RED, squeezed by 4, gate per channel": REDConfig(residual_squeeze=4, gate_per="channel"),
+    "RED, squeezed by 4, no gate": REDConfig(residual_squeeze=4, gate=False),
+    "RED, squeezed by 4, depthwise, no gate": REDConfig(residual_squeeze=4, residual_depthwise=True, gate=False),
+}
+KINDS = tuple(kind for kind in STEMS if kind != AS_BUILT)
+
+
+def built() -> dict[str, StudentConfig]:
+    """The networks with weights at random, by what their rows are called; those of FORMS and KINDS begin as POOLED."""
+    found = {name: StudentConfig(name, 224, red=None) for name in BUILT}
+    pooled = {name: StudentConfig(name, 224, strides=early_strides(name, {}, 224)) for name in BUILT}
+    found |= {f"{name} with RED": config for name, config in pooled.items()}
+    found |= {f"{POOLED}, {form}": replace(pooled["resnet50"], red=red) for form, red in FORMS.items()}
+    return found | {f"{POOLED}, stem {kind}": replace(pooled["resnet50"], red=None, stem=kind) for kind in KINDS}
 
 
 def network(title: str) -> tuple[nn.Module, int]:
     """A network of the table and its image size; weights at random where it is none of the shipped ones."""
     if title in SHIPPED:
         return checkpoint.load(title), read_metadata(title).student.image_size
-    name = title.removesuffix(RED)
     torch.manual_seed(0)
-    strides, red = (early_strides(name, {}, 224), REDConfig()) if title.endswith(RED) else ({}, None)
-    return build_student(StudentConfig(name, 224, strides=strides, red=red)).eval(), 224
+    return build_student(built()[title]).eval(), 224
 
 
 def memory_row(title: str) -> dict[str, Any]:
@@ -69,9 +92,12 @@ def memory_row(title: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--forms", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    titles = (*SHIPPED[:2], "resnet18") if options.quick else (*SHIPPED, *BUILT, *(name + RED for name in BUILT))
+    titles = (*SHIPPED, *built())
+    if options.quick or options.forms:
+        titles = (*SHIPPED[:2], "resnet18") if options.quick else [name for name in titles if name.startswith(POOLED)]
     rows: dict[str, Any] = {"memory": []}
     print("| network | counted | ours | apart | fused | planned arena | ExecuTorch | ours |\n" + "| --- " * 8 + "|")
     for title in titles:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from onnx import ModelProto
 
@@ -28,6 +27,7 @@ from redistill.deploy.file_facts import described
 from redistill.deploy.onnx_export import output_name, run_proto
 from redistill.deploy.onnx_file import Exported, example, set_metadata, to_onnx
 from redistill.deploy.onnx_int8 import in_int8
+from redistill.deploy.onnx_runner import open_session
 from redistill.deploy.onnx_sampler import drawn
 from redistill.deploy.opened import Opened, open_network, test_split
 from redistill.diffusion.quality import judge, load_features, reference_pictures
@@ -84,10 +84,7 @@ def tuned(place: str, dataset: str, seed: int) -> float:
 def kid(opened: Opened, proto: ModelProto, seed: int, pictures: int) -> float:
     """Of so many pictures that the file draws, against as many real ones; all of them by `seed`."""
     set_metadata(proto, described(opened, False, False))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(proto.SerializeToString())
     seeds = range(seed * pictures, (seed + 1) * pictures)
     images = torch.from_numpy(np.stack([drawn(session, one, STEPS) for one in seeds]))
     student, metadata = opened.metadata.student, opened.metadata

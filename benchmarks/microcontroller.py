@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from redistill.deploy.c_compiler import run_program, weighed
+from redistill.deploy.c_compiler import run_program, sizes_of, weighed
 from redistill.deploy.c_export import integer_program
 from redistill.deploy.c_source import EXAMPLE, c_name, source_of
 from redistill.deploy.judged import counted_bytes
@@ -100,11 +100,11 @@ def on_arm(folder: Path, source: str, name: str, pictures: np.ndarray, numbers: 
         return dict.fromkeys(("arm_ram", "arm_flash", "stack", "same"))
     (folder / "network.c").write_text(source)
     subprocess.run([ARM, *ARM_FLAGS, "-fstack-usage", "-c", "network.c", "-o", "network.o"], cwd=folder, check=True)
-    told = subprocess.run(["arm-none-eabi-size", "network.o"], cwd=folder, capture_output=True, text=True, check=True)
-    text, data, bss = (int(number) for number in told.stdout.splitlines()[1].split()[:3])
+    weight = sizes_of(folder / "network.o", "arm-none-eabi-size")
     frames = dict(re.findall(r":(\w+)\t(\d+)\t", (folder / "network.su").read_text()))
     kernels = [int(size) for function, size in frames.items() if not function.endswith(("_run", "_input"))]
-    found = {"arm_ram": data + bss, "arm_flash": text + data, "stack": int(frames[f"{name}_run"]) + max(kernels)}
+    stack = int(frames[f"{name}_run"]) + max(kernels)
+    found = {"arm_ram": weight.ram_bytes, "arm_flash": weight.flash_bytes, "stack": stack}
     if shutil.which(QEMU) is None:
         return found | {"same": None}
     said = firmware(folder, name, pictures, numbers.shape[1])

@@ -87,7 +87,7 @@ def _controls() -> dict[str, Any]:
         with gr.Row(elem_classes="quiet-buttons"):
             load = gr.Button("Load into Distill", size="sm", interactive=False, elem_id="load")
             untick = gr.Button("Untick", size="sm", interactive=False, elem_id="untick")
-        exports = SaveFiles({kind: words for kind, (words, *_) in KINDS.items()}, elem_id="compare-exports")
+        exports = SaveFiles(KINDS, elem_id="compare-exports")
         exported = gr.HTML(elem_id="compare-exported")
     fields = {"group": group, "words": words, "peaks": peaks, "scores": scores}
     shown = {"whole": whole, "link": link, "card": card, "load": load, "untick": untick}

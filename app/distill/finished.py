@@ -25,7 +25,7 @@ from ..runs.reports import report_run
 from ..visitors.who import token_of_request
 from . import finished_view as view
 
-ALONG = [(words.removeprefix("Export "), kind) for kind, (words, *_) in KINDS.items()]
+ALONG = [(words.removeprefix("Export "), kind) for kind, words in KINDS.items()]
 MAX_REPO = 200  # characters of owner/name
 REPORT = "report"  # beside the kinds of exports
 
@@ -48,8 +48,7 @@ class FinishedPanel:
         with gr.Column(visible=False, elem_classes="card") as self.home:
             gr.HTML('<h3 class="card-title">Take it home</h3>')
             self.save = SaveFiles({"student": "Save student"}, elem_id="save-student")
-            kinds = {kind: words for kind, (words, *_) in KINDS.items()}
-            self.exports = SaveFiles({**kinds, REPORT: "Report of one page"}, elem_id="exports")
+            self.exports = SaveFiles({**KINDS, REPORT: "Report of one page"}, elem_id="exports")
             self.said = gr.HTML(elem_id="student-said")
             self.lines = gr.HTML(elem_id="opening")
             self.distil = gr.Button("Distil a student from this", size="sm", elem_id="distil-this")

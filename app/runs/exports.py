@@ -13,18 +13,18 @@ from typing import NamedTuple
 
 from redistill.checkpoint.sources import find_checkpoint, list_shipped
 from redistill.deploy import runtimes
+from redistill.deploy.formats import FORMATS
 
 from . import jobs
 from .shell import ask_shell
 
-# By kind of file: what the page calls it, its ending, and options of `redistill export`.
+# By name of a format, as far as this machine can make it: what the page calls it.
 KINDS = {
-    "onnx": ("Export .onnx", ".onnx", ("--to", "onnx")),
-    "onnx-int8": ("Export .onnx in int8", "-int8.onnx", ("--to", "onnx", "--int8", "full")),
-    "c": ("Export .c in int8", ".c", ("--to", "c")),
+    "onnx": "Export .onnx",
+    "onnx-int8": "Export .onnx in int8",
+    "c": "Export .c in int8",
+    **({"executorch": "Export .pte of ExecuTorch"} if find_spec("executorch") else {}),
 }
-if find_spec("executorch"):
-    KINDS["executorch"] = ("Export .pte of ExecuTorch", ".pte", ("--to", "executorch"))
 MOST_BYTES = 64 * 2**20  # of a file that the browser is handed
 MINUTES = 30
 _busy = threading.Lock()
@@ -76,7 +76,7 @@ def export_network(place: Path, called: str, kind: str) -> Exported:
         if (size := file.stat().st_size) > MOST_BYTES:
             raise ValueError(
                 f"The file has {size:,} bytes, more than the {MOST_BYTES:,} that the page hands on; make it in the "
-                f"shell: redistill export RUN_FOLDER {' '.join(KINDS[kind][2])}."
+                f"shell: redistill export RUN_FOLDER {' '.join(FORMATS[kind].options)}."
             )
         return Exported(file.name, file.read_bytes(), lines)
 
@@ -88,7 +88,7 @@ def write_export(place: Path, called: str, kind: str, folder: Path) -> tuple[Pat
     One is made at a time: ValueError for another meanwhile, and where it cannot be.
     """
     _check_kind(kind)
-    _, ending, options = KINDS[kind]
+    _, ending, options = FORMATS[kind]
     if not _busy.acquire(blocking=False):
         raise ValueError("Another export is being made; try again when it is done.")
     try:

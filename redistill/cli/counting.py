@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..checkpoint.sources import with_unets
-from ..common.settings import settings_of
+from ..common.settings import changed_options, settings_of
 from ..common.units import in_bytes, parse_bytes
 from ..memory.chips import CHIPS, Room, room_on
 from ..memory.comparison import compare, leaner_red, student_on_tape, student_tape
@@ -30,7 +30,6 @@ from .options import (
     parse_percent,
     parse_size,
     parse_strides,
-    red_options,
     red_settings,
 )
 
@@ -119,8 +118,8 @@ def _memory(options: argparse.Namespace) -> None:
     print(f"ratio: {found.teacher.peak_bytes / found.student.peak_bytes:.2f}")
     if leaner := leaner_red(found):
         print(
-            f"RED blocks raise the peak from {in_bytes(found.bare.peak_bytes)}; those of {red_options(leaner)} would "
-            "not, but are another function"
+            f"RED blocks raise the peak from {in_bytes(found.bare.peak_bytes)}; those of "
+            f"{' '.join(changed_options(leaner, 'red-'))} would not, but are another function"
         )
     if room:
         for title, profile in (("teacher", found.teacher), ("student", found.student)):
@@ -244,6 +243,15 @@ def _tell_patched(
         patches = f"{row.patched.grid}x{row.patched.grid} to {row.patched.upto}" if row.patched else "none needed"
         kept = 100 * row.candidate.bare_macs / result.teacher.macs
         print(f"{'':<10}{strides:<14}{row.needed_bytes:>13,}{kept:>12.0f} % kept{_added(row.overhead):>10}  {patches}")
+
+
+def described(options: argparse.Namespace) -> list[str]:
+    """The options that are given of those that say which network is counted: "--stem", "--red-points"."""
+    usual = {"strides": "", "image_size": None, "in_channels": 3, "stem": AS_BUILT}
+    given = [name for name, value in usual.items() if getattr(options, name) != value]
+    red = red_settings(options)
+    given += ["no-red"] if red is None else [f"red-{name}" for name in red]
+    return [f"--{name.replace('_', '-')}" for name in given]
 
 
 def red_asked(options: argparse.Namespace) -> REDConfig | None:

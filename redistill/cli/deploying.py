@@ -7,29 +7,25 @@ from pathlib import Path
 
 from ..checkpoint.metadata import read_metadata
 from ..common.files import write_text
-from ..deploy.c_export import CExport, export_c
-from ..deploy.executorch_export import export_executorch
+from ..deploy.c_export import CExport
+from ..deploy.formats import FORMATS, TARGETS
 from ..deploy.judged import Export
 from ..deploy.noted_exports import note_export, noted
-from ..deploy.onnx_export import export_onnx
 from ..deploy.onnx_int8 import KINDS, NO_MEMORY_SAVED, export_int8
 from ..deploy.opened import Opened, checkpoint_of, open_network
-from ..deploy.publish import RUNTIMES, push
+from ..deploy.publish import push
 from ..deploy.report import network_report, setting_report
 from ..memory.comparison import compare
 from ..networks.zoo import is_network
 from . import counting
 from .options import AddCommand, add_option, check_out, parse_strides
 
-# By format: what writes the file, and its suffix.
-FORMATS = {"onnx": (export_onnx, ".onnx"), "executorch": (export_executorch, ".pte"), "c": (export_c, ".c")}
-
 
 def add_commands(add: AddCommand) -> None:
     """Those of this module."""
     exporting = add("export", _export, "a checkpoint as a file of a runtime, checked there before it is written")
     exporting.add_argument("network", help="folder or name of a checkpoint, or folder of a finished run")
-    exporting.add_argument("--to", required=True, choices=list(FORMATS), help="what the file is for")
+    exporting.add_argument("--to", required=True, choices=TARGETS, help="what the file is for")
     exporting.add_argument("--out", type=Path, help="file to write (default: NAME.onnx, .pte or .c in this folder)")
     told = "it takes uint8 from 0 to 255, and normalises inside, as c always does"
     exporting.add_argument("--pixels", action="store_true", help=told)
@@ -50,7 +46,7 @@ def add_commands(add: AddCommand) -> None:
     pushing.add_argument("network", help="folder or name of a checkpoint, or folder of a finished run")
     pushing.add_argument("repo", help="owner/name; afterwards other commands take it as hub:owner/name")
     pushing.add_argument("--private", action="store_true", help="seen by its owner alone")
-    pushing.add_argument("--with", dest="runtimes", nargs="*", default=[], choices=RUNTIMES, help="files to export too")
+    pushing.add_argument("--with", dest="runtimes", nargs="*", default=[], choices=FORMATS, help="files to export too")
 
 
 def _push(options: argparse.Namespace) -> None:
@@ -60,29 +56,36 @@ def _push(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     """Write it, and say where."""
     check_out(options.out)
-    room, batch = counting.room_asked(options), 1
-    if is_network(options.network):
+    room = counting.room_asked(options)
+    trained = not is_network(options.network)
+    if trained and (described := counting.described(options)):
+        raise ValueError(
+            f"{', '.join(described)}: of a network, and {options.network} is a checkpoint or run, whose own are "
+            "reported; drop them."
+        )
+    if not room and (options.accounting, options.dtype, options.fuse_add) != ("fused", "fp32", False):
+        raise ValueError(
+            "--accounting, --dtype and --fuse-add say how what a chip has to hold is counted, and the report has "
+            "every way of counting; give --chip too, or drop them."
+        )
+    if trained:
+        student = read_metadata(checkpoint_of(options.network)[1]).student
+    else:
         student = counting.config_asked(
             options, strides=parse_strides(options.strides), red=counting.red_asked(options)
         )
-        batch = options.batch
-    elif options.strides:
-        raise ValueError(f"--strides are of a network, and {options.network} is a checkpoint or run; drop them.")
-    else:
-        student = read_metadata(checkpoint_of(options.network)[1]).student
     fits = []
     if room:
-        found = compare(student, options.accounting, options.dtype, options.fuse_add, batch)
+        found = compare(student, options.accounting, options.dtype, options.fuse_add, options.batch)
         fits = room.told("the student", found.student, options.dtype)
-    trained = not is_network(options.network)
-    text = network_report(options.network, fits) if trained else setting_report(student, batch, fits)
-    write_text(options.out, text)
+    write = network_report if trained else setting_report
+    write_text(options.out, write(options.network if trained else student, fits=fits, batch=options.batch))
     print(f"{options.out}: one page; print it from a browser.")
 
 
 def _export(options: argparse.Namespace) -> None:
     opened = open_network(options.network, options.dataset)
-    out = options.out or Path(f"{opened.name}{FORMATS[options.to][1]}")
+    out = options.out or Path(f"{opened.name}{FORMATS[options.to].ending}")
     check_out(out)
     export = _written(options, opened, out)
     is_c = isinstance(export, CExport)
@@ -100,7 +103,7 @@ def _written(options: argparse.Namespace, opened: Opened, out: Path) -> Export:
         raise ValueError("--softmax is for --to onnx and executorch; drop it for c, which gives logits in int8.")
     if options.int8:
         return export_int8(opened, out, options.int8, options.pixels, options.softmax, options.seed)
-    write, _ = FORMATS[options.to]
+    write = FORMATS[options.to].write
     return (
         write(opened, out, options.seed) if options.to == "c" else write(opened, out, options.pixels, options.softmax)
     )

@@ -62,18 +62,6 @@ def red_settings(options: argparse.Namespace) -> dict[str, Any] | None:
     return None if options.no_red else red
 
 
-def red_options(red: REDConfig) -> str:
-    """The options that say how these blocks differ from the usual ones: "--no-red-gate --red-residual-squeeze 4"."""
-    usual, words = REDConfig(), []
-    for name in settings_of(REDConfig):
-        value, option = getattr(red, name), f"red-{name.replace('_', '-')}"
-        if value != getattr(usual, name):
-            words += (
-                [f"--{option}" if value else f"--no-{option}"] if isinstance(value, bool) else [f"--{option} {value}"]
-            )
-    return " ".join(words)
-
-
 def _add_options(group: Any, config: type, place: str, before: str = "", some: Sequence[str] = ()) -> None:
     """Options for the settings of a dataclass, left in the namespace as PLACE_NAME; None for those not given."""
     for setting in settings_of(config).values():

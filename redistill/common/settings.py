@@ -178,3 +178,23 @@ def config_from(config: type, values: Mapping[str, Any], what: str) -> Any:
             wanted = " and ".join(map(repr, needed))
             raise ValueError(f"The {what}'s configuration has no {name!r}; it needs {wanted}.")
     return config(**values)
+
+
+def changed_options(config: Any, before: str = "", names: Sequence[str] = ()) -> list[str]:
+    """The words that say on the command line how a dataclass differs from its defaults: "--no-red-gate", ....
+
+    before: of each option's name; names: of the settings that are looked at, all where none are given. Raises
+    ValueError for a changed setting whose value is neither text, number, true nor false.
+    """
+    words = []
+    for one in dataclasses.fields(config):
+        if one.name not in (names or settings_of(type(config))) or (value := getattr(config, one.name)) == one.default:
+            continue
+        option = f"{before}{one.name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        elif isinstance(value, (str, int, float)):
+            words += [f"--{option}", str(value)]
+        else:
+            raise ValueError(f"{one.name} is {value!r}; expected a text, a number, true or false.")
+    return words

@@ -70,8 +70,12 @@ def run_program(source: str, define: str, pictures: np.ndarray, count: int) -> t
 def weighed(source: str) -> Weighed:
     """What a file of C takes, compiled as a part of another program, by the compiler's own `size`."""
     with tempfile.TemporaryDirectory(prefix="redistill-") as folder:
-        compiled(source, Path(folder) / "network.o", ("-c",))
-        told = subprocess.run(["size", f"{folder}/network.o"], capture_output=True, text=True, check=True).stdout
+        return sizes_of(compiled(source, Path(folder) / "network.o", ("-c",)))
+
+
+def sizes_of(file: Path, tool: str = "size") -> Weighed:
+    """What an object file takes, by the `size` that belongs to its compiler."""
+    told = subprocess.run([tool, str(file)], capture_output=True, text=True, check=True).stdout
     text, data, bss = (int(number) for number in told.splitlines()[1].split()[:3])
     return Weighed(data + bss, text + data)
 

@@ -19,9 +19,8 @@ from .int8_graph import Map
 from .int8_step import IntegerNetwork
 from .int8_steps import read_steps
 from .judged import COMPARED, Export, compared, counted_bytes, writing
-from .onnx_export import output_name
-from .onnx_file import Exported, example, to_onnx
-from .onnx_int8 import calibrated, calibration_pictures
+from .onnx_file import Exported
+from .onnx_int8 import in_int8, ranges_from
 from .opened import Opened, test_split
 from .packages import check_packages
 from .runtimes import Answers
@@ -46,10 +45,9 @@ def export_c(opened: Opened, file: Path, seed: int = 0) -> CExport:
     """Write a classifier as a C99 file that needs nothing but <stdint.h>, whole or not at all.
 
     It takes a picture of uint8 RGB from 0 to 255 and gives uint8 numbers for the logits. Weights and activations are
-    those of `export_int8` of kind "full", calibrated anew with `seed`: ranges that training as in int8 has learnt are
-    not used. All maps, input and output included, lie in one static arena. The file is first compiled without
-    warnings, its RAM weighed, and run on the whole test split: on 64 pictures its numbers must be those of onnxruntime
-    without its optimizations, up to rounding.
+    those of `export_int8` of kind "full" and the same `seed`, learnt ranges included. All maps, input and output
+    included, lie in one static arena. The file is first compiled without warnings, its RAM weighed, and run on the
+    whole test split: on 64 pictures its numbers must be those of onnxruntime without its optimizations, up to rounding.
 
     Raises ValueError, in one sentence, for diffusion networks, a missing C compiler, missing packages, operators
     without a kernel, by name, networks that have no training pictures to calibrate on, and a program that computes
@@ -92,8 +90,7 @@ def integer_program(opened: Opened, seed: int = 0) -> tuple[ModelProto, IntegerN
     check_compiler()
     if opened.metadata.student.task == "diffusion":
         raise ValueError(f"{opened.name} is a diffusion network; an export to C is for classifiers.")
-    proto = to_onnx(Exported(opened.model).eval(), example(opened), output_name(False, False))
-    quantized = calibrated(proto, normalize(calibration_pictures(opened, seed)).numpy())
+    quantized, _ = in_int8(opened, "full", seed)
     program = read_steps(quantized, normalize(torch.arange(256, dtype=torch.uint8)).numpy())
     return quantized, program, placed(program)
 
@@ -118,12 +115,9 @@ def _beside(quantized: ModelProto, output: Map, run: _Run) -> tuple[np.ndarray, 
 
     Without its optimizations, since its int8 kernels for processors without VNNI let sums of two products saturate.
     """
-    import onnxruntime
+    from .onnx_runner import open_session  # which needs onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    session = onnxruntime.InferenceSession(quantized.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(quantized.SerializeToString(), optimized=False)
     images = normalize(torch.from_numpy(run.pictures)).numpy()
     theirs = output.rounded(np.concatenate([session.run(None, {"images": image[None]})[0] for image in images]))
     steps = np.abs(run.numbers.astype(int) - theirs)
@@ -140,7 +134,7 @@ def _facts(opened: Opened, found: dict[str, Any], weight: Weighed, seed: int) ->
     return [
         f"{opened.name}, exported by ReDistill Studio: {student.student_architecture}{pooled}, for {height} x {width} "
         f"pixels and {len(metadata.class_names)} classes of {metadata.dataset or 'unknown pictures'}.",
-        f"In int8, calibrated on training pictures (seed {seed}){judged}.",
+        f"In int8, {ranges_from(opened, seed)}{judged}.",
         f"Static RAM: {weight.ram_bytes:,} bytes. Code and constants: {weight.flash_bytes:,} bytes, as compiled by "
         f"{compiler_version()}.",
     ]

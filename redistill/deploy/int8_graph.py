@@ -130,9 +130,12 @@ class QuantizedGraph:
         """Take note of what a DequantizeLinear names: a map, or a constant stored in integers."""
         source, scale, *zero = node.input
         if source in self.held:
+            values = self.held[source]
             if zero and np.any(self.held[zero[0]]):
-                raise refused(node, "of weights with a zero point")
-            self.integers[node.output[0]] = (self.held[source], self.held[scale].astype(np.float64))
+                if self.held[zero[0]].size > 1:
+                    raise refused(node, "of weights with zero points")
+                values = values.astype(np.int32) - self.held[zero[0]].astype(np.int32)
+            self.integers[node.output[0]] = (values, self.held[scale].astype(np.float64))
         elif source in self.maps:
             self.maps[node.output[0]] = self.maps[source]
 

@@ -230,6 +230,8 @@ def _binary(graph: QuantizedGraph, node: NodeProto) -> list[Step]:
 def _with_constant(graph: QuantizedGraph, node: NodeProto, constants: list[np.ndarray | None]) -> Step:
     place = 0 if constants[0] is None else 1
     constant, taken = constants[1 - place], graph.map(node, place)
+    if constant is not None and constant.shape in ((taken.channels, 1, 1), (1, taken.channels, 1, 1)):
+        return _each_channel(graph, node, constant.reshape(-1), place)
     if constant is None or constant.size != 1:
         raise refused(node, f"of a map and a constant of shape {getattr(constant, 'shape', None)}")
     operands = [taken.values(), constant.reshape(())]
@@ -238,6 +240,16 @@ def _with_constant(graph: QuantizedGraph, node: NodeProto, constants: list[np.nd
     if not np.isfinite(values).all():
         raise refused(node, "of a map that can be zero")
     return _looked_up(node, taken, graph.made(node, taken), values)
+
+
+def _each_channel(graph: QuantizedGraph, node: NodeProto, constant: np.ndarray, place: int) -> Step:
+    """A product or sum of a map and a number of its own for each channel; constant: float64 (channels,)."""
+    if node.op_type not in ("Add", "Mul"):
+        raise refused(node, "of a map and a number a channel")
+    taken = graph.map(node, place, shaped=True)
+    one, none = np.ones(len(constant)), np.zeros(len(constant))
+    parts = (constant, none) if node.op_type == "Mul" else (one, constant)
+    return _affine(node, taken, graph.made(node), *parts)
 
 
 def _max_pool(graph: QuantizedGraph, node: NodeProto) -> list[Step]:

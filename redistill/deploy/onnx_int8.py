@@ -44,8 +44,9 @@ def export_int8(
 
     kind: "full" quantizes weights, signed and a scale a channel, and activations, unsigned, whose ranges are those of
     256 training pictures that `seed` draws, of a diffusion network noised to times that it draws too; "weights" the
-    weights alone, computing in fp32. Else as `export_onnx`. Raises ValueError and OSError as that does, and ValueError
-    where there are no training pictures to calibrate on.
+    weights alone, computing in fp32. Ranges that training as in int8 has learnt are taken in place of those of
+    pictures. Else as `export_onnx`. Raises ValueError and OSError as that does, and ValueError where there are no
+    training pictures to calibrate on.
     """
     if kind not in KINDS:
         raise ValueError(f"int8 is {kind!r}; expected one of {list(KINDS)}.")
@@ -79,7 +80,7 @@ def in_int8(
         plain = to_onnx(network, inputs, output)
     if kind == "weights":
         return with_int8_weights(plain), "int8, weights"
-    said = f"int8, full, calibrated with seed {seed}"
+    said = f"int8, full, {ranges_from(opened, seed)}"
     if diffusion:
         last = (f"up_blocks.{len(opened.model.up_blocks) - 1}.", "conv_norm_out.", "conv_out.")
         said += f", {', '.join(DRAWING)} alone, the convolutions of the last block and after it in fp32"
@@ -89,7 +90,13 @@ def in_int8(
     if not learnt:
         return calibrated(plain, taken), said
     plain, steps = with_ranges(network, learnt, inputs, output)
-    return calibrated(plain, taken, steps=steps), f"{said} where training in int8 has left no range"
+    return calibrated(plain, taken, steps=steps), said
+
+
+def ranges_from(opened: Opened, seed: int) -> str:
+    """Where the ranges of a network in full int8 come from."""
+    learnt = " where training in int8 has left no range" if opened.metadata.ranges else ""
+    return f"calibrated on training pictures of seed {seed}{learnt}"
 
 
 def calibration_pictures(opened: Opened, seed: int) -> torch.Tensor:

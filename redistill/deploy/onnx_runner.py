@@ -22,9 +22,12 @@ TIMED, WARM = 50, 5
 TIMESTEP = 500
 
 
-def open_session(file: str, arena: bool = True) -> onnxruntime.InferenceSession:
-    """One thread. Without `arena` every tensor is allocated and freed as its life begins and ends."""
+def open_session(file: str | bytes, arena: bool = True, optimized: bool = True) -> onnxruntime.InferenceSession:
+    """Of a file, or of its content; one thread. Without `arena` every tensor is allocated and freed as its life begins
+    and ends; without `optimized` the operators run as they stand in the file."""
     options = onnxruntime.SessionOptions()
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = options.enable_mem_pattern = arena
     options.log_severity_level = 3

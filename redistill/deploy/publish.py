@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -14,21 +13,11 @@ from ..checkpoint.metadata import CARD
 from ..common.files import write_text
 from ..common.hub import asking, own_token, refusal, split_id
 from ..memory.comparison import compare
-from .c_export import export_c
-from .executorch_export import export_executorch
+from .formats import FORMATS
 from .hub_card import CHARTS, card_text
 from .memory_picture import memory_png
-from .onnx_export import export_onnx
-from .onnx_int8 import export_int8
 from .opened import Opened, open_network
 
-# Files of runtimes that can go along: how each is called there, and what writes it.
-RUNTIMES = {
-    "onnx": ("model.onnx", export_onnx),
-    "onnx-int8": ("model-int8.onnx", functools.partial(export_int8, kind="full")),
-    "c": ("model.c", export_c),
-    "executorch": ("model.pte", export_executorch),
-}
 UNREACHED = "The Hub cannot be reached; connect to the network, and push once more: nothing of the run is lost."
 
 
@@ -42,14 +31,14 @@ def push(
     """Push a checkpoint, or that of a finished run, to the model repository `owner/name`, and return its address.
 
     The repository is made where it is not there yet. Its folder opens as this one does (`redistill.load("hub:ID")`, or
-    with torch or diffusers alone), with a card and the two memory charts; `runtimes`, some of RUNTIMES, are exported
+    with torch or diffusers alone), with a card and the two memory charts; `runtimes`, some of FORMATS, are exported
     into it first, or copied where each comes with its file. token: default, that of `hf auth login`, and on a Space
     none. Raises ValueError, in one sentence, for a name that is no id, what cannot be exported, a refusal of the Hub, a
     private repository that is there and public, and without a network.
     """
     check_repository(repo)
-    if unknown := [name for name in runtimes if name not in RUNTIMES]:
-        raise ValueError(f"No file of a runtime {unknown[0]!r}; expected some of {list(RUNTIMES)}.")
+    if unknown := [name for name in runtimes if name not in FORMATS]:
+        raise ValueError(f"No file of a runtime {unknown[0]!r}; expected some of {list(FORMATS)}.")
     opened = dataclasses.replace(open_network(network), name=repo.partition("/")[2])
     with tempfile.TemporaryDirectory(prefix="redistill-push-") as place:
         folder = Path(place) / "model"
@@ -72,10 +61,15 @@ def write_beside(opened: Opened, folder: Path, runtimes: Iterable[str] | Mapping
         (folder / name).write_bytes(memory_png(getattr(found, who), most, who.capitalize()))
     made, kinds = runtimes if isinstance(runtimes, Mapping) else {}, dict.fromkeys(runtimes)
     for kind in kinds:
-        file, write = RUNTIMES[kind]
-        shutil.copy(made[kind], folder / file) if kind in made else write(opened, folder / file)
-    files = tuple(RUNTIMES[kind][0] for kind in kinds)
+        file = folder / _name_of(kind)
+        shutil.copy(made[kind], file) if kind in made else FORMATS[kind].write(opened, file)
+    files = tuple(map(_name_of, kinds))
     write_text(folder / CARD, card_text(opened, found, files))
+
+
+def _name_of(kind: str) -> str:
+    """What a repository calls a network's file of a kind."""
+    return f"model{FORMATS[kind].ending}"
 
 
 def _upload(folder: Path, repo: str, token: str | bool | None, private: bool) -> str:

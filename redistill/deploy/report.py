@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,6 +12,7 @@ from pathlib import Path
 from ..checkpoint.graph import GRAPH
 from ..checkpoint.metadata import Metadata, read_metadata
 from ..common.files import sha256_of
+from ..common.settings import changed_options
 from ..common.values import is_number
 from ..memory.comparison import Comparison, compare
 from ..networks.student import StudentConfig
@@ -46,11 +47,12 @@ class Section:
     body: str
 
 
-def network_report(network: str | Path, fits: Sequence[str] = ()) -> str:
+def network_report(network: str | Path, fits: Sequence[str] = (), batch: int = 1) -> str:
     """The report of a checkpoint, or of a run that has one, named as everywhere.
 
-    `fits` are sentences on whether it fits a chip. Its accuracy, latency and files are those that were measured: by
-    the run, and by `redistill export` of it, which notes them. Raises ValueError as `open_network` does.
+    `fits` are sentences on whether it fits a chip; memory is that of `batch` images at a time. Its accuracy, latency
+    and files are those that were measured: by the run, and by `redistill export` of it, which notes them. Raises
+    ValueError as `open_network` does.
     """
     name, folder = checkpoint_of(network)
     metadata, exports = read_metadata(folder), exports_noted(folder)
@@ -59,12 +61,12 @@ def network_report(network: str | Path, fits: Sequence[str] = ()) -> str:
         Section("Files", _files(folder, exports)),
         Section("How to run it", _code(_run_lines(name, metadata, folder, exports))),
     ]
-    return _page(name, metadata.student, metadata.dataset, 1, fits, known)
+    return _page(name, metadata.student, metadata.dataset, batch, fits, known)
 
 
 def setting_report(student: StudentConfig, batch: int = 1, fits: Sequence[str] = ()) -> str:
     """The report of a student that nobody has trained: its memory alone. Raises ValueError as `compare` does."""
-    known = [Section("How to build it", _code(_build_lines(student)))]
+    known = [Section("How to build it", _code(_build_lines(student, batch)))]
     return _page(find_network(student.teacher).title, student, "", batch, fits, known)
 
 
@@ -191,18 +193,32 @@ def _run_lines(name: str, metadata: Metadata, folder: Path, exports: Sequence[No
     return lines if exports else [*lines, f"redistill export {name} --to onnx"]
 
 
-def _build_lines(student: StudentConfig) -> list[str]:
-    strides = ",".join(f"{name}={stride}" for name, stride in student.strides.items())
-    size = "x".join(map(str, student.image_size)) if not student.is_square else str(student.image_size)
-    asked = f" --strides {strides}" if strides else ""
-    asked += f" --image-size {size}" + ("" if student.red else " --no-red")
-    asked += f" --in-channels {student.in_channels}" if student.in_channels != 3 else ""
+def _build_lines(student: StudentConfig, batch: int) -> list[str]:
+    """What counts the student again, where the shell can, and what builds it."""
     return [
-        f"redistill memory {student.teacher}{asked}",
-        "import json, redistill",
-        f"config = json.loads('{json.dumps(student.to_dict())}')",
-        "student = redistill.build_student(redistill.StudentConfig.from_dict(config))",
+        *_memory_line(student, batch),
+        "import redistill",
+        f"config = redistill.StudentConfig.from_dict({student.to_dict()})",
+        "student = redistill.build_student(config)",
     ]
+
+
+def _memory_line(student: StudentConfig, batch: int) -> list[str]:
+    """The command that counts it; none where `redistill memory` has no option for how the student differs."""
+    told = {name: getattr(student, name) for name in ("strides", "red", "in_channels", "stem", "unets")}
+    if StudentConfig(student.teacher, student.image_size, **told) != student:
+        return []
+    words = ["redistill", "memory", student.teacher]
+    if student.strides:
+        words += ["--strides", ",".join(f"{name}={_sides(stride)}" for name, stride in student.strides.items())]
+    words += ["--image-size", _sides(student.image_size), *changed_options(student, names=("in_channels", "stem"))]
+    words += ["--no-red"] if student.red is None else changed_options(student.red, "red-")
+    return [shlex.join(words + ["--batch", str(batch)] * (batch != 1))]
+
+
+def _sides(sides: int | Sequence[int]) -> str:
+    """One number, or two as "2x1"."""
+    return str(sides) if isinstance(sides, int) else "x".join(map(str, sides))
 
 
 def _code(lines: Sequence[str]) -> str:

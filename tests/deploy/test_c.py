@@ -4,6 +4,7 @@ import subprocess
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from helpers.full_disk import full
@@ -22,8 +23,9 @@ from redistill.deploy.fixed_point import check_sums, multipliers, shared_multipl
 from redistill.deploy.int8_step import IntegerNetwork
 from redistill.deploy.int8_steps import read_steps
 from redistill.deploy.onnx_file import to_onnx
-from redistill.deploy.onnx_int8 import calibrated
+from redistill.deploy.onnx_int8 import calibrated, export_int8
 from redistill.deploy.opened import open_network
+from redistill.training.rounding import round_network
 
 NAMES = ("fox", 'owl "and"\u2028bee??/\n', "Füchse\\")
 TAKEN = np.arange(256, dtype=np.float32) / np.float32(127.5) - 1
@@ -137,7 +139,7 @@ def saved(tmp_path_factory):
 def pictures(monkeypatch):
     split = random_split(70)
     monkeypatch.setattr(c_export, "test_split", lambda opened: split)
-    monkeypatch.setattr(onnx_int8, "test_split", lambda opened, part: split)
+    monkeypatch.setattr(onnx_int8, "test_split", lambda opened, part="test": split)
     return split
 
 
@@ -150,8 +152,7 @@ def quantized(saved):
 @pytest.fixture
 def made(monkeypatch, quantized, pictures):
     """Exports without the seconds that calibration takes: of a network that was calibrated before."""
-    monkeypatch.setattr(c_export, "to_onnx", lambda *_: None)
-    monkeypatch.setattr(c_export, "calibrated", lambda *_: quantized)
+    monkeypatch.setattr(c_export, "in_int8", lambda *_: (quantized, ""))
 
 
 @COMPILER
@@ -186,6 +187,49 @@ def test_a_student_runs_in_the_ram_that_is_planned(tmp_path, saved, pictures, ma
     assert subprocess.run([tmp_path / "own"]).returncode == found[0][0]
 
 
+@COMPILER
+@pytest.mark.process
+def test_numbers_of_each_channel_are_multiplied_and_added_as_onnxruntime_does(tmp_path):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 4, 3, 2), nn.Linear(4 * 5 * 5, 3)
+            self.factor = nn.Parameter(torch.tensor([-1.0, 0.5, 1, 2]).reshape(4, 1, 1))
+
+        def forward(self, x):
+            return self.last((self.first(x) * self.factor + (1 - self.factor)).flatten(1))
+
+    torch.manual_seed(0)
+    pictures = torch.randint(0, 256, (16, 3, 12, 12), dtype=torch.uint8)
+    proto = to_onnx(Scaled().eval(), (torch.zeros(1, 3, 12, 12),), "logits")
+    proto = calibrated(proto, (pictures.float() / 127.5 - 1).numpy())
+    network = read_steps(proto, TAKEN)
+    assert [step.kernel for step in network.steps] == ["table", "convolution", "affine", "affine", "convolution"]
+    source = c_source.source_of(network, placed(network), "scaled", [], [])
+    run = c_export._Run(network, source, pictures.numpy(), ran(source, pictures.numpy(), 3, tmp_path))
+    steps, _ = c_export._beside(proto, network.output, run)
+    assert run.numbers.std() > 5 and steps.max() <= 1
+
+
+@COMPILER
+@pytest.mark.process
+def test_ranges_of_training_in_int8_are_those_of_the_export_to_onnx(tmp_path, saved, pictures, monkeypatch):
+    monkeypatch.setattr(onnx_int8, "CALIBRATED_ON", 8)
+    plain = checkpoint.load(saved)
+    ranges = [(-0.5, 0.25), *round_network(plain, pictures).ranges[1:]]
+    metadata = Metadata(SMALL, "emoji-clutter", class_names=NAMES, ranges=ranges)
+    opened = open_network(checkpoint.save(plain, metadata, tmp_path / "tuned"))
+    written = onnx.load(export_int8(opened, tmp_path / "net.onnx").file)
+    assert export_c(opened, tmp_path / "net.c").steps_apart <= 1
+    source = (tmp_path / "net.c").read_text()
+    assert "where training in int8 has left no range" in " ".join(source.split())
+    network = read_steps(written, TAKEN)
+    assert (network.steps[0].output.scale, network.steps[0].output.zero) == (pytest.approx(0.75 / 255), 170)
+    run = c_export._Run(network, source, pictures.images.numpy(), ran(source, pictures.images.numpy(), 3, tmp_path))
+    steps, same = c_export._beside(written, network.output, run)
+    assert steps.max() <= 1 and same >= 68, "the numbers of the very file"
+
+
 @pytest.mark.parametrize(
     ("function", "named"),
     [
@@ -196,9 +240,10 @@ def test_a_student_runs_in_the_ram_that_is_planned(tmp_path, saved, pictures, ma
         (lambda x: x.relu() * x.mean(1, keepdim=True), "ReduceMean over other axes"),
         (lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False), "AveragePool whose windows"),
         (lambda x: x * torch.linspace(0, 1, 8), "Mul of a map and a constant"),
+        (lambda x: torch.linspace(1, 2, 4).reshape(4, 1, 1) / x, "Div of a map and a number a channel"),
         (lambda x: x / (x.abs() + 1), "Abs"),
     ],
-    ids=["softmax", "transpose", "shuffle", "resize", "mean", "average", "constant", "abs"],
+    ids=["softmax", "transpose", "shuffle", "resize", "mean", "average", "constant", "channel", "abs"],
 )
 def test_what_has_no_kernel_is_named(function, named):
     class Odd(nn.Module):

@@ -134,8 +134,17 @@ def test_ranges_of_training_in_int8_stand_in_the_file(tmp_path, saved, pictures)
     assert "training in int8" in told["quantization"]
 
 
+@pytest.fixture(scope="module")
+def drawing(tmp_path_factory):
+    """A tiny U-Net of 200 times."""
+    schedule = {"num_train_timesteps": 200, "prediction_type": "v_prediction"}
+    folder = saved_ddpm(tmp_path_factory.mktemp("tiny") / "ddpm", schedule)
+    metadata = Metadata(StudentConfig("unet_small", 32, red=None), "emoji-faces")
+    return Opened("tiny", folder, load_unet(folder), metadata)
+
+
 @pytest.mark.process
-def test_a_diffusion_network_draws_nearly_the_same_in_int8(tmp_path, monkeypatch):
+def test_a_diffusion_network_draws_nearly_the_same_in_int8(tmp_path, drawing, monkeypatch):
     monkeypatch.setattr(onnx_int8, "CALIBRATED_ON", 24)  # each takes a tenth of a second
     exported, to_onnx = [], onnx_export.to_onnx
 
@@ -149,14 +158,10 @@ def test_a_diffusion_network_draws_nearly_the_same_in_int8(tmp_path, monkeypatch
 
     for module in (onnx_export, onnx_int8):
         monkeypatch.setattr(module, "to_onnx", once)
-    folder = saved_ddpm(tmp_path / "ddpm", {"num_train_timesteps": 200, "prediction_type": "v_prediction"})
-    opened = Opened(
-        "tiny", folder, load_unet(folder), Metadata(StudentConfig("unet_small", 32, red=None), "emoji-faces")
-    )
-    export_onnx(opened, tmp_path / "fp32.onnx")
+    export_onnx(drawing, tmp_path / "fp32.onnx")
     expected = draw(str(tmp_path / "fp32.onnx"), 5, 7).astype(int)
     for kind in onnx_int8.KINDS:
-        export = export_int8(opened, tmp_path / f"{kind}.onnx", kind)
+        export = export_int8(drawing, tmp_path / f"{kind}.onnx", kind)
         assert export.test_accuracy is None and export.largest_difference > 0
         drawn = draw(str(export.file), 5, 7).astype(int)
         assert 0 < np.abs(drawn - expected).mean() < 0.25 * expected.std()
@@ -171,12 +176,8 @@ def test_a_diffusion_network_draws_nearly_the_same_in_int8(tmp_path, monkeypatch
         assert kind == "weights" or (set(onnx_int8.DRAWING) <= rounded and "InstanceNormalization" not in rounded)
 
 
-def test_times_of_calibration_go_over_the_whole_schedule(tmp_path):
-    folder = saved_ddpm(tmp_path / "ddpm", {"num_train_timesteps": 200, "prediction_type": "v_prediction"})
-    opened = Opened(
-        "tiny", folder, load_unet(folder), Metadata(StudentConfig("unet_small", 32, red=None), "emoji-faces")
-    )
-    taken, other = onnx_int8.noised(opened, 0), onnx_int8.noised(opened, 1)
+def test_times_of_calibration_go_over_the_whole_schedule(drawing):
+    taken, other = onnx_int8.noised(drawing, 0), onnx_int8.noised(drawing, 1)
     times = np.concatenate([one["timestep"] for one in taken])
     assert len(taken) == 256 and times.min() < 10 and times.max() >= 190
     late, early = (

@@ -18,8 +18,9 @@ from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import read_metadata
 from redistill.checkpoint.sources import find_checkpoint
 from redistill.cli.commands import main
+from redistill.deploy.formats import FORMATS
 from redistill.deploy.opened import open_network
-from redistill.deploy.publish import RUNTIMES, push
+from redistill.deploy.publish import push
 from redistill.memory.comparison import compare
 from redistill.training.presets import CLUTTER_TEACHER
 
@@ -65,8 +66,9 @@ def test_what_comes_from_the_hub_is_called_as_there(hub, untrained):
 
 
 def test_files_of_runtimes_go_along(hub, untrained, monkeypatch):
-    for kind, (name, _) in RUNTIMES.items():  # what exports write is tested beside them
-        monkeypatch.setitem(RUNTIMES, kind, (name, lambda opened, file: file.write_bytes(file.name.encode())))
+    for kind, known in FORMATS.items():  # what exports write is tested beside them
+        quick = known._replace(write=lambda opened, file: file.write_bytes(file.name.encode()))
+        monkeypatch.setitem(FORMATS, kind, quick)
     push(untrained / CLUTTER_TEACHER, ID, runtimes=["onnx-int8", "onnx", "c"])
     files = hub.repositories[ID]
     for name in ("model.onnx", "model-int8.onnx", "model.c"):

@@ -5,20 +5,28 @@ from __future__ import annotations
 import hashlib
 import html
 import re
+import shlex
 import shutil
 
 import pytest
 
 from redistill.checkpoint.metadata import read_metadata
 from redistill.checkpoint.sources import find_checkpoint
-from redistill.cli.commands import main
+from redistill.cli import counting
+from redistill.cli.commands import _parser, main
+from redistill.cli.counting import config_asked, red_asked
+from redistill.cli.options import parse_strides
 from redistill.common.files import write_json
 from redistill.deploy.judged import Export
 from redistill.deploy.noted_exports import EXPORTS, exports_noted, note_export, noted
-from redistill.deploy.report import network_report
+from redistill.deploy.report import network_report, setting_report
 from redistill.memory.comparison import compare
+from redistill.networks.red import REDConfig
+from redistill.networks.student import StudentConfig
 
 NAME = "emoji-clutter-student"
+EVERY = REDConfig(gate_kernel=3, residual_kernel=1, points="outputs", gate_per="channel", residual_squeeze=4,
+                  residual_depthwise=True)  # fmt: skip
 SETTING = ["resnet18", "--strides", "conv1=8,maxpool=1,layer4.0=1"]
 
 
@@ -97,9 +105,54 @@ def test_the_shell_writes_it_with_the_figures_that_it_tells(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("student", "batch"),
+    [
+        (StudentConfig("resnet18", 224, strides={"conv1": 8, "maxpool": 1}), 1),
+        (StudentConfig("resnet18", (96, 64), strides={"conv1": (4, 2)}, red=None, in_channels=1, stem="wide"), 1),
+        (StudentConfig("mobilenet_v2", 64, strides={"features.0.0": 4}, red=EVERY, stem="space-to-depth"), 7),
+        (StudentConfig("unet_small", 32, strides={"conv_in": 2, "down_blocks.2.downsamplers.0": 1}), 1),
+    ],
+    ids=["usual", "sides", "every RED setting", "U-Net"],
+)
+def test_its_lines_rebuild_the_network_that_it_is_about(student, batch):
+    command, *python = _lines(setting_report(student, batch))
+    options = _parser().parse_args(shlex.split(command)[1:])
+    asked = config_asked(options, strides=parse_strides(options.strides), red=red_asked(options))
+    assert (asked, options.batch, options.run) == (student, batch, counting._memory)
+    scope = {}
+    exec("\n".join(python[:-1]), scope)
+    assert scope["config"] == student and python[-1].endswith("redistill.build_student(config)")
+
+
+def test_what_the_shell_cannot_count_has_no_line_of_it():
+    student = StudentConfig("resnet18", 64, teacher_strides={"conv1": 4}, strides={"conv1": 8})
+    scope = {}
+    exec("\n".join((lines := _lines(setting_report(student)))[:-1]), scope)
+    assert scope["config"] == student and not any(line.startswith("redistill memory") for line in lines)
+
+
+def _lines(page: str) -> list[str]:
+    """Those that build the network."""
+    return html.unescape(re.search("<pre>(.*?)</pre>", page, re.DOTALL)[1]).splitlines()
+
+
+def test_of_a_checkpoint_as_many_images_are_counted_as_asked_for(tmp_path):
+    out = tmp_path / "page.html"
+    assert main(["report", NAME, "--batch", "3", "--out", str(out)]) == 0
+    page, peaks = out.read_text(encoding="utf-8"), compare(read_metadata(NAME).student, batch=3)
+    assert rows(page)["deployed (fused), fp32"][1] == f"{peaks.student.peak_bytes:,}" and "3 images" in page
+
+
+@pytest.mark.parametrize(
     ("line", "said"),
     [
-        (f"{NAME} --strides conv1=2", "drop them"),
+        (f"{NAME} --strides conv1=2", "--strides: of a network"),
+        (f"{NAME} --image-size 32 --in-channels 1", "--image-size, --in-channels: of a network"),
+        (f"{NAME} --stem wide", "--stem: of a network"),
+        (f"{NAME} --no-red", "--no-red: of a network"),
+        (f"{NAME} --red-residual-kernel 5", "--red-residual-kernel: of a network"),
+        (f"{NAME} --dtype int8", "give --chip too"),
+        ("resnet18 --fuse-add", "give --chip too"),
         ("nothing-such", "nothing-such"),
         ("resnet18 --strides conv1=x", "conv1"),
         ("resnet18 --chip rp2041", "rp2350"),

@@ -8,6 +8,7 @@ import pytest
 
 from app.runs import exports, jobs, shell
 from app.runs.exports import KINDS, export_run
+from redistill.deploy.formats import FORMATS
 
 
 class Run:
@@ -39,7 +40,7 @@ def test_a_file_comes_with_what_was_said_of_it(run, monkeypatch, kind):
     made = export_run("run-1", kind)
     assert (
         made.content == b"abc"
-        and made.name.endswith(KINDS[kind][1])
+        and made.name.endswith(FORMATS[kind].ending)
         and made.lines == [f"{made.name}: 3 bytes", "top-1"]
     )
 

@@ -15,7 +15,7 @@ from app.api import making
 from app.distill import finished
 from app.runs import exports, jobs, pushing
 from redistill.checkpoint import folder as checkpoint
-from redistill.deploy import publish
+from redistill.deploy.formats import FORMATS
 
 ID = "someone/small-student"
 SHOWN = {"name": "run"}
@@ -67,7 +67,7 @@ def test_files_of_runtimes_go_along(hub, run, monkeypatch):
 
 def test_every_file_that_a_run_is_exported_as_can_go_along():
     away = {"executorch"} - set(exports.KINDS)  # where it is not installed
-    assert set(exports.KINDS) == set(publish.RUNTIMES) - away == {kind for _, kind in finished.ALONG}
+    assert set(exports.KINDS) == set(FORMATS) - away == {kind for _, kind in finished.ALONG}
 
 
 @pytest.mark.parametrize(
