@@ -8,7 +8,8 @@ What its sessions do (release 1.32, all optimizations, AVX-512), found by its op
   and joining and layout passes make convolutions anew;
 - activations write in place; sums, products and SiLU do not; a buffer that is dead is kept for the next tensor of the
   same shape, and lives on in between; the input is held throughout;
-- maps of convolutions lie in blocks of 16 channels, rounded up; what cannot read those reads a copy.
+- maps of convolutions lie in blocks of 16 channels, rounded up, also in what is the same shape; what cannot read those
+  reads a copy, but what a convolution accumulates into lies so, whatever it reads.
 """
 
 from __future__ import annotations
@@ -275,8 +276,8 @@ def _with_copies(nodes: list[_Node], graph: _Graph) -> list[_Node]:
             kind = node.kind in BLOCKED or node.kind in ACTIVATIONS
             wants = kind and bool(maps) and all(buffer in blocked for buffer in node.reads)
             wants &= node.kind in ("cat",) or len({graph.shape[buffer] for buffer in node.reads}) == 1
-        node.reads = [
-            copied(buffer) if len(graph.shape[buffer]) == 4 and (buffer in blocked) != wants else buffer
+        node.reads = [  # what a convolution accumulates into lies as what it gives
+            copied(buffer) if buffer in maps and (buffer in blocked) != (wants or buffer == node.into) else buffer
             for buffer in node.reads
         ]
         if node.into >= 0:
@@ -285,9 +286,10 @@ def _with_copies(nodes: list[_Node], graph: _Graph) -> list[_Node]:
         blocked |= {buffer for buffer in node.births if gives and len(graph.shape[buffer]) == 4}
         result.append(node)
     for buffer in blocked:
-        channels = graph.shape[buffer][1]
+        batch, channels, *sides = graph.shape[buffer]
         wide = -(-channels // BLOCK) * BLOCK
         graph.sizes[buffer] = graph.sizes[buffer] // max(1, channels) * wide
+        graph.shape[buffer] = (batch, wide, *sides)  # by which it may take a dead one's place
     return result
 
 
