@@ -197,14 +197,14 @@ def test_numbers_of_each_channel_are_multiplied_and_added_as_onnxruntime_does(tm
             self.factor = nn.Parameter(torch.tensor([-1.0, 0.5, 1, 2]).reshape(4, 1, 1))
 
         def forward(self, x):
-            return self.last((self.first(x) * self.factor + (1 - self.factor)).flatten(1))
+            return self.last((F.relu(self.first(x)) * self.factor + (1 - self.factor)).flatten(1))
 
     torch.manual_seed(0)
     pictures = torch.randint(0, 256, (16, 3, 12, 12), dtype=torch.uint8)
     proto = to_onnx(Scaled().eval(), (torch.zeros(1, 3, 12, 12),), "logits")
     proto = calibrated(proto, (pictures.float() / 127.5 - 1).numpy())
     network = read_steps(proto, TAKEN)
-    assert [step.kernel for step in network.steps] == ["table", "convolution", "affine", "affine", "convolution"]
+    assert sum(step.kernel == "affine" for step in network.steps) == 2
     source = c_source.source_of(network, placed(network), "scaled", [], [])
     run = c_export._Run(network, source, pictures.numpy(), ran(source, pictures.numpy(), 3, tmp_path))
     steps, _ = c_export._beside(proto, network.output, run)
