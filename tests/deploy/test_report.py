@@ -125,7 +125,7 @@ def test_its_lines_rebuild_the_network_that_it_is_about(student, batch):
 
 
 def test_what_the_shell_cannot_count_has_no_line_of_it():
-    student = StudentConfig("resnet18", 64, teacher_strides={"conv1": 4}, strides={"conv1": 8})
+    student = StudentConfig("resnet18", 128, teacher_strides={"conv1": 4}, strides={"conv1": 8, "maxpool": 1})
     scope = {}
     exec("\n".join((lines := _lines(setting_report(student)))[:-1]), scope)
     assert scope["config"] == student and not any(line.startswith("redistill memory") for line in lines)
