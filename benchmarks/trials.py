@@ -93,6 +93,9 @@ TRIALS = {
     "wide": Trial("wide stem", {}, {"stem": WIDE}, from_stride=5),  # a kernel of 7 sees all at 4
     "blur": Trial("stem behind a blur", {}, {"stem": BLUR}, from_stride=5),
     "gate-channel": Trial("blocks with a gate per channel", {}, {"red": REDConfig(gate_per="channel")}),
+    "depthwise": Trial("blocks with a depthwise residual encoder", {}, {"red": REDConfig(residual_depthwise=True)}),
+    "squeeze-4": Trial("blocks squeezed by 4", {}, {"red": REDConfig(residual_squeeze=4)}),
+    "lean": Trial("blocks squeezed by 4, without gate", {}, {"red": REDConfig(gate=False, residual_squeeze=4)}),
     "kernel-5": Trial("blocks with residual kernel 5", {}, {"red": REDConfig(residual_kernel=5)}),
     "kernel-1": Trial("blocks with residual kernel 1", {}, {"red": REDConfig(residual_kernel=1)}),
 }
