@@ -41,6 +41,7 @@ from .parts.sessions import CAPACITY, keep_one_component
 from .runs.jobs import clean_up, keep_room
 from .visitors import access, who
 from .visitors.limits import hold_downloads, limits_here
+from .visitors.place import is_zero_gpu
 
 STYLE = Path(__file__).with_name("style.css")
 TITLE = "ReDistill Studio"
@@ -197,7 +198,8 @@ def _port(text: str) -> int:
 def launch(page: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, **settings: object) -> None:
     """Serve `page` with the studio's look; `settings` go to gradio's launch."""
     look_up_soon()
-    keep_device_guard()
+    if not is_zero_gpu():  # whose calls are forked, which torch refuses once there is such a guard
+        keep_device_guard()
     keep_one_component()
     tell_failures()
     tools.answer_in_json()

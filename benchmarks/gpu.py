@@ -205,7 +205,7 @@ def memory_row(
         "measured_bytes": measured,
         "requested_bytes": requested,
         "computed_bytes": computed.peak_bytes,
-        "computed_rounded_bytes": max(eager(computed._program, sizes).live),
+        "computed_rounded_bytes": max(eager(computed._program, computed._shapes, sizes).live),
         "difference_bytes": measured - computed.peak_bytes,
         "difference_percent": 100 * (measured - computed.peak_bytes) / computed.peak_bytes,
     }

@@ -19,6 +19,7 @@ from . import jobs
 
 TEXTS = (".json", ".md")
 INSIDE = "student"  # the folder in the zip
+NOT_TAKEN = shutil.ignore_patterns(".*", "__pycache__")
 # What opens it, below the folder that the zip was unpacked in; {size} are pixels a side.
 TORCH_ALONE = """\
 import sys; sys.path.insert(0, "student")  # the folder that was in the zip
@@ -60,7 +61,7 @@ def write_student(name: str, place: Path) -> Path:
     folder, metadata = place / INSIDE, read_metadata(student)
     is_whole = (student / GRAPH).is_file() and read_json(student / CONFIG).get("class_names")
     if is_whole or metadata.student.task == "diffusion":
-        shutil.copytree(student, folder, ignore=shutil.ignore_patterns(".*"))
+        shutil.copytree(student, folder, ignore=NOT_TAKEN)
     else:
         checkpoint.save(checkpoint.load(student), metadata, folder)
     for path in folder.rglob("*"):

@@ -11,9 +11,9 @@ unpickled, and no package but torch is needed. redistill wrote this; https://arx
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +46,11 @@ class Network(nn.Module):
 def load(folder: str | Path = HERE) -> Network:
     """The network of a folder, on the CPU, fp32, in evaluation mode; ValueError for weights that do not fit it."""
     folder = Path(folder)
-    spec = importlib.util.spec_from_file_location("graph", folder / "graph.py")
-    graph = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(graph)
+    code = folder / "graph.py"
+    graph = ModuleType("graph")
+    exec(
+        compile(code.read_bytes(), str(code), "exec"), vars(graph)
+    )  # an import would leave compiled code in the folder
     tensors = read_safetensors(folder / "model.safetensors")
     if (folder / "constants.safetensors").exists():
         tensors |= read_safetensors(folder / "constants.safetensors")

@@ -42,7 +42,7 @@ def push(
     opened = dataclasses.replace(open_network(network), name=repo.partition("/")[2])
     with tempfile.TemporaryDirectory(prefix="redistill-push-") as place:
         folder = Path(place) / "model"
-        shutil.copytree(opened.folder, folder)
+        shutil.copytree(opened.folder, folder, ignore=shutil.ignore_patterns(".*", "__pycache__"))
         write_beside(opened, folder, runtimes)
         return _upload(folder, repo, own_token() if token is None else token, private)
 

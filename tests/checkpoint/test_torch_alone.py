@@ -82,6 +82,15 @@ def test_halves_open_as_fp32_and_other_sizes_are_refused(tmp_path, dtype):
             model(wrong)
 
 
+def test_opening_a_folder_writes_nothing_into_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    config = CONFIGS["with RED blocks"]
+    folder = checkpoint.save(trained(config), Metadata(config, "folder:pets"), tmp_path / "saved")
+    before = sorted(folder.rglob("*"))
+    standalone.load(folder)
+    assert sorted(folder.rglob("*")) == before and "__pycache__" not in {path.name for path in before}
+
+
 @pytest.mark.parametrize("damage", ["cut", "other", "no file"])
 def test_damaged_weights_are_named(tmp_path, damage):
     config = CONFIGS["with RED blocks"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,15 @@ def test_what_comes_from_the_hub_is_called_as_there(hub, untrained):
     push(untrained / "small", ID)
     assert open_network(f"hub:{ID}").name == open_network(f"hub:{ID}@main").name == "small-student"
     assert open_network(str(untrained / "small")).name == "small"
+
+
+def test_what_python_compiled_stays_here(hub, untrained, tmp_path):
+    folder = shutil.copytree(untrained / "small", tmp_path / "small")
+    for place in ("__pycache__", ".cache"):
+        (folder / place).mkdir()
+        (folder / place / "network.cpython-311.pyc").write_bytes(b"")
+    push(folder, ID)
+    assert "config.json" in hub.repositories[ID] and not any("pyc" in name for name in hub.repositories[ID])
 
 
 def test_files_of_runtimes_go_along(hub, untrained, monkeypatch):
