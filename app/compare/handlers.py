@@ -14,7 +14,7 @@ import gradio as gr
 from ..parts.events import refused_in
 from ..parts.export_buttons import handed_over
 from ..parts.fragments import notice
-from ..parts.scripted import event_values
+from ..parts.scripted import event_values, handed
 from ..runs import jobs
 from ..runs.exports import export_results
 from ..runs.results import all_results
@@ -148,15 +148,14 @@ def show_all(**fields: Any) -> dict[str, Any]:
 
 
 @refused_in("said")
-def save(event: gr.EventData, asked: Any, **fields: Any) -> dict[str, Any]:
+def save(event: gr.EventData, **fields: Any) -> dict[str, Any]:
     """The results in sight as a file in one of FORMATS."""
     results = all_results()
     sight = read_sight(results, **fields)
     own = [result for result in results if result.group == sight.group]
     seen = [result for result in judged_by(own, sight.by) if sight.shows(result)]
     file = export(as_they_are(own, seen), event_values(event).get("save"))
-    asked = asked + 1 if isinstance(asked, int) else 0
-    return {"files": file | {"asked": asked}, "asked": asked}
+    return {"files": handed(file["name"], file["text"])}
 
 
 @refused_in("said")

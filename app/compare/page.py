@@ -38,7 +38,7 @@ def build(tab: gr.Tab) -> CompareTab:
     """Lay the tab out inside the current Blocks context and connect its events."""
     # What was shown last, see `signature`; None: the tab was never opened.
     shown: dict[str, Any] = {"ticked": gr.State(()), "memory": gr.State(None), "seen": gr.State(None)}
-    address, asked = gr.Textbox(visible="hidden"), gr.State(0)
+    address = gr.Textbox(visible="hidden")
     with gr.Row(elem_classes="columns"):
         with gr.Column(min_width=300, elem_classes="controls"):
             shown |= _controls()
@@ -66,8 +66,7 @@ def build(tab: gr.Tab) -> CompareTab:
     exports, exported = shown.pop("exports"), shown.pop("exported")
     attach_exports(exports, exported, handlers.export_ticked, [shown["ticked"]])
     files = shown.pop("files")
-    given, outputs = {**state, "asked": asked}, {"files": files, "asked": asked, "said": shown["said"]}
-    connect(files.ask, handlers.save, given, outputs, **QUIET)
+    connect(files.ask, handlers.save, state, {"files": files, "said": shown["said"]}, **QUIET)
     return CompareTab(shown["ticked"], shown["load"], timer)
 
 

@@ -24,7 +24,7 @@ from ..parts.events import QUIET, connect
 from ..parts.fields import LiveRadio, NumberField
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
-from ..parts.scripted import SaveFiles, event_values, handed
+from ..parts.scripted import SaveFiles, file_asked, handed
 from ..runs import jobs, on_hub
 from ..runs.processes import LOG_FILE
 from ..runs.titles import run_facts
@@ -244,9 +244,7 @@ def save_file(event: gr.EventData, drawn: Any) -> list[Any]:
     """A file of the run that is shown, for the browser to save."""
     try:
         name = shown_run(drawn)
-        file = event_values(event).get("save")
-        if not isinstance(file, str) or file not in FILES:
-            raise ValueError(f"No file {str(file)[:80]!r} to save; expected one of {list(FILES)}.")
+        file = file_asked(event, FILES)
         path = jobs.read_run(name).path / file
         with open(path, "rb") as content:
             content.seek(max(0, path.stat().st_size - MAX_SAVED))

@@ -8,7 +8,7 @@ import gradio as gr
 
 from ..parts.events import refused_in
 from ..parts.fragments import notice
-from ..parts.scripted import event_values, handed
+from ..parts.scripted import event_values, file_asked, handed
 from . import view
 from .files import grid_png, zip_file
 from .samples import Samples
@@ -37,9 +37,7 @@ def act_on_way(event: gr.EventData, kept: Any) -> dict[str, Any]:
 @refused_in("said", "Nothing saved.")
 def save(event: gr.EventData, kept: Any) -> dict[str, Any]:
     """The file that was asked for, one of FILES, for the browser to save."""
-    asked, found = event_values(event).get("save"), _kept_samples(kept)
-    if not isinstance(asked, str) or asked not in FILES:
-        raise ValueError(f"There is no file {str(asked)[:40]!r} to save; expected one of {list(FILES)}.")
+    found, asked = _kept_samples(kept), file_asked(event, FILES)
     name, content = ("images.png", grid_png(found)) if asked == "grid" else ("images.zip", zip_file(found))
     return {"files": handed(name, content)}
 

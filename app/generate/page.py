@@ -13,7 +13,7 @@ from ..parts.events import QUIET, UNSEEN, connect, refused_in
 from ..parts.export_buttons import attach_exports, handed_over
 from ..parts.fields import ClampedSlider, NumberField
 from ..parts.live_plot import LivePlot
-from ..parts.scripted import ActionHTML, SaveFiles, event_values
+from ..parts.scripted import ActionHTML, SaveFiles, file_asked
 from ..runs import choices
 from ..runs.exports import export_with_sampler
 from . import drawing, drawn, offered, view
@@ -102,9 +102,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
 @refused_in("said")
 def export_network(event: gr.EventData, teacher: Any, students: Any) -> dict[str, Any]:
     """The teacher or the first student that is chosen as .onnx, in a zip file with the script that draws with it."""
-    asked = event_values(event).get("save")
-    if not isinstance(asked, str) or asked not in NETWORKS:
-        raise ValueError(f"There is no file {str(asked)[:40]!r} to export; expected one of {list(NETWORKS)}.")
+    asked = file_asked(event, NETWORKS)
     first = next(iter(students), None) if isinstance(students, (list, tuple)) else None
     value = teacher if asked == "teacher" else first
     if value in (None, ""):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -76,6 +76,14 @@ def handed(name: str, content: bytes | str) -> dict[str, Any]:
     """The value of a `SaveFiles` that has the browser save a file."""
     what = {"text": content} if isinstance(content, str) else {"base64": base64.b64encode(content).decode()}
     return {"name": name, **what, "asked": time.time_ns()}
+
+
+def file_asked(event: Any, files: Collection[str]) -> str:
+    """Which of `files` a click on a `SaveFiles` asks for; ValueError for none of them."""
+    asked = event_values(event).get("save")
+    if not isinstance(asked, str) or asked not in files:
+        raise ValueError(f"There is no file {str(asked)[:40]!r} to save; expected one of {list(files)}.")
+    return asked
 
 
 def served(file: Path) -> str:

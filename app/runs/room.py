@@ -54,10 +54,10 @@ def surplus(runs: Sequence[Run], more: int = 0, now: float | None = None) -> lis
     return gone
 
 
-def held_bytes(runs: Sequence[Run]) -> int:
-    """What these runs take of the disk, with all that was brought in and all that was fetched."""
-    fetched = sum(one.bytes for one in list_fetched(STARTED))
-    return sum(folder_bytes(run.path) for run in runs) + _brought_bytes() + fetched
+def held_bytes(runs: Sequence[Run], fetched: Sequence[Fetched] | None = None) -> int:
+    """What these runs take of the disk, with all that was brought in and all that was `fetched` (None: look)."""
+    found = list_fetched(STARTED) if fetched is None else fetched
+    return sum(folder_bytes(run.path) for run in runs) + _brought_bytes() + sum(one.bytes for one in found)
 
 
 def spare(runs: Sequence[Run], more: int = 0) -> list[Fetched]:
@@ -66,9 +66,9 @@ def spare(runs: Sequence[Run], more: int = 0) -> list[Fetched]:
     most = limits_here().disk_bytes
     if most is None:
         return []
-    total, needed = held_bytes(runs), [json.dumps(dict(run.config)) for run in runs if run.goes_here]
-    gone = []
-    for one in list_fetched(STARTED):
+    found, gone = list_fetched(STARTED), []
+    total, needed = held_bytes(runs, found), [json.dumps(dict(run.config)) for run in runs if run.goes_here]
+    for one in found:
         if total + more * RESERVED_BYTES <= most:
             break
         if not any(one.name in settings for settings in needed):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import zipfile
 from pathlib import Path
@@ -11,7 +10,7 @@ from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.graph import GRAPH
 from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.checkpoint.sources import CONFIG
-from redistill.common.files import read_json
+from redistill.common.files import copy_folder, read_json
 from redistill.training.resuming import save_student
 
 from ..words.places import hide_places
@@ -19,7 +18,6 @@ from . import jobs
 
 TEXTS = (".json", ".md")
 INSIDE = "student"  # the folder in the zip
-NOT_TAKEN = shutil.ignore_patterns(".*", "__pycache__")
 # What opens it, below the folder that the zip was unpacked in; {size} are pixels a side.
 TORCH_ALONE = """\
 import sys; sys.path.insert(0, "student")  # the folder that was in the zip
@@ -61,7 +59,7 @@ def write_student(name: str, place: Path) -> Path:
     folder, metadata = place / INSIDE, read_metadata(student)
     is_whole = (student / GRAPH).is_file() and read_json(student / CONFIG).get("class_names")
     if is_whole or metadata.student.task == "diffusion":
-        shutil.copytree(student, folder, ignore=NOT_TAKEN)
+        copy_folder(student, folder)
     else:
         checkpoint.save(checkpoint.load(student), metadata, folder)
     for path in folder.rglob("*"):

@@ -48,9 +48,8 @@ def load(folder: str | Path = HERE) -> Network:
     folder = Path(folder)
     code = folder / "graph.py"
     graph = ModuleType("graph")
-    exec(
-        compile(code.read_bytes(), str(code), "exec"), vars(graph)
-    )  # an import would leave compiled code in the folder
+    # Not imported, which would leave what Python compiles in the folder.
+    exec(compile(code.read_bytes(), str(code), "exec"), vars(graph))
     tensors = read_safetensors(folder / "model.safetensors")
     if (folder / "constants.safetensors").exists():
         tensors |= read_safetensors(folder / "constants.safetensors")

@@ -41,6 +41,11 @@ def replaced_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def copy_folder(folder: Path, target: Path) -> None:
+    """Copy a folder to where none is, but for hidden files and what Python compiled: those are of this machine."""
+    shutil.copytree(folder, target, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+
+
 def sha256_of(file: Path) -> str:
     """SHA-256 of a file, as `sha256sum` prints it."""
     with open(file, "rb") as content:

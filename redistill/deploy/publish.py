@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint.metadata import CARD
-from ..common.files import write_text
+from ..common.files import copy_folder, write_text
 from ..common.hub import asking, own_token, refusal, split_id
 from ..memory.comparison import compare
 from .formats import FORMATS
@@ -42,7 +42,7 @@ def push(
     opened = dataclasses.replace(open_network(network), name=repo.partition("/")[2])
     with tempfile.TemporaryDirectory(prefix="redistill-push-") as place:
         folder = Path(place) / "model"
-        shutil.copytree(opened.folder, folder, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        copy_folder(opened.folder, folder)
         write_beside(opened, folder, runtimes)
         return _upload(folder, repo, own_token() if token is None else token, private)
 
