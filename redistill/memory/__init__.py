@@ -3,8 +3,9 @@
 from .executorch import Planned
 from .measure import measure_peak
 from .profile import LayerMemory, LiveTensor, MemoryProfile, OpMemory, Peak
+from .setting import ACCOUNTINGS
 from .shape_rules import ShapeRuleError
-from .tape import ACCOUNTINGS, Tape, capture, capture_images
+from .tape import Tape, capture, capture_images
 
 __all__ = [
     "ACCOUNTINGS",

@@ -12,6 +12,19 @@ from torch import Tensor
 
 from .shape_rules import VIEWS, Shape
 
+# Calls that may look or copy, as their tensor lies in memory.
+LAYOUT_BOUND = {
+    "contiguous",
+    "reshape",
+    "reshape_as",
+    "flatten",
+    "unflatten",
+    "view",
+    "view_as",
+    "ravel",
+    "to",
+    "clone",
+}
 Noted = tuple[int, tuple[int, ...]]  # a value, and dims of it whose being 1 or not must stay
 
 

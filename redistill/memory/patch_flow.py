@@ -12,9 +12,9 @@ from ..networks.patches import MapOp, NotPatchable, Stage, kept_results, make_st
 from .compiler import Blueprint, red_recording
 from .macs import operator_macs
 from .recording import ENTER, LEAVE, OP, Buffer, Node
+from .setting import Setting
 from .shape_rules import Shape
 from .sides import Measures
-from .tape import Setting
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from .accounting import buffer_sizes, eager, fused
 from .patch_eager import eager_bytes
 from .patch_flow import Split, map_flow
 from .program import Program
-from .tape import Tape, check_choices
+from .setting import check_choices
+from .tape import Tape
 
 GRIDS = tuple(range(2, 9))  # patches a side that are tried
 Needs = Mapping[int, Interval]  # rows or columns of each map

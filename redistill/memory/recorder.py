@@ -9,9 +9,8 @@ freed.
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -24,16 +23,20 @@ from ..networks.pointwise import is_pointwise
 from ..networks.red import REDBlock
 from ..networks.restride import grid_attributes, is_patch
 from ..networks.trace import watched
+from .applications import running_application
 from .calls import Call, found_rules, noted_slices, passes, runs_nothing
-from .inputs import ATOMS, Arguments, mapped, meta_arguments, tensors_in
+from .inputs import Arguments, meta_arguments, tensors_in
 from .intercept import native_attention, recording_modes
-from .layouts import Layouts
-from .recording import ENTER, FREE, LEAVE, OP, WEIGHTS, Buffer, Node, Recording, shown_paths
+from .layouts import LAYOUT_BOUND, Layouts
+from .operators import has_real_shapes, schema_arguments
+from .recording import ENTER, FREE, LEAVE, OP, Buffer, Node, Recording, shown_paths
 from .shape_rules import RULES, Rule, Shape, fixed_rule, reproduces
 from .sides import Reads, Stride, plain, specials_in
+from .storages import Storages
 
 ROOMY = ("im2col", "col2im")  # operators that start from a tensor like their input, and keep its storage if they can
-APPLY = torch.autograd.Function.apply.__func__.__code__  # runs an autograd function of the network's own
+NO_CALL = Call("")
+TITLES = {"native_batch_norm": "batch_norm", "native_group_norm": "group_norm", "convolution": "conv2d"}
 
 
 class RecordingError(ValueError):
@@ -79,10 +82,7 @@ class Recorder:
         self.recording, self.device, self.follows = recording, device, follows
         self.reads = Reads(lambda: self.stack[-1][0])
         self.stack: list[tuple[str, bool]] = [("", False)]  # modules that are running: (path, inside a RED block)
-        self.storages: dict[int, int] = {}  # address of a storage → its buffer
-        self.deaths: dict[int, weakref.ref] = {}
-        self.room: dict[int, int] = {}  # bytes of each buffer as it was made
-        self.mark = object()  # on tensors with a number of this recording: constants of a module may have an older one
+        self.storages = Storages(recording, lambda: self.call, self._died)
         self.stand_ins: dict[int, tuple[Tensor, Tensor]] = {}
         self.layouts = Layouts()
         self.call = 0  # number of the call that is running or ran last
@@ -147,69 +147,32 @@ class Recorder:
         return self.value(item) if isinstance(item, Tensor) else None
 
     def value(self, tensor: Tensor, made_from: Sequence[Tensor] | None = None, fresh: bool = False) -> int:
-        """Number of a tensor; `fresh` gives a new one.
-
-        With `made_from`, the operands of the operator that returned it, its storage becomes a buffer unless it is
-        known or belongs to one of them.
-        """
-        known, number = getattr(tensor, "_tape_value", (None, 0))
-        if known is self.mark and not fresh:
-            return number
-        number = len(self.recording.shapes)
-        tensor._tape_value = self.mark, number
-        self.recording.shapes.append(tuple(tensor.shape))
+        """Number of a tensor, see `Storages.value`."""
         try:
-            storage = tensor.untyped_storage()
+            return self.storages.value(tensor, made_from, fresh)
         except NotImplementedError as error:
             raise RecordingError(
                 f"{self.place()} runs on tensors that have no memory of their own, as those inside torch.vmap; capture "
                 "the network without that."
             ) from error
-        address = storage._cdata
-        unknown = made_from is not None and address not in self.storages
-        if unknown and all(operand.untyped_storage()._cdata != address for operand in made_from):
-            self._birth(storage, address, tensor, number)
-        self.recording.buffer_of.append(self.storages.get(address, WEIGHTS))
-        return number
 
-    def _birth(self, storage: torch.UntypedStorage, address: int, tensor: Tensor, value: int) -> None:
-        buffer = self.storages[address] = len(self.recording.buffers)
-        self.room[buffer] = storage.nbytes()
-        kind = tensor.dtype
-        self.recording.buffers.append(Buffer(value, tensor.element_size(), kind.is_floating_point, self.call))
-        self.deaths[buffer] = weakref.ref(storage, lambda _: self._death(buffer, address))
-
-    def _death(self, buffer: int, address: int) -> None:
-        del self.storages[address], self.deaths[buffer]
+    def _died(self, buffer: Buffer, number: int) -> None:
         if not self.reads.open:
             return
-        made = self.recording.buffers[buffer]
-        made.inner = made.call == self.call and (self.in_call or self._applies())
-        if not made.inner:
-            self.recording.events.append((FREE, buffer))
+        buffer.inner = buffer.call == self.call and (self.in_call or self._applies())
+        if not buffer.inner:
+            self.recording.events.append((FREE, number))
 
     def begin(self, call: Call) -> None:
         """A call from Python starts. All that an autograd function does counts as one."""
         self.now = call
         if not self._applies():
             self.call += 1
-            self.applied = self._application()
+            self.applied = running_application(self.root)
 
     def _applies(self) -> bool:
         """Whether the autograd function that the latest call belongs to still runs."""
-        return self.applied is not None and self._application() is self.applied
-
-    def _application(self) -> Any:
-        """A mark that is on the outermost autograd function of the network's own that is running now, or None."""
-        frame, found = sys._getframe(1), None
-        while frame is not None and frame is not self.root:
-            found = frame if frame.f_code is APPLY else found
-            frame = frame.f_back
-        if found is None:
-            return None
-        if found.f_trace is None:
-            found.f_trace = _Mark()
-        return found.f_trace
+        return self.applied is not None and running_application(self.root) is self.applied
 
     # What is read of a tensor in Python.
 
@@ -281,8 +244,7 @@ class Recorder:
 
     def _is_new(self, tensor: Tensor) -> bool:
         """Whether nobody has seen this tensor."""
-        known, _ = getattr(tensor, "_tape_value", (None, 0))
-        return known is not self.mark and not isinstance(tensor, nn.Parameter) and tensor.is_meta
+        return not self.storages.knows(tensor) and not isinstance(tensor, nn.Parameter) and tensor.is_meta
 
     def _settle(self, call: Call, result: Any) -> None:
         if call.name in LAYOUT_BOUND and call.args:
@@ -302,7 +264,7 @@ class Recorder:
         if self.paused:
             return
         if not self.in_call:
-            if self._application() is None:
+            if running_application(self.root) is None:
                 raise RecordingError(
                     f"{self.place()} runs operators where nobody can watch what they free, as TorchScript and "
                     "Tensor.set_ do; capture the network without that."
@@ -311,7 +273,7 @@ class Recorder:
             for tensor in tensors_in((args, kwargs)):
                 self.pin(tensor)
         op = func.overloadpacket.__name__
-        if isinstance(result, (tuple, list)) and op not in RULES and not _has_real_shapes(func, args, kwargs, result):
+        if isinstance(result, (tuple, list)) and op not in RULES and not has_real_shapes(func, args, kwargs, result):
             raise RecordingError(
                 f"{self.place()} runs {op!r}, which makes other tensors where it computes than without data; capture "
                 "the part of the network before it."
@@ -330,7 +292,7 @@ class Recorder:
         owners = {buffer_of[ins[i]]: i for i in reversed(range(len(ins)))}
         sources = tuple(-1 if buffer_of[out] in new else owners.get(buffer_of[out], -1) for out in outs)
         if func is not None:
-            given = _arguments(func, args, kwargs)
+            given = schema_arguments(func, args, kwargs)
         layer, is_red = self.stack[-1]
         writes = func is not None and func._schema.is_mutable and op != "as_strided_"
         is_view = bool(made) and not new and not writes
@@ -362,13 +324,11 @@ class Recorder:
         self.recording.nodes.append(node)
 
     def _refuse_growth(self, written: Sequence[Tensor], values: Sequence[int]) -> None:
-        for tensor, value in zip(written, values, strict=True):
-            buffer = self.recording.buffer_of[value]
-            if buffer in self.room and tensor.untyped_storage().nbytes() > self.room[buffer]:
-                raise RecordingError(
-                    f"{self.place()} makes a tensor larger after it was made ({self.now.name} in place or with out=); "
-                    "capture the network with a tensor that is made at its size."
-                )
+        if any(map(self.storages.has_grown, written, values)):
+            raise RecordingError(
+                f"{self.place()} makes a tensor larger after it was made ({self.now.name} in place or with out=); "
+                "capture the network with a tensor that is made at its size."
+            )
 
     def _rule(
         self, op: str, func: Any, given: tuple, ins: tuple[Shape, ...], outs: tuple[Shape, ...]
@@ -447,59 +407,7 @@ class Recorder:
         self.recording.events = [event for event in self.recording.events if event[0] != OP or keep[event[1]]]
 
 
-NO_CALL = Call("")
-TITLES = {"native_batch_norm": "batch_norm", "native_group_norm": "group_norm", "convolution": "conv2d"}
-
-
-class _Mark:
-    """Stands on a frame that is watched; a tracer that finds it there is asked nothing."""
-
-    def __call__(self, *event: Any) -> None:
-        return None
-
-
-def _has_real_shapes(func: Any, args: tuple, kwargs: dict, result: Any) -> bool:
-    """Whether an operator of several results gives tensors of these shapes on the CPU too, tried on zeros."""
-    if func.is_view:
-        return True
-    zeros = {id(tensor): torch.zeros(tensor.shape, dtype=tensor.dtype) for tensor in tensors_in((args, kwargs))}
-    try:
-        real = func(*mapped(args, lambda x: zeros[id(x)]), **mapped(kwargs, lambda x: zeros[id(x)]))
-    except Exception:  # zeros may be no numbers for it
-        return True
-    shapes = [[tuple(tensor.shape) for tensor in tensors_in(made)] for made in (real, result)]
-    return shapes[0] == shapes[1]
-
-
 def _noted(stride: Any, read: Callable[[], None]) -> Any:
     if isinstance(stride, (tuple, list)):
         return type(stride)(_noted(step, read) for step in stride)
     return Stride(stride, read) if type(stride) is int else stride
-
-
-# Calls that may look or copy, as their tensor lies in memory.
-LAYOUT_BOUND = {
-    "contiguous",
-    "reshape",
-    "reshape_as",
-    "flatten",
-    "unflatten",
-    "view",
-    "view_as",
-    "ravel",
-    "to",
-    "clone",
-}
-
-
-@cache
-def _parameters(func: torch._ops.OpOverload) -> tuple[tuple[str, Any], ...]:
-    return tuple((argument.name, argument.default_value) for argument in func._schema.arguments)
-
-
-def _arguments(func: Any, args: tuple, kwargs: dict) -> tuple:
-    """Arguments by schema position, with defaults filled in and tensors left out."""
-    given = [*args]
-    for name, default in _parameters(func)[len(args) :]:
-        given.append(kwargs.get(name, default))
-    return tuple(None if type(value) not in ATOMS and tensors_in(value) else value for value in given)

@@ -7,14 +7,13 @@ network would need with other pooling strides, image sizes, batches, number form
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
 from ..common.modules import garbage_kept, meta_copy
-from ..common.values import is_whole
 from ..networks.alignment import RULES, align_points, red_sites
 from ..networks.red import REDConfig
 from ..networks.stem_kinds import seen_at
@@ -35,17 +34,15 @@ from ..networks.strides import (
     restrided_reductions,
 )
 from ..networks.student import add_red
-from .accounting import Timeline, buffer_sizes, eager, fused
 from .compiler import Blueprint, FrozenSites, Sites, compile_program, frozen_sites
-from .executorch import Planned, executorch_order, plan_executorch
+from .executorch import Planned, plan_executorch
 from .failures import recorded, restrided
 from .inputs import Arguments, mapped, read_capture
 from .macs import total_macs
-from .onnxruntime import onnxruntime_order
 from .profile import MemoryProfile, Peak
-from .program import Program
 from .recording import ENTER, LEAVE, Recording, weights_of
 from .route import recorded_route
+from .setting import Setting, check_choices
 from .shape_rules import Shape, ShapeRuleError
 from .shapes import Edits, Evaluator
 from .stride_edits import StrideEditor
@@ -53,9 +50,7 @@ from .stride_edits import StrideEditor
 PROGRAMS_KEPT = 256  # programs a tape remembers; each belongs to one set of RED sites and identity pools
 SETTINGS_KEPT = 8  # settings whose shapes and sizes a tape remembers: one edit asks for both accountings and the points
 POINTS_KEPT = 4096  # pooling points at other strides that a tape remembers
-ITEMSIZES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}  # bytes a number
 Strides = tuple[tuple[str, int], ...]  # by name of the pooling point
-ACCOUNTINGS = ("fused", "eager", "onnxruntime", "executorch")
 
 
 def capture(
@@ -80,53 +75,6 @@ def capture(
 def capture_images(model: nn.Module, image_size: int | Size, batch: int = 1) -> Tape:
     """`capture` for images of `image_size` pixels, with as many channels as the model takes."""
     return capture(model, (batch, input_channels(model), *check_image_size(image_size)))
-
-
-class Counted(NamedTuple):
-    """One way of counting one setting."""
-
-    program: Program  # its steps in the order in which they are counted
-    shapes: list[Shape]
-    line: Timeline
-    peak: int  # bytes
-    index: int  # step of the peak
-    layer: str
-
-    @property
-    def input_bytes(self) -> int:
-        return sum(self.line.sizes[buffer] for buffer in self.program.inputs)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What there is to count at some strides, image size, batch and RED settings."""
-
-    program: Program
-    shapes: list[Shape]  # of all values
-    edits: Edits  # what the strides changed
-    red: REDConfig | None = None  # of the blocks at `sites`
-    sites: FrozenSites = ()
-    sizes: dict[int | None, list[int]] = field(default_factory=dict)  # by itemsize: bytes of all buffers
-
-    def count(self, itemsize: int | None, accounting: str, fuse_add: bool) -> Counted:
-        """The timeline and its peak."""
-        if itemsize not in self.sizes:
-            self.sizes[itemsize] = buffer_sizes(self.program, self.shapes, itemsize)
-        sizes, program, shapes = self.sizes[itemsize], self.program, self.shapes
-        if accounting == "eager":
-            line = eager(program, shapes, sizes)
-        elif accounting == "onnxruntime":
-            program, line = onnxruntime_order(program, shapes, sizes)
-        elif accounting == "executorch":
-            program, shapes, line = executorch_order(program, shapes, itemsize)
-        else:
-            line = fused(program, shapes, sizes, fuse_add)
-        if not line.live:  # the network gives what it took
-            held = 0 if accounting == "executorch" else sum(sizes[buffer] for buffer in program.inputs)
-            return Counted(program, shapes, line, held, 0, "")
-        peak = max(line.live)
-        index = line.live.index(peak)
-        return Counted(program, shapes, line, peak, index, program.steps[index].layer)
 
 
 class Tape:
@@ -441,21 +389,6 @@ def _taped(model: nn.Module, arguments: Arguments) -> Tape:
     """The tape of a model that is run on these arguments, made without looking for garbage: a twentieth of the time."""
     with garbage_kept():
         return Tape(recorded(model, arguments))
-
-
-def check_choices(dtype: str | None, accounting: str, fuse_add: bool, batch: int | None) -> int | None:
-    """Bytes of a number in `dtype`, None for None; ValueError for what is none of the choices."""
-    if accounting not in ACCOUNTINGS:
-        raise ValueError(f"accounting is {accounting!r}; expected one of {list(ACCOUNTINGS)}.")
-    if fuse_add and accounting != "fused":
-        raise ValueError(f"fuse_add is set with accounting {accounting!r}; expected accounting 'fused'.")
-    if dtype is not None and dtype not in ITEMSIZES:
-        raise ValueError(f"dtype is {dtype!r}; expected one of {list(ITEMSIZES)}.")
-    if accounting == "onnxruntime" and dtype not in (None, "fp32"):
-        raise ValueError(f"dtype is {dtype!r} with accounting 'onnxruntime', whose CPU kernels compute in fp32.")
-    if batch is not None and not is_whole(batch, 1):
-        raise ValueError(f"batch is {batch!r}; expected a whole number of at least 1.")
-    return None if dtype is None else ITEMSIZES[dtype]
 
 
 def _module_values(recording: Recording) -> dict[str, tuple[int, int]]:

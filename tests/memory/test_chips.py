@@ -9,7 +9,7 @@ import pytest
 from redistill.cli.commands import main
 from redistill.memory.chips import CHIPS, FORMATS, KIB, MIB, Bank, Chip, Room, room_on
 from redistill.memory.comparison import compare, network_tape
-from redistill.memory.tape import ITEMSIZES
+from redistill.memory.setting import ITEMSIZES
 from redistill.networks.student import StudentConfig
 
 
