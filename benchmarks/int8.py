@@ -30,7 +30,7 @@ from redistill.deploy.onnx_int8 import in_int8
 from redistill.deploy.onnx_runner import open_session
 from redistill.deploy.onnx_sampler import drawn
 from redistill.deploy.opened import Opened, open_network, test_split
-from redistill.diffusion.quality import judge, load_features, reference_pictures
+from redistill.diffusion.quality import features_for, judge, load_features, reference_pictures
 from redistill.training.int8_training import int8_run
 from redistill.training.loop import distill
 
@@ -89,7 +89,7 @@ def kid(opened: Opened, proto: ModelProto, seed: int, pictures: int) -> float:
     images = torch.from_numpy(np.stack([drawn(session, one, STEPS) for one in seeds]))
     student, metadata = opened.metadata.student, opened.metadata
     real, said = reference_pictures(metadata.dataset, student.image_size, pictures, seed, metadata.split_seed)
-    return judge(images, real, said, load_features("emoji")).kid
+    return judge(images, real, said, load_features(features_for(metadata.dataset))).kid
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:

@@ -32,6 +32,7 @@ from redistill.diffusion.quality import (
     FEATURES,
     FIGURES,
     Quality,
+    features_for,
     judge,
     judge_checkpoint,
     load_features,
@@ -55,14 +56,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     parser.add_argument("--pictures", type=int, default=1000, help="per network (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=40, help="denoising steps, DDIM (default: %(default)s)")
-    parser.add_argument("--features", default="emoji", choices=FEATURES, help="default: %(default)s")
+    parser.add_argument("--features", choices=FEATURES, help="default: what fits the pictures")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     options = parser.parse_args()
     if options.quick:
         vars(options).update(QUICK)
-    features = load_features(options.features, options.device)
     names = options.checkpoints or _shipped()
     size, dataset, split_seed = _common(names)
+    options.features = options.features or features_for(dataset)
+    features = load_features(options.features, options.device)
     real, reference = reference_pictures(dataset, size, options.pictures, split_seed=split_seed)
     others, _ = reference_pictures(dataset, size, options.pictures, seed=1, split_seed=split_seed)
     shadow = F.interpolate(F.avg_pool2d(others.float(), 2), (size, size), mode="bilinear").round().to(torch.uint8)

@@ -11,14 +11,14 @@ from typing import Any
 from tqdm import tqdm
 
 from ..checkpoint.imported import Weights, import_teacher, imported_folder, read_class_names
-from ..checkpoint.metadata import add_metrics
+from ..checkpoint.metadata import add_metrics, read_metadata
 from ..checkpoint.pipeline import load_scheduler, load_unet
-from ..checkpoint.sources import find_pipeline
+from ..checkpoint.sources import find_checkpoint, find_pipeline
 from ..common.devices import check_device, explain_out_of_memory
 from ..common.units import parse_bytes
 from ..data.datasets import check_name
 from ..diffusion.images import sample_settings, to_png
-from ..diffusion.quality import LEAST, judge_checkpoint, load_features
+from ..diffusion.quality import FEATURES, LEAST, features_for, judge_checkpoint, load_features
 from ..diffusion.sampling import sample, to_grid
 from ..networks.student import StudentConfig
 from ..training.evaluation import evaluate
@@ -36,7 +36,7 @@ def add_commands(add: AddCommand) -> None:
     evaluating.add_argument("checkpoint", help="folder, or name of a shipped checkpoint")
     evaluating.add_argument("--dataset", help="pictures to test it on (default: those that it was trained on)")
     evaluating.add_argument("--pictures", type=int, help="draw so many with a diffusion network and judge them too")
-    add_option(evaluating, "--features", "emoji", "to judge by: emoji or inception")
+    evaluating.add_argument("--features", help=f"to judge by: {', '.join(FEATURES)} (default: what fits the pictures)")
     _drawing_options(evaluating, steps=40)
     evaluating.add_argument(
         "--save", action="store_true", help="write these figures of the pictures, or strides, into the checkpoint"
@@ -121,10 +121,11 @@ def _measure_strides(options: argparse.Namespace) -> None:
 
 
 def _quality(options: argparse.Namespace) -> dict[str, Any]:
+    features = options.features or features_for(read_metadata(find_checkpoint(options.checkpoint)).dataset)
     judged = judge_checkpoint(
         options.checkpoint,
         options.pictures,
-        features=load_features(options.features, options.device),
+        features=load_features(features, options.device),
         scheduler=options.scheduler,
         steps=options.steps,
         device=options.device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import zlib
 from collections.abc import Callable
@@ -77,7 +78,23 @@ def _download(found: _Set, root: Path, settings: dict) -> torchvision.datasets.V
         raise RuntimeError(" ".join(str(error).split())) from error
 
 
-def _cifar(data: torchvision.datasets.CIFAR10) -> Listing:
+def _cifar10(data: torchvision.datasets.CIFAR10) -> Listing:
+    """As a folder with a subfolder for each class is listed, its pictures numbered as they come in torchvision's files.
+
+    So both have the same validation pictures: what ships was trained on such a folder.
+    """
+    labels = np.asarray(data.targets, np.int64)
+    order = np.argsort(labels, kind="stable")
+    listing = _arrays(data.data[order], labels[order])
+    seen = np.arange(len(labels)) - np.searchsorted(listing.labels, listing.labels)  # in its class before it
+    part = "train" if data.train else "test"
+    names = [
+        f"{part}/{data.classes[label]}/{number:04}.jpg" for label, number in zip(listing.labels, seen, strict=True)
+    ]
+    return dataclasses.replace(listing, names=names)
+
+
+def _cifar100(data: torchvision.datasets.CIFAR100) -> Listing:
     return _arrays(data.data, data.targets)
 
 
@@ -115,10 +132,10 @@ def _imagenette(data: torchvision.datasets.Imagenette) -> Listing:
 _TRAIN_TEST = {"train": {"train": True}, "test": {"train": False}}
 _SETS: dict[str, _Set] = {
     "cifar10": _Set(
-        torchvision.datasets.CIFAR10, _TRAIN_TEST, "cifar-10-batches-py", "the folder cifar-10-batches-py", _cifar
+        torchvision.datasets.CIFAR10, _TRAIN_TEST, "cifar-10-batches-py", "the folder cifar-10-batches-py", _cifar10
     ),
     "cifar100": _Set(
-        torchvision.datasets.CIFAR100, _TRAIN_TEST, "cifar-100-python", "the folder cifar-100-python", _cifar
+        torchvision.datasets.CIFAR100, _TRAIN_TEST, "cifar-100-python", "the folder cifar-100-python", _cifar100
     ),
     "stl10": _Set(
         torchvision.datasets.STL10,

@@ -2,16 +2,17 @@
 
 All four compare features of two sets of pictures, so a figure means nothing without naming the feature network, the
 numbers of pictures and the reference: `Quality` carries them. The formulas are torch-fidelity's. Features are those of
-Inception where its weights can be had; for emoji, and without a network, those of a classifier of smileys that ships.
+Inception where its weights can be had; without a network, those of a classifier that ships and was trained on pictures
+of the same kind, emoji or CIFAR-10.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +30,6 @@ from ..data.datasets import find_dataset, load_split
 from ..data.drawn import DRAWN
 from .sampling import sample
 
-FEATURES = ("emoji", "inception")
 FIGURES = ("kid", "fid", "precision", "recall")
 FEW = 5_000  # pictures below which FID is said to be biased
 LEAST = 20  # pictures that figures are given for at all
@@ -40,7 +40,20 @@ HALVES = 40  # half samples that the confidence intervals come from
 BATCH = 64
 CPU = torch.device("cpu")
 
-FACES_FEATURES = "emoji-identity-features"  # the shipped classifier whose features tell smileys apart
+
+class OwnFeatures(NamedTuple):
+    """A shipped classifier whose last features judge pictures of the kind that it was trained on."""
+
+    checkpoint: str
+    datasets: Set[str]  # whose pictures are of that kind
+    seen: str  # that kind, in words
+
+
+OWN_FEATURES: Mapping[str, OwnFeatures] = {
+    "emoji": OwnFeatures("emoji-identity-features", DRAWN.keys(), "emoji"),
+    "cifar10": OwnFeatures("cifar10-teacher", {"cifar10"}, "CIFAR-10's pictures"),
+}
+FEATURES = (*OWN_FEATURES, "inception")
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,7 @@ class FeatureNetwork:
     title: str
     compute: Callable[[Tensor], Tensor]
     device: torch.device = CPU  # that it computes on; features return to the CPU
-    emoji_alone: bool = False  # it was trained on emoji and knows nothing of other pictures
+    own: OwnFeatures | None = None  # what it was trained on, where it knows nothing of other pictures
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -99,25 +112,30 @@ class FeatureNetwork:
             return torch.cat([self.compute(batch.to(self.device)).float().cpu() for batch in images.split(BATCH)])
 
 
+def features_for(dataset: str) -> str:
+    """Which of the features that ship fit that data set best; those of emoji where none were made for its pictures."""
+    return next((name for name, own in OWN_FEATURES.items() if dataset in own.datasets), "emoji")
+
+
 def load_features(name: str, device: str | torch.device = "cpu") -> FeatureNetwork:
-    """The feature network "emoji" (ships) or "inception" (weights are downloaded once), on `device`.
+    """The feature network "emoji" or "cifar10" (both ship) or "inception" (downloaded once), on `device`.
 
     Raises ValueError for another name or device, and where Inception's weights are neither here nor to be had.
     """
     device = check_device(device)
     if name not in FEATURES:
         raise ValueError(f"Features are {name!r}; expected one of {list(FEATURES)}.")
-    return _emoji(device) if name == "emoji" else _inception(device)
+    return _own(OWN_FEATURES[name], device) if name in OWN_FEATURES else _inception(device)
 
 
-def _emoji(device: torch.device) -> FeatureNetwork:
-    """The last features, 128 numbers, of the narrow ResNet that tells 129 smileys apart (preset "faces-features").
+def _own(own: OwnFeatures, device: torch.device) -> FeatureNetwork:
+    """The last features, 128 numbers, of a narrow ResNet that ships (presets "faces-features", "cifar10-teacher").
 
-    It was trained at the pictures' own 32 px, so that it sees their pixels. Features are brought to one length, the
+    Both were trained at the pictures' own 32 px, so that they see their pixels. Features are brought to one length, the
     root of their number: how sure the network is says nothing here, and KID's kernel stays within (0, 8].
     """
-    network = checkpoint.load(FACES_FEATURES).to(device)
-    side = read_metadata(FACES_FEATURES).student.image_size
+    network = checkpoint.load(own.checkpoint).to(device)
+    side = read_metadata(own.checkpoint).student.image_size
     network.fc = nn.Identity()
 
     def compute(images: Tensor) -> Tensor:
@@ -127,7 +145,7 @@ def _emoji(device: torch.device) -> FeatureNetwork:
         features = network(pixels)
         return F.normalize(features) * features.shape[1] ** 0.5
 
-    return FeatureNetwork(f"128 features of {FACES_FEATURES}, pictures at {side} px", compute, device, emoji_alone=True)
+    return FeatureNetwork(f"128 features of {own.checkpoint}, pictures at {side} px", compute, device, own)
 
 
 def _inception(device: torch.device) -> FeatureNetwork:
@@ -139,7 +157,7 @@ def _inception(device: torch.device) -> FeatureNetwork:
     except OSError as error:
         raise ValueError(
             f"Inception's weights are not here and cannot be downloaded ({error}); put {URL_INCEPTION_V3} into "
-            f"{torch.hub.get_dir()}/checkpoints, or use the features 'emoji'."
+            f"{torch.hub.get_dir()}/checkpoints, or use features that ship, {list(OWN_FEATURES)}."
         ) from error
     return FeatureNetwork("2,048 features of Inception-v3", lambda images: network(images)[0], device)
 
@@ -226,11 +244,14 @@ def judge_checkpoint(
 
 
 def _caution(features: FeatureNetwork, dataset: str) -> str:
-    if not features.emoji_alone or dataset in DRAWN:
+    if features.own is None or dataset in features.own.datasets:
         return ""
+    fits = features_for(dataset)
+    instead = fits if dataset in OWN_FEATURES[fits].datasets else "inception"
     return (
-        f"The features are those of a network that has seen emoji alone, the pictures those of {dataset}: the figures "
-        "order nothing reliably and are no FID that others publish; use the features 'inception'."
+        f"The features are those of a network that has seen {features.own.seen} alone, the pictures those of "
+        f"{dataset}: the figures order nothing reliably and are no FID that others publish; use the features "
+        f"{instead!r}."
     )
 
 

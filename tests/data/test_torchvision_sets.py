@@ -83,6 +83,24 @@ def test_cifar10(root, monkeypatch):
     assert not torch.equal(load_split("cifar10", "validation", split_seed=1).images, parts["validation"].images)
 
 
+def test_cifar10_as_a_folder_has_the_same_validation_pictures(root, monkeypatch):
+    written = write_cifar10(root, monkeypatch)
+    numbers = {}
+    for name, rows in written.items():
+        for number, row in enumerate(rows):
+            place = root / "named" / ("test" if name == "test_batch" else "train")
+            place /= DATASETS["cifar10"].class_names[number % 10]
+            place.mkdir(parents=True, exist_ok=True)
+            numbers[place] = numbers.get(place, -1) + 1
+            image = Image.fromarray(row.reshape(3, 32, 32).transpose(1, 2, 0))
+            image.save(place / f"{numbers[place]:04}.jpg", format="PNG")
+    named = f"folder:{root / 'named'}"
+    assert drawn_from("cifar10") == drawn_from(named)
+    for split in ("train", "validation", "test"):
+        ours, theirs = load_split("cifar10", split), load_split(named, split, 32)
+        assert torch.equal(ours.images, theirs.images) and torch.equal(ours.labels, theirs.labels)
+
+
 def test_cifar100(root, monkeypatch):
     folder = root / "cifar-100-python"
     folder.mkdir(parents=True)
