@@ -148,7 +148,7 @@ def ask_price(student: Any, hardware: Any, space: Any, **settings: Any) -> Itera
         if there is None:
             raise ValueError(f"Hardware is {str(hardware)[:40]!r}; list it, and choose one.")
         seconds = None
-        for event in estimate_panel.measure(config):
+        for event in estimate_panel.measure(config, goes_elsewhere=True):
             if isinstance(event, float):
                 yield {**forgotten, "said": status_line(f"Measuring a few steps… {event:.0f} s")}
             else:

@@ -99,7 +99,6 @@ def show(read: Callable[[], Plan]) -> Iterator[list[Any]]:
     try:
         planned = read()
         config = planned.all[0]
-        check_run(config.to_dict())
         for event in measure(config):
             if isinstance(event, float):
                 waiting = status_line(f"Measuring a few steps… {event:.0f} s")
@@ -120,13 +119,13 @@ def _of_several(planned: Plan) -> str:
     return f"Each of the {count} runs takes that." if count > 1 else ""
 
 
-def measure(config: DistillConfig) -> Iterator[float | Mapping[str, Any]]:
+def measure(config: DistillConfig, goes_elsewhere: bool = False) -> Iterator[float | Mapping[str, Any]]:
     """The seconds it has taken so far, again and again, then the estimate as `redistill.estimate` gives it.
 
-    Raises ValueError with the sentence of the process when it ends without one, and for a step beyond what this machine
-    takes, wherever the rest of the run would go.
+    Raises ValueError with the sentence of the process when it ends without one, for a run beyond what a visitor may ask
+    for here, and for one that `goes_elsewhere` where a step of it is.
     """
-    check_run(config.to_dict() | {"steps": 1})
+    check_run(config.to_dict() | ({"steps": 1} if goes_elsewhere else {}))
     if lent.is_lent(config.to_dict()):
         yield 0.0
         yield _on_a_lent_gpu(config)

@@ -329,16 +329,19 @@ def keep_room() -> None:
 
 def _make_room(runs: Sequence[Run], more: int = 1) -> None:
     """Delete what was fetched and the runs that go; ValueError where too many runs, or too much of the disk, stay."""
-    for fetched in room.spare(runs, more):
+    held = room.Held(runs)
+    for fetched in room.spare(held, more):
         fetched.remove()
-    for run in room.surplus(runs, more):
+        held.forget(fetched)
+    for run in room.surplus(held, more):
         remove_folder(run.path)
+        held.forget(run)
     if not more or not access.is_shared():
         return
-    most, kept = limits_here(), everybodys()
-    if most.runs_all is not None and len(kept) + more > most.runs_all:
+    most = limits_here()
+    if most.runs_all is not None and len(held.runs) + more > most.runs_all:
         raise ValueError(f"{most.runs_all:,} runs of all visitors train or wait here, as many as can; try again later.")
-    if most.disk_bytes is not None and room.held_bytes(kept) + more * room.RESERVED_BYTES > most.disk_bytes:
+    if most.disk_bytes is not None and held.bytes + more * room.RESERVED_BYTES > most.disk_bytes:
         raise ValueError(
             f"The {format_bytes(most.disk_bytes)} of the disk that all visitors share are taken by runs that train or "
             f"wait, and by what they learn from; try again later, or {HOME}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from redistill.checkpoint.imported import imported_folder
@@ -33,42 +34,72 @@ def overdue(runs: Sequence[Run], now: float | None = None) -> list[Run]:
     return [run for run in going if minutes and now - _changed(run.path / PROCESS_FILE, now) > 60 * minutes]
 
 
-def surplus(runs: Sequence[Run], more: int = 0, now: float | None = None) -> list[Run]:
+class Held:
+    """What the disk holds of some runs, of all that was brought in and of all that was fetched: added up once, when it
+    is first asked for, less what is said to be gone."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = runs
+
+    @cached_property
+    def run_bytes(self) -> dict[str, int]:
+        """Of each run that is there, by its name."""
+        return {run.name: folder_bytes(run.path) for run in self.runs}
+
+    @cached_property
+    def fetched(self) -> list[Fetched]:
+        """What is there of it, used longest ago first."""
+        return list_fetched(STARTED)
+
+    @cached_property
+    def brought_bytes(self) -> int:
+        """Of uploads and networks that were brought in."""
+        return _brought_bytes()
+
+    @property
+    def bytes(self) -> int:
+        """Of all."""
+        return sum(self.run_bytes.values()) + self.brought_bytes + sum(one.bytes for one in self.fetched)
+
+    def forget(self, gone: Run | Fetched) -> None:
+        """Take note that a run, or something that was fetched, is not there any more."""
+        if isinstance(gone, Fetched):
+            self.fetched.remove(gone)
+        else:
+            self.runs = [run for run in self.runs if run.name != gone.name]
+            vars(self).get("run_bytes", {}).pop(gone.name, None)
+
+
+def surplus(held: Held, more: int = 0, now: float | None = None) -> list[Run]:
     """Runs that go: those past their days, and the longest ended ones while there are too many or they hold too much.
 
     more: runs that are about to begin, which need room too.
     """
     most, now = limits_here(), time.time() if now is None else now
-    ended = sorted((run for run in runs if _has_ended(run, now)), key=last_use)
+    ended = sorted((run for run in held.runs if _has_ended(run, now)), key=last_use)
     gone = [run for run in ended if most.days and now - last_use(run) > most.days * DAY]
     left = [run for run in ended if run not in gone]
     if most.runs_all is not None:
-        gone += left[: max(0, len(runs) - len(gone) + more - most.runs_all)]
+        gone += left[: max(0, len(held.runs) - len(gone) + more - most.runs_all)]
     if most.disk_bytes is not None:
-        total = held_bytes([run for run in runs if run not in gone])
+        total = held.bytes - sum(held.run_bytes[run.name] for run in gone)
         for run in (run for run in ended if run not in gone):
             if total + more * RESERVED_BYTES <= most.disk_bytes:
                 break
-            total -= folder_bytes(run.path)
+            total -= held.run_bytes[run.name]
             gone.append(run)
     return gone
 
 
-def held_bytes(runs: Sequence[Run], fetched: Sequence[Fetched] | None = None) -> int:
-    """What these runs take of the disk, with all that was brought in and all that was `fetched` (None: look)."""
-    found = list_fetched(STARTED) if fetched is None else fetched
-    return sum(folder_bytes(run.path) for run in runs) + _brought_bytes() + sum(one.bytes for one in found)
-
-
-def spare(runs: Sequence[Run], more: int = 0) -> list[Fetched]:
+def spare(held: Held, more: int = 0) -> list[Fetched]:
     """What was fetched and goes before any run does, while all there is takes too much: used longest ago first, and
     nothing that a run needs which goes. `more` as for `surplus`."""
     most = limits_here().disk_bytes
     if most is None:
         return []
-    found, gone = list_fetched(STARTED), []
-    total, needed = held_bytes(runs, found), [json.dumps(dict(run.config)) for run in runs if run.goes_here]
-    for one in found:
+    gone, total = [], held.bytes
+    needed = [json.dumps(dict(run.config)) for run in held.runs if run.goes_here]
+    for one in held.fetched:
         if total + more * RESERVED_BYTES <= most:
             break
         if not any(one.name in settings for settings in needed):

@@ -22,7 +22,7 @@ from redistill.training.config import DistillConfig
 @pytest.fixture
 def hub(shipped, tmp_path, monkeypatch):
     """A Hub with jobs, and an estimate of an hour."""
-    monkeypatch.setattr(estimate_panel, "measure", lambda config: iter([0.5, {"seconds": 3600.0}]))
+    monkeypatch.setattr(estimate_panel, "measure", lambda config, goes_elsewhere: iter([0.5, {"seconds": 3600.0}]))
     with local_hub(tmp_path / "hub", with_jobs=True) as server:
         yield server
 

@@ -149,9 +149,9 @@ def test_a_job_that_nobody_looks_at_again_makes_room_in_the_end(hub, monkeypatch
             hub_jobs.look(started.path, hub.token)
         runs, now = jobs.list_runs(), time.time()
         its_end = run.job.most_seconds + room.DAY
-        assert room.surplus(runs, more=1, now=now + its_end - 60) == [], "it may go still"
-        assert len(room.surplus(runs, more=1, now=now + its_end + 60)) == 1, "one makes room for who comes"
-        assert len(room.surplus(runs, now=now + 8 * room.DAY)) == 2
+        assert room.surplus(room.Held(runs), more=1, now=now + its_end - 60) == [], "it may go still"
+        assert len(room.surplus(room.Held(runs), more=1, now=now + its_end + 60)) == 1, "one makes room for who comes"
+        assert len(room.surplus(room.Held(runs), now=now + 8 * room.DAY)) == 2
 
 
 def test_on_a_space_only_a_visitors_own_account_pays(hub, monkeypatch, finished_run):

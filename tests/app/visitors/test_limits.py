@@ -18,7 +18,7 @@ from helpers.no_training import stand_in
 from helpers.pictures import write_classes
 from helpers.visitors import asked_by
 
-from app.distill import data_panel, handlers, own_weights
+from app.distill import data_panel, estimate_panel, handlers, own_weights
 from app.parts.guard import Guard
 from app.runs import jobs, processes, room
 from app.runs.one_run import Run
@@ -87,6 +87,18 @@ def test_a_run_that_asks_too_much_is_refused_with_the_limit_and_a_way_out(cache,
         jobs.start(config | change, "Too much")
     assert "at most" in str(said.value) and "machine of your own" in str(said.value) and len(str(said.value)) < 300
     assert jobs.everybodys() == []
+
+
+def test_an_estimate_holds_to_the_limits_of_where_the_run_goes(cache, monkeypatch):
+    monkeypatch.setattr(estimate_panel, "_start", lambda folder: pytest.fail("a process was started"))
+    config = dataclasses.replace(small(), steps=10_000_000)
+    with asked_by(A):
+        with pytest.raises(ValueError, match=r"steps is 10,000,000; here a run has at most 20,000"):
+            next(estimate_panel.measure(config))
+        with pytest.raises(ValueError, match="batch_size is 5,000"):
+            next(estimate_panel.measure(dataclasses.replace(config, batch_size=5000), goes_elsewhere=True))
+        with pytest.raises(pytest.fail.Exception):  # it would be measured
+            next(estimate_panel.measure(config, goes_elsewhere=True))
 
 
 def test_the_defaults_allow_what_the_page_offers_first(cache):
@@ -190,6 +202,19 @@ def test_runs_and_uploads_go_after_their_days_and_when_the_disk_is_full(cache, m
             jobs.start(small().to_dict(), "Newer")
 
 
+def test_the_disk_is_added_up_once_for_a_start(cache, monkeypatch):
+    folders = [ended("one"), ended("two", days=1)]
+    added, scanned = [], []
+    monkeypatch.setattr(room, "folder_bytes", lambda folder: added.append(folder) or 10**6)
+    monkeypatch.setattr(room, "list_fetched", lambda since: scanned.append(since) or [])
+    monkeypatch.setattr(room, "RESERVED_BYTES", 1000)
+    most(monkeypatch, disk_bytes=10**6 + 1000)  # one of them goes, and what is left is enough
+    with asked_by(A):
+        jobs.start(small().to_dict(), "New")
+    assert sorted(added) == sorted(folders) and len(scanned) == 1
+    assert folders[0].exists() and not folders[1].exists()
+
+
 def test_what_was_fetched_goes_before_any_run_does_and_nothing_that_is_needed(cache, monkeypatch, tmp_path):
     with local_hub(tmp_path / "hub") as hub:
         before = sources.find_pipeline(_ddpm(hub, tmp_path, "someone/before"))
@@ -209,8 +234,8 @@ def test_what_was_fetched_goes_before_any_run_does_and_nothing_that_is_needed(ca
         config = small().to_dict() | {"dataset": "hub:someone/needed"}
         going = Run("going", cache / "going", "Going", "running", config=config)
         with asked_by(A):
-            gone = room.spare([*jobs.everybodys(), going])
-            assert [each.name for each in gone] == ["someone/old"] and room.surplus(jobs.everybodys()) == [
+            gone = room.spare(room.Held([*jobs.everybodys(), going]))
+            assert [each.name for each in gone] == ["someone/old"] and room.surplus(room.Held(jobs.everybodys())) == [
                 jobs.everybodys()[0]
             ]
             jobs.sweep()
