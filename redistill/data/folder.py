@@ -25,6 +25,7 @@ from .source import EXTENSIONS, Listing, Source, open_picture, printable, split_
 
 ONE_CLASS = "pictures"  # name of the only class of a folder without subfolders
 NAMED = 3  # files that a sentence names
+ALIKE = 2  # folders of the same names in two others, which are no chance
 
 
 def open_folder(path: Path, title: str) -> Source:
@@ -35,7 +36,8 @@ def open_folder(path: Path, title: str) -> Source:
     more) where that is their only sense: beside a class of another name they are classes, see `_places`. What is not
     taken, such as files that are no pictures and folders of thumbnails, is told in the source's `notes`. Raises
     ValueError for a folder that is missing or empty, a class without pictures, two folders for one split, splits
-    without one to train on, a class of one split that train does not have, and as `labelled` does.
+    without one to train on, folders that may be splits or classes, a class of one split that train does not have, and
+    as `labelled` does.
     """
     if not path.is_dir():
         raise ValueError(f"There is no folder {title}; expected one with a subfolder of pictures for each class.")
@@ -97,16 +99,19 @@ def _places(tree: Tree, title: str, notes: list[str]) -> dict[str, Tree]:
     """The part of the tree that is each split's, "train" at least.
 
     Folders with the names of splits are splits where all folders of pictures are such, or where two of them hold the
-    same classes in folders of their own; else they are classes as all others.
+    same classes in folders of their own; else they are classes as all others. ValueError where one of them and a folder
+    of another name hold the same ones, which makes sense both ways.
     """
     named = [(split_name(folder.name), folder) for folder in tree.filled()]
     splits = [(split, folder) for split, folder in named if split]
     others = [folder for split, folder in named if not split]
     if not splits:
+        notes += _perhaps_splits(others)
         return {"train": tree}
-    shared = [{inner.name for inner in folder.filled()} for _, folder in splits]
+    shared = [_inner(folder) for _, folder in splits]
     agree = any(one and one == other for place, one in enumerate(shared) for other in shared[:place])
     if others and not agree:
+        _refuse_either(splits, others, title)
         told = ", ".join(printable(folder.name) for _, folder in splits)
         notes.append(f"{told}: taken for a class, since it stands beside {printable(others[0].name)}.")
         return {"train": tree}
@@ -123,6 +128,35 @@ def _places(tree: Tree, title: str, notes: list[str]) -> dict[str, Tree]:
         left = ", ".join(f"{printable(folder.name)} ({folder.count():,} pictures)" for folder in others)
         notes.append(f"Beside the splits, left out: {left}.")
     return found
+
+
+def _inner(folder: Tree) -> set[str]:
+    return {inner.name for inner in folder.filled()}
+
+
+def _refuse_either(splits: Sequence[tuple[str, Tree]], others: Sequence[Tree], title: str) -> None:
+    """ValueError where a folder that is called as a split and one that is not hold the same folders."""
+    for _, split in splits:
+        for other in others:
+            same = sorted(_inner(split) & _inner(other))
+            if len(same) >= ALIKE:
+                one, two = printable(split.name), printable(other.name)
+                raise ValueError(
+                    f"{title}: {one} and {two} hold folders of the same names ({_some(same)}); where both are splits, "
+                    f"call {two} one of train, val and test; where both are classes, call {one} otherwise."
+                )
+
+
+def _perhaps_splits(folders: Sequence[Tree]) -> list[str]:
+    """A sentence where all of several classes hold the same folders, as splits under other names would."""
+    inner = [_inner(folder) for folder in folders]
+    if len(folders) < 2 or len(inner[0]) < ALIKE or any(one != inner[0] for one in inner):
+        return []
+    named = _some([folder.name for folder in folders])
+    return [
+        f"{named} hold folders of the same names ({_some(sorted(inner[0]))}) and are taken for classes; where they are "
+        "splits, call them train, val and test."
+    ]
 
 
 def _classes(place: Tree, title: str) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,12 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 SPLITS = ("train", "validation", "test")
 SHARE = 0.1  # part of each class that a split drawn from train takes
 
-_SPLIT_NAMES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation", "testing": "test"}
+# What people call a split, alone or as "training_set" and "test images".
+_SPLIT_NAMES = {
+    "train": re.compile(r"train(ing)?([ _-]?(set|data|split|images))?"),
+    "validation": re.compile(r"(val|valid|validation|dev|eval|evaluation)([ _-]?(set|data|split|images))?"),
+    "test": re.compile(r"test(ing)?([ _-]?(set|data|split|images))?"),
+}
 # Formats that PIL may open: it knows others that start programs (EPS) or are mere containers.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 EXTENSIONS = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -136,10 +142,8 @@ class Source:
 
 
 def split_name(folder: str) -> str | None:
-    """Which of SPLITS a folder or a part of that name is, such as "val"; None for any other."""
-    name = folder.lower()
-    name = _SPLIT_NAMES.get(name, name)
-    return name if name in SPLITS else None
+    """Which of SPLITS a folder or a part of that name is, such as "val" or "training_set"; None for any other."""
+    return next((split for split, words in _SPLIT_NAMES.items() if words.fullmatch(folder.lower())), None)
 
 
 def draw_splits(

@@ -41,6 +41,10 @@ def told(spec):
         ({"train": {"a": 4, "b": 4}, "val": {"a": 2, "b": 2}, "more": {"x": 3}}, ("a", "b"), "left out: more (3"),
         ({"train": {"a": 4, "b": 4}}, ("a", "b"), ""),
         ({"train": {".": 6}, "test": {".": 2}}, ("pictures",), ""),
+        ({"training_set": {"a": 4, "b": 4}, "test_set": {"a": 2, "b": 2}}, ("a", "b"), ""),
+        ({"Train images": {"a": 4, "b": 4}, "eval": {"a": 2, "b": 2}}, ("a", "b"), ""),
+        ({"trainers": {"a": 4, "b": 4}, "vale": {"a": 2, "c": 2}}, ("trainers", "vale"), ""),
+        ({"old": {"in": 4, "out": 4}, "new": {"in": 2, "out": 2}}, ("new", "old"), "where they are splits, call them"),
     ],
 )
 def test_a_split_is_one_only_where_that_is_the_only_sense(folder, places, classes, said):
@@ -57,6 +61,11 @@ def test_a_split_is_one_only_where_that_is_the_only_sense(folder, places, classe
         ({"train": {"a": 4}, "dev": {"a": 2}, "val": {"a": 2}}, "dev and val are both validation"),
         ({"train": {"a": 4}, "Training": {"a": 2}}, "both train pictures"),
         ({"val": {"a": 4, "b": 4}, "test": {"a": 4, "b": 4}}, "none to train on"),
+        (
+            {"train": {"a": 4, "b": 4}, "holdout": {"a": 4, "b": 4}},
+            r"train and holdout .* same names \(a, b\); where",
+        ),
+        ({"train": {"a": 4, "b": 4}, "mine": {"a": 4, "b": 1, "c": 4}}, "where both are classes, call train otherwise"),
     ],
 )
 def test_splits_that_cannot_be_told_apart_are_refused(folder, places, named):
