@@ -7,6 +7,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -39,8 +40,15 @@ def _note(text: str) -> None:
     tqdm.write(f"redistill: {text}", file=sys.stderr)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one sentence what is wrong, without the fifty lines of usage that argparse puts before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` lists what it takes.\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="redistill", description=__doc__)
+    parser = _Parser(prog="redistill", description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

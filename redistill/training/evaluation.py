@@ -16,7 +16,7 @@ from ..checkpoint.pipeline import load_scheduler
 from ..checkpoint.sources import find_checkpoint
 from ..common.devices import check_device
 from ..data.classes import match_classes
-from ..data.datasets import drawn_from, has_test, load_split
+from ..data.datasets import drawn_from, find_dataset, has_test, load_split
 from ..data.source import SPLITS, Split
 from ..data.twins import Learnt, fingerprints, share_learnt
 from ..memory import capture_images, measure_peak
@@ -55,6 +55,7 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: st
         metadata = dataclasses.replace(metadata, dataset=dataset, drawn_from=None)
     if not metadata.dataset:
         raise ValueError(f"Nothing tells which pictures {folder} was trained on; name a data set to test it on.")
+    places = _places(metadata, f"the checkpoint {folder}")
     config = DistillConfig(
         student=metadata.student,
         dataset=metadata.dataset,
@@ -66,9 +67,6 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: st
     problem = load_problem(task, config, model, None, device)
     if problem.noise_scheduler is not None:
         problem.noise_scheduler = load_scheduler(place)
-    places = match_classes(
-        problem.class_names, metadata.class_names, f"the pictures of {config.dataset}", f"the checkpoint {folder}"
-    )
     check_splits(metadata)
     judged = _joined([relabelled(_split(config, name), places) for name in splits])
     if config.student.task == "classification":
@@ -91,6 +89,22 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: st
         "peak_layer": profile.peak_layer,
         **(of_classes if dataset is not None else {}),
     }
+
+
+def _places(metadata: Metadata, which: str) -> list[int] | None:
+    """Where each class of the pictures stands among a classifier's outputs, see `match_classes`; None of a diffusion
+    network. ValueError where the pictures are of another number of classes than a classifier tells apart."""
+    if metadata.student.task != "classification":
+        return None
+    names = find_dataset(metadata.dataset, metadata.split_seed).class_names
+    places = match_classes(names, metadata.class_names, f"the pictures of {metadata.dataset}", which)
+    classes = metadata.student.classes
+    if len(names) != classes:
+        raise ValueError(
+            f"{which[0].upper()}{which[1:]} tells {classes} classes apart, but the pictures of {metadata.dataset} are "
+            f"of {len(names)}; expected pictures of all its classes."
+        )
+    return places
 
 
 def _joined(splits: Sequence[Split]) -> Split:

@@ -15,6 +15,10 @@ CASES = [
     ["memory", "narrow_resnet", "--strides", "conv1=²"],
     ["search", "narrow_resnet", "--image-size", MANY],
     ["search", "narrow_resnet", "--budget", "1e400KiB"],
+    ["search", "narrow_resnet", "--budget", "-5KiB"],
+    ["export", "small", "--to", "tflite"],
+    ["fly"],
+    ["train", "--steps", "1e3"],
     ["train", "--steps", MANY],
     ["train", "--batch-size", MANY],
     ["train", "--image-size", MANY],
@@ -44,6 +48,7 @@ def test_an_option_that_nobody_means_is_one_sentence(arguments, shipped, tmp_pat
         code = ended.code
     told = capsys.readouterr().err.strip().splitlines()
     assert code in (1, 2) and told and "Traceback" not in "".join(told)
+    assert code == 1 or len(told) == 1, "argparse's own come without its usage"
     assert "redistill" in told[-1] and len(told[-1]) < 6000
 
 

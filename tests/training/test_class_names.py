@@ -128,6 +128,23 @@ def test_figures_on_changed_pictures_are_refused(animals, tmp_path):
         evaluate(folder)
 
 
+@pytest.mark.parametrize(
+    ("classes", "kept", "said"),
+    [
+        (("ape", "bee"), True, "'ape', 'bee' of the pictures of .* are unknown to the checkpoint"),
+        (("cat", "dog"), True, "The checkpoint .* tells 3 classes apart, but the pictures of .* are of 2; expected"),
+        (("ape", "bee"), False, "The checkpoint .* tells 3 classes apart, but the pictures of .* are of 2; expected"),
+    ],
+)
+def test_figures_on_another_number_of_classes_are_refused_in_words_of_the_checkpoint(
+    animals, tmp_path, classes, kept, said
+):
+    folder = rewritten(animals, tmp_path / "one", **({} if kept else {"class_names": []}))
+    others = write_classes(tmp_path / "others", dict.fromkeys(classes, 8))
+    with pytest.raises(ValueError, match=said):
+        evaluate(folder, dataset=f"folder:{others}")
+
+
 def test_a_checkpoint_without_names_is_judged_by_places_and_says_so(animals, tmp_path):
     folder = rewritten(animals, tmp_path / "before", class_names=[])
     assert "by their places" in evaluate(folder)["classes"]
