@@ -143,6 +143,13 @@ def _extract(options: argparse.Namespace) -> None:
         strides = best_within(shared, parse_bytes(options.budget)).strides
     out = extract(shared, strides, options.out or Path("runs") / f"{shared.name}-{key_of(strides)}" / "student")
     print(f"{out}: {shared.name} at strides {', '.join(f'{layer} {stride}' for layer, stride in strides.items())}.")
+    figures = read_metadata(out).metrics
+    for split in ("test", "validation"):
+        if f"{split}_accuracy" in figures:
+            print(f"It tells {100 * figures[f'{split}_accuracy']:.1f} % of the {split} pictures right.")
+            break
+    if shared.space.find(strides) is None:
+        print("It was never trained at these strides.")
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -275,7 +275,12 @@ def test_the_shell_measures_and_extracts(shared, tmp_path, monkeypatch, capsys):
     kept = json.loads((shared.folder / FIGURES).read_text())
     assert len(kept["strides"]) == len(shared.space.candidates)
     assert main(["extract", str(shared.folder), "--budget", "1MiB"]) == 0
+    said = capsys.readouterr().out
+    assert "% of the test pictures right" in said and "never trained" not in said
+    assert main(["extract", str(shared.folder), "--strides", "layer4.0=1"]) == 0
+    assert "never trained at these strides" in capsys.readouterr().out
     assert main(["extract", str(shared.folder), "--strides", "conv1=4,maxpool=1,layer4.0=1"]) == 0
+    capsys.readouterr()
     assert checkpoint.load(tmp_path / "runs" / "weights-4-1-2-2-1" / "student")
     for wrong in ([], ["--strides", "conv1=4", "--budget", "1MiB"], ["--budget", "1"], ["--strides", "nothing=2"]):
         assert main(["extract", str(shared.folder), *wrong]) == 1
