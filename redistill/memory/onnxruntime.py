@@ -9,12 +9,13 @@ What its sessions do (release 1.32, all optimizations, AVX-512), found by its op
 - activations write in place; sums, products and SiLU do not; a buffer that is dead is kept for the next tensor of the
   same shape, and lives on in between; the input is held throughout;
 - maps of convolutions lie in blocks of 16 channels, rounded up, also in what is the same shape; what cannot read those
-  reads a copy, but what a convolution accumulates into lies so, whatever it reads.
+  reads a copy, but what a convolution accumulates into lies so, whatever it reads; convolutions whose groups are no
+  blocks neither read nor write them, and accumulate nothing, and whole blocks alone are put beside one another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from math import prod
@@ -22,7 +23,7 @@ from math import prod
 from ..common.sentences import listed
 from .accounting import Timeline
 from .program import Program
-from .recording import Buffer
+from .recording import WEIGHTS, Buffer, Node
 from .shape_rules import Shape
 from .steps import Step
 
@@ -31,6 +32,8 @@ ACTIVATIONS = ("relu", "relu6", "hardtanh", "clamp", "sigmoid", "tanh", "leaky_r
 POOLS = ("max_pool2d", "avg_pool2d")
 BLOCKED = ("add", "mul", "cat", "silu")  # read blocked maps where all of them are
 COPY = "layout copy"
+PARTS = ("split", "split_with_sizes", "slice", "select", "unbind")  # views of a part, copies there
+GROUPS = 8  # place of how many groups there are among the arguments of a convolution
 # What its figure has been checked with; of other operators nobody knows yet what runs in place, or in which layout.
 KNOWN = {
     *ACTIVATIONS, *POOLS, *BLOCKED, "conv2d", "batch_norm", "group_norm", "linear", "adaptive_avg_pool2d", "mean",
@@ -48,6 +51,7 @@ class _Node:
     reads: list[int]  # buffers
     births: list[int]
     index: int = 0  # when it was made
+    is_plain: bool = False  # a convolution in groups that are no blocks of channels
     activation: bool = False
     into: int = -1  # the buffer that it accumulates into, where that dies there
 
@@ -61,6 +65,7 @@ class _Graph:
     sizes: list[int]
     outputs: list[int]
     shape: list[Shape]  # of each buffer
+    plain: set[int]  # that convolutions make whose groups are no blocks of channels
     joined: dict[int, int] = field(default_factory=dict)  # buffer that never is → the one that it became
 
     def new_buffer(self, like: int, shape: Shape | None = None) -> int:
@@ -76,8 +81,7 @@ def onnxruntime_order(program: Program, shapes: list[Shape], sizes: list[int]) -
 
     Raises ValueError for operators whose rules are not known.
     """
-    unknown = sorted({_plain(step.title) for step in program.steps} - KNOWN)
-    if unknown:
+    if unknown := _unknown(program, shapes):
         raise ValueError(f"No figure for onnxruntime: how it runs {listed(unknown, 3)} is not known; count as 'fused'.")
     graph = _single_assignment(program, shapes, sizes)
     nodes = _join(graph)
@@ -104,14 +108,14 @@ def _is_joined(node: _Node) -> bool:
 
 
 def _is_blocked_op(node: _Node) -> bool:
-    return _is_conv(node) or node.kind in POOLS
+    return (_is_conv(node) and not node.is_plain) or node.kind in POOLS
 
 
 def _single_assignment(program: Program, shapes: list[Shape], sizes: list[int]) -> _Graph:
     buffers = list(program.buffers)
-    graph = _Graph([], buffers, list(sizes), [], [shapes[made.value] for made in buffers])
+    graph = _Graph([], buffers, list(sizes), [], [shapes[made.value] for made in buffers], set())
     now, steps = list(range(len(buffers))), graph.steps
-    for step in program.steps:
+    for step, nodes in _in_order(program):
         operands = tuple((value, now[buffer]) for value, buffer in step.operands)
         reads = tuple(now[buffer] for buffer in step.reads)
         births = step.births
@@ -134,10 +138,50 @@ def _single_assignment(program: Program, shapes: list[Shape], sizes: list[int]) 
                     )
                 )
             reads, operands = (scaled,), ()
+        if any(_has_narrow_groups(node, [shapes[value] for value in ins]) for node, ins in nodes):
+            graph.plain.update(births)
         touched = tuple(dict.fromkeys((*reads, *births)))
         steps.append(step._replace(operands=operands, reads=reads, writes=(), births=births, touched=touched))
     graph.outputs = [now[buffer] for buffer in program.outputs]
     return graph
+
+
+def _in_order(program: Program) -> Iterator[tuple[Step, list[tuple[Node, list[int]]]]]:
+    """The steps, and the operators of each with the values that they read."""
+    steps = iter(program.steps)
+    for traced in program.calls:
+        calls: dict[int, list[tuple[Node, list[int]]]] = {}
+        for node in traced.nodes:
+            calls.setdefault(node.call, []).append((node, [traced.resolve(value) for value in node.ins]))
+        for nodes in calls.values():
+            if not all(node.is_view for node, _ in nodes):
+                yield next(steps), nodes
+
+
+def _unknown(program: Program, shapes: list[Shape]) -> list[str]:
+    """What is not known of how it runs, in words."""
+    unknown = {_plain(step.title) for step in program.steps} - KNOWN
+    for step in program.steps:
+        if step.title == "adaptive_avg_pool2d":  # no pool in the exported file, but numbers that are gathered
+            taken, made = shapes[step.operands[0][0]][-2:], shapes[step.result][-2:]
+            if any(side % out for side, out in zip(taken, made, strict=True)):
+                unknown.add(f"adaptive_avg_pool2d from {taken[0]}×{taken[1]} to {made[0]}×{made[1]}")
+    for traced in program.calls:
+        for node in traced.nodes:
+            if node.op in PARTS and len(whole := shapes[traced.resolve(node.ins[0])]) == 4:
+                parts = [shapes[out + traced.first_value] for out in node.outs]
+                unknown |= {node.op} if any(prod(part) < prod(whole) for part in parts) else set()
+            elif node.op == "convolution" and program.home[traced.resolve(node.ins[1])] != WEIGHTS:
+                unknown.add("conv2d of weights that it computes")
+    return sorted(unknown)
+
+
+def _has_narrow_groups(node: Node, shapes: list[Shape]) -> bool:
+    """Whether it is a convolution in groups that are neither blocks of channels nor single ones."""
+    if node.op != "convolution" or node.args[GROUPS] == 1:
+        return False
+    given, taken, groups = *shapes[1][:2], node.args[GROUPS]
+    return not (taken == 1 and given == groups) and bool(taken % BLOCK or given // groups % BLOCK)
 
 
 def _join(graph: _Graph) -> list[_Node]:
@@ -154,7 +198,10 @@ def _join(graph: _Graph) -> list[_Node]:
         elif title in ACTIVATIONS and alone:
             target, before.activation = before, True
         if target is None:
-            target = _Node([place], title, reads, list(step.births), place)
+            if title == "adaptive_avg_pool2d" and graph.shape[step.births[0]][2:] != (1, 1):
+                title = "avg_pool2d"  # exported so; to single numbers as a mean
+            is_plain = not graph.plain.isdisjoint(step.births)
+            target = _Node([place], title, reads, list(step.births), place, is_plain)
             if step.is_red and title == "mul" and len(reads) == 1:  # a gate per channel: exported as a convolution
                 target.kind = "conv2d"
             elif step.is_red and title == "add" and _is_ungated(reads, maker):
@@ -215,8 +262,8 @@ def _accumulating(graph: _Graph, reads: list[int], maker: dict[int, _Node], uses
         return None
     for own, other in (reads, reads[::-1]):
         node = maker.get(own)
-        can = node is not None and node.kind == "conv2d" and not node.activation and node.into < 0 and uses[own] == 1
-        if can and other in maker and _is_blocked_map(graph, maker[other], other):
+        can = node is not None and node.kind == "conv2d" and not (node.activation or node.is_plain)
+        if can and node.into < 0 and uses[own] == 1 and other in maker and _is_blocked_map(graph, maker[other], other):
             node.into = other
             node.reads.append(other)
             return node
@@ -269,20 +316,23 @@ def _with_copies(nodes: list[_Node], graph: _Graph) -> list[_Node]:
     for node in nodes:
         maps = [buffer for buffer in node.reads if len(graph.shape[buffer]) == 4]
         if node.kind == "conv2d":
-            wants = graph.shape[node.reads[0]][1] >= BLOCK
+            wants = graph.shape[node.reads[0]][1] >= BLOCK and not node.is_plain
         elif node.kind in (*POOLS, "batch_norm"):
             wants = node.reads[0] in blocked
         else:
             kind = node.kind in BLOCKED or node.kind in ACTIVATIONS
             wants = kind and bool(maps) and all(buffer in blocked for buffer in node.reads)
-            wants &= node.kind in ("cat",) or len({graph.shape[buffer] for buffer in node.reads}) == 1
+            if node.kind == "cat":
+                wants &= all(graph.shape[buffer][1] % BLOCK == 0 for buffer in node.reads)
+            else:
+                wants &= len({graph.shape[buffer] for buffer in node.reads}) == 1
         node.reads = [  # what a convolution accumulates into lies as what it gives
             copied(buffer) if buffer in maps and (buffer in blocked) != (wants or buffer == node.into) else buffer
             for buffer in node.reads
         ]
         if node.into >= 0:
             node.into = node.reads[-1]
-        gives = wants or node.kind == "conv2d"
+        gives = wants or (node.kind == "conv2d" and not node.is_plain)
         blocked |= {buffer for buffer in node.births if gives and len(graph.shape[buffer]) == 4}
         result.append(node)
     for buffer in blocked:

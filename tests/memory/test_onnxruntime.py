@@ -74,6 +74,62 @@ class Odd(nn.Module):
         return self.function(self.conv(x))
 
 
+@pytest.mark.parametrize(
+    ("network", "strides", "side", "counted"),
+    [("resnext50_32x4d", (4, 1, 2, 2, 2), 64, 835_584), ("torchvision:regnet_y_400mf", (2, 4, 2, 2, 1), 48, 322_560)],
+)
+def test_groups_that_are_no_blocks_of_channels_read_maps_as_they_are(network, strides, side, counted):
+    tape = tape_of(network, None, side)
+    points = [point.name for point in tape.points]
+    found = tape.profile(dict(zip(points, strides, strict=True)), accounting="onnxruntime")
+    assert found.peak_bytes == counted
+
+
+class Beside(nn.Module):
+    """Two maps beside one another, convolved."""
+
+    def __init__(self, one, other):
+        super().__init__()
+        self.one, self.other, self.last = nn.Conv2d(3, one, 3), nn.Conv2d(3, other, 3), nn.Conv2d(one + other, 16, 3)
+
+    def forward(self, x):
+        return self.last(torch.cat([self.one(x), self.other(x)], 1))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "counted"), [(16, 32, 78_336), (8, 24, 65_792), (16, 8, 46_976)], ids=["blocks", "halves", "one"]
+)
+def test_whole_blocks_alone_are_put_beside_one_another(one, other, counted):
+    assert capture(Beside(one, other), (1, 3, 16, 16)).profile(accounting="onnxruntime").peak_bytes == counted
+
+
+class Centred(nn.Conv2d):
+    def forward(self, x):
+        return self._conv_forward(x, self.weight - self.weight.mean(0), self.bias)
+
+
+@pytest.mark.parametrize(
+    ("last", "named"),
+    [
+        (nn.AdaptiveAvgPool2d((4, 7)), "adaptive_avg_pool2d from 14×14 to 4×7"),
+        (Centred(16, 8, 3), "conv2d of weights that it computes"),
+        (Odd(lambda x: x[:, 3:]), "slice"),
+        (Odd(lambda x: sum(x.chunk(4, 1))), "split"),
+    ],
+    ids=["pool", "weights", "slice", "chunk"],
+)
+def test_what_it_runs_in_ways_that_are_not_known_is_refused(last, named):
+    first = [] if isinstance(last, Odd) else [nn.Conv2d(3, 16, 3)]
+    tape = capture(nn.Sequential(*first, last), (1, 3, 16, 16))
+    with pytest.raises(ValueError, match=f"how it runs {named}"):
+        tape.profile(accounting="onnxruntime")
+
+
+def test_pools_that_are_pools_there_are_counted():
+    tape = capture(nn.Sequential(nn.Conv2d(3, 16, 3), nn.AdaptiveAvgPool2d((7, 2))), (1, 3, 16, 16))
+    assert tape.profile(accounting="onnxruntime").peak_bytes == 4 * (3 * 16**2 + 16 * 14**2 + 16 * 7 * 2)
+
+
 @pytest.mark.parametrize("function", [torch.cumsum, torch.sort], ids=["cumsum", "sort"])
 def test_operators_of_unknown_rules_are_refused_by_name(function):
     tape = capture(Odd(lambda x: function(x, 1)), (1, 3, 16, 16))
