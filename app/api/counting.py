@@ -248,4 +248,5 @@ def _point(point: PoolingPoint) -> dict:
 
 
 def _candidate(found: Candidate, teacher: Candidate) -> dict:
-    return dataclasses.asdict(found) | {"macs_kept": round(found.bare_macs / teacher.macs, 4)}
+    told = dataclasses.asdict(found) | {"macs_kept": round(found.bare_macs / teacher.macs, 4)}
+    return {name: value for name, value in told.items() if name not in ("stored_bytes", "room_bytes")}  # of a chip

@@ -20,10 +20,12 @@ def say_carried(student: StudentConfig, dtype: Any, accounting: Any, *budget: An
         raise ValueError(f"Numbers are {str(dtype)[:40]!r}; expected such as fp32.")
     said, room = [], read_budget(*budget)
     if room:
-        peak = compare_as(student, accounting, dtype).student.needed_bytes
+        profile = compare_as(student, accounting, dtype).student
+        peak = profile.needed_bytes
+        weights = f" Its weights: {room.weights_verdict(profile)}." if room.has_weights else ""
         said.append(
             f"{room.title}, {format_bytes(room.bytes)}: the student needs {format_bytes(peak)} in {dtype} at "
-            f"{format_pixels(student.image_size)}, it {room.verdict(peak)}."
+            f"{format_pixels(student.image_size)}, it {room.verdict(peak)}.{weights}"
         )
     if dtype != "fp32":
         after = "; “Export .onnx in int8” makes that of what it has learnt" if dtype == "int8" else ""

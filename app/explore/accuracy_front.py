@@ -14,6 +14,7 @@ from redistill.training.stride_store import key_of
 from ..parts.counting import check_counting
 from ..words.numbers import format_bytes, format_percent, format_ratio
 from ..words.settings import dataset_title
+from . import search_table
 from .link import Settings, to_query
 
 WIDTH, HEIGHT, EDGE = 460, 200, 34  # of the drawing, in its own pixels
@@ -33,18 +34,16 @@ def show(shared: SharedWeights, settings: Settings) -> str:
     """The sentence, the drawing and the rows, each a link to its settings, the budget among them."""
     student = shared.metadata.student
     settings = dataclasses.replace(settings, student=dataclasses.replace(settings.student, red=None))
-    counted = check_counting(settings.accounting).settings
-    found = search_strides(
-        shared.tape, student.image_size, red=None, dtype=settings.dtype, batch=settings.batch, **counted
-    )
+    counted = {"dtype": settings.dtype, "batch": settings.batch, **check_counting(settings.accounting).settings}
+    found = search_strides(shared.tape, student.image_size, red=None, room=settings.room, **counted)
     points = points_of(shared, found.candidates)
     front = front_of(points)
     budget = settings.budget_bytes
-    fitting = [point for point in front if budget is None or point[0].needed_bytes <= budget]
+    fitting = [point for point in front if budget is None or point[0].fits(budget)]
     best = fitting[-1] if fitting else None
     rows = "".join(_row(point, found.teacher, settings, point is best) for point in front)
     return (
-        f'<p class="student" role="status">{_sentence(points, best, budget)}</p>{_drawing(points, front, budget)}'
+        f'<p class="student" role="status">{_sentence(points, best, settings)}</p>{_drawing(points, front, budget)}'
         '<div class="scroll front-rows"><table class="facts numbers front"><thead><tr><th>Strides</th><th>Needs</th>'
         '<th title="how many times less than the network’s own">Ratio</th><th>Accuracy</th><th>95 %</th>'
         f"</tr></thead><tbody>{rows}</tbody></table></div>"
@@ -52,10 +51,15 @@ def show(shared: SharedWeights, settings: Settings) -> str:
     )
 
 
-def _sentence(points: list[Point], best: Point | None, budget: int | None) -> str:
+def _sentence(points: list[Point], best: Point | None, settings: Settings) -> str:
+    budget, (least, _) = settings.budget_bytes, points[0]
+    if best is None and not least.weights_fit:
+        where = search_table.weights_where(settings.room)
+        taken = format_bytes(least.stored_bytes)
+        return f"None of {len(points)} measured stride settings fits{where}: these take {taken} at any strides."
     if best is None:
-        least = format_bytes(points[0][0].needed_bytes)
-        return f"None of {len(points)} measured stride settings fits {budget / 2**10:,g} KiB; the least is {least}."
+        most = f"{budget / 2**10:,g} KiB; the least is {format_bytes(least.needed_bytes)}"
+        return f"None of {len(points)} measured stride settings fits {most}."
     where = f"Within {budget / 2**10:,g} KiB" if budget else "Of all"
     return (
         f"{where} the best of {len(points)} measured stride settings has {format_percent(best[1].accuracy)} at "

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlencode
 
 from redistill.common.settings import settings_of
 from redistill.common.values import is_whole
+from redistill.memory.chips import Room
 from redistill.memory.comparison import Comparison, early_strides, network_tape, own_strides
 from redistill.memory.tape import Tape
 from redistill.networks.red import REDConfig
@@ -71,6 +72,11 @@ class Settings:
     def budget_bytes(self) -> int | None:
         """Bytes for activations."""
         return self.budget.bytes if self.budget else None
+
+    @property
+    def room(self) -> Room | None:
+        """What the chip leaves that is to be fitted, where it bounds the weights too."""
+        return self.budget.room if self.budget and self.budget.has_weights else None
 
     @classmethod
     def of(cls, found: Comparison) -> Settings:

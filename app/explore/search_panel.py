@@ -44,6 +44,21 @@ SEARCH = """() => {
   start();
 }"""
 START = f"() => {{ if (location.hash === '#fit') ({SEARCH})(); }}"
+# What was found for other settings says so, and where the page was opened to search it is found anew, once those rest.
+STALE = """() => {
+  const rows = document.querySelector('#front .front-rows');
+  if (!rows) return;
+  if (!document.querySelector('#front .outdated')) {
+    const said = Object.assign(document.createElement('p'), {className: 'outdated', role: 'status'});
+    said.textContent = 'Settings have changed since: this was found for those before. Search again.';
+    document.querySelector('#front .student').before(said);
+  }
+  clearTimeout(window.searchSoon);
+  if (location.hash !== '#fit') return;
+  window.searchSoon = setTimeout(() => document.querySelector('#search-start').click(), 600);
+}"""
+# Controls that a search does not ask for: rows set the strides, and the panel has a choice of RED blocks of its own.
+UNSEARCHED = ("picker", "with_red", "patch")
 REDUCTION_LABELS = {"same": "As the teacher", "any": "Any"}
 
 
@@ -70,6 +85,9 @@ def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Compon
     """
     budget = [parts[name] for name in CONTROLS]
     gr.on([part.change for part in budget], take_budget, budget, parts["search_budget"], **QUIET)
+    changed = [part.input for part in (*budget, *(parts[name] for name in WISH))]  # rows and links set these too
+    changed += [part.change for name, part in controls.items() if name not in (*UNSEARCHED, *CONTROLS)]
+    gr.on(changed, None, js=STALE, **QUIET)
     outputs = {name: parts[name] for name in ("front", "search")}
     wish = {name: parts[name] for name in WISH}
     waiting = connect(parts["search"].click, wait, [], outputs, **QUIET)
@@ -208,6 +226,7 @@ def searching(settings: Settings, reduction: str) -> Iterator[Done]:
             reduction=reduction,
             red=student.red,
             dtype=settings.dtype,
+            room=settings.room,
             **COUNTINGS[settings.accounting].settings,
         )
 
@@ -223,7 +242,8 @@ class _Held:
 def _held(settings: Settings, reduction: str) -> _Held:
     student = settings.student
     images = (student.image_size, student.in_channels, student.stem, settings.batch)
-    return _holder(student.teacher, images, reduction, student.red, settings.accounting, settings.dtype)
+    counted = (settings.accounting, settings.dtype, settings.room)
+    return _holder(student.teacher, images, reduction, student.red, *counted)
 
 
 @lru_cache(maxsize=16)

@@ -8,6 +8,7 @@ import io
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from redistill.memory.chips import Room
 from redistill.memory.patch_search import MOST_OVERHEAD, PatchedCandidate
 from redistill.memory.search import Candidate, SearchResult
 from redistill.networks.zoo import find_network
@@ -37,37 +38,80 @@ def result(found: SearchResult, settings: Settings, patched: Sequence[PatchedCan
     """The answer in one sentence, the front below it, what fits with patches where that was searched, and what was."""
     budget = settings.budget_bytes
     rows = found.within(found.teacher.needed_bytes)
-    fitting = [candidate for candidate in rows if budget is not None and candidate.needed_bytes <= budget]
+    fitting = [candidate for candidate in rows if budget is not None and candidate.fits(budget)]
     best = fitting[-1] if fitting else None
     table = "".join(_row(candidate, found.teacher, settings, budget, candidate is best) for candidate in rows)
     head = _HEAD.format(patches="", needs=NEEDS[settings.accounting], adds="RED blocks compute", title="RED adds")
-    head += "" if budget is None else "<th>Fits</th>"
+    head += _weights_head(settings) + ("" if budget is None else "<th>Fits</th>")
     with_patches = patched_rows(found, settings, patched)
     return (
-        f'<p class="student" role="status">{_sentence(found, best, budget, len(fitting))}</p>'
+        f'<p class="student" role="status">{_sentence(found, best, settings, len(fitting))}</p>'
         f'<div class="scroll front-rows">{_table(head, table)}</div>'
         f'{with_patches}<p class="subline">{_searched(found, settings)}</p>'
     )
 
 
 def _table(head: str, rows: str) -> str:
+    if not rows:
+        return ""
     return f'<table class="facts numbers stacked front"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
 
-def _sentence(found: SearchResult, best: Candidate | None, budget: int | None, shown: int) -> str:
+def _sentence(found: SearchResult, best: Candidate | None, settings: Settings, shown: int) -> str:
     """How many fit, and how many of these stand below: `shown`, each of which keeps more than all that need less."""
-    tried = f"{found.tried:,} stride settings"
+    tried, budget, room = f"{found.tried:,} stride settings", settings.budget_bytes, settings.room
     least = f"the least that any needs is {format_bytes(found.candidates[0].needed_bytes)}"
     if budget is None:
         return f"Of {tried}, {least}."
-    fitting = sum(candidate.needed_bytes <= budget for candidate in found.candidates)
+    fitting = sum(candidate.fits(budget) for candidate in found.candidates)
+    where = f"{budget / KIB:,g} KiB" + (weights_where(room) if room else "")
+    heavy = _too_heavy(found, settings) if room else ""
+    on = f"{escape(settings.budget.title)}: " if settings.budget.room else ""
     if not fitting:
-        return f"None of {tried} fits {budget / KIB:,g} KiB; {least}."
-    said = f"{fitting:,} of {tried} {'fits' if fitting == 1 else 'fit'} {budget / KIB:,g} KiB"
+        which = "" if heavy else f"; {least}"
+        return f"{on}{'none' if on else 'None'} of {tried} fits {where}{which}.{heavy}"
+    said = f"{on}{fitting:,} of {tried} {'fits' if fitting == 1 else 'fit'} {where}"
     if not best:
-        return f"{said}."
+        return f"{said}.{heavy}"
     kept = _kept(best, found.teacher)
-    return f"{said}; the best keeps {kept} of the teacher’s MACs. Below: {shown:,} best of {fitting:,} that fit."
+    return f"{said}; the best keeps {kept} of the teacher’s MACs. Below: {shown:,} best of {fitting:,} that fit.{heavy}"
+
+
+def weights_where(room: Room) -> str:
+    """ " with their weights in 3.88 MiB of flash"."""
+    return " with their weights" + ("" if room.weights is None else f" in {format_bytes(room.weights)} of flash")
+
+
+def _too_heavy(found: SearchResult, settings: Settings) -> str:
+    """How many would fit but for their weights, and what helps; nothing where there are none."""
+    budget, own = settings.budget_bytes, found.teacher.stored_bytes
+    held = [one for one in found.candidates if one.needed_bytes <= budget]
+    heavy = [one for one in held if not one.fits(budget)]
+    if not heavy:
+        return ""
+    said = (
+        f" Of {len(heavy):,} {'more' if len(heavy) < len(held) else 'whose activations would,'} the weights do not fit"
+    )
+    if not settings.room.beside(own):
+        return f"{said}: the network’s own take {format_bytes(own)} in {settings.dtype}, at any strides."
+    return f"{said}, RED blocks among them: search without these." if settings.student.red else f"{said}."
+
+
+def _weights_head(settings: Settings) -> str:
+    """The head of the column that says what weights take on the chip; nothing where that is not bounded."""
+    if not settings.room:
+        return ""
+    if settings.room.weights is None:
+        return '<th title="RED blocks included, beside the activations in RAM">Weights</th>'
+    return '<th title="the file with the weights, RED blocks included">Flash</th>'
+
+
+def _weights_cell(candidate: Candidate, teacher: Candidate, settings: Settings) -> dict[str, str]:
+    """What stands below that head, in the unit of the network's own."""
+    if not settings.room:
+        return {}
+    taken = f'<span class="nowrap">{format_bytes(candidate.stored_bytes, teacher.stored_bytes)}</span>'
+    return {"Weights" if settings.room.weights is None else "Flash": taken}
 
 
 def _row(candidate: Candidate, teacher: Candidate, settings: Settings, budget: int | None, is_best: bool) -> str:
@@ -77,10 +121,10 @@ def _row(candidate: Candidate, teacher: Candidate, settings: Settings, budget: i
         "Ratio": format_ratio(teacher.needed_bytes, candidate.needed_bytes),
         "MACs kept": _kept(candidate, teacher),
         "RED adds": added,
+        **_weights_cell(candidate, teacher, settings),
     }
     if budget is not None:
-        fits = candidate.needed_bytes <= budget
-        cells["Fits"] = "yes" if fits else '<span class="misses">no</span>'
+        cells["Fits"] = "yes" if candidate.fits(budget) else '<span class="misses">no</span>'
     return _linked(candidate, dataclasses.replace(settings, patch=None), cells, is_best)
 
 
@@ -104,6 +148,7 @@ def patched_rows(found: SearchResult, settings: Settings, patched: Sequence[Patc
         return f'<p class="student">Nothing more fits patch by patch, {most}.</p>'
     alive = "what is alive, since no runtime plans patches"
     head = _HEAD.format(patches="<th>Patches</th>", needs=alive, adds="patches compute twice", title="Patches add")
+    head += _weights_head(settings)
     rows = "".join(_patched_row(row, found.teacher, settings) for row in patched)
     return (
         f'<p class="student">Patch by patch, {most}, {len(patched)} of what fits keep more and more:</p>'
@@ -121,6 +166,7 @@ def _patched_row(row: PatchedCandidate, teacher: Candidate, settings: Settings) 
         "Ratio": format_ratio(teacher.needed_bytes, row.needed_bytes),
         "MACs kept": _kept(row.candidate, teacher),
         "Patches add": format_added(row.overhead),
+        **_weights_cell(row.candidate, teacher, settings),
     }
     return _linked(row.candidate, dataclasses.replace(settings, student=student, patch=patch), cells, False)
 
@@ -163,6 +209,7 @@ def csv_text(found: SearchResult, settings: Settings, patched: Sequence[PatchedC
         "peak_layer",
         "macs",
         "macs_without_red",
+        "weights_bytes",
         "fits",
         "best",
     ]
@@ -170,7 +217,7 @@ def csv_text(found: SearchResult, settings: Settings, patched: Sequence[PatchedC
     best = {id(candidate) for candidate in found.front}
     for row in [*(PatchedCandidate(c, None) for c in found.candidates), *(row for row in patched or () if row.patched)]:
         found_row, patch = row.candidate, row.patched
-        fits = "" if budget is None else "yes" if row.needed_bytes <= budget else "no"
+        fits = "" if budget is None else "yes" if row.needed_bytes <= found_row.left_of(budget) else "no"
         kept = "yes" if patch or id(found_row) in best else "no"
         macs = patch.macs if patch else found_row.macs
         numbers = [
@@ -180,6 +227,7 @@ def csv_text(found: SearchResult, settings: Settings, patched: Sequence[PatchedC
             found_row.peak_layer,
             macs,
             found_row.bare_macs,
+            "" if found_row.stored_bytes is None else found_row.stored_bytes,
         ]
         ends = [patch.upto, patch.grid, f"{patch.overhead:.4f}"] if patch else ["", "", ""]
         rows.writerow([*found_row.strides.values(), *numbers, fits, kept, *ends])

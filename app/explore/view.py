@@ -146,7 +146,8 @@ def _budget_line(found: Comparison, budget: Budget, patched: PatchedMemory | Non
     parts = [f"the {who} {_verdict(budget, profile.needed_bytes)}{_planned(profile)}" for who, profile in _both(found)]
     parts += [f"in patches it {_verdict(budget, patched.peak_bytes)}"] if patched else []
     said = f"{escape(budget.title)}, {numbers.format_bytes(budget.bytes)} for activations: {'; '.join(parts)}."
-    if not budget.fits(patched.peak_bytes if patched else found.student.needed_bytes):
+    heavy = [budget.has_weights and not budget.weights_fit(profile) for profile in (found.student, found.bare)]
+    if heavy == [True, False] or not budget.fits(patched.peak_bytes if patched else found.student.needed_bytes):
         said += ' <button type="button" class="plain" data-act="search">Find strides that fit</button>'
     return f'<div class="budget" id="budget-said"><p>{said}</p>{_weights_line(found, budget)}</div>'
 
@@ -254,7 +255,7 @@ def _pin_row(pin: Pin, titles: Sequence[str], budget: Budget | None, most: tuple
         "Weights": numbers.format_bytes(student.weight_bytes, weights),
         "MACs": numbers.format_count(own, macs),
         "RED blocks’ MACs": numbers.format_count(student.macs - own, macs) if student.macs > own else "–",
-        "Budget": _verdict(budget, student.needed_bytes) if budget else "",
+        "Budget": _pin_verdict(budget, student) if budget else "",
     }
     body = "".join(f'<td data-title="{title}">{cells[title]}</td>' for title in titles if title in cells)
     colour = PIN_COLOURS.get(pin.letter, plots.STUDENT)
@@ -268,6 +269,13 @@ def _pin_row(pin: Pin, titles: Sequence[str], budget: Budget | None, most: tuple
         f'<tr><th scope="row"><span class="swatch" style="background:{colour}"></span><b>{name}</b> '
         f'{escape(describe(pin.found))}</th>{body}<td class="board-buttons">{buttons}</td></tr>'
     )
+
+
+def _pin_verdict(budget: Budget, student: MemoryProfile) -> str:
+    """Whether the activations fit, and that the weights do not where that is so."""
+    is_heavy = budget.has_weights and not budget.weights_fit(student)
+    heavy = '; <strong class="misses">its weights do not fit</strong>' if is_heavy else ""
+    return _verdict(budget, student.needed_bytes) + heavy
 
 
 def tensors(found: Comparison, place: Place) -> str:

@@ -197,10 +197,11 @@ def _search(options: argparse.Namespace) -> None:
         dtype=options.dtype,
         batch=options.batch,
         fuse_add=options.fuse_add,
+        room=room,
         progress=_tell_search,
     )
     budget = result.teacher.needed_bytes if budget is None else budget
-    fitting = sum(candidate.needed_bytes <= budget for candidate in result.candidates)
+    fitting = sum(candidate.fits(budget) for candidate in result.candidates)
     tried = f"{result.tried} choices of strides in {result.seconds:.1f} s: {result.refused} refused"
     tried += f", {result.captured} captured anew" if result.captured else ""
     print(f"{tried}, {fitting} fit {in_bytes(budget)}.")
@@ -213,10 +214,21 @@ def _search(options: argparse.Namespace) -> None:
     for candidate in shown:
         print(_search_row("", candidate))
     print(NEEDS[options.accounting])
+    if room:
+        _tell_heavy(result, room)
     if not fitting:
         print(f"Nothing fits; the least memory is:\n{_search_row('', result.candidates[0])}")
     if options.patching is not None:
         _tell_patched(options, config, tape, result, budget)
+
+
+def _tell_heavy(result: SearchResult, room: Room) -> None:
+    """How many choices have room for their activations on a chip but not for their weights."""
+    heavy = sum(one.needed_bytes <= room.activations and not one.fits(room.activations) for one in result.candidates)
+    where = "beside them in RAM" if room.weights is None else f"in {in_bytes(room.weights)} of flash"
+    if heavy:
+        own = in_bytes(result.teacher.stored_bytes)
+        print(f"Of {heavy} more the weights find no room {where}; those of the network without RED blocks take {own}.")
 
 
 def _tell_patched(

@@ -78,6 +78,16 @@ class Room:
         largest = max(bank.bytes for bank in self.chip.flash)
         return min(largest, sum(bank.bytes for bank in self.chip.flash) - self.program)
 
+    def stored_bytes(self, profile: MemoryProfile) -> int:
+        """Bytes that a network's weights take here: loaded into RAM, or the file in flash that it is exported to."""
+        return profile.file_bytes if self.weights is not None else profile.weight_bytes
+
+    def beside(self, stored: int) -> int:
+        """Bytes for activations beside weights that take so many (`stored_bytes`): none where they find no room."""
+        if self.chip.loads_weights:
+            return max(0, self.activations - stored)
+        return self.activations if self.weights is None or stored <= self.weights else 0
+
     def weights_fit(self, profile: MemoryProfile) -> bool | None:
         """Whether the file that a network is exported to finds room in flash, or its weights beside its activations
         where they are loaded; None where nobody can tell."""

@@ -55,9 +55,10 @@ def search_patches(
     """What fits a budget with patches: from least computation added to most of the network's own MACs kept.
 
     `found` is what `search_strides` found on this `tape` at the same `image_size`, `red`, `batch` and ways of counting
-    (`accounting`, `dtype`, `fuse_add`). Each choice of strides, and the network as it is, without RED blocks, is tried
-    with every layer to compute patches up to, in 2 x 2 to 8 x 8 patches; those that compute more than the network are
-    left out. First comes the best that needs no patches; each further one keeps more than all before it, for more.
+    (`accounting`, `dtype`, `fuse_add`); of a search for a chip, those whose weights find no room are left out. Each
+    choice of strides, and the network as it is, without RED blocks, is tried with every layer to compute patches up to,
+    in 2 x 2 to 8 x 8 patches; those that compute more than the network are left out. First comes the best that needs no
+    patches; each further one keeps more than all before it, for more.
     `most_overhead` is the largest share of computation that patches may add. Empty where nothing fits.
     """
     if not is_number(most_overhead) or most_overhead < 0:
@@ -79,15 +80,17 @@ def _fitting(
     """Those that keep most first, each for less computation than the one before."""
     teacher = found.teacher
     others = [c for c in found.candidates if c.bare_macs <= teacher.macs and c.strides != teacher.strides]
-    order = [teacher, *sorted(others, key=lambda candidate: (-candidate.bare_macs, candidate.needed_bytes))]
+    able = [candidate for candidate in (teacher, *others) if candidate.weights_fit]
+    order = sorted(able, key=lambda one: (one is not teacher, -one.bare_macs, one.needed_bytes))
     below = nextafter(most, inf)  # what patches may add
     for candidate in order:
-        if candidate.needed_bytes <= budget_bytes:
+        budget = candidate.left_of(budget_bytes)
+        if candidate.needed_bytes <= budget:
             yield PatchedCandidate(candidate, None)
             return
         blocks = None if candidate is teacher else red
         settings = {"strides": candidate.strides, "image_size": image_size, "red": blocks, **images}
-        patched = _cheapest(tape, budget_bytes, below, settings, counted)
+        patched = _cheapest(tape, budget, below, settings, counted)
         if patched:
             below = max(0.0, patched.overhead)
             yield PatchedCandidate(candidate, patched)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -36,14 +37,17 @@ class Peak:
     bytes: int
     layer: str  # module path; "" for operators of the network's own forward
     macs: int
-    _accounting: str = field(repr=False, compare=False)
-    _timeline: Timeline = field(repr=False, compare=False)
-    _input_bytes: int = field(repr=False, compare=False)
+    _profiled: Callable[[], MemoryProfile] = field(repr=False, compare=False)
 
     @cached_property
+    def profile(self) -> MemoryProfile:
+        """All figures, made when they are asked for."""
+        return self._profiled()
+
+    @property
     def needed_bytes(self) -> int:
         """What a budget must have room for, as `MemoryProfile.needed_bytes`; planned when asked for, as that is."""
-        return needed_bytes(self._accounting, self._timeline, self.bytes, self._input_bytes)
+        return self.profile.needed_bytes
 
 
 class LayerMemory(NamedTuple):
@@ -131,7 +135,7 @@ class MemoryProfile:
     @property
     def peak(self) -> Peak:
         """The figures that a search compares."""
-        return Peak(self.peak_bytes, self.peak_layer, self.macs, self.accounting, self._timeline, self.input_bytes)
+        return Peak(self.peak_bytes, self.peak_layer, self.macs, lambda: self)
 
     @property
     def file_kind(self) -> str:
@@ -144,7 +148,11 @@ class MemoryProfile:
 
         Of ExecuTorch the input comes besides, which its plan leaves to the caller.
         """
-        return needed_bytes(self.accounting, self._timeline, self.peak_bytes, self.input_bytes)
+        if self.accounting == "executorch":  # whose peak is its arena
+            return self.peak_bytes + self.input_bytes
+        if self.accounting not in PLANNED or not self._timeline.live:
+            return self.peak_bytes
+        return plan_arena(_lived(self._timeline)).bytes
 
     @cached_property
     def macs(self) -> int:
@@ -236,15 +244,6 @@ class MemoryProfile:
         if gaps > 0:
             alive.append(LiveTensor((), gaps, GAPS, ()))
         return tuple(sorted(alive, key=lambda tensor: -tensor.bytes))
-
-
-def needed_bytes(accounting: str, line: Timeline, peak: int, input_bytes: int) -> int:
-    """`MemoryProfile.needed_bytes` of a timeline with this peak."""
-    if accounting == "executorch":  # whose peak is its arena
-        return peak + input_bytes
-    if accounting not in PLANNED or not line.live:
-        return peak
-    return plan_arena(_lived(line)).bytes
 
 
 def _lived(line: Timeline) -> list[Life]:

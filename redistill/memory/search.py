@@ -19,6 +19,7 @@ from torch import nn
 from ..common.values import is_whole
 from ..networks.red import REDConfig
 from ..networks.strides import Size
+from .chips import Room
 from .profile import Peak
 from .shape_rules import ShapeRuleError
 from .tape import Tape, capture_images
@@ -44,6 +45,23 @@ class Candidate:
     peak_layer: str  # where the peak is, RED blocks included
     macs: int  # RED blocks included where the search has them
     bare_macs: int
+    # Of a search for a chip: what the weights take, RED blocks included, as `Room.stored_bytes`, and the bytes that the
+    # chip leaves for activations beside them, none where they find no room.
+    stored_bytes: int | None = None
+    room_bytes: int | None = None
+
+    @property
+    def weights_fit(self) -> bool:
+        """Whether the weights find room; True where the search is for no chip."""
+        return self.room_bytes is None or self.room_bytes > 0
+
+    def left_of(self, budget_bytes: int) -> int:
+        """Bytes of a budget that are there for its activations: all, or what its weights leave of the chip."""
+        return budget_bytes if self.room_bytes is None else min(budget_bytes, self.room_bytes)
+
+    def fits(self, budget_bytes: int) -> bool:
+        """Whether a budget has room for its activations, and the chip that was searched for for its weights."""
+        return self.needed_bytes <= self.left_of(budget_bytes)
 
 
 @dataclass(frozen=True)
@@ -52,7 +70,8 @@ class SearchResult:
 
     front: tuple[Candidate, ...]
     # ^ Pareto front of least memory needed for most of the network's own MACs kept (`bare_macs`: what RED blocks
-    #   compute is no part of it), both rising. The last one that fits a budget keeps the most computation in it.
+    #   compute is no part of it), both rising. The last one that fits a budget keeps the most computation in it. Of a
+    #   search for a chip, those whose weights find no room there are left out.
     candidates: tuple[Candidate, ...]  # all, the least memory needed first, then most of the network's own MACs
     teacher: Candidate  # the network as it is, which has no RED blocks
     tried: int  # stride vectors
@@ -64,7 +83,7 @@ class SearchResult:
 
     def within(self, budget_bytes: int) -> tuple[Candidate, ...]:
         """Those of the front that fit a budget; the last keeps the most computation in it."""
-        return tuple(candidate for candidate in self.front if candidate.needed_bytes <= budget_bytes)
+        return tuple(candidate for candidate in self.front if candidate.fits(budget_bytes))
 
 
 def search_strides(
@@ -79,6 +98,7 @@ def search_strides(
     dtype: str | None = None,
     batch: int | None = None,
     fuse_add: bool = False,
+    room: Room | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
     """Try every choice of `strides` at the pooling points of a network and return what each one needs.
@@ -88,9 +108,10 @@ def search_strides(
     for. With `red`, candidates carry RED blocks where `build_student` puts them, aligned with the network as it is.
     The other settings are those of `Tape.profile`, whose figures these are; what the tape cannot tell is captured anew,
     which takes about as long as a thousand answers of the tape. What fits a budget is what a program needs of it:
-    under "fused" and "executorch" the arena that is planned, not only what is alive in it. `progress` is told after
-    each choice how many are done, of how many, and how many of them were captured. MACs stand in for the accuracy that
-    can be kept; they are no promise of it.
+    under "fused" and "executorch" the arena that is planned, not only what is alive in it. With `room`, what a chip
+    leaves (`chips.room_on`), weights have to find room there too, and its activations are the budget where none is
+    given. `progress` is told after each choice how many are done, of how many, and how many of them were captured.
+    MACs stand in for the accuracy that can be kept; they are no promise of it.
 
     Raises ValueError for unknown settings, for more than `MAX_VECTORS` choices, and when no choice fits the network.
     """
@@ -105,6 +126,7 @@ def search_strides(
         dtype=dtype,
         batch=batch,
         fuse_add=fuse_add,
+        room=room,
     )
     while True:
         try:
@@ -127,15 +149,17 @@ def search_steps(
     dtype: str | None = None,
     batch: int | None = None,
     fuse_add: bool = False,
+    room: Room | None = None,
 ) -> Generator[Done, None, SearchResult]:
     """`search_strides` step by step: yields what `progress` is told, and returns the result."""
     start = time.perf_counter()
+    budget_bytes = room.activations if room and budget_bytes is None else budget_bytes
     choices = _check_settings(strides, reduction, budget_bytes)
     tape = network if isinstance(network, Tape) else _capture(network, image_size, batch)
     points = tape.strides
     vectors = _vectors(choices, points, reduction)
     counting = _Counting(tape, (image_size, batch), (dtype, accounting, fuse_add))
-    teacher = _candidate(points, *counting.peaks({}, (None,)))
+    teacher = _candidate(room, points, *counting.peaks({}, (None,)))
     candidates, reason = [], None
     for done, vector in enumerate(vectors, 1):
         named = dict(zip(points, vector, strict=True))
@@ -144,18 +168,18 @@ def search_steps(
         except ValueError as error:
             reason = reason or error
         else:
-            candidates.append(_candidate(named, *peaks))
+            candidates.append(_candidate(room, named, *peaks))
         yield done, len(vectors), counting.captured
     if not candidates:
         raise ValueError(f"None of the {len(vectors)} stride vectors of {list(points)} can be evaluated: {reason}")
     candidates.sort(key=lambda candidate: (candidate.needed_bytes, -candidate.bare_macs))
     return SearchResult(
-        front=_front(candidates),
+        front=_front(candidates, room),
         candidates=tuple(candidates),
         teacher=teacher,
         tried=len(vectors),
         refused=len(vectors) - len(candidates),
-        fitting=sum(budget_bytes is None or candidate.needed_bytes <= budget_bytes for candidate in candidates),
+        fitting=sum(budget_bytes is None or candidate.fits(budget_bytes) for candidate in candidates),
         budget_bytes=budget_bytes,
         seconds=time.perf_counter() - start,
         captured=counting.captured,
@@ -226,8 +250,9 @@ def _vectors(choices: Sequence[int], points: dict[str, int], reduction: str) -> 
     return vectors
 
 
-def _candidate(strides: dict[str, int], bare: Peak, full: Peak | None = None) -> Candidate:
+def _candidate(room: Room | None, strides: dict[str, int], bare: Peak, full: Peak | None = None) -> Candidate:
     full = full or bare
+    stored = room.stored_bytes(full.profile) if room else None
     return Candidate(
         strides=dict(strides),
         reduction=prod(strides.values()),
@@ -237,13 +262,20 @@ def _candidate(strides: dict[str, int], bare: Peak, full: Peak | None = None) ->
         peak_layer=full.layer,
         macs=full.macs,
         bare_macs=bare.macs,
+        stored_bytes=stored,
+        room_bytes=room.beside(stored) if room else None,
     )
 
 
-def _front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """Those that keep more than all that need as little memory; `candidates` come by need, then most own MACs."""
+def _front(candidates: Sequence[Candidate], room: Room | None) -> tuple[Candidate, ...]:
+    """Those that keep more than all that need as little memory; `candidates` come by need, then most own MACs.
+
+    What fits the room comes first: where weights are loaded, what fits can need more than what does not.
+    """
     front: list[Candidate] = []
-    for candidate in candidates:
-        if not front or candidate.bare_macs > front[-1].bare_macs:
+    able = [candidate for candidate in candidates if candidate.weights_fit]
+    for candidate in sorted(able, key=lambda one: room is not None and not one.fits(room.activations)):
+        last = front[-1] if front else None
+        if not last or (candidate.bare_macs > last.bare_macs and candidate.needed_bytes >= last.needed_bytes):
             front.append(candidate)
     return tuple(front)

@@ -42,7 +42,7 @@ from .macs import total_macs
 from .profile import MemoryProfile, Peak
 from .recording import ENTER, LEAVE, Recording, weights_of
 from .route import recorded_route
-from .setting import Setting, check_choices
+from .setting import Counted, Setting, check_choices
 from .shape_rules import Shape, ShapeRuleError
 from .shapes import Edits, Evaluator
 from .stride_edits import StrideEditor
@@ -143,7 +143,9 @@ class Tape:
         """
         itemsize = check_choices(dtype, accounting, fuse_add, batch)
         setting = self.setting(strides, image_size, batch, red, alignment, sites)
-        counted = setting.count(itemsize, accounting, fuse_add)
+        return self._profiled(setting, setting.count(itemsize, accounting, fuse_add), itemsize, accounting)
+
+    def _profiled(self, setting: Setting, counted: Counted, itemsize: int | None, accounting: str) -> MemoryProfile:
         program, shapes, line, peak, index, layer = counted
         weights = self._weights + setting.edits.added_weights + program.red_weights
         return MemoryProfile(
@@ -221,7 +223,8 @@ class Tape:
             counted = setting.program
             found = setting.count(itemsize, accounting, fuse_add)
             macs_of_all = macs + counted.red_macs(setting.shapes)
-            result.append(Peak(found.peak, found.layer, macs_of_all, accounting, found.line, found.input_bytes))
+            profiled = partial(self._profiled, setting, found, itemsize, accounting)
+            result.append(Peak(found.peak, found.layer, macs_of_all, profiled))
         return result
 
     def points_at(

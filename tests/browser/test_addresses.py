@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from helpers.browser import drawn
 from playwright.sync_api import expect
 
 
@@ -27,3 +28,22 @@ def test_a_chip_is_fitted_by_one_click(open_page):
     page.get_by_role("link", name="Fit my chip").click()
     expect(page.locator("#front")).to_contain_text("stride settings fit 488 KiB")
     expect(page.get_by_role("combobox", name="Teacher")).to_have_value("MobileNetV2")
+    page.locator("#budget input").click()
+    page.get_by_role("option", name="STM32H750").click()
+    expect(page.locator("#front")).to_contain_text("STM32H750: ")  # whose flash is small: found at once
+    expect(page.locator("#front")).to_contain_text("at any strides")
+
+
+def test_what_was_found_for_other_settings_says_so(open_page):
+    page = open_page("?teacher=mobilenet_v2&size=64&budget=65536")
+    page.locator("#search button.label-wrap").click()
+    page.locator("#search-start").click()
+    expect(page.locator("#front")).to_contain_text("fits 64 KiB")
+    page.locator("#front tbody button").first.click()  # which changes the strides alone
+    drawn(page, "#memory")
+    expect(page.locator("#front .outdated")).to_have_count(0)
+    page.get_by_label("int8").check()
+    expect(page.locator("#front .outdated")).to_be_visible()
+    page.locator("#search-start").click()
+    expect(page.locator("#front")).to_contain_text("fused, int8")
+    expect(page.locator("#front .outdated")).to_have_count(0)

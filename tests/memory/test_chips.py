@@ -95,6 +95,9 @@ def test_the_shell_tells_activations_and_weights_apart(capsys):
     assert main(["search", "narrow_resnet", "--chip", "max78000", "--reserve", "64KiB"]) == 0
     said = capsys.readouterr().out
     assert "fit 65,536 bytes" in said and re.search("[0-9]+ best of [0-9]+ that fit", said)
+    assert main(["search", "mobilenet_v2", "--chip", "rp2350", "--dtype", "int8"]) == 0
+    said = capsys.readouterr().out
+    assert "2 best of 2 that fit" in said and "Of 11 more the weights find no room in 4,063,232 bytes" in said
     assert main(["chips"]) == 0
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == list(CHIPS)
 

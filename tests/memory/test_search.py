@@ -12,6 +12,7 @@ import torchvision
 from torch import Tensor, nn
 
 from redistill.memory import Tape, capture
+from redistill.memory.chips import Bank, Chip, Room
 from redistill.memory.search import MAX_VECTORS, search_strides
 from redistill.networks.alignment import align, red_sites
 from redistill.networks.red import REDConfig, insert_red
@@ -250,3 +251,39 @@ def test_bad_settings_are_one_clear_error(narrow, settings, words):
 def test_a_model_needs_an_image_size():
     with pytest.raises(ValueError, match="image_size is None"):
         search_strides(build("narrow_resnet"))
+
+
+def chip(flash: int, ram: int, **settings) -> Room:
+    banks = () if settings else (Bank("flash", flash),)
+    return Room(Chip("chip", "Chip", (Bank("RAM", ram),), banks, "made up", **settings), 0, 0)
+
+
+@pytest.mark.parametrize("red", [None, REDConfig()])
+def test_what_fits_a_chip_has_room_for_its_weights_too(narrow, red):
+    """The best of those that fit both, whatever would be best for its activations alone."""
+    alone = search_strides(narrow, red=red)
+    profiles = {tuple(c.strides.values()): narrow.profile(c.strides, red=red) for c in alone.candidates}
+    files = sorted({profile.file_bytes for profile in profiles.values()})
+    for flash in (files[0] - 1, files[0], files[len(files) // 2], files[-1]):
+        ram = alone.candidates[len(alone.candidates) // 2].needed_bytes
+        found = search_strides(narrow, red=red, room=chip(flash, ram))
+        fitting = [c for c in found.candidates if c.fits(ram)]
+        assert [c.stored_bytes for c in found.candidates] == [
+            profiles[tuple(c.strides.values())].file_bytes for c in found.candidates
+        ]
+        expected = [p for p in profiles.values() if p.needed_bytes <= ram and p.file_bytes <= flash]
+        assert found.fitting == len(fitting) == len(expected) and found.budget_bytes == ram
+        kept = max((c.bare_macs for c in fitting), default=None)
+        assert [c.bare_macs for c in found.within(ram)[-1:]] == ([] if kept is None else [kept])
+        assert all(c.stored_bytes <= flash for c in found.front)
+
+
+def test_weights_that_are_loaded_share_the_room_with_activations(narrow):
+    red = REDConfig()
+    alone = search_strides(narrow, red=red)
+    both = [narrow.profile(c.strides, red=red) for c in alone.candidates]
+    for ram in sorted(p.needed_bytes + p.weight_bytes for p in both)[::9]:
+        found = search_strides(narrow, red=red, room=chip(0, ram, loads_weights=True))
+        assert found.fitting == sum(p.needed_bytes + p.weight_bytes <= ram for p in both)
+        fitting = [c for c in found.candidates if c.fits(ram)]
+        assert found.within(ram)[-1].bare_macs == max(c.bare_macs for c in fitting)

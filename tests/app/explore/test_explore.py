@@ -15,7 +15,7 @@ from app.explore.pins import LETTERS
 from app.parts.counting import compare_as
 from app.parts.trace import Place
 from app.words import numbers
-from redistill.memory.comparison import early_strides
+from redistill.memory.comparison import early_strides, own_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 
@@ -181,6 +181,11 @@ def test_activations_and_weights_each_say_whether_they_fit():
     assert re.findall('class="(fits|misses)"', small) == ["misses", "fits", "misses", "misses"]
     assert "in int8 it would" in small and 'data-act="search"' not in small and "MAX78000 data sheet" in small
     assert 'data-act="search"' in call("show", budget="max78000", reserve=65)["summary"]
+    strides = dict(zip(own_strides("mobilenet_v2"), (8, 1, 1, 2, 2), strict=True))
+    blocks = {"teacher": "mobilenet_v2", "image_size": 224, "dtype": "int8", "picker": strides}
+    heavy = call("show", **blocks, budget="rp2350")["summary"]  # whose weights fit without RED blocks
+    assert re.findall('class="(fits|misses)"', heavy) == ["misses", "fits", "fits", "misses"]
+    assert 'data-act="search"' in heavy
     large = call("show", budget="portenta-h7")["summary"]
     assert re.findall('class="(fits|misses)"', large) == ["fits"] * 4 and "data-act" not in large
     shared = call("show", budget="jetson-orin-nano-4gb")["summary"]

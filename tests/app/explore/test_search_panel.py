@@ -24,8 +24,8 @@ from redistill.networks.student import StudentConfig
 EARLY = early_strides("resnet18")
 
 
-def search(budget=64.0, reduction="same", with_red=True, **controls) -> str:
-    wish = {"search_budget": budget, "search_reduction": reduction, "search_red": with_red}
+def search(fit=64.0, reduction="same", with_red=True, **controls) -> str:
+    wish = {"search_budget": fit, "search_reduction": reduction, "search_red": with_red}
     shown = search_panel.show(**wish, **USUAL | controls)
     assert shown["search"].interactive is True
     return shown["front"]
@@ -228,3 +228,40 @@ def test_controls_that_do_not_fit_are_a_sentence():
     shown = search(teacher="resnet99")
     assert "Not searched." in shown and "No network &#x27;resnet99&#x27;" in shown
     assert "reduce the image 32 times" in search(teacher="resnet18", image_size=16, picker=EARLY)
+
+
+CHIP = {"teacher": "mobilenet_v2", "image_size": 224, "picker": {}, "dtype": "int8", "budget": "rp2350"}
+
+
+def test_on_a_chip_what_fits_has_room_for_its_weights():
+    shown = search(488.0, **CHIP)
+    assert "RP2350 (Pico 2): 2 of 101 stride settings fit 488 KiB with their weights in 3.88 MiB of flash" in shown
+    assert "Of 11 more the weights do not fit, RED blocks among them: search without these." in shown
+    assert "<th" in shown and ">Flash</th>" in shown
+    for query, row in zip(queries(shown), cells(shown), strict=True):
+        settings = from_query(parse_query(query))
+        profile = settings.count().student
+        assert row[5] == numbers.format_bytes(profile.file_bytes, 2**20)
+        assert (row[6] == "yes") == (settings.budget.fits(profile.needed_bytes))
+        assert settings.budget.weights_fit(profile)
+    bare = search(488.0, with_red=False, **CHIP)
+    assert "18 of 101 stride settings fit 488 KiB with" in bare and "more the weights" not in bare
+    wish = {"search_budget": 488.0, "search_reduction": "same", "search_red": True}
+    saved = search_panel.save(**wish, **USUAL | CHIP)["search_files"]
+    rows = list(csv.DictReader(io.StringIO(saved["text"])))
+    assert {row["fits"] for row in rows if int(row["weights_bytes"]) > 4_063_232} == {"no"}
+    assert sum(row["fits"] == "yes" for row in rows) == 2
+
+
+def test_a_network_whose_weights_fit_in_no_way_is_told_so():
+    shown = search(448.0, **CHIP | {"teacher": "resnet18", "budget": "nrf5340", "reserve": 64})
+    assert "nRF5340: none of 101 stride settings fits 448 KiB" in shown and "at any strides" in shown
+    assert "whose activations would, the weights do not fit: the network’s own take" in shown and "<table" not in shown
+
+
+def test_patches_on_a_chip_are_those_of_networks_whose_weights_fit():
+    wish = {"search_budget": 488.0, "search_reduction": "same", "search_red": True, "search_patches": True}
+    shown = search_panel.show(**wish, **USUAL | CHIP)["front"]
+    for query in queries(shown):
+        settings = from_query(parse_query(query))
+        assert settings.budget.weights_fit(settings.count().student), query
