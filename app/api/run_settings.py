@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from redistill.data.datasets import usual_size
 from redistill.memory.comparison import early_strides
 from redistill.networks.student import StudentConfig
 from redistill.training.config import DistillConfig
@@ -39,7 +40,7 @@ def _of_data(student: dict[str, Any], given: Mapping[str, Any], wished: Mapping[
         return student
     spec = data_panel.look_up(given["dataset"])
     classes = spec.num_classes if student["num_classes"] else None
-    return {**student, "num_classes": classes, "image_size": spec.default_size}
+    return {**student, "num_classes": classes, "image_size": usual_size(spec, student["image_size"])}
 
 
 def _of_network(student: dict[str, Any], wished: Mapping[str, Any]) -> dict[str, Any]:

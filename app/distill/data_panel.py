@@ -13,7 +13,7 @@ import gradio as gr
 from redistill.common.hub import hub_id
 from redistill.common.modules import weightless
 from redistill.data.augmentation import shrink
-from redistill.data.datasets import find_dataset, load_split
+from redistill.data.datasets import find_dataset, load_split, usual_size
 from redistill.data.drawn import DRAWN
 from redistill.data.hub_sets import check_hub_id
 from redistill.data.table import DATASETS, DatasetSpec
@@ -164,11 +164,7 @@ def fit(student: StudentConfig, name: Any, image_size: Any = None) -> StudentCon
     """
     spec = look_up(name)
     _check_task(student, spec)
-    size = image_size
-    if size is None:
-        own_size = name in DATASETS and name not in DRAWN  # of its photographs
-        keep = student.image_size in spec.image_sizes and not own_size
-        size = student.image_size if keep else spec.default_size
+    size = usual_size(spec, student.image_size) if image_size is None else image_size
     if not isinstance(size, int) or size not in spec.image_sizes:
         sizes = spec.image_sizes
         sides = f"{sizes[0]} to {sizes[-1]}" if isinstance(sizes, range) else f"one of {list(sizes)}"

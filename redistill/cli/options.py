@@ -14,7 +14,7 @@ from ..checkpoint.sources import ddpm_settings
 from ..common.files import read_json
 from ..common.settings import Setting, settings_of
 from ..common.values import is_number
-from ..data.datasets import find_dataset
+from ..data.datasets import find_dataset, usual_size
 from ..memory.comparison import early_strides
 from ..networks.red import REDConfig
 from ..networks.strides import Stride, one_or_pair
@@ -109,8 +109,9 @@ def _given(options: argparse.Namespace, place: str) -> dict[str, Any]:
 def run_config(options: argparse.Namespace) -> DistillConfig:
     """The settings of `--config` or `--preset`, changed as the other options say.
 
-    Another data set brings its classes and its usual image size along, a "ddpm:" teacher its network, image size and
-    prediction type. Raises ValueError for settings that do not go together, OSError for a file that cannot be read.
+    Another data set brings its classes along, and its image size where it has one of its own; a trained teacher the
+    size that it learnt at, a "ddpm:" teacher its network and prediction type too. Raises ValueError for settings that
+    do not go together, OSError for a file that cannot be read.
     """
     values = read_json(options.config) if options.config else find_preset(options.preset).config.to_dict()
     student = dict(values.get("student") or {})
@@ -125,7 +126,7 @@ def run_config(options: argparse.Namespace) -> DistillConfig:
             given["dataset"] = kind + colon + _absolute(place)
         spec = find_dataset(given["dataset"], (values | given).get("split_seed", 0))
         student["num_classes"] = spec.num_classes if student.get("num_classes") else None
-        student["image_size"] = spec.default_size
+        student["image_size"] = usual_size(spec, student["image_size"])
     kind, colon, place = given.get("teacher_checkpoint", "").partition(":")
     if kind + colon == DDPM:
         source = _absolute(place) if Path(place).expanduser().is_dir() else place
@@ -141,15 +142,15 @@ def run_config(options: argparse.Namespace) -> DistillConfig:
 
 
 def _taught_by(teacher: str, student: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A preset's student for another teacher: of its network, at its image size, with strides that pool early.
-
-    Only where the command line names no network, and the teacher's is another than the preset's.
+    """A preset's student for another teacher: at its image size, and where it is another network than the preset's, of
+    that, with strides that pool early. Only where the command line names no network.
     """
     if "teacher" in given:
         return student
-    taught = StudentConfig(teacher) if is_network(teacher) else read_metadata(teacher).student
+    is_trained = not is_network(teacher)
+    taught = read_metadata(teacher).student if is_trained else StudentConfig(teacher)
     if taught.student_architecture == find_network(student["teacher"]).name:
-        return student
+        return student | ({"image_size": taught.image_size} if is_trained else {})
     network, size = taught.student_architecture, given.get("image_size", taught.image_size)
     own = {"teacher": network, "architecture": None, "image_size": size, "teacher_strides": taught.strides}
     strides = {} if "strides" in given else early_strides(network, taught.unets, size)

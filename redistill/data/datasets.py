@@ -121,6 +121,15 @@ def find_dataset(name: str, split_seed: int = 0) -> DatasetSpec:
     )
 
 
+def usual_size(spec: DatasetSpec, own: int) -> int:
+    """The side at which a network made for pictures of `own` pixels is trained on those of `spec`.
+
+    Its own, unless these are photographs of the table, which have a size of theirs, or do not come in its own.
+    """
+    has_one = spec.name in DATASETS and spec.name not in DRAWN
+    return spec.default_size if has_one or own not in spec.image_sizes else own
+
+
 def credit(name: str) -> tuple[str, str]:
     """Whom the pictures of a data set are owed to, and their license as model cards write it; nothing is looked up."""
     if name in DATASETS:

@@ -73,6 +73,30 @@ def test_every_ablation_is_an_option():
     assert run_config(_parser().parse_args(words)).student.red == REDConfig()
 
 
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        ("train --preset faces-teacher --dataset folder:{}", 32),
+        ("train --preset teacher --dataset folder:{}", 64),
+        ("train --preset faces-teacher --dataset folder:{} --image-size 16", 16),
+        ("distill --preset faces --dataset folder:{} --teacher-checkpoint {}/t", 48),
+        ("distill --preset faces --dataset folder:{} --teacher-checkpoint {}/t --image-size 32", 32),
+        ("distill --preset faces --teacher-checkpoint {}/t", 48),
+        ("train --preset teacher --dataset cifar10", 32),
+        ("train --preset teacher --dataset emoji-clutter", 64),
+    ],
+)
+def test_other_pictures_come_at_the_size_of_the_teacher_or_else_of_the_preset(tmp_path, words, size):
+    """Photographs of the table at their own."""
+    write_classes(tmp_path / "in", {"a": 24})
+    student = StudentConfig("unet_small", 48, red=None)
+    checkpoint.save(build_student(student), Metadata(student, "", class_names=()), tmp_path / "t")
+    words = words.replace("folder:{}", f"folder:{tmp_path / 'in'}").replace("{}", str(tmp_path))
+    if "--preset teacher --dataset folder" in words:
+        write_classes(tmp_path / "in", {"b": 24})
+    assert run_config(_parser().parse_args(words.split())).student.image_size == size
+
+
 def test_the_version_is_that_of_the_package(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
