@@ -146,7 +146,7 @@ def patched_rows(found: SearchResult, settings: Settings, patched: Sequence[Patc
     most = f"for at most {100 * MOST_OVERHEAD:.0f} % more computation"
     if not patched:
         return f'<p class="student">Nothing more fits patch by patch, {most}.</p>'
-    alive = "what is alive, since no runtime plans patches"
+    alive = "what is alive, as the export to C computes"
     head = _HEAD.format(patches="<th>Patches</th>", needs=alive, adds="patches compute twice", title="Patches add")
     head += _weights_head(settings)
     rows = "".join(_patched_row(row, found.teacher, settings) for row in patched)

@@ -18,7 +18,7 @@ from ..deploy.report import network_report, setting_report
 from ..memory.comparison import compare
 from ..networks.zoo import is_network
 from . import counting
-from .options import AddCommand, add_option, check_out, parse_strides
+from .options import AddCommand, add_option, check_out, parse_patch, parse_strides
 
 
 def add_commands(add: AddCommand) -> None:
@@ -34,6 +34,8 @@ def add_commands(add: AddCommand) -> None:
     exporting.add_argument("--int8", choices=KINDS, help=told)
     told = "whose pictures calibrate and judge it, classes by name (default: what it was trained on)"
     exporting.add_argument("--dataset", default="", metavar="VALUE", help=told)
+    told = "c: compute all up to a layer patch by patch, such as layer1:4, in less memory (`redistill memory --patch`)"
+    exporting.add_argument("--patch", metavar="LAYER:N", help=told)
     told = "of the training pictures that int8 is calibrated on"
     add_option(exporting, "--seed", 0, told, type=int)
     reporting = add("report", _report, "one page on a network, to print: memory, accuracy, files, how to run it")
@@ -89,7 +91,8 @@ def _export(options: argparse.Namespace) -> None:
     check_out(out)
     export = _written(options, opened, out)
     is_c = isinstance(export, CExport)
-    note_export(opened.folder, noted(export, "full" if is_c else options.int8))
+    patch = parse_patch(options.patch) if options.patch else None
+    note_export(opened.folder, noted(export, "full" if is_c else options.int8, patch))
     for line in c_summary(export) if is_c else summary(export):
         print(line)
     if options.int8:
@@ -101,12 +104,14 @@ def _written(options: argparse.Namespace, opened: Opened, out: Path) -> Export:
         raise ValueError(f"--int8 is for --to onnx; drop it for {options.to}.")
     if options.softmax and options.to == "c":
         raise ValueError("--softmax is for --to onnx and executorch; drop it for c, which gives logits in int8.")
+    if options.patch and options.to != "c":
+        raise ValueError(f"--patch is for --to c, since no other runtime computes so; drop it for {options.to}.")
     if options.int8:
         return export_int8(opened, out, options.int8, options.pixels, options.softmax, options.seed)
     write = FORMATS[options.to].write
-    return (
-        write(opened, out, options.seed) if options.to == "c" else write(opened, out, options.pixels, options.softmax)
-    )
+    if options.to == "c":
+        return write(opened, out, options.seed, parse_patch(options.patch) if options.patch else None)
+    return write(opened, out, options.pixels, options.softmax)
 
 
 def summary(export: Export) -> list[str]:

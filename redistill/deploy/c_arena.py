@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from ..memory.arena import Life, least_bytes, plan_arena
 from .c_kernels import IN_PLACE
-from .int8_graph import Map
-from .int8_step import IntegerNetwork
+from .int8_step import IntegerNetwork, Step
 
 ALIGNMENT = 4  # bytes: a processor of 32 bits loads so many at a time
 
@@ -32,7 +31,7 @@ def placed(network: IntegerNetwork) -> Places:
         made = step.output
         if made.name in home:  # another part of a whole
             continue
-        root = _dying(step.kernel, step.inputs, made, i, last, home, end)
+        root = _dying(step, i, last, home, end)
         home[made.name] = root or made.name
         if not root:
             sizes[made.name], first[made.name] = made.bytes, i
@@ -44,14 +43,12 @@ def placed(network: IntegerNetwork) -> Places:
     return Places(arena.bytes, least_bytes(lives), offsets)
 
 
-def _dying(
-    kernel: str, inputs: tuple[Map, ...], made: Map, i: int, last: dict[str, int], home: dict[str, str], end: dict
-) -> str | None:
+def _dying(step: Step, i: int, last: dict[str, int], home: dict[str, str], end: dict[str, int]) -> str | None:
     """The map whose bytes a step may write its own into: as large, and needed by no step after it."""
-    if kernel not in IN_PLACE:
+    if step.kernel not in IN_PLACE:
         return None
-    for taken in inputs:
+    for taken in step.inputs:
         root = home[taken.name]
-        if taken.bytes == made.bytes and last[taken.name] == i and end[root] == i:
+        if taken.sides == step.output.sides and last[taken.name] == i and end[root] == i:
             return root
     return None

@@ -11,11 +11,16 @@ import torch
 
 from ..common.files import replaced_file
 from ..data.augmentation import normalize
+from ..memory import capture_images
+from ..memory.patch_flow import map_flow
+from ..memory.patching import count_patched
+from ..networks.patches import Stage
 from ..networks.strides import check_image_size
 from .c_arena import Places, placed
 from .c_compiler import Weighed, check_compiler, compiler_version, run_program, weighed
 from .c_source import EXAMPLE, source_of
 from .int8_graph import Map
+from .int8_patches import in_patches
 from .int8_step import IntegerNetwork
 from .int8_steps import read_steps
 from .judged import COMPARED, Export, compared, counted_bytes, writing
@@ -41,20 +46,22 @@ class CExport(Export):
     same_class: int  # of those, how many get the class that onnxruntime gives
 
 
-def export_c(opened: Opened, file: Path, seed: int = 0) -> CExport:
+def export_c(opened: Opened, file: Path, seed: int = 0, patch: tuple[str, int] | None = None) -> CExport:
     """Write a classifier as a C99 file that needs nothing but <stdint.h>, whole or not at all.
 
     It takes a picture of uint8 RGB from 0 to 255 and gives uint8 numbers for the logits. Weights and activations are
     those of `export_int8` of kind "full" and the same `seed`, learnt ranges included. All maps, input and output
     included, lie in one static arena. The file is first compiled without warnings, its RAM weighed, and run on the
     whole test split: on 64 pictures its numbers must be those of onnxruntime without its optimizations, up to rounding.
+    With `patch`, ("layer1", 4), all up to that layer is computed in 4 x 4 patches: the same numbers in less memory, for
+    more multiplications.
 
-    Raises ValueError, in one sentence, for diffusion networks, a missing C compiler, missing packages, operators
-    without a kernel, by name, networks that have no training pictures to calibrate on, and a program that computes
-    something else; OSError for a disk that does not take it.
+    Raises ValueError, in one sentence, for diffusion networks, a layer up to which it cannot be computed in patches, a
+    missing C compiler, missing packages, operators without a kernel, by name, networks that have no training pictures
+    to calibrate on, and a program that computes something else; OSError for a disk that does not take it.
     """
     with writing(file):
-        quantized, program, places = integer_program(opened, seed)
+        quantized, program, places = integer_program(opened, seed, patch)
         class_names = opened.metadata.class_names
         source = source_of(program, places, opened.name, class_names, [])
         weight = weighed(source)
@@ -68,8 +75,8 @@ def export_c(opened: Opened, file: Path, seed: int = 0) -> CExport:
                 f"{opened.name} computes something else in C: its numbers lie {steps.mean():.1f} of 256 steps from "
                 f"onnxruntime's, their mean; nothing was written."
             )
-        found |= {"heap_bytes": weight.ram_bytes, "peak_bytes": counted_bytes(opened, "C")}
-        facts = _facts(opened, found, weight, seed)
+        found |= {"heap_bytes": weight.ram_bytes, "peak_bytes": counted_bytes(opened, "C", patch)}
+        facts = _facts(opened, found, weight, seed, patch)
         with replaced_file(file) as part:
             part.write_text(source_of(program, places, opened.name, class_names, facts))
     told = {
@@ -81,8 +88,10 @@ def export_c(opened: Opened, file: Path, seed: int = 0) -> CExport:
     return CExport(file=file, bytes=file.stat().st_size, **found, **told)
 
 
-def integer_program(opened: Opened, seed: int = 0) -> tuple[ModelProto, IntegerNetwork, Places]:
-    """The network in int8 as onnxruntime takes it, as steps of integers, and where their maps lie.
+def integer_program(
+    opened: Opened, seed: int = 0, patch: tuple[str, int] | None = None
+) -> tuple[ModelProto, IntegerNetwork, Places]:
+    """The network in int8 as onnxruntime takes it, as steps of integers, and where their maps lie; `patch` as above.
 
     Raises what `export_c` says, but for what the program computes.
     """
@@ -90,9 +99,19 @@ def integer_program(opened: Opened, seed: int = 0) -> tuple[ModelProto, IntegerN
     check_compiler()
     if opened.metadata.student.task == "diffusion":
         raise ValueError(f"{opened.name} is a diffusion network; an export to C is for classifiers.")
+    stage = stage_up_to(opened, *patch) if patch else None
     quantized, _ = in_int8(opened, "full", seed)
     program = read_steps(quantized, normalize(torch.arange(256, dtype=torch.uint8)).numpy())
+    if stage:
+        program = in_patches(program, stage, *patch)
     return quantized, program, placed(program)
+
+
+def stage_up_to(opened: Opened, upto: str, grid: int) -> Stage:
+    """What is computed in patches; ValueError where `memory --patch` says that it cannot be."""
+    tape = capture_images(opened.model, opened.metadata.student.image_size)
+    count_patched(tape, upto, grid, dtype="int8")
+    return map_flow(tape.blueprint, tape.setting()).stage(upto)[1]
 
 
 @dataclass
@@ -124,7 +143,9 @@ def _beside(quantized: ModelProto, output: Map, run: _Run) -> tuple[np.ndarray, 
     return steps, int((run.numbers.argmax(1) == theirs.argmax(1)).sum())
 
 
-def _facts(opened: Opened, found: dict[str, Any], weight: Weighed, seed: int) -> list[str]:
+def _facts(
+    opened: Opened, found: dict[str, Any], weight: Weighed, seed: int, patch: tuple[str, int] | None
+) -> list[str]:
     """What the file says of itself."""
     student, metadata = opened.metadata.student, opened.metadata
     height, width = check_image_size(student.image_size)
@@ -135,6 +156,7 @@ def _facts(opened: Opened, found: dict[str, Any], weight: Weighed, seed: int) ->
         f"{opened.name}, exported by ReDistill Studio: {student.student_architecture}{pooled}, for {height} x {width} "
         f"pixels and {len(metadata.class_names)} classes of {metadata.dataset or 'unknown pictures'}.",
         f"In int8, {ranges_from(opened, seed)}{judged}.",
+        *([f"Computed in {patch[1]} x {patch[1]} patches up to {patch[0]}."] if patch else []),
         f"Static RAM: {weight.ram_bytes:,} bytes. Code and constants: {weight.flash_bytes:,} bytes, as compiled by "
         f"{compiler_version()}.",
     ]

@@ -3,7 +3,8 @@
 Maps are uint8, stored height, width, channels; a number q stands for scale · (q - zero). All compute in integers: sums
 in 32 bits, factors between scales as multiplier / 2^shift in 64. Right shifts of negative numbers go towards minus
 infinity, as with every compiler for the processors this is for. Nothing is allocated. `table`, `affine`, `sum` and
-`product` may write over the map that they read first.
+`product` may write over a map that they read as a whole. What goes element by element can also read a part of a map: of
+several rows, whose first number is `first` and which lie `pitch` apart.
 """
 
 PRELUDE = r"""
@@ -48,56 +49,65 @@ static void convolution(const convolution_t *c, const uint8_t *in, uint8_t *out)
 
 TABLE = r"""
 typedef struct {
-  int count;
+  int count, more_rows, first, pitch;
   const uint8_t *table; /* 256 */
 } table_t;
 
 static void table(const table_t *t, const uint8_t *in, uint8_t *out) {
-  for (int i = 0; i < t->count; i++) out[i] = t->table[in[i]];
+  in += t->first;
+  for (int y = 0; y <= t->more_rows; y++, in += t->pitch)
+    for (int i = 0; i < t->count; i++) *out++ = t->table[in[i]];
 }
 """
 
 AFFINE = r"""
 typedef struct {
-  int pixels, channels, in_zero, shift;
+  int pixels, channels, in_zero, shift, more_rows, first, pitch;
   const int32_t *multiplier;
   const int64_t *term;
 } affine_t;
 
 static void affine(const affine_t *a, const uint8_t *in, uint8_t *out) {
-  for (int i = 0; i < a->pixels; i++)
-    for (int k = 0; k < a->channels; k++, in++, out++)
-      *out = stored((int64_t)(*in - a->in_zero) * a->multiplier[k] + a->term[k], a->shift, 0);
+  for (int y = 0; y <= a->more_rows; y++) {
+    const uint8_t *number = in + a->first + y * a->pitch;
+    for (int i = 0; i < a->pixels; i++)
+      for (int k = 0; k < a->channels; k++)
+        *out++ = stored((int64_t)(*number++ - a->in_zero) * a->multiplier[k] + a->term[k], a->shift, 0);
+  }
 }
 """
 
 SUM = r"""
 typedef struct {
   int count, right_count; /* the right one is as large, or has a number a channel */
-  int left_zero, right_zero, out_zero, shift;
+  int left_zero, right_zero, out_zero, shift, more_rows, left_first, left_pitch, right_first, right_pitch;
   int32_t left_multiplier, right_multiplier;
 } sum_t;
 
 static void sum(const sum_t *s, const uint8_t *left, const uint8_t *right, uint8_t *out) {
-  for (int i = 0, j = 0; i < s->count; i++, j = j + 1 == s->right_count ? 0 : j + 1) {
-    const int64_t scaled = (int64_t)(left[i] - s->left_zero) * s->left_multiplier;
-    out[i] = stored(scaled + (int64_t)(right[j] - s->right_zero) * s->right_multiplier, s->shift, s->out_zero);
-  }
+  left += s->left_first, right += s->right_first;
+  for (int y = 0; y <= s->more_rows; y++, left += s->left_pitch, right += s->right_pitch)
+    for (int i = 0, j = 0; i < s->count; i++, j = j + 1 == s->right_count ? 0 : j + 1) {
+      const int64_t scaled = (int64_t)(left[i] - s->left_zero) * s->left_multiplier;
+      *out++ = stored(scaled + (int64_t)(right[j] - s->right_zero) * s->right_multiplier, s->shift, s->out_zero);
+    }
 }
 """
 
 PRODUCT = r"""
 typedef struct {
   int count, right_count; /* the right one is as large, or has a number a channel */
-  int left_zero, right_zero, out_zero, shift;
+  int left_zero, right_zero, out_zero, shift, more_rows, left_first, left_pitch, right_first, right_pitch;
   int32_t multiplier;
 } product_t;
 
 static void product(const product_t *p, const uint8_t *left, const uint8_t *right, uint8_t *out) {
-  for (int i = 0, j = 0; i < p->count; i++, j = j + 1 == p->right_count ? 0 : j + 1) {
-    const int32_t found = (left[i] - p->left_zero) * (right[j] - p->right_zero);
-    out[i] = stored((int64_t)found * p->multiplier, p->shift, p->out_zero);
-  }
+  left += p->left_first, right += p->right_first;
+  for (int y = 0; y <= p->more_rows; y++, left += p->left_pitch, right += p->right_pitch)
+    for (int i = 0, j = 0; i < p->count; i++, j = j + 1 == p->right_count ? 0 : j + 1) {
+      const int32_t found = (left[i] - p->left_zero) * (right[j] - p->right_zero);
+      *out++ = stored((int64_t)found * p->multiplier, p->shift, p->out_zero);
+    }
 }
 """
 
@@ -151,13 +161,28 @@ static void average_pool(const average_pool_t *p, const uint8_t *in, uint8_t *ou
 
 PLACE = r"""
 typedef struct {
-  int pixels, channels, start, out_channels;
+  int pixels, channels, start, out_channels, more_rows, first, pitch;
   const uint8_t *table; /* 256: from the numbers of a part to those of the whole */
 } place_t;
 
 static void place(const place_t *p, const uint8_t *in, uint8_t *out) {
-  for (int i = 0; i < p->pixels; i++)
-    for (int k = 0; k < p->channels; k++) out[i * p->out_channels + p->start + k] = p->table[*in++];
+  out += p->start;
+  for (int y = 0; y <= p->more_rows; y++) {
+    const uint8_t *number = in + p->first + y * p->pitch;
+    for (int i = 0; i < p->pixels; i++, out += p->out_channels)
+      for (int k = 0; k < p->channels; k++) out[k] = p->table[*number++];
+  }
+}
+"""
+
+PASTE = r"""
+typedef struct {
+  int rows, row_bytes, start, pitch; /* of the place where it goes: where that begins, how far apart its rows lie */
+} paste_t;
+
+static void paste(const paste_t *p, const uint8_t *in, uint8_t *out) {
+  for (int y = 0; y < p->rows; y++)
+    for (int i = 0; i < p->row_bytes; i++) out[p->start + y * p->pitch + i] = *in++;
 }
 """
 
@@ -170,6 +195,7 @@ KERNELS = {
     "max_pool": MAX_POOL,
     "average_pool": AVERAGE_POOL,
     "place": PLACE,
+    "paste": PASTE,
 }
 # Those that round; the others move numbers as they are.
 ROUNDING = ("convolution", "affine", "sum", "product", "average_pool")

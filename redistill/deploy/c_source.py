@@ -33,13 +33,14 @@ def source_of(
     prefix = c_name(name)
     if len(class_names) != network.output.bytes:
         class_names = [str(i) for i in range(network.output.bytes)]
+    constants = _Constants(network.steps)
     used = list(dict.fromkeys(step.kernel for step in network.steps))
     parts = [
         _head(network, places, prefix, facts),
         *([PRELUDE] if set(used) & set(ROUNDING) else []),
         *(KERNELS[kernel] for kernel in used),
-        *(_constants(i, step) for i, step in enumerate(network.steps)),
-        _functions(network, places, prefix),
+        *constants.texts,
+        _functions(network, places, prefix, constants.names),
         _example(prefix, class_names),
     ]
     return "\n".join(part.strip("\n") + "\n" for part in parts)
@@ -78,17 +79,32 @@ def _plain(text: str) -> str:
     return text.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("??", "? ?")
 
 
-def _constants(i: int, step: Step) -> str:
-    """A step's struct, and the arrays that it points to."""
-    arrays, fields = [], []
-    for name, value in step.fields.items():
-        if isinstance(value, np.ndarray):
-            arrays.append(_array(f"{name}_{i}", value))
-            fields.append(f".{name} = {name}_{i}")
-        else:
+class _Constants:
+    """The struct of every step, and the arrays that it points to; what two steps have in common stands there once."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.texts: list[str] = []
+        self.names: list[str] = []  # of each step's struct
+        self._arrays: dict[int, str] = {}  # name of each, by its identity
+        self._structs: dict[tuple[str, str], str] = {}  # name of each, by kernel and body
+        for i, step in enumerate(steps):
+            self._add(i, step)
+
+    def _add(self, i: int, step: Step) -> None:
+        arrays, fields = [], []
+        for name, value in step.fields.items():
+            if isinstance(value, np.ndarray):
+                if id(value) not in self._arrays:
+                    self._arrays[id(value)] = f"{name}_{i}"
+                    arrays.append(_array(f"{name}_{i}", value))
+                value = self._arrays[id(value)]
             fields.append(f".{name} = {value}")
-    body = fill(", ".join(fields), WIDTH, initial_indent="  ", subsequent_indent="  ")
-    return f"/* {_plain(step.layer)} */\n{''.join(arrays)}static const {step.kernel}_t step_{i} = {{\n{body}}};"
+        body = fill(", ".join(fields), WIDTH, initial_indent="  ", subsequent_indent="  ")
+        if (step.kernel, body) not in self._structs:
+            self._structs[step.kernel, body] = f"step_{i}"
+            text = f"{''.join(arrays)}static const {step.kernel}_t step_{i} = {{\n{body}}};"
+            self.texts.append(f"/* {_plain(step.layer)} */\n{text}")
+        self.names.append(self._structs[step.kernel, body])
 
 
 def _array(name: str, values: np.ndarray) -> str:
@@ -97,11 +113,11 @@ def _array(name: str, values: np.ndarray) -> str:
     return f"static const {TYPES[values.dtype.name]} {name}[{values.size}] = {{\n{text}}};\n"
 
 
-def _functions(network: IntegerNetwork, places: Places, prefix: str) -> str:
+def _functions(network: IntegerNetwork, places: Places, prefix: str, structs: Sequence[str]) -> str:
     calls = []
-    for i, step in enumerate(network.steps):
+    for step, struct in zip(network.steps, structs, strict=True):
         at = ", ".join(f"arena + {places.offsets[map.name]}" for map in (*step.inputs, step.output))
-        calls.append(f"  {step.kernel}(&step_{i}, {at});")
+        calls.append(f"  {step.kernel}(&{struct}, {at});")
     return f"""
 uint8_t *{prefix}_input(void) {{ return arena + {places.offsets[network.input.name]}; }}
 

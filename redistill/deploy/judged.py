@@ -17,6 +17,7 @@ from ..common.disk import is_refusal, told
 from ..data.augmentation import normalize
 from ..data.source import Split
 from ..memory import capture_images
+from ..memory.patching import count_patched
 from ..networks.strides import check_image_size, input_channels
 from ..training.classification import accuracy
 from .onnx_file import TIMESTEP, Exported
@@ -126,11 +127,13 @@ def torch_accuracy(opened: Opened, split: Split) -> float | None:
     return accuracy(opened.model, split)
 
 
-def counted_bytes(opened: Opened, runtime: str) -> int | None:
+def counted_bytes(opened: Opened, runtime: str, patch: tuple[str, int] | None = None) -> int | None:
     """The peak by our accounting for a runtime, of ExecuTorch and of C the arena; None where there is no rule for one
-    of the operators."""
+    of the operators. C in patches, layer and how many a side: the most that is alive."""
     tape = capture_images(opened.model, opened.metadata.student.image_size)
     try:
+        if patch:
+            return count_patched(tape, *patch, dtype="int8").peak_bytes
         if runtime == "C":
             return tape.profile(dtype="int8").plan().bytes
         if runtime == "ExecuTorch":

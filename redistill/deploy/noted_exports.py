@@ -25,7 +25,7 @@ class NotedExport:
     name: str
     bytes: int
     sha256: str
-    numbers: str  # "fp32", "int8", or "int8 weights"
+    numbers: str  # "fp32", "int8", or "int8 weights"; of one in patches also which
     runtime: str  # name and version
     test_accuracy: float | None
     pictures: int | None
@@ -33,9 +33,10 @@ class NotedExport:
     heap_bytes: int | None  # peak of its tensors, or the arena that it plans
 
 
-def noted(export: Export, int8: str | None = None) -> NotedExport:
-    """The facts of a file that was just written; `int8` is the kind of its quantization."""
+def noted(export: Export, int8: str | None = None, patch: tuple[str, int] | None = None) -> NotedExport:
+    """The facts of a file that was just written; `int8` is the kind of its quantization, `patch` as of `export_c`."""
     numbers = {None: "fp32", "full": "int8", "weights": "int8 weights"}[int8]
+    numbers += f", {patch[1]}×{patch[1]} patches to {patch[0]}" if patch else ""
     return NotedExport(
         export.file.name,
         export.bytes,

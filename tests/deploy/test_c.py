@@ -25,6 +25,8 @@ from redistill.deploy.int8_steps import read_steps
 from redistill.deploy.onnx_file import to_onnx
 from redistill.deploy.onnx_int8 import calibrated, export_int8
 from redistill.deploy.opened import open_network
+from redistill.memory import capture_images
+from redistill.memory.patching import count_patched
 from redistill.training.rounding import round_network
 
 NAMES = ("fox", 'owl "and"\u2028bee??/\n', "Füchse\\")
@@ -85,7 +87,7 @@ def ran(source, pictures, count, folder):
 @pytest.mark.process
 def test_every_kernel_gives_onnxruntimes_numbers_and_stays_in_the_arena(kinds, tmp_path):
     proto, network, pictures = kinds
-    assert {step.kernel for step in network.steps} == set(c_source.KERNELS)
+    assert {step.kernel for step in network.steps} == set(c_source.KERNELS) - {"paste"}  # which patches alone need
     source = c_source.source_of(network, placed(network), "kinds", [], [])
     run = c_export._Run(network, source, pictures, ran(source, pictures, 5, tmp_path))
     assert len(run.numbers) == 70 and run.numbers.std() > 5
@@ -209,6 +211,38 @@ def test_numbers_of_each_channel_are_multiplied_and_added_as_onnxruntime_does(tm
     run = c_export._Run(network, source, pictures.numpy(), ran(source, pictures.numpy(), 3, tmp_path))
     steps, _ = c_export._beside(proto, network.output, run)
     assert run.numbers.std() > 5 and steps.max() <= 1
+
+
+@COMPILER
+@pytest.mark.process
+def test_a_student_runs_in_patches_in_the_ram_that_is_counted_for_them(tmp_path, saved, pictures, made, capsys):
+    whole = export_c(open_network(saved), tmp_path / "whole.c")
+    out = tmp_path / "net.c"
+    main(["export", str(saved), "--to", "c", "--patch", "layer1:2", "--out", str(out)])
+    said = capsys.readouterr().out
+    counted = count_patched(capture_images(open_network(saved).model, 32), "layer1", 2, dtype="int8")
+    assert f"{counted.peak_bytes:,} bytes as compiled; by our accounting {counted.peak_bytes:,} bytes" in said
+    assert "Computed in 2 x 2 patches up to layer1." in out.read_text()
+    numbers = [ran(file.read_text(), pictures.images.numpy(), 3, tmp_path) for file in (whole.file, out)]
+    assert (numbers[0] == numbers[1]).all() and f"{100 * whole.test_accuracy:.2f} %" in said
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--to", "onnx", "--patch", "layer1:2"], "--patch is for --to c, since no other runtime computes so"),
+        (["--to", "c", "--patch", "layer1"], "--patch is 'layer1'; expected a layer and patches a side"),
+        (["--to", "c", "--patch", "layer9:2"], "Patches cannot be computed up to 'layer9': it is no layer"),
+        (["--to", "c", "--patch", "layer1:40"], "expected at most 8 patches a side, not 40"),
+        (["--to", "c", "--patch", "avgpool:2"], "Patches cannot be computed up to 'avgpool'"),
+    ],
+)
+def test_patches_that_cannot_be_are_refused_before_anything_is_computed(
+    asked, said, saved, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(c_export, "in_int8", lambda *_: pytest.fail("it was calibrated"))
+    assert main(["export", str(saved), *asked, "--out", str(tmp_path / "net.c")]) == 1
+    assert said in capsys.readouterr().err and not [*tmp_path.iterdir()]
 
 
 @COMPILER
