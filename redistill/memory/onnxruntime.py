@@ -28,7 +28,7 @@ from .shape_rules import Shape
 from .steps import Step
 
 BLOCK = 16  # channels that lie together
-ACTIVATIONS = ("relu", "relu6", "hardtanh", "clamp", "sigmoid", "tanh", "leaky_relu", "hardsigmoid")
+ACTIVATIONS = ("relu", "relu6", "hardtanh", "clamp", "sigmoid", "tanh", "leaky_relu", "hardsigmoid", "hardswish")
 POOLS = ("max_pool2d", "avg_pool2d")
 BLOCKED = ("add", "mul", "cat", "silu")  # read blocked maps where all of them are
 COPY = "layout copy"
@@ -52,6 +52,7 @@ class _Node:
     births: list[int]
     index: int = 0  # when it was made
     is_plain: bool = False  # a convolution in groups that are no blocks of channels
+    is_deep: bool = False  # one in any other groups, which reads blocks of however few channels
     activation: bool = False
     into: int = -1  # the buffer that it accumulates into, where that dies there
 
@@ -65,7 +66,8 @@ class _Graph:
     sizes: list[int]
     outputs: list[int]
     shape: list[Shape]  # of each buffer
-    plain: set[int]  # that convolutions make whose groups are no blocks of channels
+    plain: set[int] = field(default_factory=set)  # that convolutions make whose groups are no blocks of channels
+    deep: set[int] = field(default_factory=set)  # that convolutions in other groups make
     joined: dict[int, int] = field(default_factory=dict)  # buffer that never is → the one that it became
 
     def new_buffer(self, like: int, shape: Shape | None = None) -> int:
@@ -113,7 +115,7 @@ def _is_blocked_op(node: _Node) -> bool:
 
 def _single_assignment(program: Program, shapes: list[Shape], sizes: list[int]) -> _Graph:
     buffers = list(program.buffers)
-    graph = _Graph([], buffers, list(sizes), [], [shapes[made.value] for made in buffers], set())
+    graph = _Graph([], buffers, list(sizes), [], [shapes[made.value] for made in buffers])
     now, steps = list(range(len(buffers))), graph.steps
     for step, nodes in _in_order(program):
         operands = tuple((value, now[buffer]) for value, buffer in step.operands)
@@ -138,8 +140,10 @@ def _single_assignment(program: Program, shapes: list[Shape], sizes: list[int]) 
                     )
                 )
             reads, operands = (scaled,), ()
-        if any(_has_narrow_groups(node, [shapes[value] for value in ins]) for node, ins in nodes):
-            graph.plain.update(births)
+        for node, ins in nodes:
+            if node.op == "convolution" and node.args[GROUPS] > 1:
+                is_plain = _has_narrow_groups(shapes[ins[1]], node.args[GROUPS])
+                (graph.plain if is_plain else graph.deep).update(births)
         touched = tuple(dict.fromkeys((*reads, *births)))
         steps.append(step._replace(operands=operands, reads=reads, writes=(), births=births, touched=touched))
     graph.outputs = [now[buffer] for buffer in program.outputs]
@@ -176,11 +180,9 @@ def _unknown(program: Program, shapes: list[Shape]) -> list[str]:
     return sorted(unknown)
 
 
-def _has_narrow_groups(node: Node, shapes: list[Shape]) -> bool:
-    """Whether it is a convolution in groups that are neither blocks of channels nor single ones."""
-    if node.op != "convolution" or node.args[GROUPS] == 1:
-        return False
-    given, taken, groups = *shapes[1][:2], node.args[GROUPS]
+def _has_narrow_groups(weights: Shape, groups: int) -> bool:
+    """Whether groups of a convolution are neither blocks of channels nor single ones."""
+    given, taken, *_ = weights
     return not (taken == 1 and given == groups) and bool(taken % BLOCK or given // groups % BLOCK)
 
 
@@ -200,8 +202,8 @@ def _join(graph: _Graph) -> list[_Node]:
         if target is None:
             if title == "adaptive_avg_pool2d" and graph.shape[step.births[0]][2:] != (1, 1):
                 title = "avg_pool2d"  # exported so; to single numbers as a mean
-            is_plain = not graph.plain.isdisjoint(step.births)
-            target = _Node([place], title, reads, list(step.births), place, is_plain)
+            is_plain, is_deep = (not made.isdisjoint(step.births) for made in (graph.plain, graph.deep))
+            target = _Node([place], title, reads, list(step.births), place, is_plain, is_deep)
             if step.is_red and title == "mul" and len(reads) == 1:  # a gate per channel: exported as a convolution
                 target.kind = "conv2d"
             elif step.is_red and title == "add" and _is_ungated(reads, maker):
@@ -316,7 +318,7 @@ def _with_copies(nodes: list[_Node], graph: _Graph) -> list[_Node]:
     for node in nodes:
         maps = [buffer for buffer in node.reads if len(graph.shape[buffer]) == 4]
         if node.kind == "conv2d":
-            wants = graph.shape[node.reads[0]][1] >= BLOCK and not node.is_plain
+            wants = (graph.shape[node.reads[0]][1] >= BLOCK or node.is_deep) and not node.is_plain
         elif node.kind in (*POOLS, "batch_norm"):
             wants = node.reads[0] in blocked
         else:

@@ -85,6 +85,13 @@ def test_groups_that_are_no_blocks_of_channels_read_maps_as_they_are(network, st
     assert found.peak_bytes == counted
 
 
+@pytest.mark.parametrize(
+    ("network", "side", "counted"), [("mobilenet_v3_small", 64, 151_552), ("timm:lcnet_050", 96, 405_504)]
+)
+def test_hard_swish_joins_a_convolution_and_one_a_channel_reads_blocks_of_however_few(network, side, counted):
+    assert tape_of(network, None, side).profile(accounting="onnxruntime").peak_bytes == counted
+
+
 class Beside(nn.Module):
     """Two maps beside one another, convolved."""
 
