@@ -188,7 +188,10 @@ def _marks(found: Sequence[Result]) -> Part:
 def _changes(found: Sequence[Result]) -> list[Part]:
     look = {"showarrow": False, "yanchor": "bottom", "yshift": 9, "font": {"size": 12, "color": "var(--chart-ink)"}}
     texts = [score_of(found[0]), *(change_text(one, other) for one, other in itertools.pairwise(found))]
-    return [{"x": i, "y": found[i].range[1], "text": text, **look} for i, text in enumerate(texts)]
+    words = [{"x": i, "y": found[i].range[1], "text": text, **look} for i, text in enumerate(texts)]
+    if found[1].score > found[0].score:  # where the line rises, its wide words would touch it
+        words[0] |= {"y": found[0].range[0], "yanchor": "top", "yshift": -9}
+    return words
 
 
 def change_text(before: Result, after: Result) -> str:

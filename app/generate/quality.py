@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from redistill.common.values import is_number
+from redistill.common.values import is_number, is_whole
 
 from ..parts.explain import info
 from ..words.quality import figure_text, margins_of
@@ -20,8 +20,7 @@ def quality_line(quality: Mapping[str, Any], with_basis: bool) -> str:
     said = figures(quality)
     if not said:
         return ""
-    on = f" {escape(basis(quality))}" if with_basis else ""
-    return f'<p class="samples-quality">{said}{on}</p>'
+    return f'<p class="samples-quality">{said}</p>{basis(quality) if with_basis else ""}'
 
 
 def figures(quality: Mapping[str, Any]) -> str:
@@ -38,12 +37,16 @@ def figures(quality: Mapping[str, Any]) -> str:
 
 
 def basis(quality: Mapping[str, Any]) -> str:
-    """Which features, how many images, against which reference, and what that is too few for."""
+    """What was compared and what it is too few for, in plain words, and in a fold by what; as HTML."""
+    counts = [quality.get(name) for name in ("images", "reference_images")]
+    said = "Quality was measured before, not on the images above"
+    if all(is_whole(count, 1) for count in counts):
+        said += f": {counts[0]:,} drawn pictures, as a whole, against {counts[1]:,} real ones"
     depends = {"features": "by {}", "drawn": "{}", "reference": "against {}"}
-    said = [form.format(quality[name]) for name, form in depends.items() if isinstance(quality.get(name), str)]
-    warning = quality.get("warning")
-    sentences = [f"{'; '.join(said)}."] if said else []
-    return " ".join([*sentences, *([warning] if isinstance(warning, str) else [])])
+    how = "; ".join(form.format(quality[name]) for name, form in depends.items() if isinstance(quality.get(name), str))
+    fold = f'<details class="quality-how"><summary>How it was measured</summary><p>{escape(how)}.</p></details>'
+    warning = f" {escape(quality['warning'])}" if isinstance(quality.get("warning"), str) else ""
+    return f'<p class="subline">{said}.{warning}</p>{fold if how else ""}'
 
 
 def _says(quality: Mapping[str, Any], name: str) -> bool:

@@ -63,8 +63,7 @@ def panels(
     timed = "" if first.step is None else f" Time: all {len(seeds)} images on this machine."
     return (
         f'<div class="samples-row">{"".join(cards)}</div><p class="subline">Peak: activations in fp32; deployed is '
-        f"counted as a runtime frees them, PyTorch as it allocates.{timed}{thanks}</p>"
-        + (f'<p class="subline">Quality: {escape(once)}</p>' if once else "")
+        f"counted as a runtime frees them, PyTorch as it allocates.{timed}{thanks}</p>" + once
     )
 
 

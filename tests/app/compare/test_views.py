@@ -151,6 +151,9 @@ def test_the_steps_are_the_parts_of_the_method_in_their_order():
     assert marks["x"] == list(range(6)) and marks["y"] == pytest.approx([one.score for one in way()])
     assert marks["error_y"]["array"] == pytest.approx([0.004] * 6)
     assert [part["text"] for part in figure["layout"]["annotations"]] == ["50.0 %", *["+1.0"] * 5]
+    assert [part["yanchor"] for part in figure["layout"]["annotations"]] == ["top", *["bottom"] * 5], (
+        "clear of the line"
+    )
     assert [text.rpartition("<br>")[2] for text in figure["layout"]["xaxis"]["ticktext"]] == ["1 k"] * 6
     assert "parameters" in figure["layout"]["xaxis"]["title"]["text"]
     on_a_phone = [line for text in figure["narrow"]["xaxis"]["ticktext"] for line in text.split("<br>")]

@@ -24,6 +24,7 @@ from app.generate import checks, drawing, drawn, networks, offered
 from app.generate import quality as generate_quality
 from app.generate import view as generate_view
 from app.generate.networks import load_elsewhere
+from app.generate.quality import basis
 from app.generate.samples import sample_all
 from redistill.checkpoint import sources
 from redistill.diffusion.gallery import FILE, read_gallery
@@ -192,14 +193,20 @@ def test_quality_figures_of_a_card_are_said_with_what_they_depend_on(shipped):
     quality = {"kid": 0.01234, "fid": 41.0, "margins": {"kid": 0.002}, "features": "128 features", "warning": "Few."}
     metadata = dataclasses.replace(network.metadata, metrics={"quality": quality | {"reference": "<105> faces"}})
     judged = dataclasses.replace(network, metadata=metadata)
-    said = "by 128 features; against &lt;105&gt; faces. Few."
+    said = "Quality was measured before, not on the images above. Few.</p>"
+    how = "<summary>How it was measured</summary><p>by 128 features; against &lt;105&gt; faces.</p>"
     shown = generate_view.panels([judged, judged], [1, 2])
     assert shown.count("FID 41</strong>, <strong>KID 0.0123 ± 0.0020</strong></p>") == 2
     assert shown.count("lower is better") == 2
-    assert shown.count(said) == shown.count(f'<p class="subline">Quality: {said}</p>') == 1, "once, being the same"
+    assert shown.count(said) == shown.count(how) == 1, "once, being the same"
     other = dataclasses.replace(metadata, metrics={"quality": quality | {"features": "Inception"}})
     shown = generate_view.panels([judged, dataclasses.replace(network, metadata=other)], [1, 2])
-    assert f"0.0020</strong> {said}</p>" in shown and "0.0020</strong> by Inception. Few.</p>" in shown
+    assert shown.count(said) == 2 and shown.count(how) == shown.count("<p>by Inception.</p>") == 1
+    counted = quality | {"images": 1000, "reference_images": 2000}
+    shown = basis(counted)
+    assert "not on the images above: 1,000 drawn pictures, as a whole, against 2,000 real ones. Few." in shown
+    for hostile in ("<b>", None, -1, True, 1.5):
+        assert basis(counted | {"images": hostile}) == basis(quality)
 
 
 @pytest.mark.parametrize("name", ["precision", "recall", "fid", "kid"])
