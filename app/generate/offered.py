@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from redistill.training.presets import FACES_TEACHER
+
 from ..runs import choices
 
 
@@ -15,7 +17,9 @@ def offer(teacher: Any, students: Any) -> dict[str, Any]:
     found = choices.checkpoints(choices.is_diffusion)
     teachers = [choice for choice in found if not choice.is_student]
     others = [choice for choice in found if choice.is_student]
-    teacher = teacher if teacher in [choice.value for choice in teachers] else next((c.value for c in teachers), None)
+    values = [choice.value for choice in teachers]
+    if teacher not in values:
+        teacher = FACES_TEACHER if FACES_TEACHER in values else next(iter(values), None)
     names = [choice.value for choice in others]
     chosen = _still_there(students, names) or _own_students(found, teacher)[:1]
     return {

@@ -17,6 +17,7 @@ from . import jobs
 from .titles import distinct_titles
 
 RUN, IMPORTED = "run:", "imported:"  # before the names of checkpoints that do not ship
+SPELLED = {"cifar10": "CIFAR-10", "kd": "KD", "unet": "U-Net"}  # in titles of those that do
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ def shipped_title(name: str) -> str:
     """ "Emoji faces student with KD" of "emoji-faces-student-with-kd"; "-any" stands for any strides."""
     if name.endswith("-any"):
         return f"{shipped_title(name.removesuffix('-any'))}, any strides"
-    return name.replace("-", " ").capitalize().replace(" kd", " KD")
+    title = " ".join(SPELLED.get(word, word) for word in name.split("-"))
+    return title[0].upper() + title[1:]
 
 
 def check_opens_no_file(student: StudentConfig) -> None:

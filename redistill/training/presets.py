@@ -186,18 +186,18 @@ _PHOTOGRAPHS = {
         "The narrow ResNet with an early stride of 2 on CIFAR-10 at 32 px. Downloads 170 MB; minutes on 2 cores."),
     "cifar10-teacher": ("CIFAR-10: the teacher", _bare(_CIFAR10_STUDENT, strides={"maxpool": 1}), _ON_SMALL_PHOTOS,
         {"steps": 1760}, "The narrow ResNet without its max-pool, so that eight rows are left of CIFAR-10's 32; "
-        "drawn pictures of the same kind are judged by its features too. Downloads 170 MB; minutes on 2 cores."),
+        "what diffusion networks of CIFAR-10 draw is judged by its features. Downloads 170 MB; minutes on 2 cores."),
     "cifar10-unet": ("CIFAR-10: a diffusion student", _FACES, _FROM_SMALL_PHOTOS, {},
         "The small U-Net with a quarter of the activation memory learns to draw CIFAR-10's pictures from its teacher's "
         "maps. Downloads 170 MB; about 15 minutes of CPU."),
     "cifar10-unet-both": ("CIFAR-10: a diffusion student, from maps and output", _FACES, _FROM_SMALL_PHOTOS,
         {"kd_weight": 1.0},
-        "The same student learns from its teacher's maps, and its output is compared with the teacher's. Downloads 170 "
-        "MB; about 15 minutes of CPU."),
+        "The small U-Net at a quarter of the activation memory learns CIFAR-10 from its teacher's maps, and its output "
+        "is compared with the teacher's. Downloads 170 MB; about 15 minutes of CPU."),
     "cifar10-unet-alone": ("CIFAR-10: a diffusion student without distillation", _bare(_FACES), _FROM_SMALL_PHOTOS,
         {"red_weight": 0.0},
-        "The same student without RED blocks, from its teacher's weights and CIFAR-10's pictures alone: what "
-        "distillation has to beat. Downloads 170 MB; about ten minutes of CPU."),
+        "The small U-Net at a quarter of the activation memory, from its teacher's weights and CIFAR-10's pictures "
+        "alone, without RED blocks: what distillation has to beat. Downloads 170 MB; under ten minutes of CPU."),
     "cifar10-unet-teacher": ("CIFAR-10: a diffusion teacher", _bare(_FACES, strides={}), _DRAWING_SMALL_PHOTOS,
         {"steps": 5000},
         "The small U-Net at full resolution on CIFAR-10, from scratch, for less than four epochs: what it draws has "

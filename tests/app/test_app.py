@@ -35,7 +35,14 @@ from redistill.memory.comparison import early_strides, network_tape
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
 from redistill.training.config import DistillConfig
-from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, FOOD_TEACHER, PRESETS
+from redistill.training.presets import (
+    CIFAR10_TEACHER,
+    CIFAR10_UNET_TEACHER,
+    CLUTTER_TEACHER,
+    FACES_TEACHER,
+    FOOD_TEACHER,
+    PRESETS,
+)
 
 HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.inf, ["a"] * 50, {"a": {"b": []}}]
 
@@ -44,7 +51,9 @@ HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.i
 def untrained(tmp_path_factory):
     """The same, and a second teacher that draws."""
     food = dataclasses.replace(made.UNTRAINED[FACES_TEACHER], dataset="emoji-food")
-    return made.save_untrained(tmp_path_factory.mktemp("checkpoints"), made.UNTRAINED | {FOOD_TEACHER: food})
+    of_cifar10 = {name: PRESETS[name].config for name in (CIFAR10_TEACHER, CIFAR10_UNET_TEACHER)}
+    configs = made.UNTRAINED | {FOOD_TEACHER: food} | of_cifar10
+    return made.save_untrained(tmp_path_factory.mktemp("checkpoints"), configs)
 
 
 # Numbers and figures

@@ -30,8 +30,13 @@ FOOD = ["emoji-food-student", "emoji-food-teacher"]
 ANY = ["emoji-clutter-any", "imagenette-any"]  # one network for every budget
 SCENES_ONES = ["emoji-clutter-any", "emoji-clutter-student", "emoji-clutter-teacher"]
 PHOTOGRAPHS = ["imagenette-any", "imagenette-student", "imagenette-teacher"]
-NAMES = [*SCENES_ONES, *FACES, *FOOD, "emoji-identity-features", *PHOTOGRAPHS]
-IMAGENETTE = ROOT.parent / "shared" / "data" / "imagenette.zip"  # photographs, which do not travel with the code
+CIFAR10_STUDENTS = ["cifar10-unet-student", "cifar10-unet-student-alone", "cifar10-unet-student-with-kd"]
+CIFAR10_UNETS = [*CIFAR10_STUDENTS, "cifar10-unet-teacher"]
+CIFAR10 = ["cifar10-teacher", *CIFAR10_UNETS]
+UNETS = CIFAR10_UNETS + FACES + FOOD
+NAMES = [*CIFAR10, *SCENES_ONES, *FACES, *FOOD, "emoji-identity-features", *PHOTOGRAPHS]
+DATA = ROOT.parent / "shared" / "data"  # photographs, which do not travel with the code
+ZIPS = {"imagenette": DATA / "imagenette.zip", "cifar10": DATA / "cifar10.zip"}
 SCENES = 500
 
 
@@ -43,14 +48,15 @@ def peak(name):
 def test_all_are_there_and_small():
     assert list_shipped() == NAMES
     sizes = [file.stat().st_size for file in (ROOT / "checkpoints").rglob("*") if file.is_file()]
-    assert max(sizes) < 10e6 and sum(sizes) < 60e6
+    assert max(sizes) < 10e6 and sum(sizes) < 80e6
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cards_tell_how_they_were_made(name):
     card = (ROOT / "checkpoints" / name / "README.md").read_text()
     metadata = read_metadata(name)
-    terms = "non-commercial research only" if name in PHOTOGRAPHS else "CC BY-SA 4.0"
+    terms = {"imagenette": "non-commercial research only", "cifar10": "Krizhevsky (2009)"}
+    terms = terms.get(metadata.dataset, "CC BY-SA 4.0")
     for word in ("python -m redistill", "| seed |", "| steps |", "| seconds |", "| device |", terms):
         assert word in card
     for figure in ("test_accuracy", "test_prediction_loss"):
@@ -66,16 +72,16 @@ def test_cards_of_older_versions_still_make_a_run(name):
     assert (config.kd, config.feature_loss, config.student.alignment) == ("kl", None, alignment)
 
 
-@pytest.mark.parametrize("name", [*SCENES_ONES, "emoji-identity-features", *PHOTOGRAPHS])
+@pytest.mark.parametrize("name", ["cifar10-teacher", *SCENES_ONES, "emoji-identity-features", *PHOTOGRAPHS])
 def test_classifiers_are_as_accurate_as_they_say(name):
     """On the first 500 test pictures; three standard deviations of such a sample are allowed."""
     metadata = read_metadata(name)
     claimed, size = metadata.metrics["test_accuracy"], metadata.student.image_size
     dataset = metadata.dataset
-    if dataset == "imagenette":
-        if not IMAGENETTE.exists():
-            pytest.skip(f"no photographs at {IMAGENETTE}, which may not ship")
-        dataset = f"folder:{IMAGENETTE}"
+    if dataset in ZIPS:
+        if not ZIPS[dataset].exists():
+            pytest.skip(f"no photographs at {ZIPS[dataset]}, which do not ship")
+        dataset = f"folder:{ZIPS[dataset]}"
     found = accuracy(checkpoint.load(name), load_split(dataset, "test", size, limit=SCENES))
     assert abs(found - claimed) < 3 * (claimed * (1 - claimed) / SCENES) ** 0.5
 
@@ -102,28 +108,43 @@ def test_students_need_the_memory_they_promise():
     assert peak("imagenette-teacher") / peak("imagenette-student") == 5.0
     for name in FACES_STUDENTS:
         assert peak("emoji-faces-teacher") / peak(name) > 3.9
+    for name in CIFAR10_STUDENTS:
+        assert peak("cifar10-unet-teacher") / peak(name) > 3.9
     assert peak("emoji-food-teacher") / peak("emoji-food-student") > 3.9
 
 
-def test_smiley_students_differ_only_in_what_they_learn_from():
+@pytest.mark.parametrize(
+    ("students", "teacher"),
+    [(FACES_STUDENTS, "emoji-faces-teacher"), (CIFAR10_STUDENTS, "cifar10-unet-teacher")],
+)
+def test_diffusion_students_differ_only_in_what_they_learn_from(students, teacher):
     """Same teacher, start, seed, steps and strides; RED blocks and losses are what is compared."""
     compared, rest = {}, []
-    for name in FACES_STUDENTS:
+    for name in students:
         settings = DistillConfig.from_dict(read_metadata(name).training).to_dict()
         compared[name] = (settings["student"].pop("red") is not None, *map(settings.pop, ("red_weight", "kd_weight")))
         rest.append(settings)
     assert list(compared.values()) == [(True, 1.0, 0.0), (False, 0.0, 0.0), (True, 1.0, 1.0)]
-    assert rest[0] == rest[1] == rest[2] and rest[0]["teacher_checkpoint"] == "emoji-faces-teacher"
+    assert rest[0] == rest[1] == rest[2] and rest[0]["teacher_checkpoint"] == teacher
+
+
+def test_what_ships_of_cifar10_is_what_its_presets_train():
+    presets = {"cifar10-unet-student": "cifar10-unet", "cifar10-unet-student-with-kd": "cifar10-unet-both"}
+    presets["cifar10-unet-student-alone"] = "cifar10-unet-alone"
+    for name in CIFAR10:
+        trained = DistillConfig.from_dict(read_metadata(name).training).to_dict()
+        wanted = PRESETS[presets.get(name, name)].config.to_dict()
+        assert trained | {"precision": "auto"} == wanted, name
 
 
 def test_diffusion_folders_carry_the_present_code():
-    for name in FACES + FOOD:
+    for name in UNETS:
         for file in ("unet.py", "red.py"):
             shipped = ROOT / "checkpoints" / name / "unet" / file
             assert shipped.read_text() == (ROOT / "redistill" / "networks" / file).read_text()
 
 
-@pytest.mark.parametrize("name", FACES + FOOD)
+@pytest.mark.parametrize("name", UNETS)
 def test_diffusion_folders_bring_pictures_of_their_weights(name):
     """`python -m benchmarks.gallery` draws them."""
     folder = ROOT / "checkpoints" / name

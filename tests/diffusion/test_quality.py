@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,7 @@ from redistill.diffusion import quality
 from redistill.diffusion.quality import (
     FIGURES,
     FeatureNetwork,
+    features_for,
     judge,
     judge_checkpoint,
     load_features,
@@ -27,6 +29,7 @@ from redistill.diffusion.quality import (
 from redistill.networks.student import StudentConfig, build_student
 
 COUNT = 60
+CIFAR10 = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10.zip"
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +155,32 @@ def test_features_of_emoji_are_named_where_the_pictures_are_others(emoji, tmp_pa
     found = judge_checkpoint(folder, 20, features=emoji, steps=1)
     assert (f"seen emoji alone, the pictures those of {dataset}" in found.warning) == is_warned
     assert "Only 20 pictures" in found.to_dict()["warning"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "fits"), [("emoji-food", "emoji"), ("cifar10", "cifar10"), ("stl10", "emoji"), ("folder:x", "emoji")]
+)
+def test_the_features_that_fit_are_those_of_the_same_kind_of_pictures(dataset, fits):
+    assert features_for(dataset) == fits
+
+
+def test_the_features_that_would_fit_are_named(emoji, monkeypatch):
+    monkeypatch.setattr(quality, "load_split", lambda *args, **named: load_split("emoji-clutter", "train", 32, 60))
+    found = judge_checkpoint("cifar10-unet-student", 20, features=emoji, steps=1)
+    assert "pictures those of cifar10" in found.warning and "use the features 'cifar10'" in found.warning
+    fitting = judge_checkpoint("cifar10-unet-student", 20, features=load_features("cifar10"), steps=1)
+    assert "seen" not in fitting.warning and "cifar10-teacher" in fitting.features
+
+
+@pytest.mark.skipif(not CIFAR10.exists(), reason=f"no photographs at {CIFAR10}, which do not ship")
+def test_features_of_cifar10_order_photographs():
+    """Real ones are near, spoilt ones further, emoji furthest."""
+    features, named = load_features("cifar10"), f"folder:{CIFAR10}"
+    real, others = (load_split(named, split, 32, 200).images for split in ("train", "test"))
+    blurred = F.avg_pool2d(F.pad(others.float(), (1, 1, 1, 1), mode="replicate"), 3, 1).to(torch.uint8)
+    drawn = load_split("emoji-clutter", "train", 32, 200).images
+    near, spoilt, strange = (judge(images, real, "photographs", features) for images in (others, blurred, drawn))
+    assert near.kid < spoilt.kid < strange.kid and near.fid < spoilt.fid < strange.fid
 
 
 def test_networks_compute_on_the_device_that_is_asked_for(monkeypatch):

@@ -358,6 +358,13 @@ def followed(*values) -> list[str]:
     return offered.follow(*values)["value"]
 
 
+def test_the_smileys_of_those_that_ship_open_the_tab():
+    shown = offered.offer(None, None)
+    titles = {value: title for title, value in shown["teacher"].choices}
+    assert shown["teacher"].value == FACES_TEACHER and shown["students"].value == ["emoji-faces-student"]
+    assert titles["cifar10-unet-teacher"] == "CIFAR-10 U-Net teacher" and titles[FACES_TEACHER] == "Emoji faces teacher"
+
+
 def test_without_checkpoints_there_is_a_sentence(places):
     assert offered.offer(None, None)["teacher"].choices == []
     assert "no trained checkpoint" in said(FACES_TEACHER, [], 0, 4, 2, "ddim")
