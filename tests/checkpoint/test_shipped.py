@@ -137,6 +137,18 @@ def test_what_ships_of_cifar10_is_what_its_presets_train():
         assert trained | {"precision": "auto"} == wanted, name
 
 
+def test_the_table_of_cifar10_is_that_of_the_cards():
+    table = (ROOT / "docs" / "results.md").read_text().split("### CIFAR-10")[1].split("###")[0]
+    for name in CIFAR10_UNETS:
+        metrics = read_metadata(name).metrics
+        quality = metrics["quality"]
+        figures = [f"{metrics['test_prediction_loss']:.3f}"]
+        for figure, digits in (("kid", 3), ("fid", 1), ("recall", 2)):
+            figures.append(f"{quality[figure]:.{digits}f} ± {quality['margins'][figure]:.{digits}f}")
+        assert f"| {' | '.join(figures)} |" in table, name
+        assert (quality["images"], quality["features"]) == (1000, "128 features of cifar10-teacher, pictures at 32 px")
+
+
 def test_diffusion_folders_carry_the_present_code():
     for name in UNETS:
         for file in ("unet.py", "red.py"):
