@@ -17,10 +17,10 @@ pytestmark = pytest.mark.browser
 
 
 def test_from_a_chip_to_strides_to_a_report(open_page, tmp_path, capsys):
-    page = open_page("?teacher=narrow_resnet&size=96&count=executorch&chip=nrf5340#fit")  # of no weights
+    page = open_page("?teacher=narrow_resnet&size=96&count=executorch&chip=rp2350#fit")  # of no trained weights
     summary, front = page.locator("#summary"), page.locator("#front")
-    room = room_on("nrf5340").activations
-    expect(summary).to_contain_text(f"nRF5340, {format_bytes(room)} for activations")
+    room = room_on("rp2350").activations
+    expect(summary).to_contain_text(f"RP2350 (Pico 2), {format_bytes(room)} for activations")
     expect(front).to_contain_text("the arena that ExecuTorch plans, and the input")
     row = front.locator("tr.best")
     strides = row.locator("td").first.inner_text().replace("·", ",")
@@ -35,14 +35,14 @@ def test_from_a_chip_to_strides_to_a_report(open_page, tmp_path, capsys):
     layers = network_tape("narrow_resnet").strides
     chosen = ",".join(f"{layer}={stride}" for layer, stride in zip(layers, strides.split(","), strict=True))
     asked = ["narrow_resnet", "--strides", chosen, "--image-size", "96", "--accounting", "executorch"]
-    assert main(["memory", *asked, "--chip", "nrf5340"]) == 0
+    assert main(["memory", *asked, "--chip", "rp2350"]) == 0
     said = capsys.readouterr().out
     report = page.context.new_page()
     report.goto(f"file://{file}")
     row = report.locator("tr", has_text="ExecuTorch, planned, input apart, fp32")
     told = re.findall(r"^(?:teacher|student): ([0-9,]+) bytes .* at ", said, re.MULTILINE)
     assert row.locator("td").all_inner_texts()[1:3] == told
-    fits = next(line for line in said.splitlines() if line.startswith("student on nRF5340"))
+    fits = next(line for line in said.splitlines() if line.startswith("student on RP2350 (Pico 2)"))
     expect(report.locator("body")).to_contain_text(fits)
     report.close()
 
