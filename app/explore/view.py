@@ -146,8 +146,8 @@ def _budget_line(found: Comparison, budget: Budget, patched: PatchedMemory | Non
     parts = [f"the {who} {_verdict(budget, profile.needed_bytes)}{_planned(profile)}" for who, profile in _both(found)]
     parts += [f"in patches it {_verdict(budget, patched.peak_bytes)}"] if patched else []
     said = f"{escape(budget.title)}, {numbers.format_bytes(budget.bytes)} for activations: {'; '.join(parts)}."
-    heavy = [budget.has_weights and not budget.weights_fit(profile) for profile in (found.student, found.bare)]
-    if heavy == [True, False] or not budget.fits(patched.peak_bytes if patched else found.student.needed_bytes):
+    red_is_heavy = budget.is_too_small_for(found.student) and not budget.is_too_small_for(found.bare)
+    if red_is_heavy or not budget.fits(patched.peak_bytes if patched else found.student.needed_bytes):
         said += ' <button type="button" class="plain" data-act="search">Find strides that fit</button>'
     return f'<div class="budget" id="budget-said"><p>{said}</p>{_weights_line(found, budget)}</div>'
 
@@ -175,8 +175,7 @@ def _weights_line(found: Comparison, budget: Budget) -> str:
     for who, profile in _both(found):
         kind = "fits" if budget.weights_fit(profile) else "misses"
         verdict = f'<strong class="{kind}">{escape(budget.weights_verdict(profile))}</strong>'
-        taken = profile.weight_bytes if room.weights is None else profile.file_bytes
-        parts.append(f"the {who}’s {numbers.format_bytes(taken)} {verdict}")
+        parts.append(f"the {who}’s {numbers.format_bytes(room.stored_bytes(profile))} {verdict}")
     if room.weights is None:
         what = "Weights, in the same RAM"
     else:
@@ -273,8 +272,7 @@ def _pin_row(pin: Pin, titles: Sequence[str], budget: Budget | None, most: tuple
 
 def _pin_verdict(budget: Budget, student: MemoryProfile) -> str:
     """Whether the activations fit, and that the weights do not where that is so."""
-    is_heavy = budget.has_weights and not budget.weights_fit(student)
-    heavy = '; <strong class="misses">its weights do not fit</strong>' if is_heavy else ""
+    heavy = '; <strong class="misses">its weights do not fit</strong>' if budget.is_too_small_for(student) else ""
     return _verdict(budget, student.needed_bytes) + heavy
 
 

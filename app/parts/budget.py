@@ -42,6 +42,10 @@ class Budget:
         """Whether a network's weights find room, of a budget that says so."""
         return bool(self.room.weights_fit(profile))
 
+    def is_too_small_for(self, profile: MemoryProfile) -> bool:
+        """Whether it says what weights there is room for, and a network's find none."""
+        return self.has_weights and not self.weights_fit(profile)
+
     def weights_verdict(self, profile: MemoryProfile) -> str:
         """The same as `verdict` of a network's file in flash, or of its weights where they are loaded, with the format
         in which they would fit where there is one."""

@@ -89,9 +89,10 @@ def _export(options: argparse.Namespace) -> None:
     opened = open_network(options.network, options.dataset)
     out = options.out or Path(f"{opened.name}{FORMATS[options.to].ending}")
     check_out(out)
-    export = _written(options, opened, out)
-    is_c = isinstance(export, CExport)
+    _check_runtime(options)
     patch = parse_patch(options.patch) if options.patch else None
+    export = _written(options, opened, out, patch)
+    is_c = isinstance(export, CExport)
     note_export(opened.folder, noted(export, "full" if is_c else options.int8, patch))
     for line in c_summary(export) if is_c else summary(export):
         print(line)
@@ -99,18 +100,22 @@ def _export(options: argparse.Namespace) -> None:
         print(f"{NO_MEMORY_SAVED}.")
 
 
-def _written(options: argparse.Namespace, opened: Opened, out: Path) -> Export:
+def _check_runtime(options: argparse.Namespace) -> None:
+    """ValueError for an option that the runtime does not have."""
     if options.int8 and options.to != "onnx":
         raise ValueError(f"--int8 is for --to onnx; drop it for {options.to}.")
     if options.softmax and options.to == "c":
         raise ValueError("--softmax is for --to onnx and executorch; drop it for c, which gives logits in int8.")
     if options.patch and options.to != "c":
         raise ValueError(f"--patch is for --to c, since no other runtime computes so; drop it for {options.to}.")
+
+
+def _written(options: argparse.Namespace, opened: Opened, out: Path, patch: tuple[str, int] | None) -> Export:
     if options.int8:
         return export_int8(opened, out, options.int8, options.pixels, options.softmax, options.seed)
     write = FORMATS[options.to].write
     if options.to == "c":
-        return write(opened, out, options.seed, parse_patch(options.patch) if options.patch else None)
+        return write(opened, out, options.seed, patch)
     return write(opened, out, options.pixels, options.softmax)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,13 +84,11 @@ def _cifar10(data: torchvision.datasets.CIFAR10) -> Listing:
     """
     labels = np.asarray(data.targets, np.int64)
     order = np.argsort(labels, kind="stable")
-    listing = _arrays(data.data[order], labels[order])
-    seen = np.arange(len(labels)) - np.searchsorted(listing.labels, listing.labels)  # in its class before it
+    labels = labels[order]
+    seen = np.arange(len(labels)) - np.searchsorted(labels, labels)  # in its class before it
     part = "train" if data.train else "test"
-    names = [
-        f"{part}/{data.classes[label]}/{number:04}.jpg" for label, number in zip(listing.labels, seen, strict=True)
-    ]
-    return dataclasses.replace(listing, names=names)
+    names = [f"{part}/{data.classes[label]}/{number:04}.jpg" for label, number in zip(labels, seen, strict=True)]
+    return _arrays(data.data[order], labels, names)
 
 
 def _cifar100(data: torchvision.datasets.CIFAR100) -> Listing:
@@ -102,9 +99,10 @@ def _stl(data: torchvision.datasets.STL10) -> Listing:
     return _arrays(data.data.transpose(0, 2, 3, 1), data.labels)
 
 
-def _arrays(images: np.ndarray, labels) -> Listing:
-    """Pictures that lie in memory, uint8 (N, height, width, 3), known by their content."""
-    names = [f"number {row}" for row in range(len(images))]
+def _arrays(images: np.ndarray, labels, names: Sequence[str] = ()) -> Listing:
+    """Pictures that lie in memory, uint8 (N, height, width, 3), known by their content; called by their numbers where
+    they have no names."""
+    names = names or [f"number {row}" for row in range(len(images))]
     stamps = [zlib.crc32(image.tobytes()) for image in images]
     return Listing(names, np.asarray(labels, np.int64), stamps, lambda row: Image.fromarray(images[row]))
 
