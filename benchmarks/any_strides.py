@@ -10,7 +10,8 @@ stand here those from the same teacher's weights without RED blocks, with KD and
 
 The last line has, over the vectors that have students with KD: how many, the mean and the largest number of points by
 which these are ahead of the shared weights, on the front of the choices there are and off it, and Spearman's
-coefficient of the two orders. --quick takes 200 test pictures.
+coefficient of the two orders. --quick takes 200 test pictures. With --json a table follows of all checkpoints in FILE
+by how they were trained, with the same figures as means over their seeds.
 """
 
 from __future__ import annotations
@@ -79,7 +80,10 @@ def main() -> None:
         parts += [f"{shared.name}:{part}" for part in summary(rows)]
         if options.json:
             held = json.loads(options.json.read_text()) if options.json.exists() else {}
-            write_text(options.json, json.dumps(held | {shared.name: rows}, indent=1) + "\n")
+            held |= {shared.name: {"training": recipe(shared), "rows": rows}}
+            write_text(options.json, json.dumps(held, indent=1) + "\n")
+    if options.json and options.json.exists():
+        print(render_recipes(json.loads(options.json.read_text())))
     print(" ".join(parts))
 
 
@@ -148,11 +152,44 @@ def render(shared: SharedWeights, rows: Sequence[Mapping[str, Any]], count: int)
     return "\n".join(lines)
 
 
+RECIPE = ("dataset", "steps", "batch_size", "stride_vectors", "stride_sampling")  # settings in which rows may differ
+
+
+def recipe(shared: SharedWeights) -> dict[str, Any]:
+    """How a network was trained, as far as rows differ in it, its seed, and on what device."""
+    usual = {"stride_sampling": "even"}  # of networks older than the setting
+    settings = usual | shared.metadata.training | {"dataset": shared.metadata.dataset}
+    return {name: settings[name] for name in (*RECIPE, "seed")} | {"device": shared.metadata.metrics["device"]}
+
+
+def render_recipes(held: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line for each way to train that a file's networks differ in: means over its seeds, with half their range."""
+    by_recipe = defaultdict(list)
+    for one in held.values():
+        by_recipe[tuple(one["training"][name] for name in RECIPE)].append(one)
+    figures = ("on_mean", "on_largest", "off_mean", "spearman")
+    heads = ("pictures", "steps", "batch", "vectors", "drawn from", "seeds", "behind", "at most", "off it", "order")
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for settings, found in sorted(by_recipe.items()):
+        seeds = ", ".join(map(str, sorted(one["training"]["seed"] for one in found)))
+        dataset, steps, *others, sampling = settings
+        cells = [dataset, f"{steps:,}", *map(str, others), {"even": "all", "front": "the front"}[sampling], seeds]
+        for name in figures:
+            known = [dict(part.split("=") for part in summary(one["rows"])) for one in found]
+            values = [float(one[name]) for one in known if name in one]
+            digits = 3 if name == "spearman" else 1
+            cells.append("–" if not values else " ± ".join(f"{one:.{digits}f}" for one in _spread(values)))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _spread(values: Sequence[float]) -> Sequence[float]:
+    """Their mean, and of more than one half their range."""
+    return mean_and_spread(values)[: len(values)]
+
+
 def _percent(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    mean, spread = mean_and_spread(values)
-    return f"{100 * mean:.1f}" + (f" ± {100 * spread:.1f}" if len(values) > 1 else "")
+    return " ± ".join(f"{100 * one:.1f}" for one in _spread(values)) if values else ""
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,13 +1,14 @@
 """What only a GPU can tell, in one run that ends in time and keeps what it has when a part of it fails.
 
-    python -m benchmarks.gpu [--quick] [--json FILE] [--device cuda] [--seconds N]
+    python -m benchmarks.gpu [--quick] [--json FILE [--resume]] [--device cuda] [--seconds N]
 
 Rows, in the order of the plan: `distill`, our distillation step beside the plain one (see benchmarks/distill.py), as
 usual and with a batch for a GPU, in fp32 (convolutions in TF32) and bf16; `memory`, the measured peak of a forward
 pass beside the computed one; `resnet50`, training the paper's ResNet-50 student at 224 px; `sampling`, a denoising
 step (see benchmarks/sampling.py), at last compiled. Pictures are noise and teachers fresh, so that no checkpoint and no
 data set is needed: speed and memory depend on neither. A row that fails is noted with its error; none begins after
-`--seconds`, and one that runs then has half a minute left. The JSON file is written anew after every row.
+`--seconds`, and one that runs then has half a minute left. The JSON file is written anew after every row; with
+`--resume` rows that it has already, of the same device and releases, stay as they are and take no time.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ SHARED = Path("/dev/shm")  # where a DataLoader's workers put their batches
 GPU_BATCH, GPU_WORKERS = 128, 8
 IMAGES_A_CLASS = 400  # an epoch has 25 batches of 128 then: where one ends the plain step waits for its workers
 GRACE = 30  # seconds that a row has when time is up
+SAME = ("device", "torch", "torchvision", "diffusers", "cuda", "cudnn")  # of surroundings, of rows that go together
 LONGEST = 100  # seconds of one row, which compiling may take
 
 NETWORKS = (
@@ -121,18 +123,19 @@ def plan(folder: Path, device: torch.device, quick: bool) -> list[Row]:
     return [
         *(step(name, "fp32") for name in names),
         *memory,
-        *(step(name, "bf16", GPU_BATCH) for name in names[:2]),
+        step(names[0], "bf16", GPU_BATCH),
         trained("RED", "bf16"),
         trained("undistilled", "bf16", distilled=False, red=None),
-        drawn(compiled=False),
-        step("narrow_resnet", "bf16"),
-        *(step(name, "fp32", GPU_BATCH) for name in names[:2]),
         trained("teacher", "bf16", distilled=False, red=None, strides={}),
         trained("RED and KD", "bf16", kd_weight=0.2),
-        *(step(name, "bf16") for name in names[:2]),
-        trained("RED", "fp32"),
+        drawn(compiled=False),
+        step("narrow_resnet", "bf16"),
         trained("undistilled", "bf16", compiled=True, distilled=False, red=None),
         drawn(compiled=True),
+        step(names[1], "bf16", GPU_BATCH),
+        *(step(name, "fp32", GPU_BATCH) for name in names[:2]),
+        *(step(name, "bf16") for name in names[:2]),
+        trained("RED", "fp32"),
     ]
 
 
@@ -283,15 +286,24 @@ def _train(config: DistillConfig, steps: int, compiled: bool) -> dict[str, Any]:
     }
 
 
-def run_rows(rows: list[Row], seconds: float, save: Callable[[list[dict[str, Any]]], None]) -> list[dict[str, Any]]:
+def run_rows(
+    rows: list[Row],
+    seconds: float,
+    save: Callable[[list[dict[str, Any]]], None],
+    known: list[dict[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
     """The figures of all rows, in order; `save` gets those there are after every row.
 
-    A row that fails gives its `error`, one that would begin after `seconds` what was `skipped`.
+    A row that fails gives its `error`, one that would begin after `seconds` what was `skipped`. Those in `known`
+    are not made again.
     """
     started = time.perf_counter()
     found: list[dict[str, Any]] = []
     for row in rows:
         name = {"table": row.table, "row": row.name}
+        if made := [one for one in known or [] if (one["table"], one["row"]) == (row.table, row.name)]:
+            found += made
+            continue
         began = time.perf_counter()
         left = seconds - (began - started)
         if left <= 0:
@@ -372,6 +384,14 @@ def sampling_headline(row: str) -> tuple[str, ...]:
     return ("student, compiled", "student + RED, compiled") if "compiled" in row else ("student", "student + RED")
 
 
+def known_rows(file: Path, said: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a file that have figures; none if they were made on another device or by other releases."""
+    held = json.loads(file.read_text()) if file.exists() else {}
+    if any(held.get(name) != said[name] for name in SAME if name in said):
+        return []
+    return [row for row in held["figures"] if not {"error", "skipped"} & row.keys()]
+
+
 def surroundings(device: torch.device) -> dict[str, Any]:
     """What the figures were made on."""
     found: dict[str, Any] = {
@@ -393,6 +413,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few rows, at small sizes; ends within 45 s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
+    parser.add_argument("--resume", action="store_true", help="keep the rows that the file has of the same device")
     parser.add_argument("--device", default="cuda", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=240, help="no row begins after them (default: %(default)s)")
     options = parser.parse_args()
@@ -407,7 +428,8 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.environ["REDISTILL_CACHE"] = str(Path(folder) / "cache")
-        rows = run_rows(plan(Path(folder), device, options.quick), options.seconds, save)
+        known = known_rows(options.json, said) if options.json and options.resume else []
+        rows = run_rows(plan(Path(folder), device, options.quick), options.seconds, save, known)
     print(summary(rows))
 
 

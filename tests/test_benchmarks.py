@@ -258,6 +258,21 @@ def test_the_run_on_a_gpu_goes_on_after_a_row_that_fails_and_begins_none_too_lat
     assert gpu.summary(found) == "gpu a_ratio=1.50 failed=1 skipped=1"
 
 
+def test_a_run_on_a_gpu_is_resumed_on_the_same_device_alone(tmp_path):
+    said = {"device": "a GPU", "torch": "2.11.0", "cpus": 16}
+    rows = [{"table": "distill", "row": "a", "ratio": 1.5}, {"table": "distill", "row": "b", "skipped": "late"}]
+    file = tmp_path / "gpu.json"
+    assert gpu.known_rows(file, said) == []
+    file.write_text(json.dumps(said | {"cpus": 8, "figures": rows}))
+    known = gpu.known_rows(file, said)
+    assert known == rows[:1]
+    assert gpu.known_rows(file, said | {"torch": "2.12.0"}) == gpu.known_rows(file, said | {"device": "another"}) == []
+    ran = []
+    plan = [gpu.Row("distill", name, lambda name=name: ran.append(name) or {}) for name in ("a", "b")]
+    found = gpu.run_rows(plan, 9.0, lambda rows: None, known)
+    assert ran == ["b"] and found[0] == rows[0] and "skipped" not in found[1]
+
+
 def test_a_row_of_the_run_on_a_gpu_has_its_time():
     row = gpu.Row("memory", "c", lambda: time.sleep(5))
     assert gpu._attempt(row, 0.1) == [{"error": "OutOfTimeError: not done after 0 seconds"}]

@@ -160,7 +160,9 @@ def test_accuracies_of_the_vision_transformer_are_those_of_its_runs():
 
 def test_accuracies_of_shared_weights_are_those_that_were_measured():
     table = (ROOT / "docs" / "results.md").read_text().partition("### One network for every budget")[2]
-    rows = json.loads((ROOT / "checkpoints" / "any-strides.json").read_text())["imagenette-any"]
+    held = json.loads((ROOT / "checkpoints" / "any-strides.json").read_text())
+    assert any_strides.render_recipes(held) in table
+    rows = held["imagenette-any"]["rows"]
     compared = [row for row in rows if row["alone_kd"]]
     for row in compared:
         strides = ",".join(map(str, row["strides"]))
@@ -171,9 +173,7 @@ def test_accuracies_of_shared_weights_are_those_that_were_measured():
             shared == f"{100 * row['test_accuracy']:.1f}" and alone == f"{100 * statistics.mean(row['alone_kd']):.1f}"
         )
     figures = dict(part.split("=") for part in any_strides.summary(rows))
-    assert len(compared) == int(figures["compared"]) and figures["spearman"] in table
-    for name in ("on_mean", "on_largest", "off_mean"):
-        assert f"{float(figures[name]):.1f}" in table
+    assert len(compared) == int(figures["compared"]) == 12
 
 
 def test_what_was_tried_on_photographs_is_what_the_runs_say():

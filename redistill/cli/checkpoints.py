@@ -94,6 +94,8 @@ def _evaluate(options: argparse.Namespace) -> None:
             "--all-strides."
         )
     if options.all_strides:
+        if options.pictures is not None or options.features is not None:
+            raise ValueError("--all-strides measures a classifier; leave out --pictures and --features.")
         _measure_strides(options)
         return
     if options.pictures is not None and options.pictures < LEAST:
@@ -109,7 +111,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _measure_strides(options: argparse.Namespace) -> None:
     """A line for every choice of strides, the least memory first."""
-    shared = open_shared(options.checkpoint)
+    shared = open_shared(options.checkpoint, options.dataset)
     for candidate, found in zip(shared.space.candidates, measure_all(shared), strict=True):
         low, high = found.interval
         print(

@@ -61,7 +61,8 @@ def own_strides(problem: Problem) -> dict[str, int]:
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Named loss parts of training step `step`, unweighted scalars: means over the step's stride vectors."""
     config = problem.config
-    vectors = vector_space(config.student).draw(config.stride_vectors, generator, step)
+    space = vector_space(config.student)
+    vectors = space.draw(config.stride_vectors, generator, step, config.stride_sampling == "front")
     images, labels = classification.batch(problem, step, generator)
     teacher = problem.teacher if config.kd_weight > 0 else None
     parts: dict[str, list[Tensor]] = {"task_loss": []}

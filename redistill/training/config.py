@@ -19,6 +19,7 @@ from .losses import DISTANCES
 
 NEWER = (
     "stride_vectors",
+    "stride_sampling",
     "accept_teacher",
     "balanced",
     "class_weights",
@@ -111,6 +112,9 @@ class DistillConfig:
     stride_vectors: int = setting(0, "Stride vectors a step", low=0,
         help="train one network for every budget: so many choices of strides, drawn anew, a step (2 or more); 0 trains "
         "at the student's own strides alone")
+    stride_sampling: str = setting("even", "Stride vectors come from",
+        'with stride vectors: "even", from all choices alike, or mostly from the "front", those of least memory for '
+        "most computation", choices={"even": "all choices alike", "front": "mostly the front"})
     quantize: str | None = setting(None, "Train as in", empty="fp32", row="Trained as in", choices={"int8": "int8"},
         help='"int8": go on from the teacher\'s own network, maps and weights rounded as an export in int8 does')
     split_seed: int = setting(0, "Seed of the splits", low=0, high=LARGEST_SEED,

@@ -24,7 +24,7 @@ from ..checkpoint import sources
 from ..checkpoint.metadata import Metadata, read_metadata
 from ..common.cache import cache_dir
 from ..data.classes import match_classes
-from ..data.datasets import find_dataset, load_split, needs_download
+from ..data.datasets import drawn_from, find_dataset, load_split, needs_download
 from ..data.source import Split
 from ..memory.comparison import student_tape
 from ..memory.search import Candidate
@@ -84,10 +84,12 @@ class SharedWeights:
         return [cached, self.folder] if is_shipped else [self.folder, cached]
 
 
-def open_shared(folder: str | Path) -> SharedWeights:
+def open_shared(folder: str | Path, dataset: str | None = None) -> SharedWeights:
     """A checkpoint of `redistill train-any`, by its folder or the name of one that ships.
 
-    Raises ValueError, in one sentence, for any other checkpoint and for what is none.
+    dataset: another place of the pictures that it learnt from, such as "folder:PATH"; None: what its card names.
+
+    Raises ValueError, in one sentence, for any other checkpoint, for what is none and for other pictures.
     """
     found = sources.find_checkpoint(folder)
     metadata = read_metadata(found)
@@ -96,6 +98,13 @@ def open_shared(folder: str | Path) -> SharedWeights:
             f"{folder} was trained at one choice of strides; expected a network of `redistill train-any`, which is "
             "trained for all of them."
         )
+    if dataset is not None and dataset != metadata.dataset:
+        if metadata.drawn_from is None or drawn_from(dataset) != metadata.drawn_from:
+            raise ValueError(
+                f"{dataset} has other pictures than {metadata.dataset}, from which {folder} learnt; its choices of "
+                "strides are measured on validation pictures kept from those, so expected a copy of them."
+            )
+        metadata = dataclasses.replace(metadata, dataset=dataset)
     return SharedWeights(found, metadata)
 
 

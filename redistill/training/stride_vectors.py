@@ -22,6 +22,7 @@ from ..networks.student import StudentConfig
 
 LEAST = 2  # vectors a step: with fewer there would be either anchors or the rest
 ANCHORS = 3  # kinds of them, see `VectorSpace.draw`
+ON_FRONT = 4  # of so many draws that favour the front, one is of all vectors
 PROBED = 5  # vectors that stand for all of the space where weights are judged while they are trained
 
 Strides = Mapping[str, int]
@@ -44,19 +45,23 @@ class VectorSpace:
         """The one with these strides of every pooling point; None for strides outside the space."""
         return next((one for one in self.candidates if one.strides == dict(strides)), None)
 
-    def draw(self, count: int, generator: torch.Generator, step: int) -> list[Candidate]:
+    def draw(self, count: int, generator: torch.Generator, step: int, favours_front: bool = False) -> list[Candidate]:
         """`count` vectors for training step `step`: anchors, which take turns from step to step, and random ones.
 
         The sandwich rule (Yu and Huang, "Universally slimmable networks and improved training techniques", 2019):
         the largest network and the smallest hold the others between them. Here the anchors are the network's own
         vector, the smallest, and one of the front, where a budget will look for its strides; three at most, and one
-        less than `count`. The others are drawn evenly from all.
+        less than `count`. The others are drawn evenly from all, or with `favours_front` three in four from the front:
+        nobody takes strides off it, but those that lie between its own hold them together.
         """
         anchors = (self.own, self.smallest, self.front[_below(len(self.front), generator)])
         chosen = min(count - 1, ANCHORS)
         turn = [anchors[(step * chosen + place) % ANCHORS] for place in range(chosen)]
-        rest = [self.candidates[_below(len(self.candidates), generator)] for _ in range(count - chosen)]
-        return turn + rest
+        return turn + [self._any(generator, favours_front) for _ in range(count - chosen)]
+
+    def _any(self, generator: torch.Generator, favours_front: bool) -> Candidate:
+        some = self.front if favours_front and _below(ON_FRONT, generator) else self.candidates
+        return some[_below(len(some), generator)]
 
     def probes(self) -> list[Candidate]:
         """Up to `PROBED` vectors spread evenly over the front, its ends among them, and the network's own."""

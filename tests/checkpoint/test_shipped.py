@@ -97,7 +97,11 @@ def test_networks_for_every_budget_bring_what_was_measured_of_all_their_strides(
     assert len({one.count for one in known.values()}) == 1
     for one in (shared.space.smallest, shared.space.own):
         assert network_at(shared, one.strides)(torch.zeros(1, 3, 64, 64)).shape == (1, shared.metadata.student.classes)
-    assert known[key_of(shared.space.own.strides)].accuracy == shared.metadata.metrics["validation_accuracy"]
+    own = known[key_of(shared.space.own.strides)]
+    told = shared.metadata.metrics[
+        "validation_accuracy"
+    ]  # where it was trained, on a GPU for one: others round otherwise
+    assert abs(own.correct - told * own.count) < 1.5
     assert sum(file.stat().st_size for file in shared.folder.iterdir()) < 2e6
     terms = json.loads((shared.folder / "config.json").read_text())["pictures"]
     assert ("research only" in terms) == (name == "imagenette-any")

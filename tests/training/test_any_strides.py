@@ -7,13 +7,14 @@ from functools import partial
 import pytest
 import torch
 from helpers.made import small
+from helpers.pictures import write_classes
 from torch import nn
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint import sources
 from redistill.checkpoint.metadata import read_metadata
 from redistill.cli.commands import main
-from redistill.data.datasets import load_split
+from redistill.data.datasets import drawn_from, load_split
 from redistill.data.source import Split
 from redistill.memory import capture
 from redistill.memory.comparison import compare
@@ -28,7 +29,7 @@ from redistill.training.loop import distill
 from redistill.training.recalibration import recalibrate, statistics_of
 from redistill.training.shared_weights import best_within, extract, measure, measured, network_at, open_shared
 from redistill.training.stride_store import FIGURES, STATISTICS, Measured
-from redistill.training.stride_vectors import space_of, vector_space
+from redistill.training.stride_vectors import VectorSpace, space_of, vector_space
 
 BARE = StudentConfig("narrow_resnet", 32, 50, red=None)
 EARLY = {"conv1": 4, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
@@ -145,6 +146,45 @@ def test_a_step_sees_anchors_and_random_vectors(count):
         smallest += any(one == space.smallest for one in vectors[0])
         drawn |= {tuple(one.strides.values()) for one in vectors[0]}
     assert own >= 4 and smallest >= 4 and len(drawn) > 8
+
+
+def test_what_favours_the_front_draws_mostly_from_it():
+    space, generator = vector_space(BARE), torch.Generator().manual_seed(0)
+    front = {tuple(one.strides.values()) for one in space.front}
+    share = {
+        favours: sum(
+            tuple(space.draw(2, generator, step, favours)[-1].strides.values()) in front for step in range(400)
+        )
+        / 400
+        for favours in (False, True)
+    }
+    even = len(front) / len(space.candidates)
+    assert share[False] == pytest.approx(even, abs=0.08)
+    assert share[True] == pytest.approx(0.75 + even / 4, abs=0.08) and share[True] > share[False] + 0.2
+
+
+@pytest.mark.parametrize("sampling", ["even", "front"])
+def test_a_run_draws_as_its_settings_say(tmp_path, finished_run, monkeypatch, sampling):
+    asked, draw = [], VectorSpace.draw
+    monkeypatch.setattr(VectorSpace, "draw", lambda *given: asked.append(given[-1]) or draw(*given))
+    next(distill(any_config(finished_run, stride_sampling=sampling, steps=1), tmp_path))
+    assert set(asked) == {sampling == "front"}
+
+
+def test_strides_are_measured_on_a_copy_of_the_pictures_and_on_no_others(shared, tmp_path):
+    """As those of a set that has to be downloaded, which someone has as a zip file."""
+    write_classes(tmp_path / "copy", {"cats": 6, "dogs": 6})
+    write_classes(tmp_path / "other", {"cats": 7, "dogs": 6})
+    copy, other = (f"folder:{tmp_path / name}" for name in ("copy", "other"))
+    file = shared.folder / "config.json"
+    file.write_text(
+        json.dumps(json.loads(file.read_text()) | {"dataset": "imagenette", "drawn_from": drawn_from(copy)})
+    )
+    assert open_shared(shared.folder, copy).metadata.dataset == copy
+    for wrong in (other, "emoji-clutter"):
+        with pytest.raises(ValueError, match=f"{wrong} has other pictures than imagenette"):
+            open_shared(shared.folder, wrong)
+    assert main(["evaluate", str(shared.folder), "--all-strides", "--dataset", other]) != 0
 
 
 def test_statistics_are_means_over_whole_batches_and_change_nothing_else(monkeypatch):
