@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.photographs import photographs
 
 from benchmarks import accuracy as study
 from redistill.checkpoint import folder as checkpoint
@@ -35,8 +36,6 @@ CIFAR10_UNETS = [*CIFAR10_STUDENTS, "cifar10-unet-teacher"]
 CIFAR10 = ["cifar10-teacher", *CIFAR10_UNETS]
 UNETS = CIFAR10_UNETS + FACES + FOOD
 NAMES = [*CIFAR10, *SCENES_ONES, *FACES, *FOOD, "emoji-identity-features", *PHOTOGRAPHS]
-DATA = ROOT.parent / "shared" / "data"  # photographs, which do not travel with the code
-ZIPS = {"imagenette": DATA / "imagenette.zip", "cifar10": DATA / "cifar10.zip"}
 SCENES = 500
 
 
@@ -73,15 +72,13 @@ def test_cards_of_older_versions_still_make_a_run(name):
 
 
 @pytest.mark.parametrize("name", ["cifar10-teacher", *SCENES_ONES, "emoji-identity-features", *PHOTOGRAPHS])
-def test_classifiers_are_as_accurate_as_they_say(name):
-    """On the first 500 test pictures; three standard deviations of such a sample are allowed."""
+def test_classifiers_are_as_accurate_as_they_say(name, tmp_path):
+    """On 500 test pictures; three standard deviations of such a sample are allowed."""
     metadata = read_metadata(name)
     claimed, size = metadata.metrics["test_accuracy"], metadata.student.image_size
     dataset = metadata.dataset
-    if dataset in ZIPS:
-        if not ZIPS[dataset].exists():
-            pytest.skip(f"no photographs at {ZIPS[dataset]}, which do not ship")
-        dataset = f"folder:{ZIPS[dataset]}"
+    if dataset in ("imagenette", "cifar10"):
+        dataset = f"folder:{photographs(dataset, tmp_path, each=SCENES // 10)}"
     found = accuracy(checkpoint.load(name), load_split(dataset, "test", size, limit=SCENES))
     assert abs(found - claimed) < 3 * (claimed * (1 - claimed) / SCENES) ** 0.5
 

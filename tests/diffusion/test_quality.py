@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers.photographs import photographs
 from helpers.pictures import write_classes
 from torch.nn import functional as F
 
@@ -29,7 +29,6 @@ from redistill.diffusion.quality import (
 from redistill.networks.student import StudentConfig, build_student
 
 COUNT = 60
-CIFAR10 = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10.zip"
 
 
 @pytest.fixture(scope="module")
@@ -172,10 +171,9 @@ def test_the_features_that_would_fit_are_named(emoji, monkeypatch):
     assert "seen" not in fitting.warning and "cifar10-teacher" in fitting.features
 
 
-@pytest.mark.skipif(not CIFAR10.exists(), reason=f"no photographs at {CIFAR10}, which do not ship")
-def test_features_of_cifar10_order_photographs():
+def test_features_of_cifar10_order_photographs(tmp_path):
     """Real ones are near, spoilt ones further, emoji furthest."""
-    features, named = load_features("cifar10"), f"folder:{CIFAR10}"
+    features, named = load_features("cifar10"), f"folder:{photographs('cifar10', tmp_path, each=25)}"
     real, others = (load_split(named, split, 32, 200).images for split in ("train", "test"))
     blurred = F.avg_pool2d(F.pad(others.float(), (1, 1, 1, 1), mode="replicate"), 3, 1).to(torch.uint8)
     drawn = load_split("emoji-clutter", "train", 32, 200).images
