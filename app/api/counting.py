@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Literal
 
 from redistill.memory import MemoryProfile
+from redistill.memory.chips import room_on
 from redistill.memory.comparison import Comparison, own_strides, student_tape
 from redistill.memory.search import Candidate, search_strides
 from redistill.networks.red import REDConfig
@@ -26,6 +27,7 @@ from .kinds import (
     Batch,
     Budget,
     Channels,
+    Chip,
     Dtype,
     ImageSize,
     Network,
@@ -164,6 +166,7 @@ def search(
     channels: Channels = 3,
     limit: whole(1, MOST, "rows of the front at most") = 50,
     stem: Stem = AS_BUILT,
+    chip: Chip = None,
 ) -> dict:
     """Every choice of pooling strides (1, 2, 4, 8) of a network: what fits a budget, and what computation that keeps.
 
@@ -171,10 +174,15 @@ def search(
     none fits; `front` has, by rising memory, the choices of which no other keeps more in as little. MACs stand in for
     the accuracy that can be kept; they are no promise of it. RED blocks are counted in `peak_bytes`. What fits is
     `needed_bytes`: the arena where the runtime plans one (fused, executorch), with the input where the caller holds it.
+    With a chip in place of a budget, what it leaves to activations is `budget_bytes`, and only choices whose weights
+    find room there too fit: `weights_fit`.
 
     Example:
-        client.predict("resnet18", budget_bytes=1048576, dtype="int8", api_name="/search")
+        client.predict("timm:mobilenetv2_035", chip="stm32h743", dtype="int8", api_name="/search")
     """
+    if chip and budget_bytes is not None:
+        raise ValueError("budget_bytes and chip both say what is to fit; give one of them.")
+    room = room_on(chip) if chip else None
     config = _student(network, {}, image_size, red, channels, stem)
     found = search_strides(
         student_tape(config),
@@ -184,8 +192,10 @@ def search(
         red=config.red,
         dtype=dtype,
         batch=batch,
+        room=room,
         **check_counting(accounting).settings,
     )
+    budget_bytes = room.activations if room else budget_bytes
     fits = [] if budget_bytes is None else found.within(budget_bytes)
     return {
         "network": config.teacher,
@@ -249,4 +259,5 @@ def _point(point: PoolingPoint) -> dict:
 
 def _candidate(found: Candidate, teacher: Candidate) -> dict:
     told = dataclasses.asdict(found) | {"macs_kept": round(found.bare_macs / teacher.macs, 4)}
-    return {name: value for name, value in told.items() if name not in ("stored_bytes", "room_bytes")}  # of a chip
+    stored, room = told.pop("stored_bytes"), told.pop("room_bytes")
+    return told if room is None else told | {"weight_file_bytes": stored, "weights_fit": found.weights_fit}

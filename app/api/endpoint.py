@@ -15,11 +15,23 @@ from typing import Any, get_type_hints
 import gradio as gr
 from gradio.context import get_blocks_context
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from ..parts.failures import FAILED
 from ..words.places import hide_places
 
 SHOWN = 60  # characters of a value in a sentence
+KINDS = {  # of values, by the name of pydantic's error that misses them
+    "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
+    "finite_number": "a finite number", "bool_type": "true or false", "string_type": "a text",
+    "list_type": "a list", "dict_type": "names with values", "none_required": "nothing",
+}  # fmt: skip
+BOUNDS = {
+    "greater_than_equal": "at least {ge:,}", "greater_than": "more than {gt:,}", "less_than_equal": "at most {le:,}",
+    "less_than": "less than {lt:,}", "too_long": "at most {max_length:,} entries",
+    "too_short": "at least {min_length:,} entries", "string_too_long": "at most {max_length:,} characters",
+    "string_too_short": "at least {min_length:,} characters",
+}  # fmt: skip
 FILLED_IN = (gr.Request, gr.Request | None)  # by gradio: no values of the caller's
 FILE = "base64"  # the key of a file's content, in which no place is looked for
 
@@ -85,10 +97,29 @@ def _read(name: str, value: Any, kind: TypeAdapter) -> Any:
     try:
         return kind.validate_python(value, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(_clipped(str(part)) for part in (name, *_steps(first["loc"], value)))
-        expected = re.sub("^[A-Z][a-z]+ should (be|have)", "expected", first["msg"])
-        raise ValueError(f"{place} is {_clipped(repr(first['input']))}; {expected}.") from None
+        found = _nearest(error.errors(include_url=False), value)
+        place = ".".join(_clipped(str(part)) for part in (name, *_steps(found[0]["loc"], value)))
+        expected = " or ".join(dict.fromkeys(map(_expected, found)))
+        raise ValueError(f"{place} is {_clipped(repr(found[0]['input']))}; expected {expected}.") from None
+
+
+def _nearest(errors: Sequence[ErrorDetails], value: Any) -> list[ErrorDetails]:
+    """What was found at fault, of all alternatives of a type: where one is of the value's own kind, that one alone.
+
+    Else those of every alternative, for all that would have done.
+    """
+    depths = [len(list(_steps(one["loc"], value))) for one in errors]
+    own = [one for one, depth in zip(errors, depths, strict=True) if one["type"] not in KINDS or depth > min(depths)]
+    return own[:1] or list(errors)
+
+
+def _expected(error: ErrorDetails) -> str:
+    """What would have been right, in plain words where pydantic's are a programmer's."""
+    if error["type"] in KINDS:
+        return KINDS[error["type"]]
+    if error["type"] in BOUNDS:
+        return BOUNDS[error["type"]].format(**error.get("ctx", {}))
+    return re.sub("^[A-Z][a-z]+ should (be|have) ", "", error["msg"])
 
 
 def _steps(where: Sequence[str | int], value: Any) -> Iterator[str | int]:

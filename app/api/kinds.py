@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from redistill.diffusion.sampling import SCHEDULERS
+from redistill.memory.chips import CHIPS
 from redistill.memory.search import REDUCTIONS
 from redistill.networks.stem_kinds import STEMS
 from redistill.networks.zoo import MAX_CHANNELS
@@ -41,6 +42,7 @@ Strides = Annotated[
 Channels = whole(1, MAX_CHANNELS, "of an image")
 Batch = whole(1, MAX_BATCH, "images at a time")
 Budget = Annotated[int, Field(ge=1, le=MAX_BUDGET, description="bytes")] | None
+Chip = Annotated[Literal[tuple(CHIPS)], Field(description="that has to hold activations and weights")] | None
 Red = Annotated[bool, Field(description="RED blocks at the aligned layers")]
 Accounting = Annotated[
     Literal[tuple(COUNTINGS)],

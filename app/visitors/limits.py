@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redistill.common import hub
-from redistill.common.values import is_whole
+from redistill.common.values import LONG, is_whole, shown
 from redistill.memory.comparison import compare
 from redistill.networks.student import StudentConfig
 
@@ -120,7 +120,7 @@ def _check_network(student: StudentConfig, batch: int, most: Limits) -> None:
 
 def _check(name: str, value: Any, most: int | None, unit: str, remedy: str) -> None:
     if most is not None and isinstance(value, int) and value > most:
-        said = f"{value:,}" if value < 10**15 else "a number of many digits"
+        said = shown(value) if value >= LONG else f"{value:,}"
         raise ValueError(f"{name} is {said}; here a run has at most {most:,} {unit}: {remedy}, or {HOME}.")
 
 

@@ -15,11 +15,11 @@ from dataclasses import MISSING, dataclass
 from functools import lru_cache
 from typing import Any
 
-from .values import is_number, is_whole
+from .values import LONG, is_number, is_whole, shown
 
 MOST = 2**31 - 1  # a whole number where its setting does not say
 MOST_TEXT = 4096  # characters of a name or a place
-MOST_SAID = 500  # of a value in a sentence
+MOST_SAID = 200  # of a value in a sentence
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,9 @@ class SettingError(ValueError):
 
     def say(self, labels: Mapping[str, str] | None = None, write: Callable[[Any], str] = repr) -> str:
         """The sentence with fields called as in `labels`, else as here, and the value written by `write`."""
-        return self.sentence.format_map(_Names({**(labels or {}), **self.texts, "value": _clipped(write(self.value))}))
+        is_long = isinstance(self.value, int) and abs(self.value) >= LONG
+        said = shown(self.value) if is_long else _clipped(write(self.value))
+        return self.sentence.format_map(_Names({**(labels or {}), **self.texts, "value": said}))
 
 
 def _clipped(text: str) -> str:
@@ -171,7 +173,7 @@ def config_from(config: type, values: Mapping[str, Any], what: str) -> Any:
     known = [item.name for item in fields]
     unknown = sorted(map(str, set(values) - set(known)))
     if unknown:
-        raise ValueError(f"Unknown {what} setting {unknown[0]!r}; expected one of {known}.")
+        raise ValueError(f"Unknown {what} setting {shown(unknown[0])}; expected one of {known}.")
     needed = [item.name for item in fields if item.default is MISSING and item.default_factory is MISSING]
     for name in needed:
         if name not in values:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ..common.sentences import Note
-from ..common.values import is_whole
+from ..common.values import is_whole, shown
 from .decode import decoded, decoded_but_damaged
 from .drawn import DRAWN
 from .folder import open_folder
@@ -93,7 +93,7 @@ def check_name(name: str) -> None:
     """ValueError, with the choices, for a text that names no data set. Whether its pictures are here is not asked."""
     if not isinstance(name, str) or not (name in DATASETS or name.startswith(PREFIXES)):
         choices = (*DATASETS, "folder:PATH", "upload:NAME", "hub:OWNER/NAME")
-        raise ValueError(f"Unknown data set {name!r}; expected one of: {', '.join(choices)}.")
+        raise ValueError(f"Unknown data set {shown(name, 200)}; expected one of: {', '.join(choices)}.")
     if name.startswith("hub:"):
         check_hub_id(name[4:])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..common.values import is_number, is_whole
+from ..common.values import is_number, is_whole, shown
 from .strides import check_image_size
 
 MOST_LEVELS, MOST_LAYERS = 16, 128  # of a U-Net; layers over all levels
@@ -46,7 +46,7 @@ def check_unet_settings(settings: Mapping[str, Any]) -> None:
     for name, value in settings.items():
         for one in value if isinstance(value, (list, tuple)) else [value]:
             if name in _U_NET and one is not None and not is_whole(one, 1, _U_NET[name]):
-                raise ValueError(f"{name} is {told(value)}; expected whole numbers from 1 to {_U_NET[name]:,}")
+                raise ValueError(f"{name} is {shown(value)}; expected whole numbers from 1 to {_U_NET[name]:,}")
         _check_plain(name, value)
 
 
@@ -56,7 +56,7 @@ def check_schedule_settings(settings: Mapping[str, Any]) -> None:
         if name in ("num_train_timesteps", "trained_betas") and value is not None:
             length = len(value) if isinstance(value, (list, tuple)) else value
             if not is_whole(length, 1, MOST_TIMESTEPS):
-                raise ValueError(f"{name} is {told(value)}; expected 1 to {MOST_TIMESTEPS:,} steps")
+                raise ValueError(f"{name} is {shown(value)}; expected 1 to {MOST_TIMESTEPS:,} steps")
         if name != "trained_betas":
             _check_plain(name, value)
 
@@ -64,9 +64,9 @@ def check_schedule_settings(settings: Mapping[str, Any]) -> None:
 def check_student_size(image_size: Any, num_classes: Any) -> None:
     """ValueError for more pixels a side, or more classes, than any network here could have."""
     if any(side > MOST_SIDE for side in check_image_size(image_size)):
-        raise ValueError(f"Image size is {told(image_size)}; expected at most {MOST_SIDE:,} pixels a side.")
+        raise ValueError(f"Image size is {shown(image_size)}; expected at most {MOST_SIDE:,} pixels a side.")
     if num_classes is not None and not is_whole(num_classes, 0, MOST_CLASSES):
-        raise ValueError(f"num_classes is {told(num_classes)}; expected a whole number from 1 to {MOST_CLASSES:,}.")
+        raise ValueError(f"num_classes is {shown(num_classes)}; expected a whole number from 1 to {MOST_CLASSES:,}.")
 
 
 def _check_plain(name: str, value: Any) -> None:
@@ -82,9 +82,4 @@ def _check_plain(name: str, value: Any) -> None:
         isinstance(value, int) and not isinstance(value, bool) and not is_whole(value, -MOST_TIMESTEPS, MOST_TIMESTEPS)
     )
     if long or odd or (isinstance(value, float) and not is_number(value)):
-        raise ValueError(f"{name} is {told(value)}, beyond what any network has")
-
-
-def told(value: Any) -> str:
-    """The value, cut short, as a sentence has it."""
-    return repr(value)[:60] if not isinstance(value, int) or is_number(value) else "a number of many digits"
+        raise ValueError(f"{name} is {shown(value)}, beyond what any network has")

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ..common.modules import meta_copy
-from ..common.values import is_whole
+from ..common.values import is_whole, shown
 from .features import Feature, last_features
 from .fitting import Fitter, fit
 from .paths import POOL_OPS, POOLS, STRIDE_PLACES
@@ -263,18 +263,19 @@ def check_strides(strides: Mapping[str, Stride], points: Sequence[PoolingPoint],
         is_pair = isinstance(stride, (tuple, list)) and len(stride) == 2
         if not (all(is_whole(step, 1) for step in stride) if is_pair else is_whole(stride, 1)):
             raise ValueError(
-                f"Stride of {name!r} is {stride!r}; expected a whole number such as 1, 2, 4 or 8, or two of them, down "
-                "and across."
+                f"Stride of {name!r} is {shown(stride)}; expected a whole number such as 1, 2, 4 or 8, or two of them, "
+                "down and across."
             )
         if point.reason and pair_of(stride) != pair_of(point.stride):
             raise ValueError(f"The stride of {name!r} cannot be set to {stride!r}: {point.reason}.")
     main = [point for point in known.values() if point.role == MAIN]
     ratios = [ratio for pair in _reduction_ratios(main, points, strides) for ratio in pair]
     if any(over > min(size) * under for over, under in ratios):
-        chosen = ", ".join(f"{point.name} {strides.get(point.name, point.stride)}" for point in main)
+        chosen = ", ".join(f"{point.name} {shown(strides.get(point.name, point.stride))}" for point in main)
+        times = shown(round(max(Fraction(*ratio) for ratio in ratios)))
         raise ValueError(
-            f"The strides ({chosen}) reduce the image {round(max(Fraction(*ratio) for ratio in ratios))} times, but it "
-            f"has {min(size)} pixels a side; choose smaller strides or a larger image."
+            f"The strides ({chosen}) reduce the image {times} times, but it has {min(size)} pixels a side; choose "
+            "smaller strides or a larger image."
         )
 
 

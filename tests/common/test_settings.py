@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from redistill.common.settings import SettingError, check_settings, config_from, setting, settings_of
+from redistill.common.values import shown
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def test_a_value_that_does_not_fit_is_refused_with_what_does(values, expected):
     with pytest.raises(SettingError) as caught:
         Oven("a", **values)
     ((name, value),) = values.items()
-    assert str(caught.value).startswith(f"{name} is {value!r}; expected ") and expected in str(caught.value)
+    assert str(caught.value).startswith(f"{name} is {shown(value)}; expected ") and expected in str(caught.value)
     assert caught.value.say({name: "The oven"}).startswith("The oven is ")
 
 

@@ -20,6 +20,7 @@ from app.api.page import ENDPOINTS, PATH, example_of
 from app.api.run_settings import read_settings
 from app.distill import estimate_panel
 from app.runs import choices, exports, jobs
+from redistill.memory.chips import room_on
 from redistill.memory.comparison import compare
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
@@ -110,6 +111,21 @@ def test_a_search_says_what_fits_and_what_it_costs(client):
     assert client.predict("resnet50", budget_bytes=1, api_name="/search")["best"] is None
 
 
+def test_a_search_for_a_chip_heeds_its_weights(client):
+    small, large = (
+        client.predict(network, chip="stm32h743", dtype="int8", api_name="/search")
+        for network in ("timm:mobilenetv2_035", "resnet18")
+    )
+    room = room_on("stm32h743")
+    assert small["budget_bytes"] == large["budget_bytes"] == room.activations
+    best = small["best"]
+    assert (
+        best["weights_fit"] and best["weight_file_bytes"] <= room.weights and best["needed_bytes"] <= room.activations
+    )
+    assert large["best"] is None and large["fitting"] == 0 and not large["teacher"]["weights_fit"]
+    assert large["teacher"]["weight_file_bytes"] > room.weights
+
+
 def test_a_stem_that_sees_more_is_counted_as_in_the_library(client):
     blur = {"stem": "blur"}
     told, peaks, alive = (client.predict("resnet18", EARLY, **blur, api_name=f"/{name}") for name in COUNTING)
@@ -149,8 +165,18 @@ def test_a_run_is_told_without_places(client, studio):
 
 
 REFUSED = {
-    "batch": ("profile", ["resnet18"], {"batch": 10**9}, "1024"),
-    "truth for a number": ("profile", ["resnet18"], {"batch": True}, "integer"),
+    "batch": ("profile", ["resnet18"], {"batch": 10**9}, "1,024"),
+    "truth for a number": ("profile", ["resnet18"], {"batch": True}, "batch is True; expected a whole number."),
+    "three sides": ("profile", ["resnet18"], {"image_size": [8, 8, 8]}, "[8, 8, 8]; expected at most 2 entries."),
+    "text for sides": ("profile", ["resnet18"], {"image_size": "8x8"}, "expected a whole number or a list."),
+    "text for a side": ("profile", ["resnet18"], {"image_size": [64, "x"]}, "image_size.1 is 'x'; expected a whole"),
+    "small side": ("profile", ["resnet18"], {"image_size": [64, 1]}, "image_size.1 is 1; expected at least 16."),
+    "text for strides": ("profile", ["resnet18", {"conv1": "x"}], {}, "'x'; expected a whole number or a list."),
+    "list for strides": ("profile", ["resnet18", [1]], {}, "strides is [1]; expected names with values."),
+    "long name": ("profile", ["x" * 999], {}, "expected at most 120 characters."),
+    "chip": ("search", ["resnet18"], {"chip": "stm32"}, "'stm32h743'"),
+    "chip and budget": ("search", ["resnet18"], {"chip": "stm32h743", "budget_bytes": 9}, "give one of them"),
+    "steps of many digits": ("start", ["quick", {"steps": 10**400}], {}, "steps is a number of 401 digits; expected"),
     "text for a number": ("profile", ["resnet18"], {"channels": "3"}, "channels"),
     "stride": ("profile", ["resnet18", {"conv1": 0}], {}, "strides.conv1"),
     "three strides": ("profile", ["resnet18", {"conv1": [1, 2, 3]}], {}, "[1, 2, 3]"),
