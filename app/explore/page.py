@@ -65,7 +65,8 @@ from .pins import Pin, add_pin, find_pin
 LIVE = {**QUIET, "trigger_mode": "always_last"}
 TASKS = ("classification", "diffusion")  # that can be distilled
 SCROLL = "() => document.querySelector('#alive').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
-DRAWN = ("student", "distil", "summary", "chart", "pairs", "board", "tensors", "table")  # what `_drawn` fills
+# What `_drawn` fills; `drawn` notes what of.
+DRAWN = ("student", "distil", "summary", "chart", "pairs", "board", "tensors", "table", "drawn")
 _STAYS = "Below stands what fitted last."
 SET = (*CONFIGURATION, *DRAWN)  # what `show_student` fills
 Parts = dict[str, Any]  # components of the tab by name
@@ -81,6 +82,7 @@ def build(page: gr.Blocks) -> Parts:
         with gr.Column(min_width=300, elem_classes="controls"):
             parts |= build_controls(found)
         parts |= build_results(found)
+    parts["drawn"] = gr.State(to_query(Settings(found.config)))
     _connect_controls(parts)
     _connect_link(parts, page)
     linked = {name: parts[name] for name in LINKED}
@@ -108,7 +110,7 @@ def _connect_controls(parts: Parts) -> None:
         (parts["patched"].act, use_patch, ("patch", "picker", *DRAWN)),
         (parts["early"].click, pool_early, ("picker", *DRAWN)),
         (parts["original"].click, pool_as_teacher, ("picker", *DRAWN)),
-        (parts["pin"].click, pin_shown, ("pins", "chart", "board")),
+        (parts["pin"].click, pin_shown, ("pins", "chart", "board", "drawn")),
         (parts["board"].act, use_pin, ("pins", *SET)),
         *((event, look_at, looked) for event in (parts["chart"].mark_click, parts["table"].pick, parts["tensors"].act)),
     ):
@@ -121,15 +123,16 @@ def _connect_link(parts: Parts, page: gr.Blocks) -> None:
     """Open the page's own link when it is loaded, keep the link up to date, and open the links of the search's rows."""
     inputs = {name: parts[name] for name in INPUTS}
     opened = {name: parts[name] for name in ("link_said", "link", *LINKED, "pins", *DRAWN)}
-    connect(page.load, open_page, inputs, opened, **QUIET).then(None, js=search_panel.START, **QUIET)
+    loaded = connect(page.load, open_page, inputs, opened, **QUIET)
+    search_panel.start_after(loaded.then, parts, search_panel.START)
     let_search(parts["teacher"])
-    parts["summary"].act(None, js=search_panel.SEARCH, **QUIET)
+    search_panel.start_after(parts["summary"].act, parts, search_panel.SEARCH)
     connect(parts["front"].act, open_row, inputs, opened, **QUIET)
     notify = f"() => {{ document.dispatchEvent(new Event('{CHANGED}')); }}"
-    changing = (*LINKED, "board")  # gradio cannot tell whether a State changed that holds dicts
+    changing = (*LINKED, "board", "summary")  # gradio cannot tell whether a State changed that holds dicts
     gr.on([parts[name].change for name in changing], None, js=notify, **QUIET)
-    told = {name: parts[name] for name in ("link", "link_said")}
-    connect(parts["link"].stale, follow, {"link": parts["link"], **inputs}, told, **QUIET)
+    told = {name: parts[name] for name in ("link", "link_said", "picker", *DRAWN)}
+    connect(parts["link"].stale, follow, {"link": parts["link"], "drawn": parts["drawn"], **inputs}, told, **LIVE)
 
 
 def show(**values: Any) -> Shown:
@@ -137,7 +140,7 @@ def show(**values: Any) -> Shown:
     try:
         found, look = read_found(values), read_look(values)
     except ValueError as error:
-        return _refused(error)
+        return _refused(error, values)
     return {"picker": StridePicker(sizes=view.map_sizes(found)), **_drawn(found, look)}
 
 
@@ -147,7 +150,7 @@ def show_budget(**values: Any) -> Shown:
     try:
         fields = budget_fields(values["budget"], budget_of(values))
     except ValueError as error:
-        return _refused(error)
+        return _refused(error, values)
     return {**fields, **show(**values)}
 
 
@@ -184,7 +187,7 @@ def show_teacher(**values: Any) -> Shown:
         except ValueError:
             return shown | _with_strides(own_strides, values | shown)
     except ValueError as error:
-        return _refused(error)
+        return _refused(error, values)
 
 
 def pool_early(**values: Any) -> Shown:
@@ -192,7 +195,7 @@ def pool_early(**values: Any) -> Shown:
     try:
         return _with_strides(early_strides, values)
     except ValueError as error:
-        return _refused(error)
+        return _refused(error, values)
 
 
 def pool_as_teacher(**values: Any) -> Shown:
@@ -200,7 +203,7 @@ def pool_as_teacher(**values: Any) -> Shown:
     try:
         return _with_strides(own_strides, values)
     except ValueError as error:
-        return _refused(error)
+        return _refused(error, values)
 
 
 def _with_strides(choose: Callable[..., dict[str, int]], values: Mapping[str, Any]) -> Shown:
@@ -219,8 +222,9 @@ def pin_shown(**values: Any) -> Shown:
         pins = add_pin(look.pins, found)
     except ValueError as error:
         return {"board": view.pin_board(found, look.pins, look.budget, str(error))}
+    look = replace(look, pins=pins)
     board = view.pin_board(found, pins, look.budget)
-    return {"pins": pins, "chart": view.figure(found, pins, look.budget), "board": board}
+    return {"pins": pins, "chart": view.figure(found, pins, look.budget), "board": board, "drawn": _query(found, look)}
 
 
 def use_pin(event: gr.EventData, **values: Any) -> Shown:
@@ -229,7 +233,7 @@ def use_pin(event: gr.EventData, **values: Any) -> Shown:
         clicked, look = event_values(event), read_look(values)
         pin = find_pin(look.pins, clicked.get("letter"))
     except ValueError as error:
-        return _refused(error)
+        return _refused(error, values)
     if clicked.get("act") == "remove":
         return _unpinned(pin, look, values)
     return {**set_to(pin.found), **_drawn(pin.found, look)}
@@ -241,7 +245,7 @@ def _unpinned(pin: Pin, look: Look, values: Mapping[str, Any]) -> Shown:
     try:
         shown = _drawn(read_found(values), look)
     except ValueError as error:
-        shown = {**_refused(error), "board": view.pin_board(None, look.pins, look.budget)}
+        shown = {**_refused(error, values), "board": view.pin_board(None, look.pins, look.budget)}
     return {"pins": look.pins, **shown}
 
 
@@ -250,7 +254,7 @@ def use_patch(event: gr.EventData, **values: Any) -> Shown:
     try:
         patch = patch_text(read_patch(event_values(event).get("patch")))
     except ValueError as error:
-        return _refused(error)
+        return _refused(error, values)
     return {"patch": patch, **show(**values | {"patch": patch})}
 
 
@@ -336,13 +340,14 @@ def _show_settings(settings: Settings, values: Mapping[str, Any]) -> Shown:
     return {**set_to(found), **controls, **fields, "patch": patch, "pins": look.pins, **_drawn(found, look)}
 
 
-def follow(link: Any, **values: Any) -> Shown:
-    """The link to what the controls are set to; what was said of the one before goes when they differ from it."""
-    try:
-        now = to_query(read_settings(values))
-    except ValueError:  # said above the chart; the link stays that of the last settings that fitted
-        return {}
-    return {} if now == link else {"link": now, "link_said": ""}
+def follow(link: Any, drawn: Any = None, **values: Any) -> Shown:
+    """The link to what the controls are set to; what was said of the one before goes when they differ from it.
+
+    Answers may come in another order than they were asked for: what they left `drawn` of other settings is drawn anew.
+    """
+    now = _asked(values)  # empty: the sentence above the chart says why, and the link stays that of what fitted last
+    redrawn = {} if now == drawn else show(**values)
+    return redrawn if now in ("", link) else {"link": now, "link_said": "", **redrawn}
 
 
 def _drawn(found: Comparison, look: Look) -> Shown:
@@ -355,7 +360,14 @@ def _drawn(found: Comparison, look: Look) -> Shown:
         "board": view.pin_board(found, look.pins, look.budget),
         "tensors": view.tensors(found, look.place),
         "table": view.table(found),
+        "drawn": _query(found, look),
     }
+
+
+def _query(found: Comparison, look: Look) -> str:
+    """The link to what is drawn."""
+    pins = tuple((pin.letter, Settings.of(pin.found)) for pin in look.pins)
+    return to_query(replace(Settings.of(found), budget=look.budget, pins=pins, patch=look.patch))
 
 
 def _patched(found: Comparison, look: Look) -> PatchedMemory | str | None:
@@ -366,10 +378,18 @@ def _patched(found: Comparison, look: Look) -> PatchedMemory | str | None:
         return str(error)
 
 
-def _refused(error: ValueError) -> Shown:
+def _refused(error: ValueError, values: Mapping[str, Any]) -> Shown:
     """The sentence for settings that do not fit; all that was drawn stays as it was, and the page dims the chart."""
     said = f'<div class="refused">{notice("This does not fit.", f"{error} {_STAYS}")}</div>'
-    return {"student": None, "distil": gr.Button(interactive=False), "summary": said}
+    return {"student": None, "distil": gr.Button(interactive=False), "summary": said, "drawn": _asked(values)}
+
+
+def _asked(values: Mapping[str, Any]) -> str:
+    """The link to what the controls are set to; empty where that is nothing to link to."""
+    try:
+        return to_query(read_settings(values))
+    except ValueError:
+        return ""
 
 
 def _clicked_place(event: Any) -> Place:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 import gradio as gr
@@ -85,7 +85,8 @@ def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Compon
     """
     budget = [parts[name] for name in CONTROLS]
     gr.on([part.change for part in budget], take_budget, budget, parts["search_budget"], **QUIET)
-    changed = [part.input for part in (*budget, *(parts[name] for name in WISH))]  # rows and links set these too
+    start_after(partial(gr.on, [part.input for part in budget]), parts, STALE)
+    changed = [parts[name].input for name in WISH]  # rows and links set these and budgets too
     changed += [part.change for name, part in controls.items() if name not in (*UNSEARCHED, *CONTROLS)]
     gr.on(changed, None, js=STALE, **QUIET)
     outputs = {name: parts[name] for name in ("front", "search")}
@@ -95,6 +96,12 @@ def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Compon
     connect(waiting.then, find, given, outputs, concurrency_limit=1, **UNSEEN)
     files = {name: parts[name] for name in ("search_files", "front")}
     connect(parts["search_files"].ask, save, {**wish, **controls}, files, concurrency_limit=1, **UNSEEN)
+
+
+def start_after(event: Callable[..., Any], parts: Mapping[str, Any], js: str) -> None:
+    """Let `event` run a script that searches, once the panel has Explore's budget: a busy server answers late."""
+    budget = [parts[name] for name in CONTROLS]
+    event(fn=take_budget, inputs=budget, outputs=parts["search_budget"], **QUIET).then(None, js=js, **QUIET)
 
 
 def wait() -> dict[str, Any]:

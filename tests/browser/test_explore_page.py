@@ -11,6 +11,8 @@ from helpers.browser import BARS, bars, choose_stride, fill, unfold
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from app.explore.form import INPUTS
+from app.parts.budget import CONTROLS
 from app.parts.counting import compare_as
 from app.words.numbers import format_bytes
 from redistill.memory.comparison import early_strides, network_tape
@@ -360,6 +362,44 @@ def test_from_a_chip_to_strides_that_fit_to_distil(open_page):
     page.wait_for_url("**&dtype=int8&chip=esp32p4")
     page.locator("#to-distil").click()
     expect(page.locator("#student")).to_contain_text(f"strides {strides}, RED blocks")
+
+
+def test_answers_that_come_late_leave_the_page_right(open_page):
+    page = open_page("?teacher=narrow_resnet&size=96")  # of no trained weights
+    summary, wanted, held = page.locator("#summary"), set(), []
+
+    def hold(route) -> None:
+        """Keep requests with a wanted number of values from the server."""
+        if len(route.request.post_data_json["data"]) in wanted:
+            held.append(route)
+        else:
+            route.continue_()
+
+    def let_go() -> None:
+        wanted.clear()
+        while held:
+            held.pop().continue_()
+
+    expect(summary).to_contain_text("from 0.70 MiB")
+    page.route("**/run/predict*", hold)
+    wanted.add(len(INPUTS) + 1)
+    page.get_by_role("button", name="As the teacher").click()
+    page.wait_for_timeout(100)
+    wanted.clear()
+    page.locator("fieldset", has_text="Numbers").get_by_label("int8", exact=True).check()
+    expect(summary).to_contain_text("from 180 KiB (maxpool) to 36.0 KiB")
+    let_go()
+    expect(page.locator("[data-layer='conv1'] input[value='1']")).to_be_checked()
+    expect(summary).to_contain_text("from 180 KiB (maxpool) to 432 KiB")
+
+    wanted.add(len(CONTROLS))
+    choose_option(page, "#budget", "Arduino Nano 33 BLE, 192 KiB")
+    page.locator("#budget-reserve input").fill("192")
+    expect(page.locator("#budget-said")).to_contain_text("64.0 KiB for activations")
+    page.locator("#budget-said button").click()
+    page.wait_for_timeout(100)
+    let_go()
+    expect(page.locator("#front")).to_contain_text("fit 64 KiB")
 
 
 def test_a_search_in_patches_is_saved_and_opened(open_page):

@@ -20,7 +20,7 @@ from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 
 BAD = {**EARLY, "layer4.0": 8}
-DRAWN = {"student", "distil", "summary", "chart", "pairs", "board", "tensors", "table"}
+DRAWN = {"student", "distil", "summary", "chart", "pairs", "board", "tensors", "table", "drawn"}
 
 
 def narrow(**changes):

@@ -248,5 +248,18 @@ def test_the_link_follows_the_controls_and_outlives_what_does_not_fit():
     assert shown["link_said"] == "" and read(shown["link"]) == Settings(student, budget=Budget("Budget", 102_912))
     kib = opened(parse_qs(shown["link"]))["kib"]
     assert (kib.value, kib.visible) == (100.5, True)
-    assert call("follow", link=shown["link"], **controls) == {}
-    assert call("follow", link=shown["link"], teacher="resnet99") == {}
+    drawn = call("show", **controls)["drawn"]
+    assert drawn == shown["drawn"] == shown["link"]
+    assert call("follow", link=shown["link"], drawn=drawn, **controls) == {}
+    refused = call("follow", link=shown["link"], drawn=drawn, teacher="resnet99")
+    assert "link" not in refused and refused["drawn"] == ""
+    assert call("follow", link=shown["link"], drawn="", teacher="resnet99") == {}
+
+
+def test_what_a_late_answer_drew_is_drawn_anew():
+    late, now = call("show", dtype="fp16"), call("show", dtype="int8")
+    shown = call("follow", link=now["drawn"], drawn=late["drawn"], dtype="int8")
+    assert shown["summary"] == now["summary"] != late["summary"] and "link" not in shown
+    pins = call("pin_shown")
+    assert call("show", pins=pins["pins"])["drawn"] == pins["drawn"] != call("show")["drawn"]
+    assert call("show", image_size=16)["drawn"] not in ("", call("show")["drawn"])  # refused, and said so
