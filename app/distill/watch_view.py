@@ -11,6 +11,7 @@ from typing import Any
 
 from redistill.checkpoint.metadata import read_metadata
 from redistill.common.values import is_number, is_whole
+from redistill.data.table import DATASETS
 from redistill.training.config import DistillConfig
 from redistill.training.intervals import wilson
 
@@ -67,7 +68,7 @@ def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
     parts += [notice("", sign, kind="hint") for sign in failure_signs(run, records)]
     is_over = run.state == "finished"  # one that goes on for longer has the figures of before in its records
     final = next((row for row in reversed(records) if row.get("kind") == "final"), None) if is_over else None
-    return "".join(parts) + (_result(final, teacher) if final else "")
+    return "".join(parts) + (_result(final, teacher, run.config.get("dataset")) if final else "")
 
 
 def example(run: jobs.Run, records: Records, teacher: float | None) -> str:
@@ -77,7 +78,8 @@ def example(run: jobs.Run, records: Records, teacher: float | None) -> str:
     return (
         f'<p class="headline example-run">{escape(run.title)}: a finished run that came with this page.</p>'
         f'<p class="subline">{escape(student)}, {run.steps:,} steps on {escape(str(run.config["dataset"]))}. Yours are '
-        "drawn like it as they go, once you press Start.</p>" + (_result(final, teacher) if final else "")
+        "drawn like it as they go, once you press Start.</p>"
+        + (_result(final, teacher, run.config.get("dataset")) if final else "")
     )
 
 
@@ -169,12 +171,14 @@ def teacher_score(run: jobs.Run) -> float | None:
     return score if is_number(score) else None
 
 
-def _result(final: Mapping[str, Any], teacher: float | None) -> str:
-    """The figures on the test pictures in a sentence, then what was measured beside what was computed."""
+def _result(final: Mapping[str, Any], teacher: float | None, dataset: Any = None) -> str:
+    """The figures on the test pictures of a data set in a sentence, then what was measured beside what was computed."""
     accuracy, loss = final.get("test_accuracy"), final.get("test_prediction_loss")
     parts = []
     if is_number(accuracy):
-        parts.append(f"<strong>{numbers.format_percent(accuracy)}</strong> test accuracy{_counted(final, accuracy)}")
+        parts.append(
+            f"<strong>{numbers.format_percent(accuracy)}</strong> test accuracy{_counted(final, accuracy, dataset)}"
+        )
         if is_number(in_int8 := final.get("test_int8_accuracy")):
             parts.append(f"{numbers.format_percent(in_int8)} rounded as in int8")
         parts += [f"the teacher has {numbers.format_percent(teacher)}"] if teacher is not None else []
@@ -189,11 +193,16 @@ def _result(final: Mapping[str, Any], teacher: float | None) -> str:
     return sentence + (f'<table class="facts numbers"><tbody>{rows}</tbody></table>' if rows else "")
 
 
-def _counted(final: Mapping[str, Any], accuracy: float) -> str:
-    """On how many pictures an accuracy was counted, and how sure that makes it: ": 11 of 12 pictures (95 %: ...)"."""
+def _counted(final: Mapping[str, Any], accuracy: float, dataset: Any) -> str:
+    """On how many pictures an accuracy was counted, and how sure that makes it: ": 11 of 12 pictures (95 %: ...)".
+
+    A run that was made before their number was noted was tested on all test pictures that its data set has.
+    """
     count = final.get("test_pictures")
     if not is_whole(count, 1):
-        return ""  # of a run that was made before it was noted
+        if not isinstance(dataset, str) or dataset not in DATASETS:
+            return ""
+        count = DATASETS[dataset].split_sizes["test"]
     low, high = (numbers.format_percent(bound) for bound in wilson(accuracy, count))
     return f": {round(accuracy * count):,} of {count:,} pictures <span>(95 % interval {low} to {high})</span>"
 

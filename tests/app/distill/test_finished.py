@@ -45,7 +45,7 @@ def test_an_accuracy_comes_with_the_pictures_that_it_was_counted_on(run):
 def test_few_pictures_are_said_to_be_few(share, count, words):
     said = watch_view._result({"test_accuracy": share, "test_pictures": count}, None)
     assert words in said and "interval" in said
-    assert "interval" not in watch_view._result({"test_accuracy": share}, None), "of a run made before it was noted"
+    assert "interval" not in watch_view._result({"test_accuracy": share}, None, "folder:/pictures"), "not noted"
     assert "50.0 % rounded as in int8" in watch_view._result({"test_accuracy": share, "test_int8_accuracy": 0.5}, None)
 
 
