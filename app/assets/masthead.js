@@ -19,7 +19,16 @@ function unfold(id, tries) {
   if (fold && !fold.classList.contains('open')) fold.click();
   if (!fold && tries) setTimeout(unfold, 50, id, tries - 1);
 }
-function open() {
+// A step asks about settings: an address that names it alone, typed or kept without them, is given them once. The way
+// back to a step leaves what a hand has changed there.
+function set(moved) {
+  const query = step()?.dataset.query, lesson = named();
+  if (!query || history.state?.lesson === lesson) return;
+  if (moved ? location.search !== query : !location.search) return location.replace(`${query}#${lesson}`);
+  history.replaceState({...history.state, lesson}, '');
+}
+function open(moved) {
+  set(moved);
   teach();
   const tab = tabs().find(tab => nameOf(tab) === asked());
   if (tab && tab !== shown()) tab.click();
@@ -33,7 +42,7 @@ function follow() {
 }
 function start() {
   if (!shown()) return setTimeout(start, 50);
-  open();
+  open(false);
   addEventListener('hashchange', open);
   addEventListener('popstate', open);
   const settings = {subtree: true, attributeFilter: ['aria-selected']};

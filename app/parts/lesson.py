@@ -114,7 +114,8 @@ def _step(number: int) -> str:
         else f'<a download="redistill-lesson.html" href="{_sheet_link()}">Save the sheet to print</a>'
     )
     return (
-        f'<div class="lesson-step" data-step="{number}" data-tab="{step.tab}" data-fold="{step.fold}" hidden>'
+        f'<div class="lesson-step" data-step="{number}" data-tab="{step.tab}" data-fold="{step.fold}" '
+        f'data-query="{escape(step.query)}" hidden>'
         f'<div class="lesson-head"><h2>{number}. {escape(step.title)}</h2><nav aria-label="Lesson’s steps">{dots}</nav>'
         f'<a href="#{step.tab}">Close</a></div><p>{escape(step.question)}</p>'
         f"<details><summary>Answer</summary><p>{escape(step.answer)}</p></details>"

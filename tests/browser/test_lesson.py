@@ -38,6 +38,24 @@ def test_a_lesson_moves_the_controls_and_keeps_its_place(open_page):
     expect(page.get_by_role("tab", selected=True)).to_have_text("Explore")
 
 
+def test_a_step_that_is_named_alone_sets_what_it_asks_about(open_page):
+    page = open_page("?teacher=narrow_resnet&size=64#explore")
+    expect(page.locator("#summary")).to_contain_text("from 320 KiB")
+    page.evaluate("location.hash = '#lesson-3'")
+    expect(page.locator("#summary")).to_contain_text("to 1.34 MiB")
+    expect(page.locator("#lesson h2:visible")).to_contain_text("3. ")
+    alone = open_page("#lesson-2")
+    expect(alone.locator("[data-layer='conv1'] input[value='8']")).to_be_checked()
+    expect(alone.locator("#summary")).to_contain_text("to 0.77 MiB (conv1)")
+    expect(alone.locator("#summary")).not_to_contain_text("RED blocks included")
+    alone.locator("[data-layer='conv1'] input[value='4']").check()
+    alone.wait_for_url("**strides=4,1,2,2,1**")
+    alone.get_by_role("tab", name="Compare").click()
+    alone.go_back()
+    expect(alone.locator("#lesson h2:visible")).to_contain_text("2. ")
+    expect(alone.locator("[data-layer='conv1'] input[value='4']")).to_be_checked()
+
+
 def test_words_are_explained_to_the_keyboard(open_page):
     page = open_page()
     page.get_by_role("button", name="What is fused?").focus()
