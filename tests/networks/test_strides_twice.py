@@ -9,6 +9,7 @@ import timm
 import torch
 from helpers.transformers import NETWORKS
 from torch import nn
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from redistill.memory import capture
 from redistill.networks.stem_kinds import STEMS, set_stem
@@ -17,10 +18,14 @@ from redistill.networks.zoo import build_network, find_network
 
 SIZE = 64
 LISTED = ("narrow_resnet", "mobilenet_v2", "mobilenet_v3_small", "vgg16", "densenet121", "narrow_swin", "unet_small")
+SHALLOW = {  # with one block in each stage: what is tested lies before them
+    "shallow convnext": lambda: timm.create_model("convnext_atto", depths=(1, 1, 1, 1), num_classes=5),
+    "shallow resnet": lambda: ResNet(BasicBlock, [1, 1, 1, 1], num_classes=5),
+}
 STEMMED = {  # as they are built, at strides that are small and large for them
     "narrow_resnet": (1, 2, 4, 8, (2, 4)),
-    "timm:convnext_atto": (2, 4, 8, (4, 8)),
-    "torchvision:resnet18": (1, 3, 4, (8, 4)),
+    "shallow convnext": (2, 4, 8, (4, 8)),
+    "shallow resnet": (1, 3, 4, (8, 4)),
 }
 
 
@@ -38,7 +43,13 @@ def built(name):
         return Even().eval()
     if name in NETWORKS:
         return NETWORKS[name][0]().eval()
-    return build_network(find_network(name), num_classes=5).eval()
+    if name in SHALLOW:
+        return SHALLOW[name]().eval()
+    model = build_network(find_network(name), num_classes=5)
+    if name == "vgg16":  # nine tenths of whose weights are in these layers, which have no strides
+        model.classifier[0], model.classifier[3] = nn.Linear(512 * 7 * 7, 8), nn.Linear(8, 8)
+        model.classifier[6] = nn.Linear(8, 5)
+    return model.eval()
 
 
 def vectors(model, count, seed, choices=(1, 2, 3, 4, 8)):
