@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from redistill.common.files import read_json, write_json
+from redistill.data.datasets import load_split
 from redistill.training.config import DistillConfig
 from redistill.training.estimation import estimate
 from redistill.training.loop import distill
 from redistill.training.run import CONFIG, STATUS, STOP_FILE
 from redistill.training.run_state import read_or_empty
+from redistill.training.step import task_of
 
 from ..visitors.lending import lent
 from ..visitors.place import is_zero_gpu
@@ -177,6 +179,14 @@ def held(run_dir: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_UN)  # a process of the GPU may have inherited it
 
 
+def make_pictures_ready(config: DistillConfig) -> None:
+    """Draw, decode or download all pictures of a run, before a GPU is asked for: kept on disk they cost its calls no
+    seconds, nor does a run seem to need more for each start than a call has. ValueError as of `load_split`."""
+    limits = {"train": config.train_limit, "validation": task_of(config).validation_limit(config), "test": None}
+    for split, limit in limits.items():
+        load_split(config.dataset, split, config.student.image_size, limit, config.split_seed)
+
+
 def ask_to_stop(run_dir: Path) -> None:
     """Let the stretch that is taken end after its step, and no other follow."""
     (run_dir / HALT).touch()
@@ -188,6 +198,7 @@ def go_on(run_dir: Path) -> Iterator[Pace]:
     after the stretch that is taken. ValueError where the run fails, or where a part of it fits in no call."""
     config = DistillConfig.from_dict(read_json(run_dir / CONFIG))
     with held(run_dir):
+        make_pictures_ready(config)
         if read_pace(run_dir) is None:
             found = measure(config.to_dict())
             if "refusal" in found:

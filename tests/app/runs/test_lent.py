@@ -66,6 +66,21 @@ def test_a_run_in_stretches_gives_the_same_weights_as_one_without(zero, short_ca
         next(jobs.drive(run.name))
 
 
+def test_pictures_are_made_before_a_gpu_is_asked_for(zero, short_calls, monkeypatch):
+    """Else a visitor's seconds go for drawing them, and so slow a start seems to leave no room in a call."""
+    done, load, measure, stretch = [], lent.load_split, lent.measure, lent.take_stretch
+    monkeypatch.setattr(lent, "load_split", lambda name, split, *given: done.append(split) or load(name, split, *given))
+    monkeypatch.setattr(lent, "measure", lambda config: done.append("measured") or measure(config))
+    monkeypatch.setattr(lent, "take_stretch", lambda path: done.append("stretch") or stretch(path))
+    run = start()
+    (run.path / lent.PACE).unlink()
+    assert [*jobs.drive(run.name)] and jobs.read_run(run.name).state == "finished"
+    assert done[:5] == ["train", "validation", "test", "measured", "stretch"] and "train" not in done[5:]
+    done.clear()
+    assert estimate_panel._on_a_lent_gpu(small())["pace"]
+    assert done == ["train", "validation", "test", "measured"]
+
+
 def test_a_page_that_is_closed_loses_nothing(zero, short_calls, finished_run):
     run = start()
     driving = jobs.drive(run.name)
