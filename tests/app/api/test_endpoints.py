@@ -20,6 +20,7 @@ from app.api.page import ENDPOINTS, PATH, example_of
 from app.api.run_settings import read_settings
 from app.distill import estimate_panel
 from app.runs import choices, exports, jobs
+from benchmarks.visitors import Visitor, usual_arguments
 from redistill.memory.chips import room_on
 from redistill.memory.comparison import compare
 from redistill.networks.red import REDConfig
@@ -219,6 +220,12 @@ def test_what_does_not_fit_is_refused_in_a_sentence(client, case):
 def test_a_refusal_over_plain_http_is_a_400_with_its_text(studio, data):
     answer = httpx.post(f"{studio}/gradio_api/run/profile", json={"data": data})
     assert answer.status_code == 400 and answer.json()["error"].endswith(".")
+
+
+def test_the_benchmark_of_visitors_is_answered(studio):
+    visitor = Visitor(studio, 0, usual_arguments(studio))
+    assert visitor.open() > 1000 and visitor.call() == ""
+    assert Visitor(studio, 0, [None]).call().startswith("400")
 
 
 def test_a_fault_of_the_server_is_a_sentence_too(client, studio, monkeypatch):
