@@ -9,13 +9,12 @@ import functools
 import inspect
 import re
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, get_type_hints
 
 import gradio as gr
 from gradio.context import get_blocks_context
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from ..parts.failures import FAILED
 from ..words.places import hide_places
@@ -103,7 +102,7 @@ def _read(name: str, value: Any, kind: TypeAdapter) -> Any:
         raise ValueError(f"{place} is {_clipped(repr(found[0]['input']))}; expected {expected}.") from None
 
 
-def _nearest(errors: Sequence[ErrorDetails], value: Any) -> list[ErrorDetails]:
+def _nearest(errors: Sequence[Mapping[str, Any]], value: Any) -> list[Mapping[str, Any]]:
     """What was found at fault, of all alternatives of a type: where one is of the value's own kind, that one alone.
 
     Else those of every alternative, for all that would have done.
@@ -113,7 +112,7 @@ def _nearest(errors: Sequence[ErrorDetails], value: Any) -> list[ErrorDetails]:
     return own[:1] or list(errors)
 
 
-def _expected(error: ErrorDetails) -> str:
+def _expected(error: Mapping[str, Any]) -> str:
     """What would have been right, in plain words where pydantic's are a programmer's."""
     if error["type"] in KINDS:
         return KINDS[error["type"]]

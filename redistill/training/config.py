@@ -241,7 +241,8 @@ class DistillConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, keyed by field name; those of NEWER only where they are set, as before they existed."""
         values = dataclasses.asdict(self) | {"student": self.student.to_dict()}
-        return {name: value for name, value in values.items() if value or name not in NEWER}
+        usual = {item.name: item.default for item in dataclasses.fields(self) if item.name in NEWER}
+        return {name: value for name, value in values.items() if name not in usual or value != usual[name]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DistillConfig:

@@ -208,7 +208,7 @@ def test_strides_that_do_not_fit_are_one_sentence_and_the_chart_stays(strides, s
     shown = call("show", picker=strides)
     assert sentence in shown["summary"] and "Traceback" not in shown["summary"]
     assert shown["student"] is None and shown["distil"].interactive is False
-    assert shown.keys() == {"student", "distil", "summary"}
+    assert shown.keys() == {"student", "distil", "summary", "drawn"}
 
 
 def test_another_teacher_comes_with_a_student_that_fits():
