@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -25,7 +27,8 @@ def lent(seconds: Callable[..., int]) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         if not is_zero_gpu():
             return function
-        called = import_module("spaces").GPU(function, duration=seconds)  # which every Space brings, and nothing else
+        gpu = import_module("spaces").GPU  # which every Space brings, and nothing else
+        called = gpu(_in_a_thread_of_its_own(function), duration=seconds)
 
         @functools.wraps(function)
         def call(*given: Any) -> Any:
@@ -37,3 +40,15 @@ def lent(seconds: Callable[..., int]) -> Callable[[Function], Function]:
         return call
 
     return decorate
+
+
+def _in_a_thread_of_its_own(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, for a process that was forked from the page's: a thread that has computed there before waits for
+    ever for the threads of OpenMP that it had, which a fork leaves behind; a fresh one makes its own."""
+
+    @functools.wraps(function)
+    def run(*given: Any) -> Any:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(contextvars.copy_context().run, function, *given).result()
+
+    return run
