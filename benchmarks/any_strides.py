@@ -48,6 +48,8 @@ CHECKPOINTS = {  # what ships: the files with students trained alone
 }
 STUDENTS = (ON_CURVE, OFF)  # of rows of `benchmarks.tradeoff`: neither other networks nor students in patches
 METHODS = ("none", "kd")
+RECIPE = ("dataset", "steps", "batch_size", "stride_vectors", "stride_sampling")  # settings in which networks differ
+FIGURES = {"on_mean": 1, "on_largest": 1, "off_mean": 1, "spearman": 3}  # decimals in their table
 QUICK_PICTURES = 200
 Alone = Mapping[tuple[str, str], Sequence[float]]  # test accuracies by strides such as "4-1-2-2-1", and method
 
@@ -152,9 +154,6 @@ def render(shared: SharedWeights, rows: Sequence[Mapping[str, Any]], count: int)
     return "\n".join(lines)
 
 
-RECIPE = ("dataset", "steps", "batch_size", "stride_vectors", "stride_sampling")  # settings in which rows may differ
-
-
 def recipe(shared: SharedWeights) -> dict[str, Any]:
     """How a network was trained, as far as rows differ in it, its seed, and on what device."""
     usual = {"stride_sampling": "even"}  # of networks older than the setting
@@ -167,17 +166,15 @@ def render_recipes(held: Mapping[str, Mapping[str, Any]]) -> str:
     by_recipe = defaultdict(list)
     for one in held.values():
         by_recipe[tuple(one["training"][name] for name in RECIPE)].append(one)
-    figures = ("on_mean", "on_largest", "off_mean", "spearman")
     heads = ("pictures", "steps", "batch", "vectors", "drawn from", "seeds", "behind", "at most", "off it", "order")
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for settings, found in sorted(by_recipe.items()):
         seeds = ", ".join(map(str, sorted(one["training"]["seed"] for one in found)))
         dataset, steps, *others, sampling = settings
         cells = [dataset, f"{steps:,}", *map(str, others), {"even": "all", "front": "the front"}[sampling], seeds]
-        for name in figures:
-            known = [dict(part.split("=") for part in summary(one["rows"])) for one in found]
-            values = [float(one[name]) for one in known if name in one]
-            digits = 3 if name == "spearman" else 1
+        known = [gaps(one["rows"]) for one in found]
+        for name, digits in FIGURES.items():
+            values = [one[name] for one in known if name in one]
             cells.append("–" if not values else " ± ".join(f"{one:.{digits}f}" for one in _spread(values)))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -194,18 +191,25 @@ def _percent(values: Sequence[float]) -> str:
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The figures of the last line, of the vectors that have students with KD."""
-    both = [one for one in rows if one["alone_kd"]]
-    parts = [f"vectors={len(rows)}", f"compared={len(both)}"]
+    parts = [f"vectors={len(rows)}", f"compared={sum(bool(one['alone_kd']) for one in rows)}"]
+    return parts + [f"{name}={value:.{3 if name == 'spearman' else 2}f}" for name, value in gaps(rows).items()]
+
+
+def gaps(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """By how many points students alone with KD are ahead, in the mean and at most, on the curve and off it, and
+    Spearman's coefficient of the two orders; what too few vectors tell is left out."""
+    both = [
+        (one["test_accuracy"], statistics.mean(one["alone_kd"]), one["on_curve"]) for one in rows if one["alone_kd"]
+    ]
+    found = {}
     for name, place in (("on", True), ("off", False)):
-        gaps = [
-            100 * (statistics.mean(one["alone_kd"]) - one["test_accuracy"]) for one in both if one["on_curve"] is place
-        ]
-        if gaps:
-            parts += [f"{name}_mean={statistics.mean(gaps):.2f}", f"{name}_largest={max(gaps):.2f}"]
+        ahead = [100 * (alone - shared) for shared, alone, on_curve in both if on_curve is place]
+        if ahead:
+            found |= {f"{name}_mean": statistics.mean(ahead), f"{name}_largest": max(ahead)}
     if len(both) > 2:
-        orders = ([one["test_accuracy"] for one in both], [statistics.mean(one["alone_kd"]) for one in both])
-        parts.append(f"spearman={statistics.correlation(*map(ranks, orders)):.3f}")
-    return parts
+        shared, alone, _ = zip(*both, strict=True)
+        found["spearman"] = statistics.correlation(ranks(shared), ranks(alone))
+    return found
 
 
 def ranks(values: Sequence[float]) -> list[float]:

@@ -191,10 +191,8 @@ def main() -> None:
         f"many_p95_ms={many['p95_ms']} many_refused={many['refused']} "
         f"grown_mib={memory['after_mib'] - memory['halfway_mib']:.1f}"
     )
-    if twenty["refused"] or memory["refused"]:
-        raise SystemExit(
-            f"{twenty['refused'] + memory['refused']:,} calls were refused, so the times are none of answers."
-        )
+    if refused := twenty["refused"] + memory["refused"]:
+        raise SystemExit(f"{refused:,} calls were refused, so the times are none of answers.")
 
 
 if __name__ == "__main__":

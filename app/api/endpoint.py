@@ -16,10 +16,11 @@ import gradio as gr
 from gradio.context import get_blocks_context
 from pydantic import TypeAdapter, ValidationError
 
+from redistill.common.values import cut, shown
+
 from ..parts.failures import FAILED
 from ..words.places import hide_places
 
-SHOWN = 60  # characters of a value in a sentence
 KINDS = {  # of values, by the name of pydantic's error that misses them
     "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
     "finite_number": "a finite number", "bool_type": "true or false", "string_type": "a text",
@@ -97,9 +98,9 @@ def _read(name: str, value: Any, kind: TypeAdapter) -> Any:
         return kind.validate_python(value, strict=True)
     except ValidationError as error:
         found = _nearest(error.errors(include_url=False), value)
-        place = ".".join(_clipped(str(part)) for part in (name, *_steps(found[0]["loc"], value)))
+        place = ".".join(cut(str(part)) for part in (name, *_steps(found[0]["loc"], value)))
         expected = " or ".join(dict.fromkeys(map(_expected, found)))
-        raise ValueError(f"{place} is {_clipped(repr(found[0]['input']))}; expected {expected}.") from None
+        raise ValueError(f"{place} is {shown(found[0]['input'])}; expected {expected}.") from None
 
 
 def _nearest(errors: Sequence[Mapping[str, Any]], value: Any) -> list[Mapping[str, Any]]:
@@ -128,10 +129,6 @@ def _steps(where: Sequence[str | int], value: Any) -> Iterator[str | int]:
         if step in inside or (isinstance(inside, list) and isinstance(step, int)):
             yield step
             value = value[step]
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _without_places(answer: Any) -> Any:

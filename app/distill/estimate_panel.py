@@ -150,10 +150,7 @@ def measure(config: DistillConfig, goes_elsewhere: bool = False) -> Iterator[flo
 
 
 def _on_a_lent_gpu(config: DistillConfig) -> Mapping[str, Any]:
-    lent.make_pictures_ready(config)
-    found = lent.measure(config.to_dict())
-    if "refusal" in found:
-        raise ValueError(found["refusal"])
+    found = lent.measured(config)
     quota.spend(found["pace"]["used"])
     return found
 

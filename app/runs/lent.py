@@ -187,6 +187,15 @@ def make_pictures_ready(config: DistillConfig) -> None:
         load_split(config.dataset, split, config.student.image_size, limit, config.split_seed)
 
 
+def measured(config: DistillConfig) -> dict[str, Any]:
+    """What `measure` finds of a run, whose pictures are made ready first; its refusal is a ValueError."""
+    make_pictures_ready(config)
+    found = measure(config.to_dict())
+    if "refusal" in found:
+        raise ValueError(found["refusal"])
+    return found
+
+
 def ask_to_stop(run_dir: Path) -> None:
     """Let the stretch that is taken end after its step, and no other follow."""
     (run_dir / HALT).touch()
@@ -198,12 +207,10 @@ def go_on(run_dir: Path) -> Iterator[Pace]:
     after the stretch that is taken. ValueError where the run fails, or where a part of it fits in no call."""
     config = DistillConfig.from_dict(read_json(run_dir / CONFIG))
     with held(run_dir):
-        make_pictures_ready(config)
         if read_pace(run_dir) is None:
-            found = measure(config.to_dict())
-            if "refusal" in found:
-                raise ValueError(found["refusal"])
-            write_json(run_dir / PACE, found["pace"])
+            write_json(run_dir / PACE, measured(config)["pace"])
+        else:
+            make_pictures_ready(config)
         while True:
             pace = _pace(run_dir)
             pace.calls_left(config, read_or_empty(run_dir / STATUS).get("step", 0))

@@ -15,7 +15,7 @@ from dataclasses import MISSING, dataclass
 from functools import lru_cache
 from typing import Any
 
-from .values import LONG, is_number, is_whole, shown
+from .values import LONG, cut, is_number, is_whole, shown
 
 MOST = 2**31 - 1  # a whole number where its setting does not say
 MOST_TEXT = 4096  # characters of a name or a place
@@ -130,12 +130,8 @@ class SettingError(ValueError):
     def say(self, labels: Mapping[str, str] | None = None, write: Callable[[Any], str] = repr) -> str:
         """The sentence with fields called as in `labels`, else as here, and the value written by `write`."""
         is_long = isinstance(self.value, int) and abs(self.value) >= LONG
-        said = shown(self.value) if is_long else _clipped(write(self.value))
+        said = shown(self.value) if is_long else cut(write(self.value), MOST_SAID)
         return self.sentence.format_map(_Names({**(labels or {}), **self.texts, "value": said}))
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}…"
 
 
 class _Names(dict):

@@ -18,7 +18,11 @@ def shown(value: Any, most: int = 60) -> str:
     """A value that anybody may have given, for a sentence: cut to `most` characters, of a long number its length."""
     if isinstance(value, int) and abs(value) >= LONG:
         return f"a number of {_digits(abs(value)):,} digits"
-    text = repr(value)
+    return cut(repr(value), most)
+
+
+def cut(text: str, most: int = 60) -> str:
+    """A text that may be of any length, for a sentence."""
     return text if len(text) <= most else f"{text[:most]}…"
 
 

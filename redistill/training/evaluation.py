@@ -50,8 +50,7 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: st
     metadata = read
     splits = ("test",)
     if dataset is not None and dataset != metadata.dataset:
-        is_copy = metadata.drawn_from is not None and drawn_from(dataset) == metadata.drawn_from
-        splits = ("test",) if is_copy or has_test(dataset) else SPLITS
+        splits = ("test",) if is_copy(dataset, metadata) or has_test(dataset) else SPLITS
         metadata = dataclasses.replace(metadata, dataset=dataset, drawn_from=None)
     if not metadata.dataset:
         raise ValueError(f"Nothing tells which pictures {folder} was trained on; name a data set to test it on.")
@@ -111,6 +110,11 @@ def _joined(splits: Sequence[Split]) -> Split:
     if len(splits) == 1:
         return splits[0]
     return Split(torch.cat([split.images for split in splits]), torch.cat([split.labels for split in splits]))
+
+
+def is_copy(dataset: str, metadata: Metadata) -> bool:
+    """Whether a data set's splits are drawn from the pictures that a checkpoint's were, wherever they lie."""
+    return metadata.drawn_from is not None and drawn_from(dataset) == metadata.drawn_from
 
 
 def check_splits(metadata: Metadata) -> None:

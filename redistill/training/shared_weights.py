@@ -24,14 +24,14 @@ from ..checkpoint import sources
 from ..checkpoint.metadata import Metadata, read_metadata
 from ..common.cache import cache_dir
 from ..data.classes import match_classes
-from ..data.datasets import drawn_from, find_dataset, load_split, needs_download
+from ..data.datasets import find_dataset, load_split, needs_download
 from ..data.source import Split
 from ..memory.comparison import student_tape
 from ..memory.search import Candidate
 from ..memory.tape import Tape
 from ..networks.strides import check_strides, set_strides
 from .classification import accuracy
-from .evaluation import check_splits, count_parameters, inference_peaks, relabelled
+from .evaluation import check_splits, count_parameters, inference_peaks, is_copy, relabelled
 from .recalibration import PICTURES, recalibrate, set_statistics, statistics_of
 from .stride_store import (
     Measured,
@@ -99,7 +99,7 @@ def open_shared(folder: str | Path, dataset: str | None = None) -> SharedWeights
             "trained for all of them."
         )
     if dataset is not None and dataset != metadata.dataset:
-        if metadata.drawn_from is None or drawn_from(dataset) != metadata.drawn_from:
+        if not is_copy(dataset, metadata):
             raise ValueError(
                 f"{dataset} has other pictures than {metadata.dataset}, from which {folder} learnt; its choices of "
                 "strides are measured on validation pictures kept from those, so expected a copy of them."
