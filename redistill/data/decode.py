@@ -26,7 +26,7 @@ CHUNK = 256  # pictures decoded between two writes
 MOST_BYTES = 2**29  # that pictures take while they are decoded, all of them together, but one that takes more alone
 ALONE = 2**26  # bytes from which on a picture is decoded with no other large one beside it
 LOOK_SIZE = 8  # pixels a side to which a picture is read only to see whether it can be
-VERSION = 2  # of what `to_square` makes of a picture: change it when that changes
+VERSION = 3  # of what `to_square` makes of a picture: change it when that changes
 MOST_DAMAGED = 0.05  # of a split's pictures that may be left out since they are damaged
 RESERVE = 2**30  # bytes that are left free on the disk
 

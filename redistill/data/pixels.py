@@ -16,7 +16,7 @@ STRIP = 2**20  # pixels of more than 8 bits that are brought to 8 at a time
 LARGE = 8_000_000  # pixels from which on a picture is averaged down before anything else is done to it
 ENOUGH = 4  # times the side asked for: what is left of a large picture
 DEPTHS = range(8, 66, 2)  # bits: 8 to 16 are what cameras, scanners and microscopes give
-_BITS, _MAXIMUM, _LARGEST = 258, 281, 341  # TIFF tags: BitsPerSample, MaxSampleValue, SMaxSampleValue
+_BITS, _PHOTOMETRIC, _MAXIMUM, _LARGEST = 258, 262, 281, 341  # TIFF tags: BitsPerSample, ... SMaxSampleValue
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -125,20 +125,17 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """The picture with 8 bits a channel; as it is where it has no more."""
-    if image.mode == "F":
-        return _from_floats(image)
-    if image.mode.startswith("I"):  # 16 bits, which PIL may hold in 32
-        return Image.fromarray(_scaled(lambda: _strips(image), image.size[::-1], _declared_bits(image)))
-    if not _has_deep_colours(image):
-        return image
-    if (
-        image.format == "PNG" and "transparency" not in image.info
-    ):  # PIL drops the lower 8 bits of several channels, all there is of 8 bits in 16
-        return _colours(image)
-    image.load()
-    if max(high for _, high in _extremes(image)) < 16:
-        raise ValueError("its channels of 16 bits use at most 12 of them; save it with 8 bits a channel")
-    return image
+    is_deep = _has_deep_colours(image)
+    has_key = image.mode.startswith("I") and "transparency" in image.info
+    if image.format == "PNG" and (is_deep or has_key):
+        return _of_deep_png(image)
+    if image.format == "TIFF":  # a file that PIL maps into memory comes garbled where it lies on its side (12.3.0)
+        image.filename = ""  # is not mapped
+    image.load()  # PIL turns a TIFF as it loads it, so its size and orientation are true only then
+    if image.mode == "F" or image.mode.startswith("I"):  # 16 bits, which PIL may hold in 32
+        grey = _from_floats(image) if image.mode == "F" else _from_whole(image)
+        return ImageOps.invert(grey) if _is_inverted(image) else grey
+    return _of_upper_bits(image) if is_deep else image
 
 
 def _has_deep_colours(image: Image.Image) -> bool:
@@ -159,8 +156,9 @@ def _extremes(image: Image.Image) -> list[tuple[int, int]]:
     return found[:-1] if image.mode in ("RGBA", "LA") else found
 
 
-def _colours(image: Image.Image) -> Image.Image:
-    """A PNG of several channels of 16 bits."""
+def _of_deep_png(image: Image.Image) -> Image.Image:
+    """A PNG of 16 bits a channel: PIL drops the lower 8 of several channels, all there is of 8 bits in 16, and the
+    colour that stands for transparency with them."""
     place = image.fp.tell()
     image.fp.seek(0)
     data = torch.frombuffer(bytearray(image.fp.read()), dtype=torch.uint8)
@@ -169,11 +167,48 @@ def _colours(image: Image.Image) -> Image.Image:
     del data
     has_alpha = values.shape[2] in (2, 4)
     colours = values[:, :, :-1] if has_alpha else values
-    rows = max(1, STRIP // image.width)
-    scaled = _scaled(lambda: (colours[top : top + rows] for top in range(0, len(values), rows)), colours.shape, None)
+    bits = _bits(lambda: _rows(colours))
+    scaled = _scaled(lambda: _rows(colours), colours.shape, bits)
+    key = image.info.get("transparency")
     if has_alpha:
-        scaled = np.concatenate([scaled, (values[:, :, -1:] >> 8).astype(np.uint8)], axis=2)
-    return Image.fromarray(scaled)
+        alpha = values[:, :, -1:]  # in the same steps as the colours, or in more where it takes more
+        alpha = _scaled(lambda: _rows(alpha), alpha.shape, max(bits, _bits(lambda: _rows(alpha))))
+        scaled = np.concatenate([scaled, alpha], axis=2)
+    elif key is not None:
+        shown = (values != np.array(key, np.uint16)).any(axis=2, keepdims=True)
+        scaled = np.concatenate([scaled, shown.astype(np.uint8) * 255], axis=2)
+    return Image.fromarray(scaled[:, :, 0] if scaled.shape[2] == 1 else scaled)
+
+
+def _rows(values: np.ndarray) -> Iterator[np.ndarray]:
+    """An array (height, width, channels), some rows at a time."""
+    rows = max(1, STRIP // values.shape[1])
+    return (values[top : top + rows] for top in range(0, len(values), rows))
+
+
+def _of_upper_bits(image: Image.Image) -> Image.Image:
+    """A picture of several channels of 16 bits of which PIL has kept the upper 8, brought to the range that it uses."""
+    bits = _declared_bits(image) or next(
+        depth for depth in DEPTHS if max(high for _, high in _extremes(image)) < 1 << (depth - 8)
+    )
+    if bits <= 12:
+        raise ValueError("its channels of 16 bits use at most 12 of them; save it with 8 bits a channel")
+    if bits >= 16 or image.mode == "CMYK":  # where 0 is white
+        return image
+    bands = [band.point(lambda value: min(255, value << (16 - bits))) for band in image.split()]
+    if image.mode == "RGBA" and image.getextrema()[3][1] >= 1 << (bits - 8):
+        bands[3] = image.getchannel("A")  # takes more bits than the colours
+    return Image.merge(image.mode, bands)
+
+
+def _from_whole(image: Image.Image) -> Image.Image:
+    bits = _bits(lambda: _strips(image), _declared_bits(image))
+    return Image.fromarray(_scaled(lambda: _strips(image), image.size[::-1], bits))
+
+
+def _is_inverted(image: Image.Image) -> bool:
+    """Whether 0 is white in a grey TIFF of more than 8 bits; PIL heeds it in others alone."""
+    return getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
 
 
 def _declared_bits(image: Image.Image) -> int | None:
@@ -188,15 +223,20 @@ def _declared_bits(image: Image.Image) -> int | None:
     return bits if 8 < bits < 16 else None
 
 
-def _scaled(strips: Callable[[], Iterable[np.ndarray]], shape: Sequence[int], bits: int | None) -> np.ndarray:
-    """Whole numbers as 8 bits, uint8 of that shape (height, width, ...), their lower bits cut off. `strips` gives some
-    rows after others, whenever it is called."""
+def _bits(strips: Callable[[], Iterable[np.ndarray]], declared: int | None = None) -> int:
+    """How many bits whole numbers take: as declared, where that holds them all, or the least of `DEPTHS`. `strips`
+    gives some rows after others, whenever it is called."""
     ends = [(int(strip.min()), int(strip.max())) for strip in strips()]
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
     if low < 0:
         raise ValueError(f"its values begin at {low}; expected brightness from 0 up")
-    if bits is None or high >> bits:
-        bits = next(depth for depth in DEPTHS if high < 1 << depth)
+    if declared is None or high >> declared:
+        return next(depth for depth in DEPTHS if high < 1 << depth)
+    return declared
+
+
+def _scaled(strips: Callable[[], Iterable[np.ndarray]], shape: Sequence[int], bits: int) -> np.ndarray:
+    """Whole numbers of so many bits as 8, uint8 of that shape (height, width, ...), their lower bits cut off."""
     scaled, top = np.empty(shape, np.uint8), 0
     for strip in strips():
         scaled[top : top + len(strip)] = strip.astype(np.int64) >> max(0, bits - 8)
