@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,10 +68,13 @@ class Tree:
 def walk(root: Path) -> Tree:
     """What lies in a folder, sorted by name. A link to a folder is followed unless it leads to one around it.
 
-    Raises ValueError for folders that lie deeper within each other than `MAX_DEPTH`.
+    Raises ValueError for folders that lie deeper within each other than `MAX_DEPTH`, and for one that cannot be read.
     """
-    outside = tuple((status.st_dev, status.st_ino) for status in map(os.stat, root.resolve().parents))
-    return _walk(root, root.name, "", outside, 0)
+    try:
+        outside = tuple((status.st_dev, status.st_ino) for status in map(os.stat, root.resolve().parents))
+        return _walk(root, root.name, "", outside, 0)
+    except OSError as error:
+        raise ValueError(f"{error.filename or root} cannot be looked into ({error.strerror or error}).") from error
 
 
 def _walk(place: Path, name: str, path: str, around: tuple[tuple[int, int], ...], depth: int) -> Tree:
@@ -84,6 +88,8 @@ def _walk(place: Path, name: str, path: str, around: tuple[tuple[int, int], ...]
             below = os.path.join(path, entry.name)
             if entry.name.startswith(".") or entry.name.lower() in SYSTEM:
                 tree.systems += [below] if entry.name != LEFT_OUT else []
+            elif _is_round(entry):
+                tree.broken.append(below)
             elif entry.is_dir():
                 status = entry.stat()
                 if (status.st_dev, status.st_ino) in around:
@@ -91,9 +97,20 @@ def _walk(place: Path, name: str, path: str, around: tuple[tuple[int, int], ...]
                 else:
                     tree.folders.append(_walk(Path(entry.path), entry.name, below, around, depth + 1))
             elif not entry.is_file():
-                tree.broken.append(below)
+                (tree.broken if entry.is_symlink() else tree.others).append(below)
             elif entry.name.lower().endswith(EXTENSIONS):
                 tree.pictures.append(below)
             else:
                 tree.others.append(below)
     return tree
+
+
+def _is_round(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a link that leads to itself, alone or through others, of which systems say nothing else."""
+    try:
+        entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return True
+        raise
+    return False

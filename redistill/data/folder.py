@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,10 +75,11 @@ def _taken(path: Path, title: str) -> tuple[Path, dict[str, dict[str, list[str]]
     tree = walk(path)
     told = labelled(path, tree, title, notes)
     if told:
-        return path, told[0], [*notes, *_left(tree, [], told[1])]
+        return path, told[0], [*notes, *_alike(list(told[0]["train"])), *_left(tree, [], told[1])]
     root, tree = _innermost(path, tree)
     places = _places(tree, title, notes)
     files = {split: _classes(place, title) for split, place in places.items()}
+    notes += _alike(list(files["train"]))
     beside = [file for place in places.values() if place.folders for file in place.pictures]
     return root, files, [*notes, *_left(tree, beside)]
 
@@ -102,6 +104,9 @@ def _places(tree: Tree, title: str, notes: list[str]) -> dict[str, Tree]:
     same classes in folders of their own; else they are classes as all others. ValueError where one of them and a folder
     of another name hold the same ones, which makes sense both ways.
     """
+    empty = [printable(folder.name) for folder in tree.folders if split_name(folder.name) and not folder.count()]
+    if empty:
+        notes.append(f"Without pictures, not taken for a split: {', '.join(empty)}.")
     named = [(split_name(folder.name), folder) for folder in tree.filled()]
     splits = [(split, folder) for split, folder in named if split]
     others = [folder for split, folder in named if not split]
@@ -153,9 +158,26 @@ def _perhaps_splits(folders: Sequence[Tree]) -> list[str]:
     if len(folders) < 2 or len(inner[0]) < ALIKE or any(one != inner[0] for one in inner):
         return []
     named = _some([folder.name for folder in folders])
+    if all(map(split_name, inner[0])):
+        return [
+            f"{named} hold folders {_some(sorted(inner[0]))}, whose pictures are put together and split anew; where "
+            "these are to be the splits, put them above the classes."
+        ]
     return [
         f"{named} hold folders of the same names ({_some(sorted(inner[0]))}) and are taken for classes; where they are "
         "splits, call them train, val and test."
+    ]
+
+
+def _alike(names: Sequence[str]) -> list[str]:
+    """Sentences about classes whose names differ in capital letters and spaces alone."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault("".join(name.casefold().split()), []).append(name)
+    return [
+        f"{' and '.join(map(repr, group))} are taken for different classes; where they are one, put them together."
+        for group in groups.values()
+        if len(group) > 1
     ]
 
 
@@ -164,7 +186,7 @@ def _classes(place: Tree, title: str) -> dict[str, list[str]]:
     folders = place.folders or [Tree(ONE_CLASS, place.path, pictures=place.pictures, others=place.others)]
     found: dict[str, list[str]] = {}
     for folder in folders:
-        name = printable(folder.name)
+        name = unicodedata.normalize("NFC", printable(folder.name))  # as zip files of a Mac do not write it
         files = sorted(folder.all_pictures())
         if not files:
             kinds = Counter(os.path.splitext(file)[1].lower() or "none" for file in folder.all_others())

@@ -100,18 +100,25 @@ def _rows(file: Path, name: str) -> tuple[list[str], list[list[str]]]:
         raise ValueError(f"{name} cannot be read ({error.strerror or error}).") from error
     if "\0" in text:
         raise ValueError(f"{name} holds a zero character; expected text, save it as CSV in UTF-8.")
-    first = next(iter(text.splitlines()), "")
+    if text.lower().startswith("sep="):  # what Excel puts before the header
+        text = text.partition("\n")[2]
     try:
-        rows = [
-            row for row in csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)) if any(row)
-        ]
+        between = max(",;\t", key=lambda between: _fits(text, between))
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=between) if any(row)]
     except csv.Error as error:
         raise ValueError(f"{name} cannot be read as CSV ({error}).") from error
     return (rows[0], rows[1:]) if rows else ([], [])
 
 
+def _fits(text: str, between: str) -> tuple[int, int]:
+    """How well a separator parts the first line of a table: the columns that have names we look for, and all."""
+    header = next(filter(any, csv.reader(io.StringIO(text, newline=""), delimiter=between)), [])
+    known = {_column(name) for name in header}
+    return sum(not known.isdisjoint(names) for names in (FILES, LABELS, PARTS)), len(header)
+
+
 def _key(path: str) -> str:
-    """A path as it is compared: accents in one form, since a Mac writes them in another than others."""
+    """A path or a class as it is compared: accents in one form, since a Mac writes them in another than others."""
     return unicodedata.normalize("NFC", path)
 
 
@@ -155,7 +162,7 @@ def _read(root: Path, table: str, pictures: _Pictures, notes: list[str]) -> _Tol
     own = split_name(os.path.splitext(os.path.basename(table))[0])
     for row in rows:
         name, label, part = (row[place].strip() if place is not None and place < len(row) else "" for place in columns)
-        picture = _picture(name, table, own, pictures)
+        picture, label = _picture(name, table, own, pictures), _key(label)
         if picture is None:
             told.missing.append(name)
         elif not label:

@@ -214,9 +214,10 @@ def _add_heif() -> None:
 
 
 def printable(name: str) -> str:
-    """A file's name as text that can be written anywhere: bytes that are no UTF-8 are read as Latin-1."""
+    """A file's name as text that can be written anywhere: bytes that are no UTF-8 are read as Latin-1, and control
+    characters, which would break lines or colour a terminal, are written as `\\x0a`."""
     try:
         name.encode()
     except UnicodeEncodeError:
-        return name.encode(errors="surrogateescape").decode("latin-1")
-    return name
+        name = name.encode(errors="surrogateescape").decode("latin-1")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", name)

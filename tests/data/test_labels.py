@@ -42,6 +42,10 @@ def told(spec):
         ("images", table(8, "./images/{:03d}.png", "path,label")),
         ("train_images", table(8, "{:03d}", "id,target")),
         ("deep/er/images", table(8, "images/{:03d}.png")),
+        (".", "sep=;\n" + table(8, header="file;label", between=";")),
+        (".", "SEP=\t\n" + table(8, header="file\tlabel", between="\t")),
+        (".", table(8, header='file;"label";"as seen by a, b, c, or d"', between=";")),
+        (".", table(8, header='"file","label","one; two; three; four"')),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -163,3 +167,15 @@ def test_another_class_draws_other_splits(folder):
     before = drawn_from(f"folder:{folder}")
     (folder / "labels.csv").write_text(table(8).replace("007.png,dog", "007.png,cat"))
     assert drawn_from(f"folder:{folder}") != before
+
+
+def test_accents_of_two_kinds_are_one_class_and_names_that_differ_in_letters_of_one_are_told(folder):
+    write_classes(folder, {".": 9})
+    names = ["B\u00e4r", "Ba\u0308r", "Hund", "hund ", "HUND"]
+    lines = [f"{row:03d}.png,{names[row % 2] if row < 6 else 'Hund'}" for row in range(9)]
+    (folder / "labels.csv").write_text("\n".join(["file,label", *lines]))
+    spec = find_dataset(f"folder:{folder}")
+    assert spec.class_names == ("B\u00e4r", "Hund") and "different" not in told(spec)
+    lines = [f"{row:03d}.png,{names[2 + row % 3]}" for row in range(9)]
+    (folder / "labels.csv").write_text("\n".join(["file,label", *lines]))
+    assert "'HUND' and 'Hund' and 'hund' are taken for different classes" in told(find_dataset(f"folder:{folder}"))
