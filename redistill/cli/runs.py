@@ -17,11 +17,11 @@ from tqdm import tqdm
 from ..common.devices import keep_freed_memory
 from ..common.files import read_json
 from ..data.datasets import find_dataset
-from ..training.config import DistillConfig
+from ..training.config import CHANGEABLE, DistillConfig
 from ..training.estimation import estimate
 from ..training.int8_training import OPEN, int8_run
 from ..training.loop import distill
-from ..training.resuming import CHANGEABLE, change_run, save_student
+from ..training.resuming import change_run, save_student
 from ..training.run import CONFIG
 from ..training.run_copy import copied
 from .options import AddCommand, add_option, add_setting_options, as_options, run_config

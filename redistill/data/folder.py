@@ -48,6 +48,8 @@ def open_folder(path: Path, title: str) -> Source:
         unknown = sorted(set(found) - set(names))
         if unknown:
             raise ValueError(f"{title}: class {unknown[0]!r} of {split} is not in train, which has {list(names)[:20]}.")
+        if missing := [name for name in names if name not in found]:
+            notes.append(f"{split} has no pictures of {listed(list(map(repr, missing)), NAMED)}.")
     parts = {split: functools.cache(functools.partial(_listing, root, found, names)) for split, found in files.items()}
     return Source(title, names, parts, tuple(notes))
 

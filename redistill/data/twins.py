@@ -62,8 +62,12 @@ class Learnt:
 
 def learnt_from(images: Tensor) -> Learnt:
     """Training pictures, uint8 (N, 3, height, width): fingerprints of up to `MOST`, evenly spread over them."""
-    rows = torch.linspace(0, len(images) - 1, min(MOST, len(images))).round().long()
-    return Learnt(len(images), fingerprints(images[rows]))
+    return Learnt(len(images), fingerprints(images[_known(len(images))]))
+
+
+def _known(count: int) -> Tensor:
+    """int64: the places of those of `count` pictures whose fingerprints are kept."""
+    return torch.linspace(0, count - 1, min(MOST, count)).round().long()
 
 
 def fingerprints(images: Tensor) -> np.ndarray:
@@ -91,6 +95,28 @@ def share_learnt(learnt: Learnt, pictures: np.ndarray, others: Learnt | None = N
     if (twins - usual) * len(learnt.bits) < min(LEAST, len(pictures)):
         return 0.0
     return min(1.0, (twins - usual) / (1 - usual) * learnt.count / len(pictures))
+
+
+def share_changed(before: Learnt, now: Learnt) -> float:
+    """Which share of the pictures that are known of a network's are not there any more, as far as they can be told.
+
+    Of equally many pictures each is compared with the one at its place, else with any of them.
+    """
+    near = _near(before.bits, now.bits)
+    is_there = near.diagonal() if before.count == now.count and len(before.bits) == len(now.bits) else near.any(1)
+    return 1 - float(is_there.mean())
+
+
+def share_changed_first(before: Learnt, images: Tensor) -> tuple[float, int]:
+    """`share_changed` of the first training pictures alone, uint8 (N, 3, height, width), and of how many it is."""
+    rows = _known(before.count)
+    if len(rows) != len(before.bits):
+        return 0.0, 0
+    known = rows < len(images)
+    if not known.any():
+        return 0.0, 0
+    is_there = _near(before.bits[known.numpy()], fingerprints(images[rows[known]])).diagonal()
+    return 1 - float(is_there.mean()), len(is_there)
 
 
 def _near(some: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -26,6 +26,17 @@ NEWER = (
     "label_smoothing",
     "quantize",
 )  # settings that are off unless they are set
+# What may be another from a step on: how long and how fast it learns, where, and the places of what has been moved.
+CHANGEABLE = (
+    "steps",
+    "learning_rate",
+    "validate_every",
+    "save_every",
+    "device",
+    "dataset",
+    "teacher_checkpoint",
+    "accept_teacher",
+)
 MOST_ALIKE = 100.0  # α of a beta distribution, whose shares all lie near a half there
 LARGEST_SEED = 2**31 - 1
 

@@ -18,10 +18,12 @@ from ..common.devices import check_device
 from ..data.classes import match_classes
 from ..data.datasets import drawn_from, find_dataset, has_test, load_split
 from ..data.source import SPLITS, Split
-from ..data.twins import Learnt, fingerprints, share_learnt
+from ..data.table import DATASETS
+from ..data.twins import Learnt, fingerprints, share_changed_first, share_learnt
 from ..memory import capture_images, measure_peak
 from ..networks.strides import input_channels
 from ..networks.trace import example_inputs
+from .begun import are_others, say_others
 from .classification import accuracy
 from .config import DistillConfig
 from .leaks import SEEN
@@ -67,6 +69,8 @@ def evaluate(folder: str | Path, device: str | torch.device = "cpu", dataset: st
     if problem.noise_scheduler is not None:
         problem.noise_scheduler = load_scheduler(place)
     check_splits(metadata)
+    if metadata.dataset == read.dataset:
+        _check_same_pictures(metadata, problem.train)
     judged = _joined([relabelled(_split(config, name), places) for name in splits])
     if config.student.task == "classification":
         found = figures_of(confusion(model, judged, config.student.classes), metadata.class_names)
@@ -104,6 +108,23 @@ def _places(metadata: Metadata, which: str) -> list[int] | None:
             f"of {len(names)}; expected pictures of all its classes."
         )
     return places
+
+
+def _check_same_pictures(metadata: Metadata, first: Split) -> None:
+    """ValueError where the first training pictures are not those that the network has learnt, as where the folders of
+    two classes exchanged their names: figures of the others would be of other things too."""
+    learnt = Learnt.from_dict(metadata.learnt)
+    if metadata.dataset in DATASETS or learnt is None or first.left_out:
+        return
+    count = find_dataset(metadata.dataset, metadata.split_seed).split_sizes["train"]
+    if learnt.count != min(metadata.training.get("train_limit") or count, count):
+        return  # some were added where splits are given, or left out: then places tell nothing
+    share, count = share_changed_first(learnt, first.images)
+    if are_others(share, count):
+        raise ValueError(
+            f"{metadata.dataset}: {say_others(share, 'the checkpoint has learnt')}; restore them, or put these into "
+            "another folder and name it as the data set."
+        )
 
 
 def _joined(splits: Sequence[Split]) -> Split:

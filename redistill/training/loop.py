@@ -21,6 +21,7 @@ from ..checkpoint.metadata import Metadata
 from ..common.devices import check_device, describe_device
 from ..common.disk import sentence
 from ..common.files import read_json, write_json
+from .begun import check_same_settings
 from .checks import complete
 from .config import DistillConfig
 from .evaluation import count_parameters, final_figures, inference_peaks, left_out, rounded_accuracy
@@ -129,6 +130,7 @@ def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: 
     problem, state = prepare(config, processes, device)
     resume_point = run.load_resume_point()
     if resume_point is not None:
+        check_same_settings(resume_point, config)
         state.load_state_dict(resume_point)
     trial = try_its_teacher(problem) if state.step == 0 else None
     check_trial(config, trial)
@@ -142,9 +144,9 @@ def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: 
         yield from _steps(run, problem, state, beside)
     except BaseException:
         if not state.in_step:  # a step that was broken off has changed batch-norm statistics, or weights
-            _save(run, state)
+            _save(run, config, state)
         raise
-    _save(run, state)
+    _save(run, config, state)
     yield _finish(run, problem, state)
 
 
@@ -163,7 +165,7 @@ def _steps(
         if state.step == config.steps:
             return
         if state.step and state.step % config.save_every == 0:
-            _save(run, state)
+            _save(run, config, state)
         record = _advance(problem, state)
         if state.step == 1:
             record |= beside_first
@@ -189,10 +191,10 @@ def _advance(problem: Problem, state: TrainingState) -> dict[str, Any]:
     return record | {"images_per_second": round(images / elapsed, 2)}
 
 
-def _save(run: RunFolder, state: TrainingState) -> None:
+def _save(run: RunFolder, config: DistillConfig, state: TrainingState) -> None:
     """Write the resume point, unless the weights are spoilt: a loss can be finite when its gradient is not."""
     check_weights(state)
-    run.save_resume_point(state.state_dict())
+    run.save_resume_point(state.state_dict() | {"config": config.to_dict()})
 
 
 def _validate(run: RunFolder, problem: Problem, state: TrainingState) -> dict[str, Any]:

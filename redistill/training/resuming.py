@@ -14,27 +14,18 @@ from ..checkpoint import folder as checkpoint
 from ..checkpoint.metadata import Metadata
 from ..common.devices import check_device
 from ..common.files import read_json, write_json
-from ..data.datasets import drawn_from, find_dataset
+from ..data.datasets import drawn_from, find_dataset, load_split
 from ..data.table import DATASETS
+from ..data.twins import learnt_from
 from ..networks.student import build_student
+from .begun import Pictures, check_same_pictures, check_same_settings
 from .checks import check_teacher, complete
-from .config import DistillConfig
+from .config import CHANGEABLE, DistillConfig
 from .diffusion import teaching_schedule
 from .rounding import taken_apart
 from .run import CONFIG, RunFolder
 from .run_state import best_validation
 
-# What may be another from a step on: how long and how fast it learns, where, and the places of what has been moved.
-CHANGEABLE = (
-    "steps",
-    "learning_rate",
-    "validate_every",
-    "save_every",
-    "device",
-    "dataset",
-    "teacher_checkpoint",
-    "accept_teacher",
-)
 CHANGES = "changes.jsonl"  # in the run folder: when what became another
 
 
@@ -59,7 +50,10 @@ def change_run(run_dir: str | Path, changes: Mapping[str, Any]) -> list[str]:
         if not changed:
             return []
         point = run.load_resume_point() or {}
+        check_same_settings(point, stored)
         step = point.get("step", 0)
+        if run.finished() and "steps" not in changed:
+            raise ValueError(f"The run has come to its end at step {step}; to go on it needs more steps too.")
         if config.steps < step + run.finished():
             raise ValueError(f"steps is {config.steps}, but the run has taken {step}; expected more.")
         check_device(config.device)
@@ -120,7 +114,10 @@ def save_student(run_dir: str | Path) -> Path:
 def _held(run_dir: str | Path) -> Iterator[tuple[RunFolder, DistillConfig]]:
     """A run's folder, which no other process has meanwhile, and its settings."""
     path = Path(run_dir)
-    stored = complete(DistillConfig.from_dict(read_json(path / CONFIG, "the folder of a run, which holds that file")))
+    values = read_json(path / CONFIG, "the folder of a run, which holds that file")
+    if "format" in values:
+        raise ValueError(f"{path} holds a checkpoint and no run; expected the folder of a run, as the one around it.")
+    stored = complete(DistillConfig.from_dict(values))
     adopt = lambda values: complete(DistillConfig.from_dict(values)).to_dict()  # noqa: E731
     with contextlib.closing(RunFolder(path, stored.to_dict(), adopt)) as run:
         yield run, stored
@@ -133,11 +130,11 @@ def _check_pictures(stored: DistillConfig, config: DistillConfig, point: Mapping
             f"The run learns from {stored.dataset}, not from {config.dataset}; expected its own pictures, where they "
             "lie now, or a new run."
         )
-    names = point.get("class_names")
-    if names and tuple(names) != tuple(find_dataset(config.dataset, config.split_seed).class_names):
-        raise ValueError(f"{config.dataset} has other classes than the run began with; expected its own pictures.")
-    if point.get("drawn_from") not in (None, drawn_from(config.dataset)):
-        raise ValueError(
-            f"{config.dataset} has other pictures than the run began with, so what it kept apart would be drawn anew; "
-            "expected its own pictures."
-        )
+    student, seed = config.student, config.split_seed
+    train = load_split(config.dataset, "train", student.image_size, config.train_limit, seed)
+    names = find_dataset(config.dataset, seed).class_names if student.task == "classification" else ()
+    now = Pictures(names, drawn_from(config.dataset), learnt_from(train.images).to_dict())
+    try:
+        check_same_pictures(point, now)
+    except ValueError as error:
+        raise ValueError(f"{config.dataset} does not hold the run's own pictures: {error}") from error

@@ -29,6 +29,7 @@ from ..networks.head import reorder_outputs
 from ..networks.student import build_from
 from ..networks.zoo import is_network, is_pretrained
 from . import any_strides, classification, diffusion
+from .begun import Pictures, check_same_pictures
 from .checks import check_teacher, is_judged, teacher_places
 from .config import DistillConfig
 from .leaks import check_draw, check_not_seen
@@ -76,18 +77,8 @@ class TrainingState:
         return state | {name: getattr(self, name) for name in PLAIN}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict`; ValueError where classes or splits would not be the same any more."""
-        names = state.get("class_names", self.class_names)  # resume points of older runs have none
-        if names != self.class_names:
-            raise ValueError(
-                f"The classes of the pictures are {self.class_names[:20]}, but this run began with {names[:20]}; start "
-                "a new run, or give them their names back."
-            )
-        if state.get("drawn_from", self.drawn_from) != self.drawn_from:  # resume points of older runs have none
-            raise ValueError(
-                "Pictures were added, removed or renamed since this run began, so what it kept apart would be drawn "
-                "anew; start a new run, or restore them."
-            )
+        """Continue from `state_dict`; ValueError where pictures are not the same any more."""
+        check_same_pictures(state, Pictures(self.class_names, self.drawn_from, self.learnt))
         self.model.load_state_dict(state["model"])
         self.adapters.load_state_dict(state.get("adapters", {}))  # resume points of older runs have none
         self.optimizer.load_state_dict(state["optimizer"])

@@ -37,7 +37,7 @@ def told(spec):
         ({"test": {".": 4}, "real": {".": 4}}, ("real", "test"), "test: taken for a class"),
         ({"train": {"ice": 4}, "bus": {"long": 4}}, ("bus", "train"), "stands beside bus"),
         ({"train": {"a": 4, "b": 4}, "val": {"a": 2, "b": 2}}, ("a", "b"), ""),
-        ({"Training": {"a": 4, "b": 4}, "testing": {"a": 2}}, ("a", "b"), ""),
+        ({"Training": {"a": 4, "b": 4}, "testing": {"a": 2}}, ("a", "b"), "test has no pictures of 'b'."),
         ({"train": {"a": 4, "b": 4}, "val": {"a": 2, "b": 2}, "more": {"x": 3}}, ("a", "b"), "left out: more (3"),
         ({"train": {"a": 4, "b": 4}}, ("a", "b"), ""),
         ({"train": {".": 6}, "test": {".": 2}}, ("pictures",), ""),
@@ -46,6 +46,11 @@ def told(spec):
         ({"trainers": {"a": 4, "b": 4}, "vale": {"a": 2, "c": 2}}, ("trainers", "vale"), ""),
         ({"old": {"in": 4, "out": 4}, "new": {"in": 2, "out": 2}}, ("new", "old"), "where they are splits, call them"),
         ({"cat": {"train": 4, "val": 4}, "dog": {"train": 4, "val": 4}}, ("cat", "dog"), "put them above the classes"),
+        (
+            {"train": {"a": 4, "b": 4, "c": 4}, "val": {"b": 2}},
+            ("a", "b", "c"),
+            "validation has no pictures of 'a', 'c'.",
+        ),
         ({"train": {"a": 4, "b": 4}, "valid": {".": 0}, "Testing": {"a": 0}}, ("a", "b"), "not taken for a split: Te"),
     ],
 )

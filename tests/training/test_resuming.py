@@ -13,7 +13,9 @@ from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import read_metadata
 from redistill.cli.commands import main
 from redistill.common.files import read_json
+from redistill.common.sentences import Note
 from redistill.networks.student import StudentConfig
+from redistill.training.config import DistillConfig
 from redistill.training.evaluation import evaluate
 from redistill.training.loop import distill
 from redistill.training.resuming import change_run, save_student
@@ -83,11 +85,96 @@ def test_pictures_that_were_moved_are_found_again_and_others_are_refused(tmp_pat
     here.rename(tmp_path / "there")
     other = write_classes(tmp_path / "other", {"cat": 13, "dog": 12}, seed=7)
     named = write_classes(tmp_path / "named", {"cat": 12, "eel": 12})
-    for folder, words in ((other, "other pictures"), (named, "other classes")):
+    exchanged = write_classes(tmp_path / "exchanged", {"dog": 12, "cat": 12})
+    anew = write_classes(tmp_path / "anew", {"cat": 12, "dog": 12}, seed=500)
+    cases = (
+        (other, "added, removed"),
+        (named, "classes of the pictures"),
+        (exchanged, "show other"),
+        (anew, "show other"),
+    )
+    for folder, words in cases:
         with pytest.raises(ValueError, match=words):
             change_run(run, {"dataset": f"folder:{folder}"})
     assert main(["resume", str(run), "--dataset", f"folder:{tmp_path / 'there'}"]) == 0
     assert read_state(run).state == "finished"
+
+
+@pytest.fixture
+def of_pictures(tmp_path):
+    """A run on pictures in a folder, as a function of their number in each split: the folder, and the run's."""
+
+    def make(**splits):
+        here = tmp_path / "here"
+        for place, (split, count) in enumerate(splits.items()):
+            write_classes(here / split.strip("_"), {"cat": count, "dog": count}, seed=100 * place)
+        student = StudentConfig("narrow_resnet", 16, 2, red=None)
+        config = small(student=student, dataset=f"folder:{here}", batch_size=4, steps=2, train_limit=None)
+        list(distill(config, tmp_path / "run"))
+        return here, tmp_path / "run"
+
+    return make
+
+
+@pytest.mark.parametrize("splits", [{"_": 12}, {"train": 8, "val": 2, "test": 2}], ids=["drawn", "given"])
+def test_classes_that_exchanged_their_names_are_found(of_pictures, splits):
+    here, run = of_pictures(**splits)
+    assert evaluate(run / "student")["test_pictures"] == 4 - 2 * ("_" in splits)
+    for split in splits:
+        place = here / split.strip("_")
+        for one, other in (("cat", "x"), ("dog", "cat"), ("x", "dog")):
+            (place / one).rename(place / other)
+    with pytest.raises(ValueError, match=r"About \d+ % of the training pictures show other things .* has learnt"):
+        evaluate(run / "student")
+    with pytest.raises(ValueError, match=r"show other things than those that this run began with"):
+        change_run(run, {"steps": 3}) and list(distill(settings_of(run), run))
+
+
+def settings_of(run):
+    return DistillConfig.from_dict(read_json(run / "config.json"))
+
+
+def test_pictures_more_where_splits_are_given_are_told(of_pictures):
+    here, run = of_pictures(train=8, val=2, test=2)
+    (here / "val/cat/000.png").rename(here / "train/cat/new.png")
+    change_run(run, {"steps": 3})
+    with pytest.warns(Note, match=r"began with 16 training pictures; now there are 17\."):
+        list(distill(settings_of(run), run))
+    assert "test_accuracy" in evaluate(run / "student")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_size", 8),
+        ("seed", 3),
+        ("optimizer", "sgd"),
+        ("class_weights", True),
+        ("weight_decay", 0.5),
+        ("label_smoothing", 0.1),
+    ],
+)
+def test_an_edited_config_is_no_other_run(tmp_path, name, value):
+    run = stopped(tmp_path / "run")
+    values = read_json(run / "config.json")
+    (run / "config.json").write_text(json.dumps(values | {name: value}))
+    edited = (run / "config.json").read_bytes()
+    for go_on in (lambda: change_run(run, {"steps": 9}), lambda: list(distill(settings_of(run), run))):
+        with pytest.raises(
+            ValueError, match=rf"^{name} is {value!r} in the run's config\.json, but the run began with"
+        ):
+            go_on()
+    (run / "config.json").write_text(json.dumps(values))
+    assert edited != (run / "config.json").read_bytes() and list(distill(settings_of(run), run))
+
+
+def test_what_a_finished_run_needs_is_said(tmp_path, finished_run):
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    for changes in ({"learning_rate": 0.001}, {"device": "cpu", "save_every": 3}):
+        with pytest.raises(ValueError, match=r"come to its end at step 6; to go on it needs more steps too\."):
+            change_run(run, changes)
+    with pytest.raises(ValueError, match="holds a checkpoint and no run"):
+        change_run(run / "student", {"steps": 9})
 
 
 def test_the_network_of_a_stopped_run_is_kept_and_judged(tmp_path, capsys):
