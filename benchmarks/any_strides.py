@@ -5,8 +5,9 @@
 A checkpoint is of `redistill train-any` (default: those that ship whose pictures can be had: emoji-clutter's are drawn,
 Imagenette's are a zip file at ../shared/data/imagenette.zip, or what --data names). Its accuracy is measured at the
 stride vectors of which a FILE has students trained alone (default: checkpoints/photographs.json, or the accuracy study
-for emoji-clutter; rows of `benchmarks.tradeoff` and of `benchmarks.accuracy`), or at all with --all. Of students alone
-stand here those from the same teacher's weights without RED blocks, with KD and without.
+for emoji-clutter; rows of `benchmarks.tradeoff` and of `benchmarks.accuracy`) and at those that no other one beats on
+validation pictures, or at all with --all. Of students alone stand here those from the same teacher's weights without
+RED blocks, with KD and without.
 
 The last line has, over the vectors that have students with KD: how many, the mean and the largest number of points by
 which these are ahead of the shared weights, on the front of the choices there are and off it, and Spearman's
@@ -34,7 +35,7 @@ from redistill.data.source import Split
 from redistill.memory.search import Candidate
 from redistill.training.classification import accuracy
 from redistill.training.evaluation import relabelled
-from redistill.training.shared_weights import SharedWeights, network_at, open_shared
+from redistill.training.shared_weights import SharedWeights, front_of, measured, network_at, open_shared, points_of
 from redistill.training.stride_store import key_of
 
 from .helpers.spread import mean_and_spread
@@ -117,8 +118,10 @@ def read_alone(files: Sequence[Path], shared: SharedWeights) -> Alone:
 def measure(shared: SharedWeights, test: Split, alone: Alone, is_all: bool) -> list[dict[str, Any]]:
     """A row a stride vector, the least memory first. Bytes are of one picture in fp32, counted as deployed."""
     trained = {key for key, _ in alone}
-    own = shared.space.own
-    chosen = [one for one in shared.space.candidates if is_all or key_of(one.strides) in trained or one == own]
+    space = shared.space
+    front = [one for one, _ in front_of(points_of(shared, space.candidates))]
+    named = [*front, space.own]
+    chosen = [one for one in space.candidates if is_all or key_of(one.strides) in trained or one in named]
     return [row(shared, one, test, alone) for one in chosen]
 
 
@@ -126,6 +129,7 @@ def row(shared: SharedWeights, candidate: Candidate, test: Split, alone: Alone) 
     """What is known of one vector."""
     key = key_of(candidate.strides)
     model = network_at(shared, candidate.strides).to(memory_format=torch.channels_last)
+    known = measured(shared).get(key)
     return {
         "strides": list(candidate.strides.values()),
         "on_curve": tuple(candidate.strides.values()) in CURVE,
@@ -133,6 +137,7 @@ def row(shared: SharedWeights, candidate: Candidate, test: Split, alone: Alone) 
         "macs": candidate.bare_macs,
         "test_accuracy": accuracy(model, test),
         "test_count": len(test),
+        "validation_accuracy": known.accuracy if known else None,
         **{f"alone_{method}": list(alone.get((key, method), ())) for method in METHODS},
     }
 

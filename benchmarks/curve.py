@@ -2,7 +2,8 @@
 
     python -m benchmarks.curve [--quick] [--rows FILE] [--out FILE]
 
-The rows are those of `python -m benchmarks.tradeoff` on photographs, and nothing is trained here. Needs a Chromium
+The rows are those of `python -m benchmarks.tradeoff` on photographs, and of `python -m benchmarks.any_strides` for the
+network of every budget that ships; nothing is trained here. Needs a Chromium
 (apt-get install chromium). The picture carries a digest of what it shows, so that a test can tell whether it is that of
 the rows. --quick draws it too, and writes no file.
 """
@@ -21,7 +22,7 @@ from PIL import Image, PngImagePlugin
 from app.compare.curve import curve_figure
 from app.compare.ways import TEACHER, method_of
 from app.parts.live_plot import PLOTLY_JS
-from app.runs.studies import tradeoff_results
+from app.runs.studies import shared_results, tradeoff_results
 
 from .helpers.chromium import chromium_path
 
@@ -51,7 +52,9 @@ def main() -> None:
 
 def readme_figure(rows: Path) -> dict[str, Any]:
     """The curve of the page, of the rows' METHODS, with a legend."""
-    figure = curve_figure([result for result in tradeoff_results(rows) if method_of(result) in METHODS])
+    found = [result for result in tradeoff_results(rows) if method_of(result) in METHODS]
+    of_these = {result.group for result in found}
+    figure = curve_figure(found + [result for result in shared_results() if result.group in of_these])
     return {"data": figure["data"], "layout": figure["layout"] | figure["saved"] | PICTURE}
 
 

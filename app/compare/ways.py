@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..parts import plots
-from ..runs.result import Result
+from ..runs.result import SHARED, Result
 from ..words import numbers
 from ..words.settings import join_strides, network_title, seeds_text
 from .drawn import QUALITY
@@ -31,7 +31,7 @@ SYMBOLS = {  # a kind of network → its mark
     "patches": "diamond",
     "networks for phones": "hexagon",
     "other networks": "hexagon2",
-    "one network for all strides": "star",
+    SHARED: "star",
 }
 
 
@@ -56,7 +56,7 @@ def _alone(result: Result) -> str:
 def kind_of(result: Result) -> str:
     """Which of SYMBOLS a result stands as."""
     if result.config.stride_vectors:
-        return "one network for all strides"
+        return SHARED
     if result.kind in SYMBOLS:
         return result.kind
     return "other networks" if result.is_other_network or result.kind else STRIDES

@@ -21,6 +21,7 @@ from ..words.settings import dataset_title, learning_sources
 from .choices import check_opens_no_file
 
 PATCHES = "patches"  # the kind of rows of networks in patches
+SHARED = "one network for all strides"  # the kind of what one set of weights reaches at a choice of strides
 OWN, READY = "own run", "ready-made"
 LOSS = "prediction_loss"  # by which networks that draw are judged
 _OF_A_RUN = ("seed", "device", "save_every")  # of its settings: what may differ between runs of one setting
@@ -30,7 +31,8 @@ _OF_A_RUN = ("seed", "device", "save_every")  # of its settings: what may differ
 class Result:
     """One trained network, or the same one with several seeds: a mean where one run would be an accident."""
 
-    key: str  # finds it again: "run:NAME", "shipped:NAME", "study:STRIDE-METHOD" or "FILE:NETWORK-METHOD"
+    # Finds it again: "run:NAME", "shipped:NAME", "shared:NAME-STRIDES", "study:STRIDE-METHOD" or "FILE:NETWORK-METHOD".
+    key: str
     title: str
     origin: str  # OWN or READY
     state: str  # "finished", or what an own run is doing

@@ -20,7 +20,7 @@ from ..words.settings import FIGURES, seeds_text
 from . import jobs
 from .choices import shipped_title
 from .result import OWN, READY, Result, figure_of, number, over_seeds, peak_bytes
-from .studies import TRADEOFF_FILES, study_results, tradeoff_results
+from .studies import TRADEOFF_FILES, shared_results, study_results, tradeoff_results
 from .titles import distinct_titles
 
 
@@ -34,7 +34,7 @@ def all_results() -> list[Result]:
     rows = [result for file in TRADEOFF_FILES for result in tradeoff_results(sources.SHIPPED / file)]
     # The teacher of a study is there already where its checkpoint ships.
     rows = [row for row in rows if not row.is_teacher or (row.config.student, row.config.dataset) not in taught]
-    return [*own, *shipped, *study_results(), *rows]
+    return [*own, *shipped, *study_results(), *rows, *shared_results()]
 
 
 def _of_seeds(results: Sequence[Result]) -> list[Result]:

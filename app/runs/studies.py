@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -11,16 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from redistill.checkpoint import sources
+from redistill.checkpoint.metadata import read_metadata
 from redistill.common.values import is_number
+from redistill.memory.comparison import own_strides
 from redistill.networks.zoo import NETWORKS
 from redistill.training.config import DistillConfig
 
 from ..words.settings import FIGURES, join_strides, learning_sources
-from .result import PATCHES, READY, Result, over_seeds
+from .result import PATCHES, READY, SHARED, Result, over_seeds, pareto_front
 
 STUDY_FILE = "study.json"  # among the shipped checkpoints, written by `python -m benchmarks.accuracy --json`
 # Those of `python -m benchmarks.tradeoff --json`, on photographs.
 TRADEOFF_FILES = ("photographs.json", "photographs-off-curve.json", "photographs-swin.json")
+SHARED_FILE = "any-strides.json"  # that of `python -m benchmarks.any_strides --json`
 DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError)  # what a damaged row raises
 
 
@@ -67,6 +71,50 @@ def _tradeoff_rows(path: Path) -> list[Result]:
     return found
 
 
+def shared_results(path: Path | None = None) -> list[Result]:
+    """What networks of `redistill train-any` that ship reach at strides that `benchmarks.any_strides --json` measured.
+
+    Of each network the choices of strides that no other one beats on validation pictures, with the accuracy on test
+    pictures; its own strides are the shipped checkpoint's. None where the file is missing; damaged rows are left out.
+    """
+    return _once(_shared_rows, path or sources.SHIPPED / SHARED_FILE)
+
+
+def _shared_rows(path: Path) -> list[Result]:
+    found: list[Result] = []
+    for name, held in _read_json(path, dict).items():
+        with contextlib.suppress(*DAMAGE, OSError):
+            metadata, measured = read_metadata(sources.SHIPPED / name), []
+            config = DistillConfig.from_dict({**metadata.training, "student": metadata.student})
+            for row in held["rows"]:
+                with contextlib.suppress(*DAMAGE):
+                    measured.append(_shared_result(name, config, row))
+            found += pareto_front(measured)
+    return [result for result in found if not result.has_own_strides]
+
+
+def _shared_result(name: str, config: DistillConfig, row: Mapping[str, Any]) -> Result:
+    network = config.student
+    own = own_strides(network.student_architecture, network.unets, network.image_size)
+    strides = dict(zip(own, row["strides"], strict=True))
+    student = dataclasses.replace(network, strides={} if strides == own else strides)
+    score = float(row["test_accuracy"])
+    return Result(
+        key=f"shared:{name}-{'-'.join(map(str, row['strides']))}",
+        title=f"Shared weights at {join_strides(strides)}, {learning_sources(config)}",
+        origin=READY,
+        state="finished",
+        config=dataclasses.replace(config, student=student),
+        peak_bytes=int(row["peak_bytes"]),
+        score=score,
+        is_tested=True,
+        scores=(score,),
+        seeds=(config.seed,),
+        kind=SHARED,
+        figures={"validation_accuracy": float(row["validation_accuracy"]), "macs": row["macs"]},
+    )
+
+
 def _once(read: Callable[[Path], list[Result]], path: Path) -> list[Result]:
     """What `read` finds in a file, which it reads anew only where the file has changed."""
     try:
@@ -83,11 +131,16 @@ def _read(read: Callable[[Path], list[Result]], path: Path, _modified: int, _siz
 
 def _rows(path: Path) -> list[Any]:
     """The rows of a study; none of a file that is missing or damaged."""
+    return _read_json(path, list)
+
+
+def _read_json(path: Path, kind: type) -> Any:
+    """What a file holds where that is of this kind, else an empty one."""
     try:
-        rows = json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except (OSError, ValueError):
-        return []
-    return rows if isinstance(rows, list) else []
+        return kind()
+    return found if isinstance(found, kind) else kind()
 
 
 def _tradeoff_result(key: str, runs: Sequence[tuple[Mapping[str, Any], DistillConfig]]) -> Result:

@@ -11,8 +11,8 @@ from helpers.made import FACES, RED_KD, TEACHER, result, write_checkpoint, write
 from app.compare.files import file_name
 from app.distill.watch_view import find_baseline
 from app.runs import jobs, results
-from app.runs.result import OWN, READY, groups, over_seeds, pareto_front, peak_bytes
-from app.runs.studies import study_results
+from app.runs.result import OWN, READY, SHARED, groups, over_seeds, pareto_front, peak_bytes
+from app.runs.studies import SHARED_FILE, shared_results, study_results
 from app.words import settings as wording
 from benchmarks.accuracy import _row
 from redistill.checkpoint.metadata import Metadata
@@ -259,3 +259,27 @@ def test_figures_in_words():
         "Training time": "1 min 15 s",
     }
     assert wording.figure_rows({"seconds": "long", "parameters": True}) == {}
+
+
+def test_a_network_for_every_budget_stands_at_the_strides_that_validation_chooses(places, tmp_path):
+    """Its own strides are the checkpoint's; what another choice beats on validation pictures is left out."""
+    write_checkpoint(tmp_path / "shipped" / "any", PRESETS["any-strides"].config, test_accuracy=0.97)
+    rows = [
+        {"strides": strides, "peak_bytes": peak, "macs": 7, "validation_accuracy": known, "test_accuracy": test}
+        for strides, peak, known, test in (
+            ([8, 1, 1, 1, 2], 53248, 0.45, 0.44),
+            ([4, 1, 2, 2, 1], 65536, 0.80, 0.83),
+            ([4, 1, 2, 1, 2], 65536, 0.82, 0.81),
+            ([1, 2, 2, 2, 2], 327680, 0.98, 0.97),
+        )
+    ]
+    file = tmp_path / "shipped" / SHARED_FILE
+    file.write_text(json.dumps({"any": {"rows": rows}, "gone": {"rows": rows}, "cut": 3}))
+    found = {one.key: one for one in results.all_results()}
+    assert list(found) == ["shipped:any", "shared:any-8-1-1-1-2", "shared:any-4-1-2-1-2"]
+    one = found["shared:any-4-1-2-1-2"]
+    assert (one.title, one.score, one.validation, one.macs) == ("Shared weights at 4·1·2·1·2, KD", 0.81, 0.82, 7)
+    assert one.kind == SHARED and one.peak_bytes == peak_bytes(one.config.student) and one.group == "emoji-clutter"
+    file.write_text(json.dumps({"any": {"rows": [{"strides": [4, 1]}, None, {**rows[0], "strides": [8]}, rows[1]]}}))
+    assert [one.key for one in shared_results(file)] == ["shared:any-4-1-2-2-1"]
+    assert shared_results(tmp_path / "nowhere.json") == []
