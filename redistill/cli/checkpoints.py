@@ -19,7 +19,7 @@ from ..common.units import parse_bytes
 from ..data.datasets import check_name
 from ..diffusion.images import sample_settings, to_png
 from ..diffusion.quality import FEATURES, LEAST, features_for, judge_checkpoint, load_features
-from ..diffusion.sampling import sample, to_grid
+from ..diffusion.sampling import fitting_batch, sample, to_grid
 from ..networks.student import StudentConfig
 from ..training.evaluation import evaluate
 from ..training.prediction import predict
@@ -169,7 +169,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _sample(options: argparse.Namespace) -> None:
-    check_out(options.out)
+    check_out(options.out, ".png")
     device, folder = check_device(options.device), find_pipeline(options.checkpoint)
     model, base, seeds = load_unet(folder), load_scheduler(folder), parse_seeds(options.seeds)
     with (
@@ -178,7 +178,8 @@ def _sample(options: argparse.Namespace) -> None:
     ):
         model.to(device)
         how = {"scheduler": options.scheduler, "steps": options.steps, "image_size": options.image_size}
-        for record in sample(model, seeds, noise_scheduler=base, **how):
+        batch_size = fitting_batch(model, options.image_size)
+        for record in sample(model, seeds, noise_scheduler=base, batch_size=batch_size, **how):
             bar.update(record.step - bar.n)
     settings = sample_settings(options.checkpoint, folder, model, base, seeds, **how)
     options.out.write_bytes(to_png(to_grid(record.images), settings.to_dict()))

@@ -226,8 +226,11 @@ def parse_numbers(texts: Sequence[str], what: str) -> tuple[float, ...]:
     return values
 
 
-def check_out(file: Path) -> None:
-    """ValueError for a file that cannot be written there, before the work that it is to hold."""
+def check_out(file: Path, ending: str = "") -> None:
+    """ValueError for a file that cannot be written there, or is called as one of another kind than `ending` says,
+    before the work that it is to hold."""
+    if ending and file.suffix.lower() not in (ending, ""):
+        raise ValueError(f"{file} ends in {file.suffix}, but what is written is a {ending}; call it so.")
     if file.is_dir():
         raise ValueError(f"{file} is a folder; expected the name of a file to write.")
     if not file.parent.is_dir():

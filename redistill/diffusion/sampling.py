@@ -19,9 +19,10 @@ from diffusers.models.attention_processor import Attention
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor, nn
 
-from ..common.devices import no_tf32
+from ..common.devices import available_memory, no_tf32
 from ..common.modules import eval_mode
 from ..common.values import is_whole
+from ..memory import capture_images
 from ..memory.measure import MEASURABLE, measure_peak
 
 SCHEDULERS = ("ddim", "ddpm", "dpm-solver++")
@@ -92,6 +93,26 @@ def sample(
     shape = (channels, *_checked_size(model, image_size))
     base = DDPMScheduler.from_config(base.config, prediction_type=prediction_type)
     return _denoise(model, shape, seeds, base, scheduler, steps, batch_size, preview_every, measure)
+
+
+def fitting_batch(model: nn.Module, image_size: int | Sequence[int] | None = None, most: int = 32) -> int:
+    """How many images, up to `most`, go through the model at once in half of the memory that its device has free.
+
+    Counted, before any is drawn: a system ends a process that takes more than there is, without a word. ValueError
+    where not even one image fits, and as `sample` for its size.
+    """
+    sides = _checked_size(model, image_size)
+    device = next(model.parameters()).device
+    available = available_memory(device)
+    if available is None:
+        return most
+    one = capture_images(model, sides).profile(accounting="eager").peak_bytes
+    if one > available:
+        raise ValueError(
+            f"An image of {sides[0]}×{sides[1]} px takes {one / 2**30:,.1f} GiB to draw, and {available / 2**30:,.1f} "
+            "GiB are free; choose a smaller image_size, or a device with more memory."
+        )
+    return max(1, min(most, available // (2 * one)))
 
 
 def _denoise(

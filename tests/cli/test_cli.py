@@ -282,6 +282,7 @@ def test_memory_and_search_count_a_ddpm_from_elsewhere(command, capsys):
         ),
         (["sample", "emoji-faces-student", "--out", "/nowhere/grid.png"], "There is no folder /nowhere"),
         (["sample", "emoji-faces-student", "--out", "/"], "is a folder"),
+        (["sample", "emoji-faces-student", "--out", "grid.jpg"], "ends in .jpg, but what is written is a .png"),
         (["memory", "resnet18", "--patch", "layer1"], "--patch is 'layer1'; expected a layer and patches"),
         (["memory", "resnet18", "--patch", "layer1:0"], "Patches a side are 0"),
         (["memory", "resnet18", "--patch", "layer9:2"], "'layer9': it is no layer"),

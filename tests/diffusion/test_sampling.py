@@ -11,7 +11,15 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler,
 from torch import nn
 
 from redistill.diffusion import sampling
-from redistill.diffusion.sampling import SCHEDULERS, first_noise, sample, spaced_timesteps, to_grid, to_uint8
+from redistill.diffusion.sampling import (
+    SCHEDULERS,
+    first_noise,
+    fitting_batch,
+    sample,
+    spaced_timesteps,
+    to_grid,
+    to_uint8,
+)
 from redistill.memory import capture
 from redistill.networks.red import REDConfig
 from redistill.networks.unet import UNet
@@ -300,3 +308,17 @@ def test_maps_keep_the_layout_of_the_weights(layout, monkeypatch):
     monkeypatch.setattr(sampling, "one_layout", nullcontext)
     assert close(images, results(attentive, [0, 1]))
     assert all(seen) == (layout == torch.channels_last)  # diffusers' attention alone changes the layout
+
+
+@pytest.mark.parametrize(("free", "batch"), [(None, 32), (10**12, 32), (9.0, 4), (2.0, 1), (1.0, 1), (0.99, None)])
+@pytest.mark.parametrize("size", [None, 32, (16, 64)])
+def test_so_many_images_are_drawn_at_once_as_memory_holds(model, monkeypatch, free, batch, size):
+    """`free` in images; a system ends a process that takes more than there is."""
+    sides = (16, 16) if size is None else (size, size) if isinstance(size, int) else size
+    one = capture(model, (1, 3, *sides)).profile(accounting="eager").peak_bytes
+    monkeypatch.setattr(sampling, "available_memory", lambda device: None if free is None else int(free * one))
+    if batch is not None:
+        assert fitting_batch(model, size) == batch
+        return
+    with pytest.raises(ValueError, match=rf"^An image of {sides[0]}×{sides[1]} px takes .* GiB to draw, and .* free;"):
+        fitting_batch(model, size)
