@@ -15,6 +15,8 @@ from ..checkpoint.metadata import add_metrics, read_metadata
 from ..checkpoint.pipeline import load_scheduler, load_unet
 from ..checkpoint.sources import find_checkpoint, find_pipeline
 from ..common.devices import check_device, explain_out_of_memory
+from ..common.disk import writing
+from ..common.files import replaced_file
 from ..common.units import parse_bytes
 from ..data.datasets import check_name
 from ..diffusion.images import sample_settings, to_png
@@ -143,7 +145,9 @@ def _extract(options: argparse.Namespace) -> None:
         strides = full_strides(shared, parse_strides(options.strides))
     else:
         strides = best_within(shared, parse_bytes(options.budget)).strides
-    out = extract(shared, strides, options.out or Path("runs") / f"{shared.name}-{key_of(strides)}" / "student")
+    out = options.out or Path("runs") / f"{shared.name}-{key_of(strides)}" / "student"
+    with writing(out):
+        extract(shared, strides, out)
     print(f"{out}: {shared.name} at strides {', '.join(f'{layer} {stride}' for layer, stride in strides.items())}.")
     figures = read_metadata(out).metrics
     for split in ("test", "validation"):
@@ -182,7 +186,8 @@ def _sample(options: argparse.Namespace) -> None:
         for record in sample(model, seeds, noise_scheduler=base, batch_size=batch_size, **how):
             bar.update(record.step - bar.n)
     settings = sample_settings(options.checkpoint, folder, model, base, seeds, **how)
-    options.out.write_bytes(to_png(to_grid(record.images), settings.to_dict()))
+    with writing(options.out), replaced_file(options.out) as part:
+        part.write_bytes(to_png(to_grid(record.images), settings.to_dict()))
     print(
         f"{len(record.images)} images in {record.seconds:.1f} s ({record.images_per_second:.2g} images/s, peak of "
         f"activations {record.peak_bytes / 2**20:.2f} MiB): {options.out}"
@@ -203,7 +208,9 @@ def _import(options: argparse.Namespace) -> None:
     if options.dataset:
         check_name(options.dataset)
     weights = Weights(options.weights, mean, std, names, options.dataset, options.partial)
-    folder, left_out = import_teacher(config, weights, options.out or imported_folder(options.weights.stem))
+    folder = options.out or imported_folder(options.weights.stem)
+    with writing(folder):
+        folder, left_out = import_teacher(config, weights, folder)
     if left_out:
         print(f"Taken in part: {left_out}.")
     if options.mean is None:

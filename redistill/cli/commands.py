@@ -12,6 +12,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from .. import __version__
+from ..common.disk import is_refusal
 from ..common.sentences import notes_told
 from . import checkpoints, counting, deploying, elsewhere, runs
 
@@ -26,13 +27,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.run(options)
     except (ValueError, OSError) as error:
         with contextlib.suppress(OSError):  # a full disk may hold the log too
-            print(f"redistill: {error}", file=sys.stderr)
+            print(f"redistill: {_said(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         continues = "; the same command continues the run" if options.run in runs.CONTINUED else ""
         print(f"redistill: stopped{continues}.", file=sys.stderr)
         return 130
     return 0
+
+
+def _said(error: Exception) -> str:
+    """What an error says, as one sentence where it is the system's own: that has a number and no word of what to do."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    place = error.filename2 or error.filename or "A file"
+    remedy = "; free some room, or choose another place" if is_refusal(error) else ""
+    return f"{place} cannot be read or written ({error.strerror}){remedy}."
 
 
 def _note(text: str) -> None:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..checkpoint.metadata import read_metadata
+from ..common.disk import writing
 from ..common.files import write_text
 from ..deploy.c_export import CExport
 from ..deploy.formats import FORMATS, TARGETS
@@ -81,7 +82,8 @@ def _report(options: argparse.Namespace) -> None:
         found = compare(student, options.accounting, options.dtype, options.fuse_add, options.batch)
         fits = room.told("the student", found.student, options.dtype)
     write = network_report if trained else setting_report
-    write_text(options.out, write(options.network if trained else student, fits=fits, batch=options.batch))
+    with writing(options.out):
+        write_text(options.out, write(options.network if trained else student, fits=fits, batch=options.batch))
     print(f"{options.out}: one page; print it from a browser.")
 
 

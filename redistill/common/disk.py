@@ -47,6 +47,17 @@ def told(error: OSError, words: str) -> OSError:
     return found
 
 
+@contextlib.contextmanager
+def writing(file: Path) -> Iterator[None]:
+    """Inside the block, a disk that does not take what is written to a file or folder is an OSError of one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if not is_refusal(error):
+            raise
+        raise told(error, f"{file} cannot be written ({{reason}}); free some room, or choose another place.") from error
+
+
 def sentence(error: BaseException) -> str:
     """The first line of what an error says; of the system's own, the file's name without its place, and the reason."""
     if isinstance(error, OSError) and error.strerror:

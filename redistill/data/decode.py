@@ -95,8 +95,8 @@ def _make(listing: Listing, file: Path, shape: Sequence[int], most: int) -> None
     if needed + RESERVE > free:
         raise ValueError(
             f"{len(listing):,} pictures of {shape[-1]} px need {_size(shape)} in {file.parent}, which has "
-            f"{free / 2**30:.1f} GiB free; choose a smaller image size or fewer training images, or set "
-            "REDISTILL_CACHE to a larger disk."
+            f"{free / 2**30:.1f} GiB free, of which {RESERVE / 2**30:.1f} GiB are kept; choose a smaller image size or "
+            "fewer training images, or set REDISTILL_CACHE to a larger disk."
         )
     damaged: list[int] = []
     with replaced_file(file) as part:

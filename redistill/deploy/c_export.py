@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..common.disk import writing
 from ..common.files import replaced_file
 from ..data.augmentation import normalize
 from ..memory import capture_images
@@ -23,7 +24,7 @@ from .int8_graph import Map
 from .int8_patches import in_patches
 from .int8_step import IntegerNetwork
 from .int8_steps import read_steps
-from .judged import COMPARED, Export, compared, counted_bytes, writing
+from .judged import COMPARED, Export, compared, counted_bytes
 from .onnx_file import Exported
 from .onnx_int8 import in_int8, ranges_from
 from .opened import Opened, test_split

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..common.disk import writing
 from ..common.files import replaced_file
 from .executorch_file import to_executorch
 from .file_facts import described, draws
-from .judged import NO_ACCURACY, Export, checked, writing
+from .judged import NO_ACCURACY, Export, checked
 from .onnx_file import Exported, example
 from .opened import Opened, test_split
 from .packages import check_packages

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..common.disk import is_refusal, told
 from ..data.augmentation import normalize
 from ..data.source import Split
 from ..memory import capture_images
@@ -46,17 +44,6 @@ class Export:
     heap_bytes: int | None  # peak of the tensors of a pass, as counted in the runtime; of ExecuTorch its planned arena
     peak_bytes: int | None  # by our accounting for the runtime; None where that has no rule for the network
     latency_ms: float  # of one image, the median of 50 passes, one thread
-
-
-@contextmanager
-def writing(file: Path) -> Iterator[None]:
-    """Inside the block, a disk that does not take what an export writes is an OSError of one sentence."""
-    try:
-        yield
-    except OSError as error:
-        if not is_refusal(error):
-            raise
-        raise told(error, f"{file} cannot be written ({{reason}}); free some room, or choose another place.") from error
 
 
 def checked(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..common.disk import writing
 from ..common.files import replaced_file
 from .file_facts import described, draws, figures
-from .judged import NO_ACCURACY, Export, checked, writing
+from .judged import NO_ACCURACY, Export, checked
 from .onnx_file import Exported, example, set_metadata, to_onnx, write_proto
 from .opened import Opened, test_split
 from .packages import check_packages

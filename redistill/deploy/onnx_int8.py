@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from ..checkpoint.pipeline import load_scheduler
+from ..common.disk import writing
 from ..common.files import replaced_file
 from ..data.augmentation import normalize
 from ..diffusion.quality import reference_pictures
 from .exporter import quiet
 from .file_facts import described, draws, figures
-from .judged import NO_ACCURACY, Export, compared, writing
+from .judged import NO_ACCURACY, Export, compared
 from .onnx_export import output_name, run_proto
 from .onnx_file import Exported, example, set_metadata, to_onnx, without_notes, write_proto
 from .onnx_ranges import Steps, with_ranges

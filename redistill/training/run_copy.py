@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..common.disk import told
 from ..common.files import replaced_folder
 from .run import STATUS
 
@@ -49,7 +50,13 @@ def copied(run_dir: Path, copy: Path | None) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        bring(run_dir, copy, seen)
+        try:
+            bring(run_dir, copy, seen)
+        except OSError as error:
+            words = (
+                f"The copy in {copy} is not up to date ({{reason}}); the run itself lies whole in {run_dir}, copy that."
+            )
+            raise told(error, words) from error
 
 
 def bring(run_dir: Path, copy: Path, seen: dict[Path, tuple[int, int]]) -> None:
@@ -64,6 +71,10 @@ def bring(run_dir: Path, copy: Path, seen: dict[Path, tuple[int, int]]) -> None:
             target = copy / file.relative_to(run_dir)
             target.parent.mkdir(parents=True, exist_ok=True)
             part = target.with_name(f".{target.name}.part")
-            shutil.copyfile(file, part)
-            os.replace(part, target)
+            try:
+                shutil.copyfile(file, part)
+                os.replace(part, target)
+            except OSError:
+                part.unlink(missing_ok=True)
+                raise
             seen[file] = (stat.st_mtime_ns, stat.st_size)

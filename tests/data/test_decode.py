@@ -378,7 +378,10 @@ def test_a_damaged_cache_file_is_made_again(tmp_path, content):
 def test_a_full_disk_is_said_before_it_is_full(tmp_path, monkeypatch):
     usage = collections.namedtuple("usage", "total used free")
     monkeypatch.setattr(decode.shutil, "disk_usage", lambda path: usage(0, 0, 2**30 + 100))
-    with pytest.raises(ValueError, match=r"3 pictures of 8 px need 0\.0 GiB in .*, which has 1\.0 GiB free; choose"):
+    with pytest.raises(
+        ValueError,
+        match=r"3 pictures of 8 px need 0\.0 GiB in .*, which has 1\.0 GiB free, of which 1\.0 GiB are kept; choose",
+    ):
         decoded(written(tmp_path, 3), 8)
     assert cached(tmp_path) == []
 
