@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from .helpers.chromium import CHROMIUM_OPTIONS, PATIENCE_MS, chromium_path
 
 TABS = ("explore", "distill", "compare", "generate")
 FIRST, RUN, REFUSAL = STATES = ("first", "run", "refusal")
-WIDTHS = (390, 1920)
+WIDTHS = (390, 1440, 1920)
 MAX_HEIGHT = 8000  # pixels of one picture
 SETTLE_MS = 1500  # for charts and pictures after a tab was opened
 SHIPPED = "imagenette-student"  # whose run is the finished one
@@ -85,7 +86,7 @@ def finished_run(runs: Path) -> None:
     shutil.copy(folder / METRICS, run / METRICS)
     (run / CONFIG).write_text(json.dumps(dict(metadata.training)))
     (run / STATUS).write_text(json.dumps({"state": "finished", "step": steps, "steps": steps}))
-    (run / "job.json").write_text(json.dumps({"title": "A run of one's own", "created": 1.0}))
+    (run / "job.json").write_text(json.dumps({"title": "A run of one's own", "created": time.time()}))
 
 
 def _search(page: Page) -> None:

@@ -51,13 +51,13 @@ def dots_figure(
     layout["shapes"] = [_band(heights[key]) for key in ticked if key in heights]
     layout["shapes"] += [teacher_line(teacher.score, "x")] if teacher else []
     of_teacher = [_above_line(teacher)] if teacher and xs[0] <= teacher.score <= xs[1] else []
-    narrow_frame = {"l": 8, "r": 8, "t": 14, "b": 48}
+    narrow_frame = {"l": 8, "r": 8, "t": 30, "b": 48}
     return {
         "data": [part for part in data if part["x"]],
         "layout": layout | {"annotations": _names(rows) + _figures(rows, columns) + _heads(columns) + of_teacher},
         "height": FRAME + ROW * len(rows),
         "narrow": {
-            "annotations": _narrow_words(rows, columns),
+            "annotations": _narrow_words(rows, columns) + of_teacher,
             "margin": narrow_frame,
             "height": FRAME + NARROW_ROW * len(rows),
             "yaxis": {**layout["yaxis"], "range": [0.6 - len(rows), 0.4]},

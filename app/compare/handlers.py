@@ -20,7 +20,7 @@ from ..runs.exports import export_results
 from ..runs.results import all_results
 from .drawn import judged_by
 from .files import export
-from .shown import as_they_are, read_sight, settle, show, show_anew, signature
+from .shown import as_they_are, read_sight, refusals, settle, show, show_anew, signature
 from .sight import NO_SPAN, Sight, from_query, read_span, read_ticked
 
 
@@ -28,7 +28,7 @@ from .sight import NO_SPAN, Sight, from_query, read_span, read_ticked
 def refresh(**fields: Any) -> dict[str, Any]:
     """Everything the tab shows but the filter's fields, which whoever types in them has as they should be."""
     results = all_results()
-    return show(read_sight(results, **fields), results)
+    return refusals(results, **fields) | show(read_sight(results, **fields), results)
 
 
 @refused_in("said")

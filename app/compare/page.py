@@ -17,7 +17,7 @@ from ..runs.exports import KINDS
 from . import curve, handlers, ladder, view
 from .files import FORMATS
 from .result_table import build_result_table
-from .shown import scores_label
+from .shown import example_of, scores_label
 
 SECONDS = 3.0  # between looks at the files
 SCROLL = "() => document.querySelector('#chosen').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
@@ -76,8 +76,12 @@ def _controls() -> dict[str, Any]:
     with gr.Column(elem_classes="card", elem_id="sight"):
         gr.HTML('<h3 class="card-title">Show only</h3>')
         words = gr.Textbox(label="Words in the name", placeholder="such as RED + KD", elem_id="words")
-        peaks = gr.Textbox(label="Peak, KiB", placeholder="such as 48-128", elem_id="peaks")
-        scores = gr.Textbox(label=scores_label(True), placeholder="such as 70-80", elem_id="scores")
+        peaks = gr.Textbox(label="Peak, KiB", placeholder=f"such as {example_of('peaks', ())}", elem_id="peaks")
+        peaks_said = gr.HTML(elem_classes="field-said")
+        scores = gr.Textbox(
+            label=scores_label(True), placeholder=f"such as {example_of('scores', ())}", elem_id="scores"
+        )
+        scores_said = gr.HTML(elem_classes="field-said")
         with gr.Row(elem_classes="quiet-buttons"):
             whole = gr.Button("Show all", size="sm", elem_id="whole")
             link = LinkButton(tab="compare", elem_id="compare-link")
@@ -89,6 +93,7 @@ def _controls() -> dict[str, Any]:
         exports = SaveFiles(KINDS, elem_id="compare-exports")
         exported = gr.HTML(elem_id="compare-exported")
     fields = {"group": group, "words": words, "peaks": peaks, "scores": scores}
+    fields |= {"peaks_said": peaks_said, "scores_said": scores_said}
     shown = {"whole": whole, "link": link, "card": card, "load": load, "untick": untick}
     return {**fields, **shown, "exports": exports, "exported": exported}
 

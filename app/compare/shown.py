@@ -3,31 +3,58 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
+from ..parts.fragments import field_refusal
 from ..runs.result import Result, groups
 from . import curve, ladder, view
 from .dots import dots_figure
 from .drawn import TITLES, figures_of, judged_by
 from .files import file_name
 from .result_table import result_rows
-from .sight import Sight, ends_text, read, read_ends, to_query
+from .sight import NO_SPAN, Sight, Span, ends_text, read, read_ends, to_query
 from .ways import memory_titles, teacher_of
 
 MOST_MEMORIES = 40  # buttons
 KIB = 2**10
+ENDS = {"peaks": "Peaks", "scores": "Scores"}  # fields of two ends, and what these are called
 
 
 def read_sight(results: Sequence[Result], **fields: Any) -> Sight:
-    """What the FIELDS ask for, in bytes and shares where the page has KiB and percent. ValueError for other ends."""
+    """What the FIELDS ask for, in bytes and shares where the page has KiB and percent. Ends that are none leave nothing
+    out: `refusals` says so at their field."""
     unit = 100 if _is_share(results, fields.get("group")) else 1
-    peaks = [None if end is None else round(end * KIB) for end in read_ends("Peaks", fields.get("peaks"), "48-128")]
-    scores = [None if end is None else end / unit for end in read_ends("Scores", fields.get("scores"), "70-80")]
+    peaks, scores = (_ends(name, results, fields)[0] for name in ENDS)
+    peaks = [None if end is None else round(end * KIB) for end in peaks]
+    scores = [None if end is None else end / unit for end in scores]
     values = [fields.get(name) for name in ("group", "by", "words", "memory", "ticked")]
     return settle(read(*values[:3], peaks, scores, *values[3:]), results)
+
+
+def refusals(results: Sequence[Result], **fields: Any) -> dict[str, str]:
+    """What is said at the fields of ends: why they leave nothing out, or nothing."""
+    return {f"{name}_said": _ends(name, results, fields)[1] for name in ENDS}
+
+
+def _ends(name: str, results: Sequence[Result], fields: Mapping[str, Any]) -> tuple[Span, str]:
+    """The ends in a field, and what is said there."""
+    try:
+        return read_ends(ENDS[name], fields.get(name), example_of(name, results, fields.get("group"))), ""
+    except ValueError as error:
+        return NO_SPAN, field_refusal(f"{error} Until then none is left out.")
+
+
+def example_of(name: str, results: Sequence[Result], group: Any = None) -> str:
+    """Two ends for a field, of KiB, percent or what a group is judged by: "48-128"."""
+    if name == "peaks":
+        return "48-128"
+    if _is_share(results, group):
+        return "70-80"
+    found = [result.score for result in results if result.group == group and result.score is not None] or [0.1, 0.2]
+    return f"{min(found):.2g}-{max(found):.2g}"
 
 
 def settle(sight: Sight, results: Sequence[Result]) -> Sight:
@@ -68,9 +95,13 @@ def show_anew(sight: Sight, results: Sequence[Result], said: str = "") -> dict[s
     fields = {
         "words": sight.words,
         "peaks": ends_text([None if end is None else end / KIB for end in sight.peaks]),
-        "scores": gr.update(value=ends_text(scores), label=scores_label(is_share, sight.by)),
+        "scores": gr.update(
+            value=ends_text(scores),
+            label=scores_label(is_share, sight.by),
+            placeholder=f"such as {example_of('scores', judged_by(results, sight.by), sight.group)}",
+        ),
     }
-    return fields | show(sight, results, said)
+    return fields | refusals(results) | show(sight, results, said)
 
 
 def scores_label(is_share: bool, by: str = "") -> str:

@@ -91,7 +91,9 @@ def read_ends(name: str, text: Any, example: str) -> Span:
     end = r"(\d{1,12}(?:\.\d{1,9})?)"
     found = re.fullmatch(rf"{end}?\s*(?:[-–]\s*{end}?)?", text, re.ASCII)
     if not found:
-        raise ValueError(f"{name} are {_clip(text)}; expected two ends such as {example}, or one as in {example[:3]}.")
+        raise ValueError(
+            f"{name} are {_clip(text)}; expected two ends such as {example}, or one as in {example.partition('-')[0]}-."
+        )
     return read_span([None if one is None else float(one) for one in found.groups()])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from functools import lru_cache
 from html import escape
 from typing import Any
@@ -29,6 +28,7 @@ from ..runs import jobs
 from ..visitors import access
 from ..visitors.limits import check_brought, limits_here
 from ..visitors.uploaded import taken
+from ..words.numbers import format_time
 from ..words.settings import dataset_title, on_page
 
 SAMPLES = 8  # pictures shown of a data set
@@ -105,10 +105,10 @@ def _listed(name: str) -> str:
         return title
     try:
         count = sum(_look_into(name).split_sizes.values())
-        came = time.localtime(upload_folder(upload).stat().st_ctime)
+        came = format_time(upload_folder(upload).stat().st_ctime)
     except (ValueError, OSError):
         return title
-    return f"{title}, {count:,} pictures, {came.tm_mday} {time.strftime('%b %H:%M', came)}"
+    return f"{title}, {count:,} pictures, {came}"
 
 
 def ask_to_remove(name: Any) -> dict[str, Any]:

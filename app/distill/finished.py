@@ -61,8 +61,8 @@ class FinishedPanel:
                 self.along = gr.CheckboxGroup(ALONG, label="With files of runtimes")
                 self.push = gr.Button("Push", size="sm", elem_id="push")
                 self.pushed = gr.HTML(elem_id="push-said")
-        with gr.Column(visible=False, elem_classes="card") as self.tested:
-            gr.HTML('<h3 class="card-title">What it takes for what <span>on the test pictures</span></h3>')
+        with gr.Column(visible=False, elem_classes="card tested") as self.tested:
+            gr.HTML('<h3 class="card-title">Right and wrong, class by class <span>on the test pictures</span></h3>')
             self.classes = gr.HTML(elem_id="classes")
             self.count = gr.Button("Test it class by class", size="sm", visible=False, elem_id="count-classes")
             with gr.Column(visible=False) as self.matrix:

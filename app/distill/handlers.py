@@ -26,7 +26,7 @@ from redistill.training.presets import find_preset
 
 from ..parts.events import refused_in
 from ..parts.fragments import notice
-from ..runs import choices, from_hub, jobs
+from ..runs import brought, choices, from_hub, jobs
 from ..visitors.uploaded import taken
 from ..visitors.who import token_of_request
 from ..words.numbers import format_pixels
@@ -287,7 +287,15 @@ def take_weights(file: Any, names: Any, mean: Any, std: Any, student: Any, datas
         name = own_weights.take(student, weights)
     teacher = run_form.teacher_choice(student, dataset, choices.IMPORTED + name)
     said = f"{name} is a teacher now; students of a {network_title(student)} can choose it."
-    return {"said": _hint(said), **_student_shown(student), "teacher_checkpoint": teacher}
+    return {"said": _hint(said), **_student_shown(student), "teacher_checkpoint": teacher, **own_weights.offer()}
+
+
+@refused_in("said")
+def remove_weights(mine: Any, student: Any, dataset: Any, teacher: Any) -> dict[str, Any]:
+    """Remove weights that were brought in, and offer the teachers that are left; the one that is chosen stays so."""
+    brought.remove(mine)
+    left = run_form.teacher_choice(read_student(student), str(dataset), teacher)
+    return {"said": "", "teacher_checkpoint": left, **own_weights.offer()}
 
 
 def show_teacher_steps(teacher: Any) -> Any:

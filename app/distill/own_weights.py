@@ -1,4 +1,4 @@
-"""A teacher of one's own: a file of weights that was trained elsewhere, brought in on tab Distill."""
+"""A teacher of one's own: a file of weights that was trained elsewhere, brought in and removed on tab Distill."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from redistill.checkpoint.imported import Weights, free_folder, import_teacher
 from redistill.common.values import is_number
 from redistill.networks.student import StudentConfig
 
+from ..parts.events import refused_in
+from ..parts.fields import LiveRadio
+from ..parts.fragments import notice
+from ..runs.brought import list_brought, users
+from ..runs.choices import IMPORTED
 from ..visitors import access
 from ..visitors.limits import check_brought, check_network
 
@@ -30,6 +35,9 @@ class WeightsPanel:
     """Its components."""
 
     upload: gr.UploadButton
+    mine: LiveRadio  # all that was brought in, whatever network it is of
+    remove: gr.Button
+    confirm: gr.Button
     names: gr.Textbox
     mean: gr.Textbox
     std: gr.Textbox
@@ -46,7 +54,38 @@ def build() -> WeightsPanel:
             std = gr.Textbox("0.5", label="and their std", max_length=MAX_NUMBERS, min_width=120)
         upload = gr.UploadButton("Upload .safetensors", file_types=[".safetensors"], size="sm", elem_id="weights")
         said = gr.HTML(elem_id="weights-said")
-    return WeightsPanel(upload, names, mean, std, said)
+        label = "Weights that were brought in"
+        mine = LiveRadio([], label=label, visible=False, elem_classes="list", elem_id="brought")
+        with gr.Row(elem_classes="quiet-buttons"):
+            remove = gr.Button("Remove these weights", size="sm", visible=False, elem_id="remove-weights")
+            confirm = gr.Button(
+                "Remove them for good", size="sm", variant="stop", visible=False, elem_id="remove-weights-confirm"
+            )
+    return WeightsPanel(upload, mine, remove, confirm, names, mean, std, said)
+
+
+def offer() -> dict[str, Any]:
+    """All that was brought in by now, none of it chosen."""
+    brought = list_brought()
+    return {
+        "mine": gr.Radio(choices=brought, value=None, visible=bool(brought)),
+        "remove": gr.Button(visible=False),
+        "confirm": gr.Button(visible=False),
+    }
+
+
+def choose(mine: Any) -> dict[str, Any]:
+    """The button that removes what is chosen, before it is asked for."""
+    return {"said": "", "remove": gr.Button(visible=mine is not None), "confirm": gr.Button(visible=False)}
+
+
+@refused_in("said")
+def ask_to_remove(mine: Any) -> dict[str, Any]:
+    """Whether what is chosen is to be removed: nothing happens yet."""
+    runs = users(mine)
+    learnt = f" {len(runs)} run{'s' if len(runs) > 1 else ''} learnt from them, and can then not go on." if runs else ""
+    words = f"Remove the weights “{str(mine).removeprefix(IMPORTED)}” from this machine?{learnt}"
+    return {"said": notice("", words, kind="hint"), "confirm": gr.Button(visible=True)}
 
 
 def read_weights(file: Any, names: Any, mean: Any, std: Any) -> Weights:

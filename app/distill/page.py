@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from . import data_panel, handlers, own_weights, plan, run_form, starting, stude
 from .bigger_panel import BiggerPanel
 from .data_panel import DataPanel
 from .estimate_panel import EstimatePanel
+from .own_weights import WeightsPanel
 from .preset_cards import PresetCards, list_cards, show_facts
 from .watch import WatchPanel
 
@@ -120,15 +121,13 @@ def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     )
     given, outputs = [panel.shown["drawn"]], {"said": panel.finished.said, **panel.choice}
     connect(panel.finished.tune.click, starting.start_int8, given, outputs, **QUIET)
-    for event in (elsewhere.take.click, elsewhere.source.submit):
-        outputs = shown | {"said": elsewhere.said}
-        look = {"show_progress_on": elsewhere.said, "api_visibility": "private"}
-        connect(event, handlers.take_elsewhere, [elsewhere.source, data.dataset], outputs, **look)
-    given = [weights.upload, weights.names, weights.mean, weights.std]
-    given += [shown[name] for name in ("student", "dataset", "image_size")]
-    outputs = {"said": weights.said} | {name: shown[name] for name in ("student", "card", "teacher_checkpoint")}
-    look = {"show_progress_on": weights.said, "api_visibility": "private"}
-    connect(weights.upload.upload, handlers.take_weights, given, outputs, **look)
+    outputs = shown | {"said": elsewhere.said}
+    look = {"show_progress_on": elsewhere.said, "api_visibility": "private"}
+    brought = [
+        connect(event, handlers.take_elsewhere, [elsewhere.source, data.dataset], outputs, **look).then
+        for event in (elsewhere.take.click, elsewhere.source.submit)
+    ]
+    _connect_weights(shown, weights, [page.load, tab.select, *brought])
     fields["feature_loss"].input(run_form.published_weight, fields["feature_loss"], fields["feature_weight"], **QUIET)
     for event in (tab.select, data.dataset.change):
         event(data_panel.show_pictures, data.dataset, panel.pictures, show_progress="hidden", api_visibility="private")
@@ -177,6 +176,23 @@ def _connect_student(shown: Mapping[str, Any], parts: Mapping[str, Any]) -> None
         connect(event, handlers.take_edit, edited, outputs, trigger_mode="always_last", **QUIET)
     rule = shown["alignment"]
     rule.input(handlers.show_alignment, [shown["student"], rule], shown["card"], **QUIET)
+
+
+def _connect_weights(shown: Mapping[str, Any], weights: WeightsPanel, offers: Sequence[Callable[..., Any]]) -> None:
+    """Make teachers of weights that are uploaded, list all that were brought in after the events `offers`, and remove
+    them."""
+    given = [weights.upload, weights.names, weights.mean, weights.std]
+    given += [shown[name] for name in ("student", "dataset", "image_size")]
+    outputs = {name: getattr(weights, name) for name in ("said", "mine", "remove", "confirm")}
+    for event in offers:
+        connect(event, own_weights.offer, [], outputs, **QUIET)
+    connect(weights.mine.input, own_weights.choose, [weights.mine], outputs, **QUIET)
+    connect(weights.remove.click, own_weights.ask_to_remove, [weights.mine], outputs, **QUIET)
+    outputs |= {name: shown[name] for name in ("student", "card", "teacher_checkpoint")}
+    look = {"show_progress_on": weights.said, "api_visibility": "private"}
+    connect(weights.upload.upload, handlers.take_weights, given, outputs, **look)
+    given = [weights.mine, *(shown[name] for name in ("student", "dataset", "teacher_checkpoint"))]
+    connect(weights.confirm.click, handlers.remove_weights, given, outputs, **QUIET)
 
 
 def _connect_data(shown: Mapping[str, Any], data: DataPanel) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 import gradio as gr
 
@@ -166,8 +167,12 @@ def _look(weights: Any, values: Mapping[str, Any]) -> Looked | str:
         shared = chosen(weights, values)
         if shared is None:
             own = open_shared(choices.folder(choices.find(weights, is_shared))).metadata.student
-            title = find_network(own.student_architecture).title
-            return f'<p class="subline">These weights are a {escape(title)}’s, for {own.image_size} px.</p>'
+            title, size = find_network(own.student_architecture).title, own.image_size
+            place = urlencode({"teacher": own.student_architecture, "size": size, "channels": own.in_channels})
+            return (
+                f'<p class="subline">These weights are a {escape(title)}’s, for images of {size} px: '
+                f'<a href="?{escape(place)}#explore">show that network</a>.</p>'
+            )
         settings = read_settings(values)
         student = dataclasses.replace(shared.metadata.student, strides=full_strides(shared, settings.student.strides))
         found = compare_as(student, settings.accounting, settings.dtype, settings.batch)

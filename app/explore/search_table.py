@@ -60,7 +60,7 @@ def _table(head: str, rows: str) -> str:
 def _sentence(found: SearchResult, best: Candidate | None, settings: Settings, shown: int) -> str:
     """How many fit, and how many of these stand below: `shown`, each of which keeps more than all that need less."""
     tried, budget, room = f"{found.tried:,} stride settings", settings.budget_bytes, settings.room
-    least = f"the least that any needs is {format_bytes(found.candidates[0].needed_bytes)}"
+    least = f"the least that any needs is {format_bytes(found.candidates[0].needed_bytes, KIB)}"
     if budget is None:
         return f"Of {tried}, {least}."
     fitting = sum(candidate.fits(budget) for candidate in found.candidates)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 
-from ..parts.fragments import notice, status_line
+from ..parts.fragments import field_refusal, notice, status_line
 from ..runs.lent import CALL_SECONDS
 from ..visitors import quota, who
 from ..visitors.place import is_zero_gpu
@@ -17,6 +18,7 @@ from .checks import MAX_STEPS, check_names, check_numbers, check_source
 from .networks import Network, load_elsewhere, load_network
 from .samples import PREVIEWS, Samples, keep_samples, sample_all, thumbnails
 
+DONE = "Done. Click an image to see how it came about."
 LOOK_SECONDS = 0.3  # between two looks whether it is one's turn
 
 # Pages that asked to stop. Gradio's `cancels` leaves a cancelled event pending on the page, which then ignores the
@@ -82,16 +84,19 @@ def _sample(
     yield _running(status_line("Loading…"))
     try:
         seeds, steps = check_numbers(seed, count, steps)
-        elsewhere = check_source(other)
+        with _of_source():
+            elsewhere = check_source(other)
         names = check_names(teacher, students, also=bool(elsewhere))
-        found = [*map(load_network, names), *map(load_elsewhere, elsewhere)]
+        found = [*map(load_network, names)]
+        with _of_source():
+            found += map(load_elsewhere, elsewhere)
         networks = [*{network.folder: network for network in found}.values()]  # each once
         noise = view.panels(networks, seeds)  # the images before cannot be clicked any more
         yield {**_running(status_line("Loading…"), noise), **_kept(()), **_charted(networks)}
         if is_zero_gpu():
             yield from _sample_lent(session, networks, seeds, steps, scheduler)
             return
-        words, ways = "Done.", [[(0, thumbnails(network.noise(seeds)))] for network in networks]
+        words, ways = DONE, [[(0, thumbnails(network.noise(seeds)))] for network in networks]
         for sampled in sample_all(networks, seeds, steps, scheduler):
             step = sampled[0].step.step
             if session in _stopping and step < steps:
@@ -103,10 +108,29 @@ def _sample(
                 yield _running(status_line(f"Step {step} of {steps}"), view.panels(sampled, seeds))
         kept = tuple(keep_samples(network, seeds, scheduler, way) for network, way in zip(sampled, ways, strict=True))
     except (ValueError, OSError) as error:
-        yield _ended(notice("Nothing drawn.", str(error)))
+        at_field = {"other_said": field_refusal(str(error))} if isinstance(error, _SourceRefused) else {}
+        yield {**_ended(notice("Nothing drawn.", str(error))), **at_field}
         return
     said = status_line(words) + view.strangers(networks)
     yield {**_ended(said), "grids": view.panels(sampled, seeds, kept), **_kept(kept)}
+
+
+class _SourceRefused(ValueError):
+    """The checkpoint from elsewhere cannot be had, in one sentence."""
+
+
+@contextlib.contextmanager
+def _of_source() -> Iterator[None]:
+    """Lets what does not fit in this block be of the checkpoint from elsewhere."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise _SourceRefused(str(error)) from error
+
+
+def forget_refusal(other_said: Any) -> dict[str, Any]:
+    """What was said of another source than the one that is typed now goes."""
+    return {"said": "", "other_said": ""} if other_said else {}
 
 
 def _sample_lent(
@@ -116,7 +140,7 @@ def _sample_lent(
     ahead = lent_drawing.calls(networks, len(seeds), steps)
     asked = f"About {ahead} calls" if ahead > 1 else "One call"
     yield _running(status_line(f"{asked} of a lent GPU, each of at most {CALL_SECONDS:.0f} s…{_quota()}"))
-    drawn, words, refused = None, "Done.", ""
+    drawn, words, refused = None, DONE, ""
     try:
         for drawn in lent_drawing.draw_lent(networks, seeds, steps, scheduler):
             quota.spend(drawn.used)
@@ -148,7 +172,8 @@ def _kept_of(drawn: lent_drawing.Drawn, scheduler: Any) -> tuple[Samples, ...]:
 
 
 def _running(said: str, grids: str | None = None) -> dict[str, Any]:
-    shown = {"said": said, "go": gr.Button(interactive=False), "stop": gr.Button(interactive=True)}
+    buttons = {"go": gr.Button(interactive=False), "stop": gr.Button(interactive=True)}
+    shown = {"said": said, "other_said": "", **buttons}
     return shown if grids is None else {**shown, "grids": grids}
 
 

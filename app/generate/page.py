@@ -40,6 +40,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
                         "a network that was pushed from here.",
                         elem_id="generate-other",
                     )
+                    other_said = gr.HTML(elem_classes="field-said")
             with gr.Column(elem_classes="card"):
                 count = ClampedSlider(MIN_COUNT, MAX_COUNT, value=8, step=1, label="Images")
                 steps = ClampedSlider(2, MAX_STEPS, value=40, step=1, label="Denoising steps")
@@ -66,6 +67,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
     kept = gr.State(None, time_to_live=STATE_SECONDS)
     shown = {
         "said": said,
+        "other_said": other_said,
         "grids": grids,
         "real": real,
         "go": go,
@@ -81,6 +83,8 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
     wish = [teacher, students, seed, count, steps, scheduler, other]
     # They wait in a line of their own, see drawing.py.
     connect(go.click, drawing.generate, wish, shown, concurrency_limit=MAX_PAGES, **UNSEEN)
+    refused = {"said": said, "other_said": other_said}
+    connect(other.input, drawing.forget_refusal, [other_said], refused, **QUIET)
     stop.click(drawing.stop_sampling, None, said, **QUIET)
     connect(grids.act, drawn.look, [kept], {"way": way, "near": near}, **QUIET)
     connect(way.act, drawn.act_on_way, [kept], {"near": near, "files": files}, **UNSEEN)

@@ -26,7 +26,7 @@ def quality_line(quality: Mapping[str, Any], with_basis: bool) -> str:
 def figures(quality: Mapping[str, Any]) -> str:
     """The figures of a card that are numbers and say something, as HTML; empty where there are none."""
     near = {name: title for name, title in DISTANCES.items() if _says(quality, name)}
-    far = [f"<strong>{title} {figure_text(quality, name)}</strong>" for name, title in near.items()]
+    far = [f'<strong class="nowrap">{title} {figure_text(quality, name)}</strong>' for name, title in near.items()]
     distance = [f"Distance from real pictures, lower is better {info('FID, KID')} {', '.join(far)}"] if far else []
     shares = [
         f"{words} {info(name)} <strong>{figure_text(quality, name)}</strong>"

@@ -24,6 +24,11 @@ def notice(title: str, text: str, kind: str = "warning") -> str:
     return f'<div class="notice {kind}"{role}>{head}{escape(text)}</div>'
 
 
+def field_refusal(text: str) -> str:
+    """Why a field's value is not taken, to stand below it: in an `elem_classes="field-said"`, which marks the field."""
+    return f'<p class="field-refusal" role="alert">{escape(hide_places(text))}</p>'
+
+
 def status_line(text: str) -> str:
     """What goes on at the moment, or has come of it; readers of the page aloud say it, too."""
     return f'<p class="subline" role="status">{escape(text)}</p>'

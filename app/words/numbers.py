@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 
 _KIB, _MIB, _GIB = 2**10, 2**20, 2**30
@@ -64,6 +65,12 @@ def format_duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def format_time(seconds: float) -> str:
+    """A moment in seconds since 1970 as the day and minute here: "28 Nov 08:12"."""
+    moment = time.localtime(seconds)
+    return f"{moment.tm_mday} {time.strftime('%b %H:%M', moment)}"
 
 
 def format_number(value: float) -> str:

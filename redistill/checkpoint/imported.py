@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..common.files import sha256_of
+from ..common.files import remove_folder, sha256_of
 from ..common.modules import eval_mode, weightless
 from ..common.sentences import first_line
 from ..networks.head import last_layer
@@ -21,7 +21,7 @@ from ..networks.student import StudentConfig, build_student
 from ..networks.weights import file_state, fit_weights, load_weights
 from .folder import save
 from .metadata import Metadata
-from .sources import imported_dir
+from .sources import imported_dir, list_imported
 
 CENTRED = 0.5  # mean and std of images from -1 to 1, which all networks here take
 MAX_CLASSES = 100_000
@@ -84,6 +84,16 @@ def free_folder(name: str, is_it: Callable[[Path], bool] = lambda folder: False)
         number += 1
         folder = first.with_name(f"{first.name}-{number}")
     return folder
+
+
+def remove_imported(name: str) -> None:
+    """Delete a teacher that was imported; ValueError where it is gone, or cannot be deleted."""
+    if name not in list_imported():
+        raise ValueError(f"There is no imported teacher {name[:80]!r}; expected one of {list_imported()}.")
+    try:
+        remove_folder(imported_dir() / name)
+    except OSError as error:
+        raise ValueError(f"The weights of {name} cannot be deleted ({error.strerror or error}).") from error
 
 
 def read_class_names(file: str | Path) -> tuple[str, ...]:

@@ -37,11 +37,13 @@ SILENT = {
         "recheck",
         "show_teacher_steps",
         "can_remove",
+        "choose",
         "show_facts",
+        "offer",
         "list_hardware",
     },
-    "compare": {"refresh", "look", "show_group", "keep_chosen"},
-    "generate": {"stop_sampling", "offer", "follow"},
+    "compare": {"refresh", "look", "show_group", "show_by", "show_all", "keep_chosen"},
+    "generate": {"stop_sampling", "offer", "follow", "forget_refusal"},
     "ui": {"build.<locals>.<lambda>"},
 }
 
@@ -75,7 +77,7 @@ def call(block: BlockFunction, values: list[Any], event: Any) -> bool:
     except gr.Error:
         return True
     assert "<script" not in said
-    return "notice" in said
+    return "notice" in said or "field-refusal" in said
 
 
 def filled(block: BlockFunction, update: Any) -> dict[Any, Any]:

@@ -157,9 +157,20 @@ def keys_of(figure) -> set[str]:
     return {key for part in figure["data"] for key in part.get("customdata", ())}
 
 
-def test_a_field_that_cannot_be_read_is_answered_by_a_sentence(some):
-    said = compare.refresh(group="emoji-clutter", peaks="abc")["said"]
-    assert "notice" in said and "abc" in said and "48-128" in said
+@pytest.mark.parametrize(("field", "other"), [("peaks", "scores"), ("scores", "peaks")])
+def test_ends_that_cannot_be_read_are_refused_at_their_field_and_leave_nothing_out(some, field, other):
+    given = {"group": "emoji-clutter", field: "abc"}
+    for shown in (
+        compare.refresh(**given),
+        compare.untick(**given),
+        compare.choose_memory(memories=None, **given),
+    ):
+        assert "field-refusal" in shown[f"{field}_said"] and "abc" in shown[f"{field}_said"]
+        assert shown[f"{other}_said"] == "" and "headline" in shown["said"] and "notice" not in shown["said"]
+        assert len(shown["table"]["parts"][""]) == 4
+    assert compare.refresh(**given | {field: "1-2"})[f"{field}_said"] == ""
+    for shown in (compare.show_all(**given), compare.zoom(clicked(), **given)):
+        assert shown[f"{field}_said"] == "" and "notice" not in shown["said"], "another value stands there"
 
 
 def test_an_address_opened_elsewhere_shows_the_same(some):

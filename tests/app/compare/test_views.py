@@ -94,8 +94,9 @@ def test_parameters_and_macs_are_columns_and_words_on_a_phone():
         "parameters": "1.5 k",
         "MACs": "12.8 M",
     }
-    figure = dots_figure([one], 65536)
+    figure = dots_figure([one], 65536, teacher=one)
     for layout in (figure["layout"], figure["narrow"]):
+        assert "teacher" in [part["text"] for part in layout["annotations"]], "what the dashed line is"
         texts = " ".join(part["text"] for part in layout["annotations"])
         assert "12.8 M" in texts and "70.0 %" in texts and "KD" in texts
     drawn = ready("draws", [0.12], FACES, figures={"quality": {"kid": 0.5, "fid": 19.4, "recall": 0.6}})

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import time
 
 import pytest
 import safetensors.torch
 import torch
 from helpers.forms import run_values, sent, student_values
 
-from app.distill import handlers, run_form, starting, student_form
+from app.distill import handlers, own_weights, run_form, starting, student_form
 from app.runs import choices, jobs
 from app.runs.result import peak_bytes
 from redistill.checkpoint.metadata import read_metadata
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import build_network
-from redistill.training.presets import PRESETS
+from redistill.training.presets import CLUTTER_TEACHER, PRESETS
 
 CONFIG = PRESETS["default"].config
 
@@ -45,6 +47,35 @@ def test_uploaded_weights_are_a_teacher_that_a_run_can_start_from(own):
     assert run_form.values(config)["teacher_checkpoint"] == value  # found again from a run's folder
     again = take(own)["teacher_checkpoint"].value
     assert again != value  # teachers of runs stay what they were
+
+
+def test_weights_are_listed_and_removed_once_that_is_confirmed_and_never_under_a_run(own, monkeypatch):
+    value = take(own)["teacher_checkpoint"].value
+    small = choices.IMPORTED + own_weights.take(
+        dataclasses.replace(CONFIG.student, image_size=32, strides={}), own_weights.read_weights(str(own), "", "0", "1")
+    )
+    shown = own_weights.offer()["mine"]
+    listed = {value: title for title, value in shown.choices}
+    assert shown.visible and listed.keys() == {value, small}, "of networks and sizes that the form has not, too"
+    day = time.localtime().tm_mday
+    assert re.fullmatch(
+        rf"my-net-32px \(own weights\), Narrow ResNet, 32 px, 1.\d\d MiB, {day} ... ..:..", listed[small]
+    )
+    assert own_weights.choose(value)["remove"].visible and not own_weights.choose(None)["remove"].visible
+    config = CONFIG.to_dict() | {
+        "teacher_checkpoint": run_form.read(**form(teacher_checkpoint=value)).teacher_checkpoint
+    }
+    monkeypatch.setattr(jobs, "list_runs", lambda: [jobs.Run("one", own, "one", "running", config=config)])
+    asked = own_weights.ask_to_remove(value)
+    assert "1 run learnt from them" in asked["said"] and asked["confirm"].visible
+    given = (CONFIG.student.to_dict(), CONFIG.dataset, value)
+    assert "learns from it now" in handlers.remove_weights(value, *given)["said"]
+    monkeypatch.setattr(jobs, "list_runs", lambda: [])
+    shown = handlers.remove_weights(value, *given)
+    assert value not in str(shown["teacher_checkpoint"].choices) and shown["teacher_checkpoint"].value != value
+    assert [value for _, value in shown["mine"].choices] == [small] and not shown["confirm"].visible
+    for gone in (value, CLUTTER_TEACHER, None, "imported:../x"):
+        assert "here any more" in handlers.remove_weights(gone, *given)["said"]
 
 
 def form(**changes):

@@ -69,8 +69,8 @@ def test_what_is_not_known_is_marked_then_measured_then_known_at_once(weights, m
         ({"picker": EARLY | {"conv1": 2}}, "not trained for these strides"),
         ({"picker": EARLY | {"conv1": 64}}, "reduce the image"),
         ({"picker": "nothing"}, "Strides must map"),
-        ({"teacher": "resnet18"}, "a Narrow ResNet’s, for 32 px"),
-        ({"image_size": 64}, "a Narrow ResNet’s, for 32 px"),
+        ({"teacher": "resnet18"}, "a Narrow ResNet’s, for images of 32 px: show"),
+        ({"image_size": 64}, "a Narrow ResNet’s, for images of 32 px: show"),
         ({"accounting": 7}, "accounting"),
     ],
 )

@@ -196,7 +196,7 @@ def test_quality_figures_of_a_card_are_said_with_what_they_depend_on(shipped):
     said = "Quality was measured before, not on the images above. Few.</p>"
     how = "<summary>How it was measured</summary><p>by 128 features; against &lt;105&gt; faces.</p>"
     shown = generate_view.panels([judged, judged], [1, 2])
-    assert shown.count("FID 41</strong>, <strong>KID 0.0123 ± 0.0020</strong></p>") == 2
+    assert shown.count('FID 41</strong>, <strong class="nowrap">KID 0.0123 ± 0.0020</strong></p>') == 2
     assert shown.count("lower is better") == 2
     assert shown.count(said) == shown.count(how) == 1, "once, being the same"
     other = dataclasses.replace(metadata, metrics={"quality": quality | {"features": "Inception"}})
@@ -307,8 +307,11 @@ def test_an_address_of_the_hub_is_an_id(shipped):
 
 @pytest.mark.parametrize("value", [*HOSTILE, "/etc", "../x"], ids=repr)
 def test_no_source_from_outside_breaks_generation(shipped, value):
-    shown = said(None, [], 0, 4, 2, "ddim", value)
-    assert shown.count("Nothing drawn.") == 1
+    *_, last = drawing.generate(None, [], 0, 4, 2, "ddim", value)
+    assert last["said"].count("Nothing drawn.") == 1
+    at_field = last.get("other_said", "")
+    assert ("field-refusal" in at_field) == (value not in ("", None)), "it is said at its field, too"
+    assert bool(drawing.forget_refusal(at_field)) == bool(at_field), "until another is typed"
 
 
 @pytest.mark.parametrize(

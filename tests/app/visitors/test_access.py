@@ -23,7 +23,7 @@ from app.compare import handlers as compare
 from app.distill import data_panel, finished, handlers, watch
 from app.generate import offered
 from app.runs import answers as answers_of
-from app.runs import by_class, choices, exports, jobs, reports, results, saved
+from app.runs import brought, by_class, choices, exports, jobs, reports, results, saved
 from app.visitors import access, who
 from redistill.common import hub
 from redistill.networks.student import StudentConfig
@@ -172,6 +172,15 @@ def test_uploads_and_weights_are_of_those_who_brought_them(shipped, cache, tmp_p
         assert "mine" not in repr(choices.checkpoints(lambda metadata: True))
         data_panel.take_upload(str(tmp_path / "pets.zip"))
         assert data_panel.look_up(name).num_classes == 2, "the same pictures are of both who bring them"
+        assert brought.list_brought() == []
+        with pytest.raises(ValueError, match="no weights 'mine-32px' here any more"):
+            brought.remove(choices.IMPORTED + "mine-32px")
+        access.claim("teacher", "mine-32px")
+        brought.remove(choices.IMPORTED + "mine-32px")
+        assert brought.list_brought() == [] and (jobs.imported_dir() / "mine-32px").exists(), "it is A's still"
+    with asked_by(A):
+        brought.remove(brought.list_brought()[0][1])
+        assert not (jobs.imported_dir() / "mine-32px").exists()
     assert jobs.everybodys() == []
 
 
