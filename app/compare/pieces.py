@@ -18,6 +18,7 @@ def marks(results: Sequence[Result], x: Sequence[float], y: Sequence[float], **l
     return {
         "type": "scatter",
         "mode": "markers",
+        "cliponaxis": False,  # one that stands at the edge is whole; what stands beyond it is not drawn
         "x": list(x),
         "y": list(y),
         "customdata": [result.key for result in results],

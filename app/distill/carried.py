@@ -6,7 +6,7 @@ from typing import Any
 
 from redistill.networks.student import StudentConfig
 
-from ..parts.budget import read_budget
+from ..parts.budget import read_budget, room_text
 from ..parts.counting import compare_as
 from ..words.numbers import format_bytes, format_pixels
 
@@ -22,9 +22,9 @@ def say_carried(student: StudentConfig, dtype: Any, accounting: Any, *budget: An
     if room:
         profile = compare_as(student, accounting, dtype).student
         peak = profile.needed_bytes
-        weights = f" Its weights: {room.weights_verdict(profile)}." if room.has_weights else ""
+        weights = f" The file with its weights {room.weights_verdict(profile)}." if room.has_weights else ""
         said.append(
-            f"{room.title}, {format_bytes(room.bytes)}: the student needs {format_bytes(peak)} in {dtype} at "
+            f"{room.title}, {room_text(room.bytes)}: the student needs {format_bytes(peak)} in {dtype} at "
             f"{format_pixels(student.image_size)}, it {room.verdict(peak)}.{weights}"
         )
     if dtype != "fp32":

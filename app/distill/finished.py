@@ -16,6 +16,7 @@ from redistill.training.run import RESUME_POINT
 from ..parts.events import UNSEEN, connect, refused_in, say_at_once
 from ..parts.export_buttons import PRINTED, attach_exports, handed_over
 from ..parts.fields import PictureField
+from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import SaveFiles, event_values, handed, served
 from ..runs import answers, by_class, jobs, saved
@@ -193,7 +194,11 @@ def try_picture(drawn: Any, picture: Any) -> dict[str, Any]:
     if not isinstance(picture, str):
         raise ValueError("Nothing was uploaded; expected a picture.")
     name = shown_run(drawn)
-    return {"answers": view.answers(answers.ask(name, picture), jobs.read_run(name).title)}
+    try:
+        found = answers.ask(name, picture)
+    except ValueError as error:
+        return {"answers": notice("", str(error)), "picture": None}  # which the browser may have no picture of, either
+    return {"answers": view.answers(found, jobs.read_run(name).title)}
 
 
 @refused_in("answers")

@@ -295,7 +295,7 @@ def remove_weights(mine: Any, student: Any, dataset: Any, teacher: Any) -> dict[
     """Remove weights that were brought in, and offer the teachers that are left; the one that is chosen stays so."""
     brought.remove(mine)
     left = run_form.teacher_choice(read_student(student), str(dataset), teacher)
-    return {"said": "", "teacher_checkpoint": left, **own_weights.offer()}
+    return {"said": "", "teacher_checkpoint": left, **own_weights.none_chosen()}
 
 
 def show_teacher_steps(teacher: Any) -> Any:

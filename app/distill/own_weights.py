@@ -65,13 +65,15 @@ def build() -> WeightsPanel:
 
 
 def offer() -> dict[str, Any]:
-    """All that was brought in by now, none of it chosen."""
+    """All that was brought in by now. What is chosen stays so: a busy server answers late."""
     brought = list_brought()
-    return {
-        "mine": gr.Radio(choices=brought, value=None, visible=bool(brought)),
-        "remove": gr.Button(visible=False),
-        "confirm": gr.Button(visible=False),
-    }
+    return {"mine": gr.Radio(choices=brought, visible=bool(brought))}
+
+
+def none_chosen() -> dict[str, Any]:
+    """The same, none of it chosen."""
+    brought, hidden = list_brought(), gr.Button(visible=False)
+    return {"mine": gr.Radio(choices=brought, value=None, visible=bool(brought)), "remove": hidden, "confirm": hidden}
 
 
 def choose(mine: Any) -> dict[str, Any]:

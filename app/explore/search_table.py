@@ -13,6 +13,7 @@ from redistill.memory.patch_search import MOST_OVERHEAD, PatchedCandidate
 from redistill.memory.search import Candidate, SearchResult
 from redistill.networks.zoo import find_network
 
+from ..parts.budget import room_text
 from ..words.numbers import format_added, format_bytes, format_duration, format_pixels, format_ratio
 from .link import Settings, to_query
 
@@ -79,7 +80,7 @@ def _sentence(found: SearchResult, best: Candidate | None, settings: Settings, s
 
 def weights_where(room: Room) -> str:
     """ " with their weights in 3.88 MiB of flash"."""
-    return " with their weights" + ("" if room.weights is None else f" in {format_bytes(room.weights)} of flash")
+    return " with their weights" + ("" if room.weights is None else f" in {room_text(room.weights)} of flash")
 
 
 def _too_heavy(found: SearchResult, settings: Settings) -> str:

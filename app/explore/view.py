@@ -17,7 +17,7 @@ from redistill.memory.profile import GAPS, PLANNED
 from redistill.networks.stem_kinds import AS_BUILT
 
 from ..parts import plots
-from ..parts.budget import Budget
+from ..parts.budget import Budget, room_text
 from ..parts.counting import counting_of
 from ..parts.fragments import notice
 from ..parts.memory_plot import PIN_COLOURS, PinnedCurve, memory_figure
@@ -39,9 +39,10 @@ def figure(found: Comparison, pins: Sequence[Pin], budget: Budget | None) -> dic
         student, is_alike = pin.found.student, pin.found.config.teacher == network
         pinned.append(PinnedCurve(pin.letter, student.peak_bytes, memory_curve(student) if is_alike else None))
     drawn = memory_figure(memory_curve(found.teacher), memory_curve(found.student), tick_labels(found), pinned, budget)
-    peaks = " → ".join(numbers.format_bytes(profile.peak_bytes) for profile in (found.teacher, found.student))
+    unit = memory.unit_of(found)
+    peaks = " → ".join(numbers.format_bytes(profile.peak_bytes, unit) for _, profile in _both(found))
     said = "; ".join(
-        f"the {who} peaks at {numbers.format_bytes(profile.peak_bytes)} in {peak_label(profile)}"
+        f"the {who} peaks at {numbers.format_bytes(profile.peak_bytes, unit)} in {peak_label(profile)}"
         for who, profile in _both(found)
     )
     said = f"Memory alive through the network: {said}"
@@ -88,12 +89,12 @@ def summary(found: Comparison, budget: Budget | None = None, patched: PatchedMem
 
     `patched` is the student computed patch by patch, or why it cannot be.
     """
-    before, bare = found.teacher.peak_bytes, found.bare.peak_bytes
+    before, bare, unit = found.teacher.peak_bytes, found.bare.peak_bytes, memory.unit_of(found)
     lines = [f'<p class="headline">{_headline(found)}</p>']
     if found.config.red:
         weights = [numbers.format_bytes(profile.weight_bytes) for profile in (found.teacher, found.student)]
         lines.append(
-            f'<p class="subline">Without RED blocks the student peaks at {numbers.format_bytes(bare)}: '
+            f'<p class="subline">Without RED blocks the student peaks at {numbers.format_bytes(bare, unit)}: '
             f"<strong>{numbers.format_ratio(before, bare)}</strong>. Weights {' → '.join(weights)}.</p>"
         )
     if isinstance(patched, PatchedMemory):
@@ -109,22 +110,22 @@ def summary(found: Comparison, budget: Budget | None = None, patched: PatchedMem
 
 
 def _headline(found: Comparison) -> str:
-    before, after = found.teacher.peak_bytes, found.student.peak_bytes
+    before, after, unit = found.teacher.peak_bytes, found.student.peak_bytes, memory.unit_of(found)
     included = ", RED blocks included" if found.config.red else ""
     if before == after:
         where, there = peak_label(found.teacher), peak_label(found.student)
         layers = where if where == there else f"{where}; in the student {there}"
-        return f"Peak stays at {_peak(before, layers)}: {_ratio(before, after)}{included}."
+        return f"Peak stays at {_peak(before, layers, unit)}: {_ratio(before, after)}{included}."
     verb = "falls" if after < before else "rises"
-    texts = {numbers.format_bytes(before), numbers.format_bytes(after)}
+    texts = {numbers.format_bytes(count, unit) for count in (before, after)}
     by = f" by {abs(before - after):,} B" if len(texts) == 1 else ""
-    peaks = [_peak(profile.peak_bytes, peak_label(profile)) for profile in (found.teacher, found.student)]
+    peaks = [_peak(profile.peak_bytes, peak_label(profile), unit) for _, profile in _both(found)]
     said = f"Peak {verb}{by}" if after < before else f'<span class="misses">Peak {verb}{by}</span>'
     return f"{said} from {peaks[0]} to {peaks[1]}: {_ratio(before, after)}{included}."
 
 
-def _peak(count: int, where: str) -> str:
-    return f'<strong class="nowrap">{numbers.format_bytes(count)}</strong> <code>({escape(where)})</code>'
+def _peak(count: int, where: str, like: int) -> str:
+    return f'<strong class="nowrap">{numbers.format_bytes(count, like)}</strong> <code>({escape(where)})</code>'
 
 
 def _ratio(before: int, after: int) -> str:
@@ -135,7 +136,7 @@ def _ratio(before: int, after: int) -> str:
 def _patched_line(found: Comparison, patched: PatchedMemory) -> str:
     return (
         f'<p class="subline">In {patched.grid}×{patched.grid} patches up to <code>{escape(patched.upto)}</code> '
-        f"the student peaks at <strong>{numbers.format_bytes(patched.peak_bytes)}</strong>: "
+        f"the student peaks at <strong>{numbers.format_bytes(patched.peak_bytes, memory.unit_of(found))}</strong>: "
         f"<strong>{numbers.format_ratio(found.teacher.peak_bytes, patched.peak_bytes)}</strong>, for "
         f"{numbers.format_added(patched.overhead)} computation. The chart shows it without them.</p>"
     )
@@ -145,7 +146,7 @@ def _budget_line(found: Comparison, budget: Budget, patched: PatchedMemory | Non
     """Whether activations and weights of both networks fit, each by itself, with what the figures of the chip are."""
     parts = [f"the {who} {_verdict(budget, profile.needed_bytes)}{_planned(profile)}" for who, profile in _both(found)]
     parts += [f"in patches it {_verdict(budget, patched.peak_bytes)}"] if patched else []
-    said = f"{escape(budget.title)}, {numbers.format_bytes(budget.bytes)} for activations: {'; '.join(parts)}."
+    said = f"{escape(budget.title)}, {room_text(budget.bytes)} for activations: {'; '.join(parts)}."
     red_is_heavy = budget.is_too_small_for(found.student) and not budget.is_too_small_for(found.bare)
     if red_is_heavy or not budget.fits(patched.peak_bytes if patched else found.student.needed_bytes):
         said += ' <button type="button" class="plain" data-act="search">Find strides that fit</button>'
@@ -180,13 +181,13 @@ def _weights_line(found: Comparison, budget: Budget) -> str:
         what = "Weights, in the same RAM"
     else:
         file = f"its size computed within {100 * CLOSENESS:.0f} %"
-        what = f"{KINDS[found.student.file_kind]} file, {file}, {numbers.format_bytes(room.weights)} of flash"
+        what = f"{KINDS[found.student.file_kind]} file, {file}, {room_text(room.weights)} of flash"
     return f"<p>{what}: {'; '.join(parts)}.</p><span>{_taken(room).strip()}</span>"
 
 
 def _taken(room: Room) -> str:
     """ "Of AXI SRAM 512 KiB, ...; the rest is assumed to take 32.0 KiB of RAM and 128 KiB of flash. Source: ..."."""
-    banks = ", ".join(f"{bank.name} {numbers.format_bytes(bank.bytes)}" for bank in (*room.chip.ram, *room.chip.flash))
+    banks = ", ".join(f"{bank.name} {room_text(bank.bytes)}" for bank in (*room.chip.ram, *room.chip.flash))
     flash = f" and {numbers.format_bytes(room.program)} of flash" if room.chip.flash else ""
     return escape(
         f" It has {banks}; runtime, stacks and program are taken to need {numbers.format_bytes(room.reserve)} of RAM"

@@ -14,7 +14,7 @@ from .files import grid_png, zip_file
 from .samples import Samples
 from .sheet import sheet_png
 
-FILES = {"grid": "Grid as PNG", "zip": "All images as zip"}
+FILES = {"grid": "Grid as PNG, pixel for pixel", "zip": "All images as zip"}
 
 
 def look(event: gr.EventData, kept: Any) -> dict[str, str]:

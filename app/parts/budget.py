@@ -13,6 +13,7 @@ from redistill.memory.chips import CHIPS, KIB, Room, room_on
 from ..words.numbers import format_bytes
 
 NO_BUDGET, OTHER = "none", "other"  # choices beside the names of CHIPS
+MIB = 2**20
 MAX_KIB = 2**30  # 1 TiB
 CONTROLS = ("budget", "kib", "reserve", "program")  # a choice, and three numbers of KiB
 
@@ -31,7 +32,7 @@ class Budget:
 
     def verdict(self, peak_bytes: int) -> str:
         """ "fits, 8.00 KiB to spare" or "does not fit: 1 B too much"."""
-        return _verdict(self.bytes - peak_bytes)
+        return _verdict(self.bytes - peak_bytes, self.bytes)
 
     @property
     def has_weights(self) -> bool:
@@ -50,25 +51,36 @@ class Budget:
         """The same as `verdict` of a network's file in flash, or of its weights where they are loaded, with the format
         in which they would fit where there is one."""
         if self.room.chip.loads_weights:
-            return _verdict(self.bytes - profile.needed_bytes - profile.weight_bytes)
+            return _verdict(self.bytes - profile.needed_bytes - profile.weight_bytes, self.bytes)
         taken = profile.file_bytes
-        said = _verdict(self.room.weights - taken)
+        said = _verdict(self.room.weights - taken, self.room.weights)
         if taken <= self.room.weights:
             return said
         formats = self.room.formats_that_fit(profile)
-        least = format_bytes(profile.file_bytes_at(1))
+        least = format_bytes(profile.file_bytes_at(1), _unit(self.room.weights))
         return f"{said}; in {formats[0]} it would" if formats else f"{said}, and in no format (int8: {least})"
 
 
-def _verdict(spare: int) -> str:
+def _verdict(spare: int, room: int) -> str:
+    """In the unit of the room, but for single bytes."""
+    amount = format_bytes(abs(spare), _unit(room) if abs(spare) >= KIB else None)
     if spare < 0:
-        return f"does not fit: {format_bytes(-spare)} too much"
-    return f"fits, {format_bytes(spare)} to spare" if spare else "fits exactly"
+        return f"does not fit: {amount} too much"
+    return f"fits, {amount} to spare" if spare else "fits exactly"
+
+
+def room_text(room: int) -> str:
+    """Memory of a chip as data sheets have it: 524,288 → "512 KiB", 8,388,608 → "8.00 MiB"."""
+    return format_bytes(room, _unit(room))
+
+
+def _unit(room: int) -> int:
+    return KIB if room < 2 * MIB else room
 
 
 def budget_choices() -> list[tuple[str, str]]:
     """Titles and names of all that can be chosen."""
-    known = [(f"{chip.title}, {format_bytes(room_on(name).activations)}", name) for name, chip in CHIPS.items()]
+    known = [(f"{chip.title}, {room_text(room_on(name).activations)}", name) for name, chip in CHIPS.items()]
     return [("None", NO_BUDGET), *known, ("Other", OTHER)]
 
 

@@ -7,6 +7,7 @@ import base64
 from dataclasses import dataclass
 from html import escape
 
+ROOM = "<div class=line></div>" * 3  # to write an answer on
 RESNET = "?teacher=resnet18&size=224"
 
 
@@ -98,7 +99,9 @@ def address(number: int) -> str:
 
 def lesson_panel() -> str:
     """All steps as HTML, hidden; the page's JavaScript shows the one that the address names."""
-    return f'<section id="lesson" aria-label="Lesson" hidden>{"".join(map(_step, range(1, len(STEPS) + 1)))}</section>'
+    steps = "".join(map(_step, range(1, len(STEPS) + 1)))
+    link = f'<a download="redistill-lesson.html" href="{_sheet_link()}">Save the sheet to print</a>'
+    return f'<section id="lesson" aria-label="Lesson" hidden>{steps}<p>{link}</p></section>'
 
 
 def _step(number: int) -> str:
@@ -108,32 +111,27 @@ def _step(number: int) -> str:
         f"{' aria-current=step' if other == number else ''}>{other}</a>"
         for other, one in enumerate(STEPS, 1)
     )
-    onward = (
-        f'<a href="{address(number + 1)}">Next: {escape(STEPS[number].title)}</a>'
-        if number < len(STEPS)
-        else f'<a download="redistill-lesson.html" href="{_sheet_link()}">Save the sheet to print</a>'
-    )
+    onward = ""
+    if number < len(STEPS):
+        onward = f'<p class="lesson-onward"><a href="{address(number + 1)}">Next: {escape(STEPS[number].title)}</a></p>'
     return (
         f'<div class="lesson-step" data-step="{number}" data-tab="{step.tab}" data-fold="{step.fold}" '
         f'data-query="{escape(step.query)}" hidden>'
         f'<div class="lesson-head"><h2>{number}. {escape(step.title)}</h2><nav aria-label="Lesson’s steps">{dots}</nav>'
         f'<a href="#{step.tab}">Close</a></div><p>{escape(step.question)}</p>'
-        f"<details><summary>Answer</summary><p>{escape(step.answer)}</p></details>"
-        f'<p class="lesson-onward">{onward}</p></div>'
+        f"<details><summary>Answer</summary><p>{escape(step.answer)}</p></details>{onward}</div>"
     )
 
 
 def sheet() -> str:
     """The lesson as an HTML page of its own, to print: questions with room to write, answers on a page behind them."""
-    asked = "".join(
-        f"<li><h2>{escape(step.title)}</h2><p>{escape(step.question)}</p><div class=room></div></li>" for step in STEPS
-    )
+    asked = "".join(f"<li><h2>{escape(step.title)}</h2><p>{escape(step.question)}</p>{ROOM}</li>" for step in STEPS)
     told = "".join(f"<li><h2>{escape(step.title)}</h2><p>{escape(step.answer)}</p></li>" for step in STEPS)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>ReDistill Studio: a lesson</title><style>'
         "body{font:11pt/1.45 system-ui,sans-serif;max-width:17cm;margin:1.5cm auto;color:#111}h1{font-size:18pt}"
         "h2{font-size:12pt;margin:0}p{margin:.2em 0}li{margin:0 0 .9em;break-inside:avoid}"
-        ".room{height:2.2cm;border-bottom:1px solid #999}.answers{break-before:page}@page{size:A4;margin:1.5cm}"
+        ".line{height:1cm;border-bottom:1px solid #999}.answers{break-before:page}@page{size:A4;margin:1.5cm}"
         "@media print{body{margin:0}}</style></head><body><h1>A small network learns from a large one</h1>"
         "<p>Seven questions to ReDistill Studio; the page’s lesson sets its controls for each.</p>"
         f'<ol>{asked}</ol><div class="answers"><h1>Answers</h1><ol>{told}</ol></div></body></html>\n'

@@ -7,8 +7,8 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..words.numbers import format_bytes
-from .budget import Budget
+from ..words.numbers import common_unit, format_bytes
+from .budget import Budget, room_text
 from .plots import AXIS, RED, STUDENT, TEACHER, base_layout
 from .trace import Point, layer_label
 
@@ -49,13 +49,16 @@ class _Axes:
     top: float
 
     @classmethod
-    def around(cls, curves: Sequence[Sequence[Point]], levels: Sequence[int] = (), budget: int = 0) -> _Axes:
-        """Axes with room for all curves, for levels in bytes, and for a budget that is not far above them."""
+    def around(
+        cls, curves: Sequence[Sequence[Point]], levels: Sequence[int] = (), budget: int = 0, like: int = 0
+    ) -> _Axes:
+        """Axes with room for all curves, for levels in bytes, and for a budget that is not far above them; in the unit
+        of `like` bytes, or else of the highest point."""
         order: list[tuple[str, int]] = []
         for points in curves:
             order = merged_order(order, [point[:2] for point in points])
         highest = max([point.bytes for points in curves for point in points] + list(levels))
-        unit = 2**20 if highest >= 2**19 else 2**10
+        unit = 2**20 if (like or highest) >= 2**19 else 2**10
         reach = budget if highest < budget <= _FAR * highest else highest
         red = {point[:2] for points in curves for point in points if point.is_red}
         return cls(*_places(order, red), unit, reach / unit * _HEADROOM)
@@ -65,7 +68,7 @@ class _Axes:
         suffix = " MiB" if self.unit == 2**20 else " KiB"
         shown = {self.place[layer, 0]: text for layer, text in ticks.items() if (layer, 0) in self.place}
         x = {"range": [-0.8, self.end + 0.8], "tickvals": list(shown), "ticktext": list(shown.values())}
-        y = {"range": [0, self.top], "ticksuffix": suffix, "rangemode": "tozero", "nticks": nticks}
+        y = {"range": [0, self.top], "ticksuffix": suffix, "rangemode": "tozero", "nticks": nticks, "tickformat": ","}
         return base_layout(
             hovermode="x",
             hoverdistance=-1,
@@ -106,7 +109,9 @@ def memory_figure(
     `trace.read_place` takes it.
     """
     curves = [teacher, student, *(pin.points for pin in pins if pin.points is not None)]
-    axes = _Axes.around(curves, [pin.peak_bytes for pin in pins], budget.bytes if budget else 0)
+    levels = [pin.peak_bytes for pin in pins]
+    like = common_unit([*(max(point.bytes for point in points) for points in curves), *levels])
+    axes = _Axes.around(curves, levels, budget.bytes if budget else 0, like)
     peaks = [axes.peak(teacher), axes.peak(student)]
     pinned = [_pin_place(pin, axes) for pin in pins]
     shapes, labels = _budget_marks(budget, axes, [*peaks, *pinned]) if budget else ([], [])
@@ -258,7 +263,7 @@ def _peak_labels(axes: _Axes, peaks: Sequence[tuple[float, int]]) -> list[_Part]
     for i, (who, colour) in enumerate((("teacher", "var(--chart-text)"), ("student", "var(--chart-student)"))):
         position, count = peaks[i]
         side = {"xanchor": "left", "xshift": 6} if axes.is_early(position) else {"xanchor": "right", "xshift": -6}
-        label = _label(position, count / axes.unit, f"{who} peak <b>{format_bytes(count)}</b>", colour)
+        label = _label(position, count / axes.unit, f"{who} peak <b>{format_bytes(count, axes.unit)}</b>", colour)
         labels.append(label | side | {"yanchor": "top" if close and i == lower else "bottom"})
     return labels
 
@@ -267,7 +272,7 @@ def _budget_marks(budget: Budget, axes: _Axes, peaks: Sequence[tuple[float, int]
     """The line, labelled out of the way of peaks near it; for one beyond the axis, a label with an arrow only."""
     y, colour = budget.bytes / axes.unit, "var(--chart-budget)"
     beyond = y > axes.top
-    text = f"{budget.title} <b>{format_bytes(budget.bytes)}</b>{' ↑' if beyond else ''}"
+    text = f"{budget.title} <b>{room_text(budget.bytes)}</b>{' ↑' if beyond else ''}"
     near = [(position, count) for position, count in peaks if axes.near(count, budget.bytes)]
     free = max(_ENDS, key=lambda end: min((abs(end - at / axes.end) for at, _ in near), default=1))
     end = {"x": free, "xanchor": _ENDS[free]}

@@ -11,20 +11,25 @@ from redistill.memory.profile import GAPS
 from redistill.memory.search import STRIDES
 from redistill.networks.strides import PoolingPoint
 
-from .numbers import format_bytes, format_ratio, format_size
+from .numbers import common_unit, format_bytes, format_ratio, format_size
 from .settings import describe_red
+
+
+def unit_of(found: Comparison) -> int:
+    """In whose unit the peaks of a comparison stand, see `common_unit`."""
+    return common_unit([found.teacher.peak_bytes, found.student.peak_bytes])
 
 
 def warnings(found: Comparison) -> list[str]:
     """What a person should know before trusting the ratio, in words."""
     notes = []
-    student, bare = found.student, found.bare
+    student, bare, unit = found.student, found.bare, unit_of(found)
     if student.peak_bytes > bare.peak_bytes:
         ratio = format_ratio(found.teacher.peak_bytes, bare.peak_bytes)
         effect = "set" if student.timeline[student.peak_index].is_red else "raise"
         notes.append(
             f"RED blocks {effect} the peak: without them the student would need "
-            f"{format_bytes(bare.peak_bytes)} ({ratio})."
+            f"{format_bytes(bare.peak_bytes, unit)} ({ratio})."
         )
         if leaner := leaner_red(found):
             notes[-1] += f" {describe_red(leaner)} would need no more; they are another function, to be trained so."
@@ -45,10 +50,8 @@ def warnings(found: Comparison) -> list[str]:
         )
     held = _input_bytes_at_peak(student)
     if 2 * held >= student.peak_bytes:
-        notes.append(
-            f"The input image itself is {format_bytes(held)} of the {format_bytes(student.peak_bytes)} peak: "
-            "pooling more cannot lower that part; a smaller image can."
-        )
+        share = f"{format_bytes(held, unit)} of the {format_bytes(student.peak_bytes, unit)} peak"
+        notes.append(f"The input image itself is {share}: pooling more cannot lower that part; a smaller image can.")
     if student.peak_bytes > found.teacher.peak_bytes:
         notes.append("This student needs more memory than its teacher.")
     return notes

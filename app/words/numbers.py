@@ -28,6 +28,12 @@ def format_bytes(count: int, like: int | None = None) -> str:
     return f"{kib:.0f} KiB" if kib >= 99.95 else f"{kib:.1f} KiB" if kib >= 9.995 else f"{kib:.2f} KiB"
 
 
+def common_unit(peaks: Sequence[int]) -> int:
+    """A number of bytes in whose unit, as `like` of `format_bytes`, peaks of one view stand: KiB, as chips are told,
+    where any is below half a MiB and all below ten."""
+    return _KIB if min(peaks) < _MIB // 2 and max(peaks) < 10 * _MIB else max(peaks)
+
+
 def format_ratio(before: float, after: float) -> str:
     """How many times smaller `after` is: 4.98 → "5.0×", 0.834 → "0.83×", 128.4 → "128×"."""
     ratio = before / after if after else math.inf

@@ -23,7 +23,7 @@ def memory_png(profile: MemoryProfile, most: int, title: str, tall: int = SIZE[1
     for kib in _scale(most / 1024):
         y = bottom - round(height * kib * 1024 / most)
         draw.line((LEFT, y, LEFT + width, y), fill="#d7dee5")
-        draw.text((LEFT - 6, y), f"{kib:g} KiB", fill="#5b6773", anchor="rm")
+        draw.text((LEFT - 6, y), f"{kib:,g} KiB", fill="#5b6773", anchor="rm")
     line = profile.timeline
     for index, op in enumerate(line):
         left, right = (LEFT + round(width * place / len(line)) for place in (index, index + 1))

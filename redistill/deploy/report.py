@@ -76,7 +76,11 @@ def _page(
     found = compare(student, batch=batch)
     sections = [
         Section("Memory of activations and weights", _memory(found, batch)),
-        *([Section("On the chip", "".join(f"<p>{escape(line)}.</p>" for line in fits))] if fits else []),
+        *(
+            [Section("On the chip", "".join(f"<p>{escape(line[:1].upper() + line[1:])}.</p>" for line in fits))]
+            if fits
+            else []
+        ),
         *known,
     ]
     body = "".join(f"<h2>{section.title}</h2>{section.body}" for section in sections)
@@ -114,7 +118,7 @@ def _memory(found: Comparison, batch: int) -> str:
     most = max(found.teacher.peak_bytes, found.student.peak_bytes)
     charts = "".join(
         f'<img alt="Bytes alive at each operator of the {who}" src="data:image/png;base64,'
-        f'{base64.b64encode(memory_png(profile, most, who.capitalize(), CHART_HEIGHT)).decode()}">'
+        f'{base64.b64encode(memory_png(profile, most, f"{who.capitalize()}, fp32", CHART_HEIGHT)).decode()}">'
         for who, profile in (("teacher", found.teacher), ("student", found.student))
     )
     rows = [*memory_rows(found.config, batch), *weight_rows(found)]

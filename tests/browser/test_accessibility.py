@@ -12,9 +12,17 @@ pytestmark = pytest.mark.browser
 
 # Of whatever can be stood on: what shows no ring when it is. One press of a key before makes scripts count as one.
 RINGLESS = """() => {
+  const cut = (node, out) => {  // what stands out of a block is cut off
+    const block = node.closest('.block');
+    if (out <= 0 || !block || getComputedStyle(block).overflow === 'visible') return false;
+    const own = node.getBoundingClientRect(), around = block.getBoundingClientRect();
+    return own.left - out < around.left || own.right + out > around.right || own.bottom + out > around.bottom;
+  };
   const ring = node => {
-    const {outlineStyle, outlineWidth, outlineColor} = getComputedStyle(node);
-    return outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2 && !/, 0\\)$/.test(outlineColor);
+    const {outlineStyle, outlineWidth, outlineOffset, outlineColor} = getComputedStyle(node);
+    const wide = parseFloat(outlineWidth);
+    const isSeen = outlineStyle !== 'none' && wide >= 2 && !/, 0\\)$/.test(outlineColor);
+    return isSeen && !cut(node, wide + parseFloat(outlineOffset));
   };
   const inside = 'a[href], button, input, select, textarea, summary, [tabindex]';
   const nodes = [...document.querySelectorAll(inside)].filter(node =>

@@ -231,7 +231,7 @@ def test_the_budget_flips_at_the_byte(open_page):
     expect(page.locator("#budget-said")).to_have_count(0)
     choose_option(page, "#budget", "Arduino Nano 33 BLE, 192 KiB")
     expect(summary).to_contain_text("the teacher does not fit: 128 KiB too much; the student fits, 128 KiB to spare")
-    expect(summary).to_contain_text(".onnx file, its size computed within 2 %, 0.88 MiB of flash: the teacher’s")
+    expect(summary).to_contain_text(".onnx file, its size computed within 2 %, 896 KiB of flash: the teacher’s")
     page.locator("#budget-reserve input").fill("192")
     expect(summary).to_contain_text("64.0 KiB for activations")
     expect(summary).to_contain_text("the student fits exactly")
@@ -344,12 +344,12 @@ def test_from_a_chip_to_strides_that_fit_to_distil(open_page):
     expect(summary).to_contain_text("from 3.83 MiB (maxpool) to 0.77 MiB (conv1): 5.0×")
     page.get_by_role("button", name="As the teacher").click()
     page.locator("fieldset", has_text="Numbers").get_by_label("int8", exact=True).check()
-    choose_option(page, "#budget", "STM32H743, 0.50 MiB")
+    choose_option(page, "#budget", "STM32H743, 512 KiB")
     expect(summary).to_contain_text(
-        "the teacher does not fit: 468 KiB too much; the student does not fit: 1.80 MiB too much"
+        "the teacher does not fit: 468 KiB too much; the student does not fit: 1,840 KiB too much"
     )
     expect(summary).to_contain_text("and in no format (int8:")  # the weights, whatever the strides
-    choose_option(page, "#budget", "ESP32-P4, 0.53 MiB")
+    choose_option(page, "#budget", "ESP32-P4, 544 KiB")
     file = format_bytes(network_tape("resnet18").profile(dtype="int8").file_bytes)
     expect(summary).to_contain_text(f"of flash: the teacher’s {file} fits")
     page.locator("#budget-said button").click()
@@ -380,7 +380,7 @@ def test_answers_that_come_late_leave_the_page_right(open_page):
         while held:
             held.pop().continue_()
 
-    expect(summary).to_contain_text("from 0.70 MiB")
+    expect(summary).to_contain_text("from 720 KiB")
     page.route("**/run/predict*", hold)
     wanted.add(len(INPUTS) + 1)
     page.get_by_role("button", name="As the teacher").click()

@@ -162,7 +162,8 @@ def test_student_and_teacher_answer_beside_each_other(run, tmp_path):
     (run / "config.json").write_text(json.dumps(config | {"teacher_checkpoint": "torchvision:resnet18"}))
     assert "not asked" in answers.ask("run", photo)[1].why_not
     photo.write_text("no picture")
-    assert "cannot be read" in finished.try_picture(SHOWN, str(photo))["answers"]
+    refused = finished.try_picture(SHOWN, str(photo))
+    assert "cannot be read" in refused["answers"] and refused["picture"] is None
     assert finished.try_picture(SHOWN, None)["answers"] == ""
 
 

@@ -117,6 +117,22 @@ def test_figures_below_each_other_stand_in_one_unit():
     assert board.count(" M ") == 8 and "0.0625 MiB" in board and "0.77 MiB" in board
 
 
+@pytest.mark.parametrize(
+    ("network", "dtype", "red", "unit"),
+    [
+        ("mobilenet_v2", "int8", None, "KiB"),
+        ("mobilenet_v2", "int8", REDConfig(), "MiB"),
+        ("resnet50", "fp32", REDConfig(), "MiB"),
+    ],
+)
+def test_peaks_of_a_view_stand_in_one_unit(network, dtype, red, unit):
+    student = StudentConfig(network, 224, strides=early_strides(network), red=red)
+    found = compare_as(student, "fused", dtype)
+    drawn = explore_view.figure(found, [], None)["layout"]["annotations"]
+    said = text(explore_view.summary(found)) + " ".join(part["text"] for part in drawn)
+    assert set(re.findall(r"\d ([KM]iB)", said)) == {unit}
+
+
 def test_a_student_that_is_its_teacher_changes_nothing():
     same = narrow(strides={}, red=None)
     assert same.student.peak_bytes == same.teacher.peak_bytes
@@ -169,7 +185,7 @@ def test_the_field_for_a_number_is_there_when_it_is_asked_for():
     assert shown["kib"].visible and "Budget, 64.0 KiB" in shown["summary"]
     assert not shown["reserve"].visible and not shown["program"].visible
     shown = call("show_budget", budget="stm32h743", kib=64, reserve=7)  # of the chip before
-    assert not shown["kib"].visible and "STM32H743, 0.50 MiB" in shown["summary"]
+    assert not shown["kib"].visible and "STM32H743, 512 KiB" in shown["summary"]
     assert (shown["reserve"].value, shown["program"].value) == (32, 128)
     shown = call("show_budget", budget="k210")
     assert shown["reserve"].visible and not shown["program"].visible
@@ -222,7 +238,7 @@ def test_two_pins_are_compared_with_what_is_shown():
 def test_a_pin_of_another_network_is_a_level_at_its_peak():
     figure = explore_view.figure(narrow(), pinned({}, {"teacher": "resnet18", "image_size": 224}), None)
     curve, level = figure["data"][3:5]
-    assert len(curve["y"]) > 2 and max(curve["y"]) == 65536 / 2**20
+    assert len(curve["y"]) > 2 and max(curve["y"]) == 65536 / 2**10
     assert len(set(level["y"])) == 1 and len(level["y"]) == 2
 
 

@@ -17,7 +17,7 @@ RESNET = network_tape("resnet18").profile()
 def test_every_chip_can_be_chosen_for_what_it_leaves():
     choices = budget_choices()
     assert [name for _, name in choices] == [NO_BUDGET, *CHIPS, OTHER]
-    assert ("STM32H743, 0.50 MiB", "stm32h743") in choices and ("RP2040 (Pico), 232 KiB", "rp2040") in choices
+    assert ("STM32H743, 512 KiB", "stm32h743") in choices and ("RP2040 (Pico), 232 KiB", "rp2040") in choices
     for name in CHIPS:
         assert read_budget(name).bytes == room_on(name).activations
 
@@ -33,6 +33,8 @@ def test_the_verdict_flips_at_the_byte(target):
 def test_the_verdict_says_by_how_much():
     assert Budget("Budget", 65536).verdict(327680) == "does not fit: 256 KiB too much"
     assert Budget("Budget", 65536).verdict(0) == "fits, 64.0 KiB to spare"
+    assert Budget("Budget", 2**19).verdict(2**21) == "does not fit: 1,536 KiB too much", "in the budget's unit"
+    assert Budget("Budget", 2**23).verdict(2**23 - 2**17) == "fits, 0.125 MiB to spare"
 
 
 def test_weights_have_a_verdict_of_their_own_where_the_chip_bounds_them():

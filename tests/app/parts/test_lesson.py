@@ -96,3 +96,4 @@ def test_the_sheet_has_all_questions_and_then_all_answers():
     page = unescape(sheet())
     places = [page.index(step.question) for step in STEPS] + [page.index(step.answer) for step in STEPS]
     assert places == sorted(places)
+    assert "to print</a>" in lesson_panel().rpartition("</div>")[2], "below each step"

@@ -42,7 +42,7 @@ def test_operators_of_two_networks_share_one_axis(first, second, order):
 def test_the_curves_are_the_live_bytes_of_every_operator(teacher):
     found = shown(teacher)
     drawn = figure(found)
-    unit = 2**20 if teacher == "unet_small" else 2**10
+    unit = {" KiB": 2**10, " MiB": 2**20}[drawn["layout"]["yaxis"]["ticksuffix"]]
     for curve, profile in zip(drawn["data"], (found.teacher, found.student), strict=False):
         assert [y * unit for y in curve["y"][1:-1]] == [op.live_bytes for op in profile.timeline]
         assert curve["x"] == sorted(curve["x"]) and len(set(curve["x"])) == len(curve["x"])
@@ -102,7 +102,7 @@ def test_a_budget_far_above_the_peaks_is_only_named():
     usual = figure(shown())["layout"]["yaxis"]
     drawn = figure(shown(), budget=Budget("Chip", 2 * 327680 + 1))
     assert drawn["layout"]["shapes"] == [] and drawn["layout"]["yaxis"] == usual
-    assert "Chip <b>0.63 MiB</b> ↑" in labels(drawn)
+    assert "Chip <b>640 KiB</b> ↑" in labels(drawn)
 
 
 def test_pins_of_the_same_network_are_curves_and_of_another_one_a_level():
@@ -111,9 +111,9 @@ def test_pins_of_the_same_network_are_curves_and_of_another_one_a_level():
     larger = PinnedCurve("B", shown("resnet18").student.peak_bytes, None)
     drawn = figure(shown(), [same, larger])
     curve, level = drawn["data"][3:5]
-    assert [y * 2**20 for y in curve["y"]] == [point.bytes for point in pinned]
-    assert [y * 2**20 for y in level["y"]] == [larger.peak_bytes] * 2
-    assert drawn["layout"]["yaxis"]["range"][1] * 2**20 > larger.peak_bytes
+    assert [y * 2**10 for y in curve["y"]] == [point.bytes for point in pinned]
+    assert [y * 2**10 for y in level["y"]] == [larger.peak_bytes] * 2
+    assert drawn["layout"]["yaxis"]["range"][1] * 2**10 > larger.peak_bytes
     assert {"<b>A</b>", "<b>B</b>"} <= set(labels(drawn))
 
 

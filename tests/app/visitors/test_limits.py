@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+from gradio.utils import get_upload_folder
 from helpers.hub_server import local_hub
 from helpers.made import TEACHER, save_untrained, saved_ddpm, small
 from helpers.no_training import stand_in
@@ -391,6 +392,12 @@ def test_processes_of_runs_are_told_no_secrets(monkeypatch):
     assert not set(secrets) & set(told) and "secret" not in told.values()
     assert told["PATH"] and told["CUDA_VISIBLE_DEVICES"] == "0" and told["SPACE_ID"]
     assert told["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1"
+
+
+@pytest.mark.parametrize("given", [None, "/srv/uploaded"])
+def test_an_uploaded_file_is_called_by_its_name(monkeypatch, given):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", given) if given else monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+    assert hide_places(f"Picture {get_upload_folder()}/{'0a' * 32}/my bad.jpg cannot") == "Picture my bad.jpg cannot"
 
 
 def test_every_path_is_hidden_on_a_space_and_no_address():
