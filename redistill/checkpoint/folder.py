@@ -85,6 +85,9 @@ def load(folder: str | Path) -> nn.Module:
             f"{path} does not hold the weights of {metadata.student.student_architecture!r} as config.json describes "
             f"it ({str(error).splitlines()[0]}); copy the folder again."
         ) from error
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise ValueError(f"{path} holds {broken[0]!r} with values that are no numbers; copy the folder again.")
     return model.eval()
 
 

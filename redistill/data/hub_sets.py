@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import datasets
 
 MAX_DOWNLOAD = 30 * 2**30  # bytes; what is larger must be in the Hub's cache before
-_ID = re.compile(rf"{SET}(#(?P<config>[\w.-]{{1,99}}))?{REVISION}", re.ASCII)
+_ID = re.compile(rf"{SET}(#(?P<config>(?=[.-]*\w)[\w.-]{{1,99}}))?{REVISION}", re.ASCII)
 _LABELS = ("label", "labels", "fine_label", "class", "target")  # columns of classes, the first that there is
 
 

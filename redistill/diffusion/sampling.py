@@ -145,6 +145,11 @@ def _denoise(
             # Where no noise is to be left, the next image is the predicted one, whichever the scheduler.
             x = x0 if done else update(output, x0, x, index)
             images = to_uint8(x0) if done or (preview_every and step % preview_every == 0) else None
+            if images is not None and not torch.isfinite(x).all():  # which would be black
+                raise ValueError(
+                    f"The network draws values that are no numbers at step {step} of {steps}; its weights or settings "
+                    "are damaged, copy its folder again."
+                )
         seconds += time.perf_counter() - start
         if images is not None:
             yield SampleStep(step, steps, images, done, seconds, peak)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ MOST_CLASSES = 100_000
 MOST_TIMESTEPS = 100_000  # of a noise schedule
 MOST_POINTS = 1000  # with strides
 MOST_TEXT = 200  # characters of a setting
+STEPS = 1000  # of a noise schedule that does not say, as in diffusers
+_ENDLESS = ("lambda_min_clipped",)  # which is -inf where nothing is clipped
 _LISTED = 4 * MOST_LAYERS  # entries of a list or table in it
 
 # The whole numbers in settings of a U-Net that decide how large it becomes; None is a value of some.
@@ -57,8 +60,13 @@ def check_schedule_settings(settings: Mapping[str, Any]) -> None:
             length = len(value) if isinstance(value, (list, tuple)) else value
             if not is_whole(length, 1, MOST_TIMESTEPS):
                 raise ValueError(f"{name} is {shown(value)}; expected 1 to {MOST_TIMESTEPS:,} steps")
-        if name != "trained_betas":
+        if name in ("beta_start", "beta_end") and not (is_number(value) and 0 <= value <= 1):
+            raise ValueError(f"{name} is {shown(value)}; expected a number from 0 to 1")
+        if name != "trained_betas" and not (name in _ENDLESS and value == -math.inf):
             _check_plain(name, value)
+    betas, steps = settings.get("trained_betas"), settings.get("num_train_timesteps", STEPS)
+    if betas is not None and (len(betas) != steps or not all(is_number(beta) and 0 <= beta <= 1 for beta in betas)):
+        raise ValueError(f"trained_betas are {len(betas):,} values; expected {steps:,} numbers from 0 to 1")
 
 
 def check_student_size(image_size: Any, num_classes: Any) -> None:

@@ -65,6 +65,17 @@ def test_only_a_checkpoint_or_an_empty_folder_is_replaced(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "other", "thesis.txt"]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["fc.bias", "bn1.running_var"])
+def test_weights_that_are_no_numbers_are_no_network(folder, name, value):
+    """It would tell one class of everything."""
+    state = safetensors.torch.load_file(folder / "model.safetensors")
+    state[name].view(-1)[1] = value
+    safetensors.torch.save_file(state, folder / "model.safetensors")
+    with pytest.raises(ValueError, match=rf"model\.safetensors holds '{name}' with values that are no numbers"):
+        checkpoint.load(folder)
+
+
 def test_diffusion_round_trip(tmp_path):
     config = StudentConfig("unet_small", 32, red=None)
     metadata = Metadata(config, "emoji-faces", training={"prediction_type": "v_prediction"})

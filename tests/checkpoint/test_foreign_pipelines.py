@@ -8,7 +8,9 @@ import shutil
 import pytest
 import torch
 from diffusers import (
+    DDIMScheduler,
     DDPMScheduler,
+    DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     HeunDiscreteScheduler,
@@ -82,7 +84,15 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize(
-    "kind", [PNDMScheduler, EulerDiscreteScheduler, EulerAncestralDiscreteScheduler, HeunDiscreteScheduler]
+    "kind",
+    [
+        PNDMScheduler,
+        EulerDiscreteScheduler,
+        EulerAncestralDiscreteScheduler,
+        HeunDiscreteScheduler,
+        DPMSolverMultistepScheduler,
+        DDIMScheduler,
+    ],
 )
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_schedules_that_only_draw_are_the_ddpms_of_the_same_noise(folder, kind, prediction_type):

@@ -134,6 +134,7 @@ NO_IDS = [
     "<script>",
     "me/x" * 100,
     *(f"me/x@{bad}" for bad in BAD_REVISIONS),
+    *(f"me/x#{bad}" for bad in (".", "..", "...", "-", "../x", "a/b", "~", "c:")),
 ]
 
 

@@ -322,3 +322,14 @@ def test_so_many_images_are_drawn_at_once_as_memory_holds(model, monkeypatch, fr
         return
     with pytest.raises(ValueError, match=rf"^An image of {sides[0]}×{sides[1]} px takes .* GiB to draw, and .* free;"):
         fitting_batch(model, size)
+
+
+@pytest.mark.parametrize("place", [0, 9, -1])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("preview_every", [0, 1])
+def test_pictures_that_are_no_numbers_are_none(model, place, value, preview_every):
+    """They would be black."""
+    broken = copy.deepcopy(model)
+    list(broken.parameters())[place].data.view(-1)[0] = value
+    with pytest.raises(ValueError, match=rf"no numbers at step {1 if preview_every else 3} of 3; its weights"):
+        list(sample(broken, [0], steps=3, preview_every=preview_every, measure=False))

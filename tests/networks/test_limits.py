@@ -47,6 +47,17 @@ SCHEDULES = [
     {"num_train_timesteps": 0},
     {"trained_betas": [0.1] * 200_000},
     {"beta_schedule": "x" * 10_000},
+    {"trained_betas": [0.1]},
+    {"trained_betas": [0.1] * 999 + [float("nan")]},
+    {"trained_betas": [0.1] * 999 + ["x"]},
+    {"trained_betas": [-0.1] * 1000},
+    {"trained_betas": [0.001] * 1000, "num_train_timesteps": 2000},
+    {"beta_end": 5},
+    {"beta_end": float("nan")},
+    {"beta_start": -1},
+    {"beta_start": True},
+    {"beta_start": "0.1"},
+    {"lambda_min_clipped": float("inf")},
     {"solver_order": DIGITS},
 ]
 STUDENTS = [
