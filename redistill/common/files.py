@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -144,9 +145,12 @@ def read_json(path: Path, expected: str = "a JSON file written by redistill") ->
     Broken is also what nobody means: more than MOST_JSON bytes, MOST_NESTED levels, or MOST_DIGITS of a whole number.
     """
     try:
-        if (size := path.stat().st_size) > MOST_JSON:
-            raise ValueError(f"{size:,} bytes, expected at most {MOST_JSON:,}")
-        value = json.loads(path.read_text(encoding="utf-8"), parse_int=_whole)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device read without end
+            raise ValueError("it is no file")
+        if status.st_size > MOST_JSON:
+            raise ValueError(f"{status.st_size:,} bytes, expected at most {MOST_JSON:,}")
+        value = json.loads(path.read_text(encoding="utf-8-sig"), parse_int=_whole)  # as Windows' editors save it
         if _nested(value) > MOST_NESTED:
             raise ValueError(f"nested more than {MOST_NESTED} deep")
     except (FileNotFoundError, NotADirectoryError):

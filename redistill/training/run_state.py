@@ -137,6 +137,8 @@ class MetricsFile:
 
     def read(self) -> tuple[list[dict[str, Any]], int]:
         """What `read_metrics` returns, and how many lines are no records; a last one that is being written is none."""
+        if not self.path.is_file():  # a pipe would be waited for
+            return [], 0
         try:
             with self._lock, open(self.path, "rb") as file:
                 status = os.fstat(file.fileno())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import pytest
 from helpers.made import write_checkpoint, write_run
@@ -134,3 +136,24 @@ def test_a_run_whose_settings_cannot_be_is_called_broken_and_can_be_deleted(odd,
         jobs.resume("odd")
     jobs.delete("odd")
     assert [run.name for run in jobs.list_runs()] == ["good"]
+
+
+@pytest.mark.parametrize("file", [*KEYS, "metrics.jsonl"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link to itself"])
+def test_what_is_no_file_breaks_one_run(odd, file, kind):
+    """A pipe would be waited for, and a device read without end, by everybody's page."""
+    place = odd / file
+    place.unlink()
+    {
+        "pipe": os.mkfifo,
+        "device": lambda path: path.symlink_to("/dev/zero"),
+        "folder": os.mkdir,
+        "link to itself": lambda path: path.symlink_to(path.name),
+    }[kind](place)
+    usual = signal.signal(signal.SIGALRM, lambda number, frame: pytest.fail("it waits"))
+    signal.alarm(20)
+    try:
+        every_tab_works(odd)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, usual)
