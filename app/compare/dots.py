@@ -195,7 +195,7 @@ def _narrow_words(rows: Sequence[str | Result], columns: Mapping[str, Callable[[
         if isinstance(row, str):
             found.append(_bold(_words(row, -i, font=INK, bgcolor=PAPER)))
             continue
-        figures = [f"{columns[name](row)} {name}" for name in others]
+        figures = [f"{text} {name}" for name in others if (text := columns[name](row)) != "–"]
         found.append(_words(_clip(learning_title(row), 34), -i + 0.56, font=INK, bgcolor=PAPER))
         found.append(_words(columns[score](row), -i + 0.56, x=1, xanchor="right", font=INK, bgcolor=PAPER))
         found.append(_words(" · ".join(figures), -i + 0.28, font={**INK, "size": 10, "color": "var(--chart-text)"}))

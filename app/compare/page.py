@@ -54,8 +54,8 @@ def build(tab: gr.Tab) -> CompareTab:
     connect(timer.tick, handlers.look_while_runs_go, given, outputs, **QUIET)
     connect(shown["group"].input, handlers.show_group, state, shown, **QUIET)
     connect(shown["by"].input, handlers.show_by, state, shown, **QUIET)
-    for name in ("words", "peaks", "scores"):
-        connect(shown[name].input, handlers.refresh, state, shown, trigger_mode="always_last", **QUIET)
+    for name in ("words", "peaks", "scores"):  # whose input event hears no deletion
+        connect(shown[name].change, handlers.refresh, state, shown, trigger_mode="always_last", **QUIET)
     connect(shown["memories"].input, handlers.choose_memory, {"memories": shown["memories"], **state}, shown, **QUIET)
     for event in (shown["curve"].mark_click, shown["dots"].mark_click, shown["ladder"].mark_click):
         connect(event, handlers.pick, state, shown, **QUIET).then(None, js=SCROLL, **QUIET)

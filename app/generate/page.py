@@ -84,7 +84,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
     # They wait in a line of their own, see drawing.py.
     connect(go.click, drawing.generate, wish, shown, concurrency_limit=MAX_PAGES, **UNSEEN)
     refused = {"said": said, "other_said": other_said}
-    connect(other.input, drawing.forget_refusal, [other_said], refused, **QUIET)
+    connect(other.change, drawing.forget_refusal, [other_said], refused, **QUIET)
     stop.click(drawing.stop_sampling, None, said, **QUIET)
     connect(grids.act, drawn.look, [kept], {"way": way, "near": near}, **QUIET)
     connect(way.act, drawn.act_on_way, [kept], {"near": near, "files": files}, **UNSEEN)

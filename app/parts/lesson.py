@@ -55,7 +55,7 @@ STEPS = (
     ),
     Step(
         "Fit a chip",
-        "MobileNetV2 with numbers of one byte (int8) needs 1.44 MiB. A microcontroller has 512 KiB. Which strides fit "
+        "MobileNetV2 with numbers of one byte (int8) needs 1,470 KiB. A microcontroller has 512. Which strides fit "
         "that compute the most? Search them under “Find strides that fit”.",
         "8,1,1,2,2 need 441 KiB. The more a network computes in the same memory, the better it can be; that is why the "
         "search puts the most computation first.",

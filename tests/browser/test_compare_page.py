@@ -51,6 +51,11 @@ def test_results_to_curve_to_two_ticked_to_a_link_that_shows_the_same_elsewhere(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.locator("#results thead th").first.evaluate("cell => getComputedStyle(cell).position") == "sticky"
 
+    typed(page, "Peak, KiB", "so many")
+    expect(page.locator("#sight .field-refusal")).to_contain_text("Peaks are 'so many'; expected two ends")
+    page.get_by_label("Peak, KiB").select_text()
+    page.keyboard.press("Delete")
+    expect(page.locator("#sight .field-refusal")).to_have_count(0)
     typed(page, "Words in the name", "no such network")
     expect(rows(page)).to_have_count(0)
     expect(page.locator("#results .nothing")).to_be_visible()

@@ -49,6 +49,7 @@ def test_pictures_a_teacher_its_student_saved_and_tried_on_a_photo(open_page, tm
     page.locator("#start").click()
     at_field = page.locator("#field-teacher_steps .field-refusal")
     expect(at_field).to_contain_text("expected a whole number of at least 1")
+    expect(page.locator("#field-teacher_steps input")).to_have_css("outline-style", "solid")
     expect(page.locator("#start")).to_be_in_viewport()
     fill(page, "Steps of its training", 2)
     expect(at_field).to_have_count(0)

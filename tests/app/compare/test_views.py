@@ -86,6 +86,11 @@ def test_rows_are_sorted_and_grouped_by_place_and_batch():
     assert dots_figure(shown, 1) is None and dots_figure([], None) is None
 
 
+def test_on_a_phone_nothing_is_said_of_figures_that_nobody_knows():
+    figure = dots_figure([ready("KD", [0.7], KD, figures={"macs": 12_800_000})], 65536)
+    assert "12.8 M MACs" in [part["text"] for part in figure["narrow"]["annotations"]]
+
+
 def test_parameters_and_macs_are_columns_and_words_on_a_phone():
     (one,) = [ready("KD", [0.7], KD, figures={"parameters": 1500, "macs": 12_800_000})]
     columns = figure_columns([one])

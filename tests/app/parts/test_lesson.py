@@ -12,6 +12,7 @@ import torch
 
 from app.explore.link import from_query
 from app.parts.lesson import STEPS, address, lesson_panel, sheet
+from app.words.memory import unit_of
 from app.words.numbers import format_bytes
 from redistill.checkpoint.metadata import read_metadata
 from redistill.checkpoint.sources import SHIPPED
@@ -66,7 +67,10 @@ def test_what_red_blocks_cost():
 
 def test_fitting_a_chip():
     found, settings = counted(4)
-    assert format_bytes(found.teacher.peak_bytes) in STEPS[3].question and settings.budget_bytes == 512 * 2**10
+    assert (
+        format_bytes(found.teacher.peak_bytes, unit_of(found)) in STEPS[3].question
+        and settings.budget_bytes == 512 * 2**10
+    )
     searched = search_strides(network_tape("mobilenet_v2", image_size=224), 224, dtype="int8")
     best = [one for one in searched.front if one.peak_bytes <= settings.budget_bytes][-1]
     assert ",".join(map(str, best.strides.values())) in STEPS[3].answer
