@@ -307,7 +307,7 @@ def _tensor_row(tensor: LiveTensor, total: int) -> str:
     users = list(dict.fromkeys(_operator(user) for user in tensor.needed_by))
     needed = listed(users, USERS_NAMED) or "nobody any more"
     return (
-        f"<tr><td>{numbers.format_size(tensor.shape) or ('–' if tensor.made_by == GAPS else 'a number')}</td>"
+        f"<tr><td>{numbers.format_size(tensor.shape) or ('a number' if tensor.is_tensor else '–')}</td>"
         f'<td data-bytes="{tensor.bytes}">{tensor.bytes:,}<div class="share"><div style="width:{share:.1f}%"></div>'
         f'</div></td><td data-title="made by">{made}</td><td data-title="needed by">{needed}</td></tr>'
     )

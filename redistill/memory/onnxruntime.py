@@ -2,15 +2,20 @@
 
 What its sessions do (release 1.32, all optimizations, AVX-512), found by its optimized graphs and counted heaps:
 
-- batch norm is folded into the convolution before it, or else runs as one; an activation joins the convolution before
-  it; a convolution with neither activation nor other readers accumulates into the other operand of a sum after it;
+- batch norm is folded into the convolution before it, or else is made one by the layout pass; an activation joins the
+  convolution before it, only some (`LATE`) one of that pass; a convolution with neither activation nor other readers
+  accumulates into the other operand of a sum after it;
 - a node runs when its readers need it: depth first from the outputs, the operand whose node was made last comes first,
   and joining and layout passes make convolutions anew;
-- activations write in place; sums, products and SiLU do not; a buffer that is dead is kept for the next tensor of the
-  same shape, and lives on in between; the input is held throughout;
+- activations write in place, convolutions with a sum where they do not read it besides; other sums, products and SiLU
+  do not; a buffer that is dead is kept for the next tensor of the same shape, and lives on in between; the input is
+  held throughout;
 - maps of convolutions lie in blocks of 16 channels, rounded up, also in what is the same shape; what cannot read those
-  reads a copy, but what a convolution accumulates into lies so, whatever it reads; convolutions whose groups are no
-  blocks neither read nor write them, and accumulate nothing, and whole blocks alone are put beside one another.
+  reads a copy, and so does the caller, but what a convolution accumulates into lies so, whatever it reads; convolutions
+  whose groups are no blocks, or whose channels are no multiple of four, neither read nor write them, accumulate
+  nothing, and unfold what they read into a workspace; whole blocks alone are put beside one another;
+- where several maps are copied for one reader, which is copied first differs from process to process: the figure is
+  that of one such order.
 """
 
 from __future__ import annotations
@@ -22,24 +27,25 @@ from math import prod
 
 from ..common.sentences import listed
 from .accounting import Timeline
+from .onnxruntime_kernels import (
+    ACTIVATIONS,
+    BLOCK,
+    BLOCKED,
+    FLOAT,
+    GROUPS,
+    LATE,
+    SAMPLERS,
+    has_no_blocks,
+    plain_title,
+    unknown_operators,
+    workspace,
+)
 from .program import Program
-from .recording import WEIGHTS, Buffer, Node
+from .recording import Buffer, Node
 from .shape_rules import Shape
-from .steps import Step
+from .steps import WORKSPACE, Step
 
-BLOCK = 16  # channels that lie together
-ACTIVATIONS = ("relu", "relu6", "hardtanh", "clamp", "sigmoid", "tanh", "leaky_relu", "hardsigmoid", "hardswish")
-POOLS = ("max_pool2d", "avg_pool2d")
-BLOCKED = ("add", "mul", "cat", "silu")  # read blocked maps where all of them are
 COPY = "layout copy"
-PARTS = ("split", "split_with_sizes", "slice", "select", "unbind")  # views of a part, copies there
-GROUPS = 8  # place of how many groups there are among the arguments of a convolution
-# What its figure has been checked with; of other operators nobody knows yet what runs in place, or in which layout.
-KNOWN = {
-    *ACTIVATIONS, *POOLS, *BLOCKED, "conv2d", "batch_norm", "group_norm", "linear", "adaptive_avg_pool2d", "mean",
-    "scaled_dot_product_attention", "upsample_nearest2d", "pixel_shuffle", "tensor", "ones", "arange", "exp", "div",
-    "float", "sin", "cos",
-}  # fmt: skip
 
 
 @dataclass
@@ -51,8 +57,9 @@ class _Node:
     reads: list[int]  # buffers
     births: list[int]
     index: int = 0  # when it was made
-    is_plain: bool = False  # a convolution in groups that are no blocks of channels
-    is_deep: bool = False  # one in any other groups, which reads blocks of however few channels
+    is_plain: bool = False  # a convolution that neither reads nor writes blocks of channels
+    is_deep: bool = False  # any other one in groups, which reads blocks of however few channels
+    workspace: int = 0  # bytes of room that a plain one works in
     activation: bool = False
     into: int = -1  # the buffer that it accumulates into, where that dies there
 
@@ -66,8 +73,9 @@ class _Graph:
     sizes: list[int]
     outputs: list[int]
     shape: list[Shape]  # of each buffer
-    plain: set[int] = field(default_factory=set)  # that convolutions make whose groups are no blocks of channels
-    deep: set[int] = field(default_factory=set)  # that convolutions in other groups make
+    # What convolutions make which use no blocks of channels, and the bytes of room that they work in.
+    plain: dict[int, int] = field(default_factory=dict)
+    deep: set[int] = field(default_factory=set)  # that any others in groups make
     joined: dict[int, int] = field(default_factory=dict)  # buffer that never is → the one that it became
 
     def new_buffer(self, like: int, shape: Shape | None = None) -> int:
@@ -83,34 +91,26 @@ def onnxruntime_order(program: Program, shapes: list[Shape], sizes: list[int]) -
 
     Raises ValueError for operators whose rules are not known.
     """
-    if unknown := _unknown(program, shapes):
+    if unknown := unknown_operators(program, shapes):
         raise ValueError(f"No figure for onnxruntime: how it runs {listed(unknown, 3)} is not known; count as 'fused'.")
     graph = _single_assignment(program, shapes, sizes)
     nodes = _join(graph)
-    for made_anew in (_is_joined, _is_blocked_op):  # joining, then the layout pass
-        nodes = _ordered(nodes, graph)
-        for place, node in enumerate(nodes):
-            if made_anew(node):
-                node.index = 10**6 + place + (10**6 if made_anew is _is_blocked_op else 0)
-    nodes = _ordered(_join_sums(nodes, graph), graph)
+    nodes = _ordered(nodes, graph)
+    for place, node in enumerate(nodes):
+        if node.activation and node.kind == "conv2d":  # joining makes it anew
+            node.index = 10**6 + place
+    nodes = _ordered(nodes, graph)
+    blocked = _blocked_maps(nodes, graph)
+    for place, node in enumerate(nodes):
+        if (_is_conv(node) or node.kind in SAMPLERS) and not blocked.isdisjoint(node.births):  # so does the layout pass
+            node.index = 2 * 10**6 + place
+    nodes = _ordered(_join_sums(nodes, graph, blocked), graph)
     nodes = _ordered(_with_copies(nodes, graph), graph)
     return _planned(program, graph, nodes)
 
 
-def _plain(title: str) -> str:
-    return title.rstrip("_")
-
-
 def _is_conv(node: _Node) -> bool:
     return node.kind in ("conv2d", "batch_norm")
-
-
-def _is_joined(node: _Node) -> bool:
-    return node.activation and node.kind == "conv2d"
-
-
-def _is_blocked_op(node: _Node) -> bool:
-    return (_is_conv(node) and not node.is_plain) or node.kind in POOLS
 
 
 def _single_assignment(program: Program, shapes: list[Shape], sizes: list[int]) -> _Graph:
@@ -141,9 +141,13 @@ def _single_assignment(program: Program, shapes: list[Shape], sizes: list[int]) 
                 )
             reads, operands = (scaled,), ()
         for node, ins in nodes:
-            if node.op == "convolution" and node.args[GROUPS] > 1:
-                is_plain = _has_narrow_groups(shapes[ins[1]], node.args[GROUPS])
-                (graph.plain if is_plain else graph.deep).update(births)
+            if node.op == "convolution":
+                weights, groups = shapes[ins[1]], node.args[GROUPS]
+                if has_no_blocks(weights, groups):
+                    floats = workspace(weights, graph.shape[births[0]], node.args)
+                    graph.plain |= dict.fromkeys(births, FLOAT * floats)
+                elif groups > 1:
+                    graph.deep.update(births)
         touched = tuple(dict.fromkeys((*reads, *births)))
         steps.append(step._replace(operands=operands, reads=reads, writes=(), births=births, touched=touched))
     graph.outputs = [now[buffer] for buffer in program.outputs]
@@ -162,48 +166,26 @@ def _in_order(program: Program) -> Iterator[tuple[Step, list[tuple[Node, list[in
                 yield next(steps), nodes
 
 
-def _unknown(program: Program, shapes: list[Shape]) -> list[str]:
-    """What is not known of how it runs, in words."""
-    unknown = {_plain(step.title) for step in program.steps} - KNOWN
-    for step in program.steps:
-        if step.title == "adaptive_avg_pool2d":  # no pool in the exported file, but numbers that are gathered
-            taken, made = shapes[step.operands[0][0]][-2:], shapes[step.result][-2:]
-            if any(side % out for side, out in zip(taken, made, strict=True)):
-                unknown.add(f"adaptive_avg_pool2d from {taken[0]}×{taken[1]} to {made[0]}×{made[1]}")
-    for traced in program.calls:
-        for node in traced.nodes:
-            if node.op in PARTS and len(whole := shapes[traced.resolve(node.ins[0])]) == 4:
-                parts = [shapes[out + traced.first_value] for out in node.outs]
-                unknown |= {node.op} if any(prod(part) < prod(whole) for part in parts) else set()
-            elif node.op == "convolution" and program.home[traced.resolve(node.ins[1])] != WEIGHTS:
-                unknown.add("conv2d of weights that it computes")
-    return sorted(unknown)
-
-
-def _has_narrow_groups(weights: Shape, groups: int) -> bool:
-    """Whether groups of a convolution are neither blocks of channels nor single ones."""
-    given, taken, *_ = weights
-    return not (taken == 1 and given == groups) and bool(taken % BLOCK or given // groups % BLOCK)
-
-
 def _join(graph: _Graph) -> list[_Node]:
     uses = _uses(graph)
     maker: dict[int, _Node] = {}
     nodes: list[_Node] = []
     for place, step in enumerate(graph.steps):
-        title, reads = _plain(step.title), list(step.reads)
+        title, reads = plain_title(step.title), list(step.reads)
         before = maker.get(reads[0]) if len(reads) == 1 else None
         alone = before is not None and uses[reads[0]] == 1 and _is_conv(before) and not before.activation
         target = None
         if title == "batch_norm" and alone and before.kind == "conv2d":
             target = before
-        elif title in ACTIVATIONS and alone:
+        elif title in (ACTIVATIONS if before and before.kind == "conv2d" else LATE) and alone:
             target, before.activation = before, True
         if target is None:
             if title == "adaptive_avg_pool2d" and graph.shape[step.births[0]][2:] != (1, 1):
                 title = "avg_pool2d"  # exported so; to single numbers as a mean
-            is_plain, is_deep = (not made.isdisjoint(step.births) for made in (graph.plain, graph.deep))
-            target = _Node([place], title, reads, list(step.births), place, is_plain, is_deep)
+            births = list(step.births)
+            is_plain, is_deep = (any(buffer in made for buffer in births) for made in (graph.plain, graph.deep))
+            target = _Node([place], title, reads, births, place, is_plain, is_deep)
+            target.workspace = max((graph.plain.get(buffer, 0) for buffer in births), default=0)
             if step.is_red and title == "mul" and len(reads) == 1:  # a gate per channel: exported as a convolution
                 target.kind = "conv2d"
             elif step.is_red and title == "add" and _is_ungated(reads, maker):
@@ -230,16 +212,16 @@ def _append(graph: _Graph, node: _Node, steps: list[int], births: Sequence[int])
     node.births = list(births)
 
 
-def _join_sums(nodes: list[_Node], graph: _Graph) -> list[_Node]:
-    """Sums, and activations after them, joined to the convolutions that can do them."""
+def _join_sums(nodes: list[_Node], graph: _Graph, blocked: set[int]) -> list[_Node]:
+    """Sums of maps in blocks, and activations after them, joined to the convolutions that can do them."""
     uses = _uses(graph)
     maker: dict[int, _Node] = {}
     left = []
     for node in nodes:
         target = None
         if node.kind == "add" and len(node.reads) == 2:
-            target = _accumulating(graph, node.reads, maker, uses)
-        elif node.kind in ACTIVATIONS and len(node.reads) == 1:
+            target = _accumulating(graph, node.reads, maker, uses) if blocked.issuperset(node.reads) else None
+        elif node.kind in LATE and len(node.reads) == 1:
             before = maker.get(node.reads[0])
             if before is not None and before.into >= 0 and not before.activation and uses[node.reads[0]] == 1:
                 target, before.activation = before, True
@@ -265,15 +247,11 @@ def _accumulating(graph: _Graph, reads: list[int], maker: dict[int, _Node], uses
     for own, other in (reads, reads[::-1]):
         node = maker.get(own)
         can = node is not None and node.kind == "conv2d" and not (node.activation or node.is_plain)
-        if can and node.into < 0 and uses[own] == 1 and other in maker and _is_blocked_map(graph, maker[other], other):
+        if can and node.into < 0 and uses[own] == 1 and other in maker:
             node.into = other
             node.reads.append(other)
             return node
     return None
-
-
-def _is_blocked_map(graph: _Graph, node: _Node, buffer: int) -> bool:
-    return len(graph.shape[buffer]) == 4 and (_is_blocked_op(node) or node.kind in BLOCKED)
 
 
 def _ordered(nodes: list[_Node], graph: _Graph) -> list[_Node]:
@@ -294,6 +272,48 @@ def _ordered(nodes: list[_Node], graph: _Graph) -> list[_Node]:
             sources = sorted(feeds[id(node)], key=lambda source: source.index)
             stack += [(source, False) for source in sources if id(source) not in seen]
     return order
+
+
+def _given_workspace(node: _Node, graph: _Graph) -> list[_Node]:
+    """What makes room for a node to work in, last before it; nothing where it needs none."""
+    if not node.workspace:
+        return []
+    new = graph.new_buffer(node.births[0])
+    graph.sizes[new], graph.shape[new] = node.workspace, (new,)  # nothing else is alike, and takes its place
+    step = graph.steps[node.steps[0]]
+    graph.steps[node.steps[0]] = step._replace(touched=(*step.touched, new))
+    room = Step(WORKSPACE, step.layer, False, False, False, False, (), (), step.result, (), (new,), (new,))
+    graph.steps.append(room)
+    node.reads.append(new)
+    return [_Node([len(graph.steps) - 1], WORKSPACE, [], [new], -1)]
+
+
+def _blocked_maps(nodes: list[_Node], graph: _Graph) -> set[int]:
+    """The maps that lie in blocks of channels, of nodes in the order in which they run."""
+    blocked: set[int] = set()
+    for node in nodes:
+        blocked |= _gives_blocks(node, graph, _reads_blocks(node, graph, blocked))
+    return blocked
+
+
+def _reads_blocks(node: _Node, graph: _Graph, blocked: set[int]) -> bool:
+    """Whether a node reads maps in blocks; but for convolutions, only where those that it reads lie so."""
+    if node.kind == "conv2d":
+        return (graph.shape[node.reads[0]][1] >= BLOCK or node.is_deep) and not node.is_plain
+    if node.kind in (*SAMPLERS, "batch_norm"):
+        return node.reads[0] in blocked
+    maps = [buffer for buffer in node.reads if len(graph.shape[buffer]) == 4]
+    if node.kind not in (*BLOCKED, *LATE) or not maps or not blocked.issuperset(node.reads):
+        return False
+    if node.kind == "cat":
+        return all(graph.shape[buffer][1] % BLOCK == 0 for buffer in node.reads)
+    return len({graph.shape[buffer] for buffer in node.reads}) == 1
+
+
+def _gives_blocks(node: _Node, graph: _Graph, wants: bool) -> set[int]:
+    """Its maps that lie in blocks, where it reads (`wants`) such or not."""
+    gives = wants or (node.kind == "conv2d" and not node.is_plain)
+    return {buffer for buffer in node.births if gives and len(graph.shape[buffer]) == 4}
 
 
 def _with_copies(nodes: list[_Node], graph: _Graph) -> list[_Node]:
@@ -317,26 +337,17 @@ def _with_copies(nodes: list[_Node], graph: _Graph) -> list[_Node]:
 
     for node in nodes:
         maps = [buffer for buffer in node.reads if len(graph.shape[buffer]) == 4]
-        if node.kind == "conv2d":
-            wants = (graph.shape[node.reads[0]][1] >= BLOCK or node.is_deep) and not node.is_plain
-        elif node.kind in (*POOLS, "batch_norm"):
-            wants = node.reads[0] in blocked
-        else:
-            kind = node.kind in BLOCKED or node.kind in ACTIVATIONS
-            wants = kind and bool(maps) and all(buffer in blocked for buffer in node.reads)
-            if node.kind == "cat":
-                wants &= all(graph.shape[buffer][1] % BLOCK == 0 for buffer in node.reads)
-            else:
-                wants &= len({graph.shape[buffer] for buffer in node.reads}) == 1
+        wants = _reads_blocks(node, graph, blocked)
         node.reads = [  # what a convolution accumulates into lies as what it gives
             copied(buffer) if buffer in maps and (buffer in blocked) != (wants or buffer == node.into) else buffer
             for buffer in node.reads
         ]
         if node.into >= 0:
             node.into = node.reads[-1]
-        gives = wants or (node.kind == "conv2d" and not node.is_plain)
-        blocked |= {buffer for buffer in node.births if gives and len(graph.shape[buffer]) == 4}
+        blocked |= _gives_blocks(node, graph, wants)
+        result += _given_workspace(node, graph)
         result.append(node)
+    graph.outputs = [copied(buffer) if buffer in blocked else buffer for buffer in graph.outputs]
     for buffer in blocked:
         batch, channels, *sides = graph.shape[buffer]
         wide = -(-channels // BLOCK) * BLOCK
@@ -407,7 +418,8 @@ def _root_for(
     if born in held:
         return born
     operand = node.into if node.into >= 0 else node.reads[0] if node.kind in ACTIVATIONS and node.reads else -1
-    if operand >= 0 and (root := home[operand]) not in held and uses[root] == 1 and _alike(graph, root, born):
+    root = home[operand] if node.reads.count(operand) == 1 else -1  # what it reads too stays until it has been read
+    if root >= 0 and root not in held and uses[root] == 1 and _alike(graph, root, born):
         return root
     for place, root in enumerate(free):
         if _alike(graph, root, born):

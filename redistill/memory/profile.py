@@ -15,6 +15,7 @@ from .file_size import file_bytes
 from .program import Program
 from .recording import Weights
 from .shape_rules import Shape
+from .steps import WORKSPACE
 
 GAPS = ("gaps", "")  # in place of who made a tensor
 # Accountings of runtimes that place all tensors in one arena before they run; the others allocate as they go.
@@ -69,6 +70,11 @@ class LiveTensor(NamedTuple):
     bytes: int
     made_by: tuple[str, str]  # (operator, layer); ("input", "") for the input; `GAPS` for what lies between buffers
     needed_by: tuple[tuple[str, str], ...]  # operators from here on that touch it, and ("output", "")
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether it holds one; else it is what lies between buffers, or what an operator works in."""
+        return self.made_by != GAPS and self.made_by[0] != WORKSPACE
 
 
 class PlacedTensor(NamedTuple):
@@ -239,7 +245,8 @@ class MemoryProfile:
                 value = own  # written through a view of a part
             maker = (steps[writer].title, steps[writer].layer) if writer >= 0 else ("input", "")
             users = needed.get(buffer, []) + ([("output", "")] if buffer in outputs else [])
-            alive.append(LiveTensor(self._shapes[value], line.sizes[buffer], maker, tuple(users)))
+            shape = () if maker[0] == WORKSPACE else self._shapes[value]
+            alive.append(LiveTensor(shape, line.sizes[buffer], maker, tuple(users)))
         gaps = line.live[index] - sum(tensor.bytes for tensor in alive)
         if gaps > 0:
             alive.append(LiveTensor((), gaps, GAPS, ()))

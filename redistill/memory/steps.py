@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from .recording import WEIGHTS, Buffer, Node
 
+WORKSPACE = "workspace"  # title of a step that makes room for the next one to work in, and no tensor
+
 
 class Step(NamedTuple):
     """One call from Python that does more than look at a buffer."""

@@ -110,6 +110,72 @@ def test_whole_blocks_alone_are_put_beside_one_another(one, other, counted):
     assert capture(Beside(one, other), (1, 3, 16, 16)).profile(accounting="onnxruntime").peak_bytes == counted
 
 
+@pytest.mark.parametrize(
+    ("last", "counted"),
+    [
+        ((6, 6, 3, 1, 1, 1, 6), 88_576),
+        ((6, 6, 5, 2, 2, 1, 3), 81_664),
+        ((18, 18, 3, 1, 1), 125_440),
+        ((18, 18, 1, 2), 104_704),
+        ((18, 18, 1), 81_408),
+        ((18, 300, 3, 4, 1), 81_408),
+        ((32, 32, 3, 1, 1, 1, 8), 168_448),
+    ],
+    ids=["one a channel", "groups", "odd channels", "strided pixels", "pixels", "many filters", "narrow groups"],
+)
+def test_a_convolution_without_blocks_unfolds_its_map_into_a_workspace(last, counted):
+    model = nn.Sequential(nn.Conv2d(3, last[0], 1), nn.Conv2d(*last))
+    profile = capture(model, (1, 3, 16, 24)).profile(accounting="onnxruntime")
+    assert profile.peak_bytes == counted
+    rooms = [one for i in range(len(profile.timeline)) for one in profile.live_tensors(i) if not one.is_tensor]
+    assert {(one.shape, one.made_by) for one in rooms} <= {((), ("workspace", "1"))}
+
+
+class Summed(nn.Module):
+    """Maps that a sum takes: as what a convolution gave, of narrow maps beside one another, or drawn larger."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.first, self.last = kind, nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 64, 1)
+        self.second = nn.Conv2d(3 if kind == "beside" else 16, 16, 3, padding=1)
+        self.halves = nn.ModuleList(nn.Conv2d(3, 8, 3, padding=1) for _ in range(2))
+        self.norm = nn.BatchNorm2d(16)
+
+    def forward(self, x):
+        if self.kind == "beside":
+            return self.last(torch.cat([half(x) for half in self.halves], 1) + self.second(x))
+        x = self.first(x)
+        if self.kind == "own":
+            return self.second(torch.relu(x + self.second(x)))
+        y = nn.functional.relu6(self.norm(x + self.second(x)))
+        return self.last(y) + self.last(y * y)
+
+
+@pytest.mark.parametrize(("kind", "counted"), [("own", 35_840), ("beside", 134_144), ("normalized", 134_144)])
+def test_what_a_sum_takes_decides_what_is_written_in_place_and_how_maps_lie(kind, counted):
+    assert capture(Summed(kind), (1, 3, 16, 16)).profile(accounting="onnxruntime").peak_bytes == counted
+
+
+SQUEEZED = REDConfig(residual_squeeze=4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "counted"),
+    [
+        ({"teacher": "timm:ghostnet_050"}, 471_040),
+        ({"teacher": "timm:ghostnet_100"}, 811_008),
+        ({"teacher": "timm:starnet_s1", "stem": "patches", "red": SQUEEZED}, 860_160),
+        ({"teacher": "timm:hrnet_w18_small"}, 729_600),
+    ],
+    ids=["ghostnet_050", "ghostnet_100", "starnet_s1", "hrnet"],
+)
+def test_networks_of_narrow_maps_norms_after_sums_and_maps_drawn_larger_are_counted(settings, counted):
+    config = StudentConfig(**{"image_size": (64, 96), "red": None} | settings)
+    with weightless():
+        tape = capture(build_student(config), (1, 3, 64, 96))
+    assert tape.profile(accounting="onnxruntime").peak_bytes == counted
+
+
 class Centred(nn.Conv2d):
     def forward(self, x):
         return self._conv_forward(x, self.weight - self.weight.mean(0), self.bias)
