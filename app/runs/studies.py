@@ -101,7 +101,7 @@ def _shared_result(name: str, config: DistillConfig, row: Mapping[str, Any]) -> 
     score = float(row["test_accuracy"])
     return Result(
         key=f"shared:{name}-{'-'.join(map(str, row['strides']))}",
-        title=f"Shared weights at {join_strides(strides)}, {learning_sources(config)}",
+        title=f"{name} at {join_strides(strides)}, {learning_sources(config)}",
         origin=READY,
         state="finished",
         config=dataclasses.replace(config, student=student),

@@ -117,9 +117,11 @@ _OURS = {
         "RED blocks at all nine places instead of five, at no cost to the peak, and smaller batches: the best "
         "setting of the accuracy study, whose student ships; about 8 minutes on 2 cores."),
     "any-strides": ("One network for every budget", _bare(_CLUTTER, strides={}),
-        _FROM_CLUTTER, {"red_weight": 0.0, "stride_vectors": 2, "validate_every": 264},
+        _FROM_CLUTTER, {"red_weight": 0.0, "stride_vectors": 2, "steps": 10_560, "batch_size": 64,
+            "validate_every": 1056, "save_every": 528},
         "One set of weights for all choices of strides that reduce as much as the teacher's: two of them a step, with "
-        "KD. Explore then shows measured accuracy for any; about 25 minutes on 2 cores."),
+        "KD, on four times the scenes of a student alone. Explore then shows measured accuracy for any; half an hour "
+        "of one core that has bf16."),
     "quick": ("Quick look", _CLUTTER, _FROM_CLUTTER,
         {"train_limit": 3000, "steps": 120, "validate_every": 20, "save_every": 40},
         "A student with a fifth of its teacher's memory learns from it on 3,000 scenes, in few steps: the curves move "

@@ -278,7 +278,7 @@ def test_a_network_for_every_budget_stands_at_the_strides_that_validation_choose
     found = {one.key: one for one in results.all_results()}
     assert list(found) == ["shipped:any", "shared:any-8-1-1-1-2", "shared:any-4-1-2-1-2"]
     one = found["shared:any-4-1-2-1-2"]
-    assert (one.title, one.score, one.validation, one.macs) == ("Shared weights at 4·1·2·1·2, KD", 0.81, 0.82, 7)
+    assert (one.title, one.score, one.validation, one.macs) == ("any at 4·1·2·1·2, KD", 0.81, 0.82, 7)
     assert one.kind == SHARED and one.peak_bytes == peak_bytes(one.config.student) and one.group == "emoji-clutter"
     file.write_text(json.dumps({"any": {"rows": [{"strides": [4, 1]}, None, {**rows[0], "strides": [8]}, rows[1]]}}))
     assert [one.key for one in shared_results(file)] == ["shared:any-4-1-2-2-1"]
