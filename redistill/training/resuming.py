@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -60,13 +61,13 @@ def change_run(run_dir: str | Path, changes: Mapping[str, Any]) -> list[str]:
         check_teacher(config)
         if "dataset" in changed:
             _check_pictures(stored, config, point)
+        else:
+            _check_place(config)
         with run.explained():
             if run.finished():  # first: killed after it, the run ends again as it had
                 run.write_status("stopped", step, config.steps)
-            line = {"step": step, "time": time.time(), "changed": changed}
-            with open(run.path / CHANGES, "a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-            write_json(run.path / CONFIG, config.to_dict())
+            with _noted(run.path / CHANGES, {"step": step, "time": time.time(), "changed": changed}):
+                write_json(run.path / CONFIG, config.to_dict())
     told = [f"{name}: {before} until step {step}, {now} from there on." for name, (before, now) in changed.items()]
     if "steps" in changed and config.schedule != "constant":
         told.append(f"The learning rate follows the {config.schedule} schedule of {config.steps} steps from there on.")
@@ -111,6 +112,20 @@ def save_student(run_dir: str | Path) -> Path:
 
 
 @contextlib.contextmanager
+def _noted(path: Path, record: Mapping[str, Any]) -> Iterator[None]:
+    """A line more in a file, and after the block none more where either could not be written."""
+    before = path.stat().st_size if path.exists() else None
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        yield
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True) if before is None else os.truncate(path, before)
+        raise
+
+
+@contextlib.contextmanager
 def _held(run_dir: str | Path) -> Iterator[tuple[RunFolder, DistillConfig]]:
     """A run's folder, which no other process has meanwhile, and its settings."""
     path = Path(run_dir)
@@ -121,6 +136,14 @@ def _held(run_dir: str | Path) -> Iterator[tuple[RunFolder, DistillConfig]]:
     adopt = lambda values: complete(DistillConfig.from_dict(values)).to_dict()  # noqa: E731
     with contextlib.closing(RunFolder(path, stored.to_dict(), adopt)) as run:
         yield run, stored
+
+
+def _check_place(config: DistillConfig) -> None:
+    """ValueError, which names the way out, where the run's pictures are not where they were."""
+    try:
+        find_dataset(config.dataset, config.split_seed)
+    except ValueError as error:
+        raise ValueError(f"{error} If the run's pictures lie elsewhere now, give that as its dataset.") from error
 
 
 def _check_pictures(stored: DistillConfig, config: DistillConfig, point: Mapping[str, Any]) -> None:

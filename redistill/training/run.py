@@ -77,10 +77,13 @@ class RunFolder:
         except OSError as error:
             if not is_refusal(error):
                 raise
+            kept, goes_on = "it has saved nothing yet", "begins anew"
+            if (self.path / RESUME_POINT).exists():
+                kept, goes_on = "what it saved last is kept", "goes on from there"
             raise told(
                 error,
-                "The run cannot be written ({reason}) and ends; what it saved last is kept, and once there is room and "
-                "its folder can be written, the same run goes on from there.",
+                f"The run cannot be written ({{reason}}) and ends; {kept}, and once there is room and its folder can "
+                f"be written, the same run {goes_on}.",
             ) from error
 
     def _reserve(self) -> None:

@@ -40,7 +40,9 @@ def test_a_run_on_a_full_disk_fails_with_the_reason_and_goes_on_to_the_same_weig
     if most_bytes > 1:
         assert read_json(status)["state"] == "failed" and read_json(status)["error"] == said
     assert {path.name for path in (tmp_path / "run").iterdir()} <= {*LEFT}, "nothing half-written stays"
-    assert (tmp_path / "run" / "last.pt").exists() == (most_bytes > 4_000_000)
+    is_saved = (tmp_path / "run" / "last.pt").exists()
+    assert is_saved == (most_bytes > 4_000_000)
+    assert ("goes on from there" in said) == is_saved and ("saved nothing yet" in said) != is_saved
     with full(most_bytes):
         assert main(["train", "--config", str(finished_run / "config.json"), "--run-dir", str(tmp_path / "run")]) == 1
     assert "Traceback" not in (told := capsys.readouterr().err) and "cannot be written (File too large)" in told

@@ -15,6 +15,7 @@ from redistill.cli.commands import main
 from redistill.common.files import read_json
 from redistill.common.sentences import Note
 from redistill.networks.student import StudentConfig
+from redistill.training import resuming
 from redistill.training.config import DistillConfig
 from redistill.training.evaluation import evaluate
 from redistill.training.loop import distill
@@ -78,11 +79,36 @@ def test_what_does_not_fit_changes_nothing(tmp_path, changes, words):
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 
+def test_a_full_disk_changes_nothing_and_notes_no_change(tmp_path, monkeypatch):
+    run = stopped(tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+
+    def refuse(path, *values):
+        raise OSError(28, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resuming, "write_json", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            change_run(run, {"steps": 8})
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    change_run(run, {"steps": 8})
+    noted = (run / "changes.jsonl").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(resuming, "write_json", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            change_run(run, {"steps": 9})
+    assert (run / "changes.jsonl").read_bytes() == noted and len(noted.splitlines()) == 1
+
+
 def test_pictures_that_were_moved_are_found_again_and_others_are_refused(tmp_path):
     here = write_classes(tmp_path / "here", {"cat": 12, "dog": 12})
     student = StudentConfig("narrow_resnet", 16, 2, red=None)
     run = stopped(tmp_path / "run", small(student=student, dataset=f"folder:{here}", batch_size=4, train_limit=None))
     here.rename(tmp_path / "there")
+    before = (run / "config.json").read_bytes()
+    with pytest.raises(ValueError, match="give that as its dataset"):
+        change_run(run, {"steps": 8})
+    assert (run / "config.json").read_bytes() == before
     other = write_classes(tmp_path / "other", {"cat": 13, "dog": 12}, seed=7)
     named = write_classes(tmp_path / "named", {"cat": 12, "eel": 12})
     exchanged = write_classes(tmp_path / "exchanged", {"dog": 12, "cat": 12})
