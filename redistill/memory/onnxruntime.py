@@ -20,70 +20,27 @@ What its sessions do (release 1.32, all optimizations, AVX-512), found by its op
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
-from math import prod
 
 from ..common.sentences import listed
 from .accounting import Timeline
+from .onnxruntime_graph import Graph, Kernel, single_assignment
 from .onnxruntime_kernels import (
     ACTIVATIONS,
     BLOCK,
     BLOCKED,
-    FLOAT,
-    GROUPS,
     LATE,
     SAMPLERS,
-    has_no_blocks,
     plain_title,
     unknown_operators,
-    workspace,
 )
 from .program import Program
-from .recording import Buffer, Node
 from .shape_rules import Shape
 from .steps import WORKSPACE, Step
 
 COPY = "layout copy"
-
-
-@dataclass
-class _Node:
-    """What runs as one: steps of the program, in it by their places."""
-
-    steps: list[int]
-    kind: str  # title of what it began as
-    reads: list[int]  # buffers
-    births: list[int]
-    index: int = 0  # when it was made
-    is_plain: bool = False  # a convolution that neither reads nor writes blocks of channels
-    is_deep: bool = False  # any other one in groups, which reads blocks of however few channels
-    workspace: int = 0  # bytes of room that a plain one works in
-    activation: bool = False
-    into: int = -1  # the buffer that it accumulates into, where that dies there
-
-
-@dataclass
-class _Graph:
-    """Steps in which every write makes a buffer of its own."""
-
-    steps: list[Step]
-    buffers: list[Buffer]
-    sizes: list[int]
-    outputs: list[int]
-    shape: list[Shape]  # of each buffer
-    # What convolutions make which use no blocks of channels, and the bytes of room that they work in.
-    plain: dict[int, int] = field(default_factory=dict)
-    deep: set[int] = field(default_factory=set)  # that any others in groups make
-    joined: dict[int, int] = field(default_factory=dict)  # buffer that never is → the one that it became
-
-    def new_buffer(self, like: int, shape: Shape | None = None) -> int:
-        """One more buffer, as large as another."""
-        self.buffers.append(self.buffers[like])
-        self.sizes.append(self.sizes[like])
-        self.shape.append(self.shape[like] if shape is None else shape)
-        return len(self.buffers) - 1
 
 
 def onnxruntime_order(program: Program, shapes: list[Shape], sizes: list[int]) -> tuple[Program, Timeline]:
@@ -93,7 +50,7 @@ def onnxruntime_order(program: Program, shapes: list[Shape], sizes: list[int]) -
     """
     if unknown := unknown_operators(program, shapes):
         raise ValueError(f"No figure for onnxruntime: how it runs {listed(unknown, 3)} is not known; count as 'fused'.")
-    graph = _single_assignment(program, shapes, sizes)
+    graph = single_assignment(program, shapes, sizes)
     nodes = _join(graph)
     nodes = _ordered(nodes, graph)
     for place, node in enumerate(nodes):
@@ -109,67 +66,14 @@ def onnxruntime_order(program: Program, shapes: list[Shape], sizes: list[int]) -
     return _planned(program, graph, nodes)
 
 
-def _is_conv(node: _Node) -> bool:
+def _is_conv(node: Kernel) -> bool:
     return node.kind in ("conv2d", "batch_norm")
 
 
-def _single_assignment(program: Program, shapes: list[Shape], sizes: list[int]) -> _Graph:
-    buffers = list(program.buffers)
-    graph = _Graph([], buffers, list(sizes), [], [shapes[made.value] for made in buffers])
-    now, steps = list(range(len(buffers))), graph.steps
-    for step, nodes in _in_order(program):
-        operands = tuple((value, now[buffer]) for value, buffer in step.operands)
-        reads = tuple(now[buffer] for buffer in step.reads)
-        births = step.births
-        if step.title == "cat" and len(reads) == 1 and graph.shape[births[0]] == graph.shape[reads[0]]:
-            now[births[0]] = graph.joined[births[0]] = reads[0]  # of one map, as a DenseNet begins: never exported
-            continue
-        for buffer in () if births else step.writes:
-            now[buffer] = graph.new_buffer(buffer)
-            births = (*births, now[buffer])
-        if step.title == "group_norm":  # as ONNX of opset 20 has it: normalized by groups, scaled, shifted
-            batch, channels, *sides = graph.shape[births[0]]
-            grouped = graph.new_buffer(births[0], (batch, 0, channels * prod(sides)))
-            scaled = graph.new_buffer(births[0])
-            value = graph.buffers[births[0]].value
-            for title, taken, made in (("instance_norm", reads, (grouped,)), ("scale", (grouped,), (scaled,))):
-                touched = (*taken, *made)
-                steps.append(
-                    step._replace(
-                        title=title, reads=taken, operands=(), result=value, writes=(), births=made, touched=touched
-                    )
-                )
-            reads, operands = (scaled,), ()
-        for node, ins in nodes:
-            if node.op == "convolution":
-                weights, groups = shapes[ins[1]], node.args[GROUPS]
-                if has_no_blocks(weights, groups):
-                    floats = workspace(weights, graph.shape[births[0]], node.args)
-                    graph.plain |= dict.fromkeys(births, FLOAT * floats)
-                elif groups > 1:
-                    graph.deep.update(births)
-        touched = tuple(dict.fromkeys((*reads, *births)))
-        steps.append(step._replace(operands=operands, reads=reads, writes=(), births=births, touched=touched))
-    graph.outputs = [now[buffer] for buffer in program.outputs]
-    return graph
-
-
-def _in_order(program: Program) -> Iterator[tuple[Step, list[tuple[Node, list[int]]]]]:
-    """The steps, and the operators of each with the values that they read."""
-    steps = iter(program.steps)
-    for traced in program.calls:
-        calls: dict[int, list[tuple[Node, list[int]]]] = {}
-        for node in traced.nodes:
-            calls.setdefault(node.call, []).append((node, [traced.resolve(value) for value in node.ins]))
-        for nodes in calls.values():
-            if not all(node.is_view for node, _ in nodes):
-                yield next(steps), nodes
-
-
-def _join(graph: _Graph) -> list[_Node]:
+def _join(graph: Graph) -> list[Kernel]:
     uses = _uses(graph)
-    maker: dict[int, _Node] = {}
-    nodes: list[_Node] = []
+    maker: dict[int, Kernel] = {}
+    nodes: list[Kernel] = []
     for place, step in enumerate(graph.steps):
         title, reads = plain_title(step.title), list(step.reads)
         before = maker.get(reads[0]) if len(reads) == 1 else None
@@ -184,7 +88,7 @@ def _join(graph: _Graph) -> list[_Node]:
                 title = "avg_pool2d"  # exported so; to single numbers as a mean
             births = list(step.births)
             is_plain, is_deep = (any(buffer in made for buffer in births) for made in (graph.plain, graph.deep))
-            target = _Node([place], title, reads, births, place, is_plain, is_deep)
+            target = Kernel([place], title, reads, births, place, is_plain, is_deep)
             target.workspace = max((graph.plain.get(buffer, 0) for buffer in births), default=0)
             if step.is_red and title == "mul" and len(reads) == 1:  # a gate per channel: exported as a convolution
                 target.kind = "conv2d"
@@ -197,7 +101,7 @@ def _join(graph: _Graph) -> list[_Node]:
     return nodes
 
 
-def _is_ungated(reads: list[int], maker: dict[int, _Node]) -> bool:
+def _is_ungated(reads: list[int], maker: dict[int, Kernel]) -> bool:
     """Whether a RED block sums x itself and its residual: exported as a convolution that adds x to the latter."""
     if len(reads) != 2 or reads[0] not in maker or reads[1] not in maker:
         return False
@@ -205,17 +109,17 @@ def _is_ungated(reads: list[int], maker: dict[int, _Node]) -> bool:
     return residual.activation and residual.reads[0] in x.births
 
 
-def _append(graph: _Graph, node: _Node, steps: list[int], births: Sequence[int]) -> None:
+def _append(graph: Graph, node: Kernel, steps: list[int], births: Sequence[int]) -> None:
     """Let a node do further steps; what it gave before never is a buffer."""
     node.steps += steps
     graph.joined |= dict.fromkeys(node.births, births[0])
     node.births = list(births)
 
 
-def _join_sums(nodes: list[_Node], graph: _Graph, blocked: set[int]) -> list[_Node]:
+def _join_sums(nodes: list[Kernel], graph: Graph, blocked: set[int]) -> list[Kernel]:
     """Sums of maps in blocks, and activations after them, joined to the convolutions that can do them."""
     uses = _uses(graph)
-    maker: dict[int, _Node] = {}
+    maker: dict[int, Kernel] = {}
     left = []
     for node in nodes:
         target = None
@@ -233,14 +137,14 @@ def _join_sums(nodes: list[_Node], graph: _Graph, blocked: set[int]) -> list[_No
     return left
 
 
-def _uses(graph: _Graph) -> list[int]:
+def _uses(graph: Graph) -> list[int]:
     uses = [0] * len(graph.buffers)
     for buffer in (*(buffer for step in graph.steps for buffer in step.reads), *graph.outputs):
         uses[buffer] += 1
     return uses
 
 
-def _accumulating(graph: _Graph, reads: list[int], maker: dict[int, _Node], uses: list[int]) -> _Node | None:
+def _accumulating(graph: Graph, reads: list[int], maker: dict[int, Kernel], uses: list[int]) -> Kernel | None:
     """The convolution that does the sum of two buffers, if one can."""
     if graph.shape[reads[0]] != graph.shape[reads[1]]:
         return None
@@ -254,7 +158,7 @@ def _accumulating(graph: _Graph, reads: list[int], maker: dict[int, _Node], uses
     return None
 
 
-def _ordered(nodes: list[_Node], graph: _Graph) -> list[_Node]:
+def _ordered(nodes: list[Kernel], graph: Graph) -> list[Kernel]:
     """Depth first from the outputs: of several operands the node that was made last runs first."""
     maker = {buffer: node for node in nodes for buffer in node.births}
     feeds = {id(node): [maker[buffer] for buffer in dict.fromkeys(node.reads) if buffer in maker] for node in nodes}
@@ -274,7 +178,7 @@ def _ordered(nodes: list[_Node], graph: _Graph) -> list[_Node]:
     return order
 
 
-def _given_workspace(node: _Node, graph: _Graph) -> list[_Node]:
+def _given_workspace(node: Kernel, graph: Graph) -> list[Kernel]:
     """What makes room for a node to work in, last before it; nothing where it needs none."""
     if not node.workspace:
         return []
@@ -285,10 +189,10 @@ def _given_workspace(node: _Node, graph: _Graph) -> list[_Node]:
     room = Step(WORKSPACE, step.layer, False, False, False, False, (), (), step.result, (), (new,), (new,))
     graph.steps.append(room)
     node.reads.append(new)
-    return [_Node([len(graph.steps) - 1], WORKSPACE, [], [new], -1)]
+    return [Kernel([len(graph.steps) - 1], WORKSPACE, [], [new], -1)]
 
 
-def _blocked_maps(nodes: list[_Node], graph: _Graph) -> set[int]:
+def _blocked_maps(nodes: list[Kernel], graph: Graph) -> set[int]:
     """The maps that lie in blocks of channels, of nodes in the order in which they run."""
     blocked: set[int] = set()
     for node in nodes:
@@ -296,7 +200,7 @@ def _blocked_maps(nodes: list[_Node], graph: _Graph) -> set[int]:
     return blocked
 
 
-def _reads_blocks(node: _Node, graph: _Graph, blocked: set[int]) -> bool:
+def _reads_blocks(node: Kernel, graph: Graph, blocked: set[int]) -> bool:
     """Whether a node reads maps in blocks; but for convolutions, only where those that it reads lie so."""
     if node.kind == "conv2d":
         return (graph.shape[node.reads[0]][1] >= BLOCK or node.is_deep) and not node.is_plain
@@ -310,17 +214,17 @@ def _reads_blocks(node: _Node, graph: _Graph, blocked: set[int]) -> bool:
     return len({graph.shape[buffer] for buffer in node.reads}) == 1
 
 
-def _gives_blocks(node: _Node, graph: _Graph, wants: bool) -> set[int]:
+def _gives_blocks(node: Kernel, graph: Graph, wants: bool) -> set[int]:
     """Its maps that lie in blocks, where it reads (`wants`) such or not."""
     gives = wants or (node.kind == "conv2d" and not node.is_plain)
     return {buffer for buffer in node.births if gives and len(graph.shape[buffer]) == 4}
 
 
-def _with_copies(nodes: list[_Node], graph: _Graph) -> list[_Node]:
+def _with_copies(nodes: list[Kernel], graph: Graph) -> list[Kernel]:
     """The nodes, and where one reads a map in another layout than it was written in, what copies it."""
     blocked: set[int] = set()
     other: dict[int, int] = {}  # buffer → the one that holds it in the other layout
-    result: list[_Node] = []
+    result: list[Kernel] = []
 
     def copied(buffer: int) -> int:
         if buffer not in other:
@@ -331,7 +235,7 @@ def _with_copies(nodes: list[_Node], graph: _Graph) -> list[_Node]:
                 blocked.add(new)
             step = Step(COPY, "", False, False, False, False, (buffer,), (), graph.buffers[new].value, (), (new,), ())
             graph.steps.append(step._replace(touched=(buffer, new)))
-            result.append(_Node([len(graph.steps) - 1], COPY, [buffer], [new], 3 * 10**6 + len(result)))
+            result.append(Kernel([len(graph.steps) - 1], COPY, [buffer], [new], 3 * 10**6 + len(result)))
             other[new] = buffer
         return other[buffer]
 
@@ -356,7 +260,7 @@ def _with_copies(nodes: list[_Node], graph: _Graph) -> list[_Node]:
     return result
 
 
-def _planned(program: Program, graph: _Graph, nodes: list[_Node]) -> tuple[Program, Timeline]:
+def _planned(program: Program, graph: Graph, nodes: list[Kernel]) -> tuple[Program, Timeline]:
     """Which buffer each tensor lies in, and from when to when."""
     order: list[int] = []
     spans = []
@@ -412,7 +316,7 @@ def _live(first: list[int], last: list[int], sizes: list[int], end: int) -> list
 
 
 def _root_for(
-    node: _Node, born: int, graph: _Graph, home: list[int], uses: list[int], held: set[int], free: list[int]
+    node: Kernel, born: int, graph: Graph, home: list[int], uses: list[int], held: set[int], free: list[int]
 ) -> int:
     """The buffer that a result is written into: an operand's, a dead one's of its shape, or its own."""
     if born in held:
@@ -427,5 +331,5 @@ def _root_for(
     return born
 
 
-def _alike(graph: _Graph, one: int, other: int) -> bool:
+def _alike(graph: Graph, one: int, other: int) -> bool:
     return graph.sizes[one] == graph.sizes[other] and graph.shape[one] == graph.shape[other]
