@@ -190,7 +190,10 @@ def test_a_student_goes_to_explore_and_back_and_an_estimate_is_of_its_settings(o
     expect(other).to_have_count(0)
     page.get_by_label("Quick look", exact=True).check()
     expect(other).to_be_visible()
-    page.locator("#estimate-cancel").click()
+    cancel = page.locator("#estimate-cancel")
+    if not cancel.is_visible():  # a slow browser comes here after it was measured
+        page.locator("#estimate").click()
+    cancel.click()
     expect(other).to_have_count(0)
 
 
