@@ -3,9 +3,9 @@
     python -m benchmarks.curve [--quick] [--rows FILE] [--out FILE]
 
 The rows are those of `python -m benchmarks.tradeoff` on photographs, and of `python -m benchmarks.any_strides` for the
-network of every budget that ships; nothing is trained here. Needs a Chromium
-(apt-get install chromium). The picture carries a digest of what it shows, so that a test can tell whether it is that of
-the rows. --quick draws it too, and writes no file.
+network of every budget that ships; nothing is trained here. Needs a Chromium (apt-get install chromium). The picture
+carries a digest of what it shows, so that a test can tell whether it is that of the rows. --quick draws it too, and
+writes no file.
 """
 
 from __future__ import annotations

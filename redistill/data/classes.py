@@ -25,6 +25,11 @@ def check_class_names(names: Any, count: int, where: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def composed(name: str) -> str:
+    """A name or a path as it is compared: accents in one character, which a Mac and its zip files write in two."""
+    return unicodedata.normalize("NFC", name)
+
+
 def match_classes(wanted: Sequence[str], known: Sequence[str], who: str, whose: str) -> list[int] | None:
     """For each class of `wanted` its place in `known`, by name; None where either has no names, so none can be told.
 
@@ -34,7 +39,7 @@ def match_classes(wanted: Sequence[str], known: Sequence[str], who: str, whose: 
     """
     if not wanted or not known:
         return None
-    mine, theirs = ([unicodedata.normalize("NFC", name) for name in names] for names in (wanted, known))
+    mine, theirs = ([*map(composed, names)] for names in (wanted, known))
     if mine == theirs:
         return list(range(len(mine)))
     unknown = [name for name in mine if name not in set(theirs)]

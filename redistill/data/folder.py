@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import os
 import time
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..common.sentences import listed
+from .classes import composed
 from .decode import unreadable
 from .files_in import Found, Tree, walk
 from .labels import labelled
@@ -188,7 +188,7 @@ def _classes(place: Tree, title: str) -> dict[str, list[str]]:
     folders = place.folders or [Tree(ONE_CLASS, place.path, pictures=place.pictures, others=place.others)]
     found: dict[str, list[str]] = {}
     for folder in folders:
-        name = unicodedata.normalize("NFC", printable(folder.name))  # as zip files of a Mac do not write it
+        name = composed(printable(folder.name))
         files = sorted(folder.all_pictures())
         if not files:
             kinds = Counter(os.path.splitext(file)[1].lower() or "none" for file in folder.all_others())

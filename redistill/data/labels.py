@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import os
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..common.sentences import listed
+from .classes import composed
 from .files_in import Tree
 from .source import SPLITS, printable, split_name
 
@@ -117,15 +117,10 @@ def _fits(text: str, between: str) -> tuple[int, int]:
     return sum(not known.isdisjoint(names) for names in (FILES, LABELS, PARTS)), len(header)
 
 
-def _key(path: str) -> str:
-    """A path or a class as it is compared: accents in one form, since a Mac writes them in another than others."""
-    return unicodedata.normalize("NFC", path)
-
-
 def _ends(pictures: Sequence[str]) -> dict[str, list[str]]:
     ends: dict[str, list[str]] = defaultdict(list)
     for picture in pictures:
-        parts = _key(picture).split(os.sep)
+        parts = composed(picture).split(os.sep)
         for place in range(len(parts)):
             end = "/".join(parts[place:])
             ends[end].append(picture)
@@ -162,7 +157,7 @@ def _read(root: Path, table: str, pictures: _Pictures, notes: list[str]) -> _Tol
     own = split_name(os.path.splitext(os.path.basename(table))[0])
     for row in rows:
         name, label, part = (row[place].strip() if place is not None and place < len(row) else "" for place in columns)
-        picture, label = _picture(name, table, own, pictures), _key(label)
+        picture, label = _picture(name, table, own, pictures), composed(label)
         if picture is None:
             told.missing.append(name)
         elif not label:
@@ -179,12 +174,12 @@ def _read(root: Path, table: str, pictures: _Pictures, notes: list[str]) -> _Tol
 
 def _picture(name: str, table: str, own: str | None, pictures: _Pictures) -> str | None:
     """The picture that a table of the split `own` means: the one beside it first, then the only one that ends so."""
-    path = _key(os.path.normpath(name.replace("\\", "/"))) if name else ""
-    beside = os.path.normpath(os.path.join(_key(os.path.dirname(table)), path))
+    path = composed(os.path.normpath(name.replace("\\", "/"))) if name else ""
+    beside = os.path.normpath(os.path.join(composed(os.path.dirname(table)), path))
     found = pictures.ends.get(beside if path.startswith("..") else path, [])
-    found = [picture for picture in found if f"/{_key(picture)}".endswith(f"/{path.lstrip('./')}")] or found
+    found = [picture for picture in found if f"/{composed(picture)}".endswith(f"/{path.lstrip('./')}")] or found
     choices = (
-        [picture for picture in found if beside in (_key(picture), os.path.splitext(_key(picture))[0])],
+        [picture for picture in found if beside in (composed(picture), os.path.splitext(composed(picture))[0])],
         [picture for picture in found if own and pictures.splits.get(picture) == own],
         [] if path.startswith("..") else list(dict.fromkeys(found)),
     )

@@ -27,15 +27,7 @@ from itertools import accumulate
 from ..common.sentences import listed
 from .accounting import Timeline
 from .onnxruntime_graph import Graph, Kernel, single_assignment
-from .onnxruntime_kernels import (
-    ACTIVATIONS,
-    BLOCK,
-    BLOCKED,
-    LATE,
-    SAMPLERS,
-    plain_title,
-    unknown_operators,
-)
+from .onnxruntime_kernels import ACTIVATIONS, BLOCK, BLOCKED, LATE, SAMPLERS, plain_title, unknown_operators
 from .program import Program
 from .shape_rules import Shape
 from .steps import WORKSPACE, Step
@@ -51,8 +43,7 @@ def onnxruntime_order(program: Program, shapes: list[Shape], sizes: list[int]) -
     if unknown := unknown_operators(program, shapes):
         raise ValueError(f"No figure for onnxruntime: how it runs {listed(unknown, 3)} is not known; count as 'fused'.")
     graph = single_assignment(program, shapes, sizes)
-    nodes = _join(graph)
-    nodes = _ordered(nodes, graph)
+    nodes = _ordered(_join(graph), graph)
     for place, node in enumerate(nodes):
         if node.activation and node.kind == "conv2d":  # joining makes it anew
             node.index = 10**6 + place

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..common.sentences import Note
+from ..data.classes import composed
 from ..data.twins import LEAST, Learnt, share_changed
 from .checks import complete
 from .config import CHANGEABLE, DistillConfig
@@ -33,7 +33,7 @@ def check_same_pictures(point: Mapping[str, Any], now: Pictures) -> None:
     were exchanged.
     """
     names = point.get("class_names", now.class_names)
-    if [*map(_one_form, names)] != [*map(_one_form, now.class_names)]:
+    if [*map(composed, names)] != [*map(composed, now.class_names)]:
         raise ValueError(
             f"The classes of the pictures are {list(now.class_names)[:20]}, but this run began with {names[:20]}; "
             "start a new run, or give them their names back."
@@ -80,8 +80,3 @@ def check_same_settings(point: Mapping[str, Any], config: DistillConfig) -> None
                 f"{field.name} is {now!r} in the run's config.json, but the run began with {before!r}; restore it "
                 "there, or start a new run."
             )
-
-
-def _one_form(name: str) -> str:
-    """A name with its accents as single characters: systems write them in two ways."""
-    return unicodedata.normalize("NFC", name)
