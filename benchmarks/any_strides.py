@@ -4,10 +4,10 @@
 
 A checkpoint is of `redistill train-any` (default: those that ship whose pictures can be had: emoji-clutter's are drawn,
 Imagenette's are a zip file at ../shared/data/imagenette.zip, or what --data names). Its accuracy is measured at the
-stride vectors of which a FILE has students trained alone (default: checkpoints/photographs.json, or the accuracy study
-for emoji-clutter; rows of `benchmarks.tradeoff` and of `benchmarks.accuracy`) and at those that no other one beats on
-validation pictures, or at all with --all. Of students alone stand here those from the same teacher's weights without
-RED blocks, with KD and without.
+stride vectors of which a FILE has students trained alone (default: checkpoints/photographs.json, or for emoji-clutter
+checkpoints/scenes.json and the accuracy study; rows of `benchmarks.tradeoff` and of `benchmarks.accuracy`) and at those
+that no other one beats on validation pictures, or at all with --all. Of students alone stand here those from the same
+teacher's weights without RED blocks, with KD and without.
 
 The last line has, over the vectors that have students with KD: how many, the mean and the largest number of points by
 which these are ahead of the shared weights, on the front of the choices there are and off it, and Spearman's
@@ -43,8 +43,8 @@ from .helpers.tradeoff_table import OFF, ON_CURVE
 from .tradeoff import CURVE
 
 PHOTOGRAPHS = Path("../shared/data/imagenette.zip")
-CHECKPOINTS = {  # what ships: the files with students trained alone
-    "emoji-clutter-any": (SHIPPED / "study.json",),
+CHECKPOINTS = {  # what ships: the files with students trained alone, those first that count where several have them
+    "emoji-clutter-any": (SHIPPED / "scenes.json", SHIPPED / "study.json"),
     "imagenette-any": (SHIPPED / "photographs.json", SHIPPED / "photographs-off-curve.json"),
 }
 STUDENTS = (ON_CURVE, OFF)  # of rows of `benchmarks.tradeoff`: neither other networks nor students in patches
@@ -101,9 +101,10 @@ def test_pictures(shared: SharedWeights, data: str | None, limit: int | None) ->
 
 
 def read_alone(files: Sequence[Path], shared: SharedWeights) -> Alone:
-    """Test accuracies of students trained alone, one a seed."""
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    """Test accuracies of students trained alone, one a seed; what several files have is the first one's."""
+    together: dict[tuple[str, str], list[float]] = {}
     for file in files:
+        found: dict[tuple[str, str], list[float]] = defaultdict(list)
         for row in json.loads(file.read_text()) if file.exists() else []:
             if row["method"] not in METHODS:
                 continue
@@ -112,7 +113,8 @@ def read_alone(files: Sequence[Path], shared: SharedWeights) -> Alone:
                 found[key_of(strides), row["method"]] += [run["final"]["test_accuracy"] for run in row["runs"]]
             elif row.get("state") == "finished" and row["part"] in STUDENTS:
                 found["-".join(map(str, row["strides"])), row["method"]].append(row["test_accuracy"])
-    return found
+        together = found | together
+    return together
 
 
 def measure(shared: SharedWeights, test: Split, alone: Alone, is_all: bool) -> list[dict[str, Any]]:

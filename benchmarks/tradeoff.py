@@ -1,6 +1,6 @@
-"""Accuracy against peak memory on real photographs, as a curve over stride vectors.
+"""Accuracy against peak memory, on real photographs and on drawn scenes, as a curve over stride vectors.
 
-    python -m benchmarks.tradeoff [--quick] [--network narrow_resnet|narrow_swin] [--json FILE] [--runs DIR]
+    python -m benchmarks.tradeoff [--quick] [--study photographs|photographs-swin|scenes] [--json FILE] [--runs DIR]
                                   [--data PATH] [--device cpu|cuda] [--jobs N] [--seconds N] [--seeds 0,1,2]
                                   [--methods none,red] [--precision fp32|bf16] [--teacher CHECKPOINT]
                                   [--alternatives [--only TEXT]] [--patches]
@@ -8,9 +8,10 @@
 The teacher is a narrow ResNet at its own strides, trained first, with seed 0. A student has the strides of one of
 twelve vectors: eight from three fifths of the teacher's peak down to the least that search finds, and four that pool as
 much at the same peaks but keep less of the computation. All students see as many pictures, and the methods are those of
-the accuracy study: what they learn from differs, and for "scratch" what they start from. With --network narrow_swin all
-are vision transformers, in fewer steps and at one vector. Pictures are Imagenette's at 64 pixels, or for the
-transformers CIFAR-10's at 32.
+the accuracy study: what they learn from differs, and for "scratch" what they start from. Pictures are Imagenette's at
+64 pixels. The study of scenes takes those of emoji-clutter, its teacher that ships, and as many pictures as the
+accuracy study. Of photographs-swin all networks are vision transformers, in fewer steps and at one vector, and pictures
+are CIFAR-10's at 32 pixels.
 
 Runs are shared out to --jobs processes, which live as long as the benchmark does: the steps of so small a network leave
 a GPU idle, so a dozen processes use one together. Those that tell most come first: all methods at the eight vectors,
@@ -36,6 +37,7 @@ from typing import Any
 from redistill.common.devices import check_device
 from redistill.common.files import write_text
 from redistill.data.datasets import find_dataset, load_split
+from redistill.data.drawn import DRAWN
 from redistill.data.source import SPLITS
 from redistill.data.uploads import unpack_zip
 from redistill.networks.red import REDConfig
@@ -44,7 +46,7 @@ from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import build_network
 from redistill.training.config import DistillConfig
 
-from .accuracy import KD, MAIN, Method, _known
+from .accuracy import KD, LONG, MAIN, Method, _known
 from .helpers.alternatives import ALTERNATIVES, Alternative
 from .helpers.job_runner import Worker, run_all
 from .helpers.patched_rows import KIND, patched_rows
@@ -63,33 +65,59 @@ CURVE = (
     (2, 1, 2, 2, 2),
     (2, 1, 2, 1, 4),
 )
+OWN = (1, 2, 2, 2, 2)  # the teacher's
 OFF_CURVE = ((8, 1, 1, 2, 1), (8, 1, 2, 1, 1), (4, 4, 1, 1, 1), (2, 2, 4, 1, 1))
-METHODS = ("scratch", "none", "kd", "red", "red+kd", "red-blocks")  # of the accuracy study
+METHODS = ("scratch", "none", "kd", "red", "red+kd", "red-blocks", "best")  # of the accuracy study, and BEST
 OF_SAME_SHAPE = ("scratch", "none", "kd")  # of the alternatives, those that the teacher's weights fit
 FROM_SCRATCH = {"kd-scratch": Method("KD, from scratch", settings=KD | {"init": "scratch"})}
 OF_OTHERS = ("scratch", *FROM_SCRATCH)
 BATCH = 128
+# Of all settings that the accuracy study tried on scenes the one that validation chose: the preset "best".
+BEST = {
+    "best": Method(
+        "RED + KD, blocks at all nine places, batch 64",
+        REDConfig(),
+        "stage-wise",
+        MAIN["red+kd"].settings | {"batch_size": 64},
+    )
+}
 
 
 @dataclass(frozen=True)
 class Study:
     """Which students of a network are trained, and for how long."""
 
+    network: str  # of teacher and students
     teacher_strides: tuple[int, ...]
     curve: tuple[tuple[int, ...], ...]
     off_curve: tuple[tuple[int, ...], ...]
-    steps: int  # of a student
+    steps: int  # of a student, in batches of BATCH
     teacher_steps: int
     size: int  # pixels a side
-    data: str  # file in ../shared/data
+    data: str  # file in ../shared/data, or the name of a set whose pictures are embedded
+    teacher: str | None = None  # its checkpoint, where it is not trained here
 
 
+PHOTOGRAPHS, SWIN, SCENES = "photographs", "photographs-swin", "scenes"
 STUDIES = {
-    "narrow_resnet": Study(
-        (1, 2, 2, 2, 2), CURVE, OFF_CURVE, steps=900, teacher_steps=1500, size=64, data="imagenette.zip"
+    PHOTOGRAPHS: Study(
+        "narrow_resnet", OWN, CURVE, OFF_CURVE, steps=900, teacher_steps=1500, size=64, data="imagenette.zip"
     ),
     # Strides of the patch embedding and of three mergings.
-    "narrow_swin": Study((2, 2, 2, 2), ((4, 2, 2, 1),), (), steps=300, teacher_steps=800, size=32, data="cifar10.zip"),
+    SWIN: Study(
+        "narrow_swin", (2, 2, 2, 2), ((4, 2, 2, 1),), (), steps=300, teacher_steps=800, size=32, data="cifar10.zip"
+    ),
+    SCENES: Study(
+        "narrow_resnet",
+        OWN,
+        CURVE,
+        OFF_CURVE,
+        steps=LONG.steps,
+        teacher_steps=LONG.steps,
+        size=64,
+        data="emoji-clutter",
+        teacher="emoji-clutter-teacher",
+    ),
 }
 VALIDATIONS = 5  # of one run, evenly spread: the best by them is tested
 QUICK = {"steps": 4, "train_limit": 128, "validate_every": 4, "save_every": 4, "batch_size": 32}
@@ -102,16 +130,16 @@ def main() -> None:
     started = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few steps of a few: shows that it works, nothing more")
-    parser.add_argument("--network", choices=tuple(STUDIES), default="narrow_resnet", help="default: %(default)s")
+    parser.add_argument("--study", choices=tuple(STUDIES), default=PHOTOGRAPHS, help="default: %(default)s")
     parser.add_argument("--json", type=Path, help="the rows, written after every run; those it has are not made again")
     parser.add_argument("--runs", type=Path, default=Path("runs/tradeoff"), help="folder of the runs")
-    parser.add_argument("--data", type=Path, help="zip file or folder (default: the network's, in ../shared/data)")
+    parser.add_argument("--data", type=Path, help="zip file or folder (default: the study's, in ../shared/data)")
     parser.add_argument("--device", default="cpu", help="such as cuda (default: %(default)s)")
     parser.add_argument("--jobs", type=int, help=f"processes (default: 1 on a CPU, up to {GPU_JOBS} on a GPU)")
     parser.add_argument("--seconds", type=float, default=inf, help="after which it ends (default: when all is done)")
     parser.add_argument("--seeds", default="0,1,2", help="of the students (default: %(default)s)")
     parser.add_argument("--methods", help=f"some of {','.join(METHODS + tuple(FROM_SCRATCH))} (default: all)")
-    parser.add_argument("--teacher", help="its checkpoint, such as imagenette-teacher (default: trained first)")
+    parser.add_argument("--teacher", help="its checkpoint, such as imagenette-teacher (default: the study's)")
     parser.add_argument("--alternatives", action="store_true", help="train other networks, instead of the students")
     parser.add_argument("--patches", action="store_true", help="count the networks of FILE in patches, and do no more")
     parser.add_argument("--only", default="", help="of the other networks those whose name has this in it")
@@ -127,9 +155,9 @@ def main() -> None:
     others = _alternatives(parser, options.only) if options.alternatives else ()
     methods = _known(parser, options.methods.split(","), known, "method") if options.methods else list(known)
     count = options.jobs or processes(options.device)
-    study = STUDIES[options.network]
-    data = options.data or Path("../shared/data") / study.data
-    if not data.exists():
+    study = STUDIES[options.study]
+    data = options.data or (None if study.data in DRAWN else Path("../shared/data") / study.data)
+    if data and not data.exists():
         parser.error(f"no {data}; expected a zip file, or a folder, of class subfolders in train and val")
 
     workers = [Worker(options.device, count) for _ in range(count)]  # they start while the pictures are made ready
@@ -139,7 +167,7 @@ def main() -> None:
             quick = (OF_SAME_SHAPE[0], OF_SAME_SHAPE[-1]) if options.alternatives else QUICK_METHODS
             seeds, methods = seeds[:1], [method for method in methods if method in quick] or methods[:1]
         runs = options.runs / "quick" if options.quick else options.runs
-        dataset, classes = ready(data, study.size, QUICK["train_limit"] if options.quick else None)
+        dataset, classes = ready(data or study.data, study.size, QUICK["train_limit"] if options.quick else None)
         jobs = plan(
             dataset,
             classes,
@@ -147,8 +175,8 @@ def main() -> None:
             seeds,
             methods,
             options.quick,
-            options.network,
-            options.teacher,
+            study,
+            options.teacher or study.teacher,
             others,
             device=options.device,
             precision=options.precision,
@@ -177,9 +205,12 @@ def add_patched(file: Path) -> int:
     return len(patched)
 
 
-def ready(data: Path, size: int, limit: int | None) -> tuple[str, int]:
-    """The data set's name and its number of classes, after its pictures were decoded once for all processes."""
-    dataset = f"folder:{data}" if data.is_dir() else f"upload:{unpack_zip(data)}"
+def ready(data: Path | str, size: int, limit: int | None) -> tuple[str, int]:
+    """The data set's name and its number of classes, after its pictures were decoded, or drawn, once for all processes.
+
+    data: a zip file, a folder, or the name of a set.
+    """
+    dataset = data if isinstance(data, str) else f"folder:{data}" if data.is_dir() else f"upload:{unpack_zip(data)}"
     classes = find_dataset(dataset).num_classes
     for split in SPLITS:
         some = {"train": limit, "validation": limit and max(1, limit // 6), "test": None}[split]
@@ -201,42 +232,45 @@ class Frame:
 
     dataset: str
     classes: int
-    network: str  # of teacher and students
+    study: Study
     weights: str  # the teacher's checkpoint
     settings: Mapping[str, Any]  # that differ from the study's
 
-    @property
-    def study(self) -> Study:
-        return STUDIES[self.network]
-
-    def student(self, network: str, vector: Sequence[int], red: REDConfig | None = None) -> StudentConfig:
+    def student(self, network: str, vector: Sequence[int], method: Method = MAIN["none"]) -> StudentConfig:
         """A student of any network at the strides of its pooling points, or at its own if `vector` is empty."""
         strides = {}
         if vector:
             points = find_pooling_points(build_network(network, self.classes), self.study.size)
             strides = dict(zip([point.name for point in points], vector, strict=True))
-        other = None if network == self.network else network
-        return StudentConfig(self.network, self.study.size, self.classes, strides, architecture=other, red=red)
+        teacher, blocks = self.study.network, method.blocks
+        other = None if network == teacher else network
+        size, classes = self.study.size, self.classes
+        return StudentConfig(
+            teacher, size, classes, strides, architecture=other, red=blocks, alignment=method.alignment
+        )
 
     def config(self, student: StudentConfig, method: Method | None, seed: int) -> DistillConfig:
         """The settings of a run; without a method, of the teacher's."""
-        steps = self.study.steps if method else self.study.teacher_steps
+        settings = method.settings if method else {}
+        batch = settings.get("batch_size", BATCH)  # smaller ones in as many more steps: all see as many pictures
+        steps = (self.study.steps if method else self.study.teacher_steps) * BATCH // batch
         every = -(-steps // VALIDATIONS)
-        values = {"steps": steps, "batch_size": BATCH, "validate_every": every, "save_every": steps}
+        values = {"steps": steps, "batch_size": batch, "validate_every": every, "save_every": steps}
         values |= {"init": "teacher", "teacher_checkpoint": self.weights} if method else {}
-        values |= {"red_weight": 0.0, "seed": seed, **(method.settings if method else {})}
+        values |= {"red_weight": 0.0, "seed": seed, **settings}
         return DistillConfig(student, self.dataset, **(values | self.settings))
 
     def on_vector(self, part: str, vector: tuple[int, ...], name: str | None, seed: int) -> Job:
         """A run of the teacher's network, at other strides; without a method the teacher's own."""
-        method = MAIN[name] if name else None
-        student = self.student(self.network, vector, method.blocks) if method else self.student(self.network, ())
+        network = self.study.network
+        method = (MAIN | BEST)[name] if name else None
+        student = self.student(network, vector, method) if method else self.student(network, ())
         return Job(vector, name, seed, self.config(student, method, seed), part)
 
     def of_other(self, other: Alternative, name: str, seed: int) -> Job:
         """A run of what one can take instead."""
         student = self.student(other.architecture, other.strides)
-        counted = StudentConfig(self.network, other.side, self.classes, red=None) if other.side else None
+        counted = StudentConfig(self.study.network, other.side, self.classes, red=None) if other.side else None
         config = self.config(student, (MAIN | FROM_SCRATCH)[name], seed)
         return Job(other.strides, name, seed, config, ALTERNATIVE, other.title, other.kind, counted)
 
@@ -248,7 +282,7 @@ def plan(
     seeds: Sequence[int],
     methods: Sequence[str],
     quick: bool,
-    network: str = "narrow_resnet",
+    study: Study = STUDIES[PHOTOGRAPHS],
     teacher: str | None = None,
     alternatives: Sequence[Alternative] = (),
     **settings: str,
@@ -258,9 +292,8 @@ def plan(
     teacher: checkpoint of a trained one, which then has no run.
     alternatives: other networks instead of the students, see `_places_of_others`.
     """
-    study = STUDIES[network]
     weights = teacher or str(runs / run_name(study.teacher_strides, None, TEACHER_SEED) / "student")
-    frame = Frame(dataset, classes, network, weights, settings | (QUICK if quick else {}))
+    frame = Frame(dataset, classes, study, weights, settings | (QUICK if quick else {}))
     first = [] if teacher else [frame.on_vector(TEACHER, study.teacher_strides, None, TEACHER_SEED)]
     if alternatives:
         return first + [

@@ -32,14 +32,13 @@ from redistill.networks.red import REDConfig
 from redistill.networks.stem_kinds import BLUR, PATCHES, SPACE_TO_DEPTH, WIDE
 from redistill.training.presets import PHOTOS_TEACHER
 
-from .accuracy import DKD, KD, RED, Method, _known
+from .accuracy import DKD, KD, MAIN, RED, Method, _known
 from .helpers.job_runner import Worker, run_all
 from .helpers.spread import mean_and_spread
 from .helpers.tradeoff_table import ON_CURVE, Job, Table
-from .tradeoff import BATCH, QUICK, STUDIES, VALIDATIONS, Frame, processes, ready
+from .tradeoff import BATCH, PHOTOGRAPHS, QUICK, STUDIES, VALIDATIONS, Frame, processes, ready
 
-NETWORK = "narrow_resnet"
-STUDY = STUDIES[NETWORK]
+STUDY = STUDIES[PHOTOGRAPHS]
 SEEDS = (0, 1, 2)
 BASELINES = ("red+kd", "kd")
 
@@ -153,7 +152,7 @@ def main() -> None:
         names = _known(parser, options.trials.split(","), names, "trial there") if options.trials else names
         dataset, classes = ready(options.data, STUDY.size, QUICK["train_limit"] if options.quick else None)
         settings = {"device": options.device, "precision": options.precision} | (QUICK if options.quick else {})
-        frame = Frame(dataset, classes, NETWORK, PHOTOS_TEACHER, settings)
+        frame = Frame(dataset, classes, STUDY, PHOTOS_TEACHER, settings)
         runs, deadline = options.runs / "quick" if options.quick else options.runs, started + options.seconds
         first = [job_of(frame, vector, name, SEEDS[0]) for name in (names[:2] if options.quick else names)]
         table = Table(first, options.json, options.data)
@@ -174,7 +173,7 @@ def main() -> None:
 def job_of(frame: Frame, vector: tuple[int, ...], name: str, seed: int) -> Job:
     """The run of a trial at a student's strides."""
     trial = TRIALS[name]
-    student = replace(frame.student(NETWORK, vector, REDConfig()), **trial.student)
+    student = replace(frame.student(STUDY.network, vector, MAIN["red+kd"]), **trial.student)
     method = Method(trial.title, settings=RED | KD | dict(trial.settings))
     return Job(vector, name, seed, frame.config(student, method, seed), ON_CURVE)
 

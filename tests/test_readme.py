@@ -189,7 +189,7 @@ def test_what_was_tried_on_photographs_is_what_the_runs_say():
     by_strides = defaultdict(list)
     for row in rows:
         by_strides[tuple(row["strides"])].append(row)
-        frame = Frame("imagenette", 10, trials.NETWORK, PHOTOS_TEACHER, {"precision": row["precision"]})
+        frame = Frame("imagenette", 10, trials.STUDY, PHOTOS_TEACHER, {"precision": row["precision"]})
         settings = trials.job_of(frame, tuple(row["strides"]), row["method"], row["seed"]).config
         assert DistillConfig.from_dict(row["config"] | {"device": "cpu"}) == settings, row["name"]
     expected = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from helpers.pictures import write_classes
 from torch.nn import functional
 
 from benchmarks import tradeoff
+from benchmarks.accuracy import LONG
 from benchmarks.any_strides import read_alone
 from benchmarks.helpers.alternatives import ALTERNATIVES, OnSmallerImages
 from redistill.memory import capture
@@ -21,6 +23,7 @@ from redistill.memory.search import search_strides
 from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.zoo import build_network
 from redistill.training.config import DistillConfig
+from redistill.training.presets import find_preset
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def plan(**changes) -> list[tradeoff.Job]:
 
 def test_runs_of_the_study_and_their_order():
     teacher, *students = plan()
-    assert len(students) == 12 * 6 * 3
+    assert len(students) == 12 * 7 * 3
     assert teacher.method is None and not teacher.needs_teacher and teacher.config.steps == 1500
     assert {job.config.steps * job.config.batch_size for job in students} == {900 * 128}
     curve = [job for job in students if job.strides in tradeoff.CURVE]
@@ -56,7 +59,7 @@ def test_runs_of_the_study_and_their_order():
 
 
 def test_runs_of_vision_transformers():
-    teacher, *students = plan(network="narrow_swin")
+    teacher, *students = plan(study=tradeoff.STUDIES["photographs-swin"])
     assert {job.strides for job in students} == {(4, 2, 2, 1)} and teacher.strides == (2, 2, 2, 2)
     assert {job.config.student.image_size for job in students} == {32}
     figures = tradeoff.Table([teacher, *students], None).figures(students[0])
@@ -191,6 +194,26 @@ def test_only_students_at_other_strides_count_as_trained_alone(tmp_path):
     other = row | {"part": "alternative", "test_accuracy": 0.1}
     (tmp_path / "rows.json").write_text(json.dumps([row, other, row | {"part": "off the curve", "strides": [8, 1]}]))
     assert read_alone([tmp_path / "rows.json"], None) == {("4-1-2-1-2", "kd"): [0.7], ("8-1", "kd"): [0.7]}
+    (tmp_path / "first.json").write_text(json.dumps([row | {"test_accuracy": 0.8}] * 2))
+    several = read_alone([tmp_path / "first.json", tmp_path / "rows.json"], None)
+    assert several == {("4-1-2-1-2", "kd"): [0.8, 0.8], ("8-1", "kd"): [0.7]}, "of what both have the first one's"
+
+
+def test_the_study_of_scenes_sees_as_many_pictures_as_the_accuracy_study():
+    study = tradeoff.STUDIES["scenes"]
+    students = plan(study=study, teacher=study.teacher)
+    assert {job.config.teacher_checkpoint for job in students if job.needs_teacher} == {"emoji-clutter-teacher"}
+    assert {job.config.steps * job.config.batch_size for job in students} == {LONG.steps * LONG.batch_size}
+    preset = find_preset("best").config
+    (best,) = [
+        job.config for job in students if job.method == "best" and job.seed == 0 and job.strides == (4, 1, 2, 2, 1)
+    ]
+    free = {name: getattr(preset, name) for name in ("dataset", "validate_every", "save_every", "precision")}
+    assert replace(best, student=replace(best.student, num_classes=50), **free) == preset
+
+
+def test_drawn_pictures_need_no_file():
+    assert tradeoff.ready("emoji-clutter", 64, 16) == ("emoji-clutter", 50)
 
 
 def test_a_quick_study_is_resumed_and_failed_runs_are_tried_again(pictures, tmp_path, monkeypatch, capsys):

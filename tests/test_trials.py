@@ -19,7 +19,7 @@ VECTOR = (4, 1, 2, 2, 1)
 
 
 def job(name: str, seed: int = 0, vector: tuple[int, ...] = VECTOR):
-    return trials.job_of(Frame("folder:pictures", 10, trials.NETWORK, "imagenette-teacher", {}), vector, name, seed)
+    return trials.job_of(Frame("folder:pictures", 10, trials.STUDY, "imagenette-teacher", {}), vector, name, seed)
 
 
 def row(name: str, seed: int, validation: float, test: float) -> dict:

@@ -15,6 +15,7 @@ from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.trace import example_inputs
 from redistill.training.config import DistillConfig
 from redistill.training.presets import PRESETS
+from redistill.training.stride_vectors import vector_space
 
 from .results import READY, Result, all_results
 
@@ -56,7 +57,10 @@ def _seconds(config: DistillConfig, memory: Comparison) -> float | None:
     student = config.student.student_architecture
     if student not in TRIALS:
         return None
-    macs = 3 * memory.student.macs * max(1, config.stride_vectors)
+    forward: float = memory.student.macs
+    if config.stride_vectors:
+        forward = vector_space(config.student).mean_macs(config.stride_vectors, config.stride_sampling == "front")
+    macs = 3 * forward
     macs += memory.teacher.macs if config.teacher_checkpoint else 0
     return config.steps * config.batch_size * macs / macs_per_second(student)
 

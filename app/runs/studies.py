@@ -22,8 +22,8 @@ from ..words.settings import FIGURES, join_strides, learning_sources
 from .result import PATCHES, READY, SHARED, Result, over_seeds, pareto_front
 
 STUDY_FILE = "study.json"  # among the shipped checkpoints, written by `python -m benchmarks.accuracy --json`
-# Those of `python -m benchmarks.tradeoff --json`, on photographs.
-TRADEOFF_FILES = ("photographs.json", "photographs-off-curve.json", "photographs-swin.json")
+# Those of `python -m benchmarks.tradeoff --json`.
+TRADEOFF_FILES = ("photographs.json", "photographs-off-curve.json", "photographs-swin.json", "scenes.json")
 SHARED_FILE = "any-strides.json"  # that of `python -m benchmarks.any_strides --json`
 DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError)  # what a damaged row raises
 
@@ -88,12 +88,12 @@ def _shared_rows(path: Path) -> list[Result]:
             config = DistillConfig.from_dict({**metadata.training, "student": metadata.student})
             for row in held["rows"]:
                 with contextlib.suppress(*DAMAGE):
-                    measured.append(_shared_result(name, config, row))
+                    measured.append(_shared_result(name, config, row, metadata.metrics.get("parameters")))
             found += pareto_front(measured)
     return [result for result in found if not result.has_own_strides]
 
 
-def _shared_result(name: str, config: DistillConfig, row: Mapping[str, Any]) -> Result:
+def _shared_result(name: str, config: DistillConfig, row: Mapping[str, Any], parameters: int | None) -> Result:
     network = config.student
     own = own_strides(network.student_architecture, network.unets, network.image_size)
     strides = dict(zip(own, row["strides"], strict=True))
@@ -111,7 +111,11 @@ def _shared_result(name: str, config: DistillConfig, row: Mapping[str, Any]) -> 
         scores=(score,),
         seeds=(config.seed,),
         kind=SHARED,
-        figures={"validation_accuracy": float(row["validation_accuracy"]), "macs": row["macs"]},
+        figures={
+            "validation_accuracy": float(row["validation_accuracy"]),
+            "macs": row["macs"],
+            "parameters": parameters,  # the same at all strides
+        },
     )
 
 

@@ -23,7 +23,7 @@ from .spread import mean_and_spread
 
 ROOT = Path(__file__).parents[2]
 TEACHER, ON_CURVE, OFF, ALTERNATIVE = "teacher", "curve", "off the curve", "alternative"  # parts of the table
-METHODS = ("scratch", "kd-scratch", "none", "kd", "red", "red+kd", "red-blocks")  # of all networks, as columns
+METHODS = ("scratch", "kd-scratch", "none", "kd", "red", "red+kd", "red-blocks", "best")  # of all networks, as columns
 
 
 @dataclass(frozen=True)

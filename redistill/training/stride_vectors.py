@@ -8,7 +8,8 @@ student, and takes most of the time: of the narrow ResNet's 65 choices at 64 px 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -63,11 +64,23 @@ class VectorSpace:
         some = self.front if favours_front and _below(ON_FRONT, generator) else self.candidates
         return some[_below(len(some), generator)]
 
+    def mean_macs(self, count: int, favours_front: bool = False) -> float:
+        """Multiply-accumulates of one picture through all `count` vectors of a step, in the mean over steps."""
+        front, everywhere = (_mean_macs(some) for some in (self.front, self.candidates))
+        drawn = front + (everywhere - front) / ON_FRONT if favours_front else everywhere
+        chosen = min(count - 1, ANCHORS)
+        anchors = (self.own.bare_macs + self.smallest.bare_macs + front) / ANCHORS
+        return chosen * anchors + (count - chosen) * drawn
+
     def probes(self) -> list[Candidate]:
         """Up to `PROBED` vectors spread evenly over the front, its ends among them, and the network's own."""
         last = len(self.front) - 1
         spread = [self.front[round(last * place / (PROBED - 2))] for place in range(PROBED - 1)]
         return list({tuple(one.strides.values()): one for one in (self.own, *spread)}.values())
+
+
+def _mean_macs(some: Sequence[Candidate]) -> float:
+    return statistics.mean(one.bare_macs for one in some)
 
 
 def _below(count: int, generator: torch.Generator) -> int:

@@ -163,6 +163,13 @@ def test_what_favours_the_front_draws_mostly_from_it():
     assert share[True] == pytest.approx(0.75 + even / 4, abs=0.08) and share[True] > share[False] + 0.2
 
 
+@pytest.mark.parametrize(("count", "favours"), [(2, False), (2, True), (5, False)])
+def test_the_computation_of_a_step_is_that_of_the_vectors_it_draws(count, favours):
+    space, generator = vector_space(BARE), torch.Generator().manual_seed(0)
+    steps = [sum(one.bare_macs for one in space.draw(count, generator, step, favours)) for step in range(3000)]
+    assert space.mean_macs(count, favours) == pytest.approx(sum(steps) / 3000, rel=0.02)
+
+
 @pytest.mark.parametrize("sampling", ["even", "front"])
 def test_a_run_draws_as_its_settings_say(tmp_path, finished_run, monkeypatch, sampling):
     asked, draw = [], VectorSpace.draw

@@ -40,6 +40,10 @@ def test_time_grows_with_steps_and_is_that_of_the_machine(monkeypatch):
     assert long / short == PRESETS["long"].config.steps / PRESETS["default"].config.steps
     monkeypatch.setattr(expected, "macs_per_second", lambda architecture: 2e10)
     assert expected.expect("long").seconds == long / 2
+    # Four times the pictures through two choices of strides each, most of less computation than its own.
+    shared, alone = expected.expect("any-strides"), expected.expect("teacher")
+    images = 4 * shared.memory.teacher.macs * (2 * 3 + 1) / (3 * alone.memory.teacher.macs)
+    assert 2 < shared.seconds / alone.seconds < images
 
 
 @pytest.mark.parametrize("name", expected.TRIALS)
