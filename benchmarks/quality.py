@@ -1,9 +1,10 @@
 """What diffusion students keep: KID, FID, precision and recall of teachers' and students' pictures.
 
     python -m benchmarks.quality [CHECKPOINT ...] [--quick] [--save] [--json FILE] [--pictures 1000] [--steps 40]
-        [--device cuda]
+        [--data NAME] [--device cuda]
 
-Checkpoints are folders or names of those that ship (default: all that ship for smileys); one reference serves all.
+Checkpoints are folders or names of those that ship (default: all that ship for smileys); one reference serves all, of
+the pictures that they learnt from, or of --data, a copy of them that lies elsewhere, such as folder:PATH.
 
 Every network draws the same seeds. The first row are real pictures against other real ones, augmented anew: no network
 can do better. The second is the teacher's half-resolution shadow: real pictures shrunk to half and enlarged again,
@@ -56,14 +57,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     parser.add_argument("--pictures", type=int, default=1000, help="per network (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=40, help="denoising steps, DDIM (default: %(default)s)")
+    parser.add_argument("--data", help="data set of the reference, such as folder:PATH (default: the checkpoints')")
     parser.add_argument("--features", choices=FEATURES, help="default: what fits the pictures")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     options = parser.parse_args()
     if options.quick:
         vars(options).update(QUICK)
     names = options.checkpoints or _shipped()
-    size, dataset, split_seed = _common(names)
-    options.features = options.features or features_for(dataset)
+    try:
+        size, dataset, split_seed = _common(names, options.data)
+    except ValueError as error:
+        parser.error(str(error))
+    options.features = options.features or features_for(read_metadata(names[0]).dataset)
     features = load_features(options.features, options.device)
     real, reference = reference_pictures(dataset, size, options.pictures, split_seed=split_seed)
     others, _ = reference_pictures(dataset, size, options.pictures, seed=1, split_seed=split_seed)
@@ -75,12 +80,15 @@ def main() -> None:
     ]
     for name in names:
         start = time.perf_counter()
-        found = judge_checkpoint(name, options.pictures, features=features, steps=options.steps, device=options.device)
+        settings = {"features": features, "steps": options.steps, "device": options.device, "dataset": options.data}
+        found = judge_checkpoint(name, options.pictures, **settings)
         memory = capture(checkpoint.load(name), (1, 3, size, size)).profile().peak_bytes
         if options.save:
             add_metrics(name, {"quality": found.to_dict()})
         rows.append(
-            _row(name, found) | _training(name) | {"peak_bytes": memory, "seconds": time.perf_counter() - start}
+            _row(name, found)
+            | _training(name, dataset)
+            | {"peak_bytes": memory, "seconds": time.perf_counter() - start}
         )
     print(_table(rows))
     if means := over_seeds(rows):
@@ -98,10 +106,13 @@ def _shipped() -> list[str]:
     return [name for name in list_shipped() if read_metadata(name).dataset == dataset]
 
 
-def _common(names: list[str]) -> tuple[int, str, int]:
-    """Image size, data set and its split seed of all checkpoints; ValueError where they differ: no figure compares."""
-    found = {name: read_metadata(name) for name in names}
-    kinds = {(metadata.student.image_size, metadata.dataset, metadata.split_seed) for metadata in found.values()}
+def _common(names: list[str], data: str | None) -> tuple[int, str, int]:
+    """Image size, data set and its split seed of all checkpoints; ValueError where they differ: no figure compares.
+
+    data: the set that all are judged by, whatever they call their own.
+    """
+    found = [read_metadata(name) for name in names]
+    kinds = {(metadata.student.image_size, data or metadata.dataset, metadata.split_seed) for metadata in found}
     if len(kinds) > 1:
         raise ValueError(f"Checkpoints draw {sorted(kinds)}; expected networks of one size, data set and split seed.")
     return kinds.pop()
@@ -111,10 +122,12 @@ def _row(name: str, found: Quality) -> dict[str, Any]:
     return {"name": name, **found.to_dict()}
 
 
-def _training(name: str) -> dict[str, Any]:
-    """What a network was trained with, its seed apart, and its loss on test pictures."""
+def _training(name: str, dataset: str) -> dict[str, Any]:
+    """What a network was trained with on `dataset`, its seed apart, and its loss on test pictures."""
     metadata = read_metadata(name)
-    settings = DistillConfig.from_dict(metadata.training).to_dict() if metadata.training else {"seed": None}
+    settings: dict[str, Any] = {"seed": None}
+    if metadata.training:
+        settings = DistillConfig.from_dict(metadata.training).to_dict() | {"dataset": dataset}
     loss = metadata.metrics.get("test_prediction_loss")
     return {"seed": settings.pop("seed"), "settings": settings, "test_prediction_loss": loss}
 

@@ -133,6 +133,7 @@ def _quality(options: argparse.Namespace) -> dict[str, Any]:
         scheduler=options.scheduler,
         steps=options.steps,
         device=options.device,
+        dataset=options.dataset,
     )
     return judged.to_dict()
 

@@ -214,11 +214,13 @@ def judge_checkpoint(
     steps: int = 40,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    dataset: str | None = None,
 ) -> Quality:
     """Sample `count` images from a diffusion checkpoint, of the seeds from `seed` on, and judge them.
 
     It samples on `device`; `features` compute on their own. The reference are as many pictures of what it was trained
-    on. Raises ValueError for a classifier, and for what `sample` and `judge` refuse.
+    on, or of `dataset`, such as a copy of that: "folder:path". Raises ValueError for a classifier, and for what
+    `sample` and `judge` refuse.
     """
     device = check_device(device)
     if not is_whole(count, LEAST, MOST):
@@ -228,7 +230,7 @@ def judge_checkpoint(
     if metadata.student.task != "diffusion":
         raise ValueError(f"Checkpoint {folder} is a classifier; expected a diffusion network.")
     size = metadata.student.image_size
-    real, reference = reference_pictures(metadata.dataset, size, count, split_seed=metadata.split_seed)
+    real, reference = reference_pictures(dataset or metadata.dataset, size, count, split_seed=metadata.split_seed)
     *_, last = sample(
         checkpoint.load(folder).to(device),
         range(seed, seed + count),

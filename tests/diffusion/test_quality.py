@@ -220,6 +220,15 @@ def test_a_run_is_judged_by_the_pictures_of_its_own_split(tmp_path, monkeypatch)
     assert asked == [{"split_seed": 3}]
 
 
+def test_a_copy_of_the_pictures_serves_where_those_of_training_are_not_here(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
+    copy = f"folder:{write_classes(tmp_path / 'copy', {'cats': 40})}"
+    given = ["evaluate", "cifar10-unet-student", "--pictures", "20", "--steps", "1"]
+    assert main([*given, "--dataset", copy]) == 0
+    printed = json.loads(capsys.readouterr().out)["quality"]
+    assert f"in {copy}'s training split" in printed["reference"] and "cifar10-teacher" in printed["features"]
+
+
 def test_a_classifier_draws_nothing(emoji):
     with pytest.raises(ValueError, match="emoji-clutter-teacher is a classifier; expected a diffusion network"):
         judge_checkpoint("emoji-clutter-teacher", 20, features=emoji)
