@@ -43,11 +43,14 @@ def panels(
     first = networks[0]
     bases = {basis(network.quality) for network in networks if figures(network.quality)}
     once = bases.pop() if len(bases) == 1 else ""
+    like = numbers.common_unit(
+        [peak for network in networks for peak in (network.profile.peak_bytes, network.eager_bytes)]
+    )
     cards = []
     for number, network in enumerate(networks):
         before = network.gallery if ready and network.step is None else None
         images = _buttons(all_samples[number], seeds) if all_samples else _images(network, seeds, before)
-        facts = f"{numbers.format_bytes(network.profile.peak_bytes)} peak"
+        facts = f"{numbers.format_bytes(network.profile.peak_bytes, like)} peak"
         if network is not first:
             ratio = numbers.format_ratio(first.profile.peak_bytes, network.profile.peak_bytes)
             facts += f" · <strong>{ratio}</strong> less"
@@ -56,7 +59,7 @@ def panels(
             f'<h3 class="card-title">{_dot(number)}{escape(network.title)}</h3>'
             f'<span class="samples-facts">{facts}</span></figcaption>{_made(network.made)}'
             f'<div class="samples-images{" awaited" if network.step is None and not before else ""}">{images}</div>'
-            f"{_before(before)}{_facts(network)}{quality_line(network.quality, with_basis=not once)}</figure>"
+            f"{_before(before)}{_facts(network, like)}{quality_line(network.quality, with_basis=not once)}</figure>"
         )
     learnt = {credit(network.metadata.dataset)[0] for network in networks if network.metadata}
     thanks = f" Learnt from: {escape('; '.join(sorted(learnt)))}." if learnt else ""
@@ -198,11 +201,12 @@ def _dot(number: int) -> str:
     return f'<i class="dot" style="background:{COLOURS[number]}"></i>'
 
 
-def _facts(network: Network) -> str:
+def _facts(network: Network, like: int) -> str:
+    """Memory and time; the peaks of one image in the unit of so many bytes."""
     step = network.step
     rows = [
-        ("One image, deployed", numbers.format_bytes(network.profile.peak_bytes)),
-        ("One image, PyTorch", numbers.format_bytes(network.eager_bytes)),
+        ("One image, deployed", numbers.format_bytes(network.profile.peak_bytes, like)),
+        ("One image, PyTorch", numbers.format_bytes(network.eager_bytes, like)),
     ]
     if step is not None and step.peak_bytes is not None:
         rows.append((f"{len(step.images)} images, measured", numbers.format_bytes(step.peak_bytes)))

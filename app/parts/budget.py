@@ -8,12 +8,11 @@ from typing import Any
 
 from redistill.common.values import is_number
 from redistill.memory import MemoryProfile
-from redistill.memory.chips import CHIPS, KIB, Room, room_on
+from redistill.memory.chips import CHIPS, KIB, MIB, Room, room_on
 
 from ..words.numbers import format_bytes
 
 NO_BUDGET, OTHER = "none", "other"  # choices beside the names of CHIPS
-MIB = 2**20
 MAX_KIB = 2**30  # 1 TiB
 CONTROLS = ("budget", "kib", "reserve", "program")  # a choice, and three numbers of KiB
 

@@ -41,7 +41,7 @@ def test_images_of_all_networks_come_step_by_step_from_the_same_seeds(shipped):
     grids = shown[-1]["grids"]
     assert grids.count("<figure") == 2 and grids.count("<img") == 8
     assert [grids.count(f"image of seed {seed}") for seed in (3, 4, 5, 6, 7)] == [2, 2, 2, 2, 0]
-    assert "1.00 MiB peak" in grids and "<strong>4.0×</strong> less" in grids and "OpenMoji" in grids
+    assert "1,024 KiB peak" in grids and "<strong>4.0×</strong> less" in grids and "OpenMoji" in grids
 
 
 def test_until_it_draws_the_page_shows_what_the_networks_need_and_start_from(shipped):
@@ -169,7 +169,7 @@ def test_figures_stand_under_the_images_and_the_chart_has_every_network(shipped)
     *_, last = updates = list(drawing.generate(FACES_TEACHER, ["small"], 3, 4, 2, "ddim"))
     grids = last["grids"]
     assert grids.count("One image, PyTorch") == grids.count("4 images, measured") == 2
-    assert "images/s" in grids and "1.64 MiB" in grids
+    assert "images/s" in grids and "1,677 KiB" in grids
     chart = updates[1]["chart"]
     assert [trace["name"].split(",")[0] for trace in chart["data"]] == ["Emoji faces teacher", "Small"]
     assert [max(trace["y"]) * 2**20 for trace in chart["data"]] == [1_049_088, 262_656]
