@@ -34,7 +34,7 @@ def add_commands(add: AddCommand) -> None:
     _add_training(add("train", _train, "train a teacher, or a student without distillation"), "teacher")
     _add_training(add("distill", _train, "distil a student from a trained teacher"), "default")
     told = "train one network for every memory budget: its strides can be chosen afterwards"
-    _add_training(add("train-any", _train, told), "any-strides")
+    _add_training(add("train-any", _train_any, told), "any-strides")
     tuning = add("quantize", _quantize, "go on with a trained classifier as in int8, for where rounding costs accuracy")
     tuning.add_argument("network", help="folder or name of a checkpoint, or folder of a finished run")
     tuning.add_argument("--run-dir", type=Path, help="folder of the run (default: runs/NAME-int8-SEED)")
@@ -75,6 +75,15 @@ def _train(options: argparse.Namespace) -> None:
     folder = run_folder(options, config)
     with copied(folder, options.copy_to if _is_first() else None):
         _follow(config, folder)
+
+
+def _train_any(options: argparse.Namespace) -> None:
+    if not run_config(options).stride_vectors:
+        raise ValueError(
+            "stride_vectors is 0 in these settings, which train a network for one choice of strides; give "
+            "--stride-vectors 2, or take `redistill distill`."
+        )
+    _train(options)
 
 
 def _quantize(options: argparse.Namespace) -> None:

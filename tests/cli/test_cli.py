@@ -294,6 +294,7 @@ def test_memory_and_search_count_a_ddpm_from_elsewhere(command, capsys):
         (["search", "resnet18", "--reduction", "less"], "reduction is 'less'"),
         (["search", "resnet18", "--image-size", "0"], "Image size is 0"),
         (["distill", "--preset", "finest"], "No preset 'finest'"),
+        (["train-any", "--preset", "faces"], "stride_vectors is 0 in these settings"),
         (["distill", "--config", "/nowhere.json"], "No file /nowhere.json"),
         (["distill", "--teacher-checkpoint", "/nowhere"], "No checkpoint '/nowhere'"),
         (["distill", "--strides", "conv1=64"], "choose smaller strides"),
