@@ -15,17 +15,10 @@ import torch
 from torch import Tensor
 
 from ..networks.pointwise import is_pointwise
-from .shape_rules import (
-    RULES,
-    VIEWS,
-    Rule,
-    attends,
-    find_rule,
-    ignores_arguments,
-    makes,
-    norm_with_statistics,
-    rule_of,
-)
+from .arranged_shapes import makes
+from .layer_shapes import attends, norm_with_statistics
+from .shape_rules import Rule
+from .shape_table import RULES, VIEWS, find_rule, ignores_arguments, rule_of
 from .sides import SIDES, plain
 
 Found = tuple[Rule, tuple]  # a rule and the arguments that it takes, which may hold Sides

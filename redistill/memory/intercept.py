@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .inputs import mapped, tensors_in
 from .meta_ops import elementwise, made_like
-from .shape_rules import RULES
+from .shape_table import RULES
 from .sides import plain, sides_in
 
 # Attributes of tensors that no size decides.

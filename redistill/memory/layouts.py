@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from .shape_rules import VIEWS, Shape
+from .shape_rules import Shape
+from .shape_table import VIEWS
 
 # Calls that may look or copy, as their tensor lies in memory.
 LAYOUT_BOUND = {

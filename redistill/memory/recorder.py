@@ -30,7 +30,8 @@ from .intercept import native_attention, recording_modes
 from .layouts import LAYOUT_BOUND, Layouts
 from .operators import has_real_shapes, schema_arguments
 from .recording import ENTER, FREE, LEAVE, OP, Buffer, Node, Recording, shown_paths
-from .shape_rules import RULES, Rule, Shape, fixed_rule, reproduces
+from .shape_rules import Rule, Shape, fixed_rule, reproduces
+from .shape_table import RULES
 from .sides import Reads, Stride, plain, specials_in
 from .storages import Storages
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .recording import OP, Recording, Weights
-from .shape_rules import Rule, Shape, ShapeRuleError, keeps_shape
+from .shape_rules import Rule, Shape, ShapeRuleError
+from .shape_table import keeps_shape
 from .sides import Measures
 
 SHAPES_KEPT = 64  # of the shapes that one operator has been given

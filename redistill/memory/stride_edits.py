@@ -14,7 +14,8 @@ from ..networks.stem_kinds import AS_BUILT, MARK, StemWindow, stem_window
 from ..networks.strides import PoolingPoint, Stride, pair_of
 from ..networks.windows import UnitPool
 from .recording import OP, Node, Recording, Weights
-from .shape_rules import RULES, Rule, Shape, ShapeRuleError
+from .shape_rules import Rule, Shape, ShapeRuleError
+from .shape_table import RULES
 from .shapes import Edits
 
 PADDING = 4  # its place among a convolution's arguments

@@ -38,7 +38,7 @@ from .windows import Restrided, UnitPool
 Shapes = Mapping[int, Shape] | Sequence[Shape]  # by number of the tensor
 
 # Kinds of pooling points beside convolutions: modules, and the operators that they call, whose second argument is the
-# window, with the place of the stride among the arguments. The rule of an operator's shapes is in memory/shape_rules.
+# window, with the place of the stride among the arguments. The rule of an operator's shapes is in memory/shape_table.
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d)
 POOL_OPS = {"max_pool2d_with_indices": 2, "avg_pool2d": 2}
 STRIDE_PLACES = {"convolution": 3, **POOL_OPS}
