@@ -11,7 +11,7 @@ from redistill.common.values import is_whole
 from redistill.training.presets import PRESETS
 
 from ..distill import estimate_panel
-from ..runs import choices, jobs, on_hub
+from ..runs import choices, jobs, on_hub, run_list
 from ..visitors.who import token_of_request
 from ..words.settings import run_title
 from .kinds import MOST, NONE, Name, whole
@@ -74,7 +74,7 @@ def status(run: Name | None = None) -> dict:
         client.predict(api_name="/status")
     """
     if run is None:
-        return {"runs": [_told(found) for found in jobs.list_runs()]}
+        return {"runs": [_told(found) for found in run_list.list_runs()]}
     found = _heard(run)
     return _told(found) | {"settings": _named(found.config)}
 
@@ -90,7 +90,7 @@ def metrics(
         client.predict(run, api_name="/metrics")
     """
     found = _heard(run)
-    kept = [record for record in jobs.records(found) if not is_whole(record.get("step"), 0, after)]
+    kept = [record for record in run_list.records(found) if not is_whole(record.get("step"), 0, after)]
     return {"run": found.name, "state": found.state, "records": kept[-limit:]}
 
 
@@ -101,7 +101,7 @@ def stop(run: Name) -> dict:
         client.predict(run, api_name="/stop")
     """
     jobs.stop(run, token_of_request())
-    return _told(jobs.read_run(run))
+    return _told(run_list.read_run(run))
 
 
 def resume(run: Name, steps: whole(1, LONGEST, "in all; by default those it began with") | None = None) -> dict:
@@ -125,7 +125,7 @@ def delete(run: Name) -> dict:
 
 def _heard(name: str) -> jobs.Run:
     """A run as it is known here; of one that a job trains, what is new is fetched meanwhile for the next time."""
-    run = jobs.read_run(name)
+    run = run_list.read_run(name)
     if run.job:
         on_hub.hear_soon(run.path, run.job, token_of_request())
     return run

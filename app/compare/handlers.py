@@ -15,7 +15,7 @@ from ..parts.events import refused_in
 from ..parts.export_buttons import handed_over
 from ..parts.fragments import notice
 from ..parts.scripted import event_values, handed
-from ..runs import jobs
+from ..runs import jobs, run_list
 from ..runs.exports import export_results
 from ..runs.results import all_results
 from .drawn import judged_by
@@ -71,7 +71,9 @@ def look(seen: Any, **fields: Any) -> dict[str, Any]:
 @functools.wraps(look)
 def look_while_runs_go(**values: Any) -> dict[str, Any]:
     """`look`, and the clock stops where no run goes, until the tab is chosen again."""
-    goes = any(run.state in jobs.ALIVE for run in jobs.list_runs())  # before the results: its last one is among them
+    goes = any(
+        run.state in jobs.ALIVE for run in run_list.list_runs()
+    )  # before the results: its last one is among them
     return look(**values) | ({} if goes else {"timer": gr.Timer(active=False)})
 
 

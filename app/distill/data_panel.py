@@ -24,7 +24,7 @@ from redistill.training.config import DistillConfig
 from ..parts.fields import LiveRadio, NumberField
 from ..parts.fragments import notice, picture_strip
 from ..parts.scripted import FolderButton
-from ..runs import jobs
+from ..runs import jobs, run_list
 from ..visitors import access
 from ..visitors.limits import check_brought, limits_here
 from ..visitors.uploaded import taken
@@ -138,7 +138,7 @@ def remove(name: Any) -> None:
 
 
 def _users(name: Any) -> list[jobs.Run]:
-    return [run for run in jobs.list_runs() if run.config.get("dataset") == name]
+    return [run for run in run_list.list_runs() if run.config.get("dataset") == name]
 
 
 def can_remove(name: Any) -> list[Any]:
@@ -216,7 +216,7 @@ def is_present(name: str) -> bool:
 
 def _of_runs() -> set[str]:
     """What one's own runs have learnt from, beside the named sets and what is gone."""
-    names, uploads = {str(run.config.get("dataset")) for run in jobs.list_runs()}, _uploads()
+    names, uploads = {str(run.config.get("dataset")) for run in run_list.list_runs()}, _uploads()
     return {name for name in names if name.startswith(("hub:", "folder:")) or name in uploads}
 
 

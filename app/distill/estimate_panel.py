@@ -23,7 +23,7 @@ from redistill.training.config import DistillConfig
 
 from ..parts.events import QUIET
 from ..parts.fragments import notice, status_line
-from ..runs import jobs, lent, processes
+from ..runs import lent, processes, run_list
 from ..visitors import quota, who
 from ..visitors.limits import check_run
 from ..visitors.place import worker_environment
@@ -203,14 +203,14 @@ def _read(folder: Path, code: int) -> Mapping[str, Any]:
 def place_in_line(config: DistillConfig) -> str:
     """What the runs on the same device mean for one that is started now, in a sentence; nothing without any."""
     device = processes.device_of(config.to_dict())
-    others = [run for run in jobs.everybodys() if run.goes_here and processes.device_of(run.config) == device]
+    others = [run for run in run_list.everybodys() if run.goes_here and processes.device_of(run.config) == device]
     before = len(others) - processes.slots_of(device) + 1  # runs that have to end first
     if not others:
         return ""
     if before < 1:
         return f"{len(others)} run{'s train' if len(others) > 1 else ' trains'} there now, which slows this one."
     words = f"Started now, it waits for {before} run{'s' if before > 1 else ''} there to end"
-    left = [seconds_left(run, jobs.records(run)) for run in others]
+    left = [seconds_left(run, run_list.records(run)) for run in others]
     if before == 1 and None not in left:
         words += f", about {numbers.format_duration(min(left))}"
     return f"{words}; measured beside what trains there now, it may then be faster."

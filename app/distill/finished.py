@@ -19,7 +19,7 @@ from ..parts.fields import PictureField
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import SaveFiles, event_values, handed, served
-from ..runs import answers, by_class, jobs, saved
+from ..runs import answers, by_class, jobs, run_list, saved
 from ..runs.exports import KINDS, export_run
 from ..runs.pushing import push_run
 from ..runs.reports import report_run
@@ -198,7 +198,7 @@ def try_picture(drawn: Any, picture: Any) -> dict[str, Any]:
         found = answers.ask(name, picture)
     except ValueError as error:
         return {"answers": notice("", str(error)), "picture": None}  # which the browser may have no picture of, either
-    return {"answers": view.answers(found, jobs.read_run(name).title)}
+    return {"answers": view.answers(found, run_list.read_run(name).title)}
 
 
 @refused_in("answers")
@@ -207,5 +207,5 @@ def try_test_picture(drawn: Any) -> dict[str, Any]:
     name = shown_run(drawn)
     with tempfile.TemporaryDirectory(prefix="redistill-") as folder:
         file, truth = answers.draw_test_picture(name, Path(folder))
-        said = view.answers(answers.ask(name, file), jobs.read_run(name).title, truth)
+        said = view.answers(answers.ask(name, file), run_list.read_run(name).title, truth)
         return {"picture": served(file), "answers": said}

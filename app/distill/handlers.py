@@ -26,7 +26,7 @@ from redistill.training.presets import find_preset
 
 from ..parts.events import refused_in
 from ..parts.fragments import notice
-from ..runs import brought, choices, from_hub, jobs
+from ..runs import brought, choices, from_hub, run_list
 from ..visitors.uploaded import taken
 from ..visitors.who import token_of_request
 from ..words.numbers import format_pixels
@@ -198,7 +198,7 @@ def take_teacher(student: Any, dataset: Any, image_size: Any) -> dict[str, Any]:
 @refused_in("refusal")
 def take_run(drawn: Any) -> dict[str, Any]:
     """Fill the form with a student of the network of the run that is shown, at strides that pool early."""
-    run = jobs.read_run(shown_run(drawn))
+    run = run_list.read_run(shown_run(drawn))
     if run.state != "finished":
         raise ValueError(f"Run “{run.title}” is {run.state}; its network can teach once it has finished.")
     learnt = DistillConfig.from_dict(run.config)

@@ -11,7 +11,7 @@ from redistill.training.config import DistillConfig
 
 from ..parts.events import UNSEEN, connect
 from ..parts.fragments import notice
-from ..runs import jobs, lent
+from ..runs import jobs, lent, run_list
 from ..visitors import quota, who
 from ..visitors.place import is_zero_gpu
 
@@ -48,9 +48,9 @@ def drive(woken: Any) -> Iterator[dict[str, Any]]:
             for pace in jobs.drive(run.name):
                 quota.spend(pace.used - used)
                 used = pace.used
-                yield {"said": notice("", _words(jobs.read_run(run.name), pace), kind="hint")}
+                yield {"said": notice("", _words(run_list.read_run(run.name), pace), kind="hint")}
             quota.spend(_used(run) - used)
-            if jobs.read_run(run.name).state != "finished":
+            if run_list.read_run(run.name).state != "finished":
                 break
         yield {"said": notice("", quota.said(who.account_of_request()), kind="hint")}
     except ValueError as error:
@@ -63,14 +63,14 @@ def _in_turn(names: Sequence[str]) -> Iterator[jobs.Run]:
     have waited for its own network since they were started with it."""
     left, had = list(names), set()
     while left:
-        run = jobs.read_run(left.pop(0))
+        run = run_list.read_run(left.pop(0))
         teacher = jobs.unfinished_teacher(run)
         if teacher and teacher.is_lent and teacher.name not in had:
             left[:0] = [teacher.name, run.name]
         elif run.name not in had:
             had.add(run.name)
             yield run
-            left += [other.name for other in reversed(jobs.list_runs()) if _waits_for(other, run)]
+            left += [other.name for other in reversed(run_list.list_runs()) if _waits_for(other, run)]
 
 
 def _waits_for(other: jobs.Run, run: jobs.Run) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from redistill.common.values import is_whole
 from redistill.training.config import LARGEST_SEED, DistillConfig
 
-from ..runs import jobs, processes
+from ..runs import jobs, processes, run_list
 from ..words.settings import run_title
 from . import run_form
 from .run_form import Refused
@@ -61,7 +61,7 @@ def start(plan: Plan) -> list[jobs.Run]:
             started.append(jobs.start(config.to_dict(), run_title(config), after.name if after else None))
     except ValueError:
         for run in reversed(started):
-            if jobs.read_run(run.name).state in jobs.ALIVE:
+            if run_list.read_run(run.name).state in jobs.ALIVE:
                 jobs.stop(run.name)
             jobs.delete(run.name)
         raise
@@ -76,7 +76,7 @@ def taught_by(config: DistillConfig, teacher: str) -> DistillConfig:
 def find_same(plan: Plan) -> list[jobs.Run]:
     """Runs of before with the settings of one that is planned, the newest first; they would give the same."""
     wanted = [json.loads(json.dumps(config.to_dict())) for config in plan.all]
-    return [run for run in jobs.list_runs() if dict(run.config) in wanted and run.state != "failed"]
+    return [run for run in run_list.list_runs() if dict(run.config) in wanted and run.state != "failed"]
 
 
 def ahead_of(started: Sequence[jobs.Run]) -> list[jobs.Run]:
@@ -88,7 +88,7 @@ def ahead_of(started: Sequence[jobs.Run]) -> list[jobs.Run]:
     device, own = processes.device_of(first.config), {run.name for run in started}
     others = [
         run
-        for run in jobs.everybodys()
+        for run in run_list.everybodys()
         if run.name not in own and run.goes_here and processes.device_of(run.config) == device
     ]
     return others if len(others) >= processes.slots_of(device) else []

@@ -12,7 +12,7 @@ from redistill.training.int8_training import int8_run
 
 from ..parts.events import refused_in
 from ..parts.fragments import notice
-from ..runs import choices, jobs
+from ..runs import choices, jobs, run_list
 from ..runs.titles import run_facts
 from . import lent_panel, plan, run_form, watch
 from .finished import shown_run
@@ -57,7 +57,7 @@ def start_again(student: Any, drawn: Any = None, **settings: Any) -> dict[str, A
 @refused_in("said")
 def start_int8(drawn: Any) -> dict[str, Any]:
     """Start or queue a run that trains the network of the run that is shown on in int8, and watch it."""
-    run = jobs.read_run(shown_run(drawn))
+    run = run_list.read_run(shown_run(drawn))
     if run.state != "finished":
         raise ValueError(f"Run “{run.title}” is {run.state}; its network can be trained on once it has finished.")
     planned = Plan((int8_run(run.path, device=str(run.config.get("device", "cpu"))),))
@@ -99,7 +99,7 @@ def _started(planned: Plan, drawn: Any) -> dict[str, Any]:
     started = plan.start(planned)
     ahead = plan.ahead_of(started)
     words = [_count(planned, started)] if len(started) > 1 else []
-    own = {run.name: run for run in jobs.list_runs()}
+    own = {run.name: run for run in run_list.list_runs()}
     if ahead:
         named = [f"“{own[run.name].title}”" for run in ahead if run.name in own]
         others = f"{len(ahead)} run{'s' if len(ahead) > 1 else ''}"

@@ -25,7 +25,7 @@ from ..parts.fields import LiveRadio, NumberField
 from ..parts.fragments import notice
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import SaveFiles, file_asked, handed
-from ..runs import jobs, on_hub
+from ..runs import jobs, on_hub, run_list
 from ..runs.processes import LOG_FILE
 from ..runs.titles import run_facts
 from ..visitors import limits
@@ -150,7 +150,7 @@ def look(chosen: Any, drawn: Any) -> dict[str, Any]:
 
     Without a chosen run that is there, it is the one that was shown, or else the newest.
     """
-    runs = jobs.list_runs()
+    runs = run_list.list_runs()
     names = [run.name for run in runs]
     before = drawn if isinstance(drawn, Mapping) else {}
     wanted = [name for name in (chosen, before.get("name")) if name in names]
@@ -181,7 +181,7 @@ def look(chosen: Any, drawn: Any) -> dict[str, Any]:
 
 def choose(name: str | None, **more: Any) -> dict[str, Any]:
     """Values of `WatchPanel.choice` with this run chosen; `more` of `lent_panel.wake`."""
-    return {"runs": LiveRadio(choices=_labels(jobs.list_runs()), value=name), "woken": {"at": time.time(), **more}}
+    return {"runs": LiveRadio(choices=_labels(run_list.list_runs()), value=name), "woken": {"at": time.time(), **more}}
 
 
 def stop_run(drawn: Any) -> dict[str, Any]:
@@ -221,7 +221,7 @@ def _gone_on(action: Callable[[str], jobs.Run], drawn: Any) -> dict[str, Any]:
 def ask_to_delete(drawn: Any) -> dict[str, Any]:
     """Whether the run that is shown is to be deleted: nothing happens yet."""
     try:
-        run = jobs.read_run(shown_run(drawn))
+        run = run_list.read_run(shown_run(drawn))
     except ValueError as error:
         return {"asked": None, "confirm": gr.Row(visible=True), "question": notice("", str(error))}
     words = f"Delete “{' · '.join(filter(None, (run.title, run_facts(run))))}” with its checkpoint, curves and log?"
@@ -236,7 +236,7 @@ def keep_run() -> dict[str, Any]:
 def delete_run(asked: Any, chosen: Any) -> dict[str, Any]:
     """Delete the run that was asked about, whichever is chosen by now."""
     said = _act(jobs.delete, {"name": asked})
-    names = [run.name for run in jobs.list_runs()]
+    names = [run.name for run in run_list.list_runs()]
     return keep_run() | {"said": said} | choose(chosen if chosen in names else names[0] if names else None)
 
 
@@ -245,7 +245,7 @@ def save_file(event: gr.EventData, drawn: Any) -> list[Any]:
     try:
         name = shown_run(drawn)
         file = file_asked(event, FILES)
-        path = jobs.read_run(name).path / file
+        path = run_list.read_run(name).path / file
         with open(path, "rb") as content:
             content.seek(max(0, path.stat().st_size - MAX_SAVED))
             text = content.read(MAX_SAVED).decode(errors="replace")
@@ -283,7 +283,7 @@ def _signature(runs: Sequence[jobs.Run], chosen: Any, run: jobs.Run | None) -> d
         "chosen": chosen if isinstance(chosen, str) else None,
         "name": run.name if run else None,
         "can": f"{run.state} {(run.path / CLASSES).exists()}" if run else None,
-        "at": f"{run.step} {len(jobs.records(run))} {run.told if run.job else ''}" if run else None,
+        "at": f"{run.step} {len(run_list.records(run))} {run.told if run.job else ''}" if run else None,
         "images": str(view.latest_file(run)) if run else None,
         "clock": str(SECONDS if any(run.state in jobs.ALIVE for run in runs) else IDLE_SECONDS),
     }
@@ -293,7 +293,7 @@ def _course(run: jobs.Run | None) -> dict[str, Any]:
     """How far a run is, in words and curves; without one, a run that came with the page, but nothing to whom has
     deleted their own."""
     told = run or (None if jobs.has_deleted() else shipped_run())
-    records, steps, teacher = (jobs.records(told), told.steps, view.teacher_score(told)) if told else ([], 1, None)
+    records, steps, teacher = (run_list.records(told), told.steps, view.teacher_score(told)) if told else ([], 1, None)
     if run:
         words = view.progress(run, records, teacher)
     else:

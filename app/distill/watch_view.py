@@ -16,7 +16,7 @@ from redistill.training.config import DistillConfig
 from redistill.training.intervals import wilson
 
 from ..parts.fragments import notice, progress_bar
-from ..runs import jobs
+from ..runs import jobs, run_list
 from ..runs.result import Result, counted, figure_of
 from ..runs.results import all_results
 from ..words import numbers
@@ -60,7 +60,7 @@ def progress(run: jobs.Run, records: Records, teacher: float | None) -> str:
     if run.state == "interrupted" and not run.job:
         parts.append(notice("", "Its process ended without a word, as when the machine restarts.", kind="hint"))
     parts += [notice("", words, kind="hint") for words in (*fresh_layers(records), *left_out(records))]
-    unreadable = jobs.unreadable_lines(run)
+    unreadable = run_list.unreadable_lines(run)
     if unreadable:
         lines, stand = ("lines", "stand") if unreadable > 1 else ("line", "stands")
         words = f"{unreadable} {lines} of its metrics could not be read and {stand} in no curve."
@@ -151,7 +151,7 @@ def _validations(result: Result) -> dict[int, float]:
         return {}
     figure = figure_of(result.config)
     try:
-        records = jobs.records(jobs.read_run(result.key.removeprefix("run:")))
+        records = run_list.records(run_list.read_run(result.key.removeprefix("run:")))
     except ValueError:
         return {}
     rows = [row for row in records if row.get("kind") == "validation" and is_number(row.get(figure))]

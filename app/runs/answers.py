@@ -15,7 +15,7 @@ from redistill.networks.zoo import is_network
 from redistill.training.config import DistillConfig
 from redistill.training.prediction import predict
 
-from . import jobs
+from . import jobs, run_list
 
 TOP = 5
 
@@ -61,7 +61,7 @@ def draw_test_picture(name: str, folder: Path) -> tuple[Path, str]:
 
 
 def _classifier(name: str) -> tuple[jobs.Run, DistillConfig]:
-    run = jobs.read_run(name)
+    run = run_list.read_run(name)
     if run.state != "finished":
         raise ValueError(f"Run “{run.title}” is {run.state}; its network answers once it has finished.")
     config = DistillConfig.from_dict(run.config)

@@ -11,7 +11,7 @@ from redistill.common.disk import folder_bytes
 from ..visitors import access
 from ..words.numbers import format_bytes, format_pixels, format_time
 from ..words.settings import network_title
-from . import jobs
+from . import jobs, run_list
 from .choices import IMPORTED, Choice, checkpoints, folder
 
 
@@ -29,7 +29,7 @@ def _listed(choice: Choice) -> str:
 def users(value: object) -> list[jobs.Run]:
     """The runs of who asks that learn or learnt from a network that was brought in; ValueError where it is gone."""
     place = str(folder(_find(value)))
-    return [run for run in jobs.list_runs() if run.config.get("teacher_checkpoint") == place]
+    return [run for run in run_list.list_runs() if run.config.get("teacher_checkpoint") == place]
 
 
 def remove(value: object) -> None:

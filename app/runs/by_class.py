@@ -13,7 +13,7 @@ from redistill.training.evaluation import OF_CLASSES
 from redistill.training.run import CLASSES
 from redistill.training.run_state import read_or_empty
 
-from . import jobs
+from . import jobs, run_list
 from .shell import ask_shell
 
 MINUTES = 30
@@ -68,7 +68,7 @@ def count_by_class(name: str) -> None:
 
     ValueError, in one sentence, where that cannot be, such as without its pictures.
     """
-    run = jobs.read_run(name)
+    run = run_list.read_run(name)
     if run.state != "finished":
         raise ValueError(f"Run “{run.title}” is {run.state}; its network is tested once it has finished.")
     asked = ("evaluate", str(run.path / "student"), "--dataset", str(run.config.get("dataset")))

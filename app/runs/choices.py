@@ -13,7 +13,7 @@ from redistill.networks.student import StudentConfig
 
 from ..visitors import access
 from ..words import numbers
-from . import jobs
+from . import run_list
 from .titles import distinct_titles
 
 RUN, IMPORTED = "run:", "imported:"  # before the names of checkpoints that do not ship
@@ -42,7 +42,7 @@ class Choice:
 def checkpoints(accept: Callable[[Metadata], bool]) -> list[Choice]:
     """Readable checkpoints that `accept` takes: those that ship, of finished runs, the newest first, and imported."""
     places = [(name, shipped_title(name)) for name in list_shipped()]
-    runs = [run for run in jobs.list_runs() if run.state == "finished"]
+    runs = [run for run in run_list.list_runs() if run.state == "finished"]
     places += [(f"{RUN}{name}", f"{title} (own run)") for name, title in distinct_titles(runs).items()]
     places += [(f"{IMPORTED}{name}", f"{name} (own weights)") for name in list_imported() if _brought(name)]
     found = []
@@ -88,7 +88,7 @@ def value_of(folder: str) -> str:
     path = Path(folder)
     if path.parent == imported_dir():
         return f"{IMPORTED}{path.name}"
-    is_own = path.name == "student" and path.parent.parent == jobs.runs_dir()
+    is_own = path.name == "student" and path.parent.parent == run_list.runs_dir()
     return f"{RUN}{path.parent.name}" if is_own else folder
 
 
@@ -147,4 +147,4 @@ def check_opens_no_file(student: StudentConfig) -> None:
 def _place(value: str) -> str | Path:
     if value.startswith(IMPORTED):
         return imported_dir() / value.removeprefix(IMPORTED)
-    return jobs.runs_dir() / value.removeprefix(RUN) / "student" if value.startswith(RUN) else value
+    return run_list.runs_dir() / value.removeprefix(RUN) / "student" if value.startswith(RUN) else value

@@ -15,7 +15,7 @@ from redistill.checkpoint.sources import find_checkpoint, list_shipped
 from redistill.deploy import runtimes
 from redistill.deploy.formats import FORMATS
 
-from . import jobs
+from . import run_list
 from .shell import ask_shell
 
 # By name of a format, as far as this machine can make it: what the page calls it.
@@ -43,7 +43,7 @@ class Exported(NamedTuple):
 def export_run(name: str, kind: str) -> Exported:
     """The checkpoint of a run, exported; ValueError, in one sentence, where that cannot be."""
     _check_kind(kind)
-    run = jobs.read_run(name)
+    run = run_list.read_run(name)
     return export_network(run.path, run.name, kind)
 
 
@@ -110,7 +110,7 @@ def _network_of(key: str) -> tuple[str, Path]:
     """What the network of a result is called, and its folder; ValueError for one of which no weights are kept."""
     origin, _, name = key.partition(":")
     if origin == "run":
-        run = jobs.read_run(name)
+        run = run_list.read_run(name)
         return run.name, run.path
     if origin == "shipped" and name in list_shipped():
         return name, find_checkpoint(name)

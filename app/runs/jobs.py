@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import re
 import secrets
 import shutil
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from redistill.checkpoint.sources import imported_dir, list_shipped
-from redistill.common.cache import cache_dir
 from redistill.common.files import (
     locked,
     read_json,
@@ -37,26 +35,19 @@ from redistill.training import hub_jobs
 from redistill.training.config import DistillConfig
 from redistill.training.resuming import change_run
 from redistill.training.run import CONFIG, METRICS, STOP_FILE, write_status
-from redistill.training.run_state import read_records
 
 from ..visitors import access
 from ..visitors.limits import HOME, check_count, check_network, check_run, limits_here
 from ..words.numbers import format_bytes
 from ..words.settings import refusal
-from . import lent, on_hub, room
-from .one_run import ALIVE, RESUMABLE, WAITING, Run, read_folder
-from .processes import collect, end, launch, process_lock
+from . import lent, on_hub, room, run_list
+from .one_run import ALIVE, RESUMABLE, WAITING, Run
+from .processes import end, launch, process_lock
 from .worker import AFTER, JOB_FILE
 
 MAX_WAITING = 20
 SWEEP_SECONDS = 30.0
 DELETIONS = ".deletions"  # in the folder of the runs: a file for each who has deleted one
-
-
-def runs_dir() -> Path:
-    """Folder of all runs: $REDISTILL_RUNS, or `runs` in the user's cache folder."""
-    chosen = os.environ.get("REDISTILL_RUNS")
-    return Path(chosen).expanduser() if chosen else cache_dir() / "runs"
 
 
 def start(config: Mapping[str, Any], title: str, after: str | None = None) -> Run:
@@ -70,7 +61,7 @@ def start(config: Mapping[str, Any], title: str, after: str | None = None) -> Ru
     check_uses(config)
     check_run(config)
     owner = access.owner()
-    with _in_runs_dir():
+    with run_list.held():
         path = _new_path(title)
         with contextlib.ExitStack() as held:
             with replaced_folder(path) as part:  # in no list until all of it is there
@@ -82,11 +73,11 @@ def start(config: Mapping[str, Any], title: str, after: str | None = None) -> Ru
                     lock = held.enter_context(process_lock(part))
             try:
                 if not is_lent:
-                    launch(path, config, lock, runs_dir())
+                    launch(path, config, lock, run_list.runs_dir())
             except OSError:
                 shutil.rmtree(path, ignore_errors=True)
                 raise
-    return read_run(path.name)
+    return run_list.read_run(path.name)
 
 
 def start_on_hub(
@@ -100,24 +91,24 @@ def start_on_hub(
     check_uses(config.to_dict())
     check_network(config.student)  # the page counts it, and has its weights in the end
     owner = access.owner()
-    with _in_runs_dir():
+    with run_list.held():
         path = _new_path(title, going=False)
     # Nobody else waits for the network; the name in the bucket is not that of another Space's run there.
     job = hub_jobs.start_job(config, f"{path.name}-{secrets.token_hex(4)}", hardware, space, seconds, token)
     try:
-        with _in_runs_dir(), replaced_folder(_free_path(title) if path.exists() else path) as part:
+        with run_list.held(), replaced_folder(_free_path(title) if path.exists() else path) as part:
             hub_jobs.keep_job(part, config, job)
             _note_job(part, title, owner)
     except ValueError:
         hub_jobs.cancel_job(job, token)  # nobody would know of it
         raise
-    return read_run(path.name)
+    return run_list.read_run(path.name)
 
 
 def drive(name: str) -> Iterator[lent.Pace]:
     """Take a run whose GPU is lent by the call (`lent.is_lent`) to its end, or until it is asked to stop, or this
     iterator is closed: its pace before each call. Nobody takes it further without. ValueError for any other run."""
-    run = read_run(name)
+    run = run_list.read_run(name)
     if not run.is_lent or run.state in (*ALIVE, "finished"):
         raise ValueError(f"Run “{run.title}” is {run.state}; only one on a lent GPU that does not go is taken further.")
     if teacher := unfinished_teacher(run):
@@ -130,7 +121,7 @@ def drive(name: str) -> Iterator[lent.Pace]:
 def unfinished_teacher(run: Run) -> Run | None:
     """The run that a run waits for; None where there is none, or it has finished or been deleted."""
     with contextlib.suppress(ValueError):
-        if run.after and (teacher := read_run(run.after)).state != "finished":
+        if run.after and (teacher := run_list.read_run(run.after)).state != "finished":
             return teacher
     return None
 
@@ -141,7 +132,7 @@ def add_finished(config: Mapping[str, Any], title: str, write: Callable[[Path], 
     Raises ValueError when the runs folder cannot be written, and what `write` raises; nothing of the run is left then.
     """
     owner = access.owner()
-    with _in_runs_dir():
+    with run_list.held():
         path = _new_path(title, going=False)
         with replaced_folder(path) as part:
             write(part / "student")
@@ -152,7 +143,7 @@ def add_finished(config: Mapping[str, Any], title: str, write: Callable[[Path], 
             records = [figures, metrics] if "validation_accuracy" in metrics else [metrics]
             write_text(part / METRICS, "".join(json.dumps(record) + "\n" for record in records))
             write_status(part, "finished", metrics["step"], config["steps"], None, None)
-    return read_run(path.name)
+    return run_list.read_run(path.name)
 
 
 def _note_job(folder: Path, title: str, owner: str | None, **noted: Any) -> None:
@@ -188,7 +179,7 @@ def _is_theirs(teacher: str) -> bool:
     folder = Path(teacher)
     if folder.parent == imported_dir():
         return access.has_claimed("teacher", folder.name)
-    return folder.name == "student" and folder.parent in [run.path for run in list_runs()]
+    return folder.name == "student" and folder.parent in [run.path for run in run_list.list_runs()]
 
 
 def stop(name: str, token: hub_jobs.Token = None) -> None:
@@ -197,7 +188,7 @@ def stop(name: str, token: hub_jobs.Token = None) -> None:
     token: of who asks, for one that a job trains, which ends at once. Raises ValueError for a run that does not exist
     or is not going.
     """
-    run = read_run(name)
+    run = run_list.read_run(name)
     if run.state not in ALIVE:
         raise ValueError(f"Run “{run.title}” is {run.state}; there is nothing to stop.")
     if run.job:
@@ -207,7 +198,7 @@ def stop(name: str, token: hub_jobs.Token = None) -> None:
 
 
 def _stop(run: Run) -> None:
-    with _written(run.path):
+    with run_list.written(run.path):
         if run.is_lent:
             lent.ask_to_stop(run.path)
         elif run.step and run.state not in WAITING:  # one that goes on has steps before it trains
@@ -218,8 +209,8 @@ def _stop(run: Run) -> None:
 
 def resume(name: str, token: hub_jobs.Token = None) -> Run:
     """Go on with a run that was stopped, failed or was interrupted, from its last saved step; `token` as of `stop`."""
-    with _held(read_run(name)):
-        run = read_run(name)
+    with _held(run_list.read_run(name)):
+        run = run_list.read_run(name)
         if run.state not in RESUMABLE:
             raise ValueError(f"Run “{run.title}” is {run.state}; only a stopped, failed or interrupted run goes on.")
         if run.job:
@@ -227,12 +218,12 @@ def resume(name: str, token: hub_jobs.Token = None) -> Run:
             on_hub.start_again(run.path, run.job, run.config, token)
         else:
             _go_on(run)
-    return read_run(name)
+    return run_list.read_run(name)
 
 
 def _held(run: Run) -> contextlib.AbstractContextManager[None]:
     """Let nobody else go on with the run meanwhile; who goes on with another waits for no network."""
-    return locked(run.path / ".actions") if run.job else _in_runs_dir()
+    return locked(run.path / ".actions") if run.job else run_list.held()
 
 
 def extend(name: str, changes: Mapping[str, Any]) -> Run:
@@ -241,8 +232,8 @@ def extend(name: str, changes: Mapping[str, Any]) -> Run:
 
     ValueError, and nothing changes, for fewer steps than it has taken and for what does not fit.
     """
-    with _in_runs_dir():
-        run = read_run(name)
+    with run_list.held():
+        run = run_list.read_run(name)
         if run.state not in (*RESUMABLE, "finished"):
             raise ValueError(f"Run “{run.title}” is {run.state}; a run that has ended goes on for longer.")
         if run.job:
@@ -253,29 +244,29 @@ def extend(name: str, changes: Mapping[str, Any]) -> Run:
             change_run(run.path, changes)
         except SettingError as error:
             raise ValueError(refusal(error)) from error
-        run = read_run(name)
+        run = run_list.read_run(name)
         if run.state == "finished":
             raise ValueError(f"Run “{run.title}” has taken {run.steps:,} steps; expected more.")
         _go_on(run)
-    return read_run(name)
+    return run_list.read_run(name)
 
 
 def _go_on(run: Run) -> None:
     """Start the process of a run that has ended; the runs' folder is held."""
     check_uses(run.config)  # the shell may have begun it
-    _check_count([other for other in everybodys() if other.name != run.name], kept=False)
+    _check_count([other for other in run_list.everybodys() if other.name != run.name], kept=False)
     (run.path / STOP_FILE).unlink(missing_ok=True)
     if run.told:
         _note_again(run)
     if not run.is_lent:
         with process_lock(run.path) as lock:
-            launch(run.path, run.config, lock, runs_dir())
+            launch(run.path, run.config, lock, run_list.runs_dir())
 
 
 def delete(name: str) -> None:
     """Remove a run and all it made. Raises ValueError while it is going."""
-    with _in_runs_dir():
-        run = read_run(name)
+    with run_list.held():
+        run = run_list.read_run(name)
         if run.state in ALIVE:
             raise ValueError(f"Run “{run.title}” is {run.state}; stop it before deleting it.")
         remove_folder(run.path)
@@ -293,7 +284,7 @@ def has_deleted() -> bool:
 
 
 def _deletions(owner: str | None) -> Path:
-    return runs_dir() / DELETIONS / (owner or "own")
+    return run_list.runs_dir() / DELETIONS / (owner or "own")
 
 
 def sweep() -> None:
@@ -301,8 +292,8 @@ def sweep() -> None:
 
     A run that is stopped so keeps its state, and goes on where it is asked to, behind those that wait.
     """
-    with contextlib.suppress(ValueError, OSError), _in_runs_dir():
-        runs = everybodys()
+    with contextlib.suppress(ValueError, OSError), run_list.held():
+        runs = run_list.everybodys()
         for run in room.overdue(runs):
             words = (
                 f"It has trained {limits_here().minutes} minutes, as long as a run does here at a time; go on with it."
@@ -357,49 +348,12 @@ def _check_count(runs: Sequence[Run], kept: bool = True, going: bool = True) -> 
 
 def clean_up() -> None:
     """Remove what starts and deletions left that were killed; a folder that cannot be written stays as it is."""
-    if not runs_dir().is_dir():
+    if not run_list.runs_dir().is_dir():
         return
-    with contextlib.suppress(ValueError, OSError), _in_runs_dir():
-        remove_leftovers(runs_dir())
-        for left in runs_dir().glob(".deleted-*"):  # of an earlier version
+    with contextlib.suppress(ValueError, OSError), run_list.held():
+        remove_leftovers(run_list.runs_dir())
+        for left in run_list.runs_dir().glob(".deleted-*"):  # of an earlier version
             shutil.rmtree(left, ignore_errors=True)
-
-
-def list_runs() -> list[Run]:
-    """All runs of who asks, the newest first."""
-    return [run for run in everybodys() if access.is_theirs(run.owner)]
-
-
-def everybodys() -> list[Run]:
-    """All runs there are, the newest first: for what counts them, never to be shown."""
-    collect()
-    folders = sorted(_folders(), reverse=True)
-    return sorted((read_folder(folder) for folder in folders), key=lambda run: -run.created)
-
-
-def read_run(name: str) -> Run:
-    """The run of that name; ValueError when who asks has none."""
-    for folder in _folders():
-        if folder.name == name and access.is_theirs((run := read_folder(folder)).owner):
-            return run
-    raise ValueError(f"No run {str(name)[:80]!r} here; it may have been deleted.")
-
-
-def records(run: Run) -> list[dict[str, Any]]:
-    """The run's metrics so far; of a long run every so many steps."""
-    return read_records(run.path)[0]
-
-
-def unreadable_lines(run: Run) -> int:
-    """How many lines of the run's metrics are no records, as after a crash or on a failing disk."""
-    return read_records(run.path)[1]
-
-
-def _folders() -> list[Path]:
-    try:
-        return [path for path in runs_dir().iterdir() if path.is_dir() and not path.name.startswith(".")]
-    except OSError:
-        return []
 
 
 def _new_path(title: str, going: bool = True) -> Path:
@@ -407,7 +361,7 @@ def _new_path(title: str, going: bool = True) -> Path:
 
     ValueError where there is no room for it, and where too many wait already.
     """
-    runs = everybodys()
+    runs = run_list.everybodys()
     _check_count(runs, going=going)
     waiting = sum(run.goes_here and run.state in WAITING for run in runs)
     if going and waiting >= MAX_WAITING:
@@ -420,26 +374,7 @@ def _free_path(title: str) -> Path:
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:48]
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for number in range(1000):
-        path = runs_dir() / "-".join(filter(None, (stamp, slug, str(number) if number else "")))
+        path = run_list.runs_dir() / "-".join(filter(None, (stamp, slug, str(number) if number else "")))
         if not path.exists():
             return path
-    raise OSError(errno.EEXIST, "too many runs were started in this second", str(runs_dir()))
-
-
-@contextlib.contextmanager
-def _in_runs_dir() -> Iterator[None]:
-    """Let no other tab or app start, resume or delete a run meanwhile: what was read of it stays true."""
-    with _written(runs_dir()), locked(runs_dir() / ".actions"):
-        yield
-
-
-@contextlib.contextmanager
-def _written(path: Path):
-    """Turn a disk's refusal into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError(
-            f"The folder of the runs cannot be written ({reason}); free some space or set REDISTILL_RUNS."
-        ) from error
+    raise OSError(errno.EEXIST, "too many runs were started in this second", str(run_list.runs_dir()))

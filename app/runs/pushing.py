@@ -8,7 +8,7 @@ from pathlib import Path
 
 from redistill.deploy import publish
 
-from . import exports, jobs, saved
+from . import exports, run_list, saved
 
 SIGN_IN = (
     "Nobody's token is used here but your own; sign in with Hugging Face, by the button above the tabs, or, in a "
@@ -24,7 +24,7 @@ def push_run(
     token: of who asks, as `visitors.who.token_of_request` gives it; runtimes: some of `exports.KINDS`, of a run that
     has finished. Raises ValueError, in one sentence, as `publish.push` does, and where nobody has signed in.
     """
-    run = jobs.read_run(name)
+    run = run_list.read_run(name)
     if token is False:
         raise ValueError(SIGN_IN)
     publish.check_repository(repo)

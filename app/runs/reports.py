@@ -5,12 +5,12 @@ from __future__ import annotations
 from redistill.deploy.report import network_report
 
 from ..words.places import hide_places, is_shared
-from . import jobs
+from . import run_list
 
 
 def report_run(name: str) -> tuple[str, str]:
     """Name and HTML of the report of a finished run; ValueError, in one sentence, where there is none."""
-    run = jobs.read_run(name)
+    run = run_list.read_run(name)
     if run.state != "finished":
         raise ValueError(f"Run “{run.title}” is {run.state}; its report can be made once it has finished.")
     text = network_report(run.path)

@@ -17,7 +17,7 @@ from redistill.training.config import DistillConfig
 from redistill.training.run_state import best_validation, read_or_empty
 
 from ..words.settings import FIGURES, seeds_text
-from . import jobs
+from . import jobs, run_list
 from .choices import shipped_title
 from .result import OWN, READY, Result, figure_of, number, over_seeds, peak_bytes
 from .studies import TRADEOFF_FILES, shared_results, study_results, tradeoff_results
@@ -26,7 +26,7 @@ from .titles import distinct_titles
 
 def all_results() -> list[Result]:
     """Own runs, the newest first, then what ships. What cannot be read is left out; the Distill tab says why."""
-    runs = [run for run in jobs.list_runs() if run.state != "broken"]
+    runs = [run for run in run_list.list_runs() if run.state != "broken"]
     titles = distinct_titles(runs)
     own = _of_seeds([result for run in runs if (result := _own_result(run, titles[run.name])) is not None])
     shipped = [result for name in list_shipped() if (result := _shipped_result(name)) is not None]

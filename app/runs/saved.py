@@ -14,7 +14,7 @@ from redistill.common.files import copy_folder, read_json
 from redistill.training.resuming import save_student
 
 from ..words.places import hide_places
-from . import jobs
+from . import jobs, run_list
 
 TEXTS = (".json", ".md")
 INSIDE = "student"  # the folder in the zip
@@ -37,7 +37,7 @@ model = redistill.load("student")  # images from -1 to 1 to logits"""
 
 def zip_student(name: str, folder: Path) -> Path:
     """Write what `write_student` writes as a zip file into `folder`, and return it."""
-    file = folder / f"{jobs.read_run(name).name}-student.zip"
+    file = folder / f"{run_list.read_run(name).name}-student.zip"
     with tempfile.TemporaryDirectory(prefix="redistill-") as made, zipfile.ZipFile(file, "w") as archive:
         student = write_student(name, Path(made))
         for path in sorted(student.rglob("*")):
@@ -52,7 +52,7 @@ def write_student(name: str, place: Path) -> Path:
 
     ValueError for a run that goes or has saved nothing yet.
     """
-    run = jobs.read_run(name)
+    run = run_list.read_run(name)
     if run.state not in ("finished", *jobs.RESUMABLE):
         raise ValueError(f"Run “{run.title}” is {run.state}; its network can be saved once it has ended.")
     student = run.path / "student" if run.state == "finished" else save_student(run.path)

@@ -24,7 +24,7 @@ from app.distill import handlers as distill
 from app.parts.counting import compare_as
 from app.parts.setting_controls import UNSET
 from app.parts.stride_picker import check_strides_form
-from app.runs import choices, jobs, results, titles
+from app.runs import choices, jobs, results, run_list, titles
 from app.visitors import access
 from app.words import numbers
 from app.words import settings as wording
@@ -437,7 +437,7 @@ def test_a_student_that_explore_cannot_show_is_said_on_distill(changes, sentence
 def test_without_any_teacher_distillation_is_refused_in_a_sentence(places):
     said = starting.start_run(**run_values("default", teacher_checkpoint=run_form.NO_TEACHER))["refusal"]
     assert "need a trained teacher" in said
-    assert jobs.list_runs() == []
+    assert run_list.list_runs() == []
 
 
 @pytest.mark.parametrize(
@@ -483,7 +483,7 @@ def test_without_any_teacher_distillation_is_refused_in_a_sentence(places):
 def test_settings_that_do_not_fit_start_nothing(shipped, changes, sentence):
     shown = starting.start_run(**run_values("default", **changes))
     assert "Not started." in shown["refusal"] and sentence in shown["refusal"]
-    assert "runs" not in shown and jobs.list_runs() == []
+    assert "runs" not in shown and run_list.list_runs() == []
 
 
 @pytest.mark.parametrize("name", run_form.FIELDS)
@@ -578,7 +578,7 @@ def test_a_run_goes_on_with_its_pictures_from_where_they_lie_now(places, monkeyp
     assert values[0] == shown.value == watch.AS_BEFORE and "emoji-identity" in values
     assert PRESETS["quick"].config.dataset not in values
     asked = []
-    monkeypatch.setattr(watch.jobs, "extend", lambda name, changes: asked.append(changes) or jobs.read_run(name))
+    monkeypatch.setattr(watch.jobs, "extend", lambda name, changes: asked.append(changes) or run_list.read_run(name))
     for moved in (watch.AS_BEFORE, "upload:elsewhere"):
         watch.extend_run({"name": "one"}, 9, None, watch.AS_BEFORE, moved)
     assert asked == [{"steps": 9}, {"steps": 9, "dataset": "upload:elsewhere"}]
@@ -612,7 +612,7 @@ def test_a_run_is_deleted_once_that_is_confirmed_and_the_next_one_shown(places):
     shown = watch.ask_to_delete({"name": "one"})
     assert shown["asked"] == "one" and shown["confirm"].visible
     assert "Delete “&lt;b&gt;one&lt;/b&gt; · 4 steps" in shown["question"]
-    assert len(jobs.list_runs()) == 2
+    assert len(run_list.list_runs()) == 2
     shown = watch.delete_run("one", "one")
     assert (shown["asked"], shown["confirm"].visible, shown["said"], shown["runs"].value) == (None, False, "", "two")
     assert watch.delete_run("two", "two")["runs"].value is None
@@ -702,7 +702,7 @@ def test_failure_signs_stand_beside_the_run(places):
     made.write_checkpoint(places / "runs" / "alone" / "student", alone, test_accuracy=0.6)
     losses = [{"kind": "step", "step": step, "loss": 1.0 + (step > 40)} for step in range(1, 61)]
     made.write_run(places, "run", config, "stopped", *losses, {"kind": "validation", "step": 60, "accuracy": 0.3})
-    signs = " ".join(watch_view.failure_signs(jobs.read_run("run"), jobs.records(jobs.read_run("run"))))
+    signs = " ".join(watch_view.failure_signs(run_list.read_run("run"), run_list.records(run_list.read_run("run"))))
     for part in (
         "The loss has risen",
         "RED blocks have become the memory peak",
@@ -710,7 +710,7 @@ def test_failure_signs_stand_beside_the_run(places):
         "has 50.0 % there",
     ):
         assert part in signs
-    assert watch_view.failure_signs(jobs.read_run("alone"), []) == []
+    assert watch_view.failure_signs(run_list.read_run("alone"), []) == []
 
 
 def test_the_end_states_what_was_measured_beside_what_was_computed(places):

@@ -20,7 +20,7 @@ from huggingface_hub import constants
 from app.distill import data_panel, estimate_panel
 from app.explore import measure_panel, patch_panel
 from app.generate import drawing
-from app.runs import jobs
+from app.runs import jobs, run_list
 from redistill.training.presets import FACES_TEACHER, PRESETS
 
 HOSTILE = [None, "", "<script>", -1, 0.5, 10**30, True, math.nan, ["a"] * 50, {"a": {"b": []}}]
@@ -147,7 +147,7 @@ def test_no_value_from_outside_breaks_a_handler(page, right, tab, subtests):
                 ):  # it takes an event
                     said += [call(block, values, event) for event in (value, dict.fromkeys(EVENTS, value))]
             assert any(said) or block.fn.__qualname__ in SILENT[tab]
-    assert [run.name for run in jobs.list_runs()] == ["one"]
+    assert [run.name for run in run_list.list_runs()] == ["one"]
 
 
 def test_every_tab_has_handlers(page):

@@ -19,7 +19,7 @@ from app.api.endpoint import checked
 from app.api.page import ENDPOINTS, PATH, example_of
 from app.api.run_settings import read_settings
 from app.distill import estimate_panel
-from app.runs import choices, exports, jobs
+from app.runs import choices, exports, jobs, run_list
 from benchmarks.visitors import Visitor, usual_arguments
 from redistill.memory.chips import room_on
 from redistill.memory.comparison import compare
@@ -58,7 +58,7 @@ def still(monkeypatch):
     def noted(name):
         def act(*values):
             done.append((name, *values))
-            return jobs.read_run("one")
+            return run_list.read_run("one")
 
         return act
 
@@ -231,7 +231,7 @@ def test_a_fault_of_the_server_is_a_sentence_too(client, studio, monkeypatch):
     def fails():
         raise KeyError("/secret/place")
 
-    monkeypatch.setattr(jobs, "list_runs", fails)
+    monkeypatch.setattr(run_list, "list_runs", fails)
     answer = httpx.post(f"{studio}/gradio_api/run/status", json={"data": [None]})
     assert answer.json()["error"] and "secret" not in answer.text
 

@@ -15,7 +15,7 @@ from helpers.visitors import asked_by
 from app.distill import bigger_panel, estimate_panel
 from app.distill.run_form import TRAIN_FIRST
 from app.parts.fragments import notice
-from app.runs import jobs
+from app.runs import run_list
 from redistill.training.config import DistillConfig
 
 
@@ -83,10 +83,10 @@ def test_a_run_is_started_for_the_price_that_was_said(hub):
     assert "$0.60 an hour" in dict(map(reversed, listed["hardware"].choices))["t4-small"]
     assert listed["hardware"].value == "t4-small"
     measuring, priced = price()
-    assert "Measuring" in measuring["said"] and measuring["priced"] is None and jobs.list_runs() == []
+    assert "Measuring" in measuring["said"] and measuring["priced"] is None and run_list.list_runs() == []
     assert "$0.60 on t4-small" in priced["said"] and "$1.80 at most" in priced["said"]
     started = bigger_panel.start_there(priced=priced["priced"], **form())
-    (job,), (run,) = hub.jobs.jobs.values(), jobs.list_runs()
+    (job,), (run,) = hub.jobs.jobs.values(), run_list.list_runs()
     told = DistillConfig.from_dict(json.loads(job["environment"]["RUN_SETTINGS"]))
     assert told == dataclasses.replace(read_form(form()), device="cuda") and job["timeoutSeconds"] == 3 * 3600
     assert started["runs"].value == run.name and started["priced"] is None, "a second press starts nothing"

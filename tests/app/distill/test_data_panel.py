@@ -16,7 +16,7 @@ from helpers.pictures import write_classes
 
 from app.distill import data_panel, run_form, starting
 from app.distill import handlers as distill
-from app.runs import jobs
+from app.runs import jobs, run_list
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
 from redistill.data import datasets
@@ -79,7 +79,7 @@ def test_pictures_that_do_not_fit_are_a_sentence(upload, dataset, size, sentence
 
 def test_a_teacher_is_trained_first_and_then_offered(upload, places, monkeypatch):
     started = []
-    monkeypatch.setattr(jobs, "start", lambda settings, *named: started.append(settings) or jobs.list_runs()[0])
+    monkeypatch.setattr(jobs, "start", lambda settings, *named: started.append(settings) or run_list.list_runs()[0])
     write_run(places, "any", PRESETS["default"].config, "finished")
     filled = sent(distill.take_teacher(STUDENT.to_dict(), upload, 32))
     assert filled["said"] == filled["refusal"] == "" and filled["preset"] is None
@@ -196,14 +196,14 @@ def test_the_panel_stands_in_the_page():
 def test_an_upload_is_removed_once_that_is_confirmed_and_never_under_a_run(upload, places, monkeypatch):
     config = dataclasses.replace(PRESETS["teacher"].config, dataset=upload).to_dict()
     running = jobs.Run("one", places, "one", "running", config=config)
-    monkeypatch.setattr(jobs, "list_runs", lambda: [running])
-    monkeypatch.setattr(jobs, "everybodys", lambda: [running])
+    monkeypatch.setattr(run_list, "list_runs", lambda: [running])
+    monkeypatch.setattr(run_list, "everybodys", lambda: [running])
     asked = data_panel.ask_to_remove(upload)
     assert "1 run learnt from them" in asked["said"] and asked["confirm"].visible
     assert "learns from them now" in distill.remove_data(STUDENT.to_dict(), upload)["said"]
     assert upload in dict(map(reversed, data_panel.offered(STUDENT)))
-    monkeypatch.setattr(jobs, "everybodys", lambda: [])
-    monkeypatch.setattr(jobs, "list_runs", lambda: [])
+    monkeypatch.setattr(run_list, "everybodys", lambda: [])
+    monkeypatch.setattr(run_list, "list_runs", lambda: [])
     shown = distill.remove_data(STUDENT.to_dict(), upload)
     assert shown["dataset"].value == "emoji-clutter" and upload not in dict(map(reversed, shown["dataset"].choices))
     assert "no upload" in distill.remove_data(STUDENT.to_dict(), upload)["said"]

@@ -9,7 +9,7 @@ import pytest
 
 from app.distill import estimate_panel
 from app.distill.plan import Plan
-from app.runs import jobs
+from app.runs import jobs, run_list
 from redistill.training.presets import PRESETS
 
 CONFIG = dataclasses.replace(
@@ -107,8 +107,10 @@ def test_what_does_not_fit_is_said():
 
 def test_a_run_says_whether_it_would_wait_and_how_long(monkeypatch, tmp_path):
     runs = []
-    monkeypatch.setattr(jobs, "everybodys", lambda: runs)
-    monkeypatch.setattr(jobs, "records", lambda run: [{"kind": "step", "images_per_second": 2.0}] if run.step else [])
+    monkeypatch.setattr(run_list, "everybodys", lambda: runs)
+    monkeypatch.setattr(
+        run_list, "records", lambda run: [{"kind": "step", "images_per_second": 2.0}] if run.step else []
+    )
 
     def add(state: str, step: int = 0, device: str = "cpu"):
         config = CONFIG.to_dict() | {"device": device}

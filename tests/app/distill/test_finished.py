@@ -14,7 +14,7 @@ from helpers import made
 from PIL import Image
 
 from app.distill import finished, finished_view, handlers, watch, watch_view
-from app.runs import answers, by_class, jobs, saved
+from app.runs import answers, by_class, run_list, saved
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import read_metadata
 from redistill.data.datasets import load_split
@@ -57,11 +57,11 @@ def test_a_run_that_goes_on_for_longer_does_not_show_the_figures_of_before(run):
 
 def test_the_classes_add_up_to_the_accuracy(run):
     final = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
-    found = by_class.read_by_class(jobs.read_run("run"))
+    found = by_class.read_by_class(run_list.read_run("run"))
     assert sum(found.pictures) == final["test_pictures"]
     assert sum(found.right) / sum(found.pictures) == pytest.approx(final["test_accuracy"])
     assert found.names == list(read_metadata(run / "student").class_names)
-    shown = finished.shown_of(jobs.read_run("run"))
+    shown = finished.shown_of(run_list.read_run("run"))
     assert shown["classes"].count("<tr>") == 1 + 50 and shown["tested"].visible and not shown["count"].visible
     assert len(shown["confusion"]["data"][0]["z"]) == 50
 
@@ -80,7 +80,7 @@ def test_the_classes_add_up_to_the_accuracy(run):
 )
 def test_damaged_counts_are_offered_to_be_made_anew(run, damage):
     (run / "classes.json").write_text(damage)
-    shown = finished.shown_of(jobs.read_run("run"))
+    shown = finished.shown_of(run_list.read_run("run"))
     assert shown["count"].visible and shown["confusion"] is None and not shown["matrix"].visible
 
 
@@ -138,11 +138,11 @@ def test_a_run_of_before_is_saved_with_what_opens_it_alone(run):
 def test_the_best_of_a_stopped_run_is_saved_and_of_a_run_without_any_nothing(run):
     shutil.rmtree(run / "student")
     (run / "status.json").write_text('{"state": "stopped", "step": 6, "steps": 9}')
-    assert finished.shown_of(jobs.read_run("run"))["home"].visible
+    assert finished.shown_of(run_list.read_run("run"))["home"].visible
     assert zipfile.ZipFile(finished.save_student(SHOWN)["save"]["file"]).testzip() is None
     shutil.rmtree(run / "student")
     (run / "last.pt").unlink()
-    assert not finished.shown_of(jobs.read_run("run"))["home"].visible
+    assert not finished.shown_of(run_list.read_run("run"))["home"].visible
     assert "no resume point" in finished.save_student(SHOWN)["said"]
 
 
@@ -171,7 +171,7 @@ def test_a_network_that_draws_is_saved_as_a_pipeline_and_takes_no_picture(shippe
     config = PRESETS["faces"].config
     made.write_run(shipped, "run", config, "finished")
     made.save_untrained(shipped / "runs" / "run", {"student": config})
-    shown = finished.shown_of(jobs.read_run("run"))
+    shown = finished.shown_of(run_list.read_run("run"))
     assert (shown["home"].visible, shown["tested"].visible, shown["trial"].visible) == (True, False, False)
     assert "DiffusionPipeline" in shown["lines"]
     assert "draws" in finished.try_test_picture(SHOWN)["answers"]

@@ -12,7 +12,7 @@ import torch
 from helpers.forms import run_values, sent, student_values
 
 from app.distill import handlers, own_weights, run_form, starting, student_form
-from app.runs import choices, jobs
+from app.runs import choices, jobs, run_list
 from app.runs.result import peak_bytes
 from redistill.checkpoint.metadata import read_metadata
 from redistill.networks.student import StudentConfig
@@ -65,12 +65,12 @@ def test_weights_are_listed_and_removed_once_that_is_confirmed_and_never_under_a
     config = CONFIG.to_dict() | {
         "teacher_checkpoint": run_form.read(**form(teacher_checkpoint=value)).teacher_checkpoint
     }
-    monkeypatch.setattr(jobs, "list_runs", lambda: [jobs.Run("one", own, "one", "running", config=config)])
+    monkeypatch.setattr(run_list, "list_runs", lambda: [jobs.Run("one", own, "one", "running", config=config)])
     asked = own_weights.ask_to_remove(value)
     assert "1 run learnt from them" in asked["said"] and asked["confirm"].visible
     given = (CONFIG.student.to_dict(), CONFIG.dataset, value)
     assert "learns from it now" in handlers.remove_weights(value, *given)["said"]
-    monkeypatch.setattr(jobs, "list_runs", lambda: [])
+    monkeypatch.setattr(run_list, "list_runs", lambda: [])
     shown = handlers.remove_weights(value, *given)
     assert value not in str(shown["teacher_checkpoint"].choices) and shown["teacher_checkpoint"].value != value
     assert [value for _, value in shown["mine"].choices] == [small] and not shown["confirm"].visible
@@ -120,7 +120,7 @@ def test_a_run_of_the_shell_on_a_file_of_ones_own_opens_nothing_here(name, own, 
     with pytest.raises(ValueError, match="never opens"):
         peak_bytes(student)
     run = jobs.Run("r", tmp_path, "r", "stopped", config=config.to_dict())
-    monkeypatch.setattr(jobs, "read_run", lambda name: run)
+    monkeypatch.setattr(run_list, "read_run", lambda name: run)
     with pytest.raises(ValueError, match="never opens"):
         jobs.resume("r")
 

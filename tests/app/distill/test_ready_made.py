@@ -8,18 +8,18 @@ from helpers.made import write_run
 
 from app.distill import watch, watch_view
 from app.distill.ready_made import NAME, shipped_run
-from app.runs import jobs
+from app.runs import jobs, run_list
 from redistill.checkpoint.metadata import read_metadata
 from redistill.training.presets import PRESETS
 
 
 def test_the_records_are_of_the_weights_that_ship():
     run = shipped_run()
-    records = jobs.records(run)
+    records = run_list.records(run)
     assert dict(records[-1]) == dict(read_metadata(NAME).metrics)
     assert [row["step"] for row in records if row["kind"] == "step"][-1] == run.steps
     assert {"task_loss", "red_loss", "kd_loss", "learning_rate"} <= records[0].keys()
-    assert jobs.unreadable_lines(run) == 0 and (run.path / "metrics.jsonl").stat().st_size < 100_000
+    assert run_list.unreadable_lines(run) == 0 and (run.path / "metrics.jsonl").stat().st_size < 100_000
 
 
 def test_the_panel_opens_with_it_and_its_curves(monkeypatch, tmp_path):
@@ -42,7 +42,7 @@ def test_who_has_deleted_their_runs_sees_none_and_who_never_had_any_sees_it(monk
     jobs.delete("one")
     shown = watch.look(None, drawn)
     assert "No run left" in shown["progress"] and shown["losses"]["data"] == []
-    assert jobs.list_runs() == [] and jobs.has_deleted()
+    assert run_list.list_runs() == [] and jobs.has_deleted()
 
 
 def test_without_what_ships_there_is_a_sentence(places):

@@ -11,7 +11,7 @@ from helpers import made
 from helpers.forms import run_values
 
 from app.distill import page, plan, run_form, starting
-from app.runs import jobs, processes
+from app.runs import jobs, processes, run_list
 from app.words.settings import run_title
 from redistill.training.presets import PRESETS
 
@@ -27,7 +27,7 @@ def launched(shipped, monkeypatch):
 
 
 def started() -> list[jobs.Run]:
-    return sorted(jobs.list_runs(), key=lambda run: run.created)
+    return sorted(run_list.list_runs(), key=lambda run: run.created)
 
 
 def test_a_run_is_called_by_its_pictures_network_method_and_seed(launched):
@@ -43,7 +43,7 @@ def test_a_teacher_is_trained_first_where_that_is_chosen(launched):
     assert (teacher.config["steps"], teacher.config["student"]["strides"], teacher.config["seed"]) == (7, {}, 5)
     assert teacher.config["train_limit"] == student.config["train_limit"] == 3000
     assert student.config["teacher_checkpoint"] == str(teacher.path / "student")
-    assert jobs.read_run(student.name).after == teacher.name
+    assert run_list.read_run(student.name).after == teacher.name
     assert "first" in said and teacher.title in said.replace("&quot;", '"')
 
 
@@ -54,11 +54,11 @@ def test_a_finished_run_is_trained_on_in_int8(launched):
     made.write_run(launched, "two", UNDISTILLED, "finished")
     made.write_checkpoint(launched / "runs" / "two" / "student", UNDISTILLED, test_accuracy=0.9)
     said = starting.start_int8({"name": "two"})
-    (run,) = (run for run in jobs.list_runs() if run.name not in ("one", "two"))
+    (run,) = (run for run in run_list.list_runs() if run.name not in ("one", "two"))
     assert said["said"] == "" and said["runs"].value == run.name and run.title.endswith("KD, in int8 · seed 0")
     assert run.config["quantize"] == "int8" and run.config["student"] == UNDISTILLED.student.to_dict()
     assert run.config["teacher_checkpoint"] == str(launched / "runs" / "two" / "student")
-    assert "have run before" in starting.start_int8({"name": "two"})["said"] and len(jobs.list_runs()) == 3
+    assert "have run before" in starting.start_int8({"name": "two"})["said"] and len(run_list.list_runs()) == 3
     made.write_run(launched, "faces", PRESETS["faces"].config, "finished")
     made.write_checkpoint(launched / "runs" / "faces" / "student", PRESETS["faces"].config)
     assert "only classifiers" in starting.start_int8({"name": "faces"})["said"]
@@ -125,8 +125,8 @@ def test_a_second_start_says_what_it_waits_for_and_keeps_the_live_run_in_view(la
     first = jobs.Run(
         "first", launched / "runs" / "first", "the first", "running", config=UNDISTILLED.to_dict() | {"seed": 7}
     )
-    monkeypatch.setattr(jobs, "everybodys", lambda real=jobs.everybodys: [*real(), first])
-    monkeypatch.setattr(jobs, "list_runs", jobs.everybodys)
+    monkeypatch.setattr(run_list, "everybodys", lambda real=run_list.everybodys: [*real(), first])
+    monkeypatch.setattr(run_list, "list_runs", run_list.everybodys)
     shown = starting.start_run(**run_values("undistilled"), drawn={"name": "first"})
     waits = slots == 1
     assert ("Queued behind “the first”" in shown["refusal"]) == waits
@@ -136,7 +136,7 @@ def test_a_second_start_says_what_it_waits_for_and_keeps_the_live_run_in_view(la
 def test_where_one_run_cannot_start_none_of_them_does(launched, monkeypatch):
     monkeypatch.setattr(jobs, "MAX_WAITING", 2)
     monkeypatch.setattr(
-        jobs, "read_folder", lambda path, real=jobs.read_folder: dataclasses.replace(real(path), state="queued")
+        run_list, "read_folder", lambda path, real=run_list.read_folder: dataclasses.replace(real(path), state="queued")
     )
     ended = []
     monkeypatch.setattr(jobs, "end", lambda path: ended.append(path))

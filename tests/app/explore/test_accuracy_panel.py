@@ -12,7 +12,7 @@ from helpers.explore import EARLY, USUAL
 
 from app.explore import accuracy_front, accuracy_panel, search_panel
 from app.explore.link import from_query, parse_query
-from app.runs import choices, jobs
+from app.runs import choices, run_list
 from app.runs.results import all_results
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint import sources
@@ -105,20 +105,20 @@ def test_weights_are_offered_and_stay_chosen_where_they_exist(weights):
 def test_a_saved_student_is_a_finished_run_with_its_test_accuracy(weights):
     measure(open_shared(weights), EARLY, 8)
     assert "Distill and Compare" in accuracy_panel.save(weights, **SMALL)["saved"]
-    (run,) = jobs.list_runs()
+    (run,) = run_list.list_runs()
     assert (run.state, run.step) == ("finished", 5)
     metadata = read_metadata(run.path / "student")
     assert metadata.student == StudentConfig("narrow_resnet", 32, 50, EARLY, red=None)
     (result,) = [one for one in all_results() if one.origin == "own run"]
     assert result.is_tested and result.peak_bytes == 16 * 2**10
     assert checkpoint.load(run.path / "student") and not shared_weights.is_shared(metadata)
-    assert [record["kind"] for record in jobs.records(run)] == ["validation", "final"]
+    assert [record["kind"] for record in run_list.records(run)] == ["validation", "final"]
 
 
 def test_a_student_that_cannot_be_saved_leaves_nothing(weights, monkeypatch):
     monkeypatch.setattr(shared_weights, "load_split", gone)
     assert "Not saved" in accuracy_panel.save(weights, **SMALL)["saved"]
-    assert jobs.list_runs() == []
+    assert run_list.list_runs() == []
 
 
 def rows(shown: str) -> list[list[str]]:

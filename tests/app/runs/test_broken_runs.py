@@ -12,7 +12,7 @@ from helpers.made import write_checkpoint, write_run
 from app.compare import handlers as compare
 from app.distill import data_panel, handlers, watch
 from app.generate import offered
-from app.runs import choices, jobs, results
+from app.runs import choices, jobs, results, run_list
 from redistill.training.presets import PRESETS
 
 GOOD = PRESETS["undistilled"].config
@@ -51,7 +51,7 @@ def odd(shipped):
 
 def every_tab_works(odd) -> dict:
     """What Distill shows of the odd run; the good one is in every list."""
-    runs = {run.name: run for run in jobs.list_runs()}
+    runs = {run.name: run for run in run_list.list_runs()}
     assert set(runs) == {"good", "odd"} and runs["good"].state == "finished"
     shown = watch.look("odd", None)
     assert shown["drawn"]["name"] == "odd" and 'class="run ' in shown["progress"]
@@ -115,7 +115,7 @@ def test_a_file_that_is_none_breaks_one_run(odd, text):
         (odd / file).write_text(text)
         shown = every_tab_works(odd)
         if file == "config.json":
-            assert jobs.read_run("odd").state == "broken" and "config.json" in shown["progress"]
+            assert run_list.read_run("odd").state == "broken" and "config.json" in shown["progress"]
         (odd / file).write_text(before)
     for file in KEYS:
         (odd / file).unlink()
@@ -127,7 +127,7 @@ def test_a_run_whose_settings_cannot_be_is_called_broken_and_can_be_deleted(odd,
     values = json.loads((odd / "config.json").read_text())
     values["student"]["red"] = "x"
     (odd / "config.json").write_text(json.dumps(values))
-    run = jobs.read_run("odd")
+    run = run_list.read_run("odd")
     assert run.state == "broken" and "red is 'x'" in run.error
     shown = watch.look("odd", None)
     assert "unreadable" in shown["progress"] and "red is &#x27;x&#x27;" in shown["progress"]
@@ -135,7 +135,7 @@ def test_a_run_whose_settings_cannot_be_is_called_broken_and_can_be_deleted(odd,
     with pytest.raises(ValueError, match="broken"):
         jobs.resume("odd")
     jobs.delete("odd")
-    assert [run.name for run in jobs.list_runs()] == ["good"]
+    assert [run.name for run in run_list.list_runs()] == ["good"]
 
 
 @pytest.mark.parametrize("file", [*KEYS, "metrics.jsonl"])

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from app.runs import exports, jobs, shell
+from app.runs import exports, run_list, shell
 from app.runs.exports import KINDS, export_run
 from redistill.deploy.formats import FORMATS
 
@@ -20,7 +20,7 @@ class Run:
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "read_run", lambda name: Run(tmp_path))
+    monkeypatch.setattr(run_list, "read_run", lambda name: Run(tmp_path))
     return tmp_path
 
 

@@ -17,7 +17,7 @@ import pytest
 from helpers.no_training import stand_in
 
 from app.distill.watch_view import progress
-from app.runs import jobs, processes
+from app.runs import jobs, processes, run_list
 from redistill.common.files import is_held, write_json
 from redistill.networks.student import StudentConfig
 from redistill.training.config import DistillConfig
@@ -62,7 +62,7 @@ def settings(**changes) -> dict:
 def wait(name: str, *states: str, step: int = 0, seconds: float = 150) -> jobs.Run:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        run = jobs.read_run(name)
+        run = run_list.read_run(name)
         if run.state in states and run.step >= step:
             return run
         time.sleep(0.1)
@@ -90,7 +90,7 @@ def test_a_run_finishes_and_is_read_again_and_the_next_one_waits_for_it(runs):
     wait(second.name, "queued")
     finished = wait(first.name, "finished")
     assert (finished.step, finished.steps, finished.title) == (3, 3, "First run")
-    records = jobs.records(finished)
+    records = run_list.records(finished)
     assert [record["step"] for record in records if record["kind"] == "step"] == [1, 2, 3]
     assert 0 <= records[-1]["test_accuracy"] <= 1
     assert (finished.path / "student" / "model.safetensors").is_file()
@@ -107,9 +107,9 @@ def test_a_run_finishes_and_is_read_again_and_the_next_one_waits_for_it(runs):
     resumed = wait(second.name, "running", step=stopped.step + 1)
     jobs.stop(second.name)
     assert wait(second.name, "stopped").step >= resumed.step
-    assert [run.name for run in jobs.list_runs()] == [second.name, first.name]
+    assert [run.name for run in run_list.list_runs()] == [second.name, first.name]
     jobs.delete(second.name)
-    assert [run.name for run in jobs.list_runs()] == [first.name]
+    assert [run.name for run in run_list.list_runs()] == [first.name]
 
 
 @pytest.mark.process
@@ -118,7 +118,7 @@ def test_a_waiting_run_stops_at_once_and_a_killed_one_blocks_nobody(runs, no_tra
     wait(first.name, "running")
     second = jobs.start(settings(), "Second")
     jobs.stop(second.name)
-    assert jobs.read_run(second.name).state == "stopped"
+    assert run_list.read_run(second.name).state == "stopped"
     assert not (second.path / "metrics.jsonl").exists()
     process = json.loads((first.path / ".process").read_text())
     os.kill(process["pid"], signal.SIGKILL)
@@ -149,7 +149,7 @@ def test_a_run_is_never_seen_in_a_state_that_it_has_not(runs, no_training, monke
 
     def look():
         while not ended.is_set():
-            seen.update(run.state for run in jobs.list_runs())
+            seen.update(run.state for run in run_list.list_runs())
 
     popen = processes.subprocess.Popen
 
@@ -193,7 +193,7 @@ def test_a_run_that_goes_on_stops_while_it_waits(runs, no_training):
         jobs.resume("left")
         wait("left", "queued")
         jobs.stop("left")
-        assert (jobs.read_run("left").state, jobs.read_run("left").step) == ("stopped", 7)
+        assert (run_list.read_run("left").state, run_list.read_run("left").step) == ("stopped", 7)
 
 
 @pytest.mark.process
@@ -206,13 +206,13 @@ def test_settings_that_the_process_refuses_end_in_its_sentence(runs):
 def test_states_are_told_by_locks_and_not_by_process_ids(runs):
     status = {"state": "running", "step": 4, "steps": 10, "pid": os.getpid()}  # a pid that lives, but not as a run
     folder = write_run(runs, "a", status)
-    assert jobs.read_run("a").state == "interrupted"
+    assert run_list.read_run("a").state == "interrupted"
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert jobs.read_run("a").state == "running"
+        assert run_list.read_run("a").state == "running"
         (folder / "stop").touch()
-        assert jobs.read_run("a").state == "stopping"
-    assert jobs.read_run("a").step == 4
+        assert run_list.read_run("a").state == "stopping"
+    assert run_list.read_run("a").step == 4
 
 
 def test_a_run_that_the_shell_goes_on_with_is_running_and_then_what_that_left(runs):
@@ -222,14 +222,14 @@ def test_a_run_that_the_shell_goes_on_with_is_running_and_then_what_that_left(ru
     (folder / "status.json").write_text(json.dumps({"state": "running", "step": 4, "steps": 10, "pid": 2}))
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert jobs.read_run("a").state == "running"
+        assert run_list.read_run("a").state == "running"
         with pytest.raises(ValueError, match="is running; stop it before deleting"):
             jobs.delete("a")
-    assert jobs.read_run("a").state == "interrupted"
+    assert run_list.read_run("a").state == "interrupted"
     (folder / "status.json").write_text(json.dumps({"state": "finished", "step": 10, "steps": 10, "pid": 2}))
-    assert jobs.read_run("a").state == "finished"
+    assert run_list.read_run("a").state == "finished"
     os.utime(folder / "status.json", ns=(10**17, 10**17))  # of a run before the process
-    assert jobs.read_run("a").state == "interrupted"
+    assert run_list.read_run("a").state == "interrupted"
 
 
 @pytest.mark.process
@@ -238,7 +238,7 @@ def test_a_run_that_prepares_is_gone_when_it_is_stopped(runs, monkeypatch, tmp_p
     run = jobs.start(DistillConfig(StudentConfig("narrow_resnet", 64, 50), "emoji-clutter").to_dict(), "Draws first")
     wait(run.name, "running", seconds=60)
     jobs.stop(run.name)
-    assert jobs.read_run(run.name).state == "stopped"
+    assert run_list.read_run(run.name).state == "stopped"
     with open(run.path / ".process") as file:  # nobody holds it
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert not (run.path / "metrics.jsonl").exists()
@@ -261,7 +261,7 @@ def test_a_process_that_does_not_listen_is_killed(runs, monkeypatch):
         process.stdout.readline()
         jobs.stop("deaf")
         assert process.wait(timeout=5) == -signal.SIGKILL
-    assert jobs.read_run("deaf").state == "stopped"
+    assert run_list.read_run("deaf").state == "stopped"
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_a_process_that_does_not_listen_is_killed(runs, monkeypatch):
 )
 def test_states_of_folders_that_were_left_behind(runs, status, text, state, error):
     write_run(runs, "left", status, **text)
-    run = jobs.read_run("left")
+    run = run_list.read_run("left")
     assert run.state == state
     assert (error is None and run.error is None) or error in run.error
 
@@ -287,16 +287,16 @@ def test_metrics_with_a_cut_last_line_are_read_and_read_again_when_they_grow(run
     folder = write_run(runs, "cut", {"state": "stopped", "step": 1, "steps": 10})
     metrics = folder / "metrics.jsonl"
     metrics.write_text('{"kind": "step", "step": 1, "loss": 2.0}\n{"kind": "st')
-    assert [record["loss"] for record in jobs.records(jobs.read_run("cut"))] == [2.0]
+    assert [record["loss"] for record in run_list.records(run_list.read_run("cut"))] == [2.0]
     metrics.write_text('{"kind": "step", "step": 1, "loss": 2.0}\n{"kind": "step", "step": 2, "loss": 1.0}\n')
-    assert [record["loss"] for record in jobs.records(jobs.read_run("cut"))] == [2.0, 1.0]
+    assert [record["loss"] for record in run_list.records(run_list.read_run("cut"))] == [2.0, 1.0]
 
 
 @pytest.mark.parametrize("name", ["../outside", "", ".", "nothing", "a\x00b", 7, None])
 def test_only_names_of_runs_are_taken(runs, name, tmp_path):
     write_run(tmp_path, "outside", {"state": "finished"})
     write_run(runs, "inside", {"state": "finished"})
-    for action in (jobs.read_run, jobs.stop, jobs.resume, jobs.delete):
+    for action in (run_list.read_run, jobs.stop, jobs.resume, jobs.delete):
         with pytest.raises(ValueError, match="No run"):
             action(name)
     assert (tmp_path / "outside" / "config.json").exists()
@@ -305,7 +305,7 @@ def test_only_names_of_runs_are_taken(runs, name, tmp_path):
 def test_a_runs_folder_that_cannot_be_made_is_a_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "file" / "runs"))
-    assert jobs.list_runs() == []
+    assert run_list.list_runs() == []
     with pytest.raises(ValueError, match=r"cannot be written .*REDISTILL_RUNS"):
         jobs.start(settings(), "Nowhere")
 
@@ -314,7 +314,7 @@ def test_too_many_waiting_runs_are_refused(runs, monkeypatch):
     monkeypatch.setattr(jobs, "MAX_WAITING", 0)
     with pytest.raises(ValueError, match="waiting already"):
         jobs.start(settings(), "One too many")
-    assert jobs.list_runs() == []
+    assert run_list.list_runs() == []
 
 
 @pytest.mark.process
@@ -323,7 +323,7 @@ def test_as_many_runs_go_on_the_cpu_as_there_are_slots(runs, no_training, monkey
     names = [jobs.start(settings(steps=100_000), title).name for title in ("one", "two", "three")]
 
     def states():
-        return [jobs.read_run(name).state for name in names]
+        return [run_list.read_run(name).state for name in names]
 
     wait(names[2], "queued")
     assert "queued" not in states()[:2]
@@ -398,7 +398,7 @@ def test_a_full_disk_ends_a_run_in_a_sentence_and_the_next_one_starts(runs, requ
     assert "No space left on device" in failed.error
     wait(other.name, "running")
     jobs.delete(run.name)
-    assert [left.name for left in jobs.list_runs()] == [other.name]
+    assert [left.name for left in run_list.list_runs()] == [other.name]
 
 
 def test_nothing_is_left_of_a_run_that_a_full_disk_kept_from_starting(runs, monkeypatch):
@@ -421,7 +421,7 @@ def test_a_deleted_folder_ends_its_run_and_the_next_one_starts(runs, request):
     shutil.rmtree(first.path, ignore_errors=True)
     shutil.rmtree(first.path, ignore_errors=True)  # what it wrote meanwhile
     wait(second.name, "running", seconds=60)
-    assert [run.name for run in jobs.list_runs()] == [second.name]
+    assert [run.name for run in run_list.list_runs()] == [second.name]
 
 
 @pytest.mark.parametrize("shift", [-(10**9), 10**9])
@@ -431,9 +431,9 @@ def test_a_clock_that_jumps_changes_no_state(runs, shift):
     (folder / "job.json").write_text(json.dumps(now))
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert jobs.read_run("a").state == "running"
-    assert jobs.read_run("a").state == "interrupted"
-    assert [run.name for run in jobs.list_runs()] == ["a"]
+        assert run_list.read_run("a").state == "running"
+    assert run_list.read_run("a").state == "interrupted"
+    assert [run.name for run in run_list.list_runs()] == ["a"]
 
 
 def test_lines_that_are_no_records_are_counted(runs):
@@ -441,19 +441,19 @@ def test_lines_that_are_no_records_are_counted(runs):
     good = '{"kind": "step", "step": 1, "loss": 2.0}\n'
     bad = ["\x00\x00", "[1]", '{"kind": "step"}', '{"kind": "step", "step": Infinity}', "[" * 100_000]
     (folder / "metrics.jsonl").write_text(good + "\n".join(bad) + "\n" + '{"kind": "st')
-    run = jobs.read_run("odd")
-    assert [record["loss"] for record in jobs.records(run)] == [2.0]
-    assert jobs.unreadable_lines(run) == len(bad)  # the last line may still be on its way
+    run = run_list.read_run("odd")
+    assert [record["loss"] for record in run_list.records(run)] == [2.0]
+    assert run_list.unreadable_lines(run) == len(bad)  # the last line may still be on its way
     with open(folder / "metrics.jsonl", "a") as file:
         file.write("\n" + good.replace("1,", "2,") + good.replace("2.0", "9.0"))
-    assert [record["loss"] for record in jobs.records(run)] == [9.0, 2.0]
-    assert jobs.unreadable_lines(run) == len(bad) + 1
+    assert [record["loss"] for record in run_list.records(run)] == [9.0, 2.0]
+    assert run_list.unreadable_lines(run) == len(bad) + 1
     assert f"{len(bad) + 1} lines of its metrics could not be read and stand in" in progress(run, [], None)
     (folder / "metrics.jsonl").write_text("?\n")
     assert "1 line of its metrics could not be read and stands in" in progress(run, [], None)
     (folder / "metrics.jsonl").unlink()
     (folder / "metrics.jsonl").mkdir()
-    assert jobs.records(run) == [] and best_validation(run.path, "accuracy") is None
+    assert run_list.records(run) == [] and best_validation(run.path, "accuracy") is None
 
 
 @pytest.mark.process
@@ -462,7 +462,7 @@ def test_a_finished_run_goes_on_for_longer(runs, no_training, finished_run):
     for steps in (None, "x", 6, 3, 0.5, 10**30):
         with pytest.raises(ValueError, match=r"[Ss]teps"):
             jobs.extend("done", {"steps": steps})
-        assert jobs.read_run("done").state == "finished" and jobs.read_run("done").steps == 6
+        assert run_list.read_run("done").state == "finished" and run_list.read_run("done").steps == 6
     jobs.extend("done", {"steps": 9})
     run = wait("done", "finished", step=9)
     assert run.steps == 9 and run.config["steps"] == 9
@@ -476,7 +476,7 @@ def test_a_student_waits_for_the_run_of_its_teacher(runs, no_training, monkeypat
     monkeypatch.setenv("REDISTILL_CPU_RUNS", "2")  # there is room for both
     teacher = jobs.start(settings(steps=3 if ended == "finished" else 10_000), "the teacher")
     student = jobs.start(settings(), "the student", teacher.name)
-    assert jobs.read_run(student.name).state in jobs.WAITING  # how soon its process looks for its teacher
+    assert run_list.read_run(student.name).state in jobs.WAITING  # how soon its process looks for its teacher
     if ended != "finished":
         wait(teacher.name, "running", step=1)
         wait(student.name, "queued")

@@ -15,7 +15,7 @@ from helpers.visitors import asked_by
 
 from app.distill import estimate_panel, lent_panel, plan, run_form, watch, watch_view
 from app.distill.plan import Plan
-from app.runs import jobs, lent
+from app.runs import jobs, lent, run_list
 from app.visitors import lending, place, quota
 
 A, B = "browser:a", "browser:b"
@@ -56,10 +56,10 @@ def losses(folder: Path) -> list[tuple]:
 def test_a_run_in_stretches_gives_the_same_weights_as_one_without(zero, short_calls, finished_run):
     run = start()
     assert (run.state, run.step) == ("stopped", 0)
-    states = [(jobs.read_run(run.name).state, pace.calls) for pace in jobs.drive(run.name)]
+    states = [(run_list.read_run(run.name).state, pace.calls) for pace in jobs.drive(run.name)]
     assert len(states) > 3 and {state for state, _ in states} == {"running"}
     assert [calls for _, calls in states] == list(range(len(states)))
-    assert jobs.read_run(run.name).state == "finished"
+    assert run_list.read_run(run.name).state == "finished"
     weights = [(folder / "student" / "model.safetensors").read_bytes() for folder in (run.path, finished_run)]
     assert weights[0] == weights[1] and losses(run.path) == losses(finished_run)
     with pytest.raises(ValueError, match="finished"):
@@ -74,7 +74,7 @@ def test_pictures_are_made_before_a_gpu_is_asked_for(zero, short_calls, monkeypa
     monkeypatch.setattr(lent, "take_stretch", lambda path: done.append("stretch") or stretch(path))
     run = start()
     (run.path / lent.PACE).unlink()
-    assert [*jobs.drive(run.name)] and jobs.read_run(run.name).state == "finished"
+    assert [*jobs.drive(run.name)] and run_list.read_run(run.name).state == "finished"
     assert done[:5] == ["train", "validation", "test", "measured", "stretch"] and "train" not in done[5:]
     done.clear()
     assert estimate_panel._on_a_lent_gpu(small())["pace"]
@@ -88,10 +88,10 @@ def test_a_page_that_is_closed_loses_nothing(zero, short_calls, finished_run):
     with pytest.raises(ValueError, match="running"):
         next(jobs.drive(run.name))  # from a second tab
     driving.close()
-    stopped = jobs.read_run(run.name)
+    stopped = run_list.read_run(run.name)
     assert stopped.state == "stopped" and stopped.step >= 1
     assert jobs.resume(run.name).state == "stopped", "nothing goes on by itself"
-    assert [*jobs.drive(run.name)] and jobs.read_run(run.name).state == "finished"
+    assert [*jobs.drive(run.name)] and run_list.read_run(run.name).state == "finished"
     assert (run.path / "student" / "model.safetensors").read_bytes() == (
         finished_run / "student" / "model.safetensors"
     ).read_bytes()
@@ -102,8 +102,8 @@ def test_a_run_is_stopped_between_its_calls_and_in_one(zero, short_calls):
     driving = jobs.drive(run.name)
     next(driving)
     jobs.stop(run.name)
-    assert jobs.read_run(run.name).state == "stopping" and list(driving) == []
-    assert jobs.read_run(run.name).state == "stopped"
+    assert run_list.read_run(run.name).state == "stopping" and list(driving) == []
+    assert run_list.read_run(run.name).state == "stopped"
     jobs.resume(run.name)
     driving = jobs.drive(run.name)
     next(driving)
@@ -118,7 +118,7 @@ def test_another_visitor_drives_nothing(zero, short_calls):
         with pytest.raises(ValueError, match="No run"):
             next(jobs.drive(run.name))
         assert "No run" in str(list(lent_panel.drive({"drive": [run.name]})))
-    assert jobs.read_run(run.name).step == 0
+    assert run_list.read_run(run.name).step == 0
 
 
 def test_the_page_says_what_is_to_come_and_what_is_left(zero, monkeypatch, short_calls, tmp_path):
@@ -153,7 +153,7 @@ def test_a_failed_call_is_a_sentence_and_the_run_is_kept(zero, monkeypatch):
     monkeypatch.setattr(lent, "take_stretch", lending.lent(lambda run_dir: 1)(refuse))
     said = [shown["said"] for shown in lent_panel.drive({"drive": [run.name]})]
     assert "exceeded your ZeroGPU quota" in said[-1] and "Go on" in said[-1]
-    assert jobs.read_run(run.name).state == "stopped"
+    assert run_list.read_run(run.name).state == "stopped"
 
 
 def test_buttons_wake_the_page_that_drives(zero):
@@ -178,7 +178,7 @@ def test_students_follow_their_teacher_by_themselves(zero, short_calls, monkeypa
     with pytest.raises(ValueError, match=r"Its teacher’s run .* is stopped"):
         next(jobs.drive(students[0].name))
     said = [shown["said"] for shown in lent_panel.drive(lent_panel.wake(teacher, *students))]
-    assert [jobs.read_run(run.name).state for run in (teacher, *students)] == ["finished"] * 3
+    assert [run_list.read_run(run.name).state for run in (teacher, *students)] == ["finished"] * 3
     assert all(any(run.title in words for words in said) for run in (teacher, *students))
 
 
@@ -188,10 +188,10 @@ def test_go_on_takes_both_further_whichever_it_stands_at(zero, short_calls, monk
     driving = lent_panel.drive(lent_panel.wake(*runs.values()))
     next(driving), next(driving)
     driving.close()  # the page was closed in the teacher's run
-    states = [jobs.read_run(run.name).state for run in runs.values()]
+    states = [run_list.read_run(run.name).state for run in runs.values()]
     assert states == ["stopped", "stopped"]
     list(lent_panel.drive(watch.resume_run({"name": runs[pressed].name})["woken"]))
-    assert [jobs.read_run(run.name).state for run in runs.values()] == ["finished", "finished"]
+    assert [run_list.read_run(run.name).state for run in runs.values()] == ["finished", "finished"]
 
 
 def test_a_teacher_that_is_stopped_leaves_its_students_waiting(zero, short_calls, monkeypatch):
@@ -200,7 +200,7 @@ def test_a_teacher_that_is_stopped_leaves_its_students_waiting(zero, short_calls
     next(driving)
     jobs.stop(teacher.name)
     list(driving)
-    assert jobs.read_run(teacher.name).state == "stopped" and jobs.read_run(student.name).step == 0
+    assert run_list.read_run(teacher.name).state == "stopped" and run_list.read_run(student.name).step == 0
     jobs.delete(teacher.name)
     assert "has been deleted" in str(list(lent_panel.drive({"drive": [student.name]})))
 
@@ -218,7 +218,7 @@ def test_a_plan_that_does_not_start_whole_leaves_nothing(zero, monkeypatch):
     monkeypatch.setattr(jobs, "start", fail_third)
     with pytest.raises(ValueError, match="too many runs"):
         plan.start(started)
-    assert jobs.list_runs() == []
+    assert run_list.list_runs() == []
 
 
 def test_how_many_calls_a_run_takes():

@@ -13,7 +13,7 @@ from helpers.visitors import asked_by
 
 from app.api import running
 from app.distill import watch, watch_view
-from app.runs import jobs, on_hub, results, room
+from app.runs import jobs, on_hub, results, room, run_list
 from app.visitors import who
 from redistill.training import hub_jobs
 
@@ -39,7 +39,7 @@ def hear(run: jobs.Run) -> jobs.Run:
     watch.look(run.name, None)
     if thread := on_hub._hearing.get(run.path):
         thread.join(20)
-    return jobs.read_run(run.name)
+    return run_list.read_run(run.name)
 
 
 def write(hub, run: jobs.Run, finished_run, state: str) -> None:
@@ -57,8 +57,8 @@ def test_a_run_goes_from_waiting_to_a_result_like_any_other(hub, finished_run):
     hub.jobs.jobs[run.job.id]["stage"] = "RUNNING"
     write(hub, run, finished_run, "running")
     going = hear(run)
-    assert going.state == "running" and going.step > 0 and jobs.records(going)
-    assert "running on t4-small" in watch_view.progress(going, jobs.records(going), None)
+    assert going.state == "running" and going.step > 0 and run_list.records(going)
+    assert "running on t4-small" in watch_view.progress(going, run_list.records(going), None)
     hub.jobs.jobs[run.job.id]["stage"] = "COMPLETED"
     write(hub, run, finished_run, "finished")
     assert hear(run).state == "finished"
@@ -80,7 +80,7 @@ def test_programs_hear_of_it_too(hub):
 def test_it_is_stopped_and_goes_on_by_another_job_in_the_same_place(hub):
     run = start()
     jobs.stop(run.name)
-    assert hub.jobs.jobs[run.job.id]["stage"] == "CANCELED" and jobs.read_run(run.name).state == "stopped"
+    assert hub.jobs.jobs[run.job.id]["stage"] == "CANCELED" and run_list.read_run(run.name).state == "stopped"
     again = jobs.resume(run.name)
     assert again.state == "queued" and again.job.run == run.job.run and len(hub.jobs.jobs) == 2
     with pytest.raises(ValueError, match="only a stopped"):
@@ -89,7 +89,7 @@ def test_it_is_stopped_and_goes_on_by_another_job_in_the_same_place(hub):
     with pytest.raises(ValueError, match="t4-small, where it goes on as it began"):
         jobs.stop(run.name), jobs.extend(run.name, {"steps": 99})
     jobs.delete(run.name)
-    assert jobs.list_runs() == []
+    assert run_list.list_runs() == []
 
 
 def test_a_job_that_failed_tells_why(hub):
@@ -102,7 +102,7 @@ def test_a_job_that_failed_tells_why(hub):
 def test_a_start_that_is_refused_leaves_nothing(hub):
     with pytest.raises(ValueError, match="refuses"):
         start("hf_wrong")
-    assert jobs.list_runs() == [] and not [file for file in jobs.runs_dir().iterdir() if file.is_dir()]
+    assert run_list.list_runs() == [] and not [file for file in run_list.runs_dir().iterdir() if file.is_dir()]
 
 
 def test_a_job_that_cannot_be_noted_is_ended(hub, monkeypatch):
@@ -147,7 +147,7 @@ def test_a_job_that_nobody_looks_at_again_makes_room_in_the_end(hub, monkeypatch
         for started in (run, other):
             hub.jobs.jobs[started.job.id]["stage"] = "RUNNING"
             hub_jobs.look(started.path, hub.token)
-        runs, now = jobs.list_runs(), time.time()
+        runs, now = run_list.list_runs(), time.time()
         its_end = run.job.most_seconds + room.DAY
         assert room.surplus(room.Held(runs), more=1, now=now + its_end - 60) == [], "it may go still"
         assert len(room.surplus(room.Held(runs), more=1, now=now + its_end + 60)) == 1, "one makes room for who comes"
@@ -178,6 +178,6 @@ def test_they_take_no_room_of_those_that_train_here(hub, monkeypatch):
         hub.jobs.jobs[run.job.id]["stage"] = "RUNNING"
         hub_jobs.look(run.path, hub.token)
         start(hub.token)
-        jobs._check_count(jobs.everybodys())
+        jobs._check_count(run_list.everybodys())
         jobs.sweep()
-        assert jobs.read_run(run.name).state == "running", "who pays decides how long"
+        assert run_list.read_run(run.name).state == "running", "who pays decides how long"

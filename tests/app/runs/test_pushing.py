@@ -13,7 +13,7 @@ from helpers.visitors import asked_by, signed_in
 
 from app.api import making
 from app.distill import finished
-from app.runs import exports, jobs, pushing
+from app.runs import exports, jobs, pushing, run_list
 from redistill.checkpoint import folder as checkpoint
 from redistill.deploy.formats import FORMATS
 
@@ -42,7 +42,7 @@ def test_a_run_is_pushed_from_the_page_and_loads_by_its_name(hub, run):
 
 def test_what_is_pushed_names_no_place_of_this_machine(hub, run, tmp_path):
     config = json.loads((run / "student" / "config.json").read_text())
-    config["training"]["teacher_checkpoint"] = str(jobs.runs_dir() / "other" / "student")
+    config["training"]["teacher_checkpoint"] = str(run_list.runs_dir() / "other" / "student")
     (run / "student" / "config.json").write_text(json.dumps(config))
     pushing.push_run("run", ID)
     for name in ("config.json", "README.md"):

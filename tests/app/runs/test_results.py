@@ -10,7 +10,7 @@ from helpers.made import FACES, RED_KD, TEACHER, result, write_checkpoint, write
 
 from app.compare.files import file_name
 from app.distill.watch_view import find_baseline
-from app.runs import jobs, results
+from app.runs import results, run_list
 from app.runs.result import OWN, READY, SHARED, groups, over_seeds, pareto_front, peak_bytes
 from app.runs.studies import SHARED_FILE, shared_results, study_results
 from app.words import settings as wording
@@ -87,7 +87,7 @@ def test_results_come_from_runs_and_checkpoints(places):
     drawing = capture(build_student(FACES.student), (1, 3, 32, 32)).profile().peak_bytes
     assert (one.peak_bytes, two.peak_bytes, teacher.peak_bytes) == (65536, drawing, 327680)
     assert groups(list(found.values())) == [(name, name) for name in ("emoji-clutter", "emoji-faces, v-prediction")]
-    assert best_validation(jobs.read_run("new").path, "accuracy") is None
+    assert best_validation(run_list.read_run("new").path, "accuracy") is None
 
 
 @pytest.mark.parametrize("red", [None, REDConfig()])

@@ -23,7 +23,7 @@ from app.compare import handlers as compare
 from app.distill import data_panel, finished, handlers, watch
 from app.generate import offered
 from app.runs import answers as answers_of
-from app.runs import brought, by_class, choices, exports, jobs, reports, results, saved
+from app.runs import brought, by_class, choices, exports, jobs, reports, results, run_list, saved
 from app.visitors import access, who
 from redistill.common import hub
 from redistill.networks.student import StudentConfig
@@ -65,11 +65,11 @@ def touch_all(name: str) -> list[str]:
     answers += [finished.export_file(gr.EventData(None, {"save": kind}), drawn) for kind in ("onnx", finished.REPORT)]
     answers += [compare.export_ticked(gr.EventData(None, {"save": "onnx"}), (f"run:{name}",))]
     answers += [compare.refresh(ticked=[f"run:{name}"]), compare.chosen_config((f"run:{name}",))]
-    answers += [offered.offer(f"run:{name}", [f"run:{name}"]), results.all_results(), jobs.list_runs()]
-    for act in (jobs.read_run, jobs.stop, jobs.resume, jobs.delete, lambda name: jobs.extend(name, {"steps": 99}),
+    answers += [offered.offer(f"run:{name}", [f"run:{name}"]), results.all_results(), run_list.list_runs()]
+    for act in (run_list.read_run, jobs.stop, jobs.resume, jobs.delete, lambda name: jobs.extend(name, {"steps": 99}),
                 answers_of.draw_test_picture, by_class.count_by_class, saved.zip_student):  # fmt: skip
         with pytest.raises(ValueError, match="No run"):
-            act(*(name, jobs.runs_dir())[: 2 if act in (answers_of.draw_test_picture, saved.zip_student) else 1])
+            act(*(name, run_list.runs_dir())[: 2 if act in (answers_of.draw_test_picture, saved.zip_student) else 1])
     for make in (lambda: exports.export_run(name, "onnx"), lambda: exports.export_results([f"run:{name}"], "onnx"),
                  lambda: reports.report_run(name)):  # fmt: skip
         with pytest.raises(ValueError, match="No run"):
@@ -80,17 +80,17 @@ def touch_all(name: str) -> list[str]:
 
 
 def test_another_visitor_sees_nothing_of_a_run_and_touches_nothing_of_it(run_of_a):
-    before = {file: file.read_bytes() for file in (jobs.runs_dir() / run_of_a).rglob("*") if file.is_file()}
+    before = {file: file.read_bytes() for file in (run_list.runs_dir() / run_of_a).rglob("*") if file.is_file()}
     for others in ((B,), (), ("page:x", B)):
         with asked_by(*others):
             said = "".join(touch_all(run_of_a))
-        assert "secret title" not in said and "secret of A" not in said and str(jobs.runs_dir()) not in said
-    assert before == {file: file.read_bytes() for file in (jobs.runs_dir() / run_of_a).rglob("*") if file.is_file()}
+        assert "secret title" not in said and "secret of A" not in said and str(run_list.runs_dir()) not in said
+    assert before == {file: file.read_bytes() for file in (run_list.runs_dir() / run_of_a).rglob("*") if file.is_file()}
     with asked_by(B, A):  # who has signed in keeps what the browser had made before
-        assert [run.name for run in jobs.list_runs()] == [run_of_a]
+        assert [run.name for run in run_list.list_runs()] == [run_of_a]
         assert any(result.key == f"run:{run_of_a}" for result in results.all_results())
         jobs.delete(run_of_a)
-        assert jobs.list_runs() == []
+        assert run_list.list_runs() == []
 
 
 def test_no_event_of_the_page_tells_another_visitor_of_a_run(run_of_a, monkeypatch):
@@ -110,7 +110,9 @@ def test_no_event_of_the_page_tells_another_visitor_of_a_run(run_of_a, monkeypat
     with asked_by(A):
         assert "secret title" in repr(watch.look(run_of_a, None)), "so it would be seen"
     told = [
-        words for words in told if "secret title" in words or "secret of A" in words or str(jobs.runs_dir()) in words
+        words
+        for words in told
+        if "secret title" in words or "secret of A" in words or str(run_list.runs_dir()) in words
     ]
     assert told == []
 
@@ -131,15 +133,15 @@ def answer_of(block, given: list) -> str:
 
 def test_on_a_laptop_every_run_is_the_persons(run_of_a, shipped, monkeypatch):
     monkeypatch.delenv("SPACE_ID", raising=False)
-    assert [run.name for run in jobs.list_runs()] == [run_of_a]
-    assert access.owner() is None and access.has_claimed("upload", "any") and jobs.read_run(run_of_a)
+    assert [run.name for run in run_list.list_runs()] == [run_of_a]
+    assert access.owner() is None and access.has_claimed("upload", "any") and run_list.read_run(run_of_a)
 
 
 def test_runs_of_the_shell_are_nobodys_on_a_space_and_what_ships_is_everybodys(shipped, cache):
-    write_checkpoint(jobs.runs_dir() / "shell" / "student", TEACHER)
+    write_checkpoint(run_list.runs_dir() / "shell" / "student", TEACHER)
     for names in ((A,), ()):
         with asked_by(*names):
-            assert jobs.list_runs() == []
+            assert run_list.list_runs() == []
             assert any(result.origin == results.READY for result in results.all_results())
             assert [choice.value for choice in choices.checkpoints(lambda metadata: True)]
 
@@ -147,7 +149,7 @@ def test_runs_of_the_shell_are_nobodys_on_a_space_and_what_ships_is_everybodys(s
 def test_a_visitor_who_cannot_be_told_from_others_starts_nothing(shipped, cache):
     with asked_by(), pytest.raises(ValueError, match="Nobody can tell whose"):
         jobs.start(small().to_dict(), "Nobody's")
-    assert jobs.everybodys() == []
+    assert run_list.everybodys() == []
 
 
 def test_uploads_and_weights_are_of_those_who_brought_them(shipped, cache, tmp_path):
@@ -181,7 +183,7 @@ def test_uploads_and_weights_are_of_those_who_brought_them(shipped, cache, tmp_p
     with asked_by(A):
         brought.remove(brought.list_brought()[0][1])
         assert not (jobs.imported_dir() / "mine-32px").exists()
-    assert jobs.everybodys() == []
+    assert run_list.everybodys() == []
 
 
 def write_pictures_of_two_classes(folder):
@@ -195,7 +197,7 @@ HIDDEN = ["ddpm:/etc", "ddpm:../x", "ddpm:~/x", "file:/tmp/x.py:net"]
 
 @pytest.mark.parametrize("teacher", FOREIGN + HIDDEN)
 def test_no_run_learns_from_what_is_not_the_visitors(run_of_a, teacher):
-    places = {"runs": jobs.runs_dir(), "run": run_of_a, "teachers": jobs.imported_dir()}
+    places = {"runs": run_list.runs_dir(), "run": run_of_a, "teachers": jobs.imported_dir()}
     config = {**small().to_dict(), "teacher_checkpoint": teacher.format(**places)}
     with asked_by(B), pytest.raises(ValueError, match=r"expected|never opens"):
         jobs.start(config, "B's")
@@ -205,7 +207,7 @@ def test_no_run_learns_from_what_is_not_the_visitors(run_of_a, teacher):
             jobs.start({**config, "teacher_checkpoint": None, "student": student}, "B's")
     with asked_by(B), pytest.raises(ValueError, match="command line"):
         jobs.start({**config, "teacher_checkpoint": None, "dataset": "folder:/etc"}, "B's")
-    assert [run.name for run in jobs.everybodys()] == [run_of_a]
+    assert [run.name for run in run_list.everybodys()] == [run_of_a]
 
 
 def cookie_of(sent: list[dict]) -> str:
@@ -275,7 +277,7 @@ def test_a_program_is_known_by_its_secret_and_an_agent_by_nothing_else(cache):
 
 
 def test_files_name_nobody(run_of_a):
-    job = json.loads((jobs.runs_dir() / run_of_a / "job.json").read_text())
+    job = json.loads((run_list.runs_dir() / run_of_a / "job.json").read_text())
     assert job["owner"] and A not in str(job) and "browser" not in str(job)
 
 
@@ -315,6 +317,6 @@ def test_the_form_offers_and_takes_nothing_of_others(run_of_a):
     with asked_by(B):
         shown = handlers.take_preset(None, "quick")
         assert run_of_a not in repr(shown)
-        config = jobs.read_folder(jobs.runs_dir() / run_of_a).config
-        shown = handlers.take_config({**config, "teacher_checkpoint": str(jobs.runs_dir() / run_of_a / "student")})
+        config = run_list.read_folder(run_list.runs_dir() / run_of_a).config
+        shown = handlers.take_config({**config, "teacher_checkpoint": str(run_list.runs_dir() / run_of_a / "student")})
         assert "secret title" not in repr(shown["teacher_checkpoint"])

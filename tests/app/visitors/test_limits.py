@@ -21,7 +21,7 @@ from helpers.visitors import asked_by
 
 from app.distill import data_panel, estimate_panel, handlers, own_weights
 from app.parts.guard import Guard
-from app.runs import jobs, processes, room
+from app.runs import jobs, processes, room, run_list
 from app.runs.one_run import Run
 from app.visitors import access, limits, place, uploaded
 from app.visitors.limits import Limits
@@ -87,7 +87,7 @@ def test_a_run_that_asks_too_much_is_refused_with_the_limit_and_a_way_out(cache,
     with asked_by(A), pytest.raises(ValueError, match=named) as said:
         jobs.start(config | change, "Too much")
     assert "at most" in str(said.value) and "machine of your own" in str(said.value) and len(str(said.value)) < 300
-    assert jobs.everybodys() == []
+    assert run_list.everybodys() == []
 
 
 def test_an_estimate_holds_to_the_limits_of_where_the_run_goes(cache, monkeypatch):
@@ -105,7 +105,7 @@ def test_an_estimate_holds_to_the_limits_of_where_the_run_goes(cache, monkeypatc
 def test_the_defaults_allow_what_the_page_offers_first(cache):
     with asked_by(A):
         jobs.start(small().to_dict(), "Small")
-        assert len(jobs.list_runs()) == 1
+        assert len(run_list.list_runs()) == 1
 
 
 def test_a_laptop_has_no_limits(cache, monkeypatch):
@@ -116,7 +116,7 @@ def test_a_laptop_has_no_limits(cache, monkeypatch):
         jobs.start(small().to_dict(), "One more")
     ended("old", days=1000)
     jobs.sweep()
-    assert len(jobs.everybodys()) == 5
+    assert len(run_list.everybodys()) == 5
     assert uploaded.refuse_upload(10**12) == "" and place.worker_environment() == dict(os.environ)
 
 
@@ -127,7 +127,7 @@ def test_a_visitor_has_so_many_runs_and_others_theirs(cache, monkeypatch):
         jobs.start(small().to_dict(), "Three")
     with asked_by(B):
         jobs.start(small().to_dict(), "Mine")
-    assert len(jobs.everybodys()) == 3
+    assert len(run_list.everybodys()) == 3
 
 
 @pytest.mark.process
@@ -139,18 +139,18 @@ def test_a_visitor_holds_so_many_places_in_line(places, tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="stop one, or wait"):
             jobs.start(small().to_dict(), "Another")
         deadline = time.monotonic() + 60
-        while jobs.read_run(run.name).step < 1 and time.monotonic() < deadline:
+        while run_list.read_run(run.name).step < 1 and time.monotonic() < deadline:
             time.sleep(0.05)
         jobs.sweep()
-        assert jobs.read_run(run.name).state == "running"
+        assert run_list.read_run(run.name).state == "running"
         os.utime(run.path / ".process", (time.time() - 301,) * 2)
         jobs.sweep()
-        while jobs.read_run(run.name).state in jobs.ALIVE and time.monotonic() < deadline:
+        while run_list.read_run(run.name).state in jobs.ALIVE and time.monotonic() < deadline:
             time.sleep(0.05)
-        stopped = jobs.read_run(run.name)
+        stopped = run_list.read_run(run.name)
         assert stopped.state == "stopped" and "5 minutes" in stopped.told and stopped.error is None
         jobs.resume(run.name)
-        assert jobs.read_run(run.name).told == ""
+        assert run_list.read_run(run.name).told == ""
         jobs.stop(run.name)
         with pytest.raises(ValueError, match="steps"):
             most(monkeypatch, steps=10)
@@ -226,7 +226,7 @@ def test_what_was_fetched_goes_before_any_run_does_and_nothing_that_is_needed(ca
         for days, folder in ((3, needed), (2, old), (1, used)):
             for blob in (folder.parent.parent / "blobs").iterdir():
                 os.utime(blob, (time.time() - days * 86_400, time.time() + 60))
-        decoded = jobs.cache_dir() / "decoded" / "one.npy"
+        decoded = run_list.cache_dir() / "decoded" / "one.npy"
         decoded.parent.mkdir(parents=True)
         decoded.write_bytes(b"0" * 5000)
         run = ended("ended", days=5)
@@ -235,10 +235,10 @@ def test_what_was_fetched_goes_before_any_run_does_and_nothing_that_is_needed(ca
         config = small().to_dict() | {"dataset": "hub:someone/needed"}
         going = Run("going", cache / "going", "Going", "running", config=config)
         with asked_by(A):
-            gone = room.spare(room.Held([*jobs.everybodys(), going]))
-            assert [each.name for each in gone] == ["someone/old"] and room.surplus(room.Held(jobs.everybodys())) == [
-                jobs.everybodys()[0]
-            ]
+            gone = room.spare(room.Held([*run_list.everybodys(), going]))
+            assert [each.name for each in gone] == ["someone/old"] and room.surplus(
+                room.Held(run_list.everybodys())
+            ) == [run_list.everybodys()[0]]
             jobs.sweep()
         assert [folder.exists() for folder in (before, needed, old, used)] == [True, False, True, True]
         assert run.exists() and decoded.exists()

@@ -17,7 +17,7 @@ from helpers.made import small
 from helpers.visitors import SPACE, asked_by
 
 from app import ui
-from app.runs import jobs
+from app.runs import jobs, run_list
 from app.visitors import access, who
 from redistill.checkpoint import sources
 from redistill.training.presets import CLUTTER_TEACHER
@@ -115,7 +115,7 @@ def test_a_direct_call_tells_another_visitor_nothing_and_changes_nothing(space, 
         assert "secret title" not in said and "log /usr" not in said
         status, said = ask(f"{address}/gradio_api/call/{name}", calls(run)[name], asking, **event)
         assert "secret title" not in said
-    assert jobs.read_folder(jobs.runs_dir() / run).state == "finished"
+    assert run_list.read_folder(run_list.runs_dir() / run).state == "finished"
 
 
 def test_who_made_a_run_is_told_of_it_without_a_path_of_the_server(space):
@@ -125,7 +125,7 @@ def test_who_made_a_run_is_told_of_it_without_a_path_of_the_server(space):
     assert status == 200 and "secret title" in said
     event = {"event_data": {"save": "log.txt"}}
     status, said = ask(f"{address}/gradio_api/run/save_file", [{"name": run}], mine, **event)
-    assert "secret title log x.py" in said and jobs.runs_dir().parent.name not in said
+    assert "secret title log x.py" in said and run_list.runs_dir().parent.name not in said
 
 
 SECRET = "the secret of one agent"
@@ -169,10 +169,10 @@ def test_agents_in_line_have_no_page_in_common(space, untrained):
 def test_nothing_of_the_server_is_served(space):
     address, run = space
     places = ["README.md", "app/ui.py", ".git/config", "/etc/passwd", "/proc/self/environ", "checkpoints/study.json"]
-    places += [str(jobs.runs_dir() / run / "config.json"), str(jobs.cache_dir() / ".visitors.key")]
-    places += ["../../etc/passwd", f"{jobs.runs_dir()}/../cache/.visitors.key", "http://127.0.0.1:1/x"]
+    places += [str(run_list.runs_dir() / run / "config.json"), str(run_list.cache_dir() / ".visitors.key")]
+    places += ["../../etc/passwd", f"{run_list.runs_dir()}/../cache/.visitors.key", "http://127.0.0.1:1/x"]
     for place in places:
         status, _ = ask(f"{address}/gradio_api/file={place}", cookie=cookie(A))
         assert status in (403, 404), place
     status, config = ask(f"{address}/config")
-    assert status == 200 and str(jobs.cache_dir()) not in config
+    assert status == 200 and str(run_list.cache_dir()) not in config
