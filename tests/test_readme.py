@@ -67,7 +67,7 @@ def test_every_local_link_leads_somewhere(name):
 @pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
 def test_accuracies_are_those_of_the_study(name):
     """Each mean with its spread is a row's; every other accuracy of a table is a row's, a run's or a validation."""
-    rows = json.loads((ROOT / "checkpoints" / "study.json").read_text())
+    rows = shipped_rows("study")
     means = [(row["accuracy"], row["spread"]) for row in rows]
     finals = [[run["final"] for run in row["runs"]] for row in rows]
     known = [mean for mean, _ in means] + [final["test_accuracy"] for seeds in finals for final in seeds]
@@ -86,7 +86,7 @@ def test_accuracies_on_photographs_are_those_of_their_runs():
     """Each row of the table is made of the runs of its strides, a cell of the means over their seeds."""
     table = (ROOT / "docs" / "results.md").read_text().partition("## Photographs")[2]
     accuracies = defaultdict(list)
-    for run in json.loads((ROOT / "checkpoints" / "photographs.json").read_text()):
+    for run in shipped_rows("photographs"):
         if run["part"] == "curve":
             accuracies[",".join(map(str, run["strides"])), run["method"]].append(100 * run["test_accuracy"])
     for strides in {strides for strides, _ in accuracies}:
@@ -96,11 +96,26 @@ def test_accuracies_on_photographs_are_those_of_their_runs():
             assert cell == f"{statistics.mean(found):.1f} ± {(max(found) - min(found)) / 2:.1f}", strides
 
 
+def test_accuracies_of_scenes_along_the_curve_are_those_of_their_runs():
+    """A row for each vector that has runs, a dash where a method has none yet."""
+    table = (ROOT / "docs" / "results.md").read_text().partition("### Along the curve")[2].partition("\n### ")[0]
+    found = defaultdict(lambda: defaultdict(list))
+    for run in shipped_rows("scenes"):
+        found[",".join(map(str, run["strides"]))][run["method"]].append(100 * run["test_accuracy"])
+    assert len(found) == 8
+    for strides, by_method in found.items():
+        cells = re.search(rf"^\| {strides} \| .*? \| (.*) \|$", table, re.MULTILINE)[1].split(" | ")
+        for cell, method in zip(cells, ("none", "kd", "red+kd", "best"), strict=True):
+            values = by_method[method]
+            spread = f" ± {(max(values) - min(values)) / 2:.1f}" if len(values) > 1 else ""
+            assert cell == (f"{statistics.mean(values):.1f}{spread}" if values else "–"), (strides, method)
+
+
 def test_accuracies_of_alternatives_are_those_of_their_runs():
     """A row of a table for each network that one can take instead, and for each way to compute one in patches."""
     table = (ROOT / "docs" / "results.md").read_text().partition("### What people take instead")[2]
     found, rows = defaultdict(lambda: defaultdict(list)), {}
-    for run in json.loads((ROOT / "checkpoints" / "photographs.json").read_text()):
+    for run in shipped_rows("photographs"):
         if run["part"] == "alternative":
             patches = run["kind"] == "patches"
             who = "teacher" if run["method"] == "teacher" else f"student {','.join(map(str, run['strides']))}, KD"
@@ -121,7 +136,7 @@ def test_accuracies_of_alternatives_are_those_of_their_runs():
 def test_the_answer_that_stands_first_is_that_of_the_runs():
     """Every accuracy before the first bullet is the mean of runs at the memory that it is told with."""
     accuracies = defaultdict(list)
-    for run in json.loads((ROOT / "checkpoints" / "photographs.json").read_text()):
+    for run in [row for name in ("photographs", "trials") for row in shipped_rows(name)]:
         place = run["network"] if run["part"] == "alternative" else ",".join(map(str, run["strides"]))
         accuracies[place, run["method"], round(run["peak_bytes"] / 1024)].append(run["test_accuracy"])
     answer = " ".join(README.partition("Does that pay?")[2].partition("- **Explore**")[0].split())
@@ -131,7 +146,7 @@ def test_the_answer_that_stands_first_is_that_of_the_runs():
         (r"smaller images \(28 px\) give ([\d.]+) %", ("narrow_resnet 28 px", "kd", 61)),
         (r"in patches: ([\d.]+) % in 80 KiB", ("in 3×3 patches up to maxpool", "kd", 80)),
         (r"24 px give ([\d.]+) % in 45 KiB", ("narrow_resnet 24 px", "kd", 45)),
-        (r"a stem of stride 8 ([\d.]+) % in 52", ("8,1,1,1,2", "red+kd", 52)),
+        (r"a stem of stride 8 ([\d.]+) % in 52", ("8,1,1,1,2", "stage-wise-batch-64", 52)),
     ):
         assert rounds_to(re.search(percent, answer)[1], statistics.mean(accuracies[place])), percent
     shared = json.loads((ROOT / "checkpoints" / "any-strides.json").read_text())["imagenette-any"]["rows"]
@@ -139,6 +154,11 @@ def test_the_answer_that_stands_first_is_that_of_the_runs():
     for percent, kib, strides in ((*told[:2], [4, 1, 2, 1, 2]), (*told[2:], [2, 2, 1, 2, 2])):
         row = next(row for row in shared if row["strides"] == strides)
         assert row["peak_bytes"] == int(kib) * 1024 and rounds_to(percent, row["test_accuracy"])
+    scenes = {(tuple(row["strides"]), row["method"]): row["test_accuracy"] for row in shipped_rows("scenes")}
+    told = r"in 52 KiB \(stem of stride 8\): ([\d.]+) % for ([\d.]+) \(seed 0\); in 112 a student has ([\d.]+) without"
+    places = [((8, 1, 1, 1, 2), "best"), ((8, 1, 1, 1, 2), "none"), ((2, 2, 1, 2, 2), "none")]
+    for percent, place in zip(re.search(told, README).groups(), places, strict=True):
+        assert rounds_to(percent, scenes[place]), place
     least = min(peak for place, method, peak in accuracies if "patches" in place and method == "teacher")
     assert f"with {least} KiB the teacher itself fits so" in answer
 
@@ -154,7 +174,7 @@ def test_the_picture_of_the_trade_off_is_drawn_from_the_rows():
 def test_accuracies_of_the_vision_transformer_are_those_of_its_runs():
     table = (ROOT / "docs" / "results.md").read_text().partition("### A vision transformer")[2]
     accuracies = defaultdict(list)
-    for run in json.loads((ROOT / "checkpoints" / "photographs-swin.json").read_text()):
+    for run in shipped_rows("photographs-swin"):
         accuracies[run["method"]].append(run["test_accuracy"])
     cells = re.search(r"^\| 4,2,2,1 \| .*? \| (.*) \|$", table, re.MULTILINE)[1].split(" | ")
     for cell, method in zip(cells, ("scratch", "none", "kd", "red"), strict=True):
@@ -184,7 +204,7 @@ def test_accuracies_of_shared_weights_are_those_that_were_measured():
 def test_what_was_tried_on_photographs_is_what_the_runs_say():
     """A line of the table for each trial, as the command prints it; the runs are of the settings that it has now."""
     told = (ROOT / "docs" / "results.md").read_text().partition("### What was tried")[2].partition("\n### ")[0]
-    rows = json.loads((ROOT / "checkpoints" / "trials.json").read_text())
+    rows = shipped_rows("trials")
     lines = [line for line in told.splitlines() if line.startswith("| ") and "KiB |" not in line]
     by_strides = defaultdict(list)
     for row in rows:
@@ -198,6 +218,11 @@ def test_what_was_tried_on_photographs_is_what_the_runs_say():
         _, rule, *body = trials.render(found).splitlines()
         expected += [rule, *body]
     assert sorted(lines) == sorted(expected)
+
+
+def shipped_rows(name: str) -> list[dict]:
+    """Of one of the studies that ship."""
+    return json.loads((ROOT / "checkpoints" / f"{name}.json").read_text())
 
 
 def rounds_to(percent: str, value: float) -> bool:
