@@ -81,6 +81,7 @@ BEST = {
         MAIN["red+kd"].settings | {"batch_size": 64},
     )
 }
+ALL_METHODS = MAIN | FROM_SCRATCH | BEST
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,7 @@ class Frame:
     def on_vector(self, part: str, vector: tuple[int, ...], name: str | None, seed: int) -> Job:
         """A run of the teacher's network, at other strides; without a method the teacher's own."""
         network = self.study.network
-        method = (MAIN | BEST)[name] if name else None
+        method = ALL_METHODS[name] if name else None
         student = self.student(network, vector, method) if method else self.student(network, ())
         return Job(vector, name, seed, self.config(student, method, seed), part)
 
@@ -271,7 +272,7 @@ class Frame:
         """A run of what one can take instead."""
         student = self.student(other.architecture, other.strides)
         counted = StudentConfig(self.study.network, other.side, self.classes, red=None) if other.side else None
-        config = self.config(student, (MAIN | FROM_SCRATCH)[name], seed)
+        config = self.config(student, ALL_METHODS[name], seed)
         return Job(other.strides, name, seed, config, ALTERNATIVE, other.title, other.kind, counted)
 
 

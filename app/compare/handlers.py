@@ -71,9 +71,8 @@ def look(seen: Any, **fields: Any) -> dict[str, Any]:
 @functools.wraps(look)
 def look_while_runs_go(**values: Any) -> dict[str, Any]:
     """`look`, and the clock stops where no run goes, until the tab is chosen again."""
-    goes = any(
-        run.state in jobs.ALIVE for run in run_list.list_runs()
-    )  # before the results: its last one is among them
+    runs = run_list.list_runs()  # before the results: the last one that goes is among them
+    goes = any(run.state in jobs.ALIVE for run in runs)
     return look(**values) | ({} if goes else {"timer": gr.Timer(active=False)})
 
 

@@ -69,21 +69,25 @@ def run_folder(options: argparse.Namespace, config: DistillConfig) -> Path:
 
 
 def _train(options: argparse.Namespace) -> None:
-    keep_freed_memory()
-    config = run_config(options)
-    _tell_pictures(config.dataset)
-    folder = run_folder(options, config)
-    with copied(folder, options.copy_to if _is_first() else None):
-        _follow(config, folder)
+    _run(options, run_config(options))
 
 
 def _train_any(options: argparse.Namespace) -> None:
-    if not run_config(options).stride_vectors:
+    config = run_config(options)
+    if not config.stride_vectors:
         raise ValueError(
             "stride_vectors is 0 in these settings, which train a network for one choice of strides; give "
             "--stride-vectors 2, or take `redistill distill`."
         )
-    _train(options)
+    _run(options, config)
+
+
+def _run(options: argparse.Namespace, config: DistillConfig) -> None:
+    keep_freed_memory()
+    _tell_pictures(config.dataset)
+    folder = run_folder(options, config)
+    with copied(folder, options.copy_to if _is_first() else None):
+        _follow(config, folder)
 
 
 def _quantize(options: argparse.Namespace) -> None:

@@ -236,9 +236,8 @@ def test_what_was_fetched_goes_before_any_run_does_and_nothing_that_is_needed(ca
         going = Run("going", cache / "going", "Going", "running", config=config)
         with asked_by(A):
             gone = room.spare(room.Held([*run_list.everybodys(), going]))
-            assert [each.name for each in gone] == ["someone/old"] and room.surplus(
-                room.Held(run_list.everybodys())
-            ) == [run_list.everybodys()[0]]
+            assert [each.name for each in gone] == ["someone/old"]
+            assert room.surplus(room.Held(run_list.everybodys())) == [run_list.everybodys()[0]]
             jobs.sweep()
         assert [folder.exists() for folder in (before, needed, old, used)] == [True, False, True, True]
         assert run.exists() and decoded.exists()
