@@ -9,11 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -191,7 +191,7 @@ def _etag(content: bytes) -> str:
 def hub_server() -> Iterator[Hub]:
     """The server, which answers until the block ends."""
     server = Hub()
-    Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server
     finally:
@@ -213,4 +213,15 @@ def local_hub(place: Path, with_jobs: bool = False) -> Iterator[Hub]:
         patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(place))
         patch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
         patch.setenv("HF_TOKEN", server.token)
-        yield server
+        try:
+            yield server
+        finally:
+            _end_hearing()
+
+
+def _end_hearing() -> None:
+    """Wait for those who still hear of a job: where one finds no server any more, huggingface_hub closes the client
+    that all threads share, and whoever asks just then, such as the next test, loses its connection."""
+    for thread in threading.enumerate():
+        if thread.name == "hear-of-job":
+            thread.join(60)
