@@ -191,7 +191,7 @@ def _etag(content: bytes) -> str:
 def hub_server() -> Iterator[Hub]:
     """The server, which answers until the block ends."""
     server = Hub()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()  # seconds its end is seen after
     try:
         yield server
     finally:
