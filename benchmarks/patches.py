@@ -23,7 +23,8 @@ from torch import nn
 from redistill.memory import Tape, capture, measure_peak
 from redistill.memory.patching import PatchedMemory, count_patched, every_patching
 from redistill.networks.patchwise import patched
-from redistill.networks.strides import find_pooling_points, set_strides
+from redistill.networks.pooling_points import find_pooling_points
+from redistill.networks.strides import set_strides
 from redistill.networks.zoo import build_network
 
 KIB = 2**10

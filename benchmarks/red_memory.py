@@ -21,8 +21,9 @@ from torch import nn
 
 from redistill.memory import MemoryProfile, capture
 from redistill.networks.alignment import align, red_sites
+from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.red import REDBlock, REDConfig, red_modules
-from redistill.networks.strides import find_pooling_points, set_strides
+from redistill.networks.strides import set_strides
 from redistill.networks.student import add_red
 
 from .helpers.networks import UNET, build

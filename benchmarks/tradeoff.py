@@ -40,8 +40,8 @@ from redistill.data.datasets import find_dataset, load_split
 from redistill.data.drawn import DRAWN
 from redistill.data.source import SPLITS
 from redistill.data.uploads import unpack_zip
+from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.red import REDConfig
-from redistill.networks.strides import find_pooling_points
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import build_network
 from redistill.training.config import DistillConfig

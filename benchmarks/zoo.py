@@ -33,7 +33,8 @@ from torch import nn
 
 from redistill.memory import ShapeRuleError, Tape, capture, measure_peak
 from redistill.memory.profile import MemoryProfile
-from redistill.networks.strides import PoolingPoint, apply_strides, set_strides
+from redistill.networks.pooling_points import PoolingPoint
+from redistill.networks.strides import apply_strides, set_strides
 
 from .helpers.exactness import DTYPES
 from .helpers.networks import allocate, random_strides

@@ -11,7 +11,7 @@ from typing import Any
 __version__ = "0.1.0"  # the one place: pyproject.toml reads it here
 
 _PUBLIC = {
-    "find_pooling_points": "networks.strides",
+    "find_pooling_points": "networks.pooling_points",
     "set_strides": "networks.strides",
     "align": "networks.alignment",
     "REDBlock": "networks.red",

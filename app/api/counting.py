@@ -9,9 +9,9 @@ from redistill.memory import MemoryProfile
 from redistill.memory.chips import room_on
 from redistill.memory.comparison import Comparison, own_strides, student_tape
 from redistill.memory.search import Candidate, search_strides
+from redistill.networks.pooling_points import PoolingPoint, one_or_pair
 from redistill.networks.red import REDConfig
 from redistill.networks.stem_kinds import AS_BUILT
-from redistill.networks.strides import PoolingPoint, one_or_pair
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NETWORKS, find_network, usual_size
 

@@ -12,7 +12,7 @@ from redistill.common.modules import weightless
 from redistill.memory import MemoryProfile
 from redistill.memory.comparison import compare
 from redistill.memory.measure import measure_peak
-from redistill.networks.strides import check_image_size
+from redistill.networks.pooling_points import check_image_size
 from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.trace import example_inputs
 

@@ -17,7 +17,7 @@ from redistill.checkpoint.sources import ON_HUB, find_pipeline
 from redistill.diffusion.gallery import Gallery, read_gallery
 from redistill.diffusion.sampling import SampleStep, first_noise, to_uint8
 from redistill.memory import MemoryProfile, capture
-from redistill.networks.strides import PoolingPoint
+from redistill.networks.pooling_points import PoolingPoint
 from redistill.training.config import DistillConfig
 
 from ..runs import choices, from_hub

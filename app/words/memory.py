@@ -9,7 +9,7 @@ from redistill.memory import MemoryProfile
 from redistill.memory.comparison import Comparison, leaner_red
 from redistill.memory.profile import GAPS
 from redistill.memory.search import STRIDES
-from redistill.networks.strides import PoolingPoint
+from redistill.networks.pooling_points import PoolingPoint
 
 from .numbers import common_unit, format_bytes, format_ratio, format_size
 from .settings import describe_red

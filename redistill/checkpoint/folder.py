@@ -17,8 +17,8 @@ from torch import nn
 
 from ..common.files import replaced_folder
 from ..common.modules import weightless
+from ..networks.pooling_points import check_image_size, input_channels
 from ..networks.schedule import noise_scheduler
-from ..networks.strides import check_image_size, input_channels
 from ..networks.student import StudentConfig, build_student
 from .graph import write_graph
 from .metadata import Metadata, read_metadata, write_metadata

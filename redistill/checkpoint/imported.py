@@ -15,8 +15,8 @@ from ..common.files import remove_folder, sha256_of
 from ..common.modules import eval_mode, weightless
 from ..common.sentences import first_line
 from ..networks.head import last_layer
+from ..networks.pooling_points import check_image_size
 from ..networks.pretrained import check_stem, fold_normalization
-from ..networks.strides import check_image_size
 from ..networks.student import StudentConfig, build_student
 from ..networks.weights import file_state, fit_weights, load_weights
 from .folder import save

@@ -16,8 +16,8 @@ from ..common.settings import Setting, settings_of
 from ..common.values import is_number
 from ..data.datasets import find_dataset, usual_size
 from ..memory.comparison import early_strides
+from ..networks.pooling_points import Stride, one_or_pair
 from ..networks.red import REDConfig
-from ..networks.strides import Stride, one_or_pair
 from ..networks.student import StudentConfig
 from ..networks.zoo import DDPM, find_network, is_network
 from ..training.config import DistillConfig

@@ -16,7 +16,7 @@ from ..memory import capture_images
 from ..memory.patch_flow import map_flow
 from ..memory.patching import count_patched
 from ..networks.patches import Stage
-from ..networks.strides import check_image_size
+from ..networks.pooling_points import check_image_size
 from .c_arena import Places, placed
 from .c_compiler import Weighed, check_compiler, compiler_version, run_program, weighed
 from .c_source import EXAMPLE, source_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint.pipeline import load_scheduler
-from ..networks.strides import check_image_size, input_channels
+from ..networks.pooling_points import check_image_size, input_channels
 from .opened import Opened
 
 

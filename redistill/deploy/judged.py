@@ -16,7 +16,7 @@ from ..data.augmentation import normalize
 from ..data.source import Split
 from ..memory import capture_images
 from ..memory.patching import count_patched
-from ..networks.strides import check_image_size, input_channels
+from ..networks.pooling_points import check_image_size, input_channels
 from ..training.classification import accuracy
 from .onnx_file import TIMESTEP, Exported
 from .opened import Opened

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..common.sentences import first_line
 from ..data.augmentation import normalize
-from ..networks.strides import check_image_size, input_channels
+from ..networks.pooling_points import check_image_size, input_channels
 from .exporter import causes, quiet
 from .opened import Opened
 from .red_forms import accumulated

@@ -12,10 +12,12 @@ from torch import nn
 from ..common.modules import meta_copy, weightless
 from ..networks.alignment import AlignedPair, align_points, red_sites
 from ..networks.info import NetworkInfo
+from ..networks.pooling_points import MAIN, PoolingPoint, check_image_size
 from ..networks.red import REDConfig
 from ..networks.stem_kinds import AS_BUILT, marked_stem, set_stem
-from ..networks.strides import MAIN, PoolingPoint, Size, check_image_size, check_strides, set_strides
+from ..networks.strides import check_strides, set_strides
 from ..networks.student import StudentConfig, add_red, check_stem
+from ..networks.trails import Size
 from ..networks.zoo import NO_UNETS, Unets, build_network, find_network, usual_size
 from .compiler import FrozenSites, Sites, frozen_sites
 from .profile import MemoryProfile

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from ..common.modules import unwrapped
-from ..networks.strides import Size, set_strides
+from ..networks.strides import set_strides
+from ..networks.trails import Size
 from .inputs import Arguments, tensors_in
 from .recorder import RecordingError, record
 from .recording import Recording

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..common.values import is_number
 from ..networks.red import REDConfig
-from ..networks.strides import Size
+from ..networks.trails import Size
 from .patching import PatchedMemory, cheapest_patching
 from .search import DEFAULT_RED, Candidate, SearchResult
 from .shape_rules import ShapeRuleError

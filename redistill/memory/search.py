@@ -18,7 +18,7 @@ from torch import nn
 
 from ..common.values import is_whole
 from ..networks.red import REDConfig
-from ..networks.strides import Size
+from ..networks.trails import Size
 from .chips import Room
 from .profile import Peak
 from .shape_rules import ShapeRuleError

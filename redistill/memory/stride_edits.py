@@ -9,9 +9,9 @@ from math import prod
 from torch import nn
 
 from ..networks.paths import POOL_OPS, POOLS, STRIDE_PLACES
+from ..networks.pooling_points import PoolingPoint, Stride, pair_of
 from ..networks.restride import is_patch, patch_padding
 from ..networks.stem_kinds import AS_BUILT, MARK, StemWindow, stem_window
-from ..networks.strides import PoolingPoint, Stride, pair_of
 from ..networks.windows import UnitPool
 from .recording import OP, Node, Recording, Weights
 from .shape_rules import Rule, Shape, ShapeRuleError

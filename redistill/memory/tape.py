@@ -15,25 +15,22 @@ from torch import Tensor, nn
 
 from ..common.modules import garbage_kept, meta_copy
 from ..networks.alignment import RULES, align_points, red_sites
-from ..networks.red import REDConfig
-from ..networks.stem_kinds import seen_at
-from ..networks.strides import (
+from ..networks.pooling_points import (
     PoolingPoint,
-    Size,
     Stride,
-    apply_strides,
     check_image_size,
-    check_strides,
     declares_points,
     find_pooling_points,
     input_channels,
     pair_of,
     points_of,
-    read_strides,
     restride_points,
-    restrided_reductions,
 )
+from ..networks.red import REDConfig
+from ..networks.stem_kinds import seen_at
+from ..networks.strides import apply_strides, check_strides, read_strides, restrided_reductions
 from ..networks.student import add_red
+from ..networks.trails import Size
 from .compiler import Blueprint, FrozenSites, Sites, compile_program, frozen_sites
 from .executorch import Planned, plan_executorch
 from .failures import recorded, restrided

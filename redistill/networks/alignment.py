@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from .features import Feature
+from .pooling_points import SIDE, PoolingPoint, find_pooling_points, pair_of
 from .red import SIDES, Channels, REDConfig, select_sides
-from .strides import SIDE, PoolingPoint, Size, find_pooling_points, pair_of
+from .trails import Size
 
 RULES = ("asynchronous", "stage-wise")
 

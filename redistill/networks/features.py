@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..common.modules import eval_mode
+from ..common.modules import eval_mode, meta_copy
+from .pooling_points import check_image_size, declares_points, traced
 from .red import REDLayer, tokens_to_map
+from .trails import Size
 
 # Layer path and side, "in" or "out"; of a map of tokens its height and width, by which it becomes one of an image.
 Feature = tuple[str, str] | tuple[str, str, tuple[int, int]]
@@ -103,3 +105,24 @@ def _hook(model: nn.Module, feature: Feature, place: int, keep: Callable[[int, T
     if side == "in":
         return layer.register_forward_pre_hook(lambda module, args: give(args[0]))
     return layer.register_forward_hook(lambda module, args, output: give(output))
+
+
+def last_map(model: nn.Module, image_size: int | Size) -> Feature:
+    """The last feature map before the output, as `last_features` finds it, or the last tokens of a transformer.
+
+    Raises ValueError for tokens that lie on no map alone, as beside a class token.
+    """
+    feature = last_features(model)
+    if declares_points(model):
+        return feature
+    given = traced(meta_copy(model), check_image_size(image_size)).given
+    children = [name for name in given if name and "." not in name]
+    later = children[children.index(feature[0]) + 1 :] if feature[0] in children else children
+    rest = [name for name in later if given[name][0] != "NCHW"]
+    layout, size = given.get(rest[-1] if rest else feature[0], ("NCHW", None))
+    if layout is None:
+        raise ValueError(
+            f"The last tokens of {type(model).__name__}, those of {rest[-1]!r}, lie on no map of {size[0]}×{size[1]}; "
+            "expected a feature loss of aligned layers, or none."
+        )
+    return feature if layout == "NCHW" else (rest[-1] if rest else feature[0], "out", size)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..common.values import is_number, is_whole, shown
-from .strides import check_image_size
+from .pooling_points import check_image_size
 
 MOST_LEVELS, MOST_LAYERS = 16, 128  # of a U-Net; layers over all levels
 MOST_CHANNELS = 8192

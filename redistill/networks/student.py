@@ -13,18 +13,11 @@ from ..common.modules import weightless
 from ..common.settings import SettingError, check_settings, config_from, setting
 from .alignment import RULES, align_points, red_sites
 from .limits import MOST_POINTS, check_student_size
+from .pooling_points import PoolingPoint, Stride, check_image_size, find_pooling_points
 from .red import Channels, REDConfig, REDLayer, insert_red
 from .stem_kinds import AS_BUILT, STEM_TITLES, set_stem
-from .strides import (
-    PoolingPoint,
-    Size,
-    Stride,
-    check_image_size,
-    find_pooling_points,
-    read_strides,
-    restride,
-    set_strides,
-)
+from .strides import read_strides, restride, set_strides
+from .trails import Size
 from .windows import Restrided
 from .zoo import DDPM, MAX_CHANNELS, Unets, build_network, find_network, usual_size
 

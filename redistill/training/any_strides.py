@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ..data.source import Split
-from ..networks.strides import apply_strides, find_pooling_points
+from ..networks.pooling_points import find_pooling_points
+from ..networks.strides import apply_strides
 from . import classification
 from .classification import PREVIEW_PASSES, accuracy, example_inputs, validation_limit, write_preview
 from .losses import mean_of

@@ -21,7 +21,7 @@ from ..data.source import SPLITS, Split
 from ..data.table import DATASETS
 from ..data.twins import Learnt, fingerprints, share_changed_first, share_learnt
 from ..memory import capture_images, measure_peak
-from ..networks.strides import input_channels
+from ..networks.pooling_points import input_channels
 from ..networks.trace import example_inputs
 from .begun import are_others, say_others
 from .classification import accuracy

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.alignment import align, feature_pairs
-from ..networks.features import Feature, FeatureInfo, Wanted, forward_with_features, inspect_features
-from ..networks.strides import last_map
+from ..networks.features import Feature, FeatureInfo, Wanted, forward_with_features, inspect_features, last_map
 from ..networks.student import StudentConfig
 from .feature_losses import find_feature_loss
 from .losses import channel_mean, mean_of, pool_to_smaller, red_loss

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..data.datasets import find_dataset, load_split
 from ..data.source import Split
-from ..networks.strides import PoolingPoint
+from ..networks.pooling_points import PoolingPoint
 from .config import check_data
 from .objective import Objective, build_objective
 from .parallel import ALONE, Processes

@@ -11,8 +11,8 @@ from redistill.common.modules import weightless
 from redistill.memory import capture, capture_images, comparison
 from redistill.memory.comparison import early_strides, network_tape, own_strides
 from redistill.networks.alignment import align
+from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.red import REDConfig
-from redistill.networks.strides import find_pooling_points
 from redistill.networks.student import StudentConfig, build_reference, build_student
 
 STUDENTS = {

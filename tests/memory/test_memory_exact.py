@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from benchmarks.helpers.fused_run import run_fused
 from benchmarks.helpers.networks import allocate, build, example, random_strides, student
 from redistill.memory import ShapeRuleError, capture, measure_peak
+from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.red import REDConfig
-from redistill.networks.strides import find_pooling_points, set_strides
+from redistill.networks.strides import set_strides
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 RED = REDConfig(gate_kernel=3)

@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from redistill.memory import capture
-from redistill.networks.strides import find_pooling_points, set_strides
+from redistill.networks.pooling_points import find_pooling_points
+from redistill.networks.strides import set_strides
 from redistill.networks.windows import Restrided, windows_at
 
 

@@ -14,8 +14,8 @@ from torch import nn
 from redistill.checkpoint.teacher import load_teacher
 from redistill.common.modules import weightless
 from redistill.memory.comparison import compare
+from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.stem import set_input_channels
-from redistill.networks.strides import find_pooling_points
 from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.torchvision_zoo import torchvision_names
 from redistill.networks.zoo import NETWORKS, build_network, find_network, network_names, usual_size

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from redistill.checkpoint.teacher import load_teacher
 from redistill.common.modules import weightless
 from redistill.networks.alignment import AlignedPair, align, feature_pairs, red_sites
+from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.red import REDBlock, REDConfig, REDLayer, insert_red, red_modules
-from redistill.networks.strides import find_pooling_points, set_strides
+from redistill.networks.strides import set_strides
 from redistill.networks.student import StudentConfig, build_reference, build_student
 from redistill.networks.zoo import build_network
 

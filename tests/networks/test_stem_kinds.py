@@ -16,9 +16,10 @@ from redistill.checkpoint.standalone import load as load_alone
 from redistill.memory import capture, measure_peak
 from redistill.memory.comparison import student_tape
 from redistill.memory.search import search_strides
+from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.red import REDConfig
 from redistill.networks.stem_kinds import AS_BUILT, BLUR, PATCHES, SPACE_TO_DEPTH, STEMS, WIDE, Blurred
-from redistill.networks.strides import find_pooling_points, set_strides
+from redistill.networks.strides import set_strides
 from redistill.networks.student import StudentConfig, build_from, build_reference, build_student
 
 OTHERS = [stem for stem in STEMS if stem != AS_BUILT]

@@ -11,14 +11,9 @@ import torch
 import torchvision
 from torch import nn
 
-from redistill.networks.strides import (
-    PoolingPoint,
-    UnitPool,
-    check_strides,
-    find_pooling_points,
-    restrided_reductions,
-    set_strides,
-)
+from redistill.networks.pooling_points import PoolingPoint, find_pooling_points
+from redistill.networks.strides import check_strides, restrided_reductions, set_strides
+from redistill.networks.windows import UnitPool
 from redistill.networks.zoo import build_network
 
 RESNET = ["conv1", "maxpool", "layer2.0", "layer3.0", "layer4.0"]

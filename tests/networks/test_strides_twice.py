@@ -12,8 +12,9 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from redistill.memory import capture
+from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.stem_kinds import STEMS, set_stem
-from redistill.networks.strides import find_pooling_points, set_strides
+from redistill.networks.strides import set_strides
 from redistill.networks.zoo import build_network, find_network
 
 SIZE = 64

@@ -12,9 +12,10 @@ from torch import nn
 
 from redistill.memory import capture, measure_peak
 from redistill.networks.alignment import align, feature_pairs, red_sites
-from redistill.networks.features import forward_with_features
+from redistill.networks.features import forward_with_features, last_map
+from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.red import REDBlock, REDConfig
-from redistill.networks.strides import find_pooling_points, last_map, set_strides
+from redistill.networks.strides import set_strides
 from redistill.networks.student import StudentConfig, add_red, build_student, copy_matching
 from redistill.networks.windows import Restrided
 

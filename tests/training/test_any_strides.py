@@ -19,8 +19,9 @@ from redistill.data.source import Split
 from redistill.memory import capture
 from redistill.memory.comparison import compare
 from redistill.memory.search import Candidate, search_strides
+from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.red import REDConfig
-from redistill.networks.strides import apply_strides, find_pooling_points, set_strides
+from redistill.networks.strides import apply_strides, set_strides
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import build_network
 from redistill.training import shared_weights

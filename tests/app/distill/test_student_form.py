@@ -13,8 +13,8 @@ from app.distill import student_form
 from app.runs.result import counted
 from app.words import numbers
 from redistill.checkpoint import sources
+from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.red import REDConfig
-from redistill.networks.strides import find_pooling_points
 from redistill.networks.student import StudentConfig, build_student
 from redistill.training.presets import PRESETS
 
