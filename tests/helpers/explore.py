@@ -6,6 +6,7 @@ from typing import Any
 
 from app.explore import page
 from app.parts.trace import Place
+from redistill.networks.student import StudentConfig
 
 EARLY = {"conv1": 4, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
 USUAL = {
@@ -42,3 +43,8 @@ LOOK = tuple(USUAL)[18:]
 def call(handler: str, event: Any = None, **changes: Any) -> dict[str, Any]:
     """What a handler of the tab shows for USUAL with changes."""
     return getattr(page, handler)(*([event] if event is not None else []), **USUAL | changes)
+
+
+def shown_student(**changes: Any) -> StudentConfig:
+    """The student of USUAL with changes."""
+    return StudentConfig(**({"teacher": "narrow_resnet", "image_size": 64, "strides": EARLY} | changes))
