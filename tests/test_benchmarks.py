@@ -18,6 +18,7 @@ from benchmarks import gpu, int8, maps, sampling
 from benchmarks.accuracy import _table as accuracy_table
 from benchmarks.distill import cases, turns_of
 from benchmarks.distill import summary as distill_summary
+from benchmarks.helpers import timed_rows
 from benchmarks.helpers.exactness import Count
 from benchmarks.helpers.networks import allocate, build, example
 from benchmarks.helpers.other_tools import TOOLS
@@ -239,19 +240,19 @@ def test_means_over_seeds_are_of_networks_that_differ_in_nothing_else():
 
 def test_the_run_on_a_gpu_goes_on_after_a_row_that_fails_and_begins_none_too_late(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(gpu, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(timed_rows, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
     def fail() -> dict:
         raise RuntimeError("no kernel\nfor this device")
 
     saved = []
     plan = [
-        gpu.Row("distill", "a", lambda: {"ratio": 1.5}),
-        gpu.Row("distill", "b", fail),
-        gpu.Row("memory", "c", lambda: now.insert(0, 10.0) or [{}]),
-        gpu.Row("distill", "d", fail),
+        timed_rows.Row("distill", "a", lambda: {"ratio": 1.5}),
+        timed_rows.Row("distill", "b", fail),
+        timed_rows.Row("memory", "c", lambda: now.insert(0, 10.0) or [{}]),
+        timed_rows.Row("distill", "d", fail),
     ]
-    found = gpu.run_rows(plan, 9.0, lambda rows: saved.append(list(rows)))
+    found = timed_rows.run_rows(plan, 9.0, lambda rows: saved.append(list(rows)))
     assert [len(rows) for rows in saved] == [1, 2, 3, 4]
     assert found[0]["ratio"] == 1.5 and found[1]["error"] == "RuntimeError: no kernel"
     assert "error" not in found[2] and found[3]["skipped"]
@@ -262,20 +263,24 @@ def test_a_run_on_a_gpu_is_resumed_on_the_same_device_alone(tmp_path):
     said = {"device": "a GPU", "torch": "2.11.0", "cpus": 16}
     rows = [{"table": "distill", "row": "a", "ratio": 1.5}, {"table": "distill", "row": "b", "skipped": "late"}]
     file = tmp_path / "gpu.json"
-    assert gpu.known_rows(file, said) == []
+    assert timed_rows.known_rows(file, said) == []
     file.write_text(json.dumps(said | {"cpus": 8, "figures": rows}))
-    known = gpu.known_rows(file, said)
+    known = timed_rows.known_rows(file, said)
     assert known == rows[:1]
-    assert gpu.known_rows(file, said | {"torch": "2.12.0"}) == gpu.known_rows(file, said | {"device": "another"}) == []
+    assert (
+        timed_rows.known_rows(file, said | {"torch": "2.12.0"})
+        == timed_rows.known_rows(file, said | {"device": "another"})
+        == []
+    )
     ran = []
-    plan = [gpu.Row("distill", name, lambda name=name: ran.append(name) or {}) for name in ("a", "b")]
-    found = gpu.run_rows(plan, 9.0, lambda rows: None, known)
+    plan = [timed_rows.Row("distill", name, lambda name=name: ran.append(name) or {}) for name in ("a", "b")]
+    found = timed_rows.run_rows(plan, 9.0, lambda rows: None, known)
     assert ran == ["b"] and found[0] == rows[0] and "skipped" not in found[1]
 
 
 def test_a_row_of_the_run_on_a_gpu_has_its_time():
-    row = gpu.Row("memory", "c", lambda: time.sleep(5))
-    assert gpu._attempt(row, 0.1) == [{"error": "OutOfTimeError: not done after 0 seconds"}]
+    row = timed_rows.Row("memory", "c", lambda: time.sleep(5))
+    assert timed_rows._attempt(row, 0.1) == [{"error": "OutOfTimeError: not done after 0 seconds"}]
 
 
 def test_memory_row_of_the_run_on_a_gpu():
