@@ -17,6 +17,7 @@ from benchmarks import tradeoff
 from benchmarks.accuracy import LONG
 from benchmarks.any_strides import read_alone
 from benchmarks.helpers.alternatives import ALTERNATIVES, OnSmallerImages
+from redistill.data.table import DATASETS
 from redistill.memory import capture
 from redistill.memory.patching import count_patched
 from redistill.memory.search import search_strides
@@ -64,6 +65,21 @@ def test_runs_of_vision_transformers():
     assert {job.config.student.image_size for job in students} == {32}
     figures = tradeoff.Table([teacher, *students], None).figures(students[0])
     assert figures["peak_bytes"] < teacher_bytes(teacher) and figures["part"] == "curve"
+
+
+@pytest.mark.parametrize(
+    ("classes", "named"), [(DATASETS["imagenette"].class_names, "imagenette"), (("cats", "dogs"), "folder:small64.zip")]
+)
+def test_rows_of_a_copy_are_of_its_set_and_of_ones_own_pictures_of_their_file(tmp_path, classes, named):
+    for split in ("train", "val"):
+        write_classes(tmp_path / split, dict.fromkeys(classes, 2))
+    study = replace(tradeoff.STUDIES["photographs"], curve=((4, 1, 2, 1, 2),), off_curve=())
+    settings = {"seeds": [0], "methods": ["kd"], "quick": False, "study": study, "teacher": "imagenette-teacher"}
+    (job,) = tradeoff.plan(f"folder:{tmp_path}", len(classes), Path("runs"), **settings)
+    table = tradeoff.Table([job], None, Path("small64.zip"))
+    table.add(job, {})
+    row = table.rows[job.name]
+    assert (row["dataset"], row["config"]["dataset"]) == ("folder:small64.zip", named)
 
 
 def teacher_bytes(job):

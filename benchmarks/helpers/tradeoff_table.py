@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.common.files import write_text
+from redistill.data.datasets import find_dataset
 from redistill.data.table import DATASETS
 from redistill.memory.comparison import compare
 from redistill.networks.names import FILE
@@ -111,8 +112,7 @@ class Table:
         """A run's settings as anyone can set them: pictures and networks of files by names that hold elsewhere too."""
         settings = job.config.to_dict()
         if self.data:
-            known = self.data.stem in DATASETS
-            settings["dataset"] = self.data.stem if known else f"folder:{self.data.name}"
+            settings["dataset"] = set_of_classes(find_dataset(job.config.dataset).class_names, self.data)
         architecture = settings["student"]["architecture"] or ""
         if architecture.startswith(FILE):
             settings["student"]["architecture"] = architecture.replace(f"{ROOT}/", "")
@@ -121,6 +121,13 @@ class Table:
     def finished(self) -> list[dict[str, Any]]:
         """The rows of these runs that have an accuracy, in their order."""
         return [self.rows[job.name] for job in self.jobs if self.is_done(job)]
+
+
+def set_of_classes(class_names: Sequence[str], data: Path) -> str:
+    """The data set that a file is a copy of, whatever the file is called and the size of its pictures: the one set that
+    has these classes, or else the file itself."""
+    same = [name for name, known in DATASETS.items() if sorted(known.class_names) == sorted(class_names)]
+    return same[0] if len(same) == 1 else f"folder:{data.name}"
 
 
 def _mean(rows: Iterable[Mapping[str, Any]]) -> str:
