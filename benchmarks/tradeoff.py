@@ -254,7 +254,7 @@ class Frame:
         """The settings of a run; without a method, of the teacher's."""
         settings = method.settings if method else {}
         batch = settings.get("batch_size", BATCH)  # smaller ones in as many more steps: all see as many pictures
-        steps = (self.study.steps if method else self.study.teacher_steps) * BATCH // batch
+        steps = settings.get("steps", (self.study.steps if method else self.study.teacher_steps) * BATCH // batch)
         every = -(-steps // VALIDATIONS)
         values = {"steps": steps, "batch_size": batch, "validate_every": every, "save_every": steps}
         values |= {"init": "teacher", "teacher_checkpoint": self.weights} if method else {}

@@ -36,7 +36,7 @@ from .accuracy import DKD, KD, MAIN, RED, Method, _known
 from .helpers.job_runner import Worker, run_all
 from .helpers.spread import mean_and_spread
 from .helpers.tradeoff_table import ON_CURVE, Job, Table
-from .tradeoff import PHOTOGRAPHS, QUICK, STUDIES, VALIDATIONS, Frame, processes, ready
+from .tradeoff import PHOTOGRAPHS, QUICK, STUDIES, Frame, processes, ready
 
 STUDY = STUDIES[PHOTOGRAPHS]
 SEEDS = (0, 1, 2)
@@ -58,16 +58,11 @@ def _instead(loss: str) -> dict[str, Any]:
     return {"red_weight": 0.0, "feature_loss": loss}
 
 
-def _longer(times: int) -> dict[str, int]:
-    """So many times the steps, and pictures."""
-    steps = STUDY.steps * times
-    return {"steps": steps, "validate_every": -(-steps // VALIDATIONS), "save_every": steps}
-
-
 STAGE_WISE = {"alignment": "stage-wise"}
+LONGER = {"steps": 4 * STUDY.steps}
 SCRATCH = {"init": "scratch"}
 BARE, NO_BLOCKS = {"red_weight": 0.0}, {"red": None}  # settings of a run, and of its student
-# The paper's on STL-10 (SGD, half of cross entropy, half of 50 times the cosine), but for batch 8 and length.
+# The paper's on STL-10 (SGD, half of cross entropy, half of 50 times the cosine), but its batch of 8 and its length.
 PAPER_RECIPE = {
     "batch_size": 32, "optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 5e-4, "schedule": "cosine",
     "task_weight": 0.5, "red_weight": 25.0, "kd_weight": 0.0,
@@ -112,9 +107,9 @@ TRIALS = {
         PAPER_RECIPE | SCRATCH | BARE | {"task_weight": 1.0},
         NO_BLOCKS,
     ),
-    "longer": Trial("four times the pictures", _longer(4)),
-    "longer-kd": Trial("KD without RED blocks, four times the pictures", BARE | _longer(4), NO_BLOCKS),
-    "longer-none": Trial("no distillation, four times the pictures", BARE | {"kd_weight": 0.0} | _longer(4), NO_BLOCKS),
+    "longer": Trial("four times the pictures", LONGER),
+    "longer-kd": Trial("KD without RED blocks, four times the pictures", BARE | LONGER, NO_BLOCKS),
+    "longer-none": Trial("no distillation, four times the pictures", BARE | {"kd_weight": 0.0} | LONGER, NO_BLOCKS),
 }
 
 

@@ -35,7 +35,7 @@ def test_a_trial_sees_the_pictures_that_it_says_and_changes_no_more(name):
     trial, usual, own = trials.TRIALS[name], job("red+kd").config, job(name).config
     assert own.steps * own.batch_size == 900 * 128 * (4 if name.startswith("longer") else 1)
     changed = differences(usual.to_dict(), own.to_dict()) - {"student"}
-    length = {"steps", "validate_every", "save_every"} if own.batch_size != usual.batch_size else set()
+    length = {"steps", "validate_every", "save_every"} if own.steps != usual.steps else set()
     assert changed == length | {key for key, value in trial.settings.items() if getattr(usual, key) != value}
     student = differences(usual.student.to_dict(), own.student.to_dict())
     assert student == set(trial.student) and (changed or student or name == "red+kd")

@@ -22,6 +22,7 @@ from ..visitors.limits import limits_here
 SECONDS = 5.0  # between two times that a run is heard of, and
 TROUBLED_SECONDS = 60.0  # after a time when it was not, which may take long
 NOBODY = "Nobody’s account pays for a job but your own; sign in with Hugging Face, by the button above the tabs."
+HEARING = "hear-of-job"  # name of the threads that do
 _hearing: dict[Path, threading.Thread] = {}
 _one_by_one = threading.Lock()  # of pages that begin to hear of the same run
 _tried: dict[Path, float] = {}
@@ -81,7 +82,7 @@ def hear_soon(path: Path, job: Job, token: Token) -> None:
     with _one_by_one:
         if is_whole or not is_late or path in _hearing:
             return
-        _hearing[path] = hearing = threading.Thread(target=_hear, args=(path, token), name="hear-of-job", daemon=True)
+        _hearing[path] = hearing = threading.Thread(target=_hear, args=(path, token), name=HEARING, daemon=True)
         _tried[path] = time.monotonic()
     hearing.start()
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from app.distill import run_form, student_form
 from redistill.networks.student import StudentConfig
 from redistill.training.presets import PRESETS
+
+# What no control sends, but a program can.
+HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.inf, ["a"] * 50, {"a": {"b": []}}]
 
 
 def student_values(student: StudentConfig, **changes: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from app.runs import on_hub
 from helpers import hub_jobs
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -223,5 +224,5 @@ def _end_hearing() -> None:
     """Wait for those who still hear of a job: where one finds no server any more, huggingface_hub closes the client
     that all threads share, and whoever asks just then, such as the next test, loses its connection."""
     for thread in threading.enumerate():
-        if thread.name == "hear-of-job":
+        if thread.name == on_hub.HEARING:
             thread.join(60)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import gradio as gr
 import pytest
 from helpers import made
 from helpers.explore import USUAL, call, shown_student
-from helpers.forms import read_form, run_values
+from helpers.forms import HOSTILE, read_form, run_values
 
 from app import ui
 from app.distill import data_panel, plan, run_form, starting
@@ -31,8 +30,6 @@ from redistill.training.presets import (
     FOOD_TEACHER,
     PRESETS,
 )
-
-HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.inf, ["a"] * 50, {"a": {"b": []}}]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import io
 import json
-import math
 import shutil
 import zipfile
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from helpers.forms import HOSTILE
 from helpers.made import write_checkpoint, write_run
 from helpers.unets import TINY, sample_again
 from huggingface_hub import constants
@@ -31,8 +31,6 @@ from redistill.diffusion.gallery import FILE, read_gallery
 from redistill.diffusion.images import SampleSettings, read_settings, sample_settings, to_png
 from redistill.diffusion.sampling import first_noise, to_grid, to_uint8
 from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
-
-HOSTILE = [None, [], {}, "", "<script>", -1, 0.5, 10**30, True, math.nan, math.inf, ["a"] * 50, {"a": {"b": []}}]
 
 
 def test_images_of_all_networks_come_step_by_step_from_the_same_seeds(shipped):
