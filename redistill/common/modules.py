@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 from itertools import accumulate, chain
 from operator import mul
 from typing import Any
@@ -74,11 +73,11 @@ def weightless() -> Iterator[None]:
 
 
 def meta_like(tensor: Tensor) -> Tensor:
-    """A contiguous tensor of the same shape and dtype on the meta device, whatever the layout; without gradient."""
-    return torch.empty_strided(tensor.shape, _contiguous(tensor.shape), dtype=tensor.dtype, device=META)  # 3 x `empty`
+    """A tensor of the same shape, dtype and layout on the meta device; without gradient, and dense if it is sparse."""
+    stride = tensor.stride() if tensor.layout is torch.strided else _contiguous(tensor.shape)
+    return torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype, device=META)  # 3 x `empty`
 
 
-@lru_cache(4096)
 def _contiguous(shape: torch.Size) -> tuple[int, ...]:
     """Strides of a contiguous tensor, in numbers."""
     return tuple(accumulate([max(1, side) for side in shape[:0:-1]], mul, initial=1))[::-1] if shape else ()

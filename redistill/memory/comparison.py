@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -127,11 +127,13 @@ def student_on_tape(config: StudentConfig, batch: int = 1) -> tuple[Tape, dict[s
         sites = red_sites(align_points(*points, config.alignment), config.red)
     red = config.red if sites else None
     settings = {"strides": config.strides, "image_size": size, "batch": batch, "red": red, "sites": sites or None}
-    try:
-        own.tape.setting(**settings)
-    except ShapeRuleError:
-        return own.captured(config.strides, size, batch, red, sites), {}
-    return own.tape, settings
+    for tape in own.tapes(batch):
+        try:
+            tape.setting(**settings)
+            return tape, settings
+        except ShapeRuleError:
+            continue
+    return own.captured(config.strides, size, batch, red, sites), {}
 
 
 def network_tape(
@@ -236,12 +238,20 @@ class _Network:
         sites: Sites | None = None,
     ) -> tuple[MemoryProfile, list[PoolingPoint]]:
         """Its profile and pooling points at these strides, with RED blocks at `sites`."""
-        try:
-            profile = self.tape.profile(strides, image_size=size, red=red, sites=sites, **counted)
-            return profile, self.tape.points_at(strides, size) if self.points else []
-        except ShapeRuleError:
-            tape = self.captured(strides, size, counted["batch"], red, sites)
-            return tape.profile(**counted), tape.points if self.points else []
+        for tape in self.tapes(counted["batch"]):
+            try:
+                profile = tape.profile(strides, image_size=size, red=red, sites=sites, **counted)
+                return profile, tape.points_at(strides, size) if self.points else []
+            except ShapeRuleError:
+                continue
+        tape = self.captured(strides, size, counted["batch"], red, sites)
+        return tape.profile(**counted), tape.points if self.points else []
+
+    def tapes(self, batch: int) -> Iterator[Tape]:
+        """The tapes that may tell of it: its own, and one of so many images, which may lie otherwise than one does."""
+        yield self.tape
+        if batch != 1:
+            yield _batched(self.tape, batch)
 
     def captured(
         self, strides: Mapping[str, int], size: Size, batch: int, red: REDConfig | None, sites: Sites | None
@@ -250,6 +260,11 @@ class _Network:
         told = self.network, self.classes, self.channels, self.stem, size, batch, tuple(sorted(strides.items()))
         # The student without RED blocks goes by one key, however often it is asked for.
         return _captured(self.tape, *told, red, frozen_sites(sites)) if sites else _captured(self.tape, *told)
+
+
+@lru_cache(maxsize=64)
+def _batched(tape: Tape, batch: int) -> Tape:
+    return tape.anew(batch=batch)
 
 
 @lru_cache(maxsize=128)

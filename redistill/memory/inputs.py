@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..common.modules import meta_like, unwrapped
+from ..common.modules import unwrapped
 from ..common.values import is_whole
 from ..networks.trace import example_inputs
 
@@ -118,6 +118,15 @@ def _like(item: Mapping, changed: dict) -> Any:
 
 
 def meta_arguments(arguments: Arguments) -> Arguments:
-    """Arguments whose tensors have shape and dtype but no data; a tensor that comes twice stays one."""
+    """Arguments whose tensors have shape, dtype and memory format but no data; a tensor that comes twice stays one."""
     made: dict[int, Tensor] = {}
-    return mapped(arguments, lambda tensor: made.setdefault(id(tensor), meta_like(tensor)))
+    return mapped(arguments, lambda tensor: made.setdefault(id(tensor), lying_as(tensor, tensor.shape)))
+
+
+def lying_as(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """A tensor of this shape without data or gaps, its sides in memory in the order of another's, as channels last."""
+    order = range(tensor.dim())
+    if tensor.layout is torch.strided and 0 not in tensor.stride():
+        order = sorted(order, key=lambda dim: -tensor.stride(dim))
+    made = torch.empty([shape[dim] for dim in order], dtype=tensor.dtype, device="meta")
+    return made.permute(sorted(range(len(order)), key=order.__getitem__))

@@ -10,13 +10,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._prims_common import suggest_memory_format
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .inputs import mapped, tensors_in
+from .layouts import lies_oddly
 from .meta_ops import elementwise, made_like
+from .operators import laid_out
 from .shape_table import RULES
 from .sides import plain, sides_in
 
@@ -56,7 +59,7 @@ class Operators(TorchDispatchMode):
                 return result
         result = elementwise(func, args, kwargs)
         if result is None:
-            result = self._run(func, args, kwargs)
+            result = laid_out(func, args, kwargs, self._run(func, args, kwargs))
         self.recorder.ran(func, args, kwargs, result)
         return result
 
@@ -108,7 +111,11 @@ class Calls(TorchFunctionMode):
                 return self.recorder.whole(made[0], made[1], args, kwargs, *made[2:])
         if func in WHOLE:
             return self.recorder.whole(WHOLE[func], func, args, kwargs)
-        if name == "to" or "device" in kwargs or func in _device_constructors():
+        is_placed = name == "to" or "device" in kwargs or func in _device_constructors()
+        if (is_placed or name == "type_as") and args and isinstance(args[0], Tensor):
+            # A constant of a module is where the network is: no copy of it is made.
+            args = (self.recorder.stand_in(args[0]), *args[1:])
+        if is_placed:
             args, kwargs = self._on_meta(name, args, kwargs)
         if name in ("__getitem__", "__setitem__"):
             args = (args[0], self._index(args[1]), *args[2:])
@@ -280,7 +287,7 @@ def _plain_convolution(x: Tensor, weight: Tensor, bias: Any = None, *rest: Any) 
         return None
     stride, padding, dilation, groups = plain((*rest, *(1, 0, 1, 1)[len(rest) :]))
     pairs = [list(pair) if type(pair) in (tuple, list) else [pair, pair] for pair in (stride, padding, dilation)]
-    if isinstance(padding, str) or x.dim() != 4 or not x.is_contiguous() or x.dtype != weight.dtype:
+    if isinstance(padding, str) or x.dim() != 4 or lies_oddly(x) or lies_oddly(weight) or x.dtype != weight.dtype:
         return None
     if any(len(pair) != 2 for pair in pairs) or (bias is not None and bias.dtype != x.dtype):
         return None
@@ -293,10 +300,13 @@ def _plain_convolution(x: Tensor, weight: Tensor, bias: Any = None, *rest: Any) 
 
 
 def _is_plain_norm(func: Callable, x: Tensor, *others: Any) -> bool:
-    """Whether a normalisation makes nothing but an output like its well-formed, contiguous input."""
+    """Whether a normalisation makes nothing but an output like its well-formed input, which has no gaps."""
     parameters = [tensor for tensor in others if isinstance(tensor, Tensor)]
     trains = func is torch.batch_norm and others[4]
-    return not trains and x.dim() > 1 and x.is_contiguous() and all(p.shape == x.shape[1:2] for p in parameters)
+    # The CPU's group norm takes channels last as they are, where without data it would copy them.
+    layout = suggest_memory_format(x) if func is torch.group_norm else torch.contiguous_format
+    lies_well = x.is_contiguous(memory_format=layout)
+    return not trains and x.dim() > 1 and lies_well and all(p.shape == x.shape[1:2] for p in parameters)
 
 
 def _is_plain_layer_norm(x: Tensor, inner: Sequence[int], weight: Tensor | None, *others: Any) -> bool:

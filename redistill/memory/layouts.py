@@ -64,11 +64,11 @@ class Layouts:
                     dims = layout_dims(tuple(tensor.shape), tensor.stride(), in_order=True)
                     if dims:
                         self.noted.append((value, dims))
-            self.place(outs, made)
+        self.place(outs, made)
 
     def place(self, values: Sequence[int], tensors: Sequence[Tensor]) -> None:
         """Remember which of these tensors lie oddly."""
-        self._odd |= {value for value, tensor in zip(values, tensors, strict=True) if _lies_oddly(tensor)}
+        self._odd |= {value for value, tensor in zip(values, tensors, strict=True) if lies_oddly(tensor)}
 
     def _hide(self, op: str, value: int, before: Tensor, outs: Sequence[int], after: Tensor) -> None:
         hidden = list(self._hidden.get(value, ()))
@@ -88,7 +88,8 @@ def _selected(before: Tensor, after: Tensor) -> int:
     return next((dim for dim in range(len(here)) if there[dim] != here[dim]), len(here))
 
 
-def _lies_oddly(tensor: Tensor) -> bool:
+def lies_oddly(tensor: Tensor) -> bool:
+    """Whether a tensor lies otherwise than its shape says, be it in sides of 1 alone."""
     expected = 1
     for side, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
         if stride != expected:

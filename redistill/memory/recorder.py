@@ -9,9 +9,10 @@ freed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
+from math import prod
 from typing import Any
 
 import torch
@@ -35,7 +36,8 @@ from .shape_table import RULES
 from .sides import Reads, Stride, plain, specials_in
 from .storages import Storages
 
-ROOMY = ("im2col", "col2im")  # operators that start from a tensor like their input, and keep its storage if they can
+# Operators that start from a tensor like their input, and keep its storage for a smaller result.
+ROOMY = ("im2col", "col2im", "mse_loss", "smooth_l1_loss", "soft_margin_loss", "binary_cross_entropy")
 NO_CALL = Call("")
 TITLES = {"native_batch_norm": "batch_norm", "native_group_norm": "group_norm", "convolution": "conv2d"}
 
@@ -47,7 +49,7 @@ class RecordingError(ValueError):
 def record(model: nn.Module, arguments: Arguments) -> Recording:
     """Run the model on the meta device in evaluation mode under no_grad and return what happened.
 
-    Tensors among the arguments, positional and by keyword, only lend their shape and dtype. `model` may be on any
+    Tensors among the arguments, positional and by keyword, only lend shape, dtype and format. `model` may be on any
     device and stays as it was. Raises ValueError, in one sentence, for what cannot be recorded.
     """
     device = _device(model, arguments)
@@ -98,6 +100,7 @@ class Recorder:
         modules = recording.modules
         tensors = {id(tensor): tensor for tensor in tensors_in((args, kwargs))}.values()
         recording.inputs = tuple(self.value(tensor, made_from=()) for tensor in tensors)
+        self.layouts.place(recording.inputs, list(tensors))
         self.root = sys._getframe()
         calls, operators = recording_modes(self)
         try:
@@ -215,7 +218,9 @@ class Recorder:
         """A tensor without data for one that the network holds, the same each time."""
         if tensor.is_meta:
             return tensor
-        return self.stand_ins.setdefault(id(tensor), (tensor, meta_like(tensor)))[1]
+        if id(tensor) not in self.stand_ins:
+            self.stand_ins[id(tensor)] = tensor, self.unseen(meta_like, (tensor,), {})
+        return self.stand_ins[id(tensor)][1]
 
     # Calls and the operators that they run.
 
@@ -237,15 +242,18 @@ class Recorder:
             result = func(*args, **kwargs)
         finally:
             self.in_call, self.now = False, NO_CALL  # which would keep its arguments alive
-        if not call.ops and isinstance(result, Tensor) and self._is_new(result):
+        if not call.ops and isinstance(result, Tensor) and self._is_new(result, tensors_in((args, kwargs))):
             self.add(name, None, (), {}, result)  # of numbers, by no operator
             call.ops.append(name)
         self._settle(call, result)
         return result
 
-    def _is_new(self, tensor: Tensor) -> bool:
-        """Whether nobody has seen this tensor."""
-        return not self.storages.knows(tensor) and not isinstance(tensor, nn.Parameter) and tensor.is_meta
+    def _is_new(self, tensor: Tensor, given: Iterable[Tensor]) -> bool:
+        """Whether nobody has seen this tensor: neither the recorder nor, as one of its buffers, the network."""
+        is_given = any(tensor is operand for operand in given)  # and returned as it is, as by `contiguous` and `to`
+        return (
+            not is_given and not self.storages.knows(tensor) and not isinstance(tensor, nn.Parameter) and tensor.is_meta
+        )
 
     def _settle(self, call: Call, result: Any) -> None:
         if call.name in LAYOUT_BOUND and call.args:
@@ -274,7 +282,8 @@ class Recorder:
             for tensor in tensors_in((args, kwargs)):
                 self.pin(tensor)
         op = func.overloadpacket.__name__
-        if isinstance(result, (tuple, list)) and op not in RULES and not has_real_shapes(func, args, kwargs, result):
+        is_ruled = op in RULES and op != self.now.name  # by itself it gives more than its rule says
+        if isinstance(result, (tuple, list)) and not is_ruled and not has_real_shapes(func, args, kwargs, result):
             raise RecordingError(
                 f"{self.place()} runs {op!r}, which makes other tensors where it computes than without data; capture "
                 "the part of the network before it."
@@ -299,8 +308,9 @@ class Recorder:
         is_view = bool(made) and not new and not writes
         if writes:
             self._refuse_growth(made, outs)
+        self._refuse_gaps(new)
         if op in ROOMY and new:
-            self.recording.buffers[new[0]].room = ins[0]
+            self.recording.buffers[new[0]].room = max(ins, key=lambda value: prod(shapes[value]))
         self.layouts.follow(op, is_view, ins, tensors, outs, made)
         in_shapes, out_shapes = tuple(shapes[v] for v in ins), tuple(shapes[v] for v in outs)
         rule, sized = self._rule(op, func, given, in_shapes, out_shapes)
@@ -331,6 +341,15 @@ class Recorder:
                 "capture the network with a tensor that is made at its size."
             )
 
+    def _refuse_gaps(self, new: Sequence[int]) -> None:
+        for buffer in new:
+            made = self.recording.buffers[buffer]
+            if self.storages.room[buffer] > prod(self.recording.shapes[made.value]) * made.itemsize:
+                raise RecordingError(
+                    f"{self.place()} makes a tensor with gaps in memory ({self.now.name}), whose size does not follow "
+                    "from its shape; capture the network with a tensor that has none."
+                )
+
     def _rule(
         self, op: str, func: Any, given: tuple, ins: tuple[Shape, ...], outs: tuple[Shape, ...]
     ) -> tuple[Rule, tuple | None]:
@@ -354,11 +373,11 @@ class Recorder:
 
     def unseen(self, func: Callable, args: tuple, kwargs: dict) -> Any:
         """Run a call of which nothing is recorded."""
-        self.paused = True
+        before, self.paused = self.paused, True
         try:
             return func(*args, **kwargs)
         finally:
-            self.paused = False
+            self.paused = before
 
     def whole(
         self, op: str, func: Callable, args: tuple, kwargs: dict, run_on: tuple | None = None, given: tuple = ()

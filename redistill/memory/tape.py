@@ -34,7 +34,7 @@ from ..networks.trails import Size
 from .compiler import Blueprint, FrozenSites, Sites, compile_program, frozen_sites
 from .executorch import Planned, plan_executorch
 from .failures import recorded, restrided
-from .inputs import Arguments, mapped, read_capture
+from .inputs import Arguments, lying_as, mapped, read_capture
 from .macs import total_macs
 from .profile import MemoryProfile, Peak
 from .recording import ENTER, LEAVE, Recording, weights_of
@@ -58,11 +58,11 @@ def capture(
 ) -> Tape:
     """Record one forward pass of `model` and return its tape.
 
-    `input_size` is (batch, channels, height, width), or example inputs, of which only shapes and dtypes matter: a
-    tensor, the tuple of arguments, in which tensors may stand in lists and dicts, or a dict of arguments by name;
-    `kwargs`, or keywords, are further ones by name. Models that take a timestep are given one with a size. The model
-    may be on any device; it is neither run nor changed, and no data of its weights is touched. The pass is in
-    evaluation mode. `torch.compile` and DataParallel are looked through.
+    `input_size` is (batch, channels, height, width), or example inputs, of which only shapes, dtypes and memory
+    formats matter: a tensor, the tuple of arguments, in which tensors may stand in lists and dicts, or a dict of
+    arguments by name; `kwargs`, or keywords, are further ones by name. Models that take a timestep are given one with
+    a size. The model may be on any device and in any memory format; it is neither run nor changed, and no data of its
+    weights is touched. The pass is in evaluation mode. `torch.compile` and DataParallel are looked through.
 
     Raises ValueError, in one sentence, for what is no size, and for a model that cannot run on it or be recorded.
     """
@@ -252,7 +252,7 @@ class Tape:
         elif changed:  # which cannot be tried on an image alone
             apply_strides(model, self.points, dict(changed))
         image = self.recording.first_input
-        resized = image.new_empty(first)
+        resized = lying_as(image, first)
         return _taped(model, mapped(self.recording.arguments, lambda x: resized if x is image else x))
 
     def peaks_anew(

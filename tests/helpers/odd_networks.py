@@ -259,6 +259,69 @@ def einsum(x: Tensor, m: nn.ModuleDict) -> Tensor:
     return torch.einsum("bchw,dc->bdhw", x, m["linear"].weight)
 
 
+# What decides how maps lie in memory, and so what flattening copies.
+
+
+def flattened(y: Tensor) -> Tensor:
+    line = y.flatten(1)
+    return (line * 2 + line).view(y.shape) + y
+
+
+def channels_last(x: Tensor, m: nn.ModuleDict | None = None) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def last_convolved(x: Tensor, m: nn.ModuleDict) -> Tensor:
+    return flattened(m["conv"](channels_last(x)))
+
+
+def last_by_weights(x: Tensor, m: nn.ModuleDict) -> Tensor:
+    return flattened(m["conv of channels last"](x))
+
+
+def last_by_permutation(x: Tensor, m: nn.ModuleDict) -> Tensor:
+    return flattened(m["conv"](m["tokens"](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)))
+
+
+def last_in_groups(x: Tensor, m: nn.ModuleDict) -> Tensor:
+    return flattened(F.group_norm(channels_last(x), 2))
+
+
+def last_reflected(x: Tensor, m: nn.ModuleDict) -> Tensor:
+    return flattened(F.pad(channels_last(x), (1, 1, 1, 1), mode="reflect"))
+
+
+def last_shuffled(x: Tensor, m: nn.ModuleDict) -> Tensor:
+    return flattened(F.pixel_unshuffle(flattened(F.pixel_shuffle(channels_last(x), 2)), 2))
+
+
+def last_rolled(x: Tensor, m: nn.ModuleDict) -> Tensor:
+    return flattened(channels_last(x).roll(1, 2)) + x.mT.contiguous().mT.cumsum(1)
+
+
+def turned(x: Tensor, m: nn.ModuleDict) -> Tensor:
+    return flattened(m["norm"](x.mT.contiguous().mT))
+
+
+def with_tables(x: Tensor, m: nn.ModuleDict) -> Tensor:
+    return m["tables"](x)
+
+
+class Tables(nn.Module):
+    """Tensors that a network holds, in orders of their own: as a buffer, a constant and in a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("buffer", torch.zeros(16, 16, CHANNELS).permute(2, 0, 1))
+        self.constant = torch.zeros(1, 1, 16, 16).expand(1, CHANNELS, 16, 16)
+        self.listed = [torch.zeros(CHANNELS, 16, 16)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        table = self.buffer.to(x.dtype).contiguous() + self.listed[0].to(x.device).contiguous()
+        table = table + self.constant.float().flatten(0, 1)
+        return x * F.interpolate(table[None], x.shape[2:]) + x
+
+
 STEERED = (
     scaled_by_size, scaled_again, resized_to_other, resized_to_fixed, doubled, branch_on_width, branch_on_batch,
     branch_on_numel, branch_on_square, fixed_slice, half_slice, padded_to_multiple, padded_same, windows, tokens,
@@ -269,6 +332,10 @@ STEERED = (
 MISSED = (
     in_inference_mode, under_autocast, without_autocast, attended, attended_with_weights, encoded, own_function,
     functions_in_a_row, checkpointed, checkpointed_lately, by_torchscript, by_value,
+)  # fmt: skip
+LAID_OUT = (
+    channels_last, last_convolved, last_by_weights, last_by_permutation, last_in_groups, last_reflected, last_shuffled,
+    last_rolled, turned, with_tables,
 )  # fmt: skip
 PLAIN = ("conv", "down", "pool")
 
@@ -303,6 +370,9 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "conv": lambda: nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
     "down": lambda: nn.Conv2d(CHANNELS, CHANNELS, 3, stride=2, padding=1),
     "pool": lambda: nn.MaxPool2d(3, 2, 1),
+    "conv of channels last": lambda: LAYERS["conv"]().to(memory_format=torch.channels_last),
+    "norm": lambda: nn.BatchNorm2d(CHANNELS),
+    "tables": Tables,
     "tokens": lambda: nn.Sequential(nn.LayerNorm(CHANNELS), nn.Linear(CHANNELS, CHANNELS), nn.GELU()),
     "linear": lambda: nn.Linear(CHANNELS, CHANNELS),
     "attention": lambda: nn.MultiheadAttention(CHANNELS, 2, batch_first=True),
@@ -327,6 +397,8 @@ def network(seed: int) -> tuple[nn.Module, tuple, dict, str]:
     kinds = [chosen.choice(STEERED) for _ in range(chosen.choice((1, 1, 2)))]
     if chosen.random() < 0.35:
         kinds = [*kinds[1:], chosen.choice(MISSED)]
+    if chosen.random() < 0.35:
+        kinds.append(chosen.choice(LAID_OUT))
     parts: list[Part | str] = [*kinds, *chosen.choices(PLAIN, k=chosen.choice((0, 1, 2)))]
     chosen.shuffle(parts)
     x = torch.zeros(chosen.choice((1, 2, 3)), CHANNELS, 16, 16)

@@ -98,3 +98,14 @@ def test_what_the_tape_cannot_tell_is_captured_once(monkeypatch):
     found = compare(config, batch=3)
     assert len(recorded) == 1 + (found.student is not found.bare)
     assert compare(config, batch=3) == found and len(recorded) <= 2
+
+
+def test_of_several_images_a_network_is_captured_once(monkeypatch):
+    """Where they lie otherwise than one does: after the first click each other one is answered at once."""
+    config = StudentConfig("unet_small", 32, strides={"conv_in": 2}, red=None)
+    compare(config, batch=4)
+    monkeypatch.setattr(comparison, "capture", None)
+    other = dataclasses.replace(config, strides={"conv_in": 4, "down_blocks.0.downsamplers.0": 1})
+    found = compare(other, batch=4, accounting="eager").student.peak_bytes
+    with weightless():
+        assert found == capture(build_student(other), (4, 3, 32, 32)).profile(accounting="eager").peak_bytes

@@ -1,0 +1,131 @@
+"""Memory formats: what a layer makes of maps in channels last, or turned, lies and is copied as on the CPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+from helpers.odd_networks import channels_last
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from redistill.memory import ShapeRuleError, capture, measure_peak
+from redistill.networks.strides import set_strides
+from redistill.networks.zoo import build_network
+
+LAYOUTS = {
+    "as their shape says": lambda x: x * 1.0,
+    "channels last": lambda x: channels_last(x) * 1.0,
+    "channels permuted to the end": lambda x: (x.permute(0, 2, 3, 1) * 1.0).contiguous().permute(0, 3, 1, 2),
+    "turned": lambda x: x.mT.contiguous().mT,
+}
+LAYERS = {
+    "convolution": lambda: nn.Conv2d(8, 8, 3, padding=1),
+    "pointwise convolution": lambda: nn.Conv2d(8, 16, 1),
+    "depthwise convolution": lambda: nn.Conv2d(8, 8, 3, groups=8),
+    "convolution to one channel": lambda: nn.Conv2d(8, 1, 3),
+    "weights in channels last": lambda: channels_last_weights(nn.Conv2d(8, 8, 3, padding=1)),
+    "pointwise weights in channels last": lambda: channels_last_weights(nn.Conv2d(8, 16, 1)),
+    "transposed convolution": lambda: nn.ConvTranspose2d(8, 8, 2, 2),
+    "transposed, weights in channels last": lambda: channels_last_weights(nn.ConvTranspose2d(8, 8, 2, 2)),
+    "batch norm": lambda: nn.BatchNorm2d(8),
+    "group norm": lambda: nn.GroupNorm(2, 8),
+    "instance norm": lambda: nn.InstanceNorm2d(8),
+    "max pool": lambda: nn.MaxPool2d(2),
+    "average pool": lambda: nn.AvgPool2d(2),
+    "adaptive pool": lambda: nn.AdaptiveAvgPool2d(4),
+    "adaptive max pool": lambda: nn.AdaptiveMaxPool2d(4),
+    "bilinear": lambda: nn.Upsample(scale_factor=2, mode="bilinear"),
+    "bicubic": lambda: nn.Upsample(scale_factor=2, mode="bicubic"),
+    "zero pad": lambda: nn.ZeroPad2d(1),
+    "reflection pad": lambda: nn.ReflectionPad2d(1),
+    "replication pad": lambda: nn.ReplicationPad2d(1),
+    "pixel shuffle": lambda: nn.PixelShuffle(2),
+    "pixel unshuffle": lambda: nn.PixelUnshuffle(2),
+    "channel shuffle": lambda: nn.ChannelShuffle(2),
+    "softmax": lambda: nn.Softmax(1),
+    "PReLU": lambda: nn.PReLU(8),
+    "GLU": lambda: nn.GLU(1),
+    "local response norm": lambda: nn.LocalResponseNorm(2),
+    "roll": lambda: Function(lambda x: x.roll(1, 2)),
+    "flip": lambda: Function(lambda x: x.flip(2)),
+    "sum over channels, repeated": lambda: Function(lambda x: x.sum(1, keepdim=True).expand_as(x) * 1.0),
+    "joined": lambda: Function(lambda x: torch.cat([x, x * 2], 1)),
+    "stacked": lambda: Function(lambda x: torch.stack([x, x], 1).flatten(1, 2)),
+    "sorted": lambda: Function(lambda x: x.sort(1)[0]),
+    "sampled": lambda: Function(lambda x: F.grid_sample(x, torch.zeros(len(x), 16, 16, 2), align_corners=False)),
+    "Fourier": lambda: Function(lambda x: torch.fft.rfft2(x).abs()),
+    "singular vectors": lambda: Function(lambda x: torch.linalg.svd(x)[2]),
+    "where": lambda: Function(lambda x: torch.where(x > 0, x, x * 0.1)),
+}
+LOSSES = (F.mse_loss, F.smooth_l1_loss, F.soft_margin_loss, F.binary_cross_entropy, F.l1_loss, F.huber_loss)
+
+
+def channels_last_weights(module: nn.Module) -> nn.Module:
+    return module.to(memory_format=torch.channels_last)
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *given):
+        return self.function(*given)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_a_layer_makes_is_copied_where_the_cpu_copies_it(layout):
+    for name, make in LAYERS.items():
+        layer = make()
+
+        def run(x: Tensor, layer: nn.Module = layer) -> tuple[Tensor, ...]:
+            y = layer(LAYOUTS[layout](x))
+            lines, last = y.flatten(1), channels_last(y)
+            return y, lines, lines * 1.0, last, last * 1.0
+
+        network = Function(run)
+        network.layer = layer.eval()
+        x = torch.rand(2, 8, 16, 16)
+        found = capture(network, (2, 8, 16, 16)).profile(accounting="eager").peak_bytes
+        assert found == measure_peak(network, x), name
+
+
+@pytest.mark.parametrize("name", ["narrow_resnet", "mobilenet_v2", "densenet121", "convnext_tiny", "swin_t"])
+@pytest.mark.parametrize("is_whole", [True, False], ids=["images too", "weights alone"])
+def test_a_network_in_channels_last(name, is_whole):
+    torch.manual_seed(0)
+    names = ("convnext_tiny", "swin_t")
+    model = getattr(torchvision.models, name)() if name in names else build_network(name, 5)
+    model = channels_last_weights(model.eval())
+    x = torch.rand(1, 3, 64, 64)
+    tape = capture(model, channels_last(x) if is_whole else x)
+    strides = {next(iter(tape.strides)): 2 * next(iter(tape.strides.values()))}
+    for settings in ({}, {"batch": 2}, {"image_size": 96}, {"strides": strides}):
+        other = torch.rand(settings.get("batch", 1), 3, *(settings.get("image_size", 64),) * 2)
+        if "strides" in settings:
+            set_strides(model, strides, 64)
+        try:
+            found = tape.profile(**settings, accounting="eager")
+        except ShapeRuleError:
+            found = tape.anew(**settings).profile(accounting="eager")
+        assert found.peak_bytes == measure_peak(model, channels_last(other) if is_whole else other), settings
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
+def test_a_mean_lies_in_the_room_of_what_it_is_a_mean_of(loss):
+    network = Function(lambda x: loss(torch.sigmoid(x), torch.sigmoid(x * 2)) * 2)
+    found = capture(network, (2, 3, 16, 16)).profile(accounting="eager").peak_bytes
+    assert found == measure_peak(network, torch.rand(2, 3, 16, 16))
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda x: x + x.new_empty_strided((1,), (7,)) + x.new_empty_strided((2, 1, 1, 1), (9, 1, 1, 1)), "gaps"),
+        (lambda x: torch.native_batch_norm(x, *[torch.ones(3)] * 4, False, 0.1, 1e-5), "makes other tensors"),
+    ],
+)
+def test_what_does_not_follow_from_shapes_is_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        capture(Function(call), (2, 3, 8, 8))
