@@ -14,8 +14,9 @@ from ..common.modules import unwrapped
 from ..networks.strides import set_strides
 from ..networks.trails import Size
 from .inputs import Arguments, tensors_in
-from .recorder import RecordingError, record
+from .recorder import record
 from .recording import Recording
+from .refusals import RecordingError
 from .shape_rules import ShapeRuleError
 
 # What torch says where it is asked for numbers that are not there.

@@ -24,6 +24,9 @@ TRIED = 1024  # operators on tensors of which it is remembered what they gave on
 PLAIN_RESULTS = {_aten.mm, _aten.bmm, _aten.addmm, _aten.baddbmm}
 ODD_RESULTS = ("linalg", "_linalg", "_fft")  # operators whose results lie oddly, however their operands lie
 
+PLACING = {_aten.max_unpool2d, _aten.max_unpool3d}  # operators that take zeros for places
+WHOLE_NUMBERS = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+
 
 class Lying(NamedTuple):
     """A tensor without its data."""
@@ -74,11 +77,12 @@ def has_real_shapes(func: Any, args: tuple, kwargs: dict, result: Any) -> bool:
 def laid_out(func: Any, args: tuple, kwargs: dict, result: Any) -> Any:
     """The result of an operator that ran without data, its tensors as they lie where it computes: on the CPU."""
     packet, made, given = func.overloadpacket, list(tensors_in(result)), list(tensors_in((args, kwargs)))
-    if not made or func.is_view or func._schema.is_mutable or packet in PLAIN_RESULTS:
+    writes = func._schema.is_mutable and isinstance(result, Tensor)  # and gives what it was given
+    if not made or func.is_view or writes or packet in PLAIN_RESULTS:
         return result
     if not packet.__name__.startswith(ODD_RESULTS) and (not any(map(lies_oddly, given)) or _is_uniform(func, given)):
         return result
-    if not all(tensor.is_floating_point() or tensor.is_complex() for tensor in given):
+    if packet not in PLACING and any(tensor.dtype in WHOLE_NUMBERS for tensor in given):
         return result  # zeros may be no places to write to, which some kernels do not check
     if packet is _aten.convolution and made[0].dim() == 4:
         return torch.empty_like(result, memory_format=convolved(*given[:2]))

@@ -24,6 +24,7 @@ from ..networks.pointwise import is_pointwise
 from ..networks.red import REDBlock
 from ..networks.restride import grid_attributes, is_patch
 from ..networks.trace import watched
+from . import refusals
 from .applications import running_application
 from .calls import Call, found_rules, noted_slices, passes, runs_nothing
 from .inputs import Arguments, meta_arguments, tensors_in
@@ -31,6 +32,7 @@ from .intercept import native_attention, recording_modes
 from .layouts import LAYOUT_BOUND, Layouts
 from .operators import has_real_shapes, schema_arguments
 from .recording import ENTER, FREE, LEAVE, OP, Buffer, Node, Recording, shown_paths
+from .refusals import RecordingError, copies_gaps
 from .shape_rules import Rule, Shape, fixed_rule, reproduces
 from .shape_table import RULES
 from .sides import Reads, Stride, plain, specials_in
@@ -40,10 +42,6 @@ from .storages import Storages
 ROOMY = ("im2col", "col2im", "mse_loss", "smooth_l1_loss", "soft_margin_loss", "binary_cross_entropy")
 NO_CALL = Call("")
 TITLES = {"native_batch_norm": "batch_norm", "native_group_norm": "group_norm", "convolution": "conv2d"}
-
-
-class RecordingError(ValueError):
-    """A network of which no recording can be made, in one sentence."""
 
 
 def record(model: nn.Module, arguments: Arguments) -> Recording:
@@ -155,10 +153,7 @@ class Recorder:
         try:
             return self.storages.value(tensor, made_from, fresh)
         except NotImplementedError as error:
-            raise RecordingError(
-                f"{self.place()} runs on tensors that have no memory of their own, as those inside torch.vmap; capture "
-                "the network without that."
-            ) from error
+            raise refusals.without_memory(self.place()) from error
 
     def _died(self, buffer: Buffer, number: int) -> None:
         if not self.reads.open:
@@ -203,10 +198,7 @@ class Recorder:
     def moved(self, tensor: Tensor, kind: str) -> Tensor:
         """A tensor that the network moves to a kind of device, which is the one that it is on."""
         if kind not in (self.device.type, "meta"):
-            raise RecordingError(
-                f"{self.place()} moves a tensor to {kind!r}, away from {self.device.type!r}: memory is counted on one "
-                "device; capture the part of the network that runs there."
-            )
+            raise refusals.moved_away(self.place(), kind, self.device.type)
         return tensor
 
     def place(self) -> str:
@@ -227,10 +219,7 @@ class Recorder:
     def calling(self, func: Callable, name: str, args: tuple, kwargs: dict) -> Any:
         """Run a call from Python, and note what must stay where its operators do not follow from its arguments."""
         if torch._C._is_any_autocast_enabled():
-            raise RecordingError(
-                f"{self.place()} runs under autocast, which chooses another dtype for each operator and is not "
-                "counted; capture the network without it, and ask for the figures of dtype 'bf16' or 'fp16'."
-            )
+            raise refusals.under_autocast(self.place())
         call = Call(name, args, kwargs, self.shape)
         specials = specials_in((args, kwargs))
         if specials:
@@ -274,20 +263,14 @@ class Recorder:
             return
         if not self.in_call:
             if running_application(self.root) is None:
-                raise RecordingError(
-                    f"{self.place()} runs operators where nobody can watch what they free, as TorchScript and "
-                    "Tensor.set_ do; capture the network without that."
-                )
+                raise refusals.unwatched(self.place())
             self.begin(Call(""))
             for tensor in tensors_in((args, kwargs)):
                 self.pin(tensor)
         op = func.overloadpacket.__name__
         is_ruled = op in RULES and op != self.now.name  # by itself it gives more than its rule says
         if isinstance(result, (tuple, list)) and not is_ruled and not has_real_shapes(func, args, kwargs, result):
-            raise RecordingError(
-                f"{self.place()} runs {op!r}, which makes other tensors where it computes than without data; capture "
-                "the part of the network before it."
-            )
+            raise refusals.unlike(self.place(), op)
         self.add(op, func, args, kwargs, result)
 
     def add(self, op: str, func: Any, args: tuple, kwargs: dict, result: Any, given: tuple = ()) -> None:
@@ -306,9 +289,10 @@ class Recorder:
         layer, is_red = self.stack[-1]
         writes = func is not None and func._schema.is_mutable and op != "as_strided_"
         is_view = bool(made) and not new and not writes
-        if writes:
-            self._refuse_growth(made, outs)
-        self._refuse_gaps(new)
+        if writes and any(map(self.storages.has_grown, made, outs)):
+            raise refusals.grown(self.place(), self.now.name)
+        if copies_gaps(op, tensors) or any(map(self.storages.has_gaps, new)):
+            raise refusals.with_gaps(self.place(), self.now.name)
         if op in ROOMY and new:
             self.recording.buffers[new[0]].room = max(ins, key=lambda value: prod(shapes[value]))
         self.layouts.follow(op, is_view, ins, tensors, outs, made)
@@ -333,22 +317,6 @@ class Recorder:
         )
         self.recording.events.append((OP, len(self.recording.nodes)))
         self.recording.nodes.append(node)
-
-    def _refuse_growth(self, written: Sequence[Tensor], values: Sequence[int]) -> None:
-        if any(map(self.storages.has_grown, written, values)):
-            raise RecordingError(
-                f"{self.place()} makes a tensor larger after it was made ({self.now.name} in place or with out=); "
-                "capture the network with a tensor that is made at its size."
-            )
-
-    def _refuse_gaps(self, new: Sequence[int]) -> None:
-        for buffer in new:
-            made = self.recording.buffers[buffer]
-            if self.storages.room[buffer] > prod(self.recording.shapes[made.value]) * made.itemsize:
-                raise RecordingError(
-                    f"{self.place()} makes a tensor with gaps in memory ({self.now.name}), whose size does not follow "
-                    "from its shape; capture the network with a tensor that has none."
-                )
 
     def _rule(
         self, op: str, func: Any, given: tuple, ins: tuple[Shape, ...], outs: tuple[Shape, ...]

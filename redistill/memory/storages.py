@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -61,3 +62,8 @@ class Storages:
         """Whether a tensor's storage holds more bytes than its buffer was made with."""
         buffer = self.recording.buffer_of[value]
         return buffer in self.room and tensor.untyped_storage().nbytes() > self.room[buffer]
+
+    def has_gaps(self, buffer: int) -> bool:
+        """Whether a buffer was made with more bytes than the numbers of its tensor take."""
+        made = self.recording.buffers[buffer]
+        return self.room[buffer] > prod(self.recording.shapes[made.value]) * made.itemsize
