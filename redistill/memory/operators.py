@@ -23,7 +23,6 @@ TRIED = 1024  # operators on tensors of which it is remembered what they gave on
 # Products lie as their shape says, however their operands lie.
 PLAIN_RESULTS = {_aten.mm, _aten.bmm, _aten.addmm, _aten.baddbmm}
 ODD_RESULTS = ("linalg", "_linalg", "_fft")  # operators whose results lie oddly, however their operands lie
-
 PLACING = {_aten.max_unpool2d, _aten.max_unpool3d}  # operators that take zeros for places
 WHOLE_NUMBERS = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 
@@ -50,7 +49,7 @@ class Lying(NamedTuple):
         """Such a tensor on the CPU."""
         last = [(side - 1) * step for side, step in zip(self.shape, self.stride, strict=True)]
         room = 1 + sum(last) if 0 not in self.shape else 0
-        return torch.zeros(room, dtype=self.dtype).as_strided(self.shape, self.stride)
+        return torch.zeros(room, dtype=self.dtype, device="cpu").as_strided(self.shape, self.stride)
 
 
 @cache
@@ -128,10 +127,11 @@ def _thawed(item: Any) -> Any:
 
 @lru_cache(TRIED)
 def _tried(func: Any, args: tuple, kwargs: tuple) -> tuple[Lying, ...] | None:
-    """What an operator makes of zeros on the CPU; None where they are no numbers for it."""
-    with torch.random.fork_rng(devices=()):
-        try:
-            made = func(*_thawed(args), **{name: _thawed(value) for name, value in kwargs})
-        except Exception:
-            return None
+    """What an operator makes of zeros on the CPU; None where they are no numbers for it, and where it draws numbers."""
+    if torch.Tag.nondeterministic_seeded in func.tags:
+        return None  # others may draw from the same generator
+    try:
+        made = func(*_thawed(args), **{name: _thawed(value) for name, value in kwargs})
+    except Exception:
+        return None
     return tuple(Lying.of(tensor) for tensor in tensors_in(made))

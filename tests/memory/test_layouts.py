@@ -74,21 +74,29 @@ class Function(nn.Module):
         return self.function(*given)
 
 
+def kept(y: Tensor) -> tuple[Tensor, ...]:
+    """Maps, and what shows how they lie: whether it was copied."""
+    lines, last = y.flatten(1), channels_last(y)
+    return y, lines, lines * 1.0, last, last * 1.0
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_a_layer_makes_is_copied_where_the_cpu_copies_it(layout):
     for name, make in LAYERS.items():
         layer = make()
 
-        def run(x: Tensor, layer: nn.Module = layer) -> tuple[Tensor, ...]:
-            y = layer(LAYOUTS[layout](x))
-            lines, last = y.flatten(1), channels_last(y)
-            return y, lines, lines * 1.0, last, last * 1.0
-
-        network = Function(run)
+        network = Function(lambda x, layer=layer: kept(layer(LAYOUTS[layout](x))))
         network.layer = layer.eval()
         x = torch.rand(2, 8, 16, 16)
         found = capture(network, (2, 8, 16, 16)).profile(accounting="eager").peak_bytes
         assert found == measure_peak(network, x), name
+
+
+def test_where_new_tensors_are_made_changes_nothing():
+    network = Function(lambda x: kept(F.pad(channels_last(x), (1, 1, 1, 1), mode="replicate")))
+    with torch.device("meta"):
+        tape = capture(network, (1, 8, 7, 7))
+    assert tape.profile(accounting="eager").peak_bytes == measure_peak(network, torch.rand(1, 8, 7, 7))
 
 
 @pytest.mark.parametrize("name", ["narrow_resnet", "mobilenet_v2", "densenet121", "convnext_tiny", "swin_t"])
