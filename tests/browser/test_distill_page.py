@@ -191,6 +191,7 @@ def test_a_student_goes_to_explore_and_back_and_an_estimate_is_of_its_settings(o
     expect(other).to_have_count(0)
     page.get_by_label("Quick look", exact=True).check()
     expect(other).to_be_visible()
+    fill(page, "Batch", 512)  # which takes longer to measure
     cancel = page.locator("#estimate-cancel")
     for _ in range(9):  # a slow browser comes after it was measured, or sees that end before it clicks
         if not cancel.is_visible():
