@@ -8,8 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import accumulate, chain
-from operator import mul
+from itertools import chain
 from typing import Any
 
 import torch
@@ -74,13 +73,9 @@ def weightless() -> Iterator[None]:
 
 def meta_like(tensor: Tensor) -> Tensor:
     """A tensor of the same shape, dtype and layout on the meta device; without gradient, and dense if it is sparse."""
-    stride = tensor.stride() if tensor.layout is torch.strided else _contiguous(tensor.shape)
-    return torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype, device=META)  # 3 x `empty`
-
-
-def _contiguous(shape: torch.Size) -> tuple[int, ...]:
-    """Strides of a contiguous tensor, in numbers."""
-    return tuple(accumulate([max(1, side) for side in shape[:0:-1]], mul, initial=1))[::-1] if shape else ()
+    if tensor.layout is not torch.strided:
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device=META)
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)  # 3 x `empty`
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -6,7 +6,7 @@ convolution on the CPU makes maps in channels last, and without data ordinary on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -73,12 +73,18 @@ def has_real_shapes(func: Any, args: tuple, kwargs: dict, result: Any) -> bool:
     return real is None or [made.shape for made in real] == [tuple(tensor.shape) for tensor in tensors_in(result)]
 
 
+def copies_gaps(op: str, given: Iterable[Tensor]) -> bool:
+    """Whether an operator copies all the memory that a tensor is a part of, as `select_scatter` does."""
+    return op.endswith("_scatter") and any(tensor.untyped_storage().nbytes() > tensor.nbytes for tensor in given)
+
+
 def laid_out(func: Any, args: tuple, kwargs: dict, result: Any) -> Any:
     """The result of an operator that ran without data, its tensors as they lie where it computes: on the CPU."""
-    packet, made, given = func.overloadpacket, list(tensors_in(result)), list(tensors_in((args, kwargs)))
+    packet = func.overloadpacket
     writes = func._schema.is_mutable and isinstance(result, Tensor)  # and gives what it was given
-    if not made or func.is_view or writes or packet in PLAIN_RESULTS:
+    if func.is_view or writes or packet in PLAIN_RESULTS:
         return result
+    made, given = tensors_in(result), tensors_in((args, kwargs))
     if not packet.__name__.startswith(ODD_RESULTS) and (not any(map(lies_oddly, given)) or _is_uniform(func, given)):
         return result
     if packet not in PLACING and any(tensor.dtype in WHOLE_NUMBERS for tensor in given):

@@ -30,9 +30,9 @@ from .calls import Call, found_rules, noted_slices, passes, runs_nothing
 from .inputs import Arguments, meta_arguments, tensors_in
 from .intercept import native_attention, recording_modes
 from .layouts import LAYOUT_BOUND, Layouts
-from .operators import has_real_shapes, schema_arguments
+from .operators import copies_gaps, has_real_shapes, schema_arguments
 from .recording import ENTER, FREE, LEAVE, OP, Buffer, Node, Recording, shown_paths
-from .refusals import RecordingError, copies_gaps
+from .refusals import RecordingError
 from .shape_rules import Rule, Shape, fixed_rule, reproduces
 from .shape_table import RULES
 from .sides import Reads, Stride, plain, specials_in

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from torch import Tensor
-
 
 class RecordingError(ValueError):
     """A network of which no recording can be made, in one sentence."""
@@ -65,8 +61,3 @@ def with_gaps(place: str, call: str) -> RecordingError:
         f"{place} makes a tensor with gaps in memory ({call}), whose size does not follow from its shape; capture the "
         "network with a tensor that has none."
     )
-
-
-def copies_gaps(op: str, given: Iterable[Tensor]) -> bool:
-    """Whether an operator copies all the memory that a tensor is a part of, as `select_scatter` does."""
-    return op.endswith("_scatter") and any(tensor.untyped_storage().nbytes() > tensor.nbytes for tensor in given)

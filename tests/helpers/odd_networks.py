@@ -397,10 +397,11 @@ def network(seed: int) -> tuple[nn.Module, tuple, dict, str]:
     kinds = [chosen.choice(STEERED) for _ in range(chosen.choice((1, 1, 2)))]
     if chosen.random() < 0.35:
         kinds = [*kinds[1:], chosen.choice(MISSED)]
-    if chosen.random() < 0.35:
-        kinds.append(chosen.choice(LAID_OUT))
     parts: list[Part | str] = [*kinds, *chosen.choices(PLAIN, k=chosen.choice((0, 1, 2)))]
     chosen.shuffle(parts)
+    lying = random.Random(f"layout {seed}")
+    if lying.random() < 0.35:
+        parts.insert(lying.randint(0, len(parts)), lying.choice(LAID_OUT))
     x = torch.zeros(chosen.choice((1, 2, 3)), CHANNELS, 16, 16)
     more: list[object] = []
     named: dict[str, object] = {}

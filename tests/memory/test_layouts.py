@@ -84,7 +84,6 @@ def kept(y: Tensor) -> tuple[Tensor, ...]:
 def test_what_a_layer_makes_is_copied_where_the_cpu_copies_it(layout):
     for name, make in LAYERS.items():
         layer = make()
-
         network = Function(lambda x, layer=layer: kept(layer(LAYOUTS[layout](x))))
         network.layer = layer.eval()
         x = torch.rand(2, 8, 16, 16)

@@ -75,7 +75,7 @@ def test_the_answer_is_the_allocators_or_a_refusal(start):
             continue
         if found is not None:
             assert found == real_peak(model, tape, inputs, named, settings), (words, settings)
-    assert kinds.count("exact") >= BATCHED // 4 and kinds.count("refused") <= BATCHED // 2
+    assert kinds.count("exact") >= BATCHED // 4 and kinds.count("refused") <= BATCHED // 3
 
 
 def captured_anew(tape: Tape, settings: dict[str, Any]) -> int | None:
