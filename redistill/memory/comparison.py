@@ -118,22 +118,11 @@ def student_on_tape(config: StudentConfig, batch: int = 1) -> tuple[Tape, dict[s
     own, other = _networks(config)
     own.check(config.strides, size)
     other.check(config.teacher_strides, size)
-    sites = {}
-    if config.red:
-        points = [
-            network.count(strides, size, {"batch": batch})[1]
-            for network, strides in ((own, config.strides), (other, config.teacher_strides))
-        ]
-        sites = red_sites(align_points(*points, config.alignment), config.red)
-    red = config.red if sites else None
-    settings = {"strides": config.strides, "image_size": size, "batch": batch, "red": red, "sites": sites or None}
-    for tape in own.tapes(batch):
-        try:
-            tape.setting(**settings)
-            return tape, settings
-        except ShapeRuleError:
-            continue
-    return own.captured(config.strides, size, batch, red, sites), {}
+    red, sites = config.red, {}
+    if red:
+        points = own.at(config.strides, size, batch)[2], other.at(config.teacher_strides, size, batch)[2]
+        sites = red_sites(align_points(*points, config.alignment), red)
+    return own.at(config.strides, size, batch, red if sites else None, sites or None)[:2]
 
 
 def network_tape(
@@ -238,14 +227,27 @@ class _Network:
         sites: Sites | None = None,
     ) -> tuple[MemoryProfile, list[PoolingPoint]]:
         """Its profile and pooling points at these strides, with RED blocks at `sites`."""
-        for tape in self.tapes(counted["batch"]):
+        tape, settings, points = self.at(strides, size, counted["batch"], red, sites)
+        return tape.profile(**settings | counted), points
+
+    def at(
+        self,
+        strides: Mapping[str, int],
+        size: Size,
+        batch: int,
+        red: REDConfig | None = None,
+        sites: Sites | None = None,
+    ) -> tuple[Tape, dict[str, Any], list[PoolingPoint]]:
+        """A tape that tells of it, the settings of `Tape.profile` at which it does, and its pooling points there."""
+        settings = {"strides": strides, "image_size": size, "batch": batch, "red": red, "sites": sites}
+        for tape in self.tapes(batch):
             try:
-                profile = tape.profile(strides, image_size=size, red=red, sites=sites, **counted)
-                return profile, tape.points_at(strides, size) if self.points else []
+                tape.setting(**settings)
+                return tape, settings, tape.points_at(strides, size) if self.points else []
             except ShapeRuleError:
                 continue
-        tape = self.captured(strides, size, counted["batch"], red, sites)
-        return tape.profile(**counted), tape.points if self.points else []
+        tape = self.captured(strides, size, batch, red, sites)
+        return tape, {}, tape.points if self.points else []
 
     def tapes(self, batch: int) -> Iterator[Tape]:
         """The tapes that may tell of it: its own, and one of so many images, which may lie otherwise than one does."""
