@@ -21,7 +21,7 @@ LIBRARY = (
 )
 APP = (("words",), ("visitors",), ("parts", "runs"), ("explore", "distill", "compare", "generate"), ("api",), ("ui",))
 # Modules above the rooms: entries, and names that callers know.
-ENTRIES = {"redistill", "redistill.__main__", "redistill.strides", "app"}
+ENTRIES = {"redistill", "redistill.__main__", "app"}
 
 
 def modules() -> dict[str, Path]:

@@ -41,7 +41,7 @@ from .kinds import (
 
 
 def networks(contains: text(120, "part of a name") = "", limit: whole(1, 2000, "names at most") = 50) -> dict:
-    """Networks that can be counted, by name: the table's own first, then torchvision's and timm's classifiers.
+    """Networks that can be counted, by name: the table's own first, then those of torchvision and timm.
 
     Example:
         client.predict(contains="resnet", api_name="/networks")

@@ -75,7 +75,9 @@ def _draw(networks: list[Network], seeds: list[int], steps: int, scheduler: str)
 
 
 def export(run: Name, kind: Literal[tuple(KINDS)] = "onnx") -> dict:
-    """The checkpoint of a finished run as a file of onnxruntime, which has run there, in int8 too; it takes a while.
+    """The checkpoint of a finished run as the file of a runtime: ONNX, in int8 too, C or ExecuTorch.
+
+    It has run there before it is given, which takes a while.
 
     Example:
         client.predict(run, "onnx", api_name="/export")

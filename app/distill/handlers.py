@@ -281,10 +281,9 @@ def _take_ddpm(source: str, dataset: Any) -> dict[str, Any]:
 @refused_in("said")
 def take_weights(file: Any, names: Any, mean: Any, std: Any, student: Any, dataset: Any, size: Any) -> dict[str, Any]:
     """Make a teacher of a file of weights of the student's teacher's network, and choose it, or say why not."""
-    student = data_panel.fit(read_student(student), dataset, size)
-    weights = own_weights.read_weights(file, names, mean, std)
     with taken(file):
-        name = own_weights.take(student, weights)
+        student = data_panel.fit(read_student(student), dataset, size)
+        name = own_weights.take(student, own_weights.read_weights(file, names, mean, std))
     teacher = run_form.teacher_choice(student, dataset, choices.IMPORTED + name)
     said = f"{name} is a teacher now; students of a {network_title(student)} can choose it."
     return {"said": _hint(said), **_student_shown(student), "teacher_checkpoint": teacher, **own_weights.offer()}

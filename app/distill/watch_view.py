@@ -110,8 +110,9 @@ def step_rate(records: Records) -> float | None:
 
 def seconds_left(run: jobs.Run, records: Records) -> float | None:
     """How long a run's last steps take at its rate of late; None where that is not known."""
-    rate, batch = step_rate(records), run.config.get("batch_size")
-    return (run.steps - run.step) * batch / rate if rate and is_number(batch) else None
+    rate, told = step_rate(records), records[0].get("images_a_step") if records else None
+    images = told if is_number(told) else run.config.get("batch_size")  # where an older run does not tell
+    return (run.steps - run.step) * images / rate if rate and is_number(images) else None
 
 
 def failure_signs(run: jobs.Run, records: Records) -> list[str]:

@@ -9,6 +9,7 @@ from html import escape
 import gradio as gr
 
 from redistill.common.modules import weightless
+from redistill.common.sentences import first_line
 from redistill.memory import MemoryProfile
 from redistill.memory.comparison import compare
 from redistill.memory.measure import measure_peak
@@ -92,12 +93,12 @@ def _measured_peak(config: StudentConfig, batch: int) -> int:
         size = (batch, config.in_channels, *check_image_size(config.image_size))
         return measure_peak(network, example_inputs(network, size, "cpu"))
     except (RuntimeError, MemoryError) as error:
-        raise ValueError(f"This machine could not run it: {str(error).splitlines()[0][:200]}") from error
+        raise ValueError(f"This machine could not run it: {first_line(error)}.") from error
 
 
 _INTRODUCTION = (
-    '<h3 class="card-title">Check the figures</h3><p class="subline">Runs teacher and student once with one image '
-    "and fp32 numbers, and adds up what PyTorch allocates.</p>"
+    '<h3 class="card-title">Check the figures</h3><p class="subline">Runs teacher and student once in fp32, with '
+    "as many images as are counted, and adds up what PyTorch allocates.</p>"
 )
 
 

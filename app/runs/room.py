@@ -11,7 +11,7 @@ from pathlib import Path
 from redistill.checkpoint.imported import imported_folder
 from redistill.checkpoint.sources import list_imported
 from redistill.common.disk import folder_bytes
-from redistill.common.fetched import Fetched, list_fetched
+from redistill.data.fetched import Fetched, list_fetched
 from redistill.data.uploads import list_uploads, upload_folder
 from redistill.training import hub_jobs
 from redistill.training.run import STATUS
@@ -92,8 +92,9 @@ def surplus(held: Held, more: int = 0, now: float | None = None) -> list[Run]:
 
 
 def spare(held: Held, more: int = 0) -> list[Fetched]:
-    """What was fetched and goes before any run does, while all there is takes too much: used longest ago first, and
-    nothing that a run needs which goes. `more` as for `surplus`."""
+    """What was fetched and goes before any run does, while all there is takes too much: used longest ago first, and no
+    repository that the settings of a run name which goes. What was made of pictures may go: a process that reads it
+    keeps it, and another one makes it again. `more` as for `surplus`."""
     most = limits_here().disk_bytes
     if most is None:
         return []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.common.cache import cache_dir
-from redistill.common.files import read_json, write_json
+from redistill.common.files import lock_beside, locked, read_json, write_json
 from redistill.common.values import is_number
 
 from ..words.numbers import format_duration
@@ -35,9 +35,8 @@ def spend(seconds: float) -> None:
     file = _file()
     if file is None or seconds <= 0:
         return
-    held = _held(file) or {"since": time.time(), "seconds": 0.0}
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError), locked(lock_beside(file)):
+        held = _held(file) or {"since": time.time(), "seconds": 0.0}
         write_json(file, {**held, "seconds": held["seconds"] + seconds})
 
 

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from gradio.utils import get_upload_folder
 
@@ -21,13 +22,14 @@ _counted: list[tuple[float, int]] = []
 
 
 @contextlib.contextmanager
-def taken(file: str | Path) -> Iterator[None]:
-    """A block that takes an uploaded file, which is deleted at its end however it ends. A file from elsewhere stays."""
+def taken(file: Any) -> Iterator[None]:
+    """A block that takes an uploaded file, which is deleted at its end however it ends. A file from elsewhere stays,
+    and what is no path at all is for the block to refuse."""
     try:
         yield
     finally:
-        path = Path(os.path.realpath(file))
-        if path.is_relative_to(os.path.realpath(get_upload_folder())):
+        path = Path(os.path.realpath(file)) if isinstance(file, (str, Path)) else None
+        if path and path.is_relative_to(os.path.realpath(get_upload_folder())):
             path.unlink(missing_ok=True)
 
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from ..common.files import replaced_folder
 from ..common.modules import weightless
+from ..common.sentences import first_line
 from ..networks.pooling_points import check_image_size, input_channels
 from ..networks.schedule import noise_scheduler
 from ..networks.student import StudentConfig, build_student
@@ -83,7 +84,7 @@ def load(folder: str | Path) -> nn.Module:
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(
             f"{path} does not hold the weights of {metadata.student.student_architecture!r} as config.json describes "
-            f"it ({str(error).splitlines()[0]}); copy the folder again."
+            f"it ({first_line(error)}); copy the folder again."
         ) from error
     broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:

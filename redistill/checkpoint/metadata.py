@@ -73,6 +73,7 @@ def read_metadata(folder: str | Path) -> Metadata:
         ("training", Mapping, "settings by name"),
         ("drawn_from", str | None, "a text or nothing"),
         ("learnt", Mapping, "fingerprints of pictures"),
+        ("imported", Mapping, "where its weights are from"),
         ("ranges", list, "pairs of numbers"),
     ):
         if name in values and not isinstance(values[name], kind):

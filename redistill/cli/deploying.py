@@ -88,11 +88,11 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    _check_runtime(options)
+    patch = parse_patch(options.patch) if options.patch else None
     opened = open_network(options.network, options.dataset)
     out = options.out or Path(f"{opened.name}{FORMATS[options.to].ending}")
     check_out(out)
-    _check_runtime(options)
-    patch = parse_patch(options.patch) if options.patch else None
     export = _written(options, opened, out, patch)
     is_c = isinstance(export, CExport)
     note_export(opened.folder, noted(export, "full" if is_c else options.int8, patch))

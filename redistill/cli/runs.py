@@ -84,7 +84,7 @@ def _train_any(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace, config: DistillConfig) -> None:
     keep_freed_memory()
-    _tell_pictures(config.dataset)
+    _tell_pictures(config)
     folder = run_folder(options, config)
     with copied(folder, options.copy_to if _is_first() else None):
         _follow(config, folder)
@@ -93,7 +93,7 @@ def _run(options: argparse.Namespace, config: DistillConfig) -> None:
 def _quantize(options: argparse.Namespace) -> None:
     keep_freed_memory()
     config = int8_run(options.network, **_set(options, OPEN))
-    _tell_pictures(config.dataset)
+    _tell_pictures(config)
     _follow(config, options.run_dir or Path("runs") / f"{Path(options.network).resolve().name}-int8-{config.seed}")
 
 
@@ -119,15 +119,15 @@ def _keep(options: argparse.Namespace) -> None:
 def _estimate(options: argparse.Namespace) -> None:
     keep_freed_memory()  # as the run will
     config = run_config(options)
-    _tell_pictures(config.dataset)
+    _tell_pictures(config)
     print(json.dumps(estimate(config).to_dict(), indent=2))
 
 
-def _tell_pictures(name: str) -> None:
-    """Say on stderr what of a data set is not taken, or taken in one of two senses."""
+def _tell_pictures(config: DistillConfig) -> None:
+    """Say on stderr what of a run's data set is not taken, or taken in one of two senses."""
     if _is_first():
-        for note in find_dataset(name).notes:
-            print(f"{name}: {as_options(note)}", file=sys.stderr)
+        for note in find_dataset(config.dataset, config.split_seed).notes:
+            print(f"{config.dataset}: {as_options(note)}", file=sys.stderr)
 
 
 def _is_first() -> bool:

@@ -104,10 +104,11 @@ def exchange(first: Path, second: Path) -> bool:
 
 def folder_bytes(folder: Path) -> int:
     """Bytes of all files in a folder; what vanishes meanwhile counts for nothing."""
-    return sum(_size(path) for path in folder.rglob("*"))
+    return sum(file_bytes(path) for path in folder.rglob("*"))
 
 
-def _size(path: Path) -> int:
+def file_bytes(path: Path) -> int:
+    """Bytes of a file, none where it is not there."""
     try:
         return path.lstat().st_size
     except OSError:

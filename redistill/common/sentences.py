@@ -6,6 +6,8 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
+LONGEST = 300  # characters of what an error of others says
+
 
 def listed(texts: Sequence[str], most: int) -> str:
     """The first `most` of them with commas between, and how many more there are: "a, b and 1,002 more"."""
@@ -14,13 +16,13 @@ def listed(texts: Sequence[str], most: int) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line without a full stop; what kind it is where it says nothing.
+    """What an error says, in one line without a full stop, cut to `LONGEST`; what kind it is where it says nothing.
 
     Of an OSError its reason alone: the sentence around it names the file.
     """
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:LONGEST].rstrip(".")
 
 
 class Note(UserWarning):

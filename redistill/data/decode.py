@@ -22,6 +22,8 @@ from ..common.files import lock_beside, locked, read_json, remove_parts, replace
 from .pixels import prepare, to_square
 from .source import Listing, printable
 
+FOLDER = "decoded"  # in the cache folder
+DAMAGED = ".damaged.json"  # the suffix of what stands beside decoded pictures: which of them are left out
 CHUNK = 256  # pictures decoded between two writes
 MOST_BYTES = 2**29  # that pictures take while they are decoded, all of them together, but one that takes more alone
 ALONE = 2**26  # bytes from which on a picture is decoded with no other large one beside it
@@ -66,20 +68,20 @@ def _decoded(listing: Listing, image_size: int, limit: int | None, most: int) ->
         listing = listing.take(np.arange(count))
     file = _file(listing, image_size)
     shape = (len(listing), 3, image_size, image_size)
-    array = _mapped(file, shape)
-    if array is None:
+    kept = _kept(file, shape)
+    if kept is None:
         try:
             with locked(lock_beside(file)):
-                array = _mapped(file, shape)  # another process may have made it meanwhile
-                if array is None:
+                kept = _kept(file, shape)  # another process may have made it meanwhile
+                if kept is None:
                     _make(listing, file, shape, most)
-                    array = _mapped(file, shape)
+                    kept = _mapped(file, shape), _damaged(file)
         except OSError as error:
             raise ValueError(
                 f"Decoded pictures cannot be kept in {file.parent} ({error.strerror or error}); set REDISTILL_CACHE to "
                 f"a folder that can be written and has {_size(shape)} of room."
             ) from error
-    damaged = [row for row in _damaged(file) if row < count]
+    array, damaged = kept[0], [row for row in kept[1] if row < count]
     if damaged and (len(damaged) > most or len(damaged) == count):
         read_square(listing, damaged[0], image_size)  # raises what is wrong with it
     return torch.from_numpy(array)[: count - len(damaged)], damaged
@@ -209,6 +211,16 @@ def _square(image: Image.Image, image_size: int, needed: int) -> np.ndarray:
         return to_square(image, image_size)
 
 
+def _kept(file: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, list[int]] | None:
+    """The pictures of a file and the numbers of those that it lacks; None where there is no such file.
+
+    Who makes room removes the pictures first, then the numbers (`fetched`): while the pictures stand, so did
+    these.
+    """
+    array, damaged = _mapped(file, shape), _damaged(file)
+    return (array, damaged) if array is not None and file.exists() else None
+
+
 def _mapped(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """The array in a file, mapped so that writes stay in memory; None where there is none, or only a damaged one."""
     try:
@@ -225,11 +237,11 @@ def _damaged(file: Path) -> list[int]:
 
 
 def _beside(file: Path) -> Path:
-    return file.with_suffix(".damaged.json")
+    return file.with_suffix(DAMAGED)
 
 
 def _file(listing: Listing, image_size: int) -> Path:
-    return cache_dir() / "decoded" / f"{listing.fingerprint()}-{image_size}-{VERSION}.npy"
+    return cache_dir() / FOLDER / f"{listing.fingerprint()}-{image_size}-{VERSION}.npy"
 
 
 def _size(shape: Sequence[int]) -> str:

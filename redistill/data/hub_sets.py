@@ -23,6 +23,7 @@ from .source import Listing, Source, open_image, open_picture, split_name
 if TYPE_CHECKING:
     import datasets
 
+FOLDER = "hub"  # in the cache folder: tables as `datasets` reads them
 MAX_DOWNLOAD = 30 * 2**30  # bytes; what is larger must be in the Hub's cache before
 _ID = re.compile(rf"{SET}(#(?P<config>(?=[.-]*\w)[\w.-]{{1,99}}))?{REVISION}", re.ASCII)
 _LABELS = ("label", "labels", "fine_label", "class", "target")  # columns of classes, the first that there is
@@ -57,13 +58,19 @@ def open_hub(text: str) -> Source:
     label = _column(features, "ClassLabel", _LABELS)
     names = tuple(features[label].names) if label else ("picture",)
     source = f"huggingface.co/datasets/{parts['repo']} at revision {folder.name[:10]}"
-    found = {}
+    found, called = {}, {}
     for name, rows in splits.items():
         split = split_name(name) or ("train" if len(splits) == 1 else None)
-        labels = np.asarray(rows[label][:] if label else [0] * len(rows), np.int64)
-        if split and len(rows) and labels.min() >= 0:  # test splits of competitions have -1 for every label
+        labels = _labels(rows, label)
+        if split and labels is not None:
+            if split in found:
+                raise ValueError(
+                    f"Hub data set {text}: {called[split]} and {name} are both {split} pictures; expected one such "
+                    "split, take a revision or a copy that has one."
+                )
             stamp = f"{source}#{parts['config']} {name}"
             found[split] = lambda rows=rows, labels=labels, stamp=stamp: _listing(rows, labels, image, stamp, folder)
+            called[split] = name
     if "train" not in found:
         raise ValueError(f"Hub data set {text} has no labelled training split; its splits are {list(splits)}.")
     return Source(text, names, found)
@@ -76,7 +83,7 @@ def _read(folder: Path, config: str | None, text: str) -> dict[str, datasets.Dat
         _check_card(folder)
         if config is None and len(configs := datasets.get_dataset_config_names(str(folder))) > 1:
             raise ValueError(f"it has several configurations, write {text}#NAME with one of {configs}")
-        builder = datasets.load_dataset_builder(str(folder), config, cache_dir=str(cache_dir() / "hub"))
+        builder = datasets.load_dataset_builder(str(folder), config, cache_dir=str(cache_dir() / FOLDER))
         for file in (file for files in (builder.config.data_files or {}).values() for file in files):
             _own_file(file, folder)
         builder.download_and_prepare()
@@ -126,6 +133,16 @@ def _column(features: Any, kind: str, names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in found), found[0] if found else None)
 
 
+def _labels(rows: datasets.Dataset, column: str | None) -> np.ndarray | None:
+    """The class of each picture, int64 (N,), 0 where no column tells; None for a split without pictures or with some
+    that nobody labelled: test splits of competitions have -1, or nothing, for every one."""
+    values = rows[column][:] if column else [0] * len(rows)
+    if not values or None in values:
+        return None
+    labels = np.asarray(values, np.int64)
+    return labels if labels.min() >= 0 else None
+
+
 def _listing(rows: datasets.Dataset, labels: np.ndarray, image: str, stamp: str, folder: Path) -> Listing:
     import datasets
 
@@ -146,6 +163,6 @@ def _own_file(path: str, folder: Path) -> Path:
     Whoever made the repository wrote the path, so anywhere else it would open a stranger's file.
     """
     file = Path(path).resolve()  # a file of the Hub's cache is a link into the repository's blobs
-    if not any(file.is_relative_to(place.resolve()) for place in (folder.parent.parent, cache_dir() / "hub")):
+    if not any(file.is_relative_to(place.resolve()) for place in (folder.parent.parent, cache_dir() / FOLDER)):
         raise ValueError(f"{Path(path).name[:80]!r} lies outside of the data set's repository")
     return file

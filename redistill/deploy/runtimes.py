@@ -46,9 +46,14 @@ def run_file(file: Path, pictures: np.ndarray, runtime: str) -> Answers:
         taken, given = Path(folder) / "pictures.npy", Path(folder) / "answers.npz"
         np.save(taken, pictures)
         command = [sys.executable, str(RUNNERS[runtime]), str(file), str(taken), str(given)]
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60 * MINUTES
-        )
+        try:
+            done = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60 * MINUTES
+            )
+        except subprocess.TimeoutExpired:
+            raise ValueError(
+                f"{runtime} did not run {file.name} within {MINUTES} minutes; take fewer pictures or a smaller network."
+            ) from None
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
             if number := re.search(r"^OSError: \[Errno (\d+)\]", lines[-1]):

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from ..common.modules import meta_copy
+from ..common.sentences import first_line
 from ..common.values import is_whole
 from .fitting import Fitter
 from .red import REDLayer
@@ -269,8 +270,7 @@ def traced(model: nn.Module, size: Size, fitter: Fitter | None = None) -> Route:
                 return trace_route(model, example_inputs(model, (1, channels, *size)), fitter)
         except Exception as error:  # whatever code of others meets at a size that it was not made for
             first = first or error
-    said = str(first).splitlines()[0] if str(first) else type(first).__name__
     raise ValueError(
         f"{type(model).__name__} cannot run on {size[0]}×{size[1]} images with these strides: "
-        f"{said} Choose other strides or another image size."
+        f"{first_line(first)}. Choose other strides or another image size."
     ) from first

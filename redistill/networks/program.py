@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
+from ..common.sentences import first_line
 from .info import Size
 
 Tensors = Mapping[str, Tensor]
@@ -26,8 +27,7 @@ def open_program(path: str | Path) -> ExportedProgram:
             warnings.simplefilter("ignore")
             return torch.export.load(path)
     except Exception as error:  # a damaged archive surfaces as anything
-        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
-        raise ValueError(f"{path} holds no program of torch.export that can be read ({reason}).") from error
+        raise ValueError(f"{path} holds no program of torch.export that can be read ({first_line(error)}).") from error
 
 
 def image_of(program: ExportedProgram) -> tuple[int, Size] | None:

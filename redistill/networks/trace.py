@@ -137,7 +137,7 @@ class _Shortcuts(TorchFunctionMode):
         if func in SHAPE_KEEPING:
             if func is F.group_norm:
                 self.tracer.follower.running[-1].mixes = True
-            return args[0]
+            return args[0] if args else kwargs["input"]
         if (
             func is F.conv2d
             and len(args) == 7

@@ -17,7 +17,14 @@ from ..data.source import Split
 from ..networks.pooling_points import find_pooling_points
 from ..networks.strides import apply_strides
 from . import classification
-from .classification import PREVIEW_PASSES, accuracy, example_inputs, validation_limit, write_preview
+from .classification import (
+    PREVIEW_PASSES,
+    accuracy,
+    example_inputs,
+    images_a_step,
+    validation_limit,
+    write_preview,
+)
 from .losses import mean_of
 from .objective import forward_both
 from .recalibration import PICTURES, recalibrate
@@ -27,6 +34,7 @@ from .task import Problem
 __all__ = [
     "PREVIEW_PASSES",
     "example_inputs",
+    "images_a_step",
     "judge",
     "judging_passes",
     "losses",

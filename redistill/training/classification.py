@@ -90,6 +90,11 @@ def logits_loss(problem: Problem, logits: Tensor, targets: Tensor, labels: Tenso
     return kd_loss(logits, targets, config.temperature)
 
 
+def images_a_step(problem: Problem) -> int:
+    """A batch, or all pictures where they are fewer: an epoch shows each of them once."""
+    return min(problem.config.batch_size, len(problem.train))
+
+
 def batch(problem: Problem, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """This process' images of a step, float32, and their labels: int64, or probabilities where pictures are mixed.
 

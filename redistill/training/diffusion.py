@@ -33,7 +33,7 @@ PREVIEW_STEPS = 20
 JUDGING_ROUNDS = 8  # noises and times drawn for each image when a network is judged
 JUDGED = 1000  # images that validation uses; from so many on, one noise and time each will do
 JUDGING_BATCH = 64  # images at once
-# Images that pass the network in one call of `write_preview`: those of each step, and once more to be measured.
+# Images that pass the network in one call of `write_preview`, those of each step.
 PREVIEW_PASSES = len(PREVIEW_SEEDS) * PREVIEW_STEPS
 
 
@@ -67,10 +67,15 @@ def teaching_schedule(config: DistillConfig) -> DDPMScheduler:
     return DDPMScheduler.from_config(load_scheduler(folder).config)
 
 
+def images_a_step(problem: Problem) -> int:
+    """A batch, however few pictures there are: each is drawn by itself."""
+    return problem.config.batch_size
+
+
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Named loss parts of one training step, unweighted scalars."""
     config = problem.config
-    rows = torch.randint(len(problem.train), (config.batch_size,), generator=generator, device=problem.device)
+    rows = torch.randint(len(problem.train), (images_a_step(problem),), generator=generator, device=problem.device)
     kind = config.augmentation or problem.augmentation
     images = _augmented(problem, problem.train.take(rows, problem.device).images, generator, kind)
     # Every process draws for the whole batch, so that its share is the same however many there are.

@@ -93,7 +93,7 @@ def _measure(config: DistillConfig, steps: int, available: int | None) -> Estima
         step_seconds=step_seconds,
         validation_seconds=validation_seconds,
         test_seconds=test_seconds,
-        images_per_second=config.batch_size / step_seconds,
+        images_per_second=task.images_a_step(problem) / step_seconds,
         training_peak_bytes=state.training_peak_bytes,
         available_bytes=available,
         device=describe_device(problem.device),

@@ -49,7 +49,7 @@ def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, An
     """Train, yielding records that are also appended to the run's metrics.jsonl.
 
     Records are dicts with `kind` and `step`: "step" (loss, its named parts, learning_rate, images_per_second; the first
-    also `teacher`: how that does on the validation pictures, see `teacher_trial.try_teacher`),
+    also images_a_step and `teacher`: how that does on the validation pictures, see `teacher_trial.try_teacher`),
     "validation" (its figures) and, last, "final" (test figures, parameters, seconds, peak bytes). A folder with an
     unfinished run of the same settings is continued; a finished one yields nothing. Closing the iterator, or a file
     named `stop` in the folder, stops the run with its state saved. The best model by validation ends in
@@ -139,7 +139,7 @@ def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: 
     processes.broadcast(state.state_dict())
     try:
         beside = {"teacher": trial} if trial else {}
-        beside |= told_of_start(problem)
+        beside |= told_of_start(problem) | {"images_a_step": task_of(config).images_a_step(problem)}
         beside |= left_out(train=problem.train, validation=problem.validation)
         yield from _steps(run, problem, state, beside)
     except BaseException:
@@ -187,7 +187,7 @@ def _advance(problem: Problem, state: TrainingState) -> dict[str, Any]:
     elapsed = time.perf_counter() - started
     state.seconds += elapsed
     record = {"kind": "step", "step": state.step, **parts, "learning_rate": learning_rate(config, state.step - 1)}
-    images = min(config.batch_size, len(problem.train))
+    images = task_of(config).images_a_step(problem)
     return record | {"images_per_second": round(images / elapsed, 2)}
 
 

@@ -41,8 +41,8 @@ def choose(problem: Problem, task: Task) -> str:
 
 def trial(problem: Problem, task: Task, turns: int = TURNS) -> dict[str, float]:
     """Median CPU seconds (on a GPU: seconds) of one batch through the networks and back, by precision, in turns."""
-    kept = {name: value.clone() for name, value in problem.model.named_buffers()}
     config, trained = problem.config, [module for module in problem.networks if module is not problem.teacher]
+    kept = [(buffer, buffer.clone()) for module in trained for buffer in module.buffers()]
     times: dict[str, list[float]] = {FULL: [], MIXED: []}
     try:
         for module in trained:
@@ -55,8 +55,8 @@ def trial(problem: Problem, task: Task, turns: int = TURNS) -> dict[str, float]:
         problem.config = config
         for module in trained:
             module.zero_grad(set_to_none=True)
-        for name, value in problem.model.named_buffers():
-            value.copy_(kept[name])
+        for buffer, before in kept:
+            buffer.copy_(before)
     return {precision: statistics.median(seconds[1:]) for precision, seconds in times.items()}
 
 

@@ -21,6 +21,7 @@ from ..data.files_in import walk
 from ..data.source import Listing, open_picture, printable
 
 BATCH = 64
+RGB = 3  # channels
 
 
 def predict(
@@ -38,6 +39,8 @@ def predict(
     student = metadata.student
     if student.task != "classification" or not is_whole(student.image_size, 1):
         raise ValueError(f"{folder} is a network for {student.task}; expected a classifier of square pictures.")
+    if student.in_channels != RGB:
+        raise ValueError(f"{folder} takes images of {student.in_channels} channels; expected {RGB}, as pictures have.")
     if not is_whole(top, 1):
         raise ValueError(f"top is {top!r}; expected a whole number of at least 1.")
     paths = _expanded(files)

@@ -63,6 +63,9 @@ class Task(Protocol):
     def set_up(self, problem: Problem) -> None:
         """Bring the networks into the form in which they train fastest, and add what this task alone needs."""
 
+    def images_a_step(self, problem: Problem) -> int:
+        """How many images a step learns from, those of all processes together."""
+
     def losses(self, problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Named loss parts of training step `step`, unweighted scalars."""
 

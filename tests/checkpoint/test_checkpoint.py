@@ -138,6 +138,8 @@ def damage(folder, what):
         config.write_text(config.read_text().replace("narrow_resnet", "wide_resnet"))
     elif what == "another format":
         config.write_text(config.read_text().replace('"format": 1', '"format": 9'))
+    elif what == "an origin":
+        config.write_text(config.read_text().replace('"format": 1', '"format": 1, "imported": "x"'))
     elif what == "no student":
         config.write_text('{"format": 1}')
 
@@ -152,6 +154,7 @@ def damage(folder, what):
         ("broken config", "not readable JSON"),
         ("unknown network", "No network 'wide_resnet'"),
         ("another format", "format 9; expected 1"),
+        ("an origin", "the imported 'x'; expected where its weights are from"),
         ("no student", "has no 'student'"),
     ],
 )

@@ -97,10 +97,23 @@ def test_pictures_without_labels_are_for_generation(hub):
     assert spec.tasks == ("generation",) and spec.split_sizes == {"train": 10, "validation": 1, "test": 1}
 
 
-def test_a_test_split_without_labels_is_no_test_split(hub):
-    files = {"data/train-0.parquet": pictures([0, 1] * 5), "data/test-0.parquet": pictures([-1, -1])}
+@pytest.mark.parametrize("label", [-1, None])
+def test_a_test_split_without_labels_is_no_test_split(hub, label):
+    files = {"data/train-0.parquet": pictures([0, 1] * 5), "data/test-0.parquet": pictures([label, label])}
     store(hub, "me/contest", files)
     assert find_dataset("hub:me/contest").split_sizes == {"train": 6, "validation": 2, "test": 2}
+
+
+def test_two_splits_of_one_kind_are_refused_and_none_is_lost_without_a_word(hub):
+    card = (
+        "---\nconfigs:\n- config_name: default\n  data_files:\n"
+        + "".join(f"  - split: {name}\n    path: {name}.parquet\n" for name in ("train", "val", "validation"))
+        + "---\n"
+    )
+    files = {f"{name}.parquet": pictures([0, 1] * 5) for name in ("train", "val", "validation")}
+    store(hub, "me/twice", {"README.md": card.encode(), **files})
+    with pytest.raises(ValueError, match="val and validation are both validation pictures; expected one such split"):
+        find_dataset("hub:me/twice")
 
 
 def test_configurations_and_revisions_are_part_of_the_name(hub):

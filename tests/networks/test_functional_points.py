@@ -262,3 +262,9 @@ def test_whatever_a_network_raises_at_other_strides_is_one_sentence(error):
     with pytest.raises(ValueError, match="Halved cannot run on 16×16 images"):
         set_strides(model, {"conv": 4}, 16)
     assert model.conv.stride == (2, 2)
+
+
+@pytest.mark.parametrize("function", [F.gelu, F.relu, F.silu, F.leaky_relu])
+def test_a_call_may_name_its_argument(function):
+    model = Net(Call(lambda x: F.max_pool2d(function(input=x), 2)))
+    assert [point.stride for point in find_pooling_points(model, 32)] == [1, 2]

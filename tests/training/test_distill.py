@@ -528,4 +528,5 @@ def test_the_status_goes_on_when_the_clock_jumps_back_and_the_rate_counts_pictur
     for record in distill(small(steps=3, validate_every=3, train_limit=12, batch_size=16), tmp_path):
         if record["kind"] == "step":
             assert read_json(tmp_path / "status.json")["step"] == record["step"]
-            assert record["images_per_second"] == 12
+            assert record["images_per_second"] == 12 and record.get("images_a_step", 12) == 12
+            assert ("images_a_step" in record) == (record["step"] == 1)

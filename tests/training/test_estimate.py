@@ -72,6 +72,11 @@ def test_an_estimate_is_made_of_measured_parts_and_its_peak_is_the_run_s(tmp_pat
     assert found.training_peak_bytes < larger < 2 * found.training_peak_bytes
 
 
+def test_a_batch_of_all_pictures_counts_as_many_as_there_are():
+    found = estimate(small(train_limit=6, batch_size=64), steps=1)
+    assert found.images_per_second == pytest.approx(6 / found.step_seconds)
+
+
 def test_what_does_not_fit_is_told(monkeypatch):
     assert estimate(small(), steps=1).fits
     for place in (module, devices):

@@ -104,6 +104,13 @@ def test_what_cannot_be_predicted_is_said_at_once(run, checkpoint_name, files, t
         predict(checkpoint_name or run / "run" / "student", files, top)
 
 
+def test_a_network_of_other_channels_than_pictures_have_predicts_nothing(tmp_path):
+    student = StudentConfig("narrow_resnet", 16, 3, red=None, in_channels=1)
+    folder = checkpoint.save(build_student(student), Metadata(student, "folder:x"), tmp_path / "grey")
+    with pytest.raises(ValueError, match="takes images of 1 channels; expected 3"):
+        predict(folder, ["x.png"])
+
+
 def test_one_picture_of_one_pixel_a_map_is_a_sentence(run, tmp_path):
     student = StudentConfig("narrow_resnet", 16, 3, red=None)
     config = DistillConfig(student, f"folder:{run / 'P'}", steps=1, batch_size=1)

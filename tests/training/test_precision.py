@@ -52,11 +52,18 @@ def test_without_bf16_in_hardware_or_in_a_short_run_nothing_is_tried(with_bf16, 
 
 def test_a_trial_times_both_and_leaves_the_networks_as_they_were():
     problem, _ = prepare(small(precision="auto"))
-    before = {name: value.clone() for name, value in problem.model.state_dict().items()}
+    adapters = problem.objective.adapters.append(torch.nn.BatchNorm2d(4))  # losses may bring such
+
+    def adapt(*_):
+        adapters[0](torch.randn(2, 4, 3, 3))
+
+    problem.model.register_forward_hook(adapt)
+    states = [network.state_dict() for network in (problem.model, adapters)]
+    before = [{name: value.clone() for name, value in state.items()} for state in states]
     seconds = precision.trial(problem, classification)
     assert seconds.keys() == {"fp32", "bf16"} and all(value > 0 for value in seconds.values())
-    after = problem.model.state_dict()
-    assert all(torch.equal(after[name], value) for name, value in before.items())
+    for state, kept in zip(states, before, strict=True):
+        assert all(torch.equal(state[name], value) for name, value in kept.items())
     assert all(parameter.grad is None for parameter in problem.model.parameters())
     assert problem.config.precision == "auto"
 

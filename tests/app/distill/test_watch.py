@@ -192,6 +192,16 @@ def test_a_run_that_goes_on_stands_where_it_was_and_one_that_begins_has_no_time_
         assert "preparing the pictures" in progress and "left" not in progress
 
 
+@pytest.mark.parametrize(("told", "left"), [(40, "20 s"), ("many", "1.0 s"), (None, "1.0 s")])
+def test_the_time_left_goes_by_the_pictures_that_a_step_takes(places, told, left):
+    """There may be fewer of them than a batch; a run of before does not tell."""
+    first = {"kind": "step", "step": 1, "images_per_second": 4.0} | ({"images_a_step": told} if told else {})
+    write_run(places, "on", "running", json.dumps(first) + '\n{"kind": "step", "step": 2, "images_per_second": 4.0}\n')
+    with open(places / "runs" / "on" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert f"about {left} left" in watch.look(None, None)["progress"]
+
+
 def test_failure_signs_stand_beside_the_run(places):
     config = PRESETS["quick"].config
     stem = {**config.student.strides, "conv1": 1, "maxpool": 2, "layer4.0": 2}

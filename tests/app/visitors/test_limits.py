@@ -229,9 +229,11 @@ def test_what_was_fetched_goes_before_any_run_does_and_nothing_that_is_needed(ca
         decoded = run_list.cache_dir() / "decoded" / "one.npy"
         decoded.parent.mkdir(parents=True)
         decoded.write_bytes(b"0" * 5000)
+        decoded.with_suffix(".damaged.json").write_bytes(b"0" * 500)  # it goes with its pictures
+        decoded.with_name(".two.npy.part-1").write_bytes(b"0" * 5000)  # somebody writes it
         run = ended("ended", days=5)
         one = room.folder_bytes(used.parent.parent / "blobs")
-        most(monkeypatch, disk_bytes=room.folder_bytes(run) + 2 * one + 5000)
+        most(monkeypatch, disk_bytes=room.folder_bytes(run) + 2 * one + 5500)
         config = small().to_dict() | {"dataset": "hub:someone/needed"}
         going = Run("going", cache / "going", "Going", "running", config=config)
         with asked_by(A):
@@ -241,6 +243,10 @@ def test_what_was_fetched_goes_before_any_run_does_and_nothing_that_is_needed(ca
             jobs.sweep()
         assert [folder.exists() for folder in (before, needed, old, used)] == [True, False, True, True]
         assert run.exists() and decoded.exists()
+        most(monkeypatch, disk_bytes=room.folder_bytes(run))
+        with asked_by(A):
+            jobs.sweep()
+        assert [path.name for path in decoded.parent.iterdir()] == [".two.npy.part-1"]
 
 
 def _ddpm(hub, folder: Path, name: str) -> str:
@@ -344,6 +350,17 @@ def test_weights_of_a_network_that_is_too_large_are_refused_before_it_is_built(c
     with asked_by(A):
         said = handlers.take_weights(str(file), "", "0.5", "0.5", student, "emoji-clutter", 64)["said"]
     assert "of weights; here at most" in said
+
+
+@pytest.mark.parametrize(("mean", "named"), [("grey", "Mean is"), ("0.5", "holds no weights")])
+def test_uploaded_weights_are_gone_once_they_were_refused(cache, monkeypatch, mean, named):
+    (cache / "gradio").mkdir()
+    file = cache / "gradio" / "mine.safetensors"
+    file.write_bytes(b"no weights")
+    with asked_by(A):
+        said = handlers.take_weights(str(file), "", mean, "0.5", TEACHER.student.to_dict(), "emoji-clutter", 64)["said"]
+        assert handlers.take_weights(None, "", mean, "0.5", TEACHER.student.to_dict(), "emoji-clutter", 64)["said"]
+    assert named in said and not file.exists()
 
 
 def test_uploads_that_are_too_large_or_too_many_are_refused_at_the_door(cache, monkeypatch):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cache import cache_dir
-from .disk import folder_bytes
-
-MADE = ("hub", "decoded")  # in the cache folder: tables of data sets as they are read, and decoded pictures
+from ..common.cache import cache_dir
+from ..common.disk import file_bytes, folder_bytes
+from . import decode, hub_sets
+from .decode import DAMAGED
 
 
 @dataclass(frozen=True)
@@ -44,18 +45,19 @@ def _repositories(since: float) -> list[Fetched]:
 
 
 def _made() -> list[Fetched]:
-    found = (path for name in MADE for path in (cache_dir() / name).glob("*"))
-    return [
-        Fetched(f"{path.parent.name}/{path.name}", size, _used(path), lambda path=path: _remove(path))
-        for path in found
-        if (size := folder_bytes(path) if path.is_dir() else path.stat().st_size)
-    ]
+    """What is whole: names that begin with a dot are of what is being written, and of locks."""
+    found = []
+    for path in (path for room in (decode, hub_sets) for path in (cache_dir() / room.FOLDER).glob("[!.]*")):
+        if path.name.endswith(DAMAGED):
+            continue
+        both = (path, path.with_suffix(DAMAGED))
+        with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+            size, status = sum(folder_bytes(one) if one.is_dir() else file_bytes(one) for one in both), path.stat()
+            used = max(status.st_atime, status.st_mtime)
+            found.append(Fetched(f"{path.parent.name}/{path.name}", size, used, lambda both=both: _remove(*both)))
+    return [one for one in found if one.bytes]
 
 
-def _used(path: Path) -> float:
-    found = path.stat()
-    return max(found.st_atime, found.st_mtime)
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
