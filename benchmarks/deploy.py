@@ -33,7 +33,8 @@ from redistill.deploy.onnx_file import TIMESTEP, Exported, to_onnx, write_proto
 from redistill.deploy.runtimes import run_file
 from redistill.memory import capture
 from redistill.memory.arena import lives_of, plan_arena
-from redistill.memory.comparison import early_strides, student_tape
+from redistill.memory.comparison import student_tape
+from redistill.memory.usual_strides import early_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.stem_kinds import AS_BUILT, STEMS
 from redistill.networks.student import StudentConfig, build_student

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from redistill.memory import MemoryProfile
 from redistill.memory.chips import room_on
-from redistill.memory.comparison import Comparison, own_strides, student_tape
+from redistill.memory.comparison import Comparison, student_tape
 from redistill.memory.search import Candidate, search_strides
+from redistill.memory.usual_strides import own_strides
 from redistill.networks.pooling_points import PoolingPoint, one_or_pair
 from redistill.networks.red import REDConfig
 from redistill.networks.stem_kinds import AS_BUILT

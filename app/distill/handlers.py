@@ -16,7 +16,7 @@ import gradio as gr
 from redistill.checkpoint.metadata import Metadata
 from redistill.checkpoint.sources import ON_HUB, ddpm_settings, with_unets
 from redistill.common.hub import hub_id
-from redistill.memory.comparison import early_strides, own_strides
+from redistill.memory.usual_strides import early_strides, own_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import DDPM

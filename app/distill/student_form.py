@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from redistill.common.modules import weightless
-from redistill.memory.comparison import early_strides, own_strides
+from redistill.memory.usual_strides import early_strides, own_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.zoo import DDPM, NETWORKS, find_network

@@ -11,8 +11,9 @@ from urllib.parse import parse_qs, urlencode
 from redistill.common.settings import settings_of
 from redistill.common.values import is_whole
 from redistill.memory.chips import Room
-from redistill.memory.comparison import Comparison, early_strides, network_tape, own_strides
+from redistill.memory.comparison import Comparison, network_tape
 from redistill.memory.tape import Tape
+from redistill.memory.usual_strides import early_strides, own_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.stem_kinds import AS_BUILT, STEMS
 from redistill.networks.strides import check_strides

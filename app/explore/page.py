@@ -12,8 +12,9 @@ from typing import Any
 import gradio as gr
 
 from redistill.checkpoint.sources import ON_HUB
-from redistill.memory.comparison import Comparison, early_strides, own_strides
+from redistill.memory.comparison import Comparison
 from redistill.memory.patching import PatchedMemory
+from redistill.memory.usual_strides import early_strides, own_strides
 from redistill.networks.names import is_own
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import DDPM, NETWORKS, find_network, usual_size

@@ -14,7 +14,7 @@ from typing import Any
 from redistill.checkpoint import sources
 from redistill.checkpoint.metadata import read_metadata
 from redistill.common.values import is_number
-from redistill.memory.comparison import own_strides
+from redistill.memory.usual_strides import own_strides
 from redistill.networks.zoo import NETWORKS
 from redistill.training.config import DistillConfig
 

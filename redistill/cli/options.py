@@ -14,12 +14,12 @@ from ..checkpoint.sources import ddpm_settings
 from ..common.files import read_json
 from ..common.settings import Setting, settings_of
 from ..common.values import is_number
-from ..data.datasets import find_dataset, usual_size
-from ..memory.comparison import early_strides
+from ..data.datasets import find_dataset
 from ..networks.pooling_points import Stride, one_or_pair
 from ..networks.red import REDConfig
 from ..networks.student import StudentConfig
-from ..networks.zoo import DDPM, find_network, is_network
+from ..networks.zoo import DDPM, is_network
+from ..training.adapting import changed, on_pictures
 from ..training.config import DistillConfig
 from ..training.presets import find_preset
 
@@ -110,51 +110,41 @@ def run_config(options: argparse.Namespace) -> DistillConfig:
     """The settings of `--config` or `--preset`, changed as the other options say.
 
     Another data set brings its classes along, and its image size where it has one of its own; a trained teacher the
-    size that it learnt at, a "ddpm:" teacher its network and prediction type too. Raises ValueError for settings that
-    do not go together, OSError for a file that cannot be read.
+    size that it learnt at, a "ddpm:" teacher its network and prediction type too; another network has strides that pool
+    early. Raises ValueError for settings that do not go together, OSError for a file that cannot be read.
     """
     values = read_json(options.config) if options.config else find_preset(options.preset).config.to_dict()
-    student = dict(values.get("student") or {})
+    student = DistillConfig.from_dict(values).student.to_dict()
     given, of_student, red = _given(options, "set"), _given(options, "student"), red_settings(options)
-    if red is None:
-        student["red"] = None
-    elif red:
-        student["red"] = (student.get("red") or {}) | red
+    red = None if red is None else (student["red"] or {}) | red if red else student["red"]
     kind, colon, place = given.get("dataset", "").partition(":")
     if kind:
         if kind == "folder":
             given["dataset"] = kind + colon + _absolute(place)
-        spec = find_dataset(given["dataset"], (values | given).get("split_seed", 0))
-        student["num_classes"] = spec.num_classes if student.get("num_classes") else None
-        student["image_size"] = usual_size(spec, student["image_size"])
+        student = on_pictures(student, find_dataset(given["dataset"], (values | given).get("split_seed", 0)))
     kind, colon, place = given.get("teacher_checkpoint", "").partition(":")
     if kind + colon == DDPM:
         source = _absolute(place) if Path(place).expanduser().is_dir() else place
         given["teacher_checkpoint"] = student["teacher"] = DDPM + source
         size, values["prediction_type"] = ddpm_settings(source)
         student["image_size"] = size or student["image_size"]
-    elif "teacher_checkpoint" in given:
-        student = _taught_by(given["teacher_checkpoint"], student, of_student)
+    elif "teacher_checkpoint" in given and "teacher" not in of_student:
+        of_student = _taught_by(given["teacher_checkpoint"], student) | of_student
     for name in ("strides", "teacher_strides"):
-        if name in of_student:
+        if isinstance(of_student.get(name), str):
             of_student[name] = parse_strides(of_student[name])
-    return DistillConfig.from_dict(values | given | {"student": student | of_student})
+    return DistillConfig.from_dict(values | given | {"student": changed(student, of_student) | {"red": red}})
 
 
-def _taught_by(teacher: str, student: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A preset's student for another teacher: at its image size, and where it is another network than the preset's, of
-    that, with strides that pool early. Only where the command line names no network.
-    """
-    if "teacher" in given:
-        return student
+def _taught_by(teacher: str, student: Mapping[str, Any]) -> dict[str, Any]:
+    """What a student takes from another teacher: its image size, and where it is another network, all else of it."""
     is_trained = not is_network(teacher)
     taught = read_metadata(teacher).student if is_trained else StudentConfig(teacher)
-    if taught.student_architecture == find_network(student["teacher"]).name:
-        return student | ({"image_size": taught.image_size} if is_trained else {})
-    network, size = taught.student_architecture, given.get("image_size", taught.image_size)
-    own = {"teacher": network, "architecture": None, "image_size": size, "teacher_strides": taught.strides}
-    strides = {} if "strides" in given else early_strides(network, taught.unets, size)
-    return student | own | {"strides": strides, "in_channels": taught.in_channels, "unets": taught.unets}
+    size = {"image_size": taught.image_size}
+    if taught.student_architecture == student["teacher"]:
+        return size if is_trained else {}
+    own = {"teacher": taught.student_architecture, "teacher_strides": taught.strides}
+    return size | own | {"in_channels": taught.in_channels, "unets": taught.unets}
 
 
 def _absolute(folder: str) -> str:

@@ -12,7 +12,7 @@ from torch import nn
 from ..common.modules import meta_copy, weightless
 from ..networks.alignment import AlignedPair, align_points, red_sites
 from ..networks.info import NetworkInfo
-from ..networks.pooling_points import MAIN, PoolingPoint, check_image_size
+from ..networks.pooling_points import PoolingPoint, check_image_size
 from ..networks.red import REDConfig
 from ..networks.stem_kinds import AS_BUILT, marked_stem, set_stem
 from ..networks.strides import check_strides, set_strides
@@ -32,8 +32,6 @@ LEANER = (
     {"gate": False, "residual_squeeze": 4},
     {"gate": False, "residual_squeeze": 8},
 )
-LARGE_STEM = 7  # a kernel so wide can take the first pool's stride too
-LARGEST_EARLY = 8  # pixels: a stem's stride beyond it leaves little to tell apart
 
 
 @dataclass(frozen=True)
@@ -162,31 +160,7 @@ def _built(network: NetworkInfo, num_classes: int | None, size: Size, in_channel
     return model
 
 
-def own_strides(name: str, unets: Unets = NO_UNETS, image_size: int | Size | None = None) -> dict[str, int]:
-    """The strides that can be chosen of a network as it is built, by pooling point; empty where there are none."""
-    return {point.name: point.stride for point in _down_points(name, unets, image_size)}
-
-
-def early_strides(name: str, unets: Unets = NO_UNETS, image_size: int | Size | None = None) -> dict[str, int]:
-    """A student to start from: the stem takes the last stride, and with a wide kernel the first pool's too."""
-    down = _down_points(name, unets, image_size)
-    strides = {point.name: point.stride for point in down}
-    pooled = [point.name for point in down[1:] if point.stride > 1 and point.role == MAIN]
-    moved = pooled[-1:] + (pooled[:1] if down and down[0].kernel >= LARGE_STEM and len(pooled) > 1 else [])
-    for pool in moved:
-        if strides[down[0].name] * strides[pool] > LARGEST_EARLY:
-            continue
-        strides[down[0].name] *= strides[pool]
-        strides[pool] = 1
-    return strides
-
-
-def _down_points(name: str, unets: Unets, image_size: int | Size | None) -> list[PoolingPoint]:
-    points = _points(network_tape(name, unets=unets, image_size=image_size))[0]
-    return [point for point in points if point.is_offered]
-
-
-def _points(tape: Tape) -> tuple[list[PoolingPoint], str]:
+def points_of(tape: Tape) -> tuple[list[PoolingPoint], str]:
     """The pooling points of a network, and why there are none where no student can be built from it."""
     try:
         return tape.points, ""
@@ -208,7 +182,7 @@ class _Network:
         self.network, self.classes = find_network(name, config.unets), config.num_classes
         self.channels, self.stem = config.in_channels, stem
         self.tape = network_tape(name, self.classes, config.unets, config.image_size, self.channels, stem)
-        self.points, self.refusal = _points(self.tape)
+        self.points, self.refusal = points_of(self.tape)
         if stem != AS_BUILT and not self.refusal:
             check_stem(marked_stem(self.tape.recording.model), self.points)
 

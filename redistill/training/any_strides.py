@@ -53,7 +53,7 @@ def set_up(problem: Problem) -> None:
     """
     classification.set_up(problem)
     problem.points = find_pooling_points(problem.model, problem.config.student.image_size)
-    strides = own_strides(problem)
+    strides = student_strides(problem)
     space = vector_space(problem.config.student)
     if space.find(strides) is None:
         raise ValueError(
@@ -62,7 +62,7 @@ def set_up(problem: Problem) -> None:
         )
 
 
-def own_strides(problem: Problem) -> dict[str, int]:
+def student_strides(problem: Problem) -> dict[str, int]:
     """The strides of every pooling point that the run's settings give its student."""
     return {point.name: point.stride for point in problem.points}
 
@@ -101,7 +101,7 @@ def judge(problem: Problem, model: nn.Module, split: Split) -> dict[str, float]:
         apply_strides(model, problem.points, vector.strides)
         found[tuple(vector.strides.values())] = accuracy(recalibrate(model, problem.train), split)
     front_accuracy = sum(found.values()) / len(found)
-    own = tuple(own_strides(problem).values())
+    own = tuple(student_strides(problem).values())
     if own not in found:
         settle(problem, model)
         found[own] = accuracy(model, split)
@@ -120,5 +120,5 @@ def score(figures: Mapping[str, float]) -> float:
 
 def settle(problem: Problem, model: nn.Module) -> None:
     """Give the model the student's own strides, with statistics that were measured at them."""
-    apply_strides(model, problem.points, own_strides(problem))
+    apply_strides(model, problem.points, student_strides(problem))
     recalibrate(model, problem.train)

@@ -15,7 +15,8 @@ from app.explore.form import INPUTS
 from app.parts.budget import CONTROLS
 from app.parts.counting import compare_as
 from app.words.numbers import format_bytes
-from redistill.memory.comparison import early_strides, network_tape
+from redistill.memory.comparison import network_tape
+from redistill.memory.usual_strides import early_strides
 from redistill.networks.student import StudentConfig
 
 pytestmark = pytest.mark.browser

@@ -20,10 +20,12 @@ from redistill.cli.options import parse_seeds, parse_strides, run_config
 from redistill.common.settings import settings_of
 from redistill.data.table import DATASETS
 from redistill.memory import capture, capture_images
+from redistill.memory.usual_strides import early_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.zoo import build_network
 from redistill.training.config import DistillConfig
+from redistill.training.presets import CLUTTER_STRIDES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -95,6 +97,35 @@ def test_other_pictures_come_at_the_size_of_the_teacher_or_else_of_the_preset(tm
     if "--preset teacher --dataset folder" in words:
         write_classes(tmp_path / "in", {"b": 24})
     assert run_config(_parser().parse_args(words.split())).student.image_size == size
+
+
+@pytest.mark.parametrize(
+    ("words", "strides"),
+    [
+        ("distill --preset quick --teacher mobilenet_v2", early_strides("mobilenet_v2", image_size=64)),
+        ("distill --preset quick --architecture mobilenet_v2", early_strides("mobilenet_v2", image_size=64)),
+        ("distill --preset quick --teacher mobilenet_v2 --strides features.0.0=8", {"features.0.0": 8}),
+        ("distill --preset quick --teacher narrow_resnet", CLUTTER_STRIDES),
+        ("train --preset teacher --teacher mobilenet_v2", {}),
+    ],
+)
+def test_a_preset_of_another_network_pools_early_where_it_pooled_otherwise_than_its_network(words, strides):
+    assert run_config(_parser().parse_args(words.split())).student.strides == strides
+
+
+@pytest.mark.parametrize("options", ["--dataset emoji-clutter", "--teacher-checkpoint emoji-clutter-teacher"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({}, "no 'student'"),
+        ({"student": {"teacher": "resnet18"}, "dataset": "x"}, "no 'image_size'"),
+        ({"student": 3}, "student"),
+    ],
+)
+def test_a_file_of_settings_that_lacks_some_is_one_sentence(tmp_path, content, said, options, capsys):
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert main(["distill", "--config", str(tmp_path / "config.json"), *options.split()]) == 1
+    assert said in capsys.readouterr().err
 
 
 def test_the_version_is_that_of_the_package(capsys):

@@ -9,7 +9,8 @@ import pytest
 from redistill import compare
 from redistill.common.modules import weightless
 from redistill.memory import capture, capture_images, comparison
-from redistill.memory.comparison import early_strides, network_tape, own_strides
+from redistill.memory.comparison import network_tape
+from redistill.memory.usual_strides import early_strides, own_strides
 from redistill.networks.alignment import align
 from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.red import REDConfig

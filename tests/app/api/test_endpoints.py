@@ -259,6 +259,7 @@ def test_another_data_set_brings_its_classes_and_another_network_its_strides():
     assert found.classes != PRESETS["teacher"].config.student.classes
     changed = read_settings("undistilled", {"init": "scratch", "student": {"teacher": "resnet18"}}).student
     assert changed.teacher == "resnet18" and changed.strides["conv1"] > 2
+    assert read_settings("teacher", {"student": {"teacher": "resnet18"}}).student.strides == {}, "nor had the preset"
 
 
 def test_the_studio_loads_none_of_it(studio):

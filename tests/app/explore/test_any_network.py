@@ -12,7 +12,8 @@ from helpers.made import RED_KD, save_untrained
 from app.explore import page
 from app.explore.link import Settings, from_query, parse_query, to_query
 from app.parts.networks import check_network, choices, few
-from redistill.memory.comparison import compare, early_strides, own_strides
+from redistill.memory.comparison import compare
+from redistill.memory.usual_strides import early_strides, own_strides
 from redistill.networks.student import StudentConfig
 
 SEARCHED = "timm:mobilenetv4_conv_small"

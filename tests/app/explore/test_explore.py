@@ -15,7 +15,7 @@ from app.explore.pins import LETTERS
 from app.parts.counting import compare_as
 from app.parts.trace import Place
 from app.words import numbers
-from redistill.memory.comparison import early_strides, own_strides
+from redistill.memory.usual_strides import early_strides, own_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 

@@ -6,7 +6,7 @@ from math import prod
 
 from app.explore.layer_table import layer_rows
 from app.parts.counting import compare_as
-from redistill.memory.comparison import early_strides
+from redistill.memory.usual_strides import early_strides
 from redistill.networks.student import StudentConfig
 
 

@@ -18,7 +18,7 @@ from app.explore.pins import LETTERS, describe
 from app.parts.budget import Budget, chip_budget
 from app.parts.counting import COUNTINGS, compare_as
 from redistill.memory.chips import CHIPS
-from redistill.memory.comparison import early_strides, own_strides
+from redistill.memory.usual_strides import early_strides, own_strides
 from redistill.networks.red import GATES, KERNELS, POINTS, SQUEEZES, REDConfig
 from redistill.networks.stem_kinds import AS_BUILT, STEMS
 from redistill.networks.student import StudentConfig

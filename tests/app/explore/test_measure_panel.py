@@ -11,7 +11,7 @@ from helpers.explore import USUAL
 from app.explore import measure_panel
 from app.explore.measure_panel import Measurement, measure
 from app.parts.counting import compare_as
-from redistill.memory.comparison import early_strides
+from redistill.memory.usual_strides import early_strides
 from redistill.networks.student import StudentConfig
 
 

@@ -18,7 +18,7 @@ from app.explore.link import Settings, from_query, parse_query, patch_text, to_q
 from app.parts.budget import Budget
 from app.parts.counting import compare_as
 from app.words import numbers
-from redistill.memory.comparison import early_strides
+from redistill.memory.usual_strides import early_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 

@@ -10,7 +10,8 @@ from app.parts.counting import compare_as
 from app.parts.stride_picker import check_strides_form
 from app.words.memory import warnings
 from redistill.memory import capture
-from redistill.memory.comparison import early_strides, network_tape
+from redistill.memory.comparison import network_tape
+from redistill.memory.usual_strides import early_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
 

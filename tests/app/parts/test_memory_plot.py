@@ -12,7 +12,8 @@ from app.parts.counting import compare_as
 from app.parts.memory_plot import Curve, PinnedCurve, Point, memory_figure, merged_order, networks_figure
 from app.parts.trace import memory_curve, read_place
 from app.words.memory import tick_labels
-from redistill.memory.comparison import early_strides, network_tape
+from redistill.memory.comparison import network_tape
+from redistill.memory.usual_strides import early_strides
 from redistill.networks.student import StudentConfig
 
 

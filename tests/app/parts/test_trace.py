@@ -6,7 +6,7 @@ import pytest
 
 from app.parts.counting import compare_as
 from app.parts.trace import Place, Point, locate, memory_curve, peak_label, read_place
-from redistill.memory.comparison import early_strides
+from redistill.memory.usual_strides import early_strides
 from redistill.networks.student import StudentConfig
 
 

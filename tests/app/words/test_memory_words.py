@@ -9,7 +9,8 @@ import pytest
 
 from app.parts.counting import compare_as
 from app.words.memory import short_labels, warnings
-from redistill.memory.comparison import Comparison, early_strides
+from redistill.memory.comparison import Comparison
+from redistill.memory.usual_strides import early_strides
 from redistill.networks.student import StudentConfig
 
 
