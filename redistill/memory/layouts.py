@@ -7,6 +7,7 @@ while a pass was recorded is noted, so that the recording is not asked where the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -37,9 +38,12 @@ class Layouts:
         self._odd: set[int] = set()  # values that do not lie as their shape says
         self._hidden: dict[int, list[Noted]] = {}  # views, and what a side of 1 may hide in them
 
-    def decides(self, value: int, tensor: Tensor) -> None:
-        """Note that the layout of this tensor decided between a view and a copy."""
-        dims = layout_dims(tuple(tensor.shape), tensor.stride())
+    def decides(self, value: int, tensor: Tensor, made: Shape | None = None) -> None:
+        """Note that the layout of this tensor decided between a view and a copy; made: the shape that became of it."""
+        shape, strides = tuple(tensor.shape), tensor.stride()
+        dims = layout_dims(shape, strides)
+        if made is not None:
+            dims = tuple(sorted({*dims, *merged_dims(shape, strides, made)}))
         if dims:
             self.noted.append((value, dims))
         self.noted += self._hidden.get(value, ())
@@ -55,7 +59,7 @@ class Layouts:
     ) -> None:
         """Take in an operator that has just run: values and tensors that it took and made."""
         if op in VIEWS or op == "clone":
-            self.decides(ins[0], given[0])
+            self.decides(ins[0], given[0], tuple(made[0].shape))
         if is_view and ins:
             self._hide(op, ins[0], given[0], outs, made[0])
         if is_view or not self._odd.isdisjoint(ins):
@@ -112,3 +116,39 @@ def layout_dims(shape: Shape, strides: tuple[int, ...], in_order: bool = False) 
             dims |= {dim, place}
         expected = strides[dim] * shape[dim]
     return tuple(sorted(dims))
+
+
+def merged_dims(shape: Shape, strides: tuple[int, ...], made: Shape) -> tuple[int, ...]:
+    """Dims that a call makes one of and that do not follow each other in memory: as long as all but one of them are 1
+    that takes no copy."""
+    found: set[int] = set()
+    for group in _merged(shape, made) if shape != made else ():
+        if any(strides[dim] != shape[after] * strides[after] for dim, after in pairwise(group)):
+            found |= set(group)
+    return tuple(sorted(found))
+
+
+def _merged(shape: Shape, made: Shape) -> list[list[int]]:
+    """The dims that became one, or some others together, in order; a side of 1 that nothing came of may be of both
+    groups that it stands between, which are given as one then."""
+    groups: list[list[int]] = []
+    left, dim = list(made), 0
+    while dim < len(shape):
+        wanted = left.pop(0) if left else None
+        group, size = [dim], shape[dim]
+        is_loose = size == 1 and wanted != 1
+        dim += 1
+        while wanted is not None and size != wanted:
+            if size < wanted and dim < len(shape):
+                size *= shape[dim]
+                group.append(dim)
+                dim += 1
+            elif left:
+                wanted *= left.pop(0)
+            else:
+                break
+        if groups and is_loose:
+            groups[-1] += group
+        else:
+            groups.append(group)
+    return groups

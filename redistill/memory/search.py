@@ -18,6 +18,7 @@ from torch import nn
 
 from ..common.values import is_whole
 from ..networks.red import REDConfig
+from ..networks.strides import ways_of
 from ..networks.trails import Size
 from .chips import Room
 from .profile import Peak
@@ -104,14 +105,14 @@ def search_strides(
     """Try every choice of `strides` at the pooling points of a network and return what each one needs.
 
     `network` is a model, which needs an `image_size` in pixels, or its tape. With `reduction` "same" the total
-    reduction stays the network's own, so that its last maps keep their size; "any" takes all that the image has room
-    for. With `red`, candidates carry RED blocks where `build_student` puts them, aligned with the network as it is.
-    The other settings are those of `Tape.profile`, whose figures these are; what the tape cannot tell is captured anew,
-    which takes about as long as a thousand answers of the tape. What fits a budget is what a program needs of it:
-    under "fused" and "executorch" the arena that is planned, not only what is alive in it. With `room`, what a chip
-    leaves (`chips.room_on`), weights have to find room there too, and its activations are the budget where none is
-    given. `progress` is told after each choice how many are done, of how many, and how many of them were captured.
-    MACs stand in for the accuracy that can be kept; they are no promise of it.
+    reduction stays the network's own on every way through it, so that its last maps keep their size; "any" takes all
+    that the image has room for. With `red`, candidates carry RED blocks where `build_student` puts them, aligned with
+    the network as it is. The other settings are those of `Tape.profile`, whose figures these are; what the tape cannot
+    tell is captured anew, which takes about as long as a thousand answers of the tape. What fits a budget is what a
+    program needs of it: under "fused" and "executorch" the arena that is planned, not only what is alive in it. With
+    `room`, what a chip leaves (`chips.room_on`), weights have to find room there too, and its activations are the
+    budget where none is given. `progress` is told after each choice how many are done, of how many, and how many of
+    them were captured. MACs stand in for the accuracy that can be kept; they are no promise of it.
 
     Raises ValueError for unknown settings, for more than `MAX_VECTORS` choices, and when no choice fits the network.
     """
@@ -157,7 +158,7 @@ def search_steps(
     choices = _check_settings(strides, reduction, budget_bytes)
     tape = network if isinstance(network, Tape) else _capture(network, image_size, batch)
     points = tape.strides
-    vectors = _vectors(choices, points, reduction)
+    vectors = _vectors(choices, points, _kept(tape) if reduction == "same" else [])
     counting = _Counting(tape, (image_size, batch), (dtype, accounting, fuse_add))
     teacher = _candidate(room, points, *counting.peaks({}, (None,)))
     candidates, reason = [], None
@@ -232,19 +233,33 @@ def _capture(model: nn.Module, image_size: int | Size | None, batch: int | None)
     return capture_images(model, image_size, 1 if batch is None else batch)
 
 
-def _vectors(choices: Sequence[int], points: dict[str, int], reduction: str) -> list[tuple[int, ...]]:
-    """Strides to try, in the order of `points`. Neighbours differ late, where less of the network follows."""
+def _kept(tape: Tape) -> list[list[int]]:
+    """The ways through the network on which the reduction stays, as places of its points that can be chosen."""
+    offered = [point for point in tape.points if point.name in tape.strides]
+    places = {name: place for place, name in enumerate(tape.strides)}
+    return [[places[name] for name in way if name in places] for way in ways_of(offered)]
+
+
+def _vectors(choices: Sequence[int], points: dict[str, int], ways: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """Strides to try, in the order of `points`, with the network's own reduction on `ways`. Neighbours differ late,
+    where less of the network follows."""
     count = len(choices) ** len(points)
     if count > MAX_VECTORS:
         raise ValueError(
             f"{len(choices)} strides at {len(points)} pooling points make {count:,} stride vectors; "
             f"expected at most {MAX_VECTORS:,}. Choose fewer strides."
         )
-    total = prod(points.values())
-    vectors = [v for v in product(choices, repeat=len(points)) if reduction == "any" or prod(v) == total]
+    own = list(points.values())
+    totals = [prod(own[place] for place in way) for way in ways]
+    vectors = [
+        vector
+        for vector in product(choices, repeat=len(points))
+        if all(prod(vector[place] for place in way) == total for way, total in zip(ways, totals, strict=True))
+    ]
     if not vectors:
+        times = " and ".join(map(str, dict.fromkeys(totals)))
         raise ValueError(
-            f"No choice of the strides {list(choices)} at {list(points)} reduces the image {total} times, as the "
+            f"No choice of the strides {list(choices)} at {list(points)} reduces the image {times} times, as the "
             "network does; choose other strides, or reduction 'any'."
         )
     return vectors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from torch import nn
@@ -75,7 +76,11 @@ def restride(
     after = points_of(trial, traced(trial, size, fitter))
     apply_strides(model, points, changed)
     fit(model, fitter)
-    return points, after
+    own = {point.name: point for point in points}  # where a map leads to is the network's, whatever its strides
+    return points, [
+        replace(point, role=own[point.name].role, path=own[point.name].path) if point.name in own else point
+        for point in after
+    ]
 
 
 def apply_strides(model: nn.Module, points: Sequence[PoolingPoint], strides: Mapping[str, Stride]) -> None:
@@ -127,6 +132,13 @@ def restrided_reductions(points: Sequence[PoolingPoint], strides: Mapping[str, S
         )
         for pair in _reduction_ratios(points, points, strides)
     ]
+
+
+def ways_of(points: Sequence[PoolingPoint]) -> list[list[str]]:
+    """The ways through a network that end among some of its points: of each one that no other's way goes on from, the
+    points up to it, by name."""
+    ways = {point.name: list(point.path or _points_before(point, points)) for point in points}
+    return [way for name, way in ways.items() if not any(name in way for other, way in ways.items() if other != name)]
 
 
 def _reduction_ratios(

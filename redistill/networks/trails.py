@@ -23,6 +23,7 @@ class Trail:
     reduction: tuple[Fraction, Fraction] = (Fraction(1), Fraction(1))  # of the image's height and width
     path: tuple[str, ...] = ()  # names of the steps on the way, each as often as it was passed
     passed: frozenset[str] = frozenset()  # these, and those of equal branches
+    is_enlarged: bool = False  # on its way, so that not all of its steps still tell in its size
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,24 @@ class Route:
 
 
 def joined(trails: Sequence[Trail]) -> Trail:
-    """The trail of what is made of several maps: of the largest of them, and among equals by the longest way."""
+    """The trail of what is made of several maps: of the largest of them, and among equals by the longest way.
+
+    Among equals a map that was enlarged on its way is brought to the size of one that was not, and follows that.
+    """
     maps = [trail for trail in trails if trail.size is not None]
     if not maps:  # of features without places, all lead on
         longest = max(trails, key=lambda trail: len(trail.path))
         return replace(longest, passed=frozenset().union(*(trail.passed for trail in trails)))
     if len(maps) == 1:
         return maps[0]
-    least = min(trail.reduction[0] * trail.reduction[1] for trail in maps)
-    ties = [trail for trail in maps if trail.reduction[0] * trail.reduction[1] <= least * TIE]
-    longest = max(ties, key=lambda trail: len(trail.path))
+    reductions = [trail.reduction[0] * trail.reduction[1] for trail in maps]
+    largest = maps[reductions.index(min(reductions))]
+    ties = [
+        trail
+        for trail, times in zip(maps, reductions, strict=True)
+        if trail.size == largest.size or times <= min(reductions) * TIE
+    ]
+    longest = max(ties, key=lambda trail: (not trail.is_enlarged, len(trail.path)))
     if all(trail.passed <= longest.passed for trail in ties):
         return longest
     return replace(longest, passed=frozenset().union(*(trail.passed for trail in ties)))
@@ -80,7 +89,8 @@ def resized(trail: Trail, size: Size) -> Trail:
     reduction = tuple(
         max(Fraction(1), r * Fraction(a, b)) for r, a, b in zip(trail.reduction, trail.size, size, strict=True)
     )
-    return replace(trail, size=tuple(size), reduction=reduction)
+    larger = any(before < after for before, after in zip(trail.size, size, strict=True))
+    return replace(trail, size=tuple(size), reduction=reduction, is_enlarged=trail.is_enlarged or larger)
 
 
 def ratio(before: Size, after: Size) -> tuple[int, int] | None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
+from helpers import pyramids
 
 from redistill import compare
 from redistill.common.modules import weightless
-from redistill.memory import capture, capture_images, comparison
+from redistill.memory import capture, capture_images, comparison, measure_peak
 from redistill.memory.comparison import network_tape
 from redistill.memory.usual_strides import early_strides, own_strides
-from redistill.networks.alignment import align
-from redistill.networks.pooling_points import find_pooling_points
+from redistill.networks.alignment import RULES, align
+from redistill.networks.pooling_points import MAIN, check_image_size, find_pooling_points
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_reference, build_student
 
@@ -52,6 +54,23 @@ def test_all_figures_are_those_of_the_built_networks(name, counted):
     assert list(found.teacher_points) == find_pooling_points(networks["teacher"], config.image_size)
     assert list(found.pairs) == align(networks["bare"], networks["teacher"], config.image_size, config.alignment)
     assert (found.config, found.dtype, found.fuse_add) == (config, "fp32", bool(counted.get("fuse_add")))
+
+
+@pytest.mark.parametrize("alignment", RULES)
+@pytest.mark.parametrize("size", [64, (33, 65), (40, 97)])
+@pytest.mark.parametrize("strides", [{}, {"c1": 4}, {"c1": 1, "c2": 4}, {"c2": 4, "c3": 4}], ids=str)
+@pytest.mark.parametrize("name", ["Pyramid", "Gated"])
+def test_maps_that_come_back_to_a_larger_one_are_on_the_way_whatever_the_rounding(name, strides, size, alignment):
+    """The built student has the blocks that are counted, and their peak."""
+    network = f"file:{pyramids.__file__}:{name}"
+    strides = {point: stride for point, stride in strides.items() if hasattr(getattr(pyramids, name)(), point)}
+    config = StudentConfig(network, size, strides=strides, alignment=alignment)
+    found, student = compare(config, accounting="eager"), build_student(config)
+    assert found.student.peak_bytes == measure_peak(student, torch.zeros(1, 3, *check_image_size(size)))
+    assert found.student.weight_bytes == sum(tensor.nbytes for tensor in student.state_dict().values())
+    points = find_pooling_points(build_student(dataclasses.replace(config, red=None)), size)
+    assert [(p.reduction, p.role, p.path) for p in found.points] == [(p.reduction, p.role, p.path) for p in points]
+    assert all(point.role == MAIN for point in points)
 
 
 def test_what_does_not_fit_is_refused_with_the_value():

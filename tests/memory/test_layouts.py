@@ -136,3 +136,47 @@ def test_a_mean_lies_in_the_room_of_what_it_is_a_mean_of(loss):
 def test_what_does_not_follow_from_shapes_is_refused(call, words):
     with pytest.raises(ValueError, match=words):
         capture(Function(call), (2, 3, 8, 8))
+
+
+MERGED = {
+    "rows of tokens": lambda y: y.permute(0, 2, 3, 1).reshape(-1, 8),
+    "the same, flattened": lambda y: y.permute(0, 2, 3, 1).flatten(0, 2),
+    "rows of a row": lambda y: y.flatten(2).mT.reshape(-1, y.shape[1]),
+    "windows": lambda y: y.unflatten(2, (-1, 1)).unflatten(4, (-1, 1)).permute(0, 2, 4, 3, 5, 1).reshape(-1, 1, 8),
+    "copies of an image": lambda y: y.unsqueeze(1).expand(-1, 3, -1, -1, -1).flatten(0, 1),
+    "copies of a channel": lambda y: y.mean(1, keepdim=True).expand(-1, 4, -1, -1).flatten(0, 1),
+    "images behind channels": lambda y: y.permute(1, 0, 2, 3).flatten(1),
+    "half of the channels": lambda y: y[:, :4].flatten(0, 1),
+    "heads of a row": lambda y: y.flatten(2).mT.unflatten(2, (2, 4)).transpose(1, 2).flatten(0, 1),
+    "one side after another": lambda y: y.permute(2, 3, 0, 1).flatten(1, 2).flatten(0, 1),
+}
+SETTINGS = [(batch, size) for batch in (1, 2, 3) for size in ((16, 16), (32, 32), (16, 2), (2, 16), (2, 2))]
+
+
+@pytest.mark.parametrize("recorded", [(1, (16, 16)), (2, (16, 16)), (2, (2, 2)), (3, (2, 16))], ids=str)
+@pytest.mark.parametrize("name", MERGED)
+def test_dims_that_become_one_are_copied_as_on_the_cpu_at_any_batch_and_size(name, recorded):
+    """Of one image they may lie one behind the other where those of two do not."""
+    model = Laid(MERGED[name])
+    tape = capture(model, (recorded[0], 3, *recorded[1]))
+    told = 0
+    for batch, size in SETTINGS:
+        try:
+            counted = tape.profile(batch=batch, image_size=size, accounting="eager").peak_bytes
+        except ShapeRuleError:
+            counted = tape.anew(batch=batch, image_size=size).profile(accounting="eager").peak_bytes
+        else:
+            told += (batch, size) != recorded
+        assert counted == measure_peak(model, torch.zeros(batch, 3, *size)), (batch, size)
+    assert told, "not all of them need a capture of their own"
+
+
+class Laid(nn.Module):
+    """A convolution, and what a function makes of its map."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.conv, self.function = nn.Conv2d(3, 8, 3, stride=2, padding=1), function
+
+    def forward(self, x):
+        return self.function(self.conv(x)) * 2

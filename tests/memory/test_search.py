@@ -9,6 +9,7 @@ from math import prod
 import pytest
 import torch
 import torchvision
+from helpers.pyramids import Gated
 from torch import Tensor, nn
 
 from redistill.memory import Tape, capture
@@ -110,6 +111,17 @@ def test_result_is_that_of_going_through_all_vectors(narrow, reduction, red):
         needs[0],
         min(candidate.macs for candidate in result.candidates if candidate.needed_bytes == needs[0]),
     ) == min((full.needed_bytes, full.macs) for _, full in expected.values())
+
+
+def test_every_way_through_a_network_keeps_its_reduction():
+    """That of a gate's map, which is enlarged again, is another one than that of the maps that it multiplies."""
+    tape = capture(Gated(), (1, 3, 64, 64))
+    found = search_strides(tape, red=None).candidates
+    chosen = {tuple(candidate.strides.values()) for candidate in found}
+    assert list(found[0].strides) == ["c1", "gate.0", "c2"] and chosen == {(1, 8, 4), (2, 4, 2), (4, 2, 1)}
+    for candidate in found:
+        assert tape.points_at(candidate.strides)[-1].out_size == (16, 16)
+    assert len(search_strides(tape, red=None, reduction="any").candidates) > len(found)
 
 
 def test_published_strides_of_resnet18():
