@@ -21,6 +21,7 @@ from ..common.sentences import first_line
 from ..networks.pooling_points import check_image_size, input_channels
 from ..networks.schedule import noise_scheduler
 from ..networks.student import StudentConfig, build_student
+from ..networks.weights import check_fractions
 from .graph import write_graph
 from .metadata import Metadata, read_metadata, write_metadata
 from .pipeline import INDEX, Scheduler, load_unet, write_pipeline
@@ -76,11 +77,12 @@ def load(folder: str | Path) -> nn.Module:
         return unet
     model = build_student(metadata.student)
     path = folder / MODEL
-    if not path.exists():
+    if not path.is_file():
         raise ValueError(f"Checkpoint {folder} has no {MODEL}; copy the whole folder.")
     try:
         state = safetensors.torch.load_file(path)
         model.load_state_dict(state)
+        check_fractions(model, state, str(path))
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(
             f"{path} does not hold the weights of {metadata.student.student_architecture!r} as config.json describes "

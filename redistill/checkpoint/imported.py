@@ -48,6 +48,7 @@ def import_teacher(network: StudentConfig, weights: Weights, folder: str | Path)
     which names did not fit. Raises ValueError, in one sentence, and writes nothing, for weights of another network,
     names of another number of classes, and a network that does not run on images of its size.
     """
+    _check_scale(weights)
     state = file_state(weights.file, weights.only_safetensors)
     network = _with_classes(network, state, weights)
     model = build_student(network)
@@ -68,6 +69,14 @@ def import_teacher(network: StudentConfig, weights: Weights, folder: str | Path)
         imported=told if fit.is_whole else told | {"fit": str(fit)},
     )
     return save(model, metadata, folder), "" if fit.is_whole else str(fit)
+
+
+def _check_scale(weights: Weights) -> None:
+    if not all(0 <= number <= 1 for number in weights.mean) or not all(0 < number <= 1 for number in weights.std):
+        raise ValueError(
+            f"mean is {list(weights.mean)} and std {list(weights.std)}; expected those of images from 0 to 1: mean "
+            "from 0 to 1, std above 0 and at most 1. Of images from 0 to 255, divide both by 255."
+        )
 
 
 def imported_folder(name: str) -> Path:

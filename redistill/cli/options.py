@@ -119,12 +119,12 @@ def run_config(options: argparse.Namespace) -> DistillConfig:
     red = None if red is None else (student["red"] or {}) | red if red else student["red"]
     kind, colon, place = given.get("dataset", "").partition(":")
     if kind:
-        if kind == "folder":
+        if kind == "folder" and place.strip():
             given["dataset"] = kind + colon + _absolute(place)
         student = on_pictures(student, find_dataset(given["dataset"], (values | given).get("split_seed", 0)))
     kind, colon, place = given.get("teacher_checkpoint", "").partition(":")
     if kind + colon == DDPM:
-        source = _absolute(place) if Path(place).expanduser().is_dir() else place
+        source = _absolute(place) if place.strip() and Path(place).expanduser().is_dir() else place
         given["teacher_checkpoint"] = student["teacher"] = DDPM + source
         size, values["prediction_type"] = ddpm_settings(source)
         student["image_size"] = size or student["image_size"]

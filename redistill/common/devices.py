@@ -23,7 +23,9 @@ def check_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"Device is {name!r}; expected 'cpu', 'cuda' or 'cuda:0', 'cuda:1', ...") from None
+        device = torch.device("meta")  # as good as none
+    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
+        raise ValueError(f"Device is {name!r}; expected 'cpu', 'cuda' or 'cuda:0', 'cuda:1', ...")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"Device {name!r} is not here; this machine has {torch.cuda.device_count()} CUDA devices.")
     return device

@@ -163,6 +163,8 @@ def _open(name: str) -> Source:
     if kind == "hub":
         return open_hub(rest)
     if kind == "folder":
+        if not rest.strip():
+            raise ValueError(f"Data set is {name!r}, which names no folder; expected folder:PATH.")
         path = Path(rest).expanduser()
         return open_folder(_unpacked(path) if path.is_file() else path, rest)
     if kind == "upload":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.modules import unwrapped
+from ..common.sentences import first_line
 from ..common.values import is_whole
 from ..networks.trace import example_inputs
 
@@ -52,7 +53,12 @@ def read_capture(model: nn.Module, given: Any, kwargs: Mapping[str, Any] | None 
             f"Input size is {_clipped(given)}; expected (batch, channels, height, width), whole numbers of at least 1, "
             "or example inputs: a tensor, a tuple of arguments or a dict of them by name."
         )
-    return example_inputs(model, given), {}
+    try:
+        return example_inputs(model, given), {}
+    except RuntimeError as error:  # on the meta device only numbers that 64 bits cannot hold
+        raise ValueError(
+            f"Input size is {_clipped(given)}, too large for any machine ({first_line(error)})."
+        ) from error
 
 
 def _takes(model: nn.Module, names: Mapping[Any, Any]) -> bool:

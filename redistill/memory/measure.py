@@ -18,6 +18,8 @@ from .inputs import read_arguments, tensors_in
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler tells stderr that it finds no GPU
 
 MEASURABLE = ("cpu", "cuda")  # device types whose memory is real
+RUNNERS = ("USER_SCOPE", "TORCHSCRIPT_FUNCTION")  # scopes of what runs operators and is none
+COMPILED, INDUCTOR = "Torch-Compiled Region", "CompiledFxGraph"  # in the profiler's names of what `torch.compile` runs
 _PROFILER = threading.Lock()  # torch has one profiler a process, and threads of the page may measure at once
 
 Result = TypeVar("Result")
@@ -30,8 +32,9 @@ def measure_peak(model: nn.Module, inputs: Any, kwargs: Mapping[str, Any] | None
     `inputs` is a tensor, the tuple of arguments, in which tensors may stand in lists and dicts, or a dict of arguments
     by name; `kwargs`, or keywords, are further ones by name. All are on the model's device. Every input counts
     throughout. On the CPU the allocator's own events are added up; a buffer that the operator which made it also freed
-    (a workspace, the indices of a max-pool) is left out. On CUDA it is the rise of `max_memory_allocated`, workspaces
-    included and rounded as that allocator rounds. Raises ValueError when the inputs hold no tensor.
+    (a workspace, the indices of a max-pool) is left out; an autograd function of one's own is such an operator. On CUDA
+    it is the rise of `max_memory_allocated`, workspaces included and rounded as that allocator rounds. Raises
+    ValueError when the inputs hold no tensor.
     """
     args, named = read_arguments(model, inputs, {**(kwargs or {}), **keywords})
     tensors = list(tensors_in((args, named)))
@@ -82,18 +85,27 @@ def _cpu_rise(run: Callable[[], Any]) -> int:
     _, roots = _profiled(run)
     events: list[Event] = []
     for number, root in enumerate(_operators(roots)):
-        # Outside any operator only Python allocates: for a number that it wraps for the operator to come (x * 1.5).
-        if root.tag.name != "Allocation" or root.extra_fields.alloc_size < 0:
-            _collect(root, number, events)
+        _collect(root, number, events)
     events.sort()
     return _peak(events, left_out=_scratch(events))
 
 
-def _operators(events: Iterable[Any]) -> Iterator[Any]:
-    """Top-level operators, those under a name too that Python gives a stretch of the program (`record_function`)."""
+def _operators(events: Iterable[Any], around: str = "") -> Iterator[Any]:
+    """Top-level operators, those inside of what runs them too: a stretch of the program that Python gives a name to
+    (`record_function`), a program of TorchScript, what `torch.compile` made. `around` is the name of such.
+    """
     for event in events:
-        if event.tag.name == "TorchOp" and event.extra_fields.scope.name == "USER_SCOPE":
-            yield from _operators(event.children)
+        if event.tag.name == "Allocation":
+            # Outside any operator only Python allocates, for a number that it wraps for the next one (x * 1.5), and
+            # programs that inductor has written.
+            if event.extra_fields.alloc_size < 0 or INDUCTOR in around:
+                yield event
+        elif event.tag.name == "TorchOp":
+            is_inside = around.startswith(COMPILED) and "::" not in event.name
+            if is_inside or event.name.startswith(COMPILED) or event.extra_fields.scope.name in RUNNERS:
+                yield from _operators(event.children, f"{around} {event.name}".strip())
+            else:
+                yield event
         else:
             yield event
 

@@ -217,7 +217,7 @@ class _Counting:
 
 def _check_settings(strides: Iterable[int], reduction: str, budget_bytes: int | None) -> list[int]:
     """The strides to choose from, each once and rising."""
-    choices = list(strides)
+    choices = list(strides) if isinstance(strides, Iterable) else [strides]
     if not choices or not all(is_whole(stride, 1) for stride in choices):
         raise ValueError(f"Strides to choose from are {choices}; expected whole numbers of at least 1.")
     if reduction not in REDUCTIONS:

@@ -26,7 +26,7 @@ from ..networks.pooling_points import (
     points_of,
     restride_points,
 )
-from ..networks.red import REDConfig
+from ..networks.red import SIDES, REDConfig
 from ..networks.stem_kinds import seen_at
 from ..networks.strides import apply_strides, check_strides, read_strides, restrided_reductions
 from ..networks.student import add_red
@@ -305,6 +305,8 @@ class Tape:
     def _changed_strides(self, strides: Mapping[str, int], size: tuple[int, int]) -> Strides:
         """The strides that are not the recorded ones; ValueError for bad ones. Whole numbers, as nearly all are, are
         looked at once for both accountings."""
+        if not isinstance(strides, Mapping):
+            raise ValueError(f"strides are {str(strides)[:80]!r}; expected numbers by name of the pooling point.")
         if all(type(stride) is int for stride in strides.values()):  # as a key, True and 2.0 would pass for 1 and 2
             return self._checked_strides(tuple(strides.items()), size)
         return self._check_strides(strides.items(), size)
@@ -324,6 +326,8 @@ class Tape:
         sites: FrozenSites | None = None,
     ) -> Setting:
         """What there is to count, with RED blocks at `sites`, or aligned with the network as recorded."""
+        if not isinstance(red, REDConfig | None):
+            raise ValueError(f"red is {str(red)[:80]!r}; expected a REDConfig, or None.")
         shapes, edits = self._evaluated(changed, first)
         if red is not None and self.recording.has_red:
             raise ValueError("The network carries RED blocks already; expected one without them, or red=None.")
@@ -333,8 +337,25 @@ class Tape:
             teacher = self._teacher_points((*self.input_shape[:-2], *first[-2:]))
             pairs = align_points(self._points_at(changed, first), teacher, alignment)
             sites = frozen_sites(red_sites(pairs, red))
+        else:
+            self._check_sites(sites)
         program = self._program(edits.identities, sites, red if sites else None)
         return Setting(program, program.shapes(shapes), edits, red, sites)
+
+    def _check_sites(self, sites: FrozenSites) -> None:
+        """ValueError for sites of no RED block: of no layer of the network, or of other channels than its map has."""
+        for path, sides in sites:
+            values = dict(zip(SIDES, self._places.get(path, ()), strict=False))
+            for side, channels in sides:
+                if side not in values:
+                    raise ValueError(
+                        f"No {side!r} of {path!r} to put a RED block at; expected one of {SIDES} of a layer."
+                    )
+                shape = self.recording.shapes[values[side]]
+                if channels not in shape[1:]:
+                    raise ValueError(
+                        f"A RED block at the {side} of {path!r} is for {channels} channels; its map has shape {shape}."
+                    )
 
     def _evaluate(self, changed: Strides, first: Shape) -> tuple[list[Shape], Edits]:
         """Shapes of all recorded values at other settings, and what the strides changed."""

@@ -16,7 +16,7 @@ from itertools import product
 import torch
 from torch import nn
 
-from ..common.modules import meta_copy
+from ..common.modules import meta_copy, unwrapped
 from ..common.sentences import first_line
 from ..common.values import is_whole
 from .fitting import Fitter
@@ -74,7 +74,7 @@ def find_pooling_points(model: nn.Module, image_size: int | Size) -> list[Poolin
 
     Raises ValueError when the image is too small for the strides.
     """
-    size = check_image_size(image_size)
+    size, model = check_image_size(image_size), unwrapped(model)
     if declares_points(model):
         return declared_points(model, size)
     return points_of(model, traced(meta_copy(model), size))

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from torch import nn
 
-from ..common.modules import meta_copy
+from ..common.modules import meta_copy, unwrapped
 from ..common.values import is_whole, shown
 from .fitting import Fitter, fit
 from .pooling_points import (
@@ -56,7 +56,7 @@ def restride(
     model: nn.Module, strides: Mapping[str, Stride], image_size: int | Size
 ) -> tuple[list[PoolingPoint], list[PoolingPoint]]:
     """`set_strides`, which returns the pooling points before and after."""
-    size = check_image_size(image_size)
+    size, model = check_image_size(image_size), unwrapped(model)
     if declares_points(model):
         points = find_pooling_points(model, image_size)
         check_strides(strides, points, image_size)
@@ -90,6 +90,7 @@ def apply_strides(model: nn.Module, points: Sequence[PoolingPoint], strides: Map
     and that the strides fit was found out before. For training that changes strides at every step. Not for networks
     that declare their points. All points are marked, so that they stay points whatever becomes of their strides.
     """
+    model = unwrapped(model)
     for point in points:
         if point.is_settable:
             stride = pair_of(strides.get(point.name, point.stride))

@@ -134,6 +134,8 @@ class StudentConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StudentConfig:
         """Rebuild from `to_dict`; ValueError for a missing or unknown key, with the known ones."""
+        if not isinstance(values, Mapping):
+            raise ValueError(f"The student's configuration is {str(values)[:80]!r}; expected settings by name.")
         if "image_size" not in values and "teacher" in values:  # written down it never is the usual one
             raise ValueError("The student's configuration has no 'image_size'; it needs 'teacher' and 'image_size'.")
         return config_from(cls, values, "student")

@@ -41,7 +41,10 @@ def file_state(file: Path, only_safetensors: bool = False) -> dict[str, Tensor]:
             "never loaded; save model.state_dict() alone."
         ) from error
     except (OSError, SafetensorError, *DAMAGED) as error:
-        raise ValueError(f"{file} holds no weights that can be read ({first_line(error)}).") from error
+        # What unpickling meets in a file of another kind is a byte that it looked up, or worse.
+        is_told = not isinstance(error, (LookupError, TypeError, AttributeError))
+        reason = first_line(error) if is_told else "it is no file of torch.save"
+        raise ValueError(f"{file} holds no weights that can be read ({reason}).") from error
     while isinstance(state, Mapping) and (inner := [key for key in INSIDE if isinstance(state.get(key), Mapping)]):
         state = state[inner[0]]
     if not isinstance(state, Mapping) or not _is_state(state):
@@ -122,8 +125,20 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str, par
     broken = [key for key, value in fit.fitting.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise ValueError(f"{source} holds numbers that are not finite, in {listed(broken, NAMED)}; they are of no use.")
+    check_fractions(model, fit.fitting, source)
     model.load_state_dict(fit.fitting, strict=False)
     return fit
+
+
+def check_fractions(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """ValueError, naming them, for weights that are whole numbers where the network's have fractions."""
+    own = model.state_dict()
+    whole = [name for name, value in state.items() if own[name].is_floating_point() and not value.is_floating_point()]
+    if whole:
+        raise ValueError(
+            f"{source} holds whole numbers ({state[whole[0]].dtype}) in {listed(whole, NAMED)}, where the network has "
+            "fractions; expected the weights from before they were quantized."
+        )
 
 
 def load_but_head(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..checkpoint.metadata import Metadata, read_metadata
 from ..checkpoint.sources import ddpm_settings, with_unets
@@ -16,6 +17,17 @@ from .config import DistillConfig
 def complete(config: DistillConfig) -> DistillConfig:
     """The settings with those of networks that they name by a place, so that nothing has to be read there again."""
     return dataclasses.replace(config, student=with_unets(config.student))
+
+
+def check_run_folder(config: DistillConfig, run_dir: str | Path) -> None:
+    """ValueError for a run folder inside the folder of the run's own pictures, where it would be taken for some."""
+    kind, _, place = config.dataset.partition(":")
+    pictures = Path(place).expanduser().resolve()
+    if kind == "folder" and pictures.is_dir() and Path(run_dir).resolve().is_relative_to(pictures):
+        raise ValueError(
+            f"Run folder {run_dir} lies in {pictures}, the folder of its pictures, and would be taken for some of "
+            "them; choose a folder elsewhere."
+        )
 
 
 def check_teacher(config: DistillConfig) -> None:

@@ -22,7 +22,7 @@ from ..common.devices import check_device, describe_device
 from ..common.disk import sentence
 from ..common.files import read_json, write_json
 from .begun import check_same_settings
-from .checks import complete
+from .checks import check_run_folder, complete
 from .config import DistillConfig
 from .evaluation import count_parameters, final_figures, inference_peaks, left_out, rounded_accuracy
 from .parallel import STOP, Processes, StoppedElsewhere, join
@@ -63,6 +63,7 @@ def distill(config: DistillConfig, run_dir: str | Path) -> Iterator[dict[str, An
     """
     processes, device = join(config.device)
     with contextlib.suppress(StoppedElsewhere), processes.together():
+        check_run_folder(config, run_dir)
         config = complete(_in_the_numbers_begun(config, Path(run_dir)))
         if processes.main:
             # A folder may hold a run from before a setting existed; it was run with what is the default now.

@@ -21,6 +21,7 @@ import torch
 
 from ..common.disk import is_refusal, told
 from ..common.files import locked, read_json, remove_leftovers, replaced_file, write_json
+from ..common.values import is_whole
 
 CONFIG, METRICS, STATUS, RESUME_POINT = "config.json", "metrics.jsonl", "status.json", "last.pt"
 CLASSES = "classes.json"  # of a finished classifier: `per_class` and `confusion` of its test pictures
@@ -149,9 +150,12 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         except Exception as error:
             raise ValueError(f"Resume point {path} is damaged; delete it to start the run again.") from error
+        if not _is_resume_point(found):
+            raise ValueError(f"Resume point {path} is of no run; delete it to start the run again.")
+        return found
 
     def resume_step(self) -> int:
         """The step that the run goes on from; ValueError for a damaged resume point."""
@@ -162,3 +166,13 @@ class RunFolder:
         with contextlib.suppress(OSError):
             (self.path / RESERVE).unlink(missing_ok=True)
         self._held.close()
+
+
+def _is_resume_point(found: object) -> bool:
+    """Whether that is what `TrainingState.state_dict` gives, as far as the kinds of its parts tell."""
+    kinds = {"model": Mapping, "optimizer": Mapping, "best": Mapping, "seconds": int | float, "best_score": int | float}
+    return (
+        isinstance(found, Mapping)
+        and is_whole(found.get("step"), 0)
+        and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
+    )

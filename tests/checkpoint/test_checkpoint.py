@@ -128,6 +128,14 @@ def damage(folder, what):
         weights.unlink()
     elif what == "cut weights":
         weights.write_bytes(weights.read_bytes()[:1000])
+    elif what == "whole numbers":
+        state = safetensors.torch.load_file(weights)
+        safetensors.torch.save_file({name: value.to(torch.int32) for name, value in state.items()}, weights)
+    elif what == "a folder of weights":
+        weights.unlink()
+        weights.mkdir()
+    elif what == "a student that is none":
+        config.write_text('{"format": 1, "student": null, "dataset": "x"}')
     elif what == "a pickle":
         torch.save(build_student(CONFIG).state_dict(), weights)
     elif what == "foreign weights":
@@ -150,6 +158,9 @@ def damage(folder, what):
         ("no weights", "has no model.safetensors"),
         ("cut weights", "does not hold the weights"),
         ("a pickle", "does not hold the weights"),
+        ("whole numbers", r"holds whole numbers \(torch.int32\) in .*; expected the weights from before"),
+        ("a folder of weights", "has no model.safetensors"),
+        ("a student that is none", "configuration is 'None'; expected settings by name"),
         ("foreign weights", "does not hold the weights"),
         ("broken config", "not readable JSON"),
         ("unknown network", "No network 'wide_resnet'"),

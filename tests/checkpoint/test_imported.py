@@ -66,6 +66,8 @@ def test_it_is_found_by_its_name(file, tmp_path, monkeypatch):
         (CONFIG, {"class_names": NAMES[:2]}, "tells 3 classes apart, but 2 names"),
         (CONFIG, {"mean": MEAN[:2], "std": STD[:2]}, "expected 3 numbers each"),
         (CONFIG, {"mean": (0.4,), "std": (0,)}, "std above 0"),
+        (CONFIG, {"mean": (123.7, 116.3, 103.5), "std": (58.4, 57.1, 57.4)}, "divide both by 255"),
+        (CONFIG, {"mean": (-0.1,), "std": (1.0,)}, "mean from 0 to 1"),
         (StudentConfig("resnet18", 64, red=None), {}, "does not hold the weights of this network"),
         (StudentConfig("mobilenet_v3_small", 64, red=None, in_channels=1), {}, "of another shape"),
         (CONFIG, {"only_safetensors": True}, "no .safetensors file"),

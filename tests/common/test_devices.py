@@ -109,3 +109,10 @@ for _ in range(6):
     thread.join()
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("name", ["meta", "mps", "xpu", "cpu:1", "gpu", "", "cuda:x"])
+def test_a_device_that_nobody_computes_on_here_is_one_sentence(name):
+    with pytest.raises(ValueError, match=f"^Device is {name!r}; expected 'cpu', 'cuda' or"):
+        devices.check_device(name)
+    assert devices.check_device("cpu").type == devices.check_device("cpu:0").type == "cpu"

@@ -44,6 +44,7 @@ def test_table_tells_what_the_splits_hold():
     ("arguments", "message"),
     [
         (("mnist", "train"), "Unknown data set 'mnist'; expected one of: emoji-clutter, emoji-faces"),
+        (("folder:", "train"), "names no folder; expected folder:PATH"),
         (("emoji-faces", "dev"), "split is 'dev'; expected one of: train, validation, test"),
         (("emoji-faces", "train", 48), "no images of size 48; expected one of: 32, 64"),
         (("emoji-faces", "train", 32.0), "no images of size 32.0; expected one of: 32, 64"),

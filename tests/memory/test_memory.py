@@ -387,6 +387,20 @@ def test_wrong_settings_are_refused_with_their_choices(tapes):
         capture(red_student("resnet18", AGGRESSIVE, 64, REDConfig()), (1, 3, 64, 64)).profile(red=REDConfig())
     with pytest.raises(ValueError, match="tensor"):
         measure_peak(build("resnet18", "cpu"), 3)
+    with pytest.raises(ValueError, match="too large for any machine"):
+        capture(build("resnet18"), (1, 3, 10**9, 10**9))
+    for strides in ("conv1=4", [("conv1", 4)]):
+        with pytest.raises(ValueError, match="expected numbers by name"):
+            tape.profile(strides)
+    with pytest.raises(ValueError, match="red is '3'; expected a REDConfig"):
+        tape.profile(red=3)
+    for sites, said in (
+        ({"conv1": {"out": 17}}, "for 17 channels; its map has shape"),
+        ({"conv1": {"down": 64}}, "No 'down' of 'conv1'"),
+        ({"stem": {"out": 64}}, "No 'out' of 'stem'"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            tape.profile(red=REDConfig(), sites=sites)
 
 
 class Refuses(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -69,6 +70,22 @@ def test_a_number_wrapped_for_one_operator_is_no_activation():
     images = torch.zeros(1, 3, 16, 16)
     assert measure_peak(Scaled(), images) == 3 * images.nbytes
     assert capture(Scaled(), images).profile(accounting="eager").peak_bytes == 3 * images.nbytes
+
+
+@pytest.mark.parametrize("how", ["compiled", "scripted", "traced"])
+def test_what_runs_operators_is_none_and_their_maps_count(how):
+    images = torch.zeros(1, 3, 32, 32)
+    plain = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        run = {
+            "compiled": lambda: torch.compile(plain, backend="eager"),
+            "scripted": lambda: torch.jit.script(plain),
+            "traced": lambda: torch.jit.trace(plain, images),
+        }[how]()
+        run(images)
+        measured = measure_peak(run, images)
+    assert measured == measure_peak(plain, images) == capture(plain, images).profile(accounting="eager").peak_bytes
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])

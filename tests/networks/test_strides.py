@@ -198,6 +198,15 @@ def test_a_failing_forward_rolls_the_strides_back():
     assert model.stem.stride == (1, 1)
 
 
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
+def test_wrappers_are_looked_through(wrap):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1))
+    wrapped = wrap(model)
+    assert find_pooling_points(wrapped, 32) == find_pooling_points(model, 32)
+    set_strides(wrapped, {"0": 4, "1": 1}, 32)
+    assert model[0].stride == (4, 4) and model[1].stride == (1, 1)
+
+
 @pytest.mark.parametrize("size", [0, -8, 2.5, (8, 8, 8), (8, 0)])
 def test_image_sizes_are_checked(size):
     with pytest.raises(ValueError, match="Image size is"):

@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from helpers.made import small
 from helpers.pictures import write_classes
 
@@ -223,3 +224,30 @@ def test_a_run_that_goes_is_not_changed(tmp_path):
             act()
     running.close()
     assert read_json(tmp_path / "config.json")["steps"] == 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"step": -3}, {"step": "x"}, {"model": None}, {"optimizer": 3}, {"best_score": "x"}, {"seconds": None}, []],
+)
+def test_a_resume_point_of_something_else_changes_nothing(tmp_path, change):
+    run = stopped(tmp_path / "run")
+    point = torch.load(run / "last.pt", weights_only=True)
+    torch.save(point | change if change else [], run / "last.pt")
+    before = (run / "config.json").read_bytes()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="is of no run; delete it to start the run again"):
+            change_run(run, {"steps": 9})
+    with pytest.raises(ValueError, match="is of no run"):
+        next(distill(small(), run))
+    assert (run / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("inside", ["", "run", "a/run"])
+def test_a_run_among_its_own_pictures_is_refused_before_anything_is_written(tmp_path, inside):
+    pictures = write_classes(tmp_path / "in", {"a": 12, "b": 12})
+    before = sorted(pictures.rglob("*"))
+    config = small(dataset=f"folder:{pictures}", student=StudentConfig("narrow_resnet", 32, 2, red=None))
+    with pytest.raises(ValueError, match="the folder of its pictures, and would be taken for some of them"):
+        next(distill(config, pictures / inside))
+    assert sorted(pictures.rglob("*")) == before
