@@ -121,6 +121,7 @@ class Calls(TorchFunctionMode):
         if is_placed:
             args, kwargs = self._on_meta(name, args, kwargs)
         if name in ("__getitem__", "__setitem__"):
+            _check_places(args[0], args[1] if type(args[1]) is tuple else (args[1],))
             args = (args[0], self._index(args[1]), *args[2:])
         return self.recorder.calling(func, name, args, kwargs)
 
@@ -223,6 +224,20 @@ def _whole_numbers(index: Any) -> bool:
     return isinstance(index, (int, torch.SymInt)) and not isinstance(index, bool)
 
 
+def _check_places(x: Tensor, parts: tuple) -> None:
+    """IndexError for places in a list that the tensor has not, which torch looks for where there is data alone."""
+    place = 0
+    for part in parts:
+        if isinstance(part, Tensor) or part is Ellipsis:
+            return  # may be a mask, or stand for any number of dims
+        if type(part) is list and all(type(number) is int for number in part):
+            side = x.shape[place]
+            beyond = [number for number in part if not -side <= number < side]
+            if beyond:
+                raise IndexError(f"index {beyond[0]} is out of bounds for dimension {place} with size {side}")
+        place += part is not None
+
+
 def _size(recorder: Any, tensor: Tensor, dim: int | None = None) -> Any:
     shape = recorder.shape(tensor)
     return shape if dim is None else shape[dim]
@@ -237,19 +252,20 @@ READS: dict[str, Callable[..., Any]] = {
 
 
 def _attended(x: Tensor, *others: Any) -> tuple[Tensor, ...]:
-    """What torch's attention gives: the tokens, and where they are asked for the weights of all heads or their mean."""
+    """What torch's attention gives, all of it contiguous: the tokens, and where they are asked for the weights of all
+    heads or their mean."""
     heads, weight, needs_weights, is_mean = others[3], others[4], others[9], others[10]
     _check_projection(x, weight)
     batch, tokens = x.shape[:2]
     if not needs_weights:
-        return (torch.empty_like(x),)
-    return torch.empty_like(x), x.new_empty(batch, *(() if is_mean else (heads,)), tokens, tokens)
+        return (x.new_empty(x.shape),)
+    return x.new_empty(x.shape), x.new_empty(batch, *(() if is_mean else (heads,)), tokens, tokens)
 
 
 def _encoded(x: Tensor, *others: Any) -> tuple[Tensor, ...]:
-    """What torch's encoder layer gives."""
+    """What torch's encoder layer gives, contiguous."""
     _check_projection(x, others[2])
-    return (torch.empty_like(x),)
+    return (x.new_empty(x.shape),)
 
 
 def _check_projection(x: Tensor, weight: Tensor) -> None:

@@ -191,7 +191,10 @@ def upsample(args: tuple, x: Shape) -> Shape:
     scales = args[-2:]
     if None in scales:
         return (*x[:2], *args[1])
-    return (*x[:2], *(floor(side * scale) for side, scale in zip(x[2:], scales, strict=True)))
+    sides = [floor(side * scale) for side, scale in zip(x[2:], scales, strict=True)]
+    if min(sides) < 1:
+        raise fail(f"resizing a map of shape {x} {scales[0]} times by {scales[1]} times")
+    return (*x[:2], *sides)
 
 
 def pad(args: tuple, x: Shape) -> Shape:
@@ -201,6 +204,14 @@ def pad(args: tuple, x: Shape) -> Shape:
     if min(sides) < 1:
         raise fail(f"padding a map of shape {x} by {tuple(args[1])}")
     return tuple(sides)
+
+
+def reflected(args: tuple, x: Shape) -> Shape:
+    """Padding by what lies inside of the border, of which there has to be as much."""
+    sides = [side for side in reversed(x) for _ in range(2)]
+    if any(before >= side for before, side in zip(args[1], sides, strict=False)):
+        raise fail(f"reflecting {tuple(args[1])} of a map of shape {x}")
+    return pad(args, x)
 
 
 def pixel_shuffle(args: tuple, x: Shape) -> Shape:

@@ -79,12 +79,17 @@ def copies_gaps(op: str, given: Iterable[Tensor]) -> bool:
 
 
 def laid_out(func: Any, args: tuple, kwargs: dict, result: Any) -> Any:
-    """The result of an operator that ran without data, its tensors as they lie where it computes: on the CPU."""
+    """The result of an operator that ran without data, its tensors as they lie where it computes: on the CPU.
+
+    Raises what that raises where it makes something empty of what is not, which some kernels refuse there alone.
+    """
     packet = func.overloadpacket
     writes = func._schema.is_mutable and isinstance(result, Tensor)  # and gives what it was given
     if func.is_view or writes or packet in PLAIN_RESULTS:
         return result
     made, given = tensors_in(result), tensors_in((args, kwargs))
+    if made and given and not any(tensor.numel() for tensor in made) and all(tensor.numel() for tensor in given):
+        _run_on_zeros(func, _frozen(args), _frozen(kwargs))  # raises where nothing can be made of something
     if not packet.__name__.startswith(ODD_RESULTS) and (not any(map(lies_oddly, given)) or _is_uniform(func, given)):
         return result
     if packet not in PLACING and any(tensor.dtype in WHOLE_NUMBERS for tensor in given):
@@ -137,7 +142,11 @@ def _tried(func: Any, args: tuple, kwargs: tuple) -> tuple[Lying, ...] | None:
     if torch.Tag.nondeterministic_seeded in func.tags:
         return None  # others may draw from the same generator
     try:
-        made = func(*_thawed(args), **{name: _thawed(value) for name, value in kwargs})
+        made = _run_on_zeros(func, args, kwargs)
     except Exception:
         return None
     return tuple(Lying.of(tensor) for tensor in tensors_in(made))
+
+
+def _run_on_zeros(func: Any, args: tuple, kwargs: tuple) -> Any:
+    return func(*_thawed(args), **{name: _thawed(value) for name, value in kwargs})

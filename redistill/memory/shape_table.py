@@ -40,7 +40,7 @@ RULES: dict[str, Rule] = {
     "upsample_bilinear2d": layers.upsample,
     "upsample_bicubic2d": layers.upsample,
     "constant_pad_nd": layers.pad,
-    "reflection_pad2d": layers.pad,
+    "reflection_pad2d": layers.reflected,
     "replication_pad2d": layers.pad,
     "pixel_shuffle": layers.pixel_shuffle,
     "pixel_unshuffle": layers.pixel_unshuffle,

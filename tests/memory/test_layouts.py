@@ -74,6 +74,29 @@ class Function(nn.Module):
         return self.function(*given)
 
 
+class Attended(nn.Module):
+    """Torch's attention, in one kernel, over the places of a map; and what shows how its answer lies."""
+
+    def __init__(self, layout, is_encoder):
+        super().__init__()
+        attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.layout, self.attention = layout, attention
+        self.encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True) if is_encoder else None
+
+    def forward(self, x):
+        y = self.layout(x).flatten(2).transpose(1, 2)
+        made = self.encoder(y) if self.encoder else self.attention(y, y, y, need_weights=False)[0]
+        return kept(made.transpose(1, 2).reshape(x.shape))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("is_encoder", [False, True], ids=["attention", "encoder"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_attention_gives_lies_as_its_shape_says(layout, is_encoder, batch):
+    network, x = Attended(LAYOUTS[layout], is_encoder), torch.rand(batch, 8, 16, 16)
+    assert capture(network, x).profile(accounting="eager").peak_bytes == measure_peak(network, x)
+
+
 def kept(y: Tensor) -> tuple[Tensor, ...]:
     """Maps, and what shows how they lie: whether it was copied."""
     lines, last = y.flatten(1), channels_last(y)
