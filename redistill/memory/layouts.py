@@ -38,12 +38,17 @@ class Layouts:
         self._odd: set[int] = set()  # values that do not lie as their shape says
         self._hidden: dict[int, list[Noted]] = {}  # views, and what a side of 1 may hide in them
 
-    def decides(self, value: int, tensor: Tensor, made: Shape | None = None) -> None:
-        """Note that the layout of this tensor decided between a view and a copy; made: the shape that became of it."""
+    def decides(self, value: int, tensor: Tensor, made: Tensor | None = None, is_asked: bool = False) -> None:
+        """Note that the layout of this tensor decided between a view and a copy; made: what became of it, `is_asked`:
+        in a memory format that the call names, which a map of one channel or place has whatever it lies like."""
         shape, strides = tuple(tensor.shape), tensor.stride()
         dims = layout_dims(shape, strides)
-        if made is not None:
-            dims = tuple(sorted({*dims, *merged_dims(shape, strides, made)}))
+        if is_asked:
+            dims = tuple(range(len(shape)))
+        elif made is not None and made.shape != shape:
+            # Of a side of 1 a view takes the place in memory from its neighbours, and what is made of that goes by it.
+            dims = range(len(shape)) if lies_oddly(made) else {*dims, *merged_dims(shape, strides, tuple(made.shape))}
+            dims = tuple(sorted(dims))
         if dims:
             self.noted.append((value, dims))
         self.noted += self._hidden.get(value, ())
@@ -59,7 +64,7 @@ class Layouts:
     ) -> None:
         """Take in an operator that has just run: values and tensors that it took and made."""
         if op in VIEWS or op == "clone":
-            self.decides(ins[0], given[0], tuple(made[0].shape))
+            self.decides(ins[0], given[0], made[0])
         if is_view and ins:
             self._hide(op, ins[0], given[0], outs, made[0])
         if is_view or not self._odd.isdisjoint(ins):
@@ -122,7 +127,7 @@ def merged_dims(shape: Shape, strides: tuple[int, ...], made: Shape) -> tuple[in
     """Dims that a call makes one of and that do not follow each other in memory: as long as all but one of them are 1
     that takes no copy."""
     found: set[int] = set()
-    for group in _merged(shape, made) if shape != made else ():
+    for group in _merged(shape, made):
         if any(strides[dim] != shape[after] * strides[after] for dim, after in pairwise(group)):
             found |= set(group)
     return tuple(sorted(found))

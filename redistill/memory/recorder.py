@@ -246,7 +246,7 @@ class Recorder:
 
     def _settle(self, call: Call, result: Any) -> None:
         if call.name in LAYOUT_BOUND and call.args:
-            self.note_layout(call.args[0], tuple(result.shape))
+            self.note_layout(call.args[0], result, "memory_format" in call.kwargs)
         elif call.name == "__getitem__":
             noted_slices(call, self.shape)
         reads = result is not None and not isinstance(result, Tensor) and not tensors_in(result)
@@ -335,9 +335,9 @@ class Recorder:
         call.is_settled = False
         return fixed_rule(op, ins, outs), None
 
-    def note_layout(self, tensor: Tensor, made: Shape | None = None) -> None:
-        """Remember that the layout of this tensor decided whether what was made of it, of that shape, is a copy."""
-        self.layouts.decides(self.value(tensor), tensor, made)
+    def note_layout(self, tensor: Tensor, made: Tensor | None = None, is_asked: bool = False) -> None:
+        """Remember that the layout of this tensor decided whether what was made of it is a copy; see `Layouts`."""
+        self.layouts.decides(self.value(tensor), tensor, made, is_asked)
 
     def unseen(self, func: Callable, args: tuple, kwargs: dict) -> Any:
         """Run a call of which nothing is recorded."""

@@ -171,6 +171,8 @@ MERGED = {
     "images behind channels": lambda y: y.permute(1, 0, 2, 3).flatten(1),
     "half of the channels": lambda y: y[:, :4].flatten(0, 1),
     "heads of a row": lambda y: y.flatten(2).mT.unflatten(2, (2, 4)).transpose(1, 2).flatten(0, 1),
+    "asked for channels last": lambda y: channels_last(y).sum(0, keepdim=True),
+    "tokens as a map again": lambda y: F.avg_pool2d(y.flatten(2).mT.contiguous().mT.reshape(y.shape), 1).flatten(1),
     "one side after another": lambda y: y.permute(2, 3, 0, 1).flatten(1, 2).flatten(0, 1),
 }
 SETTINGS = [(batch, size) for batch in (1, 2, 3) for size in ((16, 16), (32, 32), (16, 2), (2, 16), (2, 2))]
