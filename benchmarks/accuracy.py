@@ -7,7 +7,7 @@ The teacher is the shipped one. There are students of two stride settings, named
 one setting have the same strides, data, schedule and number of training images; only what they learn from differs, and
 for the rows "from scratch" what they start from: the others start from the teacher's weights. On a CPU the main rows
 and those of smaller batches or stage-wise alignment have all seeds and the others the first one; only the main ones are
-trained at the second setting. Other losses have the weights that they are published with (redistill.feature_losses),
+trained at the second setting. Other losses have the weights that they are published with (training/feature_losses.py),
 RED and KD those of the preset "long". Finished runs in DIR are read, not trained again, so the study can be stopped and
 continued. What `--json` writes, the page shows as ready-made runs once it is `checkpoints/study.json`; rows that FILE
 has already stay, unless they are written anew.
@@ -19,7 +19,7 @@ import argparse
 import dataclasses
 import json
 import statistics
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -37,6 +37,7 @@ from redistill.training.feature_losses import FEATURE_LOSSES
 from redistill.training.loop import distill
 from redistill.training.presets import CLUTTER_STRIDES, CLUTTER_TEACHER, find_preset
 
+from .helpers.choices import known_names
 from .helpers.spread import mean_and_spread
 
 
@@ -126,9 +127,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the rows, with each run's settings and figures")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    stems = _known(parser, options.strides.split(","), STRIDES, "strides")
+    stems = known_names(parser, options.strides.split(","), STRIDES, "strides")
     default = list(MAIN if options.quick else METHODS)
-    methods = _known(parser, options.methods.split(",") if options.methods else default, METHODS, "method")
+    methods = known_names(parser, options.methods.split(",") if options.methods else default, METHODS, "method")
     runs = options.runs / "quick" if options.quick else options.runs
 
     rows = [_row(None, "teacher", [read_metadata(CLUTTER_TEACHER)])]
@@ -144,13 +145,6 @@ def main() -> None:
         write_text(options.json, json.dumps(rows, indent=1) + "\n")
     figures = " ".join(f"{_name(row)}={100 * row['accuracy']:.2f}" for row in rows)
     print(f"accuracy seeds={options.seeds} {figures}")
-
-
-def _known(parser: argparse.ArgumentParser, names: list[str], choices: Collection[str], what: str) -> list[str]:
-    for name in names:
-        if name not in choices:
-            parser.error(f"no {what} {name!r}; expected some of {list(choices)}")
-    return names
 
 
 def student_config(stem: str, method: Method, seed: int, quick: bool = False, device: str = "cpu") -> DistillConfig:

@@ -4,10 +4,10 @@
 
 A checkpoint is of `redistill train-any` (default: those that ship whose pictures can be had: emoji-clutter's are drawn,
 Imagenette's are a zip file at ../shared/data/imagenette.zip, or what --data names). Its accuracy is measured at the
-stride vectors of which a FILE has students trained alone (default: checkpoints/photographs.json, or for emoji-clutter
-checkpoints/scenes.json and the accuracy study; rows of `benchmarks.tradeoff` and of `benchmarks.accuracy`) and at those
-that no other one beats on validation pictures, or at all with --all. Of students alone stand here those from the same
-teacher's weights without RED blocks, with KD and without.
+stride vectors of which a FILE has students trained alone (default: checkpoints/photographs.json and those off its
+curve, or for emoji-clutter checkpoints/scenes.json and the accuracy study; rows of `benchmarks.tradeoff` and of
+`benchmarks.accuracy`) and at those that no other one beats on validation pictures, or at all with --all. Of students
+alone stand here those from the same teacher's weights without RED blocks, with KD and without.
 
 The last line has, over the vectors that have students with KD: how many, the mean and the largest number of points by
 which these are ahead of the shared weights, on the front of the choices there are and off it, and Spearman's

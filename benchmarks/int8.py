@@ -29,7 +29,7 @@ from redistill.deploy.onnx_file import Exported, example, set_metadata, to_onnx
 from redistill.deploy.onnx_int8 import in_int8
 from redistill.deploy.onnx_runner import open_session
 from redistill.deploy.onnx_sampler import drawn
-from redistill.deploy.opened import Opened, open_network, test_split
+from redistill.deploy.opened import Opened, open_network, pictures_of
 from redistill.diffusion.quality import features_for, judge, load_features, reference_pictures
 from redistill.training.int8_training import int8_run
 from redistill.training.loop import distill
@@ -65,7 +65,7 @@ def row_of(name: str, seeds: tuple[int, ...], pictures: int, tune: bool) -> dict
 
 def top1(opened: Opened, proto: ModelProto) -> tuple[float, int | None]:
     """Share of the test pictures that are told right, and the peak of the heap in bytes."""
-    split = test_split(opened)
+    split = pictures_of(opened)
     if isinstance(split, str):
         raise ValueError(f"{opened.name} cannot be judged: {split}; name its pictures as NETWORK@DATASET.")
     set_metadata(proto, described(opened, False, False))

@@ -26,7 +26,7 @@ from redistill.deploy.c_compiler import run_program, sizes_of, weighed
 from redistill.deploy.c_export import integer_program
 from redistill.deploy.c_source import EXAMPLE, c_name, source_of
 from redistill.deploy.judged import counted_bytes
-from redistill.deploy.opened import open_network, test_split
+from redistill.deploy.opened import open_network, pictures_of
 
 NAMES = ("emoji-clutter-student", "emoji-clutter-teacher", "emoji-identity-features")
 ARM, QEMU = "arm-none-eabi-gcc", "qemu-system-arm"
@@ -79,7 +79,7 @@ def row(name: str) -> dict[str, Any]:
     opened = open_network(name)
     _, program, places = integer_program(opened)
     source = source_of(program, places, name, opened.metadata.class_names, [])
-    pictures = test_split(opened).images[:PICTURES].numpy()
+    pictures = pictures_of(opened).images[:PICTURES].numpy()
     numbers, milliseconds = run_program(source, EXAMPLE, pictures, program.output.bytes)
     found = {
         "network": name,

@@ -46,8 +46,9 @@ from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import build_network
 from redistill.training.config import DistillConfig
 
-from .accuracy import KD, LONG, MAIN, Method, _known
+from .accuracy import KD, LONG, MAIN, Method
 from .helpers.alternatives import ALTERNATIVES, Alternative
+from .helpers.choices import known_names
 from .helpers.job_runner import Worker, run_all
 from .helpers.patched_rows import KIND, patched_rows
 from .helpers.tradeoff_table import ALTERNATIVE, OFF, ON_CURVE, TEACHER, Job, Table, render, run_name, summary
@@ -154,7 +155,7 @@ def main() -> None:
     seeds = [int(seed) for seed in options.seeds.split(",")]
     known = (*dict.fromkeys(OF_SAME_SHAPE + OF_OTHERS),) if options.alternatives else METHODS
     others = _alternatives(parser, options.only) if options.alternatives else ()
-    methods = _known(parser, options.methods.split(","), known, "method") if options.methods else list(known)
+    methods = known_names(parser, options.methods.split(","), known, "method") if options.methods else list(known)
     count = options.jobs or processes(options.device)
     study = STUDIES[options.study]
     data = options.data or (None if study.data in DRAWN else Path("../shared/data") / study.data)

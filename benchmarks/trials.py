@@ -32,7 +32,8 @@ from redistill.networks.red import REDConfig
 from redistill.networks.stem_kinds import BLUR, PATCHES, SPACE_TO_DEPTH, WIDE
 from redistill.training.presets import PHOTOS_TEACHER
 
-from .accuracy import DKD, KD, MAIN, RED, Method, _known
+from .accuracy import DKD, KD, MAIN, RED, Method
+from .helpers.choices import known_names
 from .helpers.job_runner import Worker, run_all
 from .helpers.spread import mean_and_spread
 from .helpers.tradeoff_table import ON_CURVE, Job, Table
@@ -138,7 +139,7 @@ def main() -> None:
         check_device(options.device)
         vector = tuple(int(stride) for stride in options.strides.split(","))
         names = [name for name, trial in TRIALS.items() if vector[0] >= trial.from_stride]
-        names = _known(parser, options.trials.split(","), names, "trial there") if options.trials else names
+        names = known_names(parser, options.trials.split(","), names, "trial there") if options.trials else names
         dataset, classes = ready(options.data, STUDY.size, QUICK["train_limit"] if options.quick else None)
         settings = {"device": options.device, "precision": options.precision} | (QUICK if options.quick else {})
         frame = Frame(dataset, classes, STUDY, PHOTOS_TEACHER, settings)

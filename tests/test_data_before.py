@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.records import read_metrics
 
 from app.explore.link import from_query, parse_query, to_query
 from app.runs.result import peak_bytes
@@ -22,7 +23,7 @@ from redistill.networks.student import StudentConfig, build_reference, build_stu
 from redistill.training import diffusion
 from redistill.training.config import DistillConfig
 from redistill.training.loop import distill
-from redistill.training.run_state import read_metrics, read_state
+from redistill.training.run_state import read_state
 from redistill.training.step import learning_rate
 
 BEFORE = Path(__file__).parent / "data_before"  # its README says what lies there

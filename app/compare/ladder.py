@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redistill.networks.alignment import RULES
+from redistill.training.config import OF_A_RUN
 
 from ..parts import plots
 from ..runs.result import Result
@@ -31,7 +32,7 @@ STEPS = {
 }
 # Settings that the steps differ in, and those that make no other network.
 _PARTS = ("init", "teacher_checkpoint", "red_weight", "distance", "kd_weight", "kd", "temperature")
-_OF_A_RUN = ("seed", "device", "save_every", "validate_every", "dkd_alpha", "dkd_beta")
+_LEFT_OUT = (*_PARTS, *OF_A_RUN, "validate_every", "dkd_alpha", "dkd_beta")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ def step_of(result: Result) -> str | None:
 
 def _common(result: Result) -> str:
     """What all steps of a ladder share."""
-    settings = {name: value for name, value in result.config.to_dict().items() if name not in (*_PARTS, *_OF_A_RUN)}
+    settings = {name: value for name, value in result.config.to_dict().items() if name not in _LEFT_OUT}
     settings["student"] = {
         name: value for name, value in settings["student"].items() if name not in ("red", "alignment")
     }

@@ -1,4 +1,4 @@
-"""Runs that differ in their seed alone as one row: their mean and how far they spread."""
+"""Runs of one setting with several seeds as one row: their mean and how far they spread."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from redistill.common.values import is_number
-from redistill.training.config import DistillConfig
+from redistill.training.config import OF_A_RUN, DistillConfig
 from redistill.training.run_state import read_or_empty
 
 from ..runs import jobs
@@ -21,7 +21,7 @@ def seed_table(runs: Sequence[jobs.Run]) -> str:
     families: dict[str, list[jobs.Run]] = {}
     for run in runs:
         if isinstance(run.config.get("seed"), int):
-            same = {name: value for name, value in run.config.items() if name != "seed"}
+            same = {name: value for name, value in run.config.items() if name not in OF_A_RUN}
             families.setdefault(json.dumps(same, sort_keys=True, default=str), []).append(run)
     rows = "".join(_row(family) for family in families.values() if len({run.config["seed"] for run in family}) > 1)
     if not rows:

@@ -64,7 +64,7 @@ def file_name(found: Comparison) -> str:
 
 
 def table(found: Comparison) -> dict[str, Any]:
-    """The layers of both networks, for `LayerTable`."""
+    """The layers of both networks, as `layer_table` shows them."""
     return layer_rows(found, file_name(found))
 
 

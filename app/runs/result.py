@@ -15,7 +15,7 @@ from redistill.data.drawn import DRAWN
 from redistill.data.table import DATASETS
 from redistill.memory.comparison import Comparison, compare
 from redistill.networks.student import StudentConfig
-from redistill.training.config import DistillConfig
+from redistill.training.config import OF_A_RUN, DistillConfig
 
 from ..words.settings import dataset_title, learning_sources
 from .choices import check_opens_no_file
@@ -24,7 +24,6 @@ PATCHES = "patches"  # the kind of rows of networks in patches
 SHARED = "one network for all strides"  # the kind of what one set of weights reaches at a choice of strides
 OWN, READY = "own run", "ready-made"
 LOSS = "prediction_loss"  # by which networks that draw are judged
-_OF_A_RUN = ("seed", "device", "save_every")  # of its settings: what may differ between runs of one setting
 
 
 @dataclass(frozen=True)
@@ -138,8 +137,8 @@ class Result:
 
     @cached_property  # as that
     def setting(self) -> str:
-        """What results of one setting have in common: everything but seed and device."""
-        settings = {name: value for name, value in self.config.to_dict().items() if name not in _OF_A_RUN}
+        """What results of one setting have in common: everything but what a run has of its own."""
+        settings = {name: value for name, value in self.config.to_dict().items() if name not in OF_A_RUN}
         return json.dumps([self.kind, self.peak_bytes, settings], sort_keys=True, default=str)
 
 

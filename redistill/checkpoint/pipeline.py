@@ -151,7 +151,7 @@ def _scheduler_file(root: Path) -> Path:
 
 
 def _index(scheduler: Scheduler) -> dict[str, Any]:
-    """diffusers would record `redistill.unet` as the U-Net's library; the reader has only the file in the folder."""
+    """diffusers would record our module as the U-Net's library; the reader has only the file in the folder."""
     return {
         "_class_name": "DDIMPipeline" if isinstance(scheduler, DDIMScheduler) else "DDPMPipeline",
         "_diffusers_version": diffusers.__version__,

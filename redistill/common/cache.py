@@ -60,7 +60,7 @@ def cached_array(file: Path, shape: tuple[int, ...], make: Callable[[], np.ndarr
             np.savez(part, array=array)
     except OSError as error:
         warnings.warn(
-            f"Pictures cannot be kept in {file.parent} ({error.strerror or error}) and are drawn anew each time; "
+            f"What was made cannot be kept in {file.parent} ({error.strerror or error}) and is made anew each time; "
             "set REDISTILL_CACHE to a folder that can be written.",
             Note,
             stacklevel=2,

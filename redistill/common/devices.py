@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
 
 CGROUP = Path("/sys/fs/cgroup")
-LARGE = 5_000_000  # parameters
 # glibc's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, in bytes: buffers below the first come from the heap, and so much free
 # memory stays there
 MALLOC_OPTIONS = {-3: 2**30, -1: 2**31 - 1}
@@ -47,11 +45,6 @@ def describe_device(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
     return f"{threads} thread{'s' if threads > 1 else ''} of {_processor()}"
-
-
-def prefers_channels_last(unet: nn.Module, device: torch.device) -> bool:
-    """Whether a U-Net trains faster in channels_last: on a GPU, and a large one on the CPU, by 10 %."""
-    return device.type == "cuda" or sum(parameter.numel() for parameter in unet.parameters()) > LARGE
 
 
 def has_fast_bf16(device: torch.device) -> bool:

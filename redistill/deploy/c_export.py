@@ -27,7 +27,7 @@ from .int8_steps import read_steps
 from .judged import COMPARED, Export, compared, counted_bytes
 from .onnx_file import Exported
 from .onnx_int8 import in_int8, ranges_from
-from .opened import Opened, test_split
+from .opened import Opened, pictures_of
 from .packages import check_packages
 from .runtimes import Answers
 
@@ -69,7 +69,7 @@ def export_c(opened: Opened, file: Path, seed: int = 0, patch: tuple[str, int] |
         if weight.ram_bytes != places.bytes:
             raise ValueError(f"The C compiler needs {weight.ram_bytes:,} bytes of RAM; {places.bytes:,} were planned.")
         run = _Run(program, source)
-        found = compared(opened, Exported(opened.model, pixels=True).eval(), run, test_split(opened), runtime="C by")
+        found = compared(opened, Exported(opened.model, pixels=True).eval(), run, pictures_of(opened), runtime="C by")
         steps, same = _beside(quantized, program.output, run)
         if steps.mean() > MOST_APART:
             raise ValueError(

@@ -12,7 +12,7 @@ from .executorch_file import to_executorch
 from .file_facts import described, draws
 from .judged import NO_ACCURACY, Export, checked
 from .onnx_file import Exported, example
-from .opened import Opened, test_split
+from .opened import Opened, pictures_of
 from .packages import check_packages
 from .runtimes import Answers, run_content
 
@@ -29,7 +29,7 @@ def export_executorch(opened: Opened, file: Path, pixels: bool = False, softmax:
     diffusion = draws(opened, pixels, softmax)
     network = Exported(opened.model, pixels, softmax).eval()
     program = to_executorch(network, example(opened, pixels), described(opened, pixels, softmax))
-    split = NO_ACCURACY if diffusion else test_split(opened)
+    split = NO_ACCURACY if diffusion else pictures_of(opened)
     with writing(file):
         found = checked(
             opened, network, lambda pictures: run_pte(program.content, pictures), split, diffusion, "ExecuTorch"

@@ -12,7 +12,7 @@ from ..common.files import replaced_file
 from .file_facts import described, draws, figures
 from .judged import NO_ACCURACY, Export, checked
 from .onnx_file import Exported, example, set_metadata, to_onnx, write_proto
-from .opened import Opened, test_split
+from .opened import Opened, pictures_of
 from .packages import check_packages
 from .runtimes import Answers, run_content
 
@@ -36,7 +36,7 @@ def export_onnx(opened: Opened, file: Path, pixels: bool = False, softmax: bool 
     network = Exported(opened.model, pixels, softmax).eval()
     proto = to_onnx(network, example(opened, pixels), output_name(diffusion, softmax))
     set_metadata(proto, described(opened, pixels, softmax))
-    split = NO_ACCURACY if diffusion else test_split(opened)
+    split = NO_ACCURACY if diffusion else pictures_of(opened)
     with writing(file):
         found = checked(opened, network, lambda pictures: run_proto(proto, pictures, opened.name), split, diffusion)
         set_metadata(proto, figures(found))

@@ -21,7 +21,7 @@ from .judged import NO_ACCURACY, Export, compared
 from .onnx_export import output_name, run_proto
 from .onnx_file import Exported, example, set_metadata, to_onnx, without_notes, write_proto
 from .onnx_ranges import Steps, with_ranges
-from .opened import Opened, test_split
+from .opened import Opened, pictures_of
 from .packages import check_packages
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def export_int8(
     diffusion = draws(opened, pixels, softmax)
     network = Exported(opened.model, pixels, softmax).eval()
     proto, said = in_int8(opened, kind, seed, network)
-    split = NO_ACCURACY if diffusion else test_split(opened)
+    split = NO_ACCURACY if diffusion else pictures_of(opened)
     with writing(file):
         told = {"quantization": said, "int8_memory": NO_MEMORY_SAVED}
         set_metadata(proto, described(opened, pixels, softmax) | told)
@@ -102,7 +102,7 @@ def ranges_from(opened: Opened, seed: int) -> str:
 
 def calibration_pictures(opened: Opened, seed: int) -> torch.Tensor:
     """Training pictures, uint8 (N, channels, height, width), drawn by `seed`; ValueError where there are none."""
-    split = test_split(opened, "train")
+    split = pictures_of(opened, "train")
     if isinstance(split, str):
         raise ValueError(f"{opened.name} cannot be calibrated: {split}; int8 of the weights alone needs no pictures.")
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:CALIBRATED_ON]
@@ -114,7 +114,7 @@ def noised(opened: Opened, seed: int) -> list[dict[str, np.ndarray]]:
 
     Pictures, noise and times are drawn by `seed`; ValueError where there are no pictures.
     """
-    if isinstance(split := test_split(opened, "train"), str):
+    if isinstance(split := pictures_of(opened, "train"), str):
         raise ValueError(f"{opened.name} cannot be calibrated: {split}; int8 of the weights alone needs no pictures.")
     student, schedule = opened.metadata.student, load_scheduler(opened.folder)
     dataset = opened.dataset or opened.metadata.dataset

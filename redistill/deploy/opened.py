@@ -67,7 +67,7 @@ def tested_on(metadata: Metadata) -> int | None:
     return metadata.metrics.get("test_pictures") or (spec.split_sizes["test"] if spec else None)
 
 
-def test_split(opened: Opened, split: str = "test") -> Split | str:
+def pictures_of(opened: Opened, split: str = "test") -> Split | str:
     """All pictures of a split of the network's data set, labels as places of its outputs; or why there are none.
 
     images: uint8 (N, 3, side, side). Raises ValueError where others than its own were asked for, and do not fit.

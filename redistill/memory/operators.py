@@ -7,7 +7,7 @@ convolution on the CPU makes maps in channels last, and without data ordinary on
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch._prims_common import are_strides_like_channels_last_or_false, suggest_memory_format
 
 from ..networks.pointwise import is_pointwise
-from .inputs import ATOMS, mapped, tensors_in
+from .inputs import mapped, tensors_in
 from .layouts import lies_oddly
 
 _aten = torch.ops.aten
@@ -50,19 +50,6 @@ class Lying(NamedTuple):
         last = [(side - 1) * step for side, step in zip(self.shape, self.stride, strict=True)]
         room = 1 + sum(last) if 0 not in self.shape else 0
         return torch.zeros(room, dtype=self.dtype, device="cpu").as_strided(self.shape, self.stride)
-
-
-@cache
-def _parameters(func: torch._ops.OpOverload) -> tuple[tuple[str, Any], ...]:
-    return tuple((argument.name, argument.default_value) for argument in func._schema.arguments)
-
-
-def schema_arguments(func: Any, args: tuple, kwargs: dict) -> tuple:
-    """Arguments by schema position, with defaults filled in and tensors left out."""
-    given = [*args]
-    for name, default in _parameters(func)[len(args) :]:
-        given.append(kwargs.get(name, default))
-    return tuple(None if type(value) not in ATOMS and tensors_in(value) else value for value in given)
 
 
 def has_real_shapes(func: Any, args: tuple, kwargs: dict, result: Any) -> bool:

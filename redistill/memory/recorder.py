@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.modules import meta_copy, meta_like, running, unchanged
+from ..common.operators import schema_arguments
 from ..networks.paths import STRIDED
 from ..networks.pointwise import is_pointwise
 from ..networks.red import REDBlock
@@ -30,7 +31,7 @@ from .calls import Call, found_rules, noted_slices, passes, runs_nothing
 from .inputs import Arguments, meta_arguments, tensors_in
 from .intercept import native_attention, recording_modes
 from .layouts import LAYOUT_BOUND, Layouts
-from .operators import copies_gaps, has_real_shapes, schema_arguments
+from .operators import copies_gaps, has_real_shapes
 from .recording import ENTER, FREE, LEAVE, OP, Buffer, Node, Recording, shown_paths
 from .refusals import RecordingError
 from .shape_rules import Rule, Shape, fixed_rule, reproduces

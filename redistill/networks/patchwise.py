@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from ..common.modules import eval_mode
+from ..common.operators import schema_arguments
 from .patch_run import Call, Value, compute_patch
 from .patches import MapOp, NotPatchable, check_grid, check_tiles, kept_results, make_stage, reads_of, tiles, writes
 from .pointwise import is_pointwise
@@ -133,7 +134,7 @@ class _Trace:
             results = [item for item in tree_flatten(made)[0] if isinstance(item, Tensor)]
             out = tuple(results[0].shape) if results else ()
             shapes = [tuple(tensor.shape) for tensor in tensors]
-            reads = reads_of(name, arguments(func, args, kwargs), shapes, maps, out, is_pointwise(func))
+            reads = reads_of(name, schema_arguments(func, args, kwargs), shapes, maps, out, is_pointwise(func))
         except NotPatchable as error:
             raise ValueError(
                 f"{subject} runs {name!r}, {error}; patches can be computed up to a layer before it alone."
@@ -143,7 +144,7 @@ class _Trace:
         self.shapes += [tuple(result.shape) for result in results]
         kept = kept_results(name, outs)
         self.maps.update(kept)
-        self.ops.append(MapOp(name, arguments(func, args, kwargs), ins, kept, reads, layer))
+        self.ops.append(MapOp(name, schema_arguments(func, args, kwargs), ins, kept, reads, layer))
         self.calls.append((func, *(tree_map_only(StandIn, lambda x: Value(x.value), item) for item in (args, kwargs))))
         if writes(name):
             args[0].value = outs[0]
@@ -168,18 +169,6 @@ class _Trace:
             for columns in tiles(whole.shape[3], grid):
                 whole[:, :, slice(*rows), slice(*columns)] = compute_patch(stage, calls, (rows, columns), self.image)
         return whole
-
-
-def arguments(func: torch._ops.OpOverload, args: tuple, kwargs: dict) -> tuple:
-    """Arguments by schema position, with defaults filled in and tensors left out (None)."""
-    given = [*args]
-    for argument in func._schema.arguments[len(args) :]:
-        given.append(kwargs.get(argument.name, argument.default_value))
-    return tuple(None if _holds_tensor(item) else item for item in given)
-
-
-def _holds_tensor(item: Any) -> bool:
-    return isinstance(item, Tensor) or (isinstance(item, (tuple, list)) and any(isinstance(i, Tensor) for i in item))
 
 
 def _on_meta(item: Any) -> Any:

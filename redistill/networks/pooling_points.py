@@ -191,7 +191,7 @@ def _widest_window(model: nn.Module, paths: Sequence[str], stride: tuple[int, in
 
 
 def declares_points(model: nn.Module) -> bool:
-    """Whether a network names its pooling points itself, as `redistill.unet.UNet` does."""
+    """Whether a network names its pooling points itself, as `redistill.networks.unet.UNet` does."""
     return hasattr(model, "pooling_modules")
 
 

@@ -39,6 +39,7 @@ CHANGEABLE = (
 )
 MOST_ALIKE = 100.0  # α of a beta distribution, whose shares all lie near a half there
 LARGEST_SEED = 2**31 - 1
+OF_A_RUN = ("seed", "device", "save_every")  # settings in which runs of one setting may differ
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ..checkpoint.pipeline import load_scheduler
 from ..checkpoint.sources import find_checkpoint, find_ddpm
-from ..common.devices import no_tf32, prefers_channels_last
+from ..common.devices import no_tf32
 from ..common.files import replaced_file
 from ..common.modules import eval_mode
 from ..data.augmentation import augment, normalize, shrink
@@ -33,6 +33,7 @@ PREVIEW_STEPS = 20
 JUDGING_ROUNDS = 8  # noises and times drawn for each image when a network is judged
 JUDGED = 1000  # images that validation uses; from so many on, one noise and time each will do
 JUDGING_BATCH = 64  # images at once
+LARGE = 5_000_000  # parameters, from which on a U-Net on the CPU is
 # Images that pass the network in one call of `write_preview`, those of each step.
 PREVIEW_PASSES = len(PREVIEW_SEEDS) * PREVIEW_STEPS
 
@@ -53,6 +54,11 @@ def set_up(problem: Problem) -> None:
     for network in problem.networks:
         if prefers_channels_last(network, problem.device):
             network.to(memory_format=torch.channels_last)
+
+
+def prefers_channels_last(unet: nn.Module, device: torch.device) -> bool:
+    """Whether a U-Net trains faster in channels_last: on a GPU, and a large one on the CPU, by 10 %."""
+    return device.type == "cuda" or sum(parameter.numel() for parameter in unet.parameters()) > LARGE
 
 
 def teaching_schedule(config: DistillConfig) -> DDPMScheduler:

@@ -107,14 +107,6 @@ def _best_validation(run_dir: Path, figure: str, changed: int, size: int) -> flo
     return (max if figure == "accuracy" else min)(filter(is_number, scores), default=None)
 
 
-def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """Records of a run in the order of their steps; unreadable lines (a cut last one, say) are left out.
-
-    A run that was resumed repeats some steps; the last record of a step and kind is the one returned.
-    """
-    return MetricsFile(run_dir).read()[0]
-
-
 class MetricsFile:
     """The metrics.jsonl of a run that others may be writing, of which `read` parses only what is new.
 
@@ -136,7 +128,10 @@ class MetricsFile:
         self._found: list[dict[str, Any]] = []  # the records, when it was read last
 
     def read(self) -> tuple[list[dict[str, Any]], int]:
-        """What `read_metrics` returns, and how many lines are no records; a last one that is being written is none."""
+        """Records in the order of their steps, and how many lines are none; one that is being written is neither.
+
+        A run that was resumed repeats some steps; the last record of a step and kind is the one returned.
+        """
         if not self.path.is_file():  # a pipe would be waited for
             return [], 0
         try:

@@ -10,7 +10,7 @@ from helpers.unets import TINY
 from torch import nn
 
 from redistill.common import devices
-from redistill.common.devices import available_memory, prefers_channels_last
+from redistill.common.devices import available_memory
 from redistill.data.source import Split
 from redistill.diffusion.quality import FeatureNetwork
 from redistill.diffusion.sampling import sample
@@ -67,8 +67,8 @@ def test_figures_and_pictures_are_made_in_fp32_on_gpus_too():
 
 def test_only_large_unets_and_those_on_gpus_train_in_channels_last():
     small, large = nn.Linear(1000, 100, device="meta"), nn.Linear(3000, 2000, device="meta")
-    assert [prefers_channels_last(model, CPU) for model in (small, large)] == [False, True]
-    assert prefers_channels_last(small, torch.device("cuda"))
+    assert [diffusion.prefers_channels_last(model, CPU) for model in (small, large)] == [False, True]
+    assert diffusion.prefers_channels_last(small, torch.device("cuda"))
 
 
 @pytest.mark.process

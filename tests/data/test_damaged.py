@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from helpers.pictures import write_classes
+from helpers.records import read_metrics
 
 from app.distill import data_panel, watch_view
 from redistill.cli.commands import main
 from redistill.common.sentences import Note, notes_told
 from redistill.data import source
 from redistill.data.datasets import SPLITS, drawn_from, find_dataset, load_split
-from redistill.training.run_state import read_metrics
 
 
 @pytest.fixture(autouse=True)

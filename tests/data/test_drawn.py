@@ -157,7 +157,7 @@ def test_cache_folder_that_cannot_be_written_costs_a_warning(tmp_path, monkeypat
     (tmp_path / "file").write_text("a file where the folder should be")
     monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(drawn, "CHUNK", 10)
-    with pytest.warns(UserWarning, match="drawn anew each time; set REDISTILL_CACHE"):
+    with pytest.warns(UserWarning, match="made anew each time; set REDISTILL_CACHE"):
         images = load_split("emoji-clutter", "train", limit=10).images
     assert np.array_equal(images.numpy(), scenes.draw_scenes("train", 0, 10))
 

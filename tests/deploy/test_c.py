@@ -140,8 +140,8 @@ def saved(tmp_path_factory):
 @pytest.fixture
 def pictures(monkeypatch):
     split = random_split(70)
-    monkeypatch.setattr(c_export, "test_split", lambda opened: split)
-    monkeypatch.setattr(onnx_int8, "test_split", lambda opened, part="test": split)
+    monkeypatch.setattr(c_export, "pictures_of", lambda opened: split)
+    monkeypatch.setattr(onnx_int8, "pictures_of", lambda opened, part="test": split)
     return split
 
 

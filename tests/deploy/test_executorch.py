@@ -37,7 +37,7 @@ def saved(tmp_path_factory):
 def pictures(monkeypatch):
     """A test split of random pictures."""
     split = random_split(6)
-    monkeypatch.setattr(executorch_export, "test_split", lambda opened: split)
+    monkeypatch.setattr(executorch_export, "pictures_of", lambda opened: split)
     return split
 
 

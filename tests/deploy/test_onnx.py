@@ -59,7 +59,7 @@ def saved(tmp_path_factory):
 def pictures(monkeypatch):
     """A test split of random pictures that small networks can be asked of."""
     split = random_split(70)
-    monkeypatch.setattr(onnx_export, "test_split", lambda opened: split)
+    monkeypatch.setattr(onnx_export, "pictures_of", lambda opened: split)
     return split
 
 

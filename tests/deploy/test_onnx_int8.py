@@ -16,7 +16,7 @@ from redistill.deploy.onnx_export import export_onnx
 from redistill.deploy.onnx_int8 import export_int8, with_int8_weights
 from redistill.deploy.onnx_sampler import draw
 from redistill.deploy.opened import Opened, open_network
-from redistill.deploy.opened import test_split as split_of
+from redistill.deploy.opened import pictures_of as split_of
 from redistill.deploy.runtimes import run_file
 from redistill.networks.student import StudentConfig
 from redistill.training.rounding import Rounded, round_network
@@ -34,7 +34,7 @@ def saved(tmp_path_factory):
 @pytest.fixture
 def pictures(monkeypatch):
     split = random_split(70)
-    monkeypatch.setattr(onnx_int8, "test_split", lambda opened, part="test": split)
+    monkeypatch.setattr(onnx_int8, "pictures_of", lambda opened, part="test": split)
     return split
 
 

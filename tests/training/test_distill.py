@@ -17,6 +17,7 @@ import torch
 from diffusers.models.unets.unet_2d import UNet2DOutput
 from helpers.held_run import hold
 from helpers.made import small
+from helpers.records import read_metrics
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata, read_metadata
@@ -29,7 +30,6 @@ from redistill.training.classification import batch_rows
 from redistill.training.config import DistillConfig, SettingError
 from redistill.training.feature_losses import FEATURE_LOSSES
 from redistill.training.loop import distill
-from redistill.training.run_state import read_metrics
 from redistill.training.step import learning_rate, prepare, train_step, update_average
 from redistill.training.task import load_problem
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.records import read_metrics
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
@@ -19,7 +20,6 @@ from redistill.training import loop
 from redistill.training.config import DistillConfig
 from redistill.training.loop import distill
 from redistill.training.parallel import Processes, join
-from redistill.training.run_state import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.process

@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers.made import small
 from helpers.pictures import write_classes
+from helpers.records import read_metrics
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import read_metadata
@@ -21,7 +22,7 @@ from redistill.training.config import DistillConfig
 from redistill.training.evaluation import evaluate
 from redistill.training.loop import distill
 from redistill.training.resuming import change_run, save_student
-from redistill.training.run_state import read_metrics, read_state
+from redistill.training.run_state import read_state
 
 
 def stopped(folder, config=None, steps=4):

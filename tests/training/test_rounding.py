@@ -8,6 +8,7 @@ import json
 import pytest
 import torch
 from helpers.made import seasoned, small
+from helpers.records import read_metrics
 from torch import nn
 
 from redistill.checkpoint import folder as checkpoint
@@ -21,7 +22,6 @@ from redistill.training.int8_training import int8_run
 from redistill.training.loop import distill
 from redistill.training.resuming import save_student
 from redistill.training.rounding import Rounded, round_map, round_network, round_weight, taken_apart
-from redistill.training.run_state import read_metrics
 from redistill.training.step import prepare, train_step
 
 STUDENT = StudentConfig("narrow_resnet", 32, 50, {"conv1": 4, "maxpool": 1}, red=REDConfig())

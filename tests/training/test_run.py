@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 
+from helpers.records import read_metrics
+
 from redistill.training import run_state
-from redistill.training.run_state import MetricsFile, read_metrics
+from redistill.training.run_state import MetricsFile
 
 
 def write(folder, records, mode="a"):

@@ -7,6 +7,7 @@ import json
 
 import pytest
 from helpers.pictures import write_classes
+from helpers.records import read_metrics
 from PIL import Image
 from torch import nn
 
@@ -18,7 +19,6 @@ from redistill.training.config import DistillConfig
 from redistill.training.estimation import estimate
 from redistill.training.intervals import wilson
 from redistill.training.loop import distill
-from redistill.training.run_state import read_metrics
 
 COLOURS = {"blue": (20, 20, 200), "green": (20, 200, 20), "red": (200, 20, 20), "white": (240, 240, 240)}
 

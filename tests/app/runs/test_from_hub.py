@@ -100,7 +100,7 @@ def test_a_program_loads_it_by_its_id(hub, untrained):
 
 def test_of_a_card_that_anybody_wrote_only_what_can_be_checked_is_kept(hub, untrained):
     hostile = {
-        "dataset": "folder:/etc", "drawn_from": "/etc", "imported": ["x"], "learnt": {"pictures": -1},
+        "dataset": "folder:/etc", "drawn_from": "/etc", "imported": {"hub": "<b>"}, "learnt": {"pictures": -1},
         "metrics": {"test_accuracy": "<b>", "test_prediction_loss": 1.5, "kind": "x"},
         "training": {"teacher_checkpoint": "/etc", "prediction_type": "<b>", "split_seed": "x", "seed": 3},
     }  # fmt: skip
