@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import warnings
 from collections.abc import Callable, Mapping
@@ -22,12 +23,17 @@ def open_program(path: str | Path) -> ExportedProgram:
     """The program in a file; ValueError, naming the file, for what is none."""
     if not Path(path).is_file():
         raise ValueError(f"There is no file {path}; expected a program of torch.export.save.")
+    logger = logging.getLogger("torch.export")  # prints a traceback of its own
+    was_silent, logger.disabled = logger.disabled, True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.export.load(path)
     except Exception as error:  # a damaged archive surfaces as anything
-        raise ValueError(f"{path} holds no program of torch.export that can be read ({first_line(error)}).") from error
+        reason = "it is damaged" if "warnings above" in str(error) else first_line(error)
+        raise ValueError(f"{path} holds no program of torch.export that can be read ({reason}).") from error
+    finally:
+        logger.disabled = was_silent
 
 
 def image_of(program: ExportedProgram) -> tuple[int, Size] | None:

@@ -128,6 +128,15 @@ def test_a_file_of_settings_that_lacks_some_is_one_sentence(tmp_path, content, s
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04" + bytes(100)])
+def test_a_damaged_program_is_one_sentence_and_no_log_of_torch(tmp_path, content, caplog, capsys):
+    (tmp_path / "net.pt2").write_bytes(content)
+    assert main(["memory", str(tmp_path / "net.pt2"), "--image-size", "8"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "holds no program of torch.export that can be read" in line
+    assert not [record for record in caplog.records if record.levelname != "DEBUG"]
+
+
 def test_the_version_is_that_of_the_package(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
