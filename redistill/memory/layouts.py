@@ -39,8 +39,11 @@ class Layouts:
         self._hidden: dict[int, list[Noted]] = {}  # views, and what a side of 1 may hide in them
 
     def decides(self, value: int, tensor: Tensor, made: Tensor | None = None, is_asked: bool = False) -> None:
-        """Note that the layout of this tensor decided between a view and a copy; made: what became of it, `is_asked`:
-        in a memory format that the call names, which a map of one channel or place has whatever it lies like."""
+        """Note that the layout of this tensor decided between a view and a copy.
+
+        made: what became of it. is_asked: whether the call names a memory format, which a map of one channel or of one
+        place has, however it lies.
+        """
         shape, strides = tuple(tensor.shape), tensor.stride()
         dims = layout_dims(shape, strides)
         if is_asked:
