@@ -116,7 +116,8 @@ def run_config(options: argparse.Namespace) -> DistillConfig:
     values = read_json(options.config) if options.config else find_preset(options.preset).config.to_dict()
     student = DistillConfig.from_dict(values).student.to_dict()
     given, of_student, red = _given(options, "set"), _given(options, "student"), red_settings(options)
-    red = None if red is None else (student["red"] or {}) | red if red else student["red"]
+    if red is not None:  # the blocks are not left out
+        red = (student["red"] or {}) | red if red else student["red"]
     kind, colon, place = given.get("dataset", "").partition(":")
     if kind:
         if kind == "folder" and place.strip():

@@ -121,7 +121,7 @@ class Calls(TorchFunctionMode):
         if is_placed:
             args, kwargs = self._on_meta(name, args, kwargs)
         if name in ("__getitem__", "__setitem__"):
-            _check_places(args[0], args[1] if type(args[1]) is tuple else (args[1],))
+            _check_places(*args[:2])
             args = (args[0], self._index(args[1]), *args[2:])
         return self.recorder.calling(func, name, args, kwargs)
 
@@ -224,12 +224,12 @@ def _whole_numbers(index: Any) -> bool:
     return isinstance(index, (int, torch.SymInt)) and not isinstance(index, bool)
 
 
-def _check_places(x: Tensor, parts: tuple) -> None:
+def _check_places(x: Tensor, index: Any) -> None:
     """IndexError for places in a list that the tensor has not, which torch looks for where there is data alone."""
     place = 0
-    for part in parts:
-        if isinstance(part, Tensor) or part is Ellipsis:
-            return  # may be a mask, or stand for any number of dims
+    for part in index if type(index) is tuple else (index,):
+        if type(part) is bool or not isinstance(part, (int, slice, list, type(None))):
+            return  # a mask, or any number of dims
         if type(part) is list and all(type(number) is int for number in part):
             side = x.shape[place]
             beyond = [number for number in part if not -side <= number < side]

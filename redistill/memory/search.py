@@ -235,8 +235,8 @@ def _capture(model: nn.Module, image_size: int | Size | None, batch: int | None)
 
 def _kept(tape: Tape) -> list[list[int]]:
     """The ways through the network on which the reduction stays, as places of its points that can be chosen."""
-    offered = [point for point in tape.points if point.name in tape.strides]
-    places = {name: place for place, name in enumerate(tape.strides)}
+    offered = [point for point in tape.points if point.is_offered]
+    places = {point.name: place for place, point in enumerate(offered)}
     return [[places[name] for name in way if name in places] for way in ways_of(offered)]
 
 

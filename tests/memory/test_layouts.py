@@ -6,6 +6,7 @@ import pytest
 import torch
 import torchvision
 from helpers.odd_networks import channels_last
+from helpers.stems import Stem
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -182,7 +183,7 @@ SETTINGS = [(batch, size) for batch in (1, 2, 3) for size in ((16, 16), (32, 32)
 @pytest.mark.parametrize("name", MERGED)
 def test_dims_that_become_one_are_copied_as_on_the_cpu_at_any_batch_and_size(name, recorded):
     """Of one image they may lie one behind the other where those of two do not."""
-    model = Laid(MERGED[name])
+    model = Stem(MERGED[name])
     tape = capture(model, (recorded[0], 3, *recorded[1]))
     told = 0
     for batch, size in SETTINGS:
@@ -194,14 +195,3 @@ def test_dims_that_become_one_are_copied_as_on_the_cpu_at_any_batch_and_size(nam
             told += (batch, size) != recorded
         assert counted == measure_peak(model, torch.zeros(batch, 3, *size)), (batch, size)
     assert told, "not all of them need a capture of their own"
-
-
-class Laid(nn.Module):
-    """A convolution, and what a function makes of its map."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.conv, self.function = nn.Conv2d(3, 8, 3, stride=2, padding=1), function
-
-    def forward(self, x):
-        return self.function(self.conv(x)) * 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from helpers.stems import Stem
 from torch.nn import functional as F
 
 from redistill.memory import ShapeRuleError, capture, measure_peak
@@ -46,17 +46,6 @@ CALLS = {
     "a spectrum": lambda y: torch.fft.irfft(torch.fft.rfft(y)),
 }
 SIZES = [(32, 32), (8, 8), (6, 6), (4, 4), (2, 2), (1, 1), (10, 4), (2, 32), (5, 7), (3, 12)]
-
-
-class Stem(nn.Module):
-    """A convolution of stride 2 to eight channels, and a call."""
-
-    def __init__(self, call):
-        super().__init__()
-        self.conv, self.call = nn.Conv2d(3, 8, 3, stride=2, padding=1), call
-
-    def forward(self, x):
-        return self.call(self.conv(x)) * 2
 
 
 def counted(tape, size):
