@@ -87,6 +87,7 @@ class Tape:
         self._evaluated = lru_cache(SETTINGS_KEPT)(self._evaluate)
         self._setting = lru_cache(SETTINGS_KEPT)(self._find_setting)
         self._program = lru_cache(PROGRAMS_KEPT)(partial(compile_program, self.blueprint))
+        self._checked_sites = lru_cache(PROGRAMS_KEPT)(self._check_sites)
         self._checked_strides = lru_cache(SETTINGS_KEPT)(self._check_strides)
         self._teacher_points = lru_cache(SETTINGS_KEPT)(partial(self._points_at, ()))
         self._restrided = lru_cache(POINTS_KEPT)(self._restride)
@@ -338,7 +339,7 @@ class Tape:
             pairs = align_points(self._points_at(changed, first), teacher, alignment)
             sites = frozen_sites(red_sites(pairs, red))
         else:
-            self._check_sites(sites)
+            self._checked_sites(sites)
         program = self._program(edits.identities, sites, red if sites else None)
         return Setting(program, program.shapes(shapes), edits, red, sites)
 
