@@ -7,9 +7,10 @@ Imagenette's are a zip file at ../shared/data/imagenette.zip, or what --data nam
 stride vectors of which a FILE has students trained alone (default: checkpoints/photographs.json and those off its
 curve, or for emoji-clutter checkpoints/scenes.json and the accuracy study; rows of `benchmarks.tradeoff` and of
 `benchmarks.accuracy`) and at those that no other one beats on validation pictures, or at all with --all. Of students
-alone stand here those from the same teacher's weights without RED blocks, with KD and without.
+alone stand here those from the same teacher's weights without distillation, and those that learnt as the network did:
+with KD, or where it has RED blocks with these at all places too (method "best").
 
-The last line has, over the vectors that have students with KD: how many, the mean and the largest number of points by
+The last line has, over the vectors that have such students: how many, the mean and the largest number of points by
 which these are ahead of the shared weights, on the front of the choices there are and off it, and Spearman's
 coefficient of the two orders. --quick takes 200 test pictures. With --json a table follows of all checkpoints in FILE
 by how they were trained, with the same figures as means over their seeds.
@@ -48,9 +49,11 @@ CHECKPOINTS = {  # what ships: the files with students trained alone, those firs
     "imagenette-any": (SHIPPED / "photographs.json", SHIPPED / "photographs-off-curve.json"),
 }
 STUDENTS = (ON_CURVE, OFF)  # of rows of `benchmarks.tradeoff`: neither other networks nor students in patches
-METHODS = ("none", "kd")
-RECIPE = ("dataset", "steps", "batch_size", "stride_vectors", "stride_sampling")  # settings in which networks differ
+METHODS = {"none": "no distillation", "kd": "KD", "best": "RED + KD"}
+RECIPE = ("dataset", "red", "steps", "batch_size", "stride_vectors", "stride_sampling")  # in which networks differ
+OLDER = {"red": False, "stride_sampling": "even"}  # of networks and rows that are older than a setting
 FIGURES = {"on_mean": 1, "on_largest": 1, "off_mean": 1, "spearman": 3}  # decimals in their table
+DRAWN = {"even": "all", "front": "the front"}
 QUICK_PICTURES = 200
 Alone = Mapping[tuple[str, str], Sequence[float]]  # test accuracies by strides such as "4-1-2-2-1", and method
 
@@ -109,7 +112,7 @@ def read_alone(files: Sequence[Path], shared: SharedWeights) -> Alone:
             if row["method"] not in METHODS:
                 continue
             if "runs" in row:  # of benchmarks.accuracy
-                strides = {**shared.space.own.strides, **row["runs"][0]["config"]["student"]["strides"]}
+                strides = {**shared.tape.strides, **row["runs"][0]["config"]["student"]["strides"]}
                 found[key_of(strides), row["method"]] += [run["final"]["test_accuracy"] for run in row["runs"]]
             elif row.get("state") == "finished" and row["part"] in STUDENTS:
                 found["-".join(map(str, row["strides"])), row["method"]].append(row["test_accuracy"])
@@ -122,7 +125,7 @@ def measure(shared: SharedWeights, test: Split, alone: Alone, is_all: bool) -> l
     trained = {key for key, _ in alone}
     space = shared.space
     front = [one for one, _ in front_of(points_of(shared, space.candidates))]
-    named = [*front, space.own]
+    named = [*front, space.largest]
     chosen = [one for one in space.candidates if is_all or key_of(one.strides) in trained or one in named]
     return [row(shared, one, test, alone) for one in chosen]
 
@@ -136,35 +139,45 @@ def row(shared: SharedWeights, candidate: Candidate, test: Split, alone: Alone) 
         "strides": list(candidate.strides.values()),
         "on_curve": tuple(candidate.strides.values()) in CURVE,
         "peak_bytes": candidate.peak_bytes,
-        "macs": candidate.bare_macs,
+        "macs": candidate.macs,
         "test_accuracy": accuracy(model, test),
         "test_count": len(test),
         "validation_accuracy": known.accuracy if known else None,
-        **{f"alone_{method}": list(alone.get((key, method), ())) for method in METHODS},
+        **{f"alone_{method}": list(alone.get((key, method), ())) for method in methods_of(shared)},
     }
+
+
+def methods_of(shared: SharedWeights) -> tuple[str, str]:
+    """Of which methods students alone stand beside a network; the second learnt as it did."""
+    return "none", "best" if shared.metadata.student.red else "kd"
+
+
+def alike(row: Mapping[str, Any]) -> Sequence[float]:
+    """Accuracies of the students alone in a row that learnt as its network did."""
+    return row["alone_best"] if "alone_best" in row else row["alone_kd"]
 
 
 def render(shared: SharedWeights, rows: Sequence[Mapping[str, Any]], count: int) -> str:
     """A line a vector."""
-    training = shared.metadata.training
+    training, methods = shared.metadata.training, methods_of(shared)
     seen = training["steps"] * training["batch_size"]
     lines = [
         f"{shared.name}: {training['steps']:,} steps of {training['batch_size']} pictures ({seen:,}), "
         f"{training['stride_vectors']} vectors a step, seed {training['seed']}; {count:,} test pictures.",
-        "| strides | peak, KiB | shared weights | alone, no distillation | alone, KD |",
+        f"| strides | peak, KiB | shared weights | {' | '.join(f'alone, {METHODS[method]}' for method in methods)} |",
         "| --- " * 5 + "|",
     ]
     for one in rows:
         cells = [",".join(map(str, one["strides"])), f"{one['peak_bytes'] / 1024:.0f}"]
-        cells += [f"{100 * one['test_accuracy']:.1f}", *(_percent(one[f"alone_{method}"]) for method in METHODS)]
+        cells += [f"{100 * one['test_accuracy']:.1f}", *(_percent(one[f"alone_{method}"]) for method in methods)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def recipe(shared: SharedWeights) -> dict[str, Any]:
     """How a network was trained, as far as rows differ in it, its seed, and on what device."""
-    usual = {"stride_sampling": "even"}  # of networks older than the setting
-    settings = usual | shared.metadata.training | {"dataset": shared.metadata.dataset}
+    has_red = {"red": shared.metadata.student.red is not None}
+    settings = OLDER | shared.metadata.training | {"dataset": shared.metadata.dataset} | has_red
     return {name: settings[name] for name in (*RECIPE, "seed")} | {"device": shared.metadata.metrics["device"]}
 
 
@@ -172,13 +185,14 @@ def render_recipes(held: Mapping[str, Mapping[str, Any]]) -> str:
     """A line for each way to train that a file's networks differ in: means over its seeds, with half their range."""
     by_recipe = defaultdict(list)
     for one in held.values():
-        by_recipe[tuple(one["training"][name] for name in RECIPE)].append(one)
-    heads = ("pictures", "steps", "batch", "vectors", "drawn from", "seeds", "behind", "at most", "off it", "order")
+        by_recipe[tuple((OLDER | one["training"])[name] for name in RECIPE)].append(one)
+    told = ("pictures", "RED blocks", "steps", "batch", "vectors", "drawn from", "seeds")
+    heads = (*told, "behind", "at most", "off it", "order")
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for settings, found in sorted(by_recipe.items()):
         seeds = ", ".join(map(str, sorted(one["training"]["seed"] for one in found)))
-        dataset, steps, *others, sampling = settings
-        cells = [dataset, f"{steps:,}", *map(str, others), {"even": "all", "front": "the front"}[sampling], seeds]
+        dataset, has_red, steps, *others, sampling = settings
+        cells = [dataset, "yes" if has_red else "no", f"{steps:,}", *map(str, others), DRAWN[sampling], seeds]
         known = [gaps(one["rows"]) for one in found]
         for name, digits in FIGURES.items():
             values = [one[name] for one in known if name in one]
@@ -197,17 +211,15 @@ def _percent(values: Sequence[float]) -> str:
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The figures of the last line, of the vectors that have students with KD."""
-    parts = [f"vectors={len(rows)}", f"compared={sum(bool(one['alone_kd']) for one in rows)}"]
+    """The figures of the last line, of the vectors that have students alone which learnt alike."""
+    parts = [f"vectors={len(rows)}", f"compared={sum(bool(alike(one)) for one in rows)}"]
     return parts + [f"{name}={value:.{3 if name == 'spearman' else 2}f}" for name, value in gaps(rows).items()]
 
 
 def gaps(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """By how many points students alone with KD are ahead, in the mean and at most, on the curve and off it, and
-    Spearman's coefficient of the two orders; what too few vectors tell is left out."""
-    both = [
-        (one["test_accuracy"], statistics.mean(one["alone_kd"]), one["on_curve"]) for one in rows if one["alone_kd"]
-    ]
+    """By how many points students alone that learnt alike are ahead, in the mean and at most, on the curve and off it,
+    and Spearman's coefficient of the two orders; what too few vectors tell is left out."""
+    both = [(one["test_accuracy"], statistics.mean(alike(one)), one["on_curve"]) for one in rows if alike(one)]
     found = {}
     for name, place in (("on", True), ("off", False)):
         ahead = [100 * (alone - shared) for shared, alone, on_curve in both if on_curve is place]

@@ -10,6 +10,7 @@ from redistill.memory.chips import room_on
 from redistill.memory.comparison import Comparison, student_tape
 from redistill.memory.search import Candidate, search_strides
 from redistill.memory.usual_strides import own_strides
+from redistill.networks.alignment import BY_SIZE
 from redistill.networks.pooling_points import PoolingPoint, one_or_pair
 from redistill.networks.red import REDConfig
 from redistill.networks.stem_kinds import AS_BUILT
@@ -25,6 +26,7 @@ from .kinds import (
     MOST,
     NONE,
     Accounting,
+    Alignment,
     Batch,
     Budget,
     Channels,
@@ -63,6 +65,7 @@ def profile(
     channels: Channels = 3,
     layers: bool = False,
     stem: Stem = AS_BUILT,
+    alignment: Alignment = BY_SIZE,
 ) -> dict:
     """Peak activation memory of a network and of its student at other pooling strides, in bytes, RED blocks included.
 
@@ -72,7 +75,7 @@ def profile(
     Example:
         client.predict("resnet18", {"conv1": 8, "maxpool": 1, "layer4.0": 1}, api_name="/profile")
     """
-    found = _counted(network, strides, image_size, red, accounting, dtype, batch, channels, stem)
+    found = _counted(network, strides, image_size, red, accounting, dtype, batch, channels, stem, alignment)
     every = own_strides(found.config.teacher, image_size=found.config.image_size) | dict(found.config.strides)
     return {
         "network": found.config.teacher,
@@ -126,6 +129,7 @@ def alive(
     who: Literal["student", "teacher"] = "student",
     layer: text(300, "a layer's path; by default that of the peak") | None = None,
     stem: Stem = AS_BUILT,
+    alignment: Alignment = BY_SIZE,
 ) -> dict:
     """The tensors that are alive at the peak of a student or its teacher, or at the peak of one layer.
 
@@ -134,7 +138,7 @@ def alive(
     Example:
         client.predict("resnet18", {"conv1": 8, "maxpool": 1, "layer4.0": 1}, api_name="/alive")
     """
-    found = _counted(network, strides, image_size, red, accounting, dtype, batch, channels, stem)
+    found = _counted(network, strides, image_size, red, accounting, dtype, batch, channels, stem, alignment)
     shown = found.teacher if who == "teacher" else found.student
     if layer is not None and all(op.layer != layer for op in shown.timeline):
         raise ValueError(
@@ -168,6 +172,7 @@ def search(
     limit: whole(1, MOST, "rows of the front at most") = 50,
     stem: Stem = AS_BUILT,
     chip: Chip = None,
+    alignment: Alignment = BY_SIZE,
 ) -> dict:
     """Every choice of pooling strides (1, 2, 4, 8) of a network: what fits a budget, and what computation that keeps.
 
@@ -184,13 +189,14 @@ def search(
     if chip and budget_bytes is not None:
         raise ValueError("budget_bytes and chip both say what is to fit; give one of them.")
     room = room_on(chip) if chip else None
-    config = _student(network, {}, image_size, red, channels, stem)
+    config = _student(network, {}, image_size, red, channels, stem, alignment)
     found = search_strides(
         student_tape(config),
         config.image_size,
         budget_bytes,
         reduction=reduction,
         red=config.red,
+        alignment=alignment,
         dtype=dtype,
         batch=batch,
         room=room,
@@ -216,12 +222,15 @@ def _own_size(name: str) -> Any:
     return usual_size(find_network(name)) if name in NETWORKS else None
 
 
-def _student(network: str, strides: Any, image_size: Any, red: bool, channels: int, stem: str) -> StudentConfig:
+def _student(
+    network: str, strides: Any, image_size: Any, red: bool, channels: int, stem: str, alignment: str
+) -> StudentConfig:
     size = tuple(image_size) if isinstance(image_size, list) else image_size
     chosen = {name: one_or_pair(stride) if isinstance(stride, list) else stride for name, stride in strides.items()}
     name = check_network(network)
     blocks = REDConfig() if red else None
-    return StudentConfig(name, size, strides=chosen, red=blocks, in_channels=channels, stem=stem)
+    told = {"in_channels": channels, "stem": stem, "alignment": alignment}
+    return StudentConfig(name, size, strides=chosen, red=blocks, **told)
 
 
 def _counted(
@@ -234,8 +243,10 @@ def _counted(
     batch: int,
     channels: int,
     stem: str,
+    alignment: str = BY_SIZE,
 ) -> Comparison:
-    return compare_as(_student(network, strides, image_size, red, channels, stem), accounting, dtype, batch)
+    student = _student(network, strides, image_size, red, channels, stem, alignment)
+    return compare_as(student, accounting, dtype, batch)
 
 
 def _figures(found: MemoryProfile, layers: bool) -> dict:

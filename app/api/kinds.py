@@ -9,6 +9,7 @@ from pydantic import Field
 from redistill.diffusion.sampling import SCHEDULERS
 from redistill.memory.chips import CHIPS
 from redistill.memory.search import REDUCTIONS
+from redistill.networks.alignment import RULES
 from redistill.networks.stem_kinds import STEMS
 from redistill.networks.zoo import MAX_CHANNELS
 
@@ -44,6 +45,7 @@ Batch = whole(1, MAX_BATCH, "images at a time")
 Budget = Annotated[int, Field(ge=1, le=MAX_BUDGET, description="bytes")] | None
 Chip = Annotated[Literal[tuple(CHIPS)], Field(description="that has to hold activations and weights")] | None
 Red = Annotated[bool, Field(description="RED blocks at the aligned layers")]
+Alignment = Annotated[Literal[RULES], Field(description="which layers are aligned: of the same map size, or place")]
 Accounting = Annotated[
     Literal[tuple(COUNTINGS)],
     Field(description="what holds the maps: a deployment runtime (fused), PyTorch (eager), or the runtime named"),

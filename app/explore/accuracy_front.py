@@ -31,11 +31,14 @@ def fill(shared: SharedWeights, pictures: int) -> Iterator[tuple[int, int]]:
 
 
 def show(shared: SharedWeights, settings: Settings) -> str:
-    """The sentence, the drawing and the rows, each a link to its settings, the budget among them."""
+    """The sentence, the drawing and the rows, each a link to its settings, the budget among them.
+
+    `settings` have the RED blocks of the weights.
+    """
     student = shared.metadata.student
-    settings = dataclasses.replace(settings, student=dataclasses.replace(settings.student, red=None))
+    blocks = {"red": student.red, "alignment": student.alignment}
     counted = {"dtype": settings.dtype, "batch": settings.batch, **check_counting(settings.accounting).settings}
-    found = search_strides(shared.tape, student.image_size, red=None, room=settings.room, **counted)
+    found = search_strides(shared.tape, student.image_size, room=settings.room, **blocks, **counted)
     points = points_of(shared, found.candidates)
     front = front_of(points)
     budget = settings.budget_bytes
@@ -125,8 +128,9 @@ def _drawing(points: list[Point], front: list[Point], budget: int | None) -> str
 def _told(shared: SharedWeights, points: list[Point]) -> str:
     counts: Mapping[int, Any] = dict.fromkeys(sorted({one.count for _, one in points}))
     pictures = " to ".join(f"{count:,}" for count in [*counts][:: max(1, len(counts) - 1)])
+    blocks = "with its RED blocks" if shared.metadata.student.red else "without RED blocks"
     return (
-        f"Accuracy of {escape(shared.name)}, without RED blocks, on {pictures} validation pictures of "
+        f"Accuracy of {escape(shared.name)}, {blocks}, on {pictures} validation pictures of "
         f"{escape(dataset_title(shared.metadata.dataset))}: one set of weights for all. The best of many looks better "
         "than it is: its 95 % say by how much. Click a row to see it above."
     )

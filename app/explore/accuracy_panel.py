@@ -39,6 +39,7 @@ from ..runs import choices, jobs
 from ..words.numbers import format_bytes, format_percent, format_ratio
 from ..words.settings import dataset_title
 from .form import read_settings
+from .link import Settings, to_query
 
 NONE = "none"  # of the choice of weights
 PICTURES = 1000  # validation pictures that tell the accuracy of strides that nobody asked for yet: a second or two
@@ -63,8 +64,8 @@ class Looked:
 
     shared: SharedWeights
     strides: dict[str, int]
-    found: Comparison  # without RED blocks, which these weights lack
-    with_red: bool  # whether the page shows the student with them
+    found: Comparison  # with the RED blocks of these weights, or without any
+    shown: Settings  # what the page shows, whose RED blocks may be others
 
     @property
     def known(self) -> Measured | None:
@@ -156,7 +157,7 @@ def chosen(weights: Any, values: Mapping[str, Any]) -> SharedWeights | None:
 
 def _network(student: StudentConfig) -> tuple:
     """What two students of one network for the same images have in common."""
-    return student.student_architecture, student.image_size, student.in_channels
+    return student.student_architecture, student.image_size, student.in_channels, student.stem
 
 
 def _look(weights: Any, values: Mapping[str, Any]) -> Looked | str:
@@ -170,7 +171,8 @@ def _look(weights: Any, values: Mapping[str, Any]) -> Looked | str:
             title, size = find_network(own.student_architecture).title, own.image_size
             place = urlencode({"teacher": own.student_architecture, "size": size, "channels": own.in_channels})
             return (
-                f'<p class="subline">These weights are a {escape(title)}’s, for images of {size} px: '
+                f'<p class="subline">These weights are a {escape(title)}’s, its first convolution {escape(own.stem)}, '
+                f"for images of {size} px: "
                 f'<a href="?{escape(place)}#explore">show that network</a>.</p>'
             )
         settings = read_settings(values)
@@ -178,7 +180,7 @@ def _look(weights: Any, values: Mapping[str, Any]) -> Looked | str:
         found = compare_as(student, settings.accounting, settings.dtype, settings.batch)
     except ValueError as error:
         return notice("", str(error))
-    return Looked(shared, dict(student.strides), found, settings.student.red is not None)
+    return Looked(shared, dict(student.strides), found, settings)
 
 
 def _said(looked: Looked) -> str:
@@ -189,12 +191,27 @@ def _said(looked: Looked) -> str:
     lines = [f'<p class="headline"><strong>{figure}</strong> at <span class="nowrap">{format_bytes(peak)}</span></p>']
     if known:
         lines.append(f'<p class="subline">{_how(looked, known)}</p>')
-    if looked.with_red:
-        lines.append(notice("", "These weights have no RED blocks; this is the peak without them.", kind="hint"))
+    lines.append(_red_hint(looked))
     if looked.shared.space.find(looked.strides) is None:
         lines.append(notice("", "It was not trained for these strides, only for those that reduce as much as its own "
                             "and need no more memory.", kind="hint"))  # fmt: skip
     return "".join(lines)
+
+
+def _red_hint(looked: Looked) -> str:
+    """What to know of the peak where the weights have other RED blocks than what the page shows; else nothing."""
+    own, shown = looked.shared.metadata.student, looked.shown.student
+    if own.red is None:
+        words = "These weights have no RED blocks; this is the peak without them."
+        return notice("", words, kind="hint") if shown.red else ""
+    if (shown.red, shown.alignment) == (own.red, own.alignment):
+        return ""
+    same = dataclasses.replace(shown, red=own.red, alignment=own.alignment)
+    query = escape(to_query(dataclasses.replace(looked.shown, student=same)))
+    return (
+        '<p class="subline">These weights have RED blocks of their own, at the same layers at all strides; this is the '
+        f'peak with them: <a href="?{query}#explore">show them</a>.</p>'
+    )
 
 
 def _how(looked: Looked, known: Measured) -> str:
@@ -206,9 +223,9 @@ def _how(looked: Looked, known: Measured) -> str:
     )
     if needs_download(metadata.dataset):
         said += " Measured beforehand: these pictures are not here."
-    own = looked.shared.space.own
-    reference = measured(looked.shared).get(key_of(own.strides))
-    if reference and own.strides != looked.strides:
+    own = looked.shared.tape.strides
+    reference = measured(looked.shared).get(key_of(own))
+    if reference and own != looked.strides:
         ratio = format_ratio(looked.found.teacher.peak_bytes, looked.found.student.peak_bytes)
         said += f" At the network’s own strides {format_percent(reference.accuracy)}, for {ratio} this memory."
     return said

@@ -28,7 +28,7 @@ IN_RED = (
     *("residual_depthwise", "points"),
 )
 IMAGES = ("image_size", "width", "in_channels", "batch")
-CONFIGURATION = ("teacher", *IMAGES, "picker", "stem", "with_red", *IN_RED, "accounting", "dtype")
+CONFIGURATION = ("teacher", *IMAGES, "picker", "stem", "with_red", "alignment", *IN_RED, "accounting", "dtype")
 LINKED = (*CONFIGURATION, *CONTROLS, "patch")  # all controls that a link restores
 INPUTS = (*LINKED, "pins", "place")  # what handlers are given
 Values = Mapping[str, Any]
@@ -57,6 +57,7 @@ def _read_student(values: Values) -> StudentConfig:
         size,
         strides=check_strides_form(values["picker"]),
         red=red,
+        alignment=check_text("alignment", values["alignment"]),
         in_channels=channels,
         stem=check_text("stem", values["stem"]),
     )
@@ -118,6 +119,7 @@ def set_to(found: Comparison) -> dict[str, Any]:
         "picker": view.picker(found),
         "stem": config.stem,
         "with_red": config.red is not None,
+        "alignment": config.alignment,
         **dataclasses.asdict(red),
         "accounting": counting_of(found),
         "dtype": found.dtype,

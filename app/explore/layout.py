@@ -70,6 +70,7 @@ def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
         with_red = gr.Checkbox(True, label=STUDENT["red"].label)
         with gr.Accordion("Inside a RED block", open=False):
             usual = REDConfig()
+            alignment = make_control(STUDENT["alignment"], found.config.alignment, elem_id="alignment")
             inside = {name: make_control(RED[name], getattr(usual, name), boxed=True) for name in IN_RED}
     with gr.Column(elem_classes="card"):
         labels = [(counting.title, name) for name, counting in COUNTINGS.items()]
@@ -86,6 +87,7 @@ def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
         "original": original,
         "stem": stem,
         "with_red": with_red,
+        "alignment": alignment,
         **inside,
         "accounting": accounting,
         "dtype": dtype,

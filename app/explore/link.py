@@ -14,6 +14,7 @@ from redistill.memory.chips import Room
 from redistill.memory.comparison import Comparison, network_tape
 from redistill.memory.tape import Tape
 from redistill.memory.usual_strides import early_strides, own_strides
+from redistill.networks.alignment import BY_SIZE, RULES
 from redistill.networks.red import REDConfig
 from redistill.networks.stem_kinds import AS_BUILT, STEMS
 from redistill.networks.strides import check_strides
@@ -35,9 +36,9 @@ MAX_BUDGET = MAX_KIB * 2**10  # bytes
 MAX_LENGTH = 2000  # characters of a link's keys and values together
 
 KEYS = (
-    "teacher", "size", "channels", "batch", "strides", "stem", "red", "gate", "gate_per", "gate_kernel", "residual",
-    "residual_kernel", "residual_squeeze", "residual_depthwise", "points", "count", "dtype", "budget", "chip",
-    "reserve", "program", "patch", "pin",
+    "teacher", "size", "channels", "batch", "strides", "stem", "red", "align", "gate", "gate_per", "gate_kernel",
+    "residual", "residual_kernel", "residual_squeeze", "residual_depthwise", "points", "count", "dtype", "budget",
+    "chip", "reserve", "program", "patch", "pin",
 )  # fmt: skip
 # Of a RED block: the keys, in their order in a link, and the settings that they stand for.
 _IN_RED = {
@@ -165,6 +166,7 @@ def _texts(settings: Settings) -> dict[str, str]:
         "strides": ",".join(str(stride) for stride in strides.values()),
         **({"stem": student.stem} if student.stem != AS_BUILT else {}),
         "red": "on" if student.red else "off",
+        **({"align": student.alignment} if student.red and student.alignment != BY_SIZE else {}),
         **_red_values(student.red),
         "count": settings.accounting,
         "dtype": settings.dtype,
@@ -199,6 +201,7 @@ def _settings(
         size,
         strides=_strides(texts, teacher, size),
         red=_red(texts),
+        alignment=_choice(texts, "align", BY_SIZE, RULES),
         in_channels=channels,
         stem=_choice(texts, "stem", AS_BUILT, STEMS),
     )

@@ -100,7 +100,8 @@ def build(page: gr.Blocks) -> Parts:
 def _connect_controls(parts: Parts) -> None:
     inputs = {name: parts[name] for name in (*INPUTS, "student")}
     redrawn = [
-        parts[name].input for name in ("stem", *IN_RED, *IMAGES, "with_red", "accounting", "dtype", *CONTROLS[1:])
+        parts[name].input
+        for name in ("stem", "alignment", *IN_RED, *IMAGES, "with_red", "accounting", "dtype", *CONTROLS[1:])
     ]
     looked = ("place", "alive", "tensors")
     for event, handler, names in (
@@ -285,11 +286,15 @@ def show_student(student: StudentConfig, values: Mapping[str, Any]) -> Shown:
         raise ValueError(f"Explore shows the networks that come with the packages; {teacher.title} is none of them.")
     if student.teacher_strides:
         raise ValueError("Explore shows teachers at their own strides; this student’s teacher has others.")
-    if student.alignment != "asynchronous":
-        raise ValueError("Explore puts RED blocks where maps have the same size; this student has them elsewhere.")
     own = own_strides(teacher.name, image_size=student.image_size) | dict(student.strides)
     alone = StudentConfig(
-        teacher.name, student.image_size, strides=own, red=student.red, in_channels=student.in_channels
+        teacher.name,
+        student.image_size,
+        strides=own,
+        red=student.red,
+        alignment=student.alignment,
+        in_channels=student.in_channels,
+        stem=student.stem,
     )
     found = Settings(alone, *read_counting(values), batch=read_batch(values)).count()
     return {**set_to(found), **_drawn(found, read_look(values))}

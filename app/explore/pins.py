@@ -54,7 +54,7 @@ def describe(found: Comparison) -> str:
     """ "Narrow ResNet 4·1·2·2·1, RED blocks, 64 px, fused, fp32"."""
     config = found.config
     title = f"{find_network(config.teacher).title} {join_strides(config.strides)}".strip()
-    parts = (title, describe_stem(config.stem), describe_red(config.red), describe_images(found))
+    parts = (title, describe_stem(config.stem), describe_red(config.red, config.alignment), describe_images(found))
     return ", ".join(filter(None, (*parts, counting_of(found), found.dtype)))
 
 

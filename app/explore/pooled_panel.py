@@ -95,9 +95,9 @@ def see(student: Any, row: Any, own: Any) -> dict[str, str]:
 
 
 def is_student(metadata: Metadata) -> bool:
-    """Whether a checkpoint is a classifying student of a teacher that is here."""
-    teacher = metadata.training.get("teacher_checkpoint")
-    if metadata.student.task != "classification" or not metadata.student.strides or not isinstance(teacher, str):
+    """Whether a checkpoint is a classifying student of a teacher that is here, trained for one choice of strides."""
+    teacher, student = metadata.training.get("teacher_checkpoint"), metadata.student
+    if student.task != "classification" or not student.strides or is_shared(metadata) or not isinstance(teacher, str):
         return False
     try:
         read_metadata(teacher)

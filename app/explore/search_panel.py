@@ -16,6 +16,8 @@ from redistill.memory.patch_search import PatchedCandidate
 from redistill.memory.patch_search import search_patches as patches_on_top
 from redistill.memory.search import REDUCTIONS, STRIDES, Done, SearchResult, search_steps
 from redistill.networks.red import REDConfig
+from redistill.networks.student import StudentConfig
+from redistill.training.shared_weights import SharedWeights, measured
 
 from ..parts.budget import CONTROLS, OTHER, read_budget
 from ..parts.counting import COUNTINGS
@@ -95,7 +97,7 @@ def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Compon
     given = {"weights": parts["weights"], **wish, **controls}
     connect(waiting.then, find, given, outputs, concurrency_limit=1, **UNSEEN)
     files = {name: parts[name] for name in ("search_files", "front")}
-    connect(parts["search_files"].ask, save, {**wish, **controls}, files, concurrency_limit=1, **UNSEEN)
+    connect(parts["search_files"].ask, save, given, files, concurrency_limit=1, **UNSEEN)
 
 
 def start_after(event: Callable[..., Any], parts: Mapping[str, Any], js: str) -> None:
@@ -120,10 +122,13 @@ def find(weights: Any, **values: Any) -> Iterator[dict[str, Any]]:
             yield from _told(values)
             yield show(**values)
             return
-        settings = _budgeted(read_settings(values), values["search_budget"])
         for number, count in accuracy_front.fill(shared, accuracy_panel.PICTURES):
             yield {"front": status_line(f"Measuring accuracy: {number} of {count} choices are known…")}
-        shown = accuracy_front.show(shared, settings)
+        asked, values = values, _as_measured(shared, values)
+        shown = accuracy_front.show(shared, _wanted(values["search_budget"], values["search_red"], values))
+        if asked["search_reduction"] != values["search_reduction"]:
+            words = "These weights are for choices that reduce as much as the network’s own; no others were searched."
+            shown += notice("", words, kind="hint")
         if values.get("search_patches") is True:  # whose accuracy nobody measures: it is that of the same strides
             yield from _told(values)
             shown += search_table.patched_rows(*_searched(**values))
@@ -144,11 +149,22 @@ def show(**values: Any) -> dict[str, Any]:
     return {"front": shown, "search": gr.Button(interactive=True)}
 
 
+def _as_measured(shared: SharedWeights, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a search for strides of these weights: with their RED blocks, or none, and their reduction."""
+    student = shared.metadata.student
+    blocks = {} if student.red is None else {"alignment": student.alignment, **dataclasses.asdict(student.red)}
+    has_red = student.red is not None
+    return {**values, **blocks, "with_red": has_red, "search_red": has_red, "search_reduction": "same"}
+
+
 @refused_in("front", "Not saved.")
-def save(**values: Any) -> dict[str, Any]:
-    """All that the search finds for what the controls are set to now, as a CSV file."""
+def save(weights: Any = accuracy_panel.NONE, **values: Any) -> dict[str, Any]:
+    """All that the search finds for what the controls are set to now, as a CSV file, with accuracies of the weights."""
+    shared = accuracy_panel.chosen(weights, values)
+    if shared is not None:
+        values = _as_measured(shared, values)
     found, settings, patched = _searched(**values)
-    text = search_table.csv_text(found, settings, patched)
+    text = search_table.csv_text(found, settings, patched, None if shared is None else measured(shared))
     name = re.sub("[^a-zA-Z0-9._-]", "-", f"strides-{settings.student.teacher}-{settings.accounting}-{settings.dtype}")
     return {"search_files": handed(f"{name}.csv", text)}
 
@@ -172,8 +188,8 @@ def _with_patches(settings: Settings, reduction: str, wanted: Any) -> list[Patch
     if budget not in held.patched:
         tape = student_tape(student)
         counted = {"dtype": settings.dtype, **COUNTINGS[settings.accounting].settings}
-        size, batch = student.image_size, settings.batch
-        held.patched[budget] = patches_on_top(tape, held.result, budget, size, red=student.red, batch=batch, **counted)
+        counted |= {"batch": settings.batch, **_blocks(student)}
+        held.patched[budget] = patches_on_top(tape, held.result, budget, student.image_size, **counted)
     return held.patched[budget]
 
 
@@ -231,7 +247,7 @@ def searching(settings: Settings, reduction: str) -> Iterator[Done]:
             batch=settings.batch,
             strides=STRIDES,
             reduction=reduction,
-            red=student.red,
+            **_blocks(student),
             dtype=settings.dtype,
             room=settings.room,
             **COUNTINGS[settings.accounting].settings,
@@ -250,7 +266,12 @@ def _held(settings: Settings, reduction: str) -> _Held:
     student = settings.student
     images = (student.image_size, student.in_channels, student.stem, settings.batch)
     counted = (settings.accounting, settings.dtype, settings.room)
-    return _holder(student.teacher, images, reduction, student.red, *counted)
+    return _holder(student.teacher, images, reduction, *_blocks(student).values(), *counted)
+
+
+def _blocks(student: StudentConfig) -> dict[str, Any]:
+    """What a search is told of RED blocks."""
+    return {"red": student.red, "alignment": student.alignment}
 
 
 @lru_cache(maxsize=16)

@@ -7,11 +7,14 @@ import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from redistill.memory.chips import Room
 from redistill.memory.patch_search import MOST_OVERHEAD, PatchedCandidate
 from redistill.memory.search import Candidate, SearchResult
 from redistill.networks.zoo import find_network
+from redistill.training.shared_weights import front_of, points_in
+from redistill.training.stride_store import Measured, key_of
 
 from ..parts.budget import room_text
 from ..words.numbers import format_added, format_bytes, format_duration, format_pixels, format_ratio
@@ -199,8 +202,17 @@ def _searched(found: SearchResult, settings: Settings) -> str:
     )
 
 
-def csv_text(found: SearchResult, settings: Settings, patched: Sequence[PatchedCandidate] | None = None) -> str:
-    """All choices of strides as CSV, the least need first, and after them those with patches; in bytes and MACs."""
+def csv_text(
+    found: SearchResult,
+    settings: Settings,
+    patched: Sequence[PatchedCandidate] | None = None,
+    known: Mapping[str, Measured] | None = None,
+) -> str:
+    """All choices of strides as CSV, the least need first, and after them those with patches; in bytes and MACs.
+
+    With `known`, accuracies by `key_of` the strides, these too, and the best are those of which no other is more
+    accurate in as little memory.
+    """
     file, points, budget = io.StringIO(), list(found.teacher.strides), settings.budget_bytes
     rows = csv.writer(file, lineterminator="\n")
     facts = [
@@ -214,8 +226,10 @@ def csv_text(found: SearchResult, settings: Settings, patched: Sequence[PatchedC
         "fits",
         "best",
     ]
-    rows.writerow([*points, *facts, "patches_to", "patches_a_side", "patches_add"])
-    best = {id(candidate) for candidate in found.front}
+    measured = [] if known is None else ["accuracy", "right", "pictures"]
+    rows.writerow([*points, *facts, "patches_to", "patches_a_side", "patches_add", *measured])
+    front = found.front if known is None else [one for one, _ in front_of(points_in(known, found.candidates))]
+    best = {id(candidate) for candidate in front}
     for row in [*(PatchedCandidate(c, None) for c in found.candidates), *(row for row in patched or () if row.patched)]:
         found_row, patch = row.candidate, row.patched
         fits = "" if budget is None else "yes" if row.needed_bytes <= found_row.left_of(budget) else "no"
@@ -231,5 +245,12 @@ def csv_text(found: SearchResult, settings: Settings, patched: Sequence[PatchedC
             "" if found_row.stored_bytes is None else found_row.stored_bytes,
         ]
         ends = [patch.upto, patch.grid, f"{patch.overhead:.4f}"] if patch else ["", "", ""]
-        rows.writerow([*found_row.strides.values(), *numbers, fits, kept, *ends])
+        rows.writerow([*found_row.strides.values(), *numbers, fits, kept, *ends, *_measured_cells(found_row, known)])
     return file.getvalue()
+
+
+def _measured_cells(candidate: Candidate, known: Mapping[str, Measured] | None) -> list[Any]:
+    if known is None:
+        return []
+    one = known.get(key_of(candidate.strides))
+    return [f"{one.accuracy:.4f}", one.correct, one.count] if one else ["", "", ""]

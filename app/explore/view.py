@@ -14,6 +14,7 @@ from redistill.memory.comparison import Comparison
 from redistill.memory.file_size import CLOSENESS, KINDS
 from redistill.memory.patching import PatchedMemory
 from redistill.memory.profile import GAPS, PLANNED
+from redistill.networks.alignment import BY_SIZE
 from redistill.networks.stem_kinds import AS_BUILT
 
 from ..parts import plots
@@ -53,7 +54,7 @@ def file_name(found: Comparison) -> str:
     """ "memory-resnet18-8.1.1.2.2.1-red-224-fused-fp32", for files that a person saves."""
     config = found.config
     strides = ".".join(str(stride) for stride in config.strides.values())
-    red = "red" if config.red else ""
+    red = ("red" if config.alignment == BY_SIZE else f"red-{config.alignment}") if config.red else ""
     stem = "" if config.stem == AS_BUILT else f"{config.stem}-stem".replace(" ", "-")
     size = str(config.image_size) if config.is_square else "x".join(map(str, config.image_size))
     channels = f"{config.in_channels}ch" if config.in_channels != 3 else ""

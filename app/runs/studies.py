@@ -75,7 +75,8 @@ def shared_results(path: Path | None = None) -> list[Result]:
     """What networks of `redistill train-any` that ship reach at strides that `benchmarks.any_strides --json` measured.
 
     Of each network the choices of strides that no other one beats on validation pictures, with the accuracy on test
-    pictures; its own strides are the shipped checkpoint's. None where the file is missing; damaged rows are left out.
+    pictures; the strides of the checkpoint itself are that one's result. None where the file is missing; damaged rows
+    are left out.
     """
     return _once(_shared_rows, path or sources.SHIPPED / SHARED_FILE)
 
@@ -89,8 +90,8 @@ def _shared_rows(path: Path) -> list[Result]:
             for row in held["rows"]:
                 with contextlib.suppress(*DAMAGE):
                     measured.append(_shared_result(name, config, row, metadata.metrics.get("parameters")))
-            found += pareto_front(measured)
-    return [result for result in found if not result.has_own_strides]
+            found += [one for one in pareto_front(measured) if one.config.student.strides != config.student.strides]
+    return found
 
 
 def _shared_result(name: str, config: DistillConfig, row: Mapping[str, Any], parameters: int | None) -> Result:

@@ -10,6 +10,7 @@ from typing import Any
 
 from redistill.common.settings import Setting, SettingError, settings_of
 from redistill.common.values import is_number
+from redistill.networks.alignment import BY_PLACE, BY_SIZE
 from redistill.networks.red import REDConfig
 from redistill.networks.stem_kinds import AS_BUILT
 from redistill.networks.student import StudentConfig
@@ -81,7 +82,7 @@ def learning_sources(config: DistillConfig) -> str:
     """What a run learns from besides the pictures: "RED + KD", or "on its own"; and that in int8, if so."""
     names = []
     if config.teacher_checkpoint:
-        red = "RED" if config.student.alignment == "asynchronous" else f"RED {config.student.alignment}"
+        red = "RED" if config.student.alignment == BY_SIZE else f"RED {config.student.alignment}"
         titles = {"red_loss": red, "kd_loss": KD_TITLES[config.kd]}
         if config.feature_loss:
             titles["feature_loss"] = find_feature_loss(config.feature_loss).title
@@ -124,7 +125,7 @@ def _losses(config: DistillConfig) -> str:
     weights = {part: weight for part, weight in config.weights.items() if weight}
     parts = [f"task {numbers.format_number(config.task_weight)}"]
     if config.teacher_checkpoint and "red_loss" in weights:
-        places = ", stage-wise" if config.student.alignment == "stage-wise" else ""
+        places = ", stage-wise" if config.student.alignment == BY_PLACE else ""
         parts.append(f"RED {numbers.format_number(weights['red_loss'])} ({config.distance}{places})")
     if config.teacher_checkpoint and "kd_loss" in weights:
         is_classifier = config.student.task == "classification"
@@ -215,11 +216,11 @@ def describe_stem(stem: str) -> str:
     return "" if stem == AS_BUILT else f"{stem} stem"
 
 
-def describe_red(red: REDConfig | None) -> str:
+def describe_red(red: REDConfig | None, alignment: str = BY_SIZE) -> str:
     """ "RED blocks", "no RED blocks", or with what is not as usual: "RED blocks (gate 3×3, outermost)"."""
     if red is None:
         return "no RED blocks"
-    changes = _red_changes(red)
+    changes = ", ".join(filter(None, [alignment if alignment != BY_SIZE else "", _red_changes(red)]))
     return f"RED blocks ({changes})" if changes else "RED blocks"
 
 

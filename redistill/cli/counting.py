@@ -17,6 +17,7 @@ from ..memory.patching import count_patched, every_patching, least_memory
 from ..memory.profile import PLANNED, MemoryProfile
 from ..memory.search import Candidate, SearchResult, search_strides
 from ..memory.tape import Tape
+from ..networks.alignment import RULES
 from ..networks.red import REDConfig
 from ..networks.stem_kinds import AS_BUILT, STEMS
 from ..networks.student import StudentConfig
@@ -85,6 +86,8 @@ def counting_options(command: argparse.ArgumentParser) -> None:
     add_option(command, "--stem", AS_BUILT, settings_of(StudentConfig)["stem"].help, choices=STEMS, metavar="KIND")
 
     add_red_options(command)
+    told = "asynchronous, at layers of the teacher's map sizes, or stage-wise, at the same layers as the teacher's"
+    add_option(command, "--alignment", RULES[0], f"where RED blocks stand: {told}", choices=RULES)
 
 
 def _chips(options: argparse.Namespace) -> None:
@@ -166,7 +169,7 @@ def config_asked(options: argparse.Namespace, **settings: Any) -> StudentConfig:
     size = None if options.image_size is None else parse_size(options.image_size)
     bare = {"image_size": size or 1, "in_channels": options.in_channels}  # of a DDPM only its settings tell the size
     unets = with_unets(StudentConfig(options.network, **bare)).unets if options.network.startswith(DDPM) else {}
-    told = {"in_channels": options.in_channels, "stem": options.stem, "unets": unets}
+    told = {"in_channels": options.in_channels, "stem": options.stem, "unets": unets, "alignment": options.alignment}
     return StudentConfig(options.network, size, **told, **settings)
 
 
@@ -193,6 +196,7 @@ def _search(options: argparse.Namespace) -> None:
         config.image_size,
         reduction=options.reduction,
         red=red_asked(options),
+        alignment=options.alignment,
         accounting=options.accounting,
         dtype=options.dtype,
         batch=options.batch,
@@ -243,6 +247,7 @@ def _tell_patched(
         config.image_size,
         most_overhead=most / 100,
         red=red_asked(options),
+        alignment=options.alignment,
         batch=options.batch,
         accounting=options.accounting,
         dtype=options.dtype,
@@ -259,7 +264,7 @@ def _tell_patched(
 
 def described(options: argparse.Namespace) -> list[str]:
     """The options that are given of those that say which network is counted: "--stem", "--red-points"."""
-    usual = {"strides": "", "image_size": None, "in_channels": 3, "stem": AS_BUILT}
+    usual = {"strides": "", "image_size": None, "in_channels": 3, "stem": AS_BUILT, "alignment": RULES[0]}
     given = [name for name, value in usual.items() if getattr(options, name) != value]
     red = red_settings(options)
     given += ["no-red"] if red is None else [f"red-{name}" for name in red]

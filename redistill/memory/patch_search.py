@@ -8,6 +8,7 @@ from math import inf, nextafter
 from typing import Any
 
 from ..common.values import is_number
+from ..networks.alignment import RULES
 from ..networks.red import REDConfig
 from ..networks.trails import Size
 from .patching import PatchedMemory, cheapest_patching
@@ -49,21 +50,23 @@ def search_patches(
     *,
     most_overhead: float = MOST_OVERHEAD,
     red: REDConfig | None = DEFAULT_RED,
+    alignment: str = RULES[0],
     batch: int | None = None,
     **counted: Any,
 ) -> list[PatchedCandidate]:
     """What fits a budget with patches: from least computation added to most of the network's own MACs kept.
 
-    `found` is what `search_strides` found on this `tape` at the same `image_size`, `red`, `batch` and ways of counting
-    (`accounting`, `dtype`, `fuse_add`); of a search for a chip, those whose weights find no room are left out. Each
-    choice of strides, and the network as it is, without RED blocks, is tried with every layer to compute patches up to,
-    in 2 x 2 to 8 x 8 patches; those that compute more than the network are left out. First comes the best that needs no
-    patches; each further one keeps more than all before it, for more.
+    `found` is what `search_strides` found on this `tape` at the same `image_size`, `red`, `alignment`, `batch` and
+    ways of counting (`accounting`, `dtype`, `fuse_add`); of a search for a chip, those whose weights find no room are
+    left out. Each choice of strides, and the network as it is, without RED blocks, is tried with every layer to compute
+    patches up to, in 2 x 2 to 8 x 8 patches; those that compute more than the network are left out. First comes the
+    best that needs no patches; each further one keeps more than all before it, for more.
     `most_overhead` is the largest share of computation that patches may add. Empty where nothing fits.
     """
     if not is_number(most_overhead) or most_overhead < 0:
         raise ValueError(f"most_overhead is {most_overhead!r}; expected a share of at least 0, such as 0.5.")
-    steps = _fitting(tape, found, budget_bytes, image_size, most_overhead, red, {"batch": batch}, counted)
+    settings = {"image_size": image_size, "alignment": alignment, "batch": batch}
+    steps = _fitting(tape, found, budget_bytes, most_overhead, red, settings, counted)
     return list(steps)[::-1]
 
 
@@ -71,10 +74,9 @@ def _fitting(
     tape: Tape,
     found: SearchResult,
     budget_bytes: int,
-    image_size: int | Size | None,
     most: float,
     red: REDConfig | None,
-    images: dict[str, Any],
+    settings: dict[str, Any],
     counted: dict[str, Any],
 ) -> Iterator[PatchedCandidate]:
     """Those that keep most first, each for less computation than the one before."""
@@ -89,8 +91,8 @@ def _fitting(
             yield PatchedCandidate(candidate, None)
             return
         blocks = None if candidate is teacher else red
-        settings = {"strides": candidate.strides, "image_size": image_size, "red": blocks, **images}
-        patched = _cheapest(tape, budget, below, settings, counted)
+        chosen = {"strides": candidate.strides, "red": blocks, **settings}
+        patched = _cheapest(tape, budget, below, chosen, counted)
         if patched:
             below = max(0.0, patched.overhead)
             yield PatchedCandidate(candidate, patched)
@@ -103,5 +105,5 @@ def _cheapest(
         return cheapest_patching(tape, budget_bytes, below, **settings, **counted)
     except ShapeRuleError:
         student = tape.anew(settings["strides"], settings["image_size"], settings["batch"])
-        student = tape.aligned_anew(student, settings["red"], settings["image_size"])
+        student = tape.aligned_anew(student, settings["red"], settings["image_size"], settings["alignment"])
         return cheapest_patching(student, budget_bytes, below, **counted)

@@ -17,6 +17,7 @@ from typing import Any
 from torch import nn
 
 from ..common.values import is_whole
+from ..networks.alignment import RULES, check_rule
 from ..networks.red import REDConfig
 from ..networks.strides import ways_of
 from ..networks.trails import Size
@@ -95,6 +96,7 @@ def search_strides(
     strides: Iterable[int] = STRIDES,
     reduction: str = "same",
     red: REDConfig | None = DEFAULT_RED,
+    alignment: str = RULES[0],
     accounting: str = "fused",
     dtype: str | None = None,
     batch: int | None = None,
@@ -106,13 +108,13 @@ def search_strides(
 
     `network` is a model, which needs an `image_size` in pixels, or its tape. With `reduction` "same" the total
     reduction stays the network's own on every way through it, so that its last maps keep their size; "any" takes all
-    that the image has room for. With `red`, candidates carry RED blocks where `build_student` puts them, aligned with
-    the network as it is. The other settings are those of `Tape.profile`, whose figures these are; what the tape cannot
-    tell is captured anew, which takes about as long as a thousand answers of the tape. What fits a budget is what a
-    program needs of it: under "fused" and "executorch" the arena that is planned, not only what is alive in it. With
-    `room`, what a chip leaves (`chips.room_on`), weights have to find room there too, and its activations are the
-    budget where none is given. `progress` is told after each choice how many are done, of how many, and how many of
-    them were captured. MACs stand in for the accuracy that can be kept; they are no promise of it.
+    that the image has room for. With `red`, candidates carry RED blocks where `build_student` puts them, aligned
+    (`alignment`) with the network as it is. The other settings are those of `Tape.profile`, whose figures these are;
+    what the tape cannot tell is captured anew, which takes about as long as a thousand answers of the tape. What fits a
+    budget is what a program needs of it: under "fused" and "executorch" the arena that is planned, not only what is
+    alive in it. With `room`, what a chip leaves (`chips.room_on`), weights have to find room there too, and its
+    activations are the budget where none is given. `progress` is told after each choice how many are done, of how many,
+    and how many of them were captured. MACs stand in for the accuracy that can be kept; they are no promise of it.
 
     Raises ValueError for unknown settings, for more than `MAX_VECTORS` choices, and when no choice fits the network.
     """
@@ -123,6 +125,7 @@ def search_strides(
         strides=strides,
         reduction=reduction,
         red=red,
+        alignment=alignment,
         accounting=accounting,
         dtype=dtype,
         batch=batch,
@@ -146,6 +149,7 @@ def search_steps(
     strides: Iterable[int] = STRIDES,
     reduction: str = "same",
     red: REDConfig | None = DEFAULT_RED,
+    alignment: str = RULES[0],
     accounting: str = "fused",
     dtype: str | None = None,
     batch: int | None = None,
@@ -156,10 +160,11 @@ def search_steps(
     start = time.perf_counter()
     budget_bytes = room.activations if room and budget_bytes is None else budget_bytes
     choices = _check_settings(strides, reduction, budget_bytes)
+    check_rule(alignment)
     tape = network if isinstance(network, Tape) else _capture(network, image_size, batch)
     points = tape.strides
     vectors = _vectors(choices, points, _kept(tape) if reduction == "same" else [])
-    counting = _Counting(tape, (image_size, batch), (dtype, accounting, fuse_add))
+    counting = _Counting(tape, (image_size, batch), (dtype, accounting, fuse_add), alignment)
     teacher = _candidate(room, points, *counting.peaks({}, (None,)))
     candidates, reason = [], None
     for done, vector in enumerate(vectors, 1):
@@ -190,8 +195,10 @@ def search_steps(
 class _Counting:
     """Peaks at one image size and batch, on one tape as far as it tells; counts what had to be captured."""
 
-    def __init__(self, tape: Tape, size: tuple[int | Size | None, int | None], counted: tuple[Any, ...]) -> None:
-        self.captured, self.counted = 0, counted
+    def __init__(
+        self, tape: Tape, size: tuple[int | Size | None, int | None], counted: tuple[Any, ...], alignment: str
+    ) -> None:
+        self.captured, self.counted, self.alignment = 0, counted, alignment
         self.tape, self.size = tape, size
         try:
             tape.points_at(None, size[0])
@@ -203,12 +210,12 @@ class _Counting:
     def peaks(self, strides: dict[str, int], reds: tuple[REDConfig | None, ...]) -> list[Peak]:
         """Peaks as `Tape.peaks` gives them; ValueError for strides that do not fit the network."""
         try:
-            return self.tape.peaks(strides, *self.size, *self.counted, reds=reds)
+            return self.tape.peaks(strides, *self.size, *self.counted, reds=reds, alignment=self.alignment)
         except ShapeRuleError as error:
             if self.captured >= MAX_CAPTURES:
                 raise ValueError(f"More than {MAX_CAPTURES:,} choices need a capture of their own.") from error
             try:
-                found = self.tape.peaks_anew(strides, *self.size, *self.counted, reds=reds)
+                found = self.tape.peaks_anew(strides, *self.size, *self.counted, reds=reds, alignment=self.alignment)
             except ValueError:
                 raise error from None  # the network does not run so, and the tape says why
             self.captured += 1

@@ -202,6 +202,7 @@ class Tape:
         accounting: str = "fused",
         fuse_add: bool = False,
         reds: Sequence[REDConfig | None] = (None,),
+        alignment: str = RULES[0],
     ) -> list[Peak]:
         """Peak, its layer, MACs and need as `profile` gives them, for each of `reds`, in less time: for many settings.
 
@@ -212,7 +213,7 @@ class Tape:
         result: list[Peak] = []
         counted = macs = None
         for red in reds:
-            setting = self._setting(changed, first, red)
+            setting = self._setting(changed, first, red, alignment)
             if macs is None:
                 macs = total_macs(self.blueprint.products, setting.shapes)
             if setting.program is counted:  # settings that put in no block share a program
@@ -265,17 +266,26 @@ class Tape:
         accounting: str = "fused",
         fuse_add: bool = False,
         reds: Sequence[REDConfig | None] = (None,),
+        alignment: str = RULES[0],
     ) -> list[Peak]:
         """`peaks`, of the network recorded anew at these strides, image size and batch. Raises ValueError as `anew`."""
         tape = self.anew(strides, image_size, batch)
         counted = {"dtype": dtype, "accounting": accounting, "fuse_add": fuse_add}
         bare, *_ = tape.peaks(**counted)
-        students = [self.aligned_anew(tape, red, image_size) for red in reds]
+        students = [self.aligned_anew(tape, red, image_size, alignment) for red in reds]
         return [bare if student is tape else student.profile(**counted).peak for student in students]
 
-    def aligned_anew(self, student: Tape, red: REDConfig | None, image_size: int | tuple[int, int] | None) -> Tape:
+    def aligned_anew(
+        self,
+        student: Tape,
+        red: REDConfig | None,
+        image_size: int | tuple[int, int] | None,
+        alignment: str = RULES[0],
+    ) -> Tape:
         """A student recorded anew, with RED blocks where it is aligned with this network; itself where it has none."""
-        sites = None if red is None else red_sites(align_points(student.points, self._own_points(image_size)), red)
+        if red is None:
+            return student
+        sites = red_sites(align_points(student.points, self._own_points(image_size), alignment), red)
         return student.with_red(red, sites) if sites else student
 
     def with_red(self, red: REDConfig, sites: Sites) -> Tape:

@@ -17,7 +17,7 @@ from .pooling_points import SIDE, PoolingPoint, find_pooling_points, pair_of
 from .red import SIDES, Channels, REDConfig, select_sides
 from .trails import Size
 
-RULES = ("asynchronous", "stage-wise")
+BY_SIZE, BY_PLACE = RULES = ("asynchronous", "stage-wise")
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,7 @@ class AlignedPair:
     teacher_sizes: tuple[Size, Size] | None = None  # of the teacher's layer, in and out
 
 
-def align(
-    student: nn.Module, teacher: nn.Module, image_size: int | Size, rule: str = "asynchronous"
-) -> list[AlignedPair]:
+def align(student: nn.Module, teacher: nn.Module, image_size: int | Size, rule: str = BY_SIZE) -> list[AlignedPair]:
     """Pair every pooling point of `student` with one of `teacher`, for images of `image_size` pixels.
 
     One entry a pooling point of the student, in order; points without a partner are in the list too, with the
@@ -52,7 +50,7 @@ def align(
 
 
 def align_points(
-    student: Sequence[PoolingPoint], teacher: Sequence[PoolingPoint], rule: str = "asynchronous"
+    student: Sequence[PoolingPoint], teacher: Sequence[PoolingPoint], rule: str = BY_SIZE
 ) -> list[AlignedPair]:
     """The rule itself, on points.
 
@@ -66,7 +64,7 @@ def align_points(
     sizes may differ.
     """
     check_rule(rule)
-    if rule == "stage-wise":
+    if rule == BY_PLACE:
         return _align_places(student, teacher)
     return [_align_point(point, teacher) for point in student]
 

@@ -1,8 +1,8 @@
 """One classifier for every memory budget, as a task: its strides are drawn anew at each step (see `task.Task`).
 
 A step runs the same pictures through the network at several stride vectors of its space, and its losses are means over
-them: cross entropy, and KD of the teacher's logits. There are no RED blocks: each vector aligns other layers with the
-teacher's, so a block would be trained by the few vectors that have it, between maps of ever other sizes.
+them: cross entropy, KD of the teacher's logits, and RED of maps. RED blocks stand where the two networks are aligned by
+place, so that every vector has all of them: aligned by size, each vector has others, which few would train.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .classification import (
     write_preview,
 )
 from .losses import mean_of
-from .objective import forward_both
+from .objective import ask_student, ask_teacher
 from .recalibration import PICTURES, recalibrate
 from .stride_vectors import PROBED, vector_space
 from .task import Problem
@@ -53,13 +53,22 @@ def set_up(problem: Problem) -> None:
     """
     classification.set_up(problem)
     problem.points = find_pooling_points(problem.model, problem.config.student.image_size)
-    strides = student_strides(problem)
-    space = vector_space(problem.config.student)
+    student, strides = problem.config.student, student_strides(problem)
+    space = vector_space(student)
     if space.find(strides) is None:
         raise ValueError(
             f"The student's strides {strides} are none of the {len(space.candidates)} choices that one network is "
-            f"trained for; expected those with a total reduction of {space.own.reduction}, of strides 1, 2, 4 and 8."
+            f"trained for; expected those with a total reduction of {space.largest.reduction}, of strides 1, 2, 4 and "
+            f"8, such as {space.largest.strides}"
+            + (", whose RED blocks need no more memory than the network without." if student.red else ".")
         )
+    if student.red or problem.objective.comparisons:
+        laid_out = next((point.name for point in problem.points if set(point.layouts) != {"NCHW"}), None)
+        if laid_out:
+            raise ValueError(
+                f"The map of {laid_out!r} is one of tokens, whose RED blocks and losses are for one size of it; train "
+                "one network for all strides without RED blocks and with red_weight 0."
+            )
 
 
 def student_strides(problem: Problem) -> dict[str, int]:
@@ -73,20 +82,19 @@ def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str,
     space = vector_space(config.student)
     vectors = space.draw(config.stride_vectors, generator, step, config.stride_sampling == "front")
     images, labels = classification.batch(problem, step, generator)
-    teacher = problem.teacher if config.kd_weight > 0 else None
-    parts: dict[str, list[Tensor]] = {"task_loss": []}
-    targets = None
-    for number, vector in enumerate(vectors):
+    comparisons, with_kd = problem.objective.comparisons, problem.teacher is not None and config.kd_weight > 0
+    targets, kept = None, []
+    if with_kd or comparisons:  # the teacher's answer is the same for all vectors
+        targets, kept = ask_teacher(problem.teacher, (images,), comparisons, with_kd, config.precision)
+    parts: dict[str, list[Tensor]] = {}
+    for vector in vectors:
         apply_strides(problem.model, problem.points, vector.strides)
-        asked = teacher if number == 0 else None  # the teacher's answer is the same for all vectors
-        logits, answer, _ = forward_both(
-            problem.model, asked, (images,), (), with_output=True, precision=config.precision
-        )
-        targets = targets if answer is None else answer.float()
-        parts["task_loss"].append(classification.task_loss(problem, logits.float(), labels))
-        if targets is not None:
-            kd = classification.logits_loss(problem, logits.float(), targets, labels)
-            parts.setdefault("kd_loss", []).append(kd)
+        logits, compared = ask_student(problem.model, (images,), comparisons, list(kept), config.precision)
+        found = {"task_loss": classification.task_loss(problem, logits.float(), labels), **compared}
+        if with_kd:
+            found["kd_loss"] = classification.logits_loss(problem, logits.float(), targets.float(), labels)
+        for name, value in found.items():
+            parts.setdefault(name, []).append(value)
     return {name: mean_of(values) for name, values in parts.items()}
 
 

@@ -11,6 +11,7 @@ from ..common.settings import SettingError, check_settings, check_texts, config_
 from ..data.augmentation import AUGMENTATIONS
 from ..data.datasets import check_name
 from ..data.table import DATASETS, DatasetSpec
+from ..networks.alignment import BY_PLACE
 from ..networks.stem_kinds import AS_BUILT
 from ..networks.student import StudentConfig
 from ..networks.zoo import check_pretrained
@@ -224,12 +225,27 @@ class DistillConfig:
         if self.student.task != "classification":
             raise SettingError("{stride_vectors} is {value}, but only classifiers are trained so; set it to 0.",
                                self.stride_vectors)  # fmt: skip
-        if self.student.red is not None or self.feature_loss or (self.teacher_checkpoint and self.red_weight):
+        if self.feature_loss:
             raise SettingError(
-                "{stride_vectors} is {value}: other maps align at each choice of strides, so one network for all has "
-                "no RED blocks and compares no maps; leave RED blocks out, and set {red_weight} to 0 and "
+                "{stride_vectors} is {value}: what {feature_loss} learns of maps is for one choice of strides; set "
                 "{feature_loss} to none.",
                 self.stride_vectors,
+            )
+        compares = self.teacher_checkpoint and self.red_weight
+        if (self.student.red is not None or compares) and self.student.alignment != BY_PLACE:
+            raise SettingError(
+                "{stride_vectors} is {value}: aligned by map size, other layers align at each choice of strides, so "
+                "one network for all has no RED blocks and compares no maps; set {alignment} to {by_place}, or leave "
+                "RED blocks out and set {red_weight} to 0.",
+                self.stride_vectors,
+                {"by_place": BY_PLACE},
+            )
+        if self.student.red is not None and self.student.student_architecture != self.student.teacher:
+            raise SettingError(
+                "{stride_vectors} is {value}: RED blocks at the same layers for all strides need a student of the "
+                "teacher's own network, and {architecture} is {other!r}; leave RED blocks out.",
+                self.stride_vectors,
+                {"other": self.student.student_architecture},
             )
         if self.student.stem != AS_BUILT:
             raise SettingError(

@@ -94,19 +94,41 @@ def forward_both(
     """Outputs of student and teacher for the same inputs, and the loss of every comparison by its name.
 
     With `precision` "bf16" the networks run under autocast; what is kept of their maps becomes fp32 for the losses.
-
-    The teacher runs without gradients, and, unless its output is wanted (`with_output`), only as far as the last map
-    that is compared; its output is None then. What is kept of the maps lives until this returns; after that the
-    gradient alone holds what it needs.
+    It lives until this returns; after that the gradient alone holds what it needs. A teacher that nobody asks for
+    anything does not run.
     """
-    mixed = torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=precision == "bf16")
     if teacher is None or not (comparisons or with_output):
-        with mixed:
-            return student(*inputs), None, {}
-    with torch.no_grad(), mixed:
-        wanted = [want for comparison in comparisons for want in comparison.teacher]
-        teacher_output, targets = forward_with_features(teacher, inputs, wanted, stop_after_last=not with_output)
-    with mixed:
+        return ask_student(student, inputs, (), [], precision)[0], None, {}
+    teacher_output, targets = ask_teacher(teacher, inputs, comparisons, with_output, precision)
+    output, losses = ask_student(student, inputs, comparisons, targets, precision)
+    return output, teacher_output, losses
+
+
+@torch.no_grad()
+def ask_teacher(
+    teacher: nn.Module, inputs: Sequence[Any], comparisons: Sequence[Comparison], with_output: bool, precision: str
+) -> tuple[Any, list[Any]]:
+    """A teacher's output, and what every comparison keeps of its maps, one behind the other, for `ask_student`.
+
+    It runs without gradients. Unless its output is wanted (`with_output`), it runs only as far as the last map that is
+    compared, and its output is None.
+    """
+    wanted = [want for comparison in comparisons for want in comparison.teacher]
+    with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return forward_with_features(teacher, inputs, wanted, stop_after_last=not with_output)
+
+
+def ask_student(
+    student: nn.Module,
+    inputs: Sequence[Any],
+    comparisons: Sequence[Comparison],
+    targets: list[Any],
+    precision: str,
+) -> tuple[Any, dict[str, Tensor]]:
+    """A student's output, and the loss of every comparison by its name; `targets` of `ask_teacher` are used up."""
+    with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=precision == "bf16"):
+        if not comparisons:
+            return student(*inputs), {}
         wanted = [want for comparison in comparisons for want in comparison.student]
         output, kept = forward_with_features(student, inputs, wanted)
     losses = {}
@@ -115,7 +137,7 @@ def forward_both(
         mine, theirs = ([value.float() for value in values[:count]] for values in (kept, targets))
         del kept[:count], targets[:count]
         losses[comparison.name] = comparison.loss(mine, theirs)
-    return output, teacher_output, losses
+    return output, losses
 
 
 def _red(pairs: FeaturePairs, distance: str) -> Comparison:

@@ -122,6 +122,11 @@ _OURS = {
         "One set of weights for all choices of strides that reduce as much as the teacher's: two of them a step, with "
         "KD, on four times the scenes of a student alone. Explore then shows measured accuracy for any; half an hour "
         "of one core that has bf16."),
+    "any-best": ("One network for every budget, with RED",
+        replace(_CLUTTER, strides=PHOTOS_STRIDES, alignment="stage-wise"), _FROM_CLUTTER,
+        {"stride_vectors": 2, "steps": 10_560, "batch_size": 64, "validate_every": 1056, "save_every": 528},
+        "RED blocks at all nine places, which all choices of strides have in common, and their loss give back what "
+        "little memory takes. An hour and a quarter of one core that has bf16."),
     "quick": ("Quick look", _CLUTTER, _FROM_CLUTTER,
         {"train_limit": 3000, "steps": 120, "validate_every": 20, "save_every": 40},
         "A student with a fifth of its teacher's memory learns from it on 3,000 scenes, in few steps: the curves move "

@@ -165,7 +165,11 @@ def measured(shared: SharedWeights) -> dict[str, Measured]:
 
 def points_of(shared: SharedWeights, candidates: Iterable[Candidate]) -> list[Point]:
     """Those of the candidates that were measured, in their order, each with its accuracy."""
-    known = measured(shared)
+    return points_in(measured(shared), candidates)
+
+
+def points_in(known: Mapping[str, Measured], candidates: Iterable[Candidate]) -> list[Point]:
+    """Those of the candidates of which `known` has the accuracy, by strides such as "4-1-2-2-1"."""
     keyed = [(candidate, known.get(key_of(candidate.strides))) for candidate in candidates]
     return [(candidate, one) for candidate, one in keyed if one is not None]
 

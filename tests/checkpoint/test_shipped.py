@@ -22,7 +22,7 @@ from redistill.training import shared_weights
 from redistill.training.classification import accuracy
 from redistill.training.config import DistillConfig
 from redistill.training.presets import PRESETS
-from redistill.training.shared_weights import measured, network_at, open_shared
+from redistill.training.shared_weights import full_strides, measured, network_at, open_shared
 from redistill.training.stride_store import key_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,9 +93,9 @@ def test_networks_for_every_budget_bring_what_was_measured_of_all_their_strides(
     known = measured(shared)
     assert {key_of(one.strides) for one in shared.space.candidates} == known.keys()
     assert len({one.count for one in known.values()}) == 1
-    for one in (shared.space.smallest, shared.space.own):
+    for one in (shared.space.smallest, shared.space.largest):
         assert network_at(shared, one.strides)(torch.zeros(1, 3, 64, 64)).shape == (1, shared.metadata.student.classes)
-    own = known[key_of(shared.space.own.strides)]
+    own = known[key_of(full_strides(shared, shared.metadata.student.strides))]
     told = shared.metadata.metrics["validation_accuracy"] * own.count
     assert abs(own.correct - told) < 1.5  # one was trained on a GPU, which rounds otherwise
     assert sum(file.stat().st_size for file in shared.folder.iterdir()) < 2e6

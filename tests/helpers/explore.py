@@ -18,6 +18,7 @@ USUAL = {
     "picker": EARLY,
     "stem": "as built",
     "with_red": True,
+    "alignment": "asynchronous",
     "gate": True,
     "gate_per": "pixel",
     "gate_kernel": 1,

@@ -287,26 +287,25 @@ def test_the_cheapest_patching_is_the_cheapest_of_all(resnet):
             assert cheapest_patching(resnet, budget, found.overhead) is None
 
 
-@pytest.mark.parametrize("red", [None, REDConfig()])
-def test_a_search_with_patches_finds_what_keeps_most(red):
-    tape = capture(build("resnet18"), (1, 3, 64, 64))
-    found = search_strides(tape, 64, red=red, strides=(1, 2, 4))
+@pytest.mark.parametrize(
+    ("red", "rule"), [(None, "asynchronous"), (REDConfig(), "asynchronous"), (REDConfig(), "stage-wise")]
+)
+def test_a_search_with_patches_finds_what_keeps_most(red, rule):
+    tape, settings = capture(build("resnet18"), (1, 3, 64, 64)), {"image_size": 64, "red": red, "alignment": rule}
+    found = search_strides(tape, **settings, strides=(1, 2, 4))
     budget = found.teacher.peak_bytes // 2
-    rows = search_patches(tape, found, budget, 64, red=red, most_overhead=0.3)
+    rows = search_patches(tape, found, budget, **settings, most_overhead=0.3)
     assert rows and all(row.patched for row in rows[1:])
     kept, added = [row.candidate.bare_macs for row in rows], [max(0, row.overhead) for row in rows]
     assert kept == sorted(kept) and added == sorted(added) and added[-1] <= 0.3
     assert all(row.peak_bytes <= budget for row in rows)
     for row in (row for row in rows if row.patched):
-        blocks = None if row.candidate == found.teacher else red
-        assert row.patched == count_patched(
-            tape, row.patched.upto, row.patched.grid, strides=row.candidate.strides, image_size=64, red=blocks
-        )
+        counted = settings | {"strides": row.candidate.strides, "red": None if row.candidate == found.teacher else red}
+        assert row.patched == count_patched(tape, row.patched.upto, row.patched.grid, **counted)
     best = max(kept)
     for candidate in found.candidates:  # nothing keeps more, for as little
         if best < candidate.bare_macs <= found.teacher.macs and candidate.strides != found.teacher.strides:
-            settings = {"strides": candidate.strides, "image_size": 64, "red": red}
-            assert cheapest_patching(tape, budget, 0.3, **settings) is None
+            assert cheapest_patching(tape, budget, 0.3, strides=candidate.strides, **settings) is None
 
 
 @pytest.mark.parametrize("most", [-0.1, float("nan"), "0.5", True])

@@ -70,8 +70,10 @@ def test_peaks_without_any_block_to_put_in_are_the_bare_ones(narrow):
 
 
 @pytest.mark.parametrize("reduction", ["same", "any"])
-@pytest.mark.parametrize("red", [None, REDConfig()])
-def test_result_is_that_of_going_through_all_vectors(narrow, reduction, red):
+@pytest.mark.parametrize(
+    ("red", "rule"), [(None, "asynchronous"), (REDConfig(), "asynchronous"), (REDConfig(), "stage-wise")]
+)
+def test_result_is_that_of_going_through_all_vectors(narrow, reduction, red, rule):
     names = [point.name for point in narrow.points]
     expected = {}
     refused = 0
@@ -82,8 +84,8 @@ def test_result_is_that_of_going_through_all_vectors(narrow, reduction, red):
             refused += 1
             continue
         strides = dict(zip(names, vector, strict=True))
-        expected[vector] = narrow.profile(strides), narrow.profile(strides, red=red)
-    result = search_strides(narrow, strides=(4, 1, 2, 2), reduction=reduction, red=red)
+        expected[vector] = narrow.profile(strides), narrow.profile(strides, red=red, alignment=rule)
+    result = search_strides(narrow, strides=(4, 1, 2, 2), reduction=reduction, red=red, alignment=rule)
     found = {tuple(candidate.strides.values()): candidate for candidate in result.candidates}
     assert found.keys() == expected.keys()
     for vector, (bare, full) in expected.items():
@@ -207,12 +209,13 @@ class Forked(nn.Module):
         return torch.cat([x, x * 2, x + 1]) if x.shape[-1] > 4 else x
 
 
+@pytest.mark.parametrize("rule", ["asynchronous", "stage-wise"])
 @pytest.mark.parametrize("settings", [{"image_size": 16}, {"image_size": 24, "batch": 2, "accounting": "eager"}])
-def test_what_the_tape_cannot_tell_is_captured_and_counted(settings):
+def test_what_the_tape_cannot_tell_is_captured_and_counted(settings, rule):
     told = []
-    result = search_strides(
-        capture(Forked(), (1, 3, 16, 16)), reduction="any", progress=lambda *state: told.append(state), **settings
-    )
+    tape = capture(Forked(), (1, 3, 16, 16))
+    tell = {"progress": lambda *state: told.append(state), "alignment": rule}
+    result = search_strides(tape, reduction="any", **tell, **settings)
     too_much = sum(a * b > settings["image_size"] for a, b in product((1, 2, 4, 8), repeat=2))
     assert (result.tried, result.refused) == (16, too_much)
     assert 0 < result.captured < len(result.candidates)
@@ -222,7 +225,7 @@ def test_what_the_tape_cannot_tell_is_captured_and_counted(settings):
         student = set_strides(Forked(), candidate.strides, size)
         bare = capture(student, (batch, 3, size, size)).profile(accounting=settings.get("accounting", "fused"))
         assert (candidate.bare_peak_bytes, candidate.bare_macs) == (bare.peak_bytes, bare.macs)
-        red = add_red(student, red_sites(align(student, Forked(), size), REDConfig()), REDConfig())
+        red = add_red(student, red_sites(align(student, Forked(), size, rule), REDConfig()), REDConfig())
         full = capture(red, (batch, 3, size, size)).profile(accounting=settings.get("accounting", "fused"))
         assert (candidate.peak_bytes, candidate.macs) == (full.peak_bytes, full.macs)
 
@@ -243,6 +246,7 @@ def test_a_network_with_red_blocks_is_refused_by_that_reason():
         ({"budget_bytes": -5}, "Memory budget is -5;"),
         ({"budget_bytes": 1.5}, r"Memory budget is 1\.5;"),
         ({"budget_bytes": True}, "Memory budget is True;"),
+        ({"alignment": "by size"}, r"alignment is 'by size'; expected one of \['asynchronous', 'stage-wise'\]"),
         ({"reduction": "less"}, r"reduction is 'less'; expected one of \['same', 'any'\]"),
         ({"strides": ()}, r"Strides to choose from are \[\]"),
         ({"strides": (1, 0)}, r"Strides to choose from are \[1, 0\]"),

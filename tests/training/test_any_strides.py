@@ -22,7 +22,7 @@ from redistill.memory.search import Candidate, search_strides
 from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.red import REDConfig
 from redistill.networks.strides import apply_strides, set_strides
-from redistill.networks.student import StudentConfig
+from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.zoo import build_network
 from redistill.training import shared_weights
 from redistill.training.config import DistillConfig
@@ -34,6 +34,7 @@ from redistill.training.stride_vectors import VectorSpace, space_of, vector_spac
 
 BARE = StudentConfig("narrow_resnet", 32, 50, red=None)
 EARLY = {"conv1": 4, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
+BLOCKS = replace(BARE, strides=EARLY, red=REDConfig(), alignment="stage-wise")
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +89,12 @@ def test_strides_switch_in_place_and_back(build):
 @pytest.mark.parametrize("name", ["narrow_resnet", "resnet18", "mobilenet_v2"])
 def test_a_space_holds_what_needs_no_more_memory_than_the_network_itself(name):
     space = vector_space(StudentConfig(name, 64, red=None))
-    assert space.find(space.own.strides).peak_bytes == space.own.peak_bytes
-    assert {one.reduction for one in space.candidates} == {space.own.reduction}
+    assert space.find(space.largest.strides).peak_bytes == space.largest.peak_bytes
+    assert {one.reduction for one in space.candidates} == {space.largest.reduction}
     peaks = [one.peak_bytes for one in space.candidates]
-    assert peaks == sorted(peaks) and peaks[-1] <= space.own.peak_bytes
+    assert peaks == sorted(peaks) and peaks[-1] <= space.largest.peak_bytes
     probes = space.probes()
-    assert space.own in probes and space.front[0] in probes and space.front[-1] in probes
+    assert space.largest in probes and space.front[0] in probes and space.front[-1] in probes
 
 
 class Gapped(nn.Module):
@@ -133,8 +134,8 @@ def key(candidate: Candidate) -> tuple[int, ...]:
 
 def test_a_space_counts_the_classes_of_its_own_network():
     few, many = (vector_space(StudentConfig("narrow_resnet", 64, num_classes=count, red=None)) for count in (10, 50))
-    assert many.own.macs - few.own.macs == 128 * 40
-    assert few.own.macs == compare(StudentConfig("narrow_resnet", 64, num_classes=10, red=None)).teacher.macs
+    assert many.largest.macs - few.largest.macs == 128 * 40
+    assert few.largest.macs == compare(StudentConfig("narrow_resnet", 64, num_classes=10, red=None)).teacher.macs
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 6])
@@ -143,7 +144,7 @@ def test_a_step_sees_anchors_and_random_vectors(count):
     for step in range(12):
         vectors = [space.draw(count, torch.Generator().manual_seed(step), step) for _ in range(2)]
         assert vectors[0] == vectors[1] and len(vectors[0]) == count
-        own += any(one == space.own for one in vectors[0])
+        own += any(one == space.largest for one in vectors[0])
         smallest += any(one == space.smallest for one in vectors[0])
         drawn |= {tuple(one.strides.values()) for one in vectors[0]}
     assert own >= 4 and smallest >= 4 and len(drawn) > 8
@@ -216,9 +217,10 @@ def test_statistics_are_means_over_whole_batches_and_change_nothing_else(monkeyp
     [
         ({"stride_vectors": 1}, "stride_vectors"),
         ({"stride_vectors": -2}, "stride_vectors"),
-        ({"student": replace(BARE, red=REDConfig())}, "RED"),
-        ({"red_weight": 1.0}, "red_weight"),
-        ({"feature_loss": "at"}, "feature_loss"),
+        ({"student": replace(BARE, red=REDConfig())}, "set alignment to stage-wise, or leave RED blocks out"),
+        ({"red_weight": 1.0}, "set red_weight to 0"),
+        ({"student": BLOCKS, "feature_loss": "at"}, "set feature_loss to none"),
+        ({"student": replace(BLOCKS, architecture="mobilenet_v2")}, "architecture is 'mobilenet_v2'; leave RED"),
         ({"student": replace(BARE, stem="wide")}, "another kernel at each choice"),
         ({"student": StudentConfig("unet_small", 32, red=None), "dataset": "emoji-faces"}, "classifiers"),
     ],
@@ -253,6 +255,36 @@ def test_a_run_ends_with_an_ordinary_checkpoint_of_its_own_strides(run):
     kept = statistics_of(model)
     recalibrate(model.to(memory_format=torch.channels_last), load_split("emoji-clutter", "train", 32, 48))
     assert all(torch.allclose(value, kept[name], atol=1e-5) for name, value in statistics_of(model).items())
+
+
+def test_red_blocks_stand_at_the_same_layers_at_all_strides(tmp_path, finished_run):
+    """Trained as they are at one choice, they are what `build_student` puts in at any other."""
+    folder = tmp_path / "run"
+    records = list(distill(any_config(finished_run, student=BLOCKS, red_weight=1.0), folder))
+    steps = [record for record in records if record["kind"] == "step"]
+    assert all(step["red_loss"] > 0 for step in steps) and read_metadata(folder / "student").student == BLOCKS
+    shared = open_shared(folder / "student")
+    space = shared.space
+    without = vector_space(replace(BLOCKS, red=None))
+    assert set(map(key, space.candidates)) < set(map(key, without.candidates))
+    for one in space.candidates[:: len(space.candidates) // 4]:
+        student = replace(BLOCKS, strides=one.strides)
+        found = compare(student)
+        assert (one.peak_bytes, one.macs) == (found.student.peak_bytes, found.student.macs) and one.macs > one.bare_macs
+        assert one.peak_bytes <= found.teacher.needed_bytes
+        built = build_student(student)
+        model = network_at(shared, one.strides)
+        built.load_state_dict(model.state_dict())
+        images = torch.rand(2, 3, 32, 32)
+        assert torch.equal(built.eval()(images), model(images))
+    fixed = read_metadata(extract(shared, space.smallest.strides, tmp_path / "fixed"))
+    assert fixed.student == replace(BLOCKS, strides=space.smallest.strides)
+    assert fixed.metrics["fused_peak_bytes"] == space.smallest.peak_bytes
+
+
+def test_red_blocks_for_all_strides_have_to_leave_some(tmp_path, finished_run):
+    with pytest.raises(ValueError, match=r"choices that one network is trained for.*need no more memory than the net"):
+        next(distill(any_config(finished_run, student=replace(BLOCKS, strides={})), tmp_path))
 
 
 def test_a_fixed_student_is_the_network_at_its_strides(shared, tmp_path, monkeypatch):
@@ -310,7 +342,7 @@ def test_a_budget_takes_the_best_that_was_measured(shared):
     for right, one in zip((5, 9, 7, 9), space.candidates, strict=False):
         rows["-".join(map(str, one.strides.values()))] = Measured(one.strides, right, 10)
     shared_weights.write_figures(shared.folder, shared.fingerprint, rows)
-    assert best_within(shared, space.own.peak_bytes).strides == space.candidates[1].strides
+    assert best_within(shared, space.largest.peak_bytes).strides == space.candidates[1].strides
 
 
 def test_the_shell_measures_and_extracts(shared, tmp_path, monkeypatch, capsys):

@@ -22,7 +22,8 @@ from app.distill import estimate_panel
 from app.runs import choices, exports, jobs, run_list
 from benchmarks.visitors import Visitor, usual_arguments
 from redistill.memory.chips import room_on
-from redistill.memory.comparison import compare
+from redistill.memory.comparison import compare, student_tape
+from redistill.memory.search import search_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.training.presets import PRESETS
@@ -137,6 +138,19 @@ def test_a_stem_that_sees_more_is_counted_as_in_the_library(client):
     assert plain[0]["peak_bytes"] > other[0]["peak_bytes"]
     with pytest.raises(AppError, match="stem is 'narrow'; expected 'as built', 'wide'"):
         client.predict("resnet18", stem="narrow", api_name="/search")
+
+
+def test_blocks_at_the_same_layers_are_counted_as_in_the_library(client):
+    rule = {"alignment": "stage-wise"}
+    told = client.predict("resnet18", EARLY, **rule, api_name="/profile")
+    pair, usual = (compare(StudentConfig("resnet18", strides=EARLY, **where)) for where in (rule, {}))
+    assert told["student"]["macs"] == pair.student.macs != usual.student.macs
+    assert client.predict("resnet18", EARLY, **rule, api_name="/alive")["live_bytes"] == pair.student.peak_bytes
+    found = search_strides(student_tape(pair.config), **rule)
+    front = client.predict("resnet18", **rule, api_name="/search")["front"]
+    assert [row["peak_bytes"] for row in front] == [one.peak_bytes for one in found.front]
+    with pytest.raises(AppError, match="alignment is 'by size'; expected 'asynchronous' or 'stage-wise'"):
+        client.predict("resnet18", alignment="by size", api_name="/search")
 
 
 def test_files_come_whole(client):

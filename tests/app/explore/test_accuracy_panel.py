@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from dataclasses import replace
 
@@ -18,6 +20,7 @@ from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint import sources
 from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.data.datasets import load_split
+from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
 from redistill.training import shared_weights
 from redistill.training.presets import PRESETS
@@ -31,9 +34,18 @@ SMALL = USUAL | {"image_size": 32, "with_red": False}
 @pytest.fixture
 def weights(places, monkeypatch):
     """An untrained network for every budget among those that ship, of 32 px, and eight pictures of each split."""
+    return save_untrained(places, monkeypatch, StudentConfig("narrow_resnet", 32, 50, red=None))
+
+
+@pytest.fixture
+def with_blocks(places, monkeypatch):
+    """Such a network with RED blocks."""
+    return save_untrained(places, monkeypatch, StudentConfig("narrow_resnet", 32, 50, EARLY, alignment="stage-wise"))
+
+
+def save_untrained(places, monkeypatch, student: StudentConfig) -> str:
     config = PRESETS["any-strides"].config
-    config = replace(config, student=StudentConfig("narrow_resnet", 32, 50, red=None), teacher_checkpoint=None,
-                     init="scratch", kd_weight=0.0)  # fmt: skip
+    config = replace(config, student=student, teacher_checkpoint=None, init="scratch", kd_weight=0.0)
     torch.manual_seed(0)
     metadata = Metadata(config.student, config.dataset, {"step": 5}, config.to_dict())
     checkpoint.save(build_student(config.student), metadata, sources.SHIPPED / NAME)
@@ -69,13 +81,42 @@ def test_what_is_not_known_is_marked_then_measured_then_known_at_once(weights, m
         ({"picker": EARLY | {"conv1": 2}}, "not trained for these strides"),
         ({"picker": EARLY | {"conv1": 64}}, "reduce the image"),
         ({"picker": "nothing"}, "Strides must map"),
-        ({"teacher": "resnet18"}, "a Narrow ResNet’s, for images of 32 px: show"),
-        ({"image_size": 64}, "a Narrow ResNet’s, for images of 32 px: show"),
+        ({"teacher": "resnet18"}, "a Narrow ResNet’s, its first convolution as built, for images of 32 px: show"),
+        ({"image_size": 64}, "a Narrow ResNet’s, its first convolution as built, for images of 32 px: show"),
+        ({"stem": "wide"}, "a Narrow ResNet’s, its first convolution as built, for images of 32 px: show"),
         ({"accounting": 7}, "accounting"),
     ],
 )
 def test_what_does_not_fit_is_said(weights, changes, said):
     assert said in words(accuracy_panel.tell(weights, **SMALL | changes))
+
+
+def test_blocks_of_the_weights_count_whatever_the_page_shows(with_blocks):
+    """Their peak is that of `compare`, and a row of the front opens them."""
+    candidate = open_shared(with_blocks).space.smallest
+    shown = SMALL | {"picker": candidate.strides}
+    peak = f"{candidate.peak_bytes / 2**10:.1f} KiB"
+    for changes, is_said in (
+        ({"with_red": False}, True),
+        ({"with_red": True}, True),
+        ({"with_red": True, "alignment": "stage-wise", "gate": False}, True),
+        ({"with_red": True, "alignment": "stage-wise"}, False),
+    ):
+        told = accuracy_panel.tell(with_blocks, **shown | changes)["accuracy"]
+        said = re.sub("<.*?>", "", told)
+        assert peak in said and ("RED blocks of their own" in said) is is_said, changes
+        for query in re.findall(r'href="\?([^#]*)#explore"', told):
+            student = from_query(parse_query(query.replace("&amp;", "&"))).student
+            assert (student.red, student.alignment, dict(student.strides)) == (
+                REDConfig(),
+                "stage-wise",
+                shown["picker"],
+            )
+    last = found_front(with_blocks)["front"]
+    assert "with its RED blocks" in last and last.count("<circle") == len(open_shared(with_blocks).space.candidates)
+    for query in re.findall(r'data-query="([^"]*)"', last):
+        student = from_query(parse_query(query.replace("&amp;", "&"))).student
+        assert (student.red, student.alignment) == (REDConfig(), "stage-wise")
 
 
 @pytest.mark.parametrize("value", ["../../etc", "run:nothing", 7, ["none"]])
@@ -127,9 +168,8 @@ def rows(shown: str) -> list[list[str]]:
 
 
 def found_front(weights, budget=512.0, **controls) -> dict:
-    *_, last = search_panel.find(
-        weights, search_budget=budget, search_reduction="same", search_red=True, **SMALL | controls
-    )
+    wish = {"search_budget": budget, "search_reduction": "same", "search_red": True}
+    *_, last = search_panel.find(weights, **wish | SMALL | controls)
     return last
 
 
@@ -154,7 +194,20 @@ def test_search_draws_the_front_of_measured_accuracy(weights):
     assert "None of" in found_front(weights, budget=1)["front"]
     both = found_front(weights, budget=14, search_patches=True)["front"]  # which nobody measures
     assert "<circle" in both and "Patches add" in both and "patch=" in both
-    assert "Patches add" not in shown["front"]
+    assert "Patches add" not in shown["front"] and "no others were searched" not in shown["front"]
+    assert "red=on" not in both
+    assert "no others were searched" in found_front(weights, search_reduction="any")["front"]
+    saved = search_panel.save(weights, search_budget=512, search_reduction="any", search_red=True, **SMALL)
+    lines = list(csv.DictReader(io.StringIO(saved["search_files"]["text"])))
+    own = {row[0].replace("·", "-"): row for row in found}
+    told = {"-".join(line[name] for name in EARLY): line for line in lines}
+    assert {key for key, line in told.items() if line["best"] == "yes"} == own.keys() and len(told) > len(candidates)
+    for key, line in told.items():
+        assert line["peak_bytes"] == line["peak_bytes_without_red"], "as the weights have none"
+        assert (line["right"], line["pictures"]) == ((str(right[key]), "100") if key in right else ("", ""))
+    for key, (_, needs, _, accuracy, _) in own.items():
+        assert int(told[key]["needed_bytes"]) == float(needs.split()[0]) * 2**10
+        assert float(told[key]["accuracy"]) == pytest.approx(float(accuracy.split()[0]) / 100)
 
 
 def test_search_measures_what_is_not_known_and_says_how_far_it_is(weights, monkeypatch):

@@ -19,6 +19,7 @@ from app.parts.budget import Budget, chip_budget
 from app.parts.counting import COUNTINGS, compare_as
 from redistill.memory.chips import CHIPS
 from redistill.memory.usual_strides import early_strides, own_strides
+from redistill.networks.alignment import BY_SIZE, RULES
 from redistill.networks.red import GATES, KERNELS, POINTS, SQUEEZES, REDConfig
 from redistill.networks.stem_kinds import AS_BUILT, STEMS
 from redistill.networks.student import StudentConfig
@@ -57,7 +58,9 @@ def all_settings(draw) -> Settings:
     teacher = draw(st.sampled_from(["narrow_resnet", "resnet18", "unet_small"]))
     strides = {name: draw(st.sampled_from([1, 2])) for name in own_strides(teacher)}
     size, stem = draw(st.integers(64, 512)), AS_BUILT if teacher == "unet_small" else draw(st.sampled_from(STEMS))
-    student = StudentConfig(teacher, size, strides=strides, red=draw(st.none() | reds), stem=stem)
+    red = draw(st.none() | reds)
+    rule = draw(st.sampled_from(RULES)) if red else BY_SIZE  # without blocks nothing stands anywhere
+    student = StudentConfig(teacher, size, strides=strides, red=red, stem=stem, alignment=rule)
     return Settings(student, draw(st.sampled_from(list(COUNTINGS))), draw(st.sampled_from(link.DTYPES)))
 
 
@@ -182,7 +185,7 @@ def test_keys_of_others_are_left_alone_and_the_rest_is_named():
 
 
 def test_an_opened_link_fills_every_control_and_what_is_drawn():
-    shown = opened(parse_qs(OURS.replace("red=off", "red=on&residual_kernel=5")))
+    shown = opened(parse_qs(OURS.replace("red=off", "red=on&align=stage-wise&residual_kernel=5")))
     picker, kib, reserve, program = (shown.pop(name) for name in ("picker", "kib", "reserve", "program"))
     controls = {name: shown[name] for name in USUAL if name in shown}
     assert list(picker.value.values()) == [8, 1, 2, 2, 1]
@@ -194,6 +197,7 @@ def test_an_opened_link_fills_every_control_and_what_is_drawn():
         "batch": 1,
         "stem": "as built",
         "with_red": True,
+        "alignment": "stage-wise",
         "gate": True,
         "gate_per": "pixel",
         "gate_kernel": 1,

@@ -18,6 +18,8 @@ from app.explore.link import Settings, from_query, parse_query, patch_text, to_q
 from app.parts.budget import Budget
 from app.parts.counting import compare_as
 from app.words import numbers
+from redistill.memory.comparison import network_tape
+from redistill.memory.search import search_strides
 from redistill.memory.usual_strides import early_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
@@ -272,3 +274,14 @@ def test_patches_on_a_chip_are_those_of_networks_whose_weights_fit():
     for query in queries(shown):
         settings = from_query(parse_query(query))
         assert settings.budget.weights_fit(settings.count().student), query
+
+
+def test_blocks_at_the_same_layers_are_searched_and_shown_so():
+    by_size, by_place = (queries(search(96.0, alignment=rule)) for rule in ("asynchronous", "stage-wise"))
+    assert by_place and by_size != by_place
+    found = search_strides(network_tape("narrow_resnet", image_size=64), 64, alignment="stage-wise")
+    needed = {tuple(one.strides.values()): one.needed_bytes for one in found.candidates}
+    for query in by_place:
+        settings = from_query(parse_query(query))
+        assert settings.student.alignment == "stage-wise" and "align=stage-wise" in query
+        assert settings.count().student.needed_bytes == needed[tuple(settings.student.strides.values())]
