@@ -72,7 +72,7 @@ def build() -> gr.Blocks:
         lent = gr.State(False)  # whether Explore was opened with Distill's student
         shown = distilled.shown
         kept = [shown[name] for name in ("student", "dataset", "teacher_checkpoint", "picked")]
-        looked = [explored[name] for name in ("dtype", "accounting", *CONTROLS)]
+        looked = [explored[name] for name in ("dtype", "accounting", "batch", *CONTROLS)]
         given = [explored["student"], lent, *kept, *looked]
         connect(explored["distil"].click, handlers.take_student, given, shown, **QUIET).then(
             lambda: gr.Tabs(selected="distill"), None, tabs, **QUIET

@@ -94,7 +94,10 @@ def read_ends(name: str, text: Any, example: str) -> Span:
         raise ValueError(
             f"{name} are {_clip(text)}; expected two ends such as {example}, or one as in {example.partition('-')[0]}-."
         )
-    return read_span([None if one is None else float(one) for one in found.groups()])
+    ends = [None if one is None else float(one) for one in found.groups()]
+    if any(one is not None and one > MAX_SCORE for one in ends):
+        raise ValueError(f"{name} are {_clip(text)}; expected ends of at most {MAX_SCORE:,.0f}.")
+    return read_span(ends)
 
 
 def ends_text(span: Sequence[float | None]) -> str:

@@ -85,7 +85,7 @@ def take_student(
     student = StudentConfig.from_dict(values if isinstance(values, Mapping) else {})
     base = _config_for(student, "default", "faces")
     if lent and read_student(before).task == student.task:
-        return _changed(student, read_student(before), dataset or base.dataset, teacher)
+        return _changed(student, read_student(before), base, dataset or base.dataset, teacher)
     pictures = base.dataset if picked is None else picked
     student, note = _adapt(student, pictures)
     carried = say_carried(student, *looked) if looked else ""
@@ -94,12 +94,22 @@ def take_student(
     return _unmarked() | _filled(config, "Chosen in Explore.", _hint(" ".join(filter(None, (note, carried)))))
 
 
-def _changed(student: StudentConfig, before: StudentConfig, dataset: Any, teacher: Any) -> dict[str, Any]:
-    """The form as it is with another student; ValueError where its pictures do not suit."""
-    student, note = _adapt(dataclasses.replace(student, alignment=before.alignment), dataset)
+def _changed(
+    student: StudentConfig, before: StudentConfig, base: DistillConfig, dataset: Any, teacher: Any
+) -> dict[str, Any]:
+    """The form as it is with another student; ValueError where its pictures do not suit. The RED loss goes with the
+    blocks, and comes with the weight of the preset `base`."""
+    student, note = _adapt(student, dataset)
+    weight = {}
+    if (student.red is None) != (before.red is None):
+        weight = {"red_weight": base.red_weight if student.red else 0.0}
+        told = f"RED blocks were switched {'on' if student.red else 'off'} in Explore: the weight of the RED loss is"
+        note = f"{note} {told} {weight['red_weight']:g} now.".lstrip()
     return {
         **_student_shown(student),
         **student_form.filled(student),
+        **weight,
+        "alignment": student.alignment,
         "refusal": _hint(note),
         "image_size": student.image_size,
         "teacher_checkpoint": run_form.teacher_choice(student, dataset, teacher),
@@ -185,8 +195,7 @@ def offer_data(student: Any, dataset: Any) -> Any:
 def take_teacher(student: Any, dataset: Any, image_size: Any) -> dict[str, Any]:
     """Fill the form with a teacher of the student, to be trained on the pictures that are chosen, or say why not."""
     taught = read_student(student)
-    own = {"strides": taught.teacher_strides, "architecture": None, "red": None, "alignment": "asynchronous"}
-    teacher = data_panel.fit(dataclasses.replace(taught, **own), dataset, image_size)
+    teacher = data_panel.fit(run_form.teacher_network(taught), dataset, image_size)
     base = _config_for(teacher, "teacher", "faces-teacher")
     config = dataclasses.replace(base, student=teacher, dataset=dataset)
     said = (

@@ -20,6 +20,7 @@ from ..runs.brought import list_brought, users
 from ..runs.choices import IMPORTED
 from ..visitors import access
 from ..visitors.limits import check_brought, check_network
+from .run_form import teacher_network
 
 BRING = (
     "Weights of the teacher’s network above, from <code>safetensors.torch.save_file(model.state_dict(), FILE)</code>; "
@@ -118,9 +119,7 @@ def take(student: StudentConfig, weights: Weights) -> str:
 
     ValueError, with nothing written, for weights that do not fit it.
     """
-    network = replace(
-        student, strides=student.teacher_strides, teacher_strides={}, architecture=None, red=None, num_classes=None
-    )
+    network = replace(teacher_network(student), num_classes=None)
     if network.task != "classification":
         raise ValueError("Weights are taken for classifiers; name a DDPM by its folder or Hub id.")
     check_network(network)

@@ -16,6 +16,8 @@ import gradio as gr
 import torch
 
 from redistill.common.settings import SettingError
+from redistill.networks.alignment import BY_SIZE
+from redistill.networks.stem_kinds import AS_BUILT
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import DDPM, find_network, is_pretrained, pretrained_name
 from redistill.training.checks import check_teacher
@@ -132,11 +134,17 @@ def teacher_choice(student: StudentConfig, dataset: str, value: Any = None) -> g
     return gr.Radio(choices=offered, value=_offered_teacher(offered, value))
 
 
+def teacher_network(student: StudentConfig) -> StudentConfig:
+    """A student's teacher as a network of its own, with as many classes."""
+    strides = student.teacher_strides
+    own = {"strides": strides, "teacher_strides": {}, "architecture": None, "red": None, "stem": AS_BUILT}
+    return dataclasses.replace(student, alignment=BY_SIZE, **own)
+
+
 def teacher_of(config: DistillConfig, steps: Any = None) -> DistillConfig:
     """The run that trains the teacher of a student's run, on its pictures and its device: by the preset of that very
     teacher where there is one, else by the settings of those that ship. `steps`: another length than theirs."""
-    own = {"strides": config.student.teacher_strides, "teacher_strides": {}, "architecture": None, "red": None}
-    network = dataclasses.replace(config.student, alignment="asynchronous", **own)
+    network = teacher_network(config.student)
     kept = ("dataset", "split_seed", "train_limit", "device", "seed", "prediction_type")
     given = {name: getattr(config, name) for name in kept} | ({} if steps is None else {"steps": steps})
     usual = find_preset("faces-teacher" if network.task == "diffusion" else "teacher").config

@@ -17,6 +17,7 @@ from typing import Any
 
 import gradio as gr
 
+from redistill.data.table import DATASETS
 from redistill.training.config import DistillConfig
 from redistill.training.run import CLASSES
 
@@ -92,7 +93,7 @@ class WatchPanel:
                 losses = _chart("Losses", "losses", 250, "parts before their weights")
                 scores = _chart("Validation", "scores", 250)
             with gr.Row(elem_classes="pair"):
-                rate = _chart("Learning rate", "rate", 150)
+                rates = _chart("Learning rate", "rate", 150)
                 speed = _chart("Images per second", "speed", 150)
             samples = gr.HTML()
         with gr.Column(min_width=320, elem_classes="more"):
@@ -105,7 +106,7 @@ class WatchPanel:
         self.choice = {"runs": self.runs, "woken": gr.JSON(visible="hidden")}
         self.timer = gr.Timer(SECONDS, active=False)  # until the tab is seen
         buttons = {"stop": stop, "resume": resume, "delete": delete, "extend": extend}
-        charts = {"losses": losses, "scores": scores, "rate": rate, "speed": speed}
+        charts = {"losses": losses, "scores": scores, "rate": rates, "speed": speed}
         self.shown = {
             "drawn": drawn,
             "progress": progress,
@@ -197,19 +198,23 @@ def resume_run(drawn: Any) -> dict[str, Any]:
 def extend_run(drawn: Any, steps: Any, rate: Any, device: Any, moved: Any = AS_BEFORE) -> dict[str, Any]:
     """Go on with the run that is shown up to so many steps in all, at another rate, elsewhere, or with its pictures
     from where they are now, where one is given; also where it has finished."""
-    given = {"steps": steps, "learning_rate": rate, "device": device, "dataset": moved}
+    # gradio shows a number without a value as 0 once its accordion is opened, and sends that with the next click
+    numbers = {"steps": steps or None, "learning_rate": rate or None}
+    given = {**numbers, "device": device, "dataset": moved}
     changes = {name: value for name, value in given.items() if value not in (None, AS_BEFORE)}
     return _gone_on(lambda name: jobs.extend(name, changes), drawn)
 
 
 def _places(run: jobs.Run | None) -> list[str | tuple[str, str]]:
-    """Where the pictures of a run may lie now: what Distill offers to such a student but what it began with."""
+    """Where the pictures of a run may lie now: folders and uploads that Distill offers to such a student, but what it
+    began with. Those that have a name are where they always are."""
     try:
         config = DistillConfig.from_dict(run.config) if run else None
     except (ValueError, TypeError):  # a run that cannot be read goes on nowhere
         config = None
-    found = offered(config.student) if config else []
-    return [AS_BEFORE, *(choice for choice in found if choice[1] != config.dataset)]
+    if config is None or config.dataset in DATASETS:
+        return [AS_BEFORE]
+    return [AS_BEFORE, *(one for one in offered(config.student) if one[1] not in (config.dataset, *DATASETS))]
 
 
 def _gone_on(action: Callable[[str], jobs.Run], drawn: Any) -> dict[str, Any]:

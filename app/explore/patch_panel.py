@@ -14,10 +14,10 @@ from redistill.networks.student import StudentConfig
 
 from ..parts.counting import COUNTINGS, counting_of
 from ..parts.scripted import ActionHTML
-from ..words.numbers import format_added, format_bytes, format_pixels, format_ratio
-from ..words.settings import describe_student
+from ..words.numbers import format_added, format_bytes, format_ratio
 from .asked import Asked
 from .link import Settings, patch_text
+from .pins import describe
 
 MOST_OVERHEAD = 1.0  # shares of computation added: what costs more is not worth a row
 GOOD_OVERHEAD = 0.25  # of what is said first, where no budget asks for more
@@ -52,11 +52,9 @@ def _tables(settings: Settings) -> str:
         )
         for name, (config, profile) in named.items()
     ]
-    several = f", batch {settings.batch}" if settings.batch > 1 else ""
     return (
-        "".join(tables) + f'<p class="subline">{escape(describe_student(student))}, '
-        f"{format_pixels(student.image_size)}{several}, {settings.accounting}, {settings.dtype}. Answers and accuracy "
-        "stay what they are. In PyTorch: <code>redistill.patched(network, layer, patches)</code>.</p>"
+        "".join(tables) + f'<p class="subline">{escape(describe(found))}. Answers and accuracy stay what they are. In '
+        "PyTorch: <code>redistill.patched(network, layer, patches)</code>.</p>"
     )
 
 

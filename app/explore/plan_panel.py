@@ -12,6 +12,7 @@ from ..parts.trace import layer_label
 from ..words.numbers import format_bytes
 from .asked import Asked
 from .link import Settings
+from .pins import describe
 
 WIDTH, HEIGHT = 640, 180  # of the larger drawing; on the page, HEIGHT pixels
 PLANNERS = {"by size": "greedy, the largest first", "by breadth": "greedy, by the step with most alive first"}
@@ -38,7 +39,7 @@ def _drawings(settings: Settings) -> str:
         f"<figcaption>{_said(name, plan, profiles[name])}</figcaption></figure>"
         for name, plan in plans.items()
     )
-    return f'<div class="arenas">{drawn}</div>'
+    return f'<div class="arenas">{drawn}</div><p class="subline">{escape(describe(found))}.</p>'
 
 
 def _drawing(name: str, plan: ArenaPlan, profile: MemoryProfile, top: int, budget: int | None) -> str:
@@ -89,7 +90,6 @@ def _named(tensor: PlacedTensor) -> str:
 
 _INTRODUCTION = (
     '<p class="subline">Runtimes without an allocator give each tensor a place beforehand. Time goes to the right and '
-    "addresses go up, both networks at one scale; filled is what is alive at the peak, red what RED blocks make. "
-    "Counted as above.</p>"
+    "addresses go up, both networks at one scale; filled is what is alive at the peak, red what RED blocks make.</p>"
 )
 CARD = Asked("plan", "planned", "Planning…", "Not planned.", _drawings)

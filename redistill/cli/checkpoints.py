@@ -23,6 +23,7 @@ from ..diffusion.images import sample_settings, to_png
 from ..diffusion.quality import FEATURES, LEAST, features_for, judge_checkpoint, load_features
 from ..diffusion.sampling import fitting_batch, sample, to_grid
 from ..networks.student import StudentConfig
+from ..networks.weights import NotAllFitError
 from ..training.evaluation import evaluate
 from ..training.prediction import predict
 from ..training.shared_weights import best_within, extract, full_strides, measure_all, open_shared, save_beside
@@ -210,8 +211,13 @@ def _import(options: argparse.Namespace) -> None:
         check_name(options.dataset)
     weights = Weights(options.weights, mean, std, names, options.dataset, options.partial)
     folder = options.out or imported_folder(options.weights.stem)
-    with writing(folder):
-        folder, left_out = import_teacher(config, weights, folder)
+    try:
+        with writing(folder):
+            folder, left_out = import_teacher(config, weights, folder)
+    except NotAllFitError as error:
+        if not error.some_do or options.partial:
+            raise
+        raise ValueError(f"{error} Or say --partial to take those that fit.") from error
     if left_out:
         print(f"Taken in part: {left_out}.")
     if options.mean is None:

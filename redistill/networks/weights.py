@@ -113,15 +113,23 @@ def fit_weights(model: nn.Module, state: Mapping[str, Tensor]) -> Fit:
     return Fit(fitting, missing, [key for key in state if key not in own], misshapen)
 
 
+class NotAllFitError(ValueError):
+    """Weights that are not those of a network; `some_do` says whether some of them fit."""
+
+    def __init__(self, sentence: str, some_do: bool) -> None:
+        super().__init__(sentence)
+        self.some_do = some_do
+
+
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str, partial: bool = False) -> Fit:
-    """Load weights in place; ValueError, listing names, where some do not fit, unless `partial`: then those that do.
+    """Load weights in place; NotAllFitError, listing names, where some do not fit. `partial` takes those that do.
 
     Where none fit, or a number is not finite, it is a ValueError in any case.
     """
     fit = fit_weights(model, state)
     if not fit.is_whole and not (partial and fit.fitting):
-        remedy = "" if partial else "; name the network that they are of, or say --partial to take those that fit"
-        raise ValueError(f"{source} does not hold the weights of this network: {fit}{remedy}.")
+        remedy = "" if partial else "; name the network that they are of"
+        raise NotAllFitError(f"{source} does not hold the weights of this network: {fit}{remedy}.", bool(fit.fitting))
     broken = [key for key, value in fit.fitting.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise ValueError(f"{source} holds numbers that are not finite, in {listed(broken, NAMED)}; they are of no use.")

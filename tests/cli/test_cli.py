@@ -20,6 +20,8 @@ from redistill.cli.options import parse_seeds, parse_strides, run_config
 from redistill.common.settings import settings_of
 from redistill.data.table import DATASETS
 from redistill.memory import capture, capture_images
+from redistill.memory.comparison import student_tape
+from redistill.memory.search import search_strides
 from redistill.memory.usual_strides import early_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig, build_student
@@ -205,6 +207,17 @@ def test_additions_inside_convolutions_lower_the_printed_peaks(capsys):
     assert f"{teacher.peak_bytes:,}" in capsys.readouterr().out
 
 
+def test_blocks_stand_where_the_alignment_says(capsys):
+    strides, rule = {"conv1": 4, "maxpool": 1, "layer4.0": 1}, ["--alignment", "stage-wise"]
+    assert main(["memory", "narrow_resnet", "--strides", "conv1=4,maxpool=1,layer4.0=1", *rule]) == 0
+    config = StudentConfig("narrow_resnet", strides=strides, alignment="stage-wise")
+    assert f"student: {compare(config).student.peak_bytes:,} bytes" in capsys.readouterr().out
+    assert main(["search", "narrow_resnet", "--budget", "96KiB", *rule]) == 0
+    best = search_strides(student_tape(config), alignment="stage-wise").within(96 * 2**10)[-1]
+    line = f"{','.join(map(str, best.strides.values()))} {best.needed_bytes:,} {best.peak_bytes:,}"
+    assert line in " ".join(capsys.readouterr().out.split())
+
+
 def test_memory_counts_a_stem_that_sees_all(capsys):
     strides = {"conv1": 8, "maxpool": 1, "layer4.0": 1}
     options = ["resnet18", "--strides", "conv1=8,maxpool=1,layer4.0=1", "--no-red", "--stem", "blur", "--dtype", "fp16"]
@@ -241,6 +254,11 @@ def test_a_teacher_of_plain_pytorch_is_imported_distilled_and_evaluated(tmp_path
     normalised = ["--mean", "0.485,0.456,0.406", "--std", "0.229", "0.224", "0.225", "--image-size", "32"]
     assert main(["import", network, *options, *normalised]) == 0
     assert str(folder) in capsys.readouterr().out
+    torch.save({key: value for key, value in state.items() if key != "0.bias"}, tmp_path / "cut.pth")
+    cut = ["--weights", str(tmp_path / "cut.pth"), "--image-size", "32", "--out", str(tmp_path / "cut")]
+    for name, some_fit in ((network, True), ("resnet18", False)):
+        assert main(["import", name, *cut]) == 1
+        assert ("Or say --partial to take those that fit." in capsys.readouterr().err) is some_fit
     small = ["--steps", "2", "--batch-size", "8", "--train-limit", "16", "--run-dir", str(tmp_path / "run")]
     assert main(["distill", "--teacher-checkpoint", str(folder), *small]) == 0
     card = read_metadata(tmp_path / "run" / "student")

@@ -86,7 +86,7 @@ def test_names_that_do_not_fit_are_counted_and_five_of_each_listed():
         load_weights(other, {f"x{key}": value for key, value in STATE.items()}, "w.pth")
     text = str(e.value)
     assert "18 missing in it (0.weight, 0.bias, 1.weight, 1.bias, 2.weight and 13 more)" in text
-    assert f"{len(STATE)} unknown to the network (x0.weight" in text and "--partial" in text
+    assert f"{len(STATE)} unknown to the network (x0.weight" in text and "name the network that they are of" in text
     with pytest.raises(ValueError, match="0 of the network's 18"):  # nothing at all is nothing, partial or not
         load_weights(other, {f"x{key}": value for key, value in STATE.items()}, "w.pth", partial=True)
 

@@ -77,6 +77,11 @@ def test_ends_that_are_none_are_refused_with_an_example(text):
         read_ends("Peaks", text, "48-128")
 
 
+def test_ends_beyond_what_there_is_are_refused():
+    with pytest.raises(ValueError, match=r"Peaks are '48-9999999999'; expected ends of at most 1,000,000,000\."):
+        read_ends("Peaks", "48-9999999999", "48-128")
+
+
 def test_filter_and_zoom_leave_out_what_does_not_fit():
     shown = [result(f"Net {i}", 2**i, i / 20) for i in range(10, 15)] + [result("Net new", 2**12, None)]
 

@@ -121,10 +121,11 @@ def test_a_preset_that_does_not_suit_the_chosen_pictures_changes_nothing(shipped
 @pytest.mark.parametrize(
     ("looked", "said", "unsaid"),
     [
-        (("fp32", "fused", "none", None, None, None), [], ["Explore counts"]),
-        (("int8", "fused", "none", None, None, None), ["Explore counts in int8", "Export .onnx in int8"], ["KiB"]),
-        (("fp16", "fused", "other", 48, None, None), ["48.0 KiB", "32.0 KiB in fp16", "fits, 16.0 KiB"], ["int8"]),
-        (("fp32", "fused", "other", 48, None, None), ["64.0 KiB in fp32", "does not fit"], ["Explore counts"]),
+        (("fp32", "fused", 1, "none", None, None, None), [], ["Explore counts"]),
+        (("int8", "fused", 1, "none", None, None, None), ["Explore counts in int8", "Export .onnx in int8"], ["KiB"]),
+        (("fp16", "fused", 1, "other", 48, None, None), ["48.0 KiB", "32.0 KiB in fp16", "fits, 16.0 KiB"], ["int8"]),
+        (("fp32", "fused", 1, "other", 48, None, None), ["64.0 KiB in fp32", "does not fit"], ["Explore", "at a time"]),
+        (("fp32", "fused", 4, "other", 256, None, None), ["256 KiB in fp32 at 64 px, 4 images at a time"], []),
     ],
 )
 def test_what_explore_was_set_to_is_said(shipped, looked, said, unsaid):
@@ -174,21 +175,25 @@ def change_in_explore(student: StudentConfig, **looked) -> dict:
 
 
 def test_a_student_goes_to_explore_and_comes_back_with_the_rest_of_the_form(shipped):
-    student = dataclasses.replace(PRESETS["quick"].config.student, strides={"conv1": 2}, red=REDConfig(gate=False))
+    own = PRESETS["quick"].config.student
+    student = dataclasses.replace(own, strides={"conv1": 2}, red=REDConfig(gate=False), alignment="stage-wise")
     shown = change_in_explore(student, accounting="eager", dtype="fp16")
     lent = shown["lent"]
     assert (shown["refusal"], shown["tabs"].selected, lent) == ("", "explore", True)
     assert (shown["teacher"], shown["image_size"]) == ("narrow_resnet", 64)
     assert list(shown["picker"].value.values()) == [2, 2, 2, 2, 2] and "Peak" in shown["summary"]
     red = [shown[name] for name in ("with_red", "gate", "gate_kernel", "residual_encoder", "residual_kernel", "points")]
-    assert red == [True, False, 1, True, 3, "all"]
+    assert red == [True, False, 1, True, 3, "all"] and shown["alignment"] == "stage-wise"
     assert (shown["accounting"], shown["dtype"]) == ("eager", "fp16") and "budget" not in shown
 
     values = call("show")["student"]
     form = [student.to_dict(), "emoji-clutter", CLUTTER_TEACHER]
     back = distill.take_student(values, lent, *form)
     assert "strides 4·1·2·2·1, RED blocks" in back["card"] and back["student"]["num_classes"] == 50
-    assert back.keys() & {*run_form.FIELDS} == {"image_size", "teacher_checkpoint"} and back["image_size"] == 64
+    assert (
+        back.keys() & {*run_form.FIELDS} == {"alignment", "image_size", "teacher_checkpoint"}
+        and back["image_size"] == 64
+    )
     assert back["teacher_checkpoint"].value == CLUTTER_TEACHER
     faces = call("show_teacher", teacher="unet_small")["student"]
     assert (
@@ -203,7 +208,6 @@ def test_a_student_goes_to_explore_and_comes_back_with_the_rest_of_the_form(ship
     [
         ({"architecture": "mobilenet_v2", "strides": {}, "red": None}, "this one is a MobileNetV2 that learns from a"),
         ({"teacher_strides": {"conv1": 2}}, "teacher has others"),
-        ({"alignment": "stage-wise"}, "has them elsewhere"),
         ({"image_size": 2048}, "size is &#x27;2048&#x27;; expected a whole number from 16 to 1,024"),
     ],
 )
@@ -211,6 +215,30 @@ def test_a_student_that_explore_cannot_show_is_said_on_distill(changes, sentence
     shown = change_in_explore(shown_student(**changes))
     assert shown.keys() == {"refusal"}
     assert sentence in shown["refusal"] and "“Change it here” instead" in shown["refusal"]
+
+
+@pytest.mark.parametrize("lent", [False, True])
+def test_the_red_loss_goes_with_the_blocks_and_comes_with_them(shipped, lent):
+    with_blocks, bare = (shown_student(red=red, alignment="stage-wise") for red in (REDConfig(), None))
+    for student, before, weight in ((bare, with_blocks, 0.0), (with_blocks, bare, 1.0)):
+        filled = distill.take_student(student.to_dict(), lent, before.to_dict(), "emoji-clutter", CLUTTER_TEACHER)
+        assert filled["red_weight"] == weight and filled["alignment"] == "stage-wise"
+        assert ("switched" in filled["refusal"]) is lent
+    same = distill.take_student(bare.to_dict(), True, bare.to_dict(), "emoji-clutter", CLUTTER_TEACHER)
+    assert "red_weight" not in same and same["refusal"] == ""
+
+
+@pytest.mark.parametrize("stem", ["wide", "space-to-depth"])
+def test_another_first_convolution_goes_to_explore_and_back_and_its_teacher_has_none(shipped, stem):
+    student = dataclasses.replace(PRESETS["quick"].config.student, stem=stem)
+    shown = change_in_explore(student)
+    assert shown["stem"] == stem and shown["student"]["stem"] == stem
+    back = distill.take_student(shown["student"], True, student.to_dict(), "emoji-clutter", CLUTTER_TEACHER)
+    assert back["student"]["stem"] == stem
+    config = PRESETS["quick"].config
+    teacher = run_form.teacher_of(dataclasses.replace(config, student=student))
+    assert teacher == run_form.teacher_of(config) and teacher.student.stem == "as built"
+    assert "stem" not in distill.take_teacher(student.to_dict(), "emoji-clutter", 64)["student"]
 
 
 def test_without_any_teacher_distillation_is_refused_in_a_sentence(places):

@@ -9,6 +9,7 @@ import shutil
 import time
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from helpers import made
 
@@ -82,16 +83,46 @@ def test_a_step_of_a_run_redraws_neither_its_buttons_nor_its_cards_nor_its_image
 
 
 def test_a_run_goes_on_with_its_pictures_from_where_they_lie_now(places, monkeypatch):
+    """Pictures that have a name are where they always are, so a run of them has nothing to choose."""
+    there = ("emoji-clutter", "cifar10", "upload:before", "upload:elsewhere")
+    monkeypatch.setattr(watch, "offered", lambda student: [(name, name) for name in there])
+    own = dataclasses.replace(PRESETS["quick"].config, dataset="upload:before")
+    for name, config, values in (
+        ("named", PRESETS["quick"].config, [watch.AS_BEFORE]),
+        ("one", own, [watch.AS_BEFORE, "upload:elsewhere"]),
+    ):
+        made.write_run(places, name, config, "stopped")
+        shown = watch.look(name, None)["moved"]
+        assert [value for _, value in shown.choices] == values and shown.value == watch.AS_BEFORE
+
+
+@pytest.mark.parametrize(
+    ("given", "changes"),
+    [
+        ((9, None, watch.AS_BEFORE), {"steps": 9}),
+        ((9, 0, watch.AS_BEFORE), {"steps": 9}),  # an empty number, as gradio sends it from a fold that was opened
+        ((0, 0.01, "cpu"), {"learning_rate": 0.01, "device": "cpu"}),
+        (
+            (9, -5, watch.AS_BEFORE, "upload:elsewhere"),
+            {"steps": 9, "learning_rate": -5, "dataset": "upload:elsewhere"},
+        ),
+    ],
+)
+def test_a_run_goes_on_with_what_the_fields_of_the_page_say(places, monkeypatch, given, changes):
     made.write_run(places, "one", PRESETS["quick"].config, "stopped")
-    shown = watch.look("one", None)["moved"]
-    values = [value for _, value in shown.choices]
-    assert values[0] == shown.value == watch.AS_BEFORE and "emoji-identity" in values
-    assert PRESETS["quick"].config.dataset not in values
     asked = []
     monkeypatch.setattr(watch.jobs, "extend", lambda name, changes: asked.append(changes) or run_list.read_run(name))
-    for moved in (watch.AS_BEFORE, "upload:elsewhere"):
-        watch.extend_run({"name": "one"}, 9, None, watch.AS_BEFORE, moved)
-    assert asked == [{"steps": 9}, {"steps": 9, "dataset": "upload:elsewhere"}]
+    watch.extend_run({"name": "one"}, *given)
+    assert asked == [changes]
+    with gr.Blocks() as page:
+        panel = watch.WatchPanel()
+    (event,) = [one for one in page.fns.values() if panel.shown["extend"]._id in {target for target, _ in one.targets}]
+    assert [getattr(part, "label", None) for part in event.inputs[1:]] == [
+        "Steps in all",
+        "Learning rate (empty: as before)",
+        "Device",
+        "Its pictures, if they have moved",
+    ]
 
 
 def test_what_the_page_never_opens_is_refused_before_a_run_is_changed(places, monkeypatch):

@@ -41,6 +41,7 @@ def test_every_tensor_is_drawn_at_its_place(accounting):
         assert f"<strong>{name}: {format_bytes(plan.bytes)}</strong> in {len(plan.tensors)} tensors" in shown
         assert drawn.count("alive") == sum(t.first <= profile.peak_index <= t.last for t in plan.tensors) > 0
     assert "budget" not in shown
+    assert f"ResNet-18 8·1, RED blocks, 224 px, {accounting}, fp32." in shown
 
 
 def test_a_budget_is_a_line_and_a_refusal_a_sentence():
