@@ -13,6 +13,7 @@ from ..data.classes import composed
 from ..data.twins import LEAST, Learnt, share_changed
 from .checks import complete
 from .config import CHANGEABLE, DistillConfig
+from .precision import AUTO
 
 OTHERS = 0.1  # share of training pictures from which on they are others than those that a run began with
 
@@ -73,6 +74,9 @@ def check_same_settings(point: Mapping[str, Any], config: DistillConfig) -> None
     if "config" not in point:
         return
     begun = complete(DistillConfig.from_dict(point["config"]))
+    if config.precision == AUTO and begun.precision == point.get("precision"):
+        # Older points hold what was chosen in the place of "auto"; the run goes on in it either way.
+        begun = dataclasses.replace(begun, precision=AUTO)
     for field in dataclasses.fields(DistillConfig):
         before, now = getattr(begun, field.name), getattr(config, field.name)
         if field.name not in CHANGEABLE and before != now:

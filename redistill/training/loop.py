@@ -142,7 +142,7 @@ def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: 
         beside = {"teacher": trial} if trial else {}
         beside |= told_of_start(problem) | {"images_a_step": task_of(config).images_a_step(problem)}
         beside |= left_out(train=problem.train, validation=problem.validation)
-        yield from _steps(run, problem, state, beside)
+        yield from _steps(run, config, problem, state, beside)
     except BaseException:
         if not state.in_step:  # a step that was broken off has changed batch-norm statistics, or weights
             _save(run, config, state)
@@ -152,10 +152,13 @@ def _train(config: DistillConfig, run: RunFolder, processes: Processes, device: 
 
 
 def _steps(
-    run: RunFolder, problem: Problem, state: TrainingState, beside_first: Mapping[str, Any]
+    run: RunFolder, config: DistillConfig, problem: Problem, state: TrainingState, beside_first: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Records up to the last validation; that of the run's first step also holds `beside_first`."""
-    config = problem.config
+    """Records up to the last validation; that of the run's first step also holds `beside_first`.
+
+    `config` has the settings as the run folder has them, where the numbers may be left to the machine; the problem's
+    are settled.
+    """
     heartbeat = -math.inf  # by a clock that is never set
     while True:
         due = state.step % config.validate_every == 0 or state.step == config.steps

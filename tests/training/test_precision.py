@@ -1,5 +1,6 @@
 """Which numbers a run trains in where its settings leave that to the machine."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -84,6 +85,21 @@ def test_a_run_goes_on_in_the_numbers_in_which_it_began(with_bf16, monkeypatch, 
     list(distill(replace(config, precision="bf16"), tmp_path / "asked"))
     asked = checkpoint.load(tmp_path / "asked" / "student").state_dict()
     assert all(torch.equal(whole[name], asked[name]) for name in whole)
+
+
+@pytest.mark.parametrize("stored", ["auto", "fp32"])  # the latter by versions of before
+def test_a_run_that_was_killed_goes_on_in_the_numbers_in_which_it_began(stored, tmp_path):
+    config = small(precision="auto", save_every=2)
+    run = distill(config, tmp_path / "run")
+    while next(run)["step"] < 3:
+        pass
+    killed = shutil.copytree(tmp_path / "run", tmp_path / "killed")  # as it is without the end of the run
+    run.close()
+    point = torch.load(killed / "last.pt")
+    assert point["step"] == 2 and point["config"]["precision"] == "auto"
+    point["config"]["precision"] = stored
+    torch.save(point, killed / "last.pt")
+    assert list(distill(config, killed))[-1]["training_precision"] == "fp32"
 
 
 def test_a_run_of_before_keeps_its_own_numbers_when_a_preset_leaves_them_to_the_machine(with_bf16, tmp_path):
