@@ -6,6 +6,7 @@ diffusion network's folder is a diffusers pipeline, with our `config.json` besid
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from ..common.files import replaced_folder
+from ..common.files import read_json, replaced_folder
 from ..common.modules import weightless
 from ..common.sentences import first_line
 from ..networks.pooling_points import check_image_size, input_channels
@@ -26,6 +27,8 @@ from .graph import write_graph
 from .metadata import Metadata, read_metadata, write_metadata
 from .pipeline import INDEX, Scheduler, load_unet, write_pipeline
 from .sources import CONFIG, MODEL, find_checkpoint
+
+OF_RUNS = {"last.pt", "metrics.jsonl", "status.json", ".lock"}  # files that a run's folder has and no checkpoint's
 
 
 def save(
@@ -60,8 +63,18 @@ def save(
 
 
 def _is_replaceable(folder: Path) -> bool:
-    known = any((folder / name).is_file() for name in (CONFIG, INDEX))
-    return folder.is_dir() and (known or not any(folder.iterdir()))
+    """Whether nothing but a checkpoint would be lost: ours, a pipeline of diffusers, or an empty folder.
+
+    Runs, and models of other libraries, have a config.json too: ours tells its format.
+    """
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    if names & OF_RUNS:
+        return False
+    with contextlib.suppress(ValueError):
+        return not names or INDEX in names or "format" in read_json(folder / CONFIG)
+    return False
 
 
 def load(folder: str | Path) -> nn.Module:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 
 import pytest
 import safetensors.torch
@@ -63,6 +64,28 @@ def test_only_a_checkpoint_or_an_empty_folder_is_replaced(folder, tmp_path):
     with pytest.raises(ValueError, match="is no checkpoint; choose a new or an empty folder"):
         checkpoint.save(build_student(CONFIG), metadata, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "other", "thesis.txt"]
+
+
+@pytest.mark.parametrize("left", [None, "last.pt", "metrics.jsonl", "status.json", ".lock"])
+def test_a_run_is_not_replaced_though_it_has_a_config_too(folder, finished_run, tmp_path, left):
+    """Nor what is left of one among the files of a checkpoint."""
+    place = shutil.copytree(folder if left else finished_run, tmp_path / "run")
+    if left:
+        (place / left).touch()
+    before = sorted(place.rglob("*"))
+    with pytest.raises(ValueError, match="is no checkpoint; choose a new or an empty folder"):
+        checkpoint.save(build_student(CONFIG), read_metadata(folder), place)
+    assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.parametrize("text", ['{"architectures": ["Bert"]}', "no JSON"])
+def test_another_librarys_model_is_not_replaced(folder, tmp_path, text):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="is no checkpoint"):
+        checkpoint.save(build_student(CONFIG), read_metadata(folder), other)
+    assert (other / "config.json").read_text() == text
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
