@@ -59,6 +59,8 @@ def save(
             size = (input_channels(model), *check_image_size(metadata.student.image_size))
             write_graph(model, part, size, json.dumps(metadata.student.to_dict()))
         write_metadata(metadata, part)
+        for file in part.rglob("*.safetensors"):  # which are made for their owner alone, the rest as the umask says
+            file.chmod((part / CONFIG).stat().st_mode)
     return folder
 
 

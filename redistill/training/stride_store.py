@@ -73,7 +73,7 @@ def write_figures(place: Path, weights: str, figures: Mapping[str, Measured]) ->
 def write_statistics(place: Path, weights: str, statistics: Mapping[str, Tensor]) -> None:
     """Write the statistics, whole or not at all."""
     with replaced_file(place / STATISTICS) as part:
-        safetensors.torch.save_file(dict(statistics), part, {"weights": weights})
+        part.write_bytes(safetensors.torch.save(dict(statistics), {"weights": weights}))  # `save_file` is for its owner
 
 
 def add_figures(places: Sequence[Path], weights: str, one: Measured) -> None:

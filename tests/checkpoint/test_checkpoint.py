@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 
 import pytest
 import safetensors.torch
@@ -64,6 +65,17 @@ def test_only_a_checkpoint_or_an_empty_folder_is_replaced(folder, tmp_path):
     with pytest.raises(ValueError, match="is no checkpoint; choose a new or an empty folder"):
         checkpoint.save(build_student(CONFIG), metadata, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "other", "thesis.txt"]
+
+
+def test_all_files_are_as_the_umask_says(tmp_path):
+    before = os.umask(0o027)
+    try:
+        for config in (CONFIG, StudentConfig("unet_small", 32, red=None)):
+            metadata = Metadata(config, "emoji-faces")
+            files = checkpoint.save(build_student(config), metadata, tmp_path / config.task).rglob("*.*")
+            assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o640}
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.parametrize("left", [None, "last.pt", "metrics.jsonl", "status.json", ".lock"])

@@ -29,7 +29,7 @@ from redistill.training.config import DistillConfig
 from redistill.training.loop import distill
 from redistill.training.recalibration import recalibrate, statistics_of
 from redistill.training.shared_weights import best_within, extract, measure, measured, network_at, open_shared
-from redistill.training.stride_store import FIGURES, STATISTICS, Measured
+from redistill.training.stride_store import FIGURES, STATISTICS, Measured, read_statistics, write_statistics
 from redistill.training.stride_vectors import VectorSpace, space_of, vector_space
 
 BARE = StudentConfig("narrow_resnet", 32, 50, red=None)
@@ -365,3 +365,10 @@ def test_the_shell_measures_and_extracts(shared, tmp_path, monkeypatch, capsys):
     for wrong in ([], ["--strides", "conv1=4", "--budget", "1MiB"], ["--budget", "1"], ["--strides", "nothing=2"]):
         assert main(["extract", str(shared.folder), *wrong]) == 1
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_statistics_can_be_read_by_whom_the_umask_lets(tmp_path):
+    write_statistics(tmp_path, "weights", {"conv1=1": torch.zeros(2)})
+    (tmp_path / "other").touch()
+    assert (tmp_path / STATISTICS).stat().st_mode == (tmp_path / "other").stat().st_mode
+    assert read_statistics(tmp_path, "weights")["conv1=1"].equal(torch.zeros(2))
