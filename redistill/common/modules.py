@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -149,23 +150,65 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
 @contextmanager
 def unchanged(modules: Iterable[nn.Module]) -> Iterator[None]:
     """What the block sets on these modules, or puts into their lists and dicts, is taken back after it."""
-    kept = []
-    for module in modules:
-        values = vars(module).copy()
-        holders = [held for held in values.values() if type(held) in HOLDERS]  # most are empty, and slow to copy
-        kept.append((module, values, [(held, held.copy() if held else ()) for held in holders]))
+    kept = [(module, vars(module).copy()) for module in modules]
+    holders = [holder for _, values in kept for holder in _kept_holders(values.values())]
     try:
         yield
     finally:
-        for module, values, copies in kept:
+        for module, values in kept:
             vars(module).clear()
             vars(module).update(values)
-            for held, copied in copies:
-                if held or copied:
-                    held.clear()
-                    (held.extend if type(held) is list else held.update)(copied)
+        _restore(holders)
 
 
+@contextmanager
+def classes_unchanged(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """What the block sets on the classes of these modules, or puts into their lists and dicts, is taken back after it;
+    and what functions under `lru_cache` keep is dropped where they were computed in it.
+
+    Such functions are looked for on the classes, and among the names that their `forward` sees. Torch's own classes
+    keep nothing.
+    """
+    kinds = {kind for module in modules for kind in type(module).__mro__[:-1]}
+    kept = [(kind, dict(vars(kind))) for kind in kinds if not kind.__module__.startswith("torch.")]
+    holders = [holder for _, values in kept for holder in _kept_holders(values.values())]
+    scopes = [getattr(values.get("forward"), "__globals__", {}) for _, values in kept]
+    named = chain(*(values.values() for _, values in kept), *(list(scope.values()) for scope in scopes))
+    functions = {id(func): func for value in named if type(func := getattr(value, "__func__", value)) is _LRU}
+    computed = [(func, func.cache_info().misses) for func in functions.values()]
+    try:
+        yield
+    finally:
+        for kind, values in kept:
+            for name in vars(kind).keys() - values.keys():
+                if not name.endswith("__"):  # which Python itself sets
+                    delattr(kind, name)
+            for name, value in values.items():
+                if vars(kind).get(name) is not value:
+                    setattr(kind, name, value)
+        _restore(holders)
+        for func, before in computed:
+            if func.cache_info().misses != before:
+                func.cache_clear()
+
+
+def _kept_holders(values: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """Lists and dicts with what they hold; most are empty, and slow to copy."""
+    return [(held, held.copy() if held else ()) for held in values if type(held) in HOLDERS]
+
+
+def _restore(holders: Iterable[tuple[Any, Any]]) -> None:
+    for held, copied in holders:
+        if _identities(held) != _identities(copied):  # others may be reading what has not changed
+            held.clear()
+            (held.extend if type(held) is list else held.update)(copied)
+
+
+def _identities(held: Any) -> list[int]:
+    return [*map(id, held), *(map(id, held.values()) if isinstance(held, dict) else ())]
+
+
+_LRU = type(lru_cache(lambda: None))
 HOLDERS = {list, dict, OrderedDict}
 
 

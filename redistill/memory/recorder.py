@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..common.modules import meta_copy, meta_like, running, unchanged
+from ..common.modules import classes_unchanged, meta_copy, meta_like, running, unchanged
 from ..common.operators import schema_arguments
 from ..networks.paths import STRIDED
 from ..networks.pointwise import is_pointwise
@@ -52,18 +52,19 @@ def record(model: nn.Module, arguments: Arguments) -> Recording:
     device and stays as it was. Raises ValueError, in one sentence, for what cannot be recorded.
     """
     device = _device(model, arguments)
+    learns = any(tensor.requires_grad for tensor in chain(tensors_in(arguments), model.parameters()))
     arguments = meta_arguments(arguments)
     try:
-        return _recorded(model, arguments, device, follows=True)
+        return _recorded(model, arguments, device, learns, follows=True)
     except RecordingError:
         raise
     except Exception:  # code that takes bare numbers alone: it gets them, and every size that it reads must stay
-        return _recorded(model, arguments, device, follows=False)
+        return _recorded(model, arguments, device, learns, follows=False)
 
 
-def _recorded(model: nn.Module, arguments: Arguments, device: torch.device, follows: bool) -> Recording:
+def _recorded(model: nn.Module, arguments: Arguments, device: torch.device, learns: bool, follows: bool) -> Recording:
     copy = meta_copy(model).eval()
-    recorder = Recorder(Recording(copy, shown_paths(copy), arguments), device, follows)
+    recorder = Recorder(Recording(copy, shown_paths(copy), arguments), device, learns, follows)
     with torch.inference_mode(False), torch.no_grad():
         recorder.run()
     return recorder.recording
@@ -78,10 +79,14 @@ def _device(model: nn.Module, arguments: Arguments) -> torch.device:
 
 
 class Recorder:
-    """What the modes of one recording tell, written down. `follows`: sizes read in Python are followed, not kept."""
+    """What the modes of one recording tell, written down.
 
-    def __init__(self, recording: Recording, device: torch.device, follows: bool) -> None:
-        self.recording, self.device, self.follows = recording, device, follows
+    `learns`: something of the network, or given to it, requires a gradient, which nothing does in the recording.
+    `follows`: sizes read in Python are followed, not kept.
+    """
+
+    def __init__(self, recording: Recording, device: torch.device, learns: bool, follows: bool) -> None:
+        self.recording, self.device, self.learns, self.follows = recording, device, learns, follows
         self.reads = Reads(lambda: self.stack[-1][0])
         self.stack: list[tuple[str, bool]] = [("", False)]  # modules that are running: (path, inside a RED block)
         self.storages = Storages(recording, lambda: self.call, self._died)
@@ -106,6 +111,7 @@ class Recorder:
             with (
                 running(),
                 unchanged(modules.values()),
+                classes_unchanged(modules.values()),
                 watched(modules, self._enter, self._leave),
                 native_attention(modules.values()),
                 calls,
@@ -165,6 +171,8 @@ class Recorder:
 
     def begin(self, call: Call) -> None:
         """A call from Python starts. All that an autograd function does counts as one."""
+        if torch._C._is_any_autocast_enabled():
+            raise refusals.under_autocast(self.place())
         self.now = call
         if not self._applies():
             self.call += 1
@@ -219,8 +227,6 @@ class Recorder:
 
     def calling(self, func: Callable, name: str, args: tuple, kwargs: dict) -> Any:
         """Run a call from Python, and note what must stay where its operators do not follow from its arguments."""
-        if torch._C._is_any_autocast_enabled():
-            raise refusals.under_autocast(self.place())
         call = Call(name, args, kwargs, self.shape)
         specials = specials_in((args, kwargs))
         if specials:
@@ -276,6 +282,8 @@ class Recorder:
 
     def add(self, op: str, func: Any, args: tuple, kwargs: dict, result: Any, given: tuple = ()) -> None:
         """Record an operator that has just run."""
+        if self.learns and torch.is_grad_enabled():
+            raise refusals.with_gradients(self.place())
         tensors = tensors_in((args, kwargs))
         ins = tuple(self.value(tensor) for tensor in tensors)
         made = tensors_in(result)

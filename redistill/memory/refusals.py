@@ -15,6 +15,14 @@ def under_autocast(place: str) -> RecordingError:
     )
 
 
+def with_gradients(place: str) -> RecordingError:
+    """Tensors that are kept for a backward pass."""
+    return RecordingError(
+        f"{place} turns gradients on, so that tensors are kept for a backward pass, which is not counted; capture the "
+        "network frozen, with requires_grad_(False), or without that."
+    )
+
+
 def moved_away(place: str, kind: str, here: str) -> RecordingError:
     """A tensor on a second device."""
     return RecordingError(

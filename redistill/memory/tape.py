@@ -62,7 +62,9 @@ def capture(
     formats matter: a tensor, the tuple of arguments, in which tensors may stand in lists and dicts, or a dict of
     arguments by name; `kwargs`, or keywords, are further ones by name. Models that take a timestep are given one with
     a size. The model may be on any device and in any memory format; it is neither run nor changed, and no data of its
-    weights is touched. The pass is in evaluation mode. `torch.compile` and DataParallel are looked through.
+    weights is touched. The pass is in evaluation mode. `torch.compile` and DataParallel are looked through. What the
+    pass keeps on classes or under `lru_cache` is taken back; tensors that it puts into global variables stay there,
+    without data.
 
     Raises ValueError, in one sentence, for what is no size, and for a model that cannot run on it or be recorded.
     """

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..common.modules import running
+from ..common.modules import classes_unchanged, running
 from .fitting import Fitter
 from .paths import Follower
 from .trails import Route, Shape
@@ -61,7 +61,8 @@ def trace_route(model: nn.Module, inputs: Sequence[Any], fitter: Fitter | None =
     modules = dict(model.named_modules())
     tracer = _Tracer(modules, fitter)
     watching = watched(modules, tracer.enter, tracer.leave)
-    with torch.no_grad(), running(), watching, _Operators(tracer), _Shortcuts(tracer):
+    kept = classes_unchanged(modules.values())
+    with torch.no_grad(), running(), kept, watching, _Operators(tracer), _Shortcuts(tracer):
         for value in inputs:
             if isinstance(value, Tensor):
                 tracer.follower.start(tracer.number(value))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from copy import deepcopy
+from functools import lru_cache
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from redistill.common.modules import weightless
 from redistill.memory import capture, measure_peak
+from redistill.networks.pooling_points import find_pooling_points
 
 X = torch.zeros(1, 3, 16, 16)
 NET = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, 2)).eval()
@@ -29,7 +32,8 @@ class Runs(nn.Module):
         super().__init__()
         self.function = function
         self.conv = nn.Conv2d(3, 4, 3)
-        vars(self).update(held)
+        for name, value in held.items():
+            setattr(self, name, value)
 
     def forward(self, *args: object, **kwargs: object) -> object:
         return self.function(self, *args, **kwargs)
@@ -135,6 +139,92 @@ def test_what_a_pass_leaves_on_modules_is_taken_back():
     tape = capture(Runs(forward, cache={}), X)
     assert tape.recording.model.cache == {} and not hasattr(tape.recording.model, "seen")
     assert tape.recording.model.conv.stride == (1, 1)
+
+
+@lru_cache
+def ones(side: int) -> Tensor:
+    return torch.ones(side)
+
+
+class Keeps(nn.Module):
+    """A network that keeps tensors outside of itself, for all of its kind."""
+
+    cache = {}  # noqa: RUF012
+    last = None
+
+    @staticmethod
+    @lru_cache(1)
+    def twos(side: int) -> Tensor:
+        return torch.full((side,), 2.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        side = x.shape[-1]
+        if side not in self.cache:
+            self.cache[side] = torch.zeros(int(side))
+        if self.last is None:
+            Keeps.last = Keeps.other = torch.zeros(int(side))
+        return x + ones(int(side)) + self.twos(int(side)) + self.cache[side] + self.last + self.other
+
+
+@pytest.mark.parametrize("asks", [capture, lambda model, x: find_pooling_points(model, x.shape[-1])])
+def test_what_a_pass_keeps_outside_of_modules_is_taken_back(asks):
+    for full in (False, True):  # a full cache does not grow
+        Keeps.twos.cache_clear(), ones.cache_clear()
+        if full:
+            Keeps.twos(3)
+        asks(Keeps(), X)
+        assert Keeps.cache == {} and Keeps.last is None and not hasattr(Keeps, "other")
+        assert ones(16).device == Keeps.twos(16).device == torch.device("cpu")
+
+
+# By the way in which their one operator is recorded.
+CALLS = {
+    "conv": nn.Conv2d(3, 3, 1),
+    "linear": nn.Linear(16, 4),
+    "norm": nn.BatchNorm2d(3),
+    "matmul": Runs(lambda self, x: x @ x),
+    "attention": Runs(lambda self, x: nn.functional.scaled_dot_product_attention(x, x, x)),
+    "kernel": Runs(lambda self, x: self.attend(x[0], x[0], x[0])[0], attend=nn.MultiheadAttention(16, 2)),
+    "view": Runs(lambda self, x: x.flatten(1)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_autocast_is_refused_inside_and_around_a_capture(call):
+    network = CALLS[call].eval()
+
+    def inside(self: Runs, x: Tensor) -> Tensor:
+        with torch.autocast("cpu"):
+            return self.network(x)
+
+    with pytest.raises(ValueError, match="runs under autocast"):
+        capture(Runs(inside, network=network), X)
+    with pytest.raises(ValueError, match="runs under autocast"), torch.autocast("cpu"):
+        capture(network, X)
+
+
+@pytest.mark.parametrize("on", [torch.enable_grad, lambda: torch.set_grad_enabled(True)])
+def test_gradients_inside_a_frozen_network_alone_are_counted(on):
+    def forward(self: Runs, x: Tensor) -> Tensor:
+        with on():
+            return self.network(x)
+
+    model = Runs(forward, network=NET)
+    with pytest.raises(ValueError, match="turns gradients on"):
+        capture(model, X)
+    frozen = Runs(forward, network=deepcopy(NET)).requires_grad_(False)
+    assert eager(frozen, X) == measure_peak(frozen, X) == eager(NET, X)
+    with pytest.raises(ValueError, match="turns gradients on"):
+        capture(frozen, X.clone().requires_grad_())
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_gradients_may_be_off_inside(off):
+    def forward(self: Runs, x: Tensor) -> Tensor:
+        with off():
+            return self.network(x)
+
+    assert eager(Runs(forward, network=NET), X) == eager(NET, X)
 
 
 def hooked(hook: Callable) -> nn.Module:
