@@ -58,7 +58,7 @@ def _push(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     """Write it, and say where."""
-    check_out(options.out)
+    check_out(options.out, ".html")
     room = counting.room_asked(options)
     trained = not is_network(options.network)
     if trained and (described := counting.described(options)):
@@ -90,8 +90,11 @@ def _report(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     _check_runtime(options)
     patch = parse_patch(options.patch) if options.patch else None
+    ending = FORMATS[options.to].ending
+    if options.out:
+        check_out(options.out, ending)
     opened = open_network(options.network, options.dataset)
-    out = options.out or Path(f"{opened.name}{FORMATS[options.to].ending}")
+    out = options.out or Path(f"{opened.name}{ending}")
     check_out(out)
     export = _written(options, opened, out, patch)
     is_c = isinstance(export, CExport)
@@ -128,7 +131,8 @@ def summary(export: Export) -> list[str]:
     lines.append(_accuracy(export))
     heap = "not counted, no C compiler here" if export.heap_bytes is None else f"{export.heap_bytes:,} bytes"
     ours = "not known" if export.peak_bytes is None else f"{export.peak_bytes:,} bytes"
-    what = "memory that it plans, the input apart" if export.file.suffix == ".pte" else "peak of its tensors there"
+    plans = export.runtime.startswith("ExecuTorch")
+    what = "memory that it plans, the input apart" if plans else "peak of its tensors there"
     lines.append(f"{what}: {heap}; by our accounting {ours}")
     lines.append(f"one image: {export.latency_ms:.2f} ms, the median of up to 50 on one thread")
     return lines

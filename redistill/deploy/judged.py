@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from ..data.augmentation import normalize
 from ..data.source import Split
-from ..memory import capture_images
+from ..memory import capture, capture_images
 from ..memory.patching import count_patched
 from ..networks.pooling_points import check_image_size, input_channels
 from ..training.classification import accuracy
-from .onnx_file import TIMESTEP, Exported
+from .onnx_file import TIMESTEP, Exported, example
 from .opened import Opened
 from .runtimes import Answers
 
@@ -56,7 +56,7 @@ def checked(
 ) -> dict[str, Any]:
     """`compared`, with the peak by our accounting; ValueError where the runtime computes something else."""
     found = compared(opened, network, run, split, diffusion, runtime, CLOSE)
-    return found | {"peak_bytes": counted_bytes(opened, runtime)}
+    return found | {"peak_bytes": counted_bytes(opened, runtime, network=network)}
 
 
 def compared(
@@ -114,10 +114,16 @@ def torch_accuracy(opened: Opened, split: Split) -> float | None:
     return accuracy(opened.model, split)
 
 
-def counted_bytes(opened: Opened, runtime: str, patch: tuple[str, int] | None = None) -> int | None:
+def counted_bytes(
+    opened: Opened, runtime: str, patch: tuple[str, int] | None = None, network: Exported | None = None
+) -> int | None:
     """The peak by our accounting for a runtime, of ExecuTorch and of C the arena; None where there is no rule for one
-    of the operators. C in patches, layer and how many a side: the most that is alive."""
-    tape = capture_images(opened.model, opened.metadata.student.image_size)
+    of the operators. C in patches, layer and how many a side: the most that is alive. `network`: what is exported,
+    which may normalise pixels first."""
+    if network is not None and network.pixels:
+        tape = capture(network, example(opened, pixels=True))
+    else:
+        tape = capture_images(opened.model, opened.metadata.student.image_size)
     try:
         if patch:
             return count_patched(tape, *patch, dtype="int8").peak_bytes

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
 from redistill.cli.commands import main
+from redistill.cli.deploying import summary
 from redistill.deploy import executorch_export, executorch_file
 from redistill.deploy.executorch_export import export_executorch
 from redistill.deploy.folded import export_folded
@@ -81,7 +83,8 @@ def test_the_runtime_gives_the_networks_answers(tmp_path, saved, pictures, capsy
     assert out.read_bytes() and export.bytes == out.stat().st_size and [*tmp_path.iterdir()] == [out]
     assert export.largest_difference < 1e-4 and export.compared == export.pictures == 6
     assert export.runtime.startswith("ExecuTorch 1.2") and export.heap_bytes > 0
-    assert export.peak_bytes is not None
+    assert export.peak_bytes == pytest.approx(export.heap_bytes, rel=1e-3)
+    assert "memory that it plans, the input apart: " in "\n".join(summary(replace(export, file=tmp_path / "net")))
     with torch.no_grad():
         expected = open_network(saved).model(pictures.images.float() / 127.5 - 1).argmax(1)
     assert export.test_accuracy == pytest.approx(float((expected == pictures.labels).float().mean()))

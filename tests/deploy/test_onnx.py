@@ -91,7 +91,8 @@ def test_onnxruntime_and_numpy_alone_give_the_network_s_answers(tmp_path, saved,
     right = float((expected.argmax(1) == pictures.labels).float().mean())
     assert export.test_accuracy == pytest.approx(right) == json.loads(told["test_accuracy"])
     assert export.pictures == 70 and export.compared == 64 and export.largest_difference < 1e-4
-    assert json.loads(told["peak_bytes"]) == export.peak_bytes
+    assert json.loads(told.get("peak_bytes", "null")) == export.peak_bytes
+    assert (export.peak_bytes is None) == pixels  # there is no rule for what normalises them
     if export.heap_bytes is not None and not pixels:
         assert export.heap_bytes == export.peak_bytes, "the tape counts what the heap holds"
 
