@@ -142,7 +142,7 @@ def _rows(path: Path) -> list[Any]:
 def _read_json(path: Path, kind: type) -> Any:
     """What a file holds where that is of this kind, else an empty one."""
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return kind()
     return found if isinstance(found, kind) else kind()

@@ -83,7 +83,7 @@ def sizes_of(file: Path, tool: str = "size") -> Weighed:
 def compiled(source: str, out: Path, flags: Sequence[str]) -> Path:
     """`out`, compiled without warnings; ValueError with what the compiler says, OSError for a disk that is full."""
     file = out.with_suffix(".c")
-    file.write_text(source)
+    file.write_text(source, encoding="utf-8")
     command = [check_compiler(), *FLAGS, *flags, str(file), "-o", str(out)]
     done = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
     if done.returncode != 0:

@@ -79,7 +79,7 @@ def export_c(opened: Opened, file: Path, seed: int = 0, patch: tuple[str, int] |
         found |= {"heap_bytes": weight.ram_bytes, "peak_bytes": counted_bytes(opened, "C", patch)}
         facts = _facts(opened, found, weight, seed, patch)
         with replaced_file(file) as part:
-            part.write_text(source_of(program, places, opened.name, class_names, facts))
+            part.write_text(source_of(program, places, opened.name, class_names, facts), encoding="utf-8")
     told = {
         "flash_bytes": weight.flash_bytes,
         "macs": program.macs,
