@@ -34,12 +34,25 @@ def replaced_file(path: Path) -> Iterator[Path]:
     """
     part = _beside(path)
     try:
-        with disk_errors():
-            yield part
-        sync(part)
-        os.replace(part, path)
+        with _told_as(path, part):
+            with disk_errors():
+                yield part
+            sync(part)
+            os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+@contextlib.contextmanager
+def _told_as(path: Path, part: Path) -> Iterator[None]:
+    """Errors about `part`, a name that nobody has given, tell of `path`."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error.filename, (str, bytes, Path)):
+            error.filename = os.fsdecode(error.filename).replace(str(part), str(path), 1)
+        raise
 
 
 def copy_folder(folder: Path, target: Path) -> None:
@@ -64,9 +77,10 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     path = Path(os.path.realpath(path))  # a link stays one
     path.parent.mkdir(parents=True, exist_ok=True)
     part, before = _beside(path), _beside(path, _BEFORE)
-    part.mkdir()
+    with _told_as(path, part):
+        part.mkdir()
     try:
-        with disk_errors():
+        with _told_as(path, part), disk_errors():
             yield part
         sync(part)
         if not (path.is_dir() and exchange(part, path)):

@@ -247,3 +247,11 @@ def test_threads_take_turns(tmp_path):
     for thread in threads:
         thread.join()
     assert most == 1 and names(tmp_path) == [".made.lock"]
+
+
+@pytest.mark.parametrize("writer", [replaced_file, replaced_folder])
+def test_a_folder_that_takes_no_files_is_told_by_the_name_that_was_given(writer):
+    target = Path("/proc/net.onnx")
+    with pytest.raises(OSError) as refused, writer(target) as part:
+        part.write_text("")
+    assert refused.value.filename == str(target)
