@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 
 import pytest
 from helpers.full_disk import full
@@ -41,7 +44,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_there(finished_run, tmp_
     [
         (
             OSError(errno.ENOSPC, "No space left on device"),
-            "A file cannot be read or written (No space left on device);",
+            "A file or the output cannot be read or written (No space left on device);",
         ),
         (
             OSError(errno.EROFS, "Read-only file system", "/a/b"),
@@ -72,3 +75,33 @@ def test_a_copy_that_has_no_room_says_where_the_run_is(tmp_path):
     ):
         pass
     assert not list((tmp_path / "copy").iterdir())
+
+
+STOPPED = """
+import sys
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == "redistill.cli.commands":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Stop())
+from redistill.__main__ import shell
+sys.exit(shell())
+"""
+
+
+def test_ctrl_c_while_it_starts_is_a_word_and_no_traceback():
+    done = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "redistill: stopped.\n")
+
+
+def test_an_output_that_takes_nothing_is_told_or_left():
+    command = [sys.executable, "-m", "redistill", "chips"]
+    read, write = os.pipe()
+    os.close(read)
+    closed = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (closed.returncode, closed.stderr) == (141, "")
+    with open("/dev/full", "wb") as out:
+        no_room = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True)
+    assert no_room.returncode == 1
+    assert no_room.stderr.startswith("redistill: A file or the output cannot be read or written (No space left")
