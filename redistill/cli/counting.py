@@ -21,7 +21,7 @@ from ..networks.alignment import RULES
 from ..networks.red import REDConfig
 from ..networks.stem_kinds import AS_BUILT, STEMS
 from ..networks.student import StudentConfig
-from ..networks.zoo import DDPM
+from ..networks.zoo import DDPM, find_network
 from .options import (
     NETWORK,
     AddCommand,
@@ -115,6 +115,7 @@ def _memory(options: argparse.Namespace) -> None:
     patch = None if options.patch in (None, BEST) else parse_patch(options.patch)
     config = config_asked(options, strides=strides, red=red_asked(options))
     found = compare(config, options.accounting, options.dtype, options.fuse_add, options.batch)
+    _tell_part(config)
     for title, profile in (("teacher", found.teacher), ("student", found.student)):
         print(f"{title}: {in_bytes(profile.peak_bytes)} at {profile.peak_layer}")
         _tell_arena(title, profile)
@@ -131,6 +132,13 @@ def _memory(options: argparse.Namespace) -> None:
         print(f"No student can be built from it: {found.refusal}")
     if options.patch is not None:
         _tell_patches(options, config, patch)
+
+
+def _tell_part(config: StudentConfig) -> None:
+    """Which part of the network that was asked for is counted, where it is not the whole."""
+    info = find_network(config.teacher, config.unets)
+    if info.part:
+        print(f"Of {info.name} the {info.part} alone is counted: what the rest needs depends on what a picture shows.")
 
 
 def _tell_arena(title: str, profile: MemoryProfile) -> None:
@@ -204,6 +212,7 @@ def _search(options: argparse.Namespace) -> None:
         room=room,
         progress=_tell_search,
     )
+    _tell_part(config)
     budget = result.teacher.needed_bytes if budget is None else budget
     fitting = sum(candidate.fits(budget) for candidate in result.candidates)
     tried = f"{result.tried} choices of strides in {result.seconds:.1f} s: {result.refused} refused"

@@ -23,4 +23,5 @@ class NetworkInfo:
     build: Build
     num_classes: int | None = 1000  # classes it usually has; 0 where it has none, None where only building it tells
     pretrained: bool = False  # whether there are trained weights of it to download
+    part: str = ""  # which part of the network of that name this is, where it is not the whole: "backbone"
     is_sized: bool = False  # whether it is built for images of one size, and takes no others

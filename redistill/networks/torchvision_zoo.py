@@ -80,7 +80,8 @@ def _detector(name: str) -> NetworkInfo:
 
     sides = [int(side) for side in ("300", "320") if side in name]
     side = sides[0] if sides else DETECTION_SIDE
-    return NetworkInfo(f"torchvision:{name}", f"{name}, backbone", "features", side, build, num_classes=0)
+    title = f"{name}, backbone"
+    return NetworkInfo(f"torchvision:{name}", title, "features", side, build, num_classes=0, part="backbone")
 
 
 @lru_cache(maxsize=1)

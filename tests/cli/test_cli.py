@@ -218,6 +218,15 @@ def test_blocks_stand_where_the_alignment_says(capsys):
     assert line in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("command", ["memory", "search"])
+def test_a_detector_is_said_to_be_counted_in_part(command, capsys):
+    detector = "torchvision:fasterrcnn_resnet50_fpn"
+    assert main([command, detector, "--image-size", "64", "--no-red"]) == 0
+    assert f"Of {detector} the backbone alone is counted" in capsys.readouterr().out
+    assert main([command, "narrow_resnet", "--no-red"]) == 0
+    assert "alone is counted" not in capsys.readouterr().out
+
+
 def test_memory_counts_a_stem_that_sees_all(capsys):
     strides = {"conv1": 8, "maxpool": 1, "layer4.0": 1}
     options = ["resnet18", "--strides", "conv1=8,maxpool=1,layer4.0=1", "--no-red", "--stem", "blur", "--dtype", "fp16"]
