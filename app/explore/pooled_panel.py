@@ -25,7 +25,7 @@ from ..parts.scripted import script
 from ..runs import choices
 from . import pooled_view as view
 
-USUAL, FIRST = "emoji-clutter-student", 28  # a guitar, which networks of the least memory do not know
+USUAL, FIRST = "emoji-clutter-student", 29  # a bicycle, which networks of the least memory do not know
 MAX_PICTURES = 10_000  # of a test set that are counted
 INTRODUCTION = (
     '<p class="subline">One picture through a trained student and its teacher: their maps where they are aligned, what '

@@ -65,10 +65,10 @@ STEPS = (
     ),
     Step(
         "See what pooling destroys",
-        "Press Look. What do the student’s maps keep of the guitar, what do they lose, and at how much memory does the "
+        "Press Look. What do the student’s maps keep of the bicycle, what is lost, and at how much memory does the "
         "network that serves every budget take it for something else?",
         "They keep where it is and lose its lines: 16×16 values are left of 64×64. At 64 KiB the answer is still "
-        "right, at 52 KiB the guitar becomes a crab.",
+        "right, at 52 KiB the bicycle becomes a turtle.",
         "explore",
         "?teacher=narrow_resnet&size=64&strides=4,1,2,2,1&red=on",
         "pooled",
