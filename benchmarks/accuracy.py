@@ -30,6 +30,7 @@ from tqdm import tqdm
 from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.common.files import write_text
 from redistill.memory import capture
+from redistill.networks.alignment import BY_SIZE
 from redistill.networks.red import REDConfig
 from redistill.networks.student import build_student
 from redistill.training.config import DistillConfig
@@ -47,7 +48,7 @@ class Method:
 
     title: str
     blocks: REDConfig | None = None
-    alignment: str = "asynchronous"
+    alignment: str = BY_SIZE
     settings: Mapping[str, Any] = field(default_factory=dict)  # of DistillConfig
 
 

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from redistill.networks.alignment import RULES
+from redistill.networks.alignment import BY_SIZE
 from redistill.training.config import OF_A_RUN
 
 from ..parts import plots
@@ -71,7 +71,7 @@ def step_of(result: Result) -> str | None:
     config = result.config
     if result.kind or result.has_own_strides or not result.is_tested or config.stride_vectors:
         return None
-    if config.student.red is not None and config.student.alignment != RULES[0]:
+    if config.student.red is not None and config.student.alignment != BY_SIZE:
         return STEPS.get(result.learning) if config.init == "teacher" else None
     method = method_of(result)
     is_started = config.init == ("scratch" if method == "from scratch" else "teacher")

@@ -12,6 +12,7 @@ from typing import Any
 from redistill.checkpoint.metadata import read_metadata
 from redistill.common.values import is_number, is_whole
 from redistill.data.table import DATASETS
+from redistill.networks.alignment import BY_SIZE
 from redistill.training.config import DistillConfig
 from redistill.training.intervals import wilson
 
@@ -132,11 +133,11 @@ def failure_signs(run: jobs.Run, records: Records) -> list[str]:
 
 def find_baseline(config: DistillConfig) -> Baseline | None:
     """The best tested result of the same student, without RED blocks, trained on the same pictures alone."""
-    bare = dataclasses.replace(config.student, red=None, alignment="asynchronous")
+    bare = dataclasses.replace(config.student, red=None, alignment=BY_SIZE)
 
     def is_baseline(result: Result) -> bool:
         own = result.config
-        same = dataclasses.replace(own.student, alignment="asynchronous") == bare and own.dataset == config.dataset
+        same = dataclasses.replace(own.student, alignment=BY_SIZE) == bare and own.dataset == config.dataset
         same = same and not result.is_in_patches  # which is the same network once more
         return same and result.is_tested and result.learning == "on its own" and own.steps <= config.steps
 

@@ -35,10 +35,10 @@ def show(shared: SharedWeights, settings: Settings) -> str:
 
     `settings` have the RED blocks of the weights.
     """
-    student = shared.metadata.student
-    blocks = {"red": student.red, "alignment": student.alignment}
+    student = settings.student
     counted = {"dtype": settings.dtype, "batch": settings.batch, **check_counting(settings.accounting).settings}
-    found = search_strides(shared.tape, student.image_size, room=settings.room, **blocks, **counted)
+    counted |= {"red": student.red, "alignment": student.alignment, "room": settings.room}
+    found = search_strides(shared.tape, student.image_size, **counted)
     points = points_of(shared, found.candidates)
     front = front_of(points)
     budget = settings.budget_bytes

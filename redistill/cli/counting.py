@@ -17,7 +17,7 @@ from ..memory.patching import count_patched, every_patching, least_memory
 from ..memory.profile import PLANNED, MemoryProfile
 from ..memory.search import Candidate, SearchResult, search_strides
 from ..memory.tape import Tape
-from ..networks.alignment import RULES
+from ..networks.alignment import BY_SIZE, RULES
 from ..networks.red import REDConfig
 from ..networks.stem_kinds import AS_BUILT, STEMS
 from ..networks.student import StudentConfig
@@ -87,7 +87,7 @@ def counting_options(command: argparse.ArgumentParser) -> None:
 
     add_red_options(command)
     told = "asynchronous, at layers of the teacher's map sizes, or stage-wise, at the same layers as the teacher's"
-    add_option(command, "--alignment", RULES[0], f"where RED blocks stand: {told}", choices=RULES)
+    add_option(command, "--alignment", BY_SIZE, f"where RED blocks stand: {told}", choices=RULES)
 
 
 def _chips(options: argparse.Namespace) -> None:
@@ -273,7 +273,7 @@ def _tell_patched(
 
 def described(options: argparse.Namespace) -> list[str]:
     """The options that are given of those that say which network is counted: "--stem", "--red-points"."""
-    usual = {"strides": "", "image_size": None, "in_channels": 3, "stem": AS_BUILT, "alignment": RULES[0]}
+    usual = {"strides": "", "image_size": None, "in_channels": 3, "stem": AS_BUILT, "alignment": BY_SIZE}
     given = [name for name, value in usual.items() if getattr(options, name) != value]
     red = red_settings(options)
     given += ["no-red"] if red is None else [f"red-{name}" for name in red]

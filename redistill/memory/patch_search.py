@@ -8,7 +8,7 @@ from math import inf, nextafter
 from typing import Any
 
 from ..common.values import is_number
-from ..networks.alignment import RULES
+from ..networks.alignment import BY_SIZE
 from ..networks.red import REDConfig
 from ..networks.trails import Size
 from .patching import PatchedMemory, cheapest_patching
@@ -50,7 +50,7 @@ def search_patches(
     *,
     most_overhead: float = MOST_OVERHEAD,
     red: REDConfig | None = DEFAULT_RED,
-    alignment: str = RULES[0],
+    alignment: str = BY_SIZE,
     batch: int | None = None,
     **counted: Any,
 ) -> list[PatchedCandidate]:

@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from ..common.values import is_whole
-from ..networks.alignment import RULES, check_rule
+from ..networks.alignment import BY_SIZE, check_rule
 from ..networks.red import REDConfig
 from ..networks.strides import ways_of
 from ..networks.trails import Size
@@ -96,7 +96,7 @@ def search_strides(
     strides: Iterable[int] = STRIDES,
     reduction: str = "same",
     red: REDConfig | None = DEFAULT_RED,
-    alignment: str = RULES[0],
+    alignment: str = BY_SIZE,
     accounting: str = "fused",
     dtype: str | None = None,
     batch: int | None = None,
@@ -149,7 +149,7 @@ def search_steps(
     strides: Iterable[int] = STRIDES,
     reduction: str = "same",
     red: REDConfig | None = DEFAULT_RED,
-    alignment: str = RULES[0],
+    alignment: str = BY_SIZE,
     accounting: str = "fused",
     dtype: str | None = None,
     batch: int | None = None,

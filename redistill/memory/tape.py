@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..common.modules import garbage_kept, meta_copy
-from ..networks.alignment import RULES, align_points, red_sites
+from ..networks.alignment import BY_SIZE, align_points, red_sites
 from ..networks.pooling_points import (
     PoolingPoint,
     Stride,
@@ -125,7 +125,7 @@ class Tape:
         accounting: str = "fused",
         fuse_add: bool = False,
         red: REDConfig | None = None,
-        alignment: str = "asynchronous",
+        alignment: str = BY_SIZE,
         sites: Sites | None = None,
     ) -> MemoryProfile:
         """Memory with other settings; what is not given stays as recorded.
@@ -171,7 +171,7 @@ class Tape:
         image_size: int | tuple[int, int] | None = None,
         batch: int | None = None,
         red: REDConfig | None = None,
-        alignment: str = RULES[0],
+        alignment: str = BY_SIZE,
         sites: Sites | None = None,
     ) -> Setting:
         """What `profile` counts at these settings. Raises ValueError and `ShapeRuleError` as it does."""
@@ -184,7 +184,7 @@ class Tape:
         image_size: int | tuple[int, int] | None = None,
         dtype: str | None = None,
         red: REDConfig | None = None,
-        alignment: str = "asynchronous",
+        alignment: str = BY_SIZE,
         sites: Sites | None = None,
     ) -> Planned:
         """The memory that ExecuTorch plans, batch norms folded, at settings as `profile` takes them.
@@ -204,7 +204,7 @@ class Tape:
         accounting: str = "fused",
         fuse_add: bool = False,
         reds: Sequence[REDConfig | None] = (None,),
-        alignment: str = RULES[0],
+        alignment: str = BY_SIZE,
     ) -> list[Peak]:
         """Peak, its layer, MACs and need as `profile` gives them, for each of `reds`, in less time: for many settings.
 
@@ -268,7 +268,7 @@ class Tape:
         accounting: str = "fused",
         fuse_add: bool = False,
         reds: Sequence[REDConfig | None] = (None,),
-        alignment: str = RULES[0],
+        alignment: str = BY_SIZE,
     ) -> list[Peak]:
         """`peaks`, of the network recorded anew at these strides, image size and batch. Raises ValueError as `anew`."""
         tape = self.anew(strides, image_size, batch)
@@ -282,7 +282,7 @@ class Tape:
         student: Tape,
         red: REDConfig | None,
         image_size: int | tuple[int, int] | None,
-        alignment: str = RULES[0],
+        alignment: str = BY_SIZE,
     ) -> Tape:
         """A student recorded anew, with RED blocks where it is aligned with this network; itself where it has none."""
         if red is None:
@@ -335,7 +335,7 @@ class Tape:
         changed: Strides,
         first: Shape,
         red: REDConfig | None,
-        alignment: str = RULES[0],
+        alignment: str = BY_SIZE,
         sites: FrozenSites | None = None,
     ) -> Setting:
         """What there is to count, with RED blocks at `sites`, or aligned with the network as recorded."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..common.modules import weightless
 from ..common.settings import SettingError, check_settings, config_from, setting
-from .alignment import RULES, align_points, red_sites
+from .alignment import BY_SIZE, RULES, align_points, red_sites
 from .limits import MOST_POINTS, check_student_size
 from .pooling_points import PoolingPoint, Stride, check_image_size, find_pooling_points
 from .red import Channels, REDConfig, REDLayer, insert_red
@@ -50,7 +50,7 @@ class StudentConfig:
     )
     red: REDConfig | None = setting(factory=REDConfig, label="RED blocks at the aligned layers", row="RED blocks")
     alignment: str = setting(  # which layers of the teacher it learns from, see alignment.py
-        RULES[0],
+        BY_SIZE,
         label="Learns from the teacher’s layer",
         help=" or ".join(RULES),
         choices=dict(zip(RULES, ("of the same map size", "in the same place"), strict=True)),

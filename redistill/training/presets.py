@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..networks.alignment import BY_PLACE
 from ..networks.student import StudentConfig
 from .config import DistillConfig
 
@@ -112,7 +113,7 @@ _OURS = {
         "minutes on 2 cores."),
     "long": ("RED and KD, twice as long", _CLUTTER, _FROM_CLUTTER, {},
         "Fourteen epochs: the schedule of the accuracy study; about 8 minutes on 2 cores."),
-    "best": ("RED and KD at every layer", replace(_CLUTTER, alignment="stage-wise"), _FROM_CLUTTER,
+    "best": ("RED and KD at every layer", replace(_CLUTTER, alignment=BY_PLACE), _FROM_CLUTTER,
         {"steps": 2640, "batch_size": 64, "validate_every": 220, "save_every": 220},
         "RED blocks at all nine places instead of five, at no cost to the peak, and smaller batches: the best "
         "setting of the accuracy study, whose student ships; about 8 minutes on 2 cores."),
@@ -123,7 +124,7 @@ _OURS = {
         "KD, on four times the scenes of a student alone. Explore then shows measured accuracy for any; half an hour "
         "of one core that has bf16."),
     "any-best": ("One network for every budget, with RED",
-        replace(_CLUTTER, strides=PHOTOS_STRIDES, alignment="stage-wise"), _FROM_CLUTTER,
+        replace(_CLUTTER, strides=PHOTOS_STRIDES, alignment=BY_PLACE), _FROM_CLUTTER,
         {"stride_vectors": 2, "steps": 10_560, "batch_size": 64, "validate_every": 1056, "save_every": 528},
         "RED blocks at all nine places, which all choices of strides have in common, and their loss give back what "
         "little memory takes. An hour and a quarter of one core that has bf16."),
@@ -170,7 +171,7 @@ _PHOTOGRAPHS = {
         {"teacher_checkpoint": PHOTOS_TEACHER, "steps": 900, "validate_every": 180, "save_every": 180},
         "A fifth of the teacher's peak on ten kinds of real photographs at 64 px, at the strides that keep most of the "
         "accuracy there: one late stride stays. Downloads 95 MB; minutes on 2 cores."),
-    "photos-best": ("Photographs: RED and KD at every layer", replace(_PHOTOS, alignment="stage-wise"),
+    "photos-best": ("Photographs: RED and KD at every layer", replace(_PHOTOS, alignment=BY_PLACE),
         _ON_PHOTOS | FROM_TEACHER,
         {"teacher_checkpoint": PHOTOS_TEACHER, "steps": 1800, "batch_size": 64, "validate_every": 360,
          "save_every": 360},

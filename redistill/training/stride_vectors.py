@@ -107,7 +107,7 @@ def space_of(tape: Tape, image_size: int, red: REDConfig | None = None, alignmen
     candidates, front = (
         tuple(one for one in some if one.peak_bytes <= room) for some in (found.candidates, found.front)
     )
-    if not candidates:
+    if not front:
         raise ValueError(
             f"With RED blocks no choice of strides peaks within the {room:,} bytes that the network needs without; "
             "expected blocks that need less, such as squeezed ones, or none."
