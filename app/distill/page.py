@@ -12,14 +12,11 @@ import gradio as gr
 from redistill.training.presets import PRESETS
 
 from ..parts.events import QUIET, connect, say_at_once
-from ..parts.fields import NumberField
-from ..runs import choices
-from . import data_panel, handlers, own_weights, plan, run_form, starting, student_form, watch
-from .bigger_panel import BiggerPanel
+from . import data_panel, handlers, own_weights, plan, run_form, starting, watch
 from .data_panel import DataPanel
-from .estimate_panel import EstimatePanel
+from .layout import Footer, Form, build_footer, build_form, build_starts
 from .own_weights import WeightsPanel
-from .preset_cards import PresetCards, list_cards, show_facts
+from .preset_cards import show_facts
 from .watch import WatchPanel
 
 FIRST_PRESET = "quick"
@@ -43,127 +40,76 @@ class DistillTab:
 
 def build(tab: gr.Tab, page: gr.Blocks) -> DistillTab:
     """Lay the tab out inside the current Blocks context and connect its events."""
-    config = PRESETS[FIRST_PRESET].config
-    student = gr.State(config.student.to_dict())
+    preset = PRESETS[FIRST_PRESET]
     with gr.Row(elem_classes="columns"):
-        with gr.Column(min_width=300, elem_classes="starts"), gr.Column(elem_classes="card"):
-            preset = PresetCards(FIRST_PRESET, lists=list_cards(), elem_id="presets")
-            about = gr.HTML(handlers.subline(PRESETS[FIRST_PRESET].description))
-            own = gr.Button("Take its own pictures", size="sm", visible=False, elem_id="own-pictures")
+        with gr.Column(min_width=300, elem_classes="starts"):
+            starts = build_starts(preset)
         with gr.Column(min_width=300, elem_classes="controls"):
-            with _step(1, "Pictures"):
-                data = DataPanel(config)
-            fields = {"dataset": data.dataset, "image_size": data.image_size}
-            with _step(2, "Teacher"):
-                fields |= run_form.build(run_form.TEACHER_LINES, config)
-                fields["teacher_steps"] = NumberField(
-                    run_form.values(config)["teacher_steps"],
-                    label="Steps of its training",
-                    minimum=1,
-                    visible=False,
-                    elem_id=run_form.place_of("teacher_steps"),
-                )
-                teach = gr.Button("Set the form to the teacher alone", size="sm", elem_id="teach")
-                elsewhere = _elsewhere_fold()
-                weights = own_weights.build()
-            with _step(3, "Student"):
-                card = gr.HTML(student_form.card(config.student), elem_id="student")
-                change = gr.Button("Change it in Explore", size="sm")
-                with gr.Accordion("Change it here", open=False, elem_classes="fold"):
-                    parts = student_form.build(config.student)
-            with _step(4, "Length"):
-                fields |= run_form.build(run_form.LENGTH_LINES, config)
-                fields["seeds"] = NumberField(
-                    1, label="Runs, a seed each", minimum=1, elem_id=run_form.place_of("seeds")
-                )
-            with gr.Column(elem_classes="card"):
-                fields |= run_form.build_drawer(config)
-            with gr.Column(elem_classes="card footer-bar"):
-                refusal = gr.HTML(elem_id="refusal")
-                again = gr.Button("Start it once more", size="sm", visible=False, elem_id="start-again")
-                start = gr.Button("Start", variant="primary", elem_id="start")
-                estimate = EstimatePanel()
-            with gr.Column(elem_classes="card"):
-                bigger = BiggerPanel()
+            form = build_form(preset.config)
+            footer = build_footer()
         panel = WatchPanel()
 
-    form = {"student": student, **fields}
     picked = gr.State(None)  # the data set that a person has chosen: no preset takes it away
-    shown = {"about": about, "card": card, "refusal": refusal, "preset": preset, **form, **parts, "said": data.said}
-    shown |= {"picked": picked, "own": own}
-    connect(preset.pick, handlers.take_preset, [picked, preset], shown, trigger_mode="always_last", **QUIET)
-    connect(own.click, handlers.take_own_pictures, [preset], shown, **QUIET)
-    tab.select(show_facts, None, preset, **QUIET)
-    say_at_once(start.click, "Starting…", refusal)
-    footer = {"refusal": refusal, "state": gr.State(""), "again": again}
-    given = {"drawn": panel.shown["drawn"], **form}
-    for button, handler in ((start, starting.start_run), (again, starting.start_again)):
-        started = connect(button.click, handler, given, footer | panel.choice, **QUIET)
+    shown = {"about": starts.about, "card": form.card, "refusal": footer.refusal, "preset": starts.cards}
+    shown |= {**form.settings, **form.parts, "said": form.data.said, "picked": picked, "own": starts.own}
+    connect(starts.cards.pick, handlers.take_preset, [picked, starts.cards], shown, trigger_mode="always_last", **QUIET)
+    connect(starts.own.click, handlers.take_own_pictures, [starts.cards], shown, **QUIET)
+    tab.select(show_facts, None, starts.cards, **QUIET)
+    _connect_start(form, footer, panel)
+    _connect_student(shown, form.parts)
+    _connect_data(shown, form.data)
+    _connect_teacher(tab, page, shown, form)
+    _connect_finished(shown, panel)
+    student, dataset = shown["student"], shown["dataset"]
+    for event in (tab.select, dataset.change):
+        event(data_panel.show_pictures, dataset, panel.pictures, show_progress="hidden", api_visibility="private")
+    for event in (page.load, tab.select):
+        event(handlers.offer_data, [student, dataset], dataset, **QUIET)
+    return DistillTab(shown=shown, change=form.change, panel=panel)
+
+
+def _connect_start(form: Form, footer: Footer, panel: WatchPanel) -> None:
+    """Start runs of the form's settings, and keep what is said of them true while these change."""
+    refusal = footer.refusal
+    say_at_once(footer.start.click, "Starting…", refusal)
+    told = {"refusal": refusal, "state": gr.State(""), "again": footer.again}
+    given = {"drawn": panel.shown["drawn"], **form.settings}
+    for button, handler in ((footer.start, starting.start_run), (footer.again, starting.start_again)):
+        started = connect(button.click, handler, given, told | panel.choice, **QUIET)
         started.then(None, refusal, None, js=SHOW_START, **QUIET).then(
             None, None, None, js=starting.MARK_FIELD, **QUIET
         )
         started.failure(None, None, refusal, js="() => ''", **QUIET)  # or it would say so for good
-    controls = [*fields.values(), *parts.values()]
-    changed = partial(gr.on, [control.change for control in controls])
-    given = {"state": footer["state"], **form}
-    checked = connect(changed, starting.recheck, given, footer, trigger_mode="always_last", **QUIET)
+    changed = partial(gr.on, [control.change for control in form.controls])
+    given = {"state": told["state"], **form.settings}
+    checked = connect(changed, starting.recheck, given, told, trigger_mode="always_last", **QUIET)
     checked.then(None, None, None, js=starting.MARK_FIELD, **QUIET)
-    teacher = fields["teacher_checkpoint"]
-    teacher.change(handlers.show_teacher_steps, teacher, fields["teacher_steps"], **QUIET)
-    estimate.attach(form, controls, plan.read_plan)
-    bigger.attach(form, controls, panel.choice)
-    _connect_student(shown, parts)
-    _connect_data(shown, data)
+    footer.estimate.attach(form.settings, form.controls, plan.read_plan)
+    footer.bigger.attach(form.settings, form.controls, panel.choice)
+
+
+def _connect_teacher(tab: gr.Tab, page: gr.Blocks, shown: Mapping[str, Any], form: Form) -> None:
+    """Take teachers that are chosen, that are still to be trained, from elsewhere, and of weights of one's own."""
+    teacher, elsewhere = shown["teacher_checkpoint"], form.elsewhere
+    teacher.change(handlers.show_teacher_steps, teacher, shown["teacher_steps"], **QUIET)
     given = {name: shown[name] for name in ("student", "dataset", "image_size")}
-    connect(teach.click, handlers.take_teacher, given, shown, **QUIET)
-    connect(panel.finished.distil.click, handlers.take_run, [panel.shown["drawn"]], shown, **QUIET).then(
-        None, None, None, js=SHOW_FORM, **QUIET
-    )
-    given, outputs = [panel.shown["drawn"]], {"said": panel.finished.said, **panel.choice}
-    connect(panel.finished.tune.click, starting.start_int8, given, outputs, **QUIET)
-    outputs = shown | {"said": elsewhere.said}
+    connect(form.teach.click, handlers.take_teacher, given, shown, **QUIET)
     look = {"show_progress_on": elsewhere.said, "api_visibility": "private"}
+    given, outputs = [elsewhere.source, shown["dataset"]], shown | {"said": elsewhere.said}
     brought = [
-        connect(event, handlers.take_elsewhere, [elsewhere.source, data.dataset], outputs, **look).then
+        connect(event, handlers.take_elsewhere, given, outputs, **look).then
         for event in (elsewhere.take.click, elsewhere.source.submit)
     ]
-    _connect_weights(shown, weights, [page.load, tab.select, *brought])
-    fields["feature_loss"].input(run_form.published_weight, fields["feature_loss"], fields["feature_weight"], **QUIET)
-    for event in (tab.select, data.dataset.change):
-        event(data_panel.show_pictures, data.dataset, panel.pictures, show_progress="hidden", api_visibility="private")
-    for event in (page.load, tab.select):
-        event(handlers.offer_data, [student, data.dataset], data.dataset, **QUIET)
-    return DistillTab(shown=shown, change=change, panel=panel)
+    _connect_weights(shown, form.weights, [page.load, tab.select, *brought])
+    shown["feature_loss"].input(run_form.published_weight, shown["feature_loss"], shown["feature_weight"], **QUIET)
 
 
-def _step(number: int, title: str) -> gr.Column:
-    """A card of the form, to be filled as a context."""
-    with gr.Column(elem_classes="card step") as card:
-        gr.HTML(f'<h3 class="card-title"><span class="step-number">{number}</span> {title}</h3>')
-    return card
-
-
-@dataclass(frozen=True)
-class ElsewhereFold:
-    """Controls for a teacher from elsewhere."""
-
-    source: gr.Textbox
-    take: gr.Button
-    said: gr.HTML
-
-
-def _elsewhere_fold() -> ElsewhereFold:
-    with gr.Accordion("A network from elsewhere as teacher", open=False, elem_classes="fold"):
-        source = gr.Textbox(
-            label="Folder or Hub id" if choices.folders_open() else "Hub id",
-            placeholder="hub:owner/name",
-            info="hub:owner/name of a network that was pushed from here, or any unconditional DDPM of diffusers, such "
-            "as google/ddpm-cifar10-32, with weights in safetensors.",
-            max_length=handlers.MAX_SOURCE,
-            elem_id="elsewhere-source",
-        )
-        take = gr.Button("Take it as teacher", size="sm", elem_id="elsewhere-take")
-        return ElsewhereFold(source, take, gr.HTML(elem_id="elsewhere-said"))
+def _connect_finished(shown: Mapping[str, Any], panel: WatchPanel) -> None:
+    """Set the form to a student of the teacher that a run made, and start the int8 training of its student."""
+    drawn, finished = [panel.shown["drawn"]], panel.finished
+    taken = connect(finished.distil.click, handlers.take_run, drawn, shown, **QUIET)
+    taken.then(None, None, None, js=SHOW_FORM, **QUIET)
+    connect(finished.tune.click, starting.start_int8, drawn, {"said": finished.said, **panel.choice}, **QUIET)
 
 
 def _connect_student(shown: Mapping[str, Any], parts: Mapping[str, Any]) -> None:

@@ -68,68 +68,42 @@ class WatchPanel:
                 lent = lent_panel.build()
                 if words := limits.said():
                     gr.HTML(notice("", words, kind="hint"), elem_id="limits")
-                with gr.Row(elem_classes="quiet-buttons"):
-                    stop = gr.Button("Stop", size="sm", interactive=False, elem_id="stop")
-                    resume = gr.Button("Go on", size="sm", interactive=False, elem_id="resume")
-                    delete = gr.Button("Delete", size="sm", interactive=False, elem_id="delete")
-                with gr.Accordion("Go on for longer", open=False, elem_classes="fold"):
-                    with gr.Row():
-                        steps = NumberField(None, label="Steps in all", minimum=1, min_width=120)
-                        rate = NumberField(None, label="Learning rate (empty: as before)", minimum=0, min_width=120)
-                    elsewhere = [AS_BEFORE, *run_form.devices()]
-                    device = gr.Radio(elsewhere, value=AS_BEFORE, label="Device", visible=len(elsewhere) > 2)
-                    moved = LiveRadio(
-                        [AS_BEFORE], value=AS_BEFORE, label="Its pictures, if they have moved", elem_id="moved"
-                    )
-                    extend = gr.Button("Go on", size="sm", interactive=False, elem_id="extend")
-                with gr.Row(elem_classes="quiet-buttons confirm", visible=False) as confirmation:
-                    asking = gr.HTML(elem_id="delete-question")
-                    confirm = gr.Button("Delete for good", size="sm", variant="stop", elem_id="delete-confirm")
-                    keep = gr.Button("Keep it", size="sm", elem_id="delete-keep")
+                buttons = _build_buttons()
                 files = SaveFiles(FILES, elem_id="save-files")
                 said = gr.HTML(elem_id="run-said")
             self.finished = FinishedPanel()
-            with gr.Row(elem_classes="pair"):
-                losses = _chart("Losses", "losses", 250, "parts before their weights")
-                scores = _chart("Validation", "scores", 250)
-            with gr.Row(elem_classes="pair"):
-                rates = _chart("Learning rate", "rate", 150)
-                speed = _chart("Images per second", "speed", 150)
+            charts = _build_charts()
             samples = gr.HTML()
         with gr.Column(min_width=320, elem_classes="more"):
             with gr.Column(elem_classes="card"):
                 seeds = gr.HTML(elem_id="seeds")
                 self.runs = LiveRadio([], label="Runs", elem_id="runs", elem_classes="list")
             self.pictures = gr.HTML(elem_id="pictures")
-        drawn, asked = gr.JSON(visible="hidden"), gr.State(None)  # what `look` noted; the run that may be deleted
+        drawn = gr.JSON(visible="hidden")  # what `look` noted
         # Outputs of what chooses a run. `woken` is no State, of which gradio tells no change outside the queue.
         self.choice = {"runs": self.runs, "woken": gr.JSON(visible="hidden")}
         self.timer = gr.Timer(SECONDS, active=False)  # until the tab is seen
-        buttons = {"stop": stop, "resume": resume, "delete": delete, "extend": extend}
-        charts = {"losses": losses, "scores": scores, "rate": rates, "speed": speed}
-        self.shown = {
-            "drawn": drawn,
-            "progress": progress,
-            "said": said,
-            **buttons,
-            **charts,
-            "moved": moved,
-            "samples": samples,
-            "seeds": seeds,
-        }
+        self.shown = {"drawn": drawn, "progress": progress, "said": said, "samples": samples, "seeds": seeds, **charts}
+        self.shown |= {name: buttons[name] for name in ("stop", "resume", "delete", "extend", "moved")}
         self.shown |= self.finished.shown
         self.finished.attach(drawn, self.choice["woken"])
-        done = {"said": said, "woken": self.choice["woken"]}
         lent_panel.attach(lent, self.choice["woken"])
-        connect(stop.click, stop_run, [drawn], done, **QUIET)
-        connect(resume.click, resume_run, [drawn], done, **QUIET)
-        connect(extend.click, extend_run, [drawn, steps, rate, device, moved], done, **QUIET)
-        question = {"asked": asked, "confirm": confirmation, "question": asking}
-        connect(delete.click, ask_to_delete, [drawn], question, **QUIET)
-        for event in (keep.click, self.runs.input):
-            connect(event, keep_run, [], question, **QUIET)
-        connect(confirm.click, delete_run, [asked, self.runs], question | done | self.choice, **QUIET)
+        self._connect_buttons(buttons)
         files.ask(save_file, drawn, [files, said], **QUIET)
+
+    def _connect_buttons(self, buttons: Mapping[str, Any]) -> None:
+        """Let the buttons act on the run that is drawn; one that is deleted is asked about first."""
+        drawn, asked = self.shown["drawn"], gr.State(None)  # the run that may be deleted
+        done = {"said": self.shown["said"], "woken": self.choice["woken"]}
+        connect(buttons["stop"].click, stop_run, [drawn], done, **QUIET)
+        connect(buttons["resume"].click, resume_run, [drawn], done, **QUIET)
+        longer = [buttons[name] for name in ("steps", "rate", "device", "moved")]
+        connect(buttons["extend"].click, extend_run, [drawn, *longer], done, **QUIET)
+        question = {"asked": asked, "confirm": buttons["confirmation"], "question": buttons["question"]}
+        connect(buttons["delete"].click, ask_to_delete, [drawn], question, **QUIET)
+        for event in (buttons["keep"].click, self.runs.input):
+            connect(event, keep_run, [], question, **QUIET)
+        connect(buttons["confirm"].click, delete_run, [asked, self.runs], question | done | self.choice, **QUIET)
 
     def attach(self, page: gr.Blocks, tab: gr.Tab) -> None:
         """Show what there is as soon as the page opens, and follow the choice, and the files while the tab is seen."""
@@ -138,6 +112,44 @@ class WatchPanel:
         outputs = {"runs": self.runs, **self.shown, "timer": self.timer}
         looked = connect(partial(gr.on, events), look, seen, outputs, trigger_mode="always_last", **QUIET)
         looked.then(None, seen, self.runs, js=DRAWN, **QUIET)
+
+
+def _build_buttons() -> dict[str, Any]:
+    """What can be done with a run: its buttons, and the fields that these ask for, by name."""
+    made: dict[str, Any] = {}
+    with gr.Row(elem_classes="quiet-buttons"):
+        for name, title in (("stop", "Stop"), ("resume", "Go on"), ("delete", "Delete")):
+            made[name] = gr.Button(title, size="sm", interactive=False, elem_id=name)
+    with gr.Accordion("Go on for longer", open=False, elem_classes="fold"):
+        with gr.Row():
+            made["steps"] = NumberField(None, label="Steps in all", minimum=1, min_width=120)
+            made["rate"] = NumberField(None, label="Learning rate (empty: as before)", minimum=0, min_width=120)
+        devices = [AS_BEFORE, *run_form.devices()]
+        made["device"] = gr.Radio(devices, value=AS_BEFORE, label="Device", visible=len(devices) > 2)
+        made["moved"] = LiveRadio(
+            [AS_BEFORE], value=AS_BEFORE, label="Its pictures, if they have moved", elem_id="moved"
+        )
+        made["extend"] = gr.Button("Go on", size="sm", interactive=False, elem_id="extend")
+    with gr.Row(elem_classes="quiet-buttons confirm", visible=False) as made["confirmation"]:
+        made["question"] = gr.HTML(elem_id="delete-question")
+        made["confirm"] = gr.Button("Delete for good", size="sm", variant="stop", elem_id="delete-confirm")
+        made["keep"] = gr.Button("Keep it", size="sm", elem_id="delete-keep")
+    return made
+
+
+def _build_charts() -> dict[str, LivePlot]:
+    """The run's curves by name."""
+    with gr.Row(elem_classes="pair"):
+        charts = {
+            "losses": _chart("Losses", "losses", 250, "parts before their weights"),
+            "scores": _chart("Validation", "scores", 250),
+        }
+    with gr.Row(elem_classes="pair"):
+        charts |= {
+            "rate": _chart("Learning rate", "rate", 150),
+            "speed": _chart("Images per second", "speed", 150),
+        }
+    return charts
 
 
 def _chart(title: str, name: str, height: int, remark: str = "") -> LivePlot:

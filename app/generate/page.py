@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -29,77 +30,91 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
     """Lay the tab out inside the current Blocks context and connect its events."""
     with gr.Row(elem_classes="columns controls-first"):
         with gr.Column(min_width=300, elem_classes="controls"):
-            with gr.Column(elem_classes="card"):
-                teacher = gr.Radio([], label="Teacher", elem_classes="list", elem_id="generate-teacher")
-                students = gr.CheckboxGroup([], label="Students", elem_classes="list", elem_id="generate-students")
-                with gr.Accordion("Draw with another checkpoint", open=False, elem_classes="fold"):
-                    other = gr.Textbox(
-                        label="Folder or Hub id" if choices.folders_open() else "Hub id",
-                        placeholder="google/ddpm-cifar10-32",
-                        info="Any unconditional DDPM of diffusers, with weights in safetensors, or hub:owner/name of "
-                        "a network that was pushed from here.",
-                        elem_id="generate-other",
-                    )
-                    other_said = gr.HTML(elem_classes="field-said")
-            with gr.Column(elem_classes="card"):
-                count = ClampedSlider(MIN_COUNT, MAX_COUNT, value=8, step=1, label="Images")
-                steps = ClampedSlider(2, MAX_STEPS, value=40, step=1, label="Denoising steps")
-                seed = NumberField(0, label="First seed", minimum=0)
-                scheduler = gr.Radio(
-                    [(SCHEDULER_TITLES[n], n) for n in SCHEDULERS], value=SCHEDULERS[0], label="Sampler"
-                )
-                exports = SaveFiles(NETWORKS, elem_id="generate-exports")
-                exported = gr.HTML(elem_id="generate-exported")
-            with gr.Row():
-                go = gr.Button("Generate", variant="primary", elem_id="generate")
-                stop = gr.Button("Stop", elem_id="generate-stop", interactive=False)
+            form = _build_form()
         with gr.Column(min_width=320, elem_classes="results"):
-            said = gr.HTML(view.INTRODUCTION, elem_id="generate-said")
-            grids = ActionHTML(elem_id="grids")
-            real = gr.HTML(elem_id="generate-real")
-            with gr.Column(visible=False) as saving:
-                files = SaveFiles(drawn.FILES, elem_id="generate-files")
-            way = ActionHTML(elem_id="generate-way")
-            near = gr.HTML(elem_id="generate-near")
-            with gr.Column(visible=False, elem_classes="card") as charted:
-                legend = gr.HTML()
-                chart = LivePlot(height=260, label="Memory along each network", elem_id="generate-memory")
-    kept = gr.State(None, time_to_live=STATE_SECONDS)
-    shown = {
-        "said": said,
-        "other_said": other_said,
-        "grids": grids,
-        "real": real,
-        "go": go,
-        "stop": stop,
-        "kept": kept,
-        "saving": saving,
-        "way": way,
-        "near": near,
-        "charted": charted,
-        "legend": legend,
-        "chart": chart,
-    }
-    wish = [teacher, students, seed, count, steps, scheduler, other]
+            shown = _build_results()
+    said, other_said = shown["said"], form["other_said"]
+    shown |= {"other_said": other_said, "go": form["go"], "stop": form["stop"]}
+    shown |= {"kept": gr.State(None, time_to_live=STATE_SECONDS)}
     # They wait in a line of their own, see drawing.py.
-    connect(go.click, drawing.generate, wish, shown, concurrency_limit=MAX_PAGES, **UNSEEN)
+    wish = [form[name] for name in ("teacher", "students", "seed", "count", "steps", "scheduler", "other")]
+    connect(form["go"].click, drawing.generate, wish, shown, concurrency_limit=MAX_PAGES, **UNSEEN)
     refused = {"said": said, "other_said": other_said}
-    connect(other.change, drawing.forget_refusal, [other_said], refused, **QUIET)
-    stop.click(drawing.stop_sampling, None, said, **QUIET)
-    connect(grids.act, drawn.look, [kept], {"way": way, "near": near}, **QUIET)
-    connect(way.act, drawn.act_on_way, [kept], {"near": near, "files": files}, **UNSEEN)
-    connect(files.ask, drawn.save, [kept], {"files": files, "said": said}, **UNSEEN)
-    attach_exports(exports, exported, export_network, [teacher, students])
+    connect(form["other"].change, drawing.forget_refusal, [other_said], refused, **QUIET)
+    form["stop"].click(drawing.stop_sampling, None, said, **QUIET)
+    attach_exports(form["exports"], form["exported"], export_network, [form["teacher"], form["students"]])
+    _connect_drawn(shown)
+    _connect_choice(tab, page, form, shown)
+
+
+def _build_form() -> dict[str, Any]:
+    """Networks and settings of the images, by name."""
+    with gr.Column(elem_classes="card"):
+        teacher = gr.Radio([], label="Teacher", elem_classes="list", elem_id="generate-teacher")
+        students = gr.CheckboxGroup([], label="Students", elem_classes="list", elem_id="generate-students")
+        with gr.Accordion("Draw with another checkpoint", open=False, elem_classes="fold"):
+            other = gr.Textbox(
+                label="Folder or Hub id" if choices.folders_open() else "Hub id",
+                placeholder="google/ddpm-cifar10-32",
+                info="Any unconditional DDPM of diffusers, with weights in safetensors, or hub:owner/name of "
+                "a network that was pushed from here.",
+                elem_id="generate-other",
+            )
+            other_said = gr.HTML(elem_classes="field-said")
+    form = {"teacher": teacher, "students": students, "other": other, "other_said": other_said}
+    with gr.Column(elem_classes="card"):
+        form["count"] = ClampedSlider(MIN_COUNT, MAX_COUNT, value=8, step=1, label="Images")
+        form["steps"] = ClampedSlider(2, MAX_STEPS, value=40, step=1, label="Denoising steps")
+        form["seed"] = NumberField(0, label="First seed", minimum=0)
+        samplers = [(SCHEDULER_TITLES[name], name) for name in SCHEDULERS]
+        form["scheduler"] = gr.Radio(samplers, value=SCHEDULERS[0], label="Sampler")
+        form["exports"] = SaveFiles(NETWORKS, elem_id="generate-exports")
+        form["exported"] = gr.HTML(elem_id="generate-exported")
+    with gr.Row():
+        form["go"] = gr.Button("Generate", variant="primary", elem_id="generate")
+        form["stop"] = gr.Button("Stop", elem_id="generate-stop", interactive=False)
+    return form
+
+
+def _build_results() -> dict[str, Any]:
+    """What is drawn and said of it, by name."""
+    shown: dict[str, Any] = {
+        "said": gr.HTML(view.INTRODUCTION, elem_id="generate-said"),
+        "grids": ActionHTML(elem_id="grids"),
+        "real": gr.HTML(elem_id="generate-real"),
+    }
+    with gr.Column(visible=False) as shown["saving"]:
+        shown["files"] = SaveFiles(drawn.FILES, elem_id="generate-files")
+    shown["way"] = ActionHTML(elem_id="generate-way")
+    shown["near"] = gr.HTML(elem_id="generate-near")
+    with gr.Column(visible=False, elem_classes="card") as shown["charted"]:
+        shown["legend"] = gr.HTML()
+        shown["chart"] = LivePlot(height=260, label="Memory along each network", elem_id="generate-memory")
+    return shown
+
+
+def _connect_drawn(shown: Mapping[str, Any]) -> None:
+    """Show of an image that is clicked how it came about and what it resembles, and save what was drawn."""
+    near, files, kept = {"near": shown["near"]}, {"files": shown["files"]}, [shown["kept"]]
+    connect(shown["grids"].act, drawn.look, kept, {"way": shown["way"]} | near, **QUIET)
+    connect(shown["way"].act, drawn.act_on_way, kept, near | files, **UNSEEN)
+    connect(shown["files"].ask, drawn.save, kept, files | {"said": shown["said"]}, **UNSEEN)
+
+
+def _connect_choice(tab: gr.Tab, page: gr.Blocks, form: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
+    """Offer the networks that there are, and say of those that are chosen what will be drawn."""
+    teacher, students, seed = form["teacher"], form["students"], form["seed"]
     chosen = {"teacher": teacher, "students": students}
     announced = {name: shown[name] for name in ("said", "grids", "real", "charted", "legend", "chart")}
+    given = [teacher, students, seed, form["count"], shown["kept"]]
 
     def then_announce(event: Any) -> None:
-        connect(event, drawing.announce, [teacher, students, seed, count, kept], announced, **QUIET)
+        connect(event, drawing.announce, given, announced, **QUIET)
 
     connect(page.load, offered.offer, chosen, chosen, **QUIET)
     then_announce(connect(tab.select, offered.offer, chosen, chosen, **QUIET).then)
     then_announce(teacher.input(offered.follow, [teacher, students], students, **QUIET).then)
-    for event in (students.input, seed.input, count.release):
+    for event in (students.input, seed.input, form["count"].release):
         then_announce(event)
 
 
