@@ -7,13 +7,13 @@ Imagenette's are a zip file at ../shared/data/imagenette.zip, or what --data nam
 stride vectors of which a FILE has students trained alone (default: checkpoints/photographs.json and those off its
 curve, or for emoji-clutter checkpoints/scenes.json and the accuracy study; rows of `benchmarks.tradeoff` and of
 `benchmarks.accuracy`) and at those that no other one beats on validation pictures, or at all with --all. Of students
-alone stand here those from the same teacher's weights without distillation, and those that learnt as the network did:
-with KD, or where it has RED blocks with these at all places too (method "best").
+alone stand here those from the same teacher's weights without distillation, with KD, and beside a network with RED
+blocks those with RED + KD, aligned by size and (method "best") by place, as its own are.
 
-The last line has, over the vectors that have such students: how many, the mean and the largest number of points by
-which these are ahead of the shared weights, on the front of the choices there are and off it, and Spearman's
-coefficient of the two orders. --quick takes 200 test pictures. With --json a table follows of all checkpoints in FILE
-by how they were trained, with the same figures as means over their seeds.
+The last line has, over the vectors that have students that learnt: how many, the mean and the largest number of points
+by which those that learnt most as the network did are ahead of it, on the front of the choices there are and off it,
+and Spearman's coefficient of the two orders. --quick takes 200 test pictures. With --json a table follows of all
+checkpoints in FILE by how they were trained, with the same figures as means over their seeds.
 """
 
 from __future__ import annotations
@@ -46,10 +46,12 @@ from .tradeoff import CURVE
 PHOTOGRAPHS = Path("../shared/data/imagenette.zip")
 CHECKPOINTS = {  # what ships: the files with students trained alone, those first that count where several have them
     "emoji-clutter-any": (SHIPPED / "scenes.json", SHIPPED / "study.json"),
-    "imagenette-any": (SHIPPED / "photographs.json", SHIPPED / "photographs-off-curve.json"),
+    "imagenette-any": tuple(SHIPPED / f"{rows}.json" for rows in ("photographs", "photographs-off-curve", "trials")),
 }
 STUDENTS = (ON_CURVE, OFF)  # of rows of `benchmarks.tradeoff`: neither other networks nor students in patches
-METHODS = {"none": "no distillation", "kd": "KD", "best": "RED + KD"}
+# The later the more like a network with RED blocks; those that have none are like students with KD.
+METHODS = {"none": "no distillation", "kd": "KD", "red+kd": "RED + KD", "best": "RED + KD at all places"}
+OF_TRIALS = {"stage-wise-batch-64": "best"}  # what `benchmarks.trials` calls it
 RECIPE = ("dataset", "red", "steps", "batch_size", "stride_vectors", "stride_sampling")  # in which networks differ
 OLDER = {"red": False, "stride_sampling": "even"}  # of networks and rows that are older than a setting
 FIGURES = {"on_mean": 1, "on_largest": 1, "off_mean": 1, "spearman": 3}  # decimals in their table
@@ -109,13 +111,14 @@ def read_alone(files: Sequence[Path], shared: SharedWeights) -> Alone:
     for file in files:
         found: dict[tuple[str, str], list[float]] = defaultdict(list)
         for row in json.loads(file.read_text()) if file.exists() else []:
-            if row["method"] not in METHODS:
+            method = OF_TRIALS.get(row["method"], row["method"])
+            if method not in METHODS:
                 continue
             if "runs" in row:  # of benchmarks.accuracy
                 strides = {**shared.tape.strides, **row["runs"][0]["config"]["student"]["strides"]}
-                found[key_of(strides), row["method"]] += [run["final"]["test_accuracy"] for run in row["runs"]]
+                found[key_of(strides), method] += [run["final"]["test_accuracy"] for run in row["runs"]]
             elif row.get("state") == "finished" and row["part"] in STUDENTS:
-                found["-".join(map(str, row["strides"])), row["method"]].append(row["test_accuracy"])
+                found["-".join(map(str, row["strides"])), method].append(row["test_accuracy"])
         together = found | together
     return together
 
@@ -147,14 +150,15 @@ def row(shared: SharedWeights, candidate: Candidate, test: Split, alone: Alone) 
     }
 
 
-def methods_of(shared: SharedWeights) -> tuple[str, str]:
-    """Of which methods students alone stand beside a network; the second learnt as it did."""
-    return "none", "best" if shared.metadata.student.red else "kd"
+def methods_of(shared: SharedWeights) -> Sequence[str]:
+    """Of which methods students alone stand beside a network."""
+    return tuple(METHODS) if shared.metadata.student.red else ("none", "kd")
 
 
 def alike(row: Mapping[str, Any]) -> Sequence[float]:
-    """Accuracies of the students alone in a row that learnt as its network did."""
-    return row["alone_best"] if "alone_best" in row else row["alone_kd"]
+    """Accuracies of the students alone in a row that learnt most as its network did; none of such as did not."""
+    learnt = [row.get(f"alone_{method}", ()) for method in METHODS if method != "none"]
+    return next(filter(None, reversed(learnt)), ())
 
 
 def render(shared: SharedWeights, rows: Sequence[Mapping[str, Any]], count: int) -> str:
@@ -165,7 +169,7 @@ def render(shared: SharedWeights, rows: Sequence[Mapping[str, Any]], count: int)
         f"{shared.name}: {training['steps']:,} steps of {training['batch_size']} pictures ({seen:,}), "
         f"{training['stride_vectors']} vectors a step, seed {training['seed']}; {count:,} test pictures.",
         f"| strides | peak, KiB | shared weights | {' | '.join(f'alone, {METHODS[method]}' for method in methods)} |",
-        "| --- " * 5 + "|",
+        "| --- " * (3 + len(methods)) + "|",
     ]
     for one in rows:
         cells = [",".join(map(str, one["strides"])), f"{one['peak_bytes'] / 1024:.0f}"]
