@@ -70,7 +70,7 @@ def test_a_network_is_searched_by_typing_edited_pinned_and_linked(open_page, sit
     unfold(page, "button", "Other images")
     fill(page, "Width, px (empty: square)", 160)
     fill(page, "Batch", 2)
-    expect(page.locator("#summary")).to_contain_text("Peak")
+    page.wait_for_url("**&size=224x160&batch=2&**")  # the page shows it: what is shown is pinned
     page.locator("#pin").click()
     expect(page.locator("#board")).to_contain_text("224×160 px, batch 2")
     page.wait_for_url(f"**teacher={SEARCHED}&size=224x160&batch=2&**pin=A;teacher:{SEARCHED};*")
