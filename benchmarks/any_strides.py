@@ -4,11 +4,11 @@
 
 A checkpoint is of `redistill train-any` (default: those that ship whose pictures can be had: emoji-clutter's are drawn,
 Imagenette's are a zip file at ../shared/data/imagenette.zip, or what --data names). Its accuracy is measured at the
-stride vectors of which a FILE has students trained alone (default: checkpoints/photographs.json and those off its
-curve, or for emoji-clutter checkpoints/scenes.json and the accuracy study; rows of `benchmarks.tradeoff` and of
-`benchmarks.accuracy`) and at those that no other one beats on validation pictures, or at all with --all. Of students
-alone stand here those from the same teacher's weights without distillation, with KD, and beside a network with RED
-blocks those with RED + KD, aligned by size and (method "best") by place, as its own are.
+stride vectors of which a FILE has students trained alone (default: checkpoints/photographs.json, those off its curve
+and the trials, or for emoji-clutter checkpoints/scenes.json and the accuracy study; rows of `benchmarks.tradeoff`, of
+`benchmarks.trials` and of `benchmarks.accuracy`) and at those that no other one beats on validation pictures, or at all
+with --all. Of students alone stand here those from the same teacher's weights without distillation, with KD, and beside
+a network with RED blocks those with RED + KD, aligned by size and (method "best") by place, as its own are.
 
 The last line has, over the vectors that have students that learnt: how many, the mean and the largest number of points
 by which those that learnt most as the network did are ahead of it, on the front of the choices there are and off it,
@@ -156,7 +156,7 @@ def methods_of(shared: SharedWeights) -> Sequence[str]:
 
 
 def alike(row: Mapping[str, Any]) -> Sequence[float]:
-    """Accuracies of the students alone in a row that learnt most as its network did; none of such as did not."""
+    """Accuracies of the students alone in a row that learnt most as its network did, empty without any."""
     learnt = [row.get(f"alone_{method}", ()) for method in METHODS if method != "none"]
     return next(filter(None, reversed(learnt)), ())
 

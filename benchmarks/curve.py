@@ -22,8 +22,8 @@ from PIL import Image, PngImagePlugin
 from app.compare.curve import curve_figure
 from app.compare.ways import TEACHER, kind_of, method_of
 from app.parts.live_plot import PLOTLY_JS
-from app.runs.result import READY, SHARED
-from app.runs.results import all_results
+from app.runs.result import SHARED
+from app.runs.results import ready_results
 from app.runs.studies import tradeoff_results
 
 from .helpers.chromium import chromium_path
@@ -56,8 +56,8 @@ def readme_figure(rows: Path) -> dict[str, Any]:
     """The curve of the page, of the rows' METHODS and the network of every budget that ships, with a legend."""
     found = [result for result in tradeoff_results(rows) if method_of(result) in METHODS]
     of_these = {result.group for result in found}
-    ready = [result for result in all_results() if result.origin == READY and kind_of(result) == SHARED]
-    figure = curve_figure(found + [result for result in ready if result.group in of_these])
+    shared = [result for result in ready_results() if kind_of(result) == SHARED and result.group in of_these]
+    figure = curve_figure(found + shared)
     return {"data": figure["data"], "layout": figure["layout"] | figure["saved"] | PICTURE}
 
 

@@ -129,7 +129,7 @@ def _step(number: int, title: str) -> gr.Column:
 def _elsewhere_fold() -> ElsewhereFold:
     with gr.Accordion("A network from elsewhere as teacher", open=False, elem_classes="fold"):
         source = gr.Textbox(
-            label="Folder or Hub id" if choices.folders_open() else "Hub id",
+            label=choices.source_label(),
             placeholder="hub:owner/name",
             info="hub:owner/name of a network that was pushed from here, or any unconditional DDPM of diffusers, such "
             "as google/ddpm-cifar10-32, with weights in safetensors.",

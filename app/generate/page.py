@@ -33,15 +33,14 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
             form = _build_form()
         with gr.Column(min_width=320, elem_classes="results"):
             shown = _build_results()
-    said, other_said = shown["said"], form["other_said"]
-    shown |= {"other_said": other_said, "go": form["go"], "stop": form["stop"]}
-    shown |= {"kept": gr.State(None, time_to_live=STATE_SECONDS)}
+    shown |= {name: form[name] for name in ("other_said", "go", "stop")}
+    shown["kept"] = gr.State(None, time_to_live=STATE_SECONDS)
     # They wait in a line of their own, see drawing.py.
     wish = [form[name] for name in ("teacher", "students", "seed", "count", "steps", "scheduler", "other")]
     connect(form["go"].click, drawing.generate, wish, shown, concurrency_limit=MAX_PAGES, **UNSEEN)
-    refused = {"said": said, "other_said": other_said}
-    connect(form["other"].change, drawing.forget_refusal, [other_said], refused, **QUIET)
-    form["stop"].click(drawing.stop_sampling, None, said, **QUIET)
+    refused = {name: shown[name] for name in ("said", "other_said")}
+    connect(form["other"].change, drawing.forget_refusal, [form["other_said"]], refused, **QUIET)
+    form["stop"].click(drawing.stop_sampling, None, shown["said"], **QUIET)
     attach_exports(form["exports"], form["exported"], export_network, [form["teacher"], form["students"]])
     _connect_drawn(shown)
     _connect_choice(tab, page, form, shown)
@@ -54,7 +53,7 @@ def _build_form() -> dict[str, Any]:
         students = gr.CheckboxGroup([], label="Students", elem_classes="list", elem_id="generate-students")
         with gr.Accordion("Draw with another checkpoint", open=False, elem_classes="fold"):
             other = gr.Textbox(
-                label="Folder or Hub id" if choices.folders_open() else "Hub id",
+                label=choices.source_label(),
                 placeholder="google/ddpm-cifar10-32",
                 info="Any unconditional DDPM of diffusers, with weights in safetensors, or hub:owner/name of "
                 "a network that was pushed from here.",

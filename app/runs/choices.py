@@ -83,6 +83,11 @@ def folders_open() -> bool:
     return not access.is_shared()
 
 
+def source_label() -> str:
+    """What people may name in a field for a checkpoint from elsewhere."""
+    return "Folder or Hub id" if folders_open() else "Hub id"
+
+
 def value_of(folder: str) -> str:
     """The value of the choice that a run's config calls by its folder; a shipped checkpoint's name stays as it is."""
     path = Path(folder)

@@ -28,13 +28,18 @@ def all_results() -> list[Result]:
     """Own runs, the newest first, then what ships. What cannot be read is left out; the Distill tab says why."""
     runs = [run for run in run_list.list_runs() if run.state != "broken"]
     titles = distinct_titles(runs)
-    own = _of_seeds([result for run in runs if (result := _own_result(run, titles[run.name])) is not None])
+    own = [result for run in runs if (result := _own_result(run, titles[run.name])) is not None]
+    return [*_of_seeds(own), *ready_results()]
+
+
+def ready_results() -> list[Result]:
+    """What ships: checkpoints, and rows of the studies and of networks for every budget."""
     shipped = [result for name in list_shipped() if (result := _shipped_result(name)) is not None]
     taught = [(result.config.student, result.config.dataset) for result in shipped if result.is_teacher]
     rows = [result for file in TRADEOFF_FILES for result in tradeoff_results(sources.SHIPPED / file)]
     # The teacher of a study is there already where its checkpoint ships.
     rows = [row for row in rows if not row.is_teacher or (row.config.student, row.config.dataset) not in taught]
-    return [*own, *shipped, *study_results(), *rows, *shared_results()]
+    return [*shipped, *study_results(), *rows, *shared_results()]
 
 
 def _of_seeds(results: Sequence[Result]) -> list[Result]:
