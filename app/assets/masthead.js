@@ -57,3 +57,21 @@ for (const event of ['focusin', 'click'])
     const fold = target.closest?.('button.label-wrap');
     if (fold) requestAnimationFrame(() => say(fold));
   });
+
+// gradio opens a list a moment after any key in its box: also after the one that leaves it, and it then stays open. And
+// what scrolls, as a list does, is a stop on the way of that key.
+const isBox = node => node.getAttribute?.('role') === 'combobox';
+document.addEventListener('keydown', event => {
+  if (event.key !== 'Tab' || !isBox(event.target)) return;
+  event.stopPropagation();
+  document.getElementById(event.target.getAttribute('aria-controls'))?.setAttribute('tabindex', '-1');
+}, true);
+function close(box, tries) {
+  if (box === document.activeElement || !tries) return;
+  const isOpen = box.getAttribute('aria-expanded') === 'true';
+  if (isOpen) box.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}));
+  setTimeout(close, 50, box, tries - 1);
+}
+document.addEventListener('focusout', ({target}) => {
+  if (isBox(target)) close(target, 4);
+});

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -33,6 +34,14 @@ MATCH_AGAIN = """() => {
     if (performance.now() < until) requestAnimationFrame(again);
   };
   again();
+}"""
+# A list that is still drawn, or fades, points into the choices it was drawn of, so it gets others when it has gone; all
+# in the browser, or a person could be back in the box before the server had answered.
+SHORTEN = """async () => {
+  await new Promise(resolve => setTimeout(resolve, 500));
+  const field = document.querySelector('#FIELD input');
+  const isLeft = field !== document.activeElement && field?.getAttribute('aria-expanded') !== 'true';
+  return {__type__: 'update', ...isLeft && {choices: CHOICES}};
 }"""
 
 
@@ -80,14 +89,15 @@ def look_up_soon() -> None:
 
 
 def let_search(choice: NetworkChoice) -> None:
-    """Offer all networks while a person is in the box, and the table's alone once it is left.
+    """Offer all networks while a person is in the box, which has an `elem_id`, and the table's alone once it is left.
 
     With all in its list a browser takes a tenth of a second longer for every change of anything on the page.
     """
     choice.focus(None, js=SELECT, **QUIET)
     offered = choice.focus(lambda: gr.Dropdown(choices=choices()), None, choice, **QUIET)
     offered.then(None, js=MATCH_AGAIN, **QUIET)
-    choice.blur(lambda: gr.Dropdown(choices=few()), None, choice, **QUIET)
+    shorten = SHORTEN.replace("FIELD", choice.elem_id).replace("CHOICES", json.dumps(few()))
+    choice.blur(None, None, choice, js=shorten, **QUIET)
 
 
 def few() -> list[tuple[str, str]]:

@@ -82,3 +82,20 @@ def test_every_tab_has_headings_below_that_of_the_page(open_page):
         expect(page.locator("h3:visible").first).to_be_attached()
         levels = [level for level, _ in page.evaluate(HEADINGS)]
         assert levels[:2] == ["H1", "H2"] and levels.count("H1") == levels.count("H2") == 1 and "H3" in levels, tab
+
+
+def test_the_key_that_leaves_a_list_closes_it_and_comes_to_the_next_control(open_page):
+    page = still(open_page())
+    seen = set()
+    for tab in TABS:
+        opened(page, tab)
+        unfold(page)
+        for box in page.locator("input[role=combobox]:visible").all():
+            seen.add(box.get_attribute("aria-label"))
+            box.focus()
+            expect(box).to_have_attribute("aria-expanded", "true")
+            box.press("Tab")
+            reached = page.evaluate("document.activeElement.tagName")
+            assert reached in ("INPUT", "BUTTON", "A", "TEXTAREA"), (tab, box.get_attribute("aria-label"))
+            expect(page.locator("[role=listbox]")).to_have_count(0)
+    assert {"Teacher", "Chip to fit, or memory budget", "With the weights of"} <= seen
