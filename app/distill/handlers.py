@@ -15,7 +15,6 @@ import gradio as gr
 
 from redistill.checkpoint.metadata import Metadata
 from redistill.checkpoint.sources import ON_HUB, ddpm_settings, with_unets
-from redistill.common.hub import hub_id
 from redistill.memory.usual_strides import early_strides, own_strides
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
@@ -35,8 +34,6 @@ from . import data_panel, own_weights, run_form, student_form
 from .carried import say_carried
 from .finished import shown_run
 from .student_form import read_student
-
-MAX_SOURCE = 1000  # characters of a folder or Hub id
 
 
 @refused_in("refusal")
@@ -248,11 +245,10 @@ def take_elsewhere(source: Any, dataset: Any) -> dict[str, Any]:
 
     That is "hub:owner/name", which was pushed from here, or else a DDPM.
     """
-    if not isinstance(source, str) or len(source) > MAX_SOURCE:
-        raise ValueError("The source is no text; expected a folder or a Hub id such as google/ddpm-cifar10-32.")
-    if source.strip().startswith(ON_HUB):
-        return {"said": "", **_take_pushed(source.strip(), dataset)}
-    return _take_ddpm(hub_id(source), dataset)
+    source = choices.read_source(source)
+    if source.startswith(ON_HUB):
+        return {"said": "", **_take_pushed(source, dataset)}
+    return _take_ddpm(source, dataset)
 
 
 def _take_pushed(source: str, dataset: Any) -> dict[str, Any]:

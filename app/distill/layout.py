@@ -133,7 +133,7 @@ def _elsewhere_fold() -> ElsewhereFold:
             placeholder="hub:owner/name",
             info="hub:owner/name of a network that was pushed from here, or any unconditional DDPM of diffusers, such "
             "as google/ddpm-cifar10-32, with weights in safetensors.",
-            max_length=handlers.MAX_SOURCE,
+            max_length=choices.MAX_SOURCE,
             elem_id="elsewhere-source",
         )
         take = gr.Button("Take it as teacher", size="sm", elem_id="elsewhere-take")

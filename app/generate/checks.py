@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from redistill.checkpoint.sources import ON_HUB
-from redistill.common.hub import hub_id
 from redistill.common.values import is_number
 
 MIN_COUNT, MAX_COUNT = 4, 16
 MAX_FIRST_SEED = 2**53 - MAX_COUNT  # a browser holds whole numbers exactly below 2**53
 MAX_STEPS = 250
 MAX_STUDENTS = 3
-MAX_SOURCE = 1000  # characters of a folder or Hub id
-
-
-def check_source(other: Any) -> list[str]:
-    """The folder or Hub id that was typed, if any; ValueError for what is no text."""
-    if other is None:  # the field was never opened
-        return []
-    if not isinstance(other, str) or len(other) > MAX_SOURCE:
-        raise ValueError(f"Folder or Hub id is {str(other)[:40]!r}; expected a text such as google/ddpm-cifar10-32.")
-    other = other.strip()
-    return [other if other.startswith(ON_HUB) else hub_id(other)] if other else []
 
 
 def check_names(teacher: Any, students: Any, also: bool = False) -> list[str]:

@@ -10,11 +10,12 @@ from typing import Any
 import gradio as gr
 
 from ..parts.fragments import field_refusal, notice, status_line
+from ..runs import choices
 from ..runs.lent import CALL_SECONDS
 from ..visitors import quota, who
 from ..visitors.place import is_zero_gpu
 from . import lent_drawing, view
-from .checks import MAX_STEPS, check_names, check_numbers, check_source
+from .checks import MAX_STEPS, check_names, check_numbers
 from .networks import Network, load_elsewhere, load_network
 from .samples import PREVIEWS, Samples, keep_samples, sample_all, thumbnails
 
@@ -85,11 +86,11 @@ def _sample(
     try:
         seeds, steps = check_numbers(seed, count, steps)
         with _of_source():
-            elsewhere = check_source(other)
-        names = check_names(teacher, students, also=bool(elsewhere))
+            source = choices.read_source(other)
+        names = check_names(teacher, students, also=bool(source))
         found = [*map(load_network, names)]
         with _of_source():
-            found += map(load_elsewhere, elsewhere)
+            found += [load_elsewhere(source)] if source else []
         networks = [*{network.folder: network for network in found}.values()]  # each once
         noise = view.panels(networks, seeds)  # the images before cannot be clicked any more
         yield {**_running(status_line("Loading…"), noise), **_kept(()), **_charted(networks)}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from redistill.checkpoint.metadata import Metadata, read_metadata
-from redistill.checkpoint.sources import find_checkpoint, imported_dir, list_imported, list_shipped
+from redistill.checkpoint.sources import ON_HUB, find_checkpoint, imported_dir, list_imported, list_shipped
+from redistill.common.hub import hub_id
 from redistill.networks.names import is_own
 from redistill.networks.student import StudentConfig
 
@@ -16,6 +17,7 @@ from ..words import numbers
 from . import run_list
 from .titles import distinct_titles
 
+MAX_SOURCE = 1000  # characters of a folder or Hub id
 RUN, IMPORTED = "run:", "imported:"  # before the names of checkpoints that do not ship
 SPELLED = {"cifar10": "CIFAR-10", "kd": "KD", "unet": "U-Net"}  # in titles of those that do
 
@@ -86,6 +88,16 @@ def folders_open() -> bool:
 def source_label() -> str:
     """What people may name in a field for a checkpoint from elsewhere."""
     return "Folder or Hub id" if folders_open() else "Hub id"
+
+
+def read_source(typed: object) -> str:
+    """What was typed in such a field, an address on the Hub as its id, and "" for nothing; ValueError for no text."""
+    if typed is None:  # the field was never opened
+        return ""
+    if not isinstance(typed, str) or len(typed) > MAX_SOURCE:
+        raise ValueError(f"{source_label()} is {str(typed)[:40]!r}; expected a text such as google/ddpm-cifar10-32.")
+    typed = typed.strip()
+    return typed if typed.startswith(ON_HUB) else hub_id(typed)
 
 
 def value_of(folder: str) -> str:

@@ -20,12 +20,13 @@ from helpers.unets import TINY, sample_again
 from huggingface_hub import constants
 from PIL import Image
 
-from app.generate import checks, drawing, drawn, networks, offered
+from app.generate import drawing, drawn, networks, offered
 from app.generate import quality as generate_quality
 from app.generate import view as generate_view
 from app.generate.networks import load_elsewhere
 from app.generate.quality import basis
 from app.generate.samples import sample_all
+from app.runs import choices
 from redistill.checkpoint import sources
 from redistill.diffusion.gallery import FILE, read_gallery
 from redistill.diffusion.images import SampleSettings, read_settings, sample_settings, to_png
@@ -299,8 +300,8 @@ def test_a_classifier_is_said_to_be_one_and_not_offered(shipped):
 
 
 def test_an_address_of_the_hub_is_an_id(shipped):
-    assert checks.check_source(" https://huggingface.co/google/ddpm-cifar10-32 ") == ["google/ddpm-cifar10-32"]
-    assert checks.check_source("/a/folder") == ["/a/folder"]
+    assert choices.read_source(" https://huggingface.co/google/ddpm-cifar10-32 ") == "google/ddpm-cifar10-32"
+    assert choices.read_source("/a/folder") == "/a/folder"
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, "/etc", "../x"], ids=repr)

@@ -13,7 +13,7 @@ from helpers.visitors import asked_by, signed_in
 
 from app.api import making
 from app.distill import handlers, run_form
-from app.generate import checks, drawing, networks
+from app.generate import drawing, networks
 from app.runs import choices, from_hub
 from app.visitors import limits
 from app.visitors.limits import Limits
@@ -78,7 +78,7 @@ def test_one_that_cannot_teach_is_refused_before_its_weights_come(hub, tmp_path)
 
 def test_a_diffusion_network_draws(hub, untrained):
     push(untrained / "small", ID)
-    network = networks.load_elsewhere(*checks.check_source(f" hub:{ID}"))
+    network = networks.load_elsewhere(choices.read_source(f" hub:{ID}"))
     ticked_too = [*drawing.generate(None, [network.key], 0, 4, 1, "ddim", f"hub:{ID}")][-1]
     assert "Done" in ticked_too["said"] and ticked_too["grids"].count("<figure") == 1, "it is drawn once"
     assert network.title == f"{ID} (from the Hub)" and network.metadata.student == FACES.student
