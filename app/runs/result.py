@@ -139,7 +139,8 @@ class Result:
     def setting(self) -> str:
         """What results of one setting have in common: everything but what a run has of its own."""
         settings = {name: value for name, value in self.config.to_dict().items() if name not in OF_A_RUN}
-        return json.dumps([self.kind, self.peak_bytes, settings], sort_keys=True, default=str)
+        kind = SHARED if self.config.stride_vectors else self.kind  # also of the checkpoint itself, which has none
+        return json.dumps([kind, self.peak_bytes, settings], sort_keys=True, default=str)
 
 
 def pareto_front(results: Iterable[Result]) -> list[Result]:

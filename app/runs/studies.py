@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -75,31 +75,59 @@ def shared_results(path: Path | None = None) -> list[Result]:
     """What networks of `redistill train-any` that ship reach at strides that `benchmarks.any_strides --json` measured.
 
     Of each network the choices of strides that no other one beats on validation pictures, with the accuracy on test
-    pictures; the strides of the checkpoint itself are that one's result. None where the file is missing; damaged rows
-    are left out.
+    pictures, and the mean over its seeds where the file has networks that were trained so with others; the strides of
+    the checkpoint itself are then there too, else they are that one's result. None where the file is missing; damaged
+    rows are left out.
     """
     return _once(_shared_rows, path or sources.SHIPPED / SHARED_FILE)
 
 
 def _shared_rows(path: Path) -> list[Result]:
     found: list[Result] = []
-    for name, held in _read_json(path, dict).items():
+    networks = _read_json(path, dict)
+    for name, held in networks.items():
         with contextlib.suppress(*DAMAGE, OSError):
             metadata, measured = read_metadata(sources.SHIPPED / name), []
             config = DistillConfig.from_dict({**metadata.training, "student": metadata.student})
-            for row in held["rows"]:
+            seeds = {config.seed: _by_strides(held["rows"]), **_of_other_seeds(held, networks.values())}
+            for strides in seeds[config.seed]:
+                rows = {seed: seeds[seed][strides] for seed in sorted(seeds) if strides in seeds[seed]}
                 with contextlib.suppress(*DAMAGE):
-                    measured.append(_shared_result(name, config, row, metadata.metrics.get("parameters")))
-            found += [one for one in pareto_front(measured) if one.config.student.strides != config.student.strides]
+                    measured.append(_shared_result(name, config, rows, metadata.metrics.get("parameters")))
+            own = config.student.strides
+            found += [one for one in pareto_front(measured) if one.config.student.strides != own or len(one.seeds) > 1]
     return found
 
 
-def _shared_result(name: str, config: DistillConfig, row: Mapping[str, Any], parameters: int | None) -> Result:
-    network = config.student
+def _by_strides(rows: Iterable[Any]) -> dict[tuple[int, ...], Mapping[str, Any]]:
+    found = {}
+    for row in rows:
+        with contextlib.suppress(*DAMAGE):
+            found[tuple(row["strides"])] = row
+    return found
+
+
+def _of_other_seeds(held: Mapping[str, Any], networks: Iterable[Any]) -> dict[int, dict[tuple[int, ...], Any]]:
+    """By seed the rows of the networks that were trained as one was, but with another seed, and those by strides."""
+    found = {}
+    for other in networks:
+        with contextlib.suppress(*DAMAGE):
+            own, its = ({**one["training"], "seed": 0, "device": ""} for one in (held, other))
+            if own == its and other is not held:
+                found[other["training"]["seed"]] = _by_strides(other["rows"])
+    return found
+
+
+def _shared_result(
+    name: str, config: DistillConfig, rows: Mapping[int, Mapping[str, Any]], parameters: int | None
+) -> Result:
+    """The result of one choice of strides, from its row of each seed."""
+    network, row = config.student, rows[config.seed]
     own = own_strides(network.student_architecture, network.unets, network.image_size)
     strides = dict(zip(own, row["strides"], strict=True))
     student = dataclasses.replace(network, strides={} if strides == own else strides)
-    score = float(row["test_accuracy"])
+    scores = tuple(float(one["test_accuracy"]) for one in rows.values())
+    known = [float(one["validation_accuracy"]) for one in rows.values() if one["validation_accuracy"] is not None]
     return Result(
         key=f"shared:{name}-{'-'.join(map(str, row['strides']))}",
         title=f"{name} at {join_strides(strides)}, {learning_sources(config)}",
@@ -107,13 +135,13 @@ def _shared_result(name: str, config: DistillConfig, row: Mapping[str, Any], par
         state="finished",
         config=dataclasses.replace(config, student=student),
         peak_bytes=int(row["peak_bytes"]),
-        score=score,
+        score=statistics.mean(scores),
         is_tested=True,
-        scores=(score,),
-        seeds=(config.seed,),
+        scores=scores,
+        seeds=tuple(rows),
         kind=SHARED,
         figures={
-            "validation_accuracy": float(row["validation_accuracy"]),
+            "validation_accuracy": statistics.mean(known),
             "macs": row["macs"],
             "parameters": parameters,  # the same at all strides
         },

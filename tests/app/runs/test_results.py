@@ -9,6 +9,7 @@ import pytest
 from helpers.made import FACES, RED_KD, TEACHER, result, write_checkpoint, write_run
 
 from app.compare.files import file_name
+from app.compare.ways import each_setting
 from app.distill.watch_view import find_baseline
 from app.runs import results, run_list
 from app.runs.result import OWN, READY, SHARED, groups, over_seeds, pareto_front, peak_bytes
@@ -286,3 +287,32 @@ def test_a_network_for_every_budget_stands_at_the_strides_that_validation_choose
     file.write_text(json.dumps({"any": {"rows": [{"strides": [4, 1]}, None, {**rows[0], "strides": [8]}, rows[1]]}}))
     assert [one.key for one in shared_results(file)] == ["shared:any-4-1-2-2-1"]
     assert shared_results(tmp_path / "nowhere.json") == []
+
+
+def test_networks_for_every_budget_of_other_seeds_count_where_the_training_was_the_same(places, tmp_path):
+    """Their validation figures where they have some; what was trained in another way stays out."""
+    config = PRESETS["any-strides"].config
+    strides = {"conv1": 4, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
+    config = dataclasses.replace(config, student=dataclasses.replace(config.student, strides=strides), seed=1)
+    write_checkpoint(tmp_path / "shipped" / "any", config, test_accuracy=0.81)
+
+    def held(seed, test, known, *more, **changes):
+        row = {"strides": [4, 1, 2, 2, 1], "peak_bytes": 65536, "macs": 7}
+        row |= {"validation_accuracy": known, "test_accuracy": test}
+        return {"training": {"steps": 9, "seed": seed, "device": str(seed), **changes}, "rows": [None, row, *more]}
+
+    networks = {
+        "any": held(1, 0.81, 0.80),
+        "seed 2": held(2, 0.83, None, {"strides": [8]}),
+        "seed 0": held(0, 0.79, 0.84),
+        "longer": held(3, 0.99, 0.99, steps=10),
+        "damaged": {"training": 3},
+    }
+    file = tmp_path / "shipped" / SHARED_FILE
+    file.write_text(json.dumps(networks))
+    (one,) = shared_results(file)
+    assert (one.seeds, one.scores, one.config.seed) == ((0, 1, 2), (0.79, 0.81, 0.83), 1)
+    assert (one.score, one.validation) == (pytest.approx(0.81), pytest.approx(0.82))
+    both = results.all_results()  # its own strides too, as the setting of which several seeds are known
+    assert [other.key for other in both] == ["shipped:any", one.key] and [*map(len, (o.seeds for o in both))] == [1, 3]
+    assert [other.key for other in each_setting(both)] == [one.key]
