@@ -28,17 +28,26 @@ if (tab) addEventListener('hashchange', () => {
   const [name, query] = location.hash.slice(1).split(/\?(.*)/s);
   if (name === tab && query && query !== props.value) trigger('opened', {query});
 });
-else document.addEventListener(props.changed, () => {
-  clearTimeout(rest);
-  rest = setTimeout(refresh, 300);
-});
-watch('value', () => {
-  arrived();
-  field.hidden = true;
-  if (tab) return keepBehindTab();
+else {
+  document.addEventListener(props.changed, () => {
+    clearTimeout(rest);
+    rest = setTimeout(refresh, 300);
+  });
+  // The way back through history changes tabs and leaves the settings as they are shown: so does the address.
+  addEventListener('popstate', () => {
+    if (props.value && !location.hash.startsWith('#lesson') && !location.search.endsWith(props.value)) keepInSearch();
+  });
+}
+function keepInSearch() {
   const kept = [...new URLSearchParams(location.search)].filter(([key]) => key.startsWith('__'));  // Gradio's own
   const query = [...kept.map(pair => new URLSearchParams([pair]).toString()), props.value].join('&');
   history.replaceState(history.state, '', `?${query}${location.hash}`);
+}
+watch('value', () => {
+  arrived();
+  field.hidden = true;
+  if (tab) keepBehindTab();
+  else keepInSearch();
 });
 function say(text) {
   said.textContent = text;

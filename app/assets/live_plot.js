@@ -34,6 +34,7 @@ function clicked(event) {
   return points.findLast(point => point.y >= height) ?? points.sort((a, b) => b.y - a.y)[0];
 }
 let drawn = false;
+const legendHeight = () => host._fullLayout?.legend?._height;
 async function draw() {
   const text = props.value;
   if (drawn) host.hidden = !text;  // what was drawn before is not what is asked for
@@ -49,7 +50,9 @@ async function draw() {
   Object.assign(layout, {width: host.offsetWidth, height: host.offsetHeight});
   layout.xaxis = spread(layout.xaxis, host.offsetWidth);
   if (!matchMedia('(pointer: fine)').matches) layout.dragmode = false;  // a finger that drags scrolls the page
+  const before = legendHeight();
   await Plotly.react(host, data, layout, {displayModeBar: false, responsive: false, doubleClick: zooms ? false : 'reset'});
+  if (drawn && legendHeight() !== before) return draw();  // Plotly has placed the legend by the height that it had before
   if (!drawn) {
     drawn = true;
     host.on('plotly_click', event => {

@@ -58,6 +58,37 @@ for (const event of ['focusin', 'click'])
     if (fold) requestAnimationFrame(() => say(fold));
   });
 
+// gradio gives each choice of a group a name of its own, so that arrows would not move between them.
+document.addEventListener('keydown', event => {
+  const step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[event.key], chosen = event.target;
+  if (!step || chosen.type !== 'radio' || !/^radio-/.test(chosen.name)) return;
+  const all = [...chosen.closest('fieldset').querySelectorAll('input[type=radio]:enabled')];
+  const next = all.at((all.indexOf(chosen) + step) % all.length);
+  event.preventDefault();
+  next.focus();
+  next.click();
+});
+
+// A button that is pressed and then waits, or goes, leaves the keyboard nowhere: it gets the focus again once it can be
+// pressed, and where it has gone what stood nearest to it does.
+let pressed;
+const stops = 'button, a[href], input, select, textarea';
+const isSeen = node => node.isConnected && node.checkVisibility({visibilityProperty: true});
+document.addEventListener('click', ({target}) => {
+  const button = target.closest?.('button');
+  pressed = button && button === document.activeElement
+    ? {button, around: [...document.querySelectorAll(stops)].filter(isSeen)} : undefined;
+}, true);
+document.addEventListener('focusin', ({target}) => {
+  if (target !== pressed?.button) pressed = undefined;
+});
+setInterval(() => {
+  if (!pressed || document.activeElement !== document.body) return;
+  const {button, around} = pressed, place = around.indexOf(button);
+  const near = isSeen(button) ? [button] : [...around.slice(0, place).reverse(), ...around.slice(place + 1)];
+  near.find(node => isSeen(node) && !node.disabled)?.focus({preventScroll: true});
+}, 200);
+
 // gradio opens a list a moment after any key in its box: also after the one that leaves it, and it then stays open. And
 // what scrolls, as a list does, is a stop on the way of that key.
 const isBox = node => node.getAttribute?.('role') === 'combobox';

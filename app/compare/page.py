@@ -52,8 +52,9 @@ def build(tab: gr.Tab) -> CompareTab:
     timer = gr.Timer(SECONDS, active=False)
     given, outputs = {**state, "seen": shown["seen"]}, {**shown, "timer": timer}
     connect(timer.tick, handlers.look_while_runs_go, given, outputs, **QUIET)
-    connect(shown["group"].input, handlers.show_group, state, shown, **QUIET)
-    connect(shown["by"].input, handlers.show_by, state, shown, **QUIET)
+    # Each click counts, or the answer to the first would take back the second.
+    connect(shown["group"].input, handlers.show_group, state, shown, trigger_mode="multiple", **QUIET)
+    connect(shown["by"].input, handlers.show_by, state, shown, trigger_mode="multiple", **QUIET)
     for name in ("words", "peaks", "scores"):  # whose input event hears no deletion
         connect(shown[name].change, handlers.refresh, state, shown, trigger_mode="always_last", **QUIET)
     connect(shown["memories"].input, handlers.choose_memory, {"memories": shown["memories"], **state}, shown, **QUIET)

@@ -99,7 +99,7 @@ def legend(results: Sequence[Result]) -> str:
     return (
         f'<p class="legend">{colours}</p><p class="legend">{marks * (kinds != {STRIDES})}</p>'
         '<p class="subline">Lines join the best settings of each way, by validation; bars span the seeds; hollow marks '
-        "are not tested yet. Drag to zoom, double-click to see all.</p>"
+        'are not tested yet. <span class="for-pointer">Drag to zoom, double-click to see all.</span></p>'
     )
 
 

@@ -86,7 +86,8 @@ class EstimatePanel:
         # One at a time: two would take the time from each other.
         one = {"concurrency_limit": 1, "concurrency_id": "estimate", "queue": True}
         asked = self.ask.click(estimate, list(form.values()), outputs, **QUIET | one)
-        self.cancel.click(cancelled, None, outputs, cancels=[asked], **QUIET)
+        # Only then: what was on its way from the estimate would take the place of what stands there without one.
+        self.cancel.click(None, None, None, cancels=[asked], **QUIET).then(cancelled, None, outputs, **QUIET)
 
 
 def cancelled() -> list[Any]:

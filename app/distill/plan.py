@@ -36,7 +36,8 @@ def read_plan(student: Any, given: Mapping[str, Any]) -> Plan:
     """What the form is set to; ValueError, mostly a `Refused`, for what does not fit."""
     config, seeds = run_form.read(student, given), given.get("seeds")
     if not is_whole(seeds, 1, MOST_SEEDS):
-        raise Refused(f"“Runs, a seed each” is {seeds!r}; expected a whole number from 1 to {MOST_SEEDS}.", "seeds")
+        said = "empty" if seeds is None else repr(seeds)
+        raise Refused(f"“Runs, a seed each” is {said}; expected a whole number from 1 to {MOST_SEEDS}.", "seeds")
     if config.seed + seeds - 1 > LARGEST_SEED:
         raise Refused(f"{seeds} seeds from {config.seed} on end above {LARGEST_SEED}; start lower.", "seed")
     students = tuple(dataclasses.replace(config, seed=config.seed + place) for place in range(seeds))

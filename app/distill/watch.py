@@ -122,8 +122,8 @@ def _build_buttons() -> dict[str, Any]:
             made[name] = gr.Button(title, size="sm", interactive=False, elem_id=name)
     with gr.Accordion("Go on for longer", open=False, elem_classes="fold"):
         with gr.Row():
-            made["steps"] = NumberField(None, label="Steps in all", minimum=1, min_width=120)
-            made["rate"] = NumberField(None, label="Learning rate (empty: as before)", minimum=0, min_width=120)
+            made["steps"] = NumberField(None, label="Steps in all (empty or 0: as before)", minimum=1, min_width=120)
+            made["rate"] = NumberField(None, label="Learning rate (empty or 0: as before)", minimum=0, min_width=120)
         devices = [AS_BEFORE, *run_form.devices()]
         made["device"] = gr.Radio(devices, value=AS_BEFORE, label="Device", visible=len(devices) > 2)
         made["moved"] = LiveRadio(

@@ -39,7 +39,7 @@ def build_controls(found: Comparison) -> dict[str, gr.components.Component]:
             MIN_SIDE, MAX_SIDE, value=found.config.image_size, step=16, label="Image side, pixels"
         )
         with gr.Accordion("Other images", open=False, elem_classes="fold"), gr.Row():
-            width = NumberField(None, label="Width, px (empty: square)", minimum=MIN_SIDE, min_width=110)
+            width = NumberField(None, label="Width, px (empty or 0: square)", minimum=MIN_SIDE, min_width=110)
             in_channels = NumberField(3, label="Channels", minimum=1, min_width=80)
             batch = NumberField(1, label="Batch", minimum=1, min_width=80)
         dtype = gr.Radio(list(DTYPES), value="fp32", label="Numbers")

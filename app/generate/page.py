@@ -108,11 +108,12 @@ def _connect_choice(tab: gr.Tab, page: gr.Blocks, form: Mapping[str, Any], shown
     given = [teacher, students, seed, form["count"], shown["kept"]]
 
     def then_announce(event: Any) -> None:
-        connect(event, drawing.announce, given, announced, **QUIET)
+        connect(event, drawing.announce, given, announced, trigger_mode="always_last", **QUIET)
 
     connect(page.load, offered.offer, chosen, chosen, **QUIET)
     then_announce(connect(tab.select, offered.offer, chosen, chosen, **QUIET).then)
-    then_announce(teacher.input(offered.follow, [teacher, students], students, **QUIET).then)
+    followed = teacher.input(offered.follow, [teacher, students], students, trigger_mode="always_last", **QUIET)
+    then_announce(followed.then)
     for event in (students.input, seed.input, form["count"].release):
         then_announce(event)
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ..common.files import remove_folder, sha256_of
-from ..common.modules import eval_mode, weightless
+from ..common.modules import weightless
 from ..common.sentences import first_line
-from ..networks.head import last_layer
+from ..networks.head import check_answers, last_layer
 from ..networks.pooling_points import check_image_size
 from ..networks.pretrained import check_stem, fold_normalization
 from ..networks.student import StudentConfig, build_student
@@ -57,7 +56,7 @@ def import_teacher(network: StudentConfig, weights: Weights, folder: str | Path)
     mean, std = (
         tuple(values) * channels if len(values) == 1 else tuple(values) for values in (weights.mean, weights.std)
     )
-    _check_runs(model, network)
+    check_answers(model, network)
     if {*mean, *std} != {CENTRED}:
         check_stem(model, (1, channels, *check_image_size(network.image_size)))
         fold_normalization(model, mean, std)
@@ -155,23 +154,3 @@ def _rows(network: StudentConfig, state: dict[str, torch.Tensor]) -> int | None:
     heads = {key, f"{last}.bias"}
     others = [name.partition(" ")[0] for name in fit_weights(model, state).misshapen]
     return len(state[key]) if set(others) <= heads else None
-
-
-def _check_runs(model: nn.Module, network: StudentConfig) -> None:
-    """ValueError where the network cannot run on an image of its size, or gives other answers than its classes."""
-    image = torch.zeros(1, network.in_channels, *check_image_size(network.image_size))
-    size = "×".join(map(str, image.shape[1:]))
-    try:
-        with torch.no_grad(), eval_mode(model):
-            output = model(image)
-    except Exception as error:  # of somebody's own network it may be anything
-        raise ValueError(
-            f"{network.teacher} cannot run on an image of {size} ({first_line(error)}); give the size that it was "
-            "trained on."
-        ) from error
-    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    if shape != (1, network.classes):
-        raise ValueError(
-            f"{network.teacher} answers an image of {size} with {shape}; expected (1, {network.classes}), a number for "
-            "each class."
-        )

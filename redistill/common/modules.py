@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 META = torch.device("meta")
+LIBRARIES = {"torch", "torchvision", "timm", "diffusers", __name__.partition(".")[0]}
 PLAIN = (bool, int, float, str, type(None), torch.dtype, torch.device, torch.Size)
 IN_PLACE = ("normal_", "uniform_", "fill_", "zero_", "random_", "exponential_", "erfinv_", "clamp_", "mul_", "add_")
 DRAWS = {
@@ -90,6 +91,13 @@ def unwrapped(model: nn.Module) -> nn.Module:
             return model
 
 
+def is_of_library(layer: nn.Module) -> bool:
+    """Whether a layer runs code of torch or of a library built on it, which goes by its settings; none of one's own."""
+    runs = (getattr(type(layer), name, None) for name in ("forward", "_conv_forward"))
+    homes = {run.__module__.partition(".")[0] for run in runs if run is not None}
+    return "forward" not in vars(layer) and homes <= LIBRARIES
+
+
 def meta_copy(model: nn.Module) -> nn.Module:
     """A deep copy of the model whose parameters, buffers and other tensors have shapes but no data.
 
@@ -119,7 +127,7 @@ def _clone(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
         if isinstance(value, PLAIN) or (type(value) is tuple and all(isinstance(item, PLAIN) for item in value)):
             state[name] = value
         elif name in ("_parameters", "_buffers"):
-            state[name] = {key: None if tensor is None else memo[id(tensor)] for key, tensor in value.items()}
+            state[name] = {key: None if tensor is None else _weight(tensor, memo) for key, tensor in value.items()}
         elif name == "_modules":
             state[name] = {key: None if child is None else _clone(child, memo) for key, child in value.items()}
         elif name == "_compiled_call_impl":
@@ -129,6 +137,14 @@ def _clone(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
         else:
             state[name] = _copied(value, memo)
     return clone
+
+
+def _weight(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    """A weight without data; also of a module that stands in a list, where `parameters()` does not see it."""
+    if id(tensor) not in memo:
+        made = meta_like(tensor)
+        memo[id(tensor)] = nn.Parameter(made, requires_grad=False) if isinstance(tensor, nn.Parameter) else made
+    return memo[id(tensor)]
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:

@@ -235,7 +235,8 @@ class _Compiler:
         if (path, "out") in self.places:
             result = self.splice(path, "out", value)
             old = self.buffer_of[self.alias.get(value, value)]
-            self.die(old)  # held until REDLayer returns
+            if scope is None or old != scope[2]:  # a pool that became the identity gives the block before it, which
+                self.die(old)  # dies below, with the scope; others are held until REDLayer returns
             self.moved[old] = self.buffer_of[result]  # whoever held the layer's output now holds the block's
             self.alias[value] = result
             self.changed.add(value)

@@ -32,7 +32,7 @@ from .inputs import Arguments, meta_arguments, tensors_in
 from .intercept import native_attention, recording_modes
 from .layouts import LAYOUT_BOUND, Layouts
 from .operators import copies_gaps, has_real_shapes
-from .recording import ENTER, FREE, LEAVE, OP, Buffer, Node, Recording, shown_paths
+from .recording import ENTER, FREE, LEAVE, OP, Buffer, Node, Recording, shown_paths, weights_beside
 from .refusals import RecordingError
 from .shape_rules import Rule, Shape, fixed_rule, reproduces
 from .shape_table import RULES
@@ -42,6 +42,7 @@ from .storages import Storages
 # Operators that start from a tensor like their input, and keep its storage for a smaller result.
 ROOMY = ("im2col", "col2im", "mse_loss", "smooth_l1_loss", "soft_margin_loss", "binary_cross_entropy")
 NO_CALL = Call("")
+LIFTS = ("lift_fresh", "lift_fresh_copy")  # a number of the code becomes a tensor
 TITLES = {"native_batch_norm": "batch_norm", "native_group_norm": "group_norm", "convolution": "conv2d"}
 
 
@@ -92,6 +93,7 @@ class Recorder:
         self.storages = Storages(recording, lambda: self.call, self._died)
         self.stand_ins: dict[int, tuple[Tensor, Tensor]] = {}
         self.layouts = Layouts()
+        self.held: list[Tensor] = []  # that were there before the pass: weights, registered or not
         self.call = 0  # number of the call that is running or ran last
         self.now = NO_CALL
         self.in_call = False
@@ -128,6 +130,7 @@ class Recorder:
         recording.outputs = tuple(self.value(tensor) for tensor in tensors_in(output) if tensor.is_meta)
         recording.conditions = self.reads.conditions
         recording.layouts = list(dict.fromkeys(self.layouts.noted))
+        recording.unregistered = weights_beside(recording.model, self.held)
         self._drop_scratch()
 
     def _watch_strides(self) -> None:
@@ -285,6 +288,8 @@ class Recorder:
         if self.learns and torch.is_grad_enabled():
             raise refusals.with_gradients(self.place())
         tensors = tensors_in((args, kwargs))
+        if op not in LIFTS:
+            self.held.extend(tensor for tensor in tensors if not self.storages.knows(tensor))
         ins = tuple(self.value(tensor) for tensor in tensors)
         made = tensors_in(result)
         known = len(self.recording.buffers)

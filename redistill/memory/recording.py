@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -53,6 +54,24 @@ class Buffer:
     room: int = -1  # a value that PyTorch makes the storage for at first, and keeps it where it needs less; -1 for none
 
 
+class Weights(NamedTuple):
+    """What parameters and buffers of a model hold, summed up."""
+
+    floats: int = 0  # floating-point numbers
+    float_bytes: int = 0
+    other_bytes: int = 0
+
+    def bytes(self, itemsize: int | None) -> int:
+        """Their size; `itemsize` replaces that of floating-point numbers."""
+        return self.other_bytes + (self.float_bytes if itemsize is None else self.floats * itemsize)
+
+    def __add__(self, others: Weights) -> Weights:
+        return Weights(*map(add, self, others))
+
+
+NO_WEIGHTS = Weights()
+
+
 @dataclass
 class Recording:
     """All that one pass showed; integers and tuples only, besides the copy of the model without weights."""
@@ -71,6 +90,7 @@ class Recording:
     pinned: dict[int, str] = field(default_factory=dict)  # values whose shapes must stay, and the layer that says so
     conditions: dict[Size, tuple[Number, str]] = field(default_factory=dict)  # what sizes decided, and in which layer
 
+    unregistered: Weights = NO_WEIGHTS  # that the pass used, and that are no parameters or buffers of the model
     stride_reads: dict[str, str] = field(default_factory=dict)  # modules whose stride Python read, and in which layer
 
     @cached_property
@@ -107,30 +127,27 @@ def shown_paths(model: nn.Module) -> dict[str, str]:
     return paths
 
 
-class Weights(NamedTuple):
-    """What parameters and buffers of a model hold, summed up."""
-
-    floats: int = 0  # floating-point numbers
-    float_bytes: int = 0
-    other_bytes: int = 0
-
-    def bytes(self, itemsize: int | None) -> int:
-        """Their size; `itemsize` replaces that of floating-point numbers."""
-        return self.other_bytes + (self.float_bytes if itemsize is None else self.floats * itemsize)
-
-    def __add__(self, others: Weights) -> Weights:
-        return Weights(*map(add, self, others))
-
-
 def weights_of(model: nn.Module) -> tuple[Weights, Weights]:
     """Every parameter and buffer, once, and those of RED blocks among them."""
-    red = {id(t) for m in model.modules() if isinstance(m, REDBlock) for t in chain(m.parameters(), m.buffers())}
-    sums = [0, 0, 0], [0, 0, 0]
-    for key, tensor in {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}.items():
-        for own in sums if key in red else sums[:1]:
-            if tensor.is_floating_point():
-                own[0] += tensor.numel()
-                own[1] += tensor.nbytes
-            else:
-                own[2] += tensor.nbytes
-    return Weights(*sums[0]), Weights(*sums[1])
+    red = [block for block in model.modules() if isinstance(block, REDBlock)]
+    return _sum(_registered(model)), _sum(tensor for block in red for tensor in _registered(block))
+
+
+def weights_beside(model: nn.Module, held: Iterable[Tensor]) -> Weights:
+    """Those of `held` that the model has not registered, as of modules in a list."""
+    known = {id(tensor) for tensor in _registered(model)}
+    return _sum(tensor for tensor in held if id(tensor) not in known)
+
+
+def _registered(model: nn.Module) -> Iterator[Tensor]:
+    return chain(model.parameters(), model.buffers())
+
+
+def _sum(tensors: Iterable[Tensor]) -> Weights:
+    floats = float_bytes = other_bytes = 0
+    for tensor in {id(tensor): tensor for tensor in tensors}.values():
+        if tensor.is_floating_point():
+            floats, float_bytes = floats + tensor.numel(), float_bytes + tensor.nbytes
+        else:
+            other_bytes += tensor.nbytes
+    return Weights(floats, float_bytes, other_bytes)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 from torch import nn
 
+from ..common.modules import is_of_library
 from ..networks.paths import POOL_OPS, POOLS, STRIDE_PLACES
 from ..networks.pooling_points import PoolingPoint, Stride, pair_of
 from ..networks.restride import is_patch, patch_padding
@@ -69,6 +71,8 @@ class StrideEditor:
         module = self.recording.modules[path]
         if not isinstance(module, (nn.Conv2d, UnitPool, *POOLS)):
             raise ShapeRuleError(f"Layer {path!r} gathers its windows itself; capture the network anew.")
+        if not is_of_library(module):
+            raise ShapeRuleError(f"Layer {path!r} runs code of its own, which may do anything; capture it anew.")
         is_cut = is_patch(module)
         padding = patch_padding(module, pair) if is_cut else None
         if is_cut and (padding is None or module.padding_mode != "zeros"):
@@ -77,7 +81,10 @@ class StrideEditor:
         if window:
             padding = window.padding
         rules, identities, kernels = {}, set(), {}
-        for index, node in self._nodes(path, *STRIDE_PLACES):
+        nodes = self._nodes(path, *STRIDE_PLACES)
+        if len({_window(node) for _, node in nodes}) > 1:
+            raise ShapeRuleError(f"Layer {path!r} runs a window that is not its own; capture the network anew.")
+        for index, node in nodes:
             if node.op in POOL_OPS and pair == (1, 1) and any(side % 2 == 0 for side in node.args[1]):
                 identities.add(index)
             args = _with(node.args, STRIDE_PLACES[node.op], list(pair))
@@ -134,6 +141,13 @@ class StrideEditor:
             return Weights()
         numbers = sum(prod(shape) - prod(self.recording.shapes[value]) for value, shape in weights.items())
         return Weights(numbers, numbers * next(self.recording.model.parameters()).element_size())
+
+
+def _window(node: Node) -> tuple[Any, ...]:
+    """What calls of one layer's own window have in common: operator, stride, and a pool's kernel or the weight."""
+    is_pool = node.op in POOL_OPS
+    stride = node.args[STRIDE_PLACES[node.op]]
+    return node.op, tuple(stride), tuple(node.args[1]) if is_pool else node.ins[1]
 
 
 def _stem_window(path: str, module: nn.Module, stride: tuple[int, int]) -> StemWindow | None:

@@ -83,7 +83,8 @@ class Tape:
         self.recording = recording
         self._evaluator = Evaluator(recording)
         self._places = _module_values(recording)
-        self._weights, self._red_weights = weights_of(recording.model)
+        registered, self._red_weights = weights_of(recording.model)
+        self._weights = registered + recording.unregistered
         self.blueprint = Blueprint(recording)
         # What threads may ask at once, as the visitors of a page do.
         self._evaluated = lru_cache(SETTINGS_KEPT)(self._evaluate)

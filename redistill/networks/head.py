@@ -1,19 +1,53 @@
-"""The last layer of a classifier, which has a row of weights for each class."""
+"""What a classifier answers, a number for each class, and its last layer, which has a row of weights for each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ..common.modules import eval_mode
+from ..common.sentences import first_line
+from .pooling_points import check_image_size
+
+if TYPE_CHECKING:
+    from .student import StudentConfig
 
 
 def last_layer(model: nn.Module) -> str | None:
     """Path of the last linear layer or convolution, which is a classifier's head; None where there is neither."""
     paths = [path for path, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
     return paths[-1] if paths else None
+
+
+@torch.no_grad()
+def check_answers(model: nn.Module, network: StudentConfig) -> None:
+    """ValueError where a network cannot run on an image of its size, or gives other answers than its classes."""
+    image = torch.zeros(1, network.in_channels, *check_image_size(network.image_size))
+    size = "×".join(map(str, image.shape[1:]))
+    try:
+        with eval_mode(model):
+            answers = model(image.to(next(model.parameters()).device))
+    except Exception as error:  # of somebody's own network it may be anything
+        raise ValueError(
+            f"{network.student_architecture} cannot run on an image of {size} ({first_line(error)}); give the size "
+            "that it was trained on."
+        ) from error
+    check_logits(answers, 1, network)
+
+
+def check_logits(answers: object, count: int, network: StudentConfig) -> None:
+    """ValueError unless a network's answers to so many images are logits (count, classes)."""
+    shape = tuple(answers.shape) if isinstance(answers, Tensor) else type(answers).__name__
+    classes = network.classes or (shape[1] if len(shape) == 2 else "classes")  # None: only the network itself tells
+    if shape != (count, classes):
+        images = f"{count} image{'s' * (count > 1)} of {'×'.join(map(str, check_image_size(network.image_size)))}"
+        raise ValueError(
+            f"{network.student_architecture} answers {images} with {shape}; expected ({count}, {classes}), a number "
+            "for each class."
+        )
 
 
 @torch.no_grad()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from math import ceil
 
 from torch import nn
 
-from ..common.modules import meta_copy, unwrapped
+from ..common.modules import is_of_library, meta_copy, unwrapped
 from ..common.values import is_whole, shown
 from .fitting import Fitter, fit
 from .pooling_points import (
@@ -74,6 +75,7 @@ def restride(
     apply_strides(trial, points, changed)
     fitter = Fitter(trial, looked.embeddings)
     after = points_of(trial, traced(trial, size, fitter))
+    _check_followed(trial, points, after, changed)
     apply_strides(model, points, changed)
     fit(model, fitter)
     own = {point.name: point for point in points}  # where a map leads to is the network's, whatever its strides
@@ -81,6 +83,23 @@ def restride(
         replace(point, role=own[point.name].role, path=own[point.name].path) if point.name in own else point
         for point in after
     ]
+
+
+def _check_followed(
+    model: nn.Module, before: Sequence[PoolingPoint], after: Sequence[PoolingPoint], changed: Mapping[str, Stride]
+) -> None:
+    """Raise ValueError for a layer whose own code makes a map of the same size at whatever stride it is set to."""
+    now = {point.name: point for point in after}
+    for point in before:
+        if point.name not in changed or all(is_of_library(model.get_submodule(path)) for path in point.modules):
+            continue
+        found, strides = now.get(point.name, point), (pair_of(point.stride), pair_of(changed[point.name]))
+        old, new = ([ceil(side / step) for side, step in zip(point.in_size, stride, strict=True)] for stride in strides)
+        if old != new and (found.in_size, found.out_size) == (point.in_size, point.out_size):
+            raise ValueError(
+                f"{point.name} makes maps of {'×'.join(map(str, point.out_size))} at stride {point.stride} and at "
+                f"{one_or_pair(strides[1])}: its class does not go by its stride. Let its forward use self.stride."
+            )
 
 
 def apply_strides(model: nn.Module, points: Sequence[PoolingPoint], strides: Mapping[str, Stride]) -> None:

@@ -15,6 +15,7 @@ from ..common.devices import no_tf32
 from ..common.modules import eval_mode
 from ..data.augmentation import augment, mix, normalize
 from ..data.source import Split
+from ..networks.head import check_answers, check_logits
 from .folding import fold_batch_norms
 from .losses import dkd_loss, kd_loss, mlld_loss
 from .objective import forward_both
@@ -37,7 +38,11 @@ def validation_limit(config: DistillConfig) -> int | None:
 
 
 def set_up(problem: Problem) -> None:
-    """Fold the teacher's batch norms, train in channels_last, and weigh classes where the settings say so."""
+    """Fold the teacher's batch norms, train in channels_last, and weigh classes where the settings say so.
+
+    Raises ValueError for a student that gives other answers than a number for each class.
+    """
+    check_answers(problem.model, problem.config.student)
     if problem.config.class_weights:
         problem.class_weights = even_weights(problem.train.labels, problem.config.student.classes).to(problem.device)
     if problem.teacher is not None:  # saves up to a third of its pass: MobileNetV2's
@@ -54,6 +59,7 @@ def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str,
     logits, targets, compared = forward_both(
         problem.model, problem.teacher, (images,), problem.objective.comparisons, with_kd, config.precision
     )
+    check_logits(logits, len(images), config.student)  # which some give in evaluation alone
     logits = logits.float()  # bf16 under mixed precision, as are the teacher's
     parts = {"task_loss": task_loss(problem, logits, labels), **compared}
     return parts | ({"kd_loss": logits_loss(problem, logits, targets.float(), labels)} if with_kd else {})

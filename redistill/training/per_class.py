@@ -16,9 +16,13 @@ from .intervals import wilson
 def confusion(model: nn.Module, split: Split, classes: int) -> Tensor:
     """How often pictures of class i were taken for class j: int64 (classes, classes), by true and predicted class.
 
-    Labels of the split are places of the model's outputs; runs where the model's weights are.
+    Labels of the split are places of the model's outputs; runs where the model's weights are. Raises ValueError for a
+    model that takes pictures for a class that is none of these.
     """
-    pairs = split.labels.cpu() * classes + predicted(model, split)
+    found = predicted(model, split)
+    if len(found) and int(found.max()) >= classes:
+        raise ValueError(f"The network takes a picture for class {int(found.max())}; expected classes below {classes}.")
+    pairs = split.labels.cpu() * classes + found
     return pairs.bincount(minlength=classes * classes).view(classes, classes)
 
 

@@ -99,3 +99,39 @@ def test_the_key_that_leaves_a_list_closes_it_and_comes_to_the_next_control(open
             assert reached in ("INPUT", "BUTTON", "A", "TEXTAREA"), (tab, box.get_attribute("aria-label"))
             expect(page.locator("[role=listbox]")).to_have_count(0)
     assert {"Teacher", "Chip to fit, or memory budget", "With the weights of"} <= seen
+
+
+def test_arrows_move_between_the_choices_of_a_group(open_page):
+    page = still(open_page())
+    page.get_by_label("fp32", exact=True).focus()
+    for key, chosen in (("ArrowRight", "fp16"), ("ArrowDown", "bf16"), ("ArrowLeft", "fp16"), ("ArrowUp", "fp32")):
+        page.keyboard.press(key)
+        expect(page.get_by_label(chosen, exact=True)).to_be_checked()
+        expect(page.get_by_label(chosen, exact=True)).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_label("int8", exact=True)).to_be_focused()
+
+
+def test_a_button_that_waits_or_goes_leaves_the_keyboard_where_it_was(open_page):
+    page = still(open_page())
+    page.locator("#search button.label-wrap").click()
+    settle(page)
+    page.locator("#search-start").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#front")).to_contain_text("stride settings")
+    expect(page.locator("#search-start")).to_be_focused()
+    page.locator("#pin").focus()
+    page.keyboard.press("Enter")
+    remove = page.locator("#board button").last
+    remove.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#board tbody tr")).to_have_count(0)
+    assert page.evaluate("new Promise(done => setTimeout(() => done(document.activeElement.tagName), 600))") != "BODY"
+
+
+@pytest.mark.parametrize("width", [390, 700, 1024, 1280, 1366, 1600])
+def test_strides_fit_their_card(open_page, width):
+    page = open_page("?teacher=resnet18&size=1024", width=width)
+    over = page.evaluate("""() => [...document.querySelectorAll('.stride-row')].map(row =>
+      row.closest('.card').getBoundingClientRect().right - row.lastElementChild.getBoundingClientRect().right)""")
+    assert min(over) >= 8, over

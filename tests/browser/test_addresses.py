@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.browser import drawn
+from helpers.browser import choose_stride, drawn
 from playwright.sync_api import expect
 
 
@@ -47,3 +47,18 @@ def test_what_was_found_for_other_settings_says_so(open_page):
     page.locator("#search-start").click()
     expect(page.locator("#front")).to_contain_text("fused, int8")
     expect(page.locator("#front .outdated")).to_have_count(0)
+
+
+def test_on_the_way_back_the_address_says_what_the_page_shows(open_page):
+    page = open_page("?teacher=narrow_resnet&size=64")
+    for stride in (4, 8):
+        choose_stride(page, "conv1", stride)
+        page.wait_for_url(f"**&strides={stride},*")
+        page.get_by_role("tab", name="Compare").click()
+        page.wait_for_url("**#compare*")
+        page.get_by_role("tab", name="Explore").click()
+        page.wait_for_url("**#explore")
+    for _ in range(4):
+        page.go_back()
+        page.wait_for_url("**&strides=8,*")
+    expect(page.locator("[data-layer='conv1'] input[value='8']")).to_be_checked()

@@ -104,3 +104,22 @@ def test_results_are_saved_and_one_fills_the_form(open_page):
     assert saving.value.suggested_filename == "redistill-emoji-faces-v-prediction-memory.svg"
     page.locator("#load").click()
     expect(page.locator("#student")).to_contain_text("Small DDPM U-Net, own strides, 32 px")
+
+
+QUICKLY = """names => {
+  const choices = [...document.querySelectorAll('#groups label')];
+  for (const name of names) choices.find(choice => choice.textContent.trim() === name).querySelector('input').click();
+}"""
+
+
+def test_of_two_quick_clicks_the_second_counts(open_page):
+    page = open_page()
+    unfold(page, "tab", "Compare")
+    expect(page.get_by_label("emoji-faces, v-prediction")).to_be_visible()
+    names = [name.strip() for name in page.locator("#groups label").all_inner_texts()]
+    last = "emoji-faces, v-prediction"
+    page.evaluate(QUICKLY, [next(name for name in names if name != last), last])
+    expect(page.locator("#results")).to_contain_text("Emoji faces student")
+    page.wait_for_timeout(1000)  # for an answer that would take it back
+    expect(page.get_by_label(last, exact=True)).to_be_checked()
+    expect(page.locator("#results")).to_contain_text("Emoji faces student")

@@ -202,6 +202,10 @@ def test_a_student_goes_to_explore_and_back_and_an_estimate_is_of_its_settings(o
     else:
         pytest.fail("no estimate could be cancelled")
     expect(other).to_have_count(0)
+    expect(page.locator("#estimate")).to_be_enabled()
+    expect(cancel).not_to_be_visible()
+    page.wait_for_timeout(1500)  # more than the measurement takes for its next second, which must not come
+    expect(page.locator("#estimated")).not_to_contain_text("Measuring")
 
 
 class Held:

@@ -73,7 +73,7 @@ def test_a_network_is_searched_by_typing_edited_pinned_and_linked(open_page, sit
     choose_stride(page, "conv_stem", 8)
     expect(page.locator("#summary")).to_contain_text("Peak falls")
     unfold(page, "button", "Other images")
-    fill(page, "Width, px (empty: square)", 160)
+    fill(page, "Width, px (empty or 0: square)", 160)
     fill(page, "Batch", 2)
     page.wait_for_url("**&size=224x160&batch=2&**")  # the page shows it: what is shown is pinned
     page.locator("#pin").click()

@@ -118,8 +118,8 @@ def test_a_run_goes_on_with_what_the_fields_of_the_page_say(places, monkeypatch,
         panel = watch.WatchPanel()
     (event,) = [one for one in page.fns.values() if panel.shown["extend"]._id in {target for target, _ in one.targets}]
     assert [getattr(part, "label", None) for part in event.inputs[1:]] == [
-        "Steps in all",
-        "Learning rate (empty: as before)",
+        "Steps in all (empty or 0: as before)",
+        "Learning rate (empty or 0: as before)",
         "Device",
         "Its pictures, if they have moved",
     ]
