@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redistill.common.values import is_whole
-from redistill.training.config import LARGEST_SEED, DistillConfig
+from redistill.common.values import LARGEST_SEED, is_whole
+from redistill.training.config import DistillConfig
 
 from ..runs import jobs, processes, run_list
 from ..words.settings import run_title

@@ -24,11 +24,9 @@ from ..networks.schedule import noise_scheduler
 from ..networks.student import StudentConfig, build_student
 from ..networks.weights import check_fractions
 from .graph import write_graph
-from .metadata import Metadata, read_metadata, write_metadata
+from .metadata import OF_RUNS, Metadata, read_metadata, write_metadata
 from .pipeline import INDEX, Scheduler, load_unet, write_pipeline
 from .sources import CONFIG, MODEL, find_checkpoint
-
-OF_RUNS = {"last.pt", "metrics.jsonl", "status.json", ".lock"}  # files that a run's folder has and no checkpoint's
 
 
 def save(

@@ -20,6 +20,7 @@ from ..networks.zoo import HUB, TIMM
 from .graph import GRAPH
 from .sources import CONFIG, find_checkpoint
 
+OF_RUNS = {"last.pt", "metrics.jsonl", "status.json", ".lock"}  # files that a run's folder has and no checkpoint's
 FORMAT = 1
 CARD = "README.md"
 OPENS_ALONE = (
@@ -62,6 +63,10 @@ def read_metadata(folder: str | Path) -> Metadata:
     """What `config.json` of a checkpoint folder says; ValueError for a missing or broken file."""
     file = find_checkpoint(folder) / CONFIG
     values = read_json(file)
+    if "format" not in values and any((file.parent / name).exists() for name in OF_RUNS):
+        student = file.parent / "student"
+        there = "" if student.exists() else ", once it has finished"
+        raise ValueError(f"{file.parent} is the folder of a run; its checkpoint is {student}{there}.")
     if values.get("format") != FORMAT:
         raise ValueError(f"{file} has format {values.get('format')!r}; expected {FORMAT}.")
     for name in ("student", "dataset"):

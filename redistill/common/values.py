@@ -6,6 +6,7 @@ import math
 import sys
 from typing import Any
 
+LARGEST_SEED = 2**31 - 1
 LONG = 10**20  # from here on a whole number is told by how many digits it has
 
 

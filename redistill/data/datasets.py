@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ..common.sentences import Note
-from ..common.values import is_whole, shown
+from ..common.values import LARGEST_SEED, is_whole, shown
 from .decode import decoded, decoded_but_damaged
 from .drawn import DRAWN
 from .folder import open_folder
@@ -106,6 +106,8 @@ def find_dataset(name: str, split_seed: int = 0) -> DatasetSpec:
     check_name(name)
     if name in DATASETS:
         return DATASETS[name]
+    if not is_whole(split_seed, 0, LARGEST_SEED):
+        raise ValueError(f"split_seed is {split_seed!r}; expected a whole number from 0 to {LARGEST_SEED}.")
     source = _open(name)
     listings = {split: source.split(split, split_seed) for split in SPLITS}
     sizes = {split: len(listing) for split, listing in listings.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..common.settings import SettingError, check_settings, check_texts, config_from, not_expected, setting
+from ..common.values import LARGEST_SEED
 from ..data.augmentation import AUGMENTATIONS
 from ..data.datasets import check_name
 from ..data.table import DATASETS, DatasetSpec
@@ -39,7 +40,6 @@ CHANGEABLE = (
     "accept_teacher",
 )
 MOST_ALIKE = 100.0  # α of a beta distribution, whose shares all lie near a half there
-LARGEST_SEED = 2**31 - 1
 OF_A_RUN = ("seed", "device", "save_every")  # settings in which runs of one setting may differ
 
 
@@ -86,8 +86,8 @@ class DistillConfig:
         'diffusion: the network predicts "v_prediction", or "epsilon", the noise', choices=("v_prediction", "epsilon"))
     steps: int = setting(1320, "Steps", "optimizer steps", low=1)
     batch_size: int = setting(128, "Batch", "images a step", low=1)
-    train_limit: int | None = setting(None, "Training images", "use only the first so many training images",
-        empty="all", low=1)
+    train_limit: int | None = setting(None, "Training images",
+        "use only the first so many training images, and a sixth as many for validation", empty="all", low=1)
     optimizer: str = setting("adamw", "Optimizer", '"adamw", or "sgd" with momentum 0.9', choices=("adamw", "sgd"))
     learning_rate: float = setting(3e-3, "Learning rate", "at its highest", above=0)
     schedule: str = setting("one-cycle", "Learning-rate schedule",

@@ -76,7 +76,7 @@ class RunFolder:
         try:
             yield
         except OSError as error:
-            if not is_refusal(error):
+            if not is_refusal(error) or error.strerror is None:  # by another such block within, which has said it all
                 raise
             kept, goes_on = "it has saved nothing yet", "begins anew"
             if (self.path / RESUME_POINT).exists():

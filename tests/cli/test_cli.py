@@ -370,6 +370,7 @@ def test_memory_and_search_count_a_ddpm_from_elsewhere(command, capsys):
         (["distill", "--teacher-checkpoint", "/nowhere"], "No checkpoint '/nowhere'"),
         (["distill", "--strides", "conv1=64"], "choose smaller strides"),
         (["distill", "--steps", "0"], "steps is 0"),
+        (["train", "--dataset", "folder:.", "--split-seed", "-1"], "split_seed is -1; expected a whole number from 0"),
         (["distill", "--feature-loss", "ofd"], "feature_loss is 'ofd'; expected one of ['fitnet'"),
         (["distill", "--alignment", "none"], "alignment is 'none'; expected one of ['asynchronous'"),
         (["distill", "--red-points", "some"], "RED points is 'some'"),
@@ -384,6 +385,12 @@ def test_bad_input_is_one_sentence(arguments, words, capsys, tmp_path, monkeypat
     assert main(arguments) == 1
     error = capsys.readouterr().err
     assert words in error and "Traceback" not in error
+
+
+def test_a_run_in_place_of_its_checkpoint_is_told_apart(finished_run, capsys):
+    assert main(["evaluate", str(finished_run)]) == 1
+    said = capsys.readouterr().err
+    assert f"{finished_run} is the folder of a run; its checkpoint is {finished_run / 'student'}." in said
 
 
 def test_broken_config_file_is_one_sentence(tmp_path, capsys):

@@ -8,7 +8,7 @@ import torch
 from redistill.common import devices
 from redistill.data import drawn, emoji
 from redistill.data.datasets import DATASETS, SPLITS, find_dataset, load_split
-from redistill.networks.student import StudentConfig
+from redistill.networks.student import StudentConfig, build_student
 from redistill.training import classification, diffusion
 from redistill.training.config import DistillConfig
 from redistill.training.task import load_problem
@@ -76,7 +76,7 @@ def test_pictures_go_to_the_device_only_where_they_leave_half_of_its_memory(task
     needed = train.images.nbytes + train.labels.nbytes
     for free, device in ((2 * needed, here), (2 * needed + 1, there)):
         monkeypatch.setattr(devices, "available_memory", lambda asked, free=free: free)
-        problem = load_problem(task, config, None, None, there)
+        problem = load_problem(task, config, build_student(config.student).to(there), None, there)
         assert problem.train.images.device == problem.train.labels.device == device
         batch = problem.train.take(torch.tensor([3, 1]), there)
         assert (batch.images.device, batch.labels.device, len(batch)) == (there, there, 2)

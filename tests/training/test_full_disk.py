@@ -121,3 +121,10 @@ def test_leftovers_of_kills_go_at_the_next_start(tmp_path):
     assert list(distill(small(), tmp_path / "run")) == []
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {*LEFT, "..process.part-0123"} and not list((tmp_path / "run" / "samples").iterdir())
+
+
+def test_what_the_disk_refused_within_is_told_once(tmp_path):
+    folder = run.RunFolder(tmp_path, small().to_dict())
+    with pytest.raises(OSError) as caught, folder.explained(), folder.explained():
+        raise OSError(28, "No space left on device")
+    assert str(caught.value).count("The run cannot be written (No space left on device)") == 1
