@@ -34,10 +34,11 @@ HEAD = f"""
 
 
 class Masthead(gr.HTML):
-    """The head as a gradio component. Its JavaScript gives each tab an address behind the #."""
+    """The head as a gradio component. Its JavaScript gives each tab an address behind the #, and the page
+    what its controls lack for the keyboard."""
 
     def __init__(self) -> None:
         doors = "".join(f'<a href="{place}" title="{words}">{title}</a>' for place, title, words in DOORS)
         super().__init__(
-            HEAD.replace("DOORS", doors) + lesson_panel(), js_on_load=script("masthead"), elem_id="masthead"
+            HEAD.replace("DOORS", doors) + lesson_panel(), js_on_load=script("masthead", "keyboard"), elem_id="masthead"
         )

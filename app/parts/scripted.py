@@ -20,9 +20,9 @@ ASSETS = Path(__file__).parents[1] / "assets"
 
 
 @cache
-def script(name: str) -> str:
-    """The JavaScript that a component runs when the page has loaded it; tools.js goes before each."""
-    return "\n".join((ASSETS / f"{file}.js").read_text(encoding="utf-8") for file in ("tools", name))
+def script(*names: str) -> str:
+    """The JavaScript that a component runs when the page has loaded it, of one file or several; tools.js goes first."""
+    return "\n".join((ASSETS / f"{file}.js").read_text(encoding="utf-8") for file in ("tools", *names))
 
 
 class ShownHTML(gr.HTML):
