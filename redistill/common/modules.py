@@ -104,12 +104,10 @@ def meta_copy(model: nn.Module) -> nn.Module:
     Wrappers of `torch.compile` and for several devices are left out. What cannot be copied, such as a lock, is shared.
     """
     memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(meta_like(parameter), requires_grad=False)
-    for module in model.modules():
-        for tensor in chain(module._buffers.values(), module.__dict__.values()):
-            if isinstance(tensor, Tensor) and id(tensor) not in memo:
-                memo[id(tensor)] = meta_like(tensor)
+    for module in model.modules():  # first all, as `deepcopy` copies what the memo does not have
+        for tensor in chain(module._parameters.values(), module._buffers.values(), module.__dict__.values()):
+            if isinstance(tensor, Tensor):
+                _dataless(tensor, memo)
     return _clone(model, memo)
 
 
@@ -127,7 +125,7 @@ def _clone(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
         if isinstance(value, PLAIN) or (type(value) is tuple and all(isinstance(item, PLAIN) for item in value)):
             state[name] = value
         elif name in ("_parameters", "_buffers"):
-            state[name] = {key: None if tensor is None else _weight(tensor, memo) for key, tensor in value.items()}
+            state[name] = {key: None if tensor is None else _dataless(tensor, memo) for key, tensor in value.items()}
         elif name == "_modules":
             state[name] = {key: None if child is None else _clone(child, memo) for key, child in value.items()}
         elif name == "_compiled_call_impl":
@@ -139,8 +137,8 @@ def _clone(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     return clone
 
 
-def _weight(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
-    """A weight without data; also of a module that stands in a list, where `parameters()` does not see it."""
+def _dataless(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    """The one tensor without data that stands for another in a copy; a parameter is one there too."""
     if id(tensor) not in memo:
         made = meta_like(tensor)
         memo[id(tensor)] = nn.Parameter(made, requires_grad=False) if isinstance(tensor, nn.Parameter) else made
@@ -150,7 +148,7 @@ def _weight(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
     """A deep copy of what a module holds, item by item where the whole cannot be copied; tensors without data."""
     if isinstance(value, Tensor):
-        return memo.setdefault(id(value), meta_like(value))
+        return _dataless(value, memo)
     if isinstance(value, nn.Module):
         return _clone(value, memo)
     if type(value) in (list, tuple):
