@@ -33,9 +33,10 @@ else {
     clearTimeout(rest);
     rest = setTimeout(refresh, 300);
   });
-  // The way back through history changes tabs and leaves the settings as they are shown: so does the address.
+  // The way back through history changes tabs and leaves the settings as they are shown: so does an address that has some.
   addEventListener('popstate', () => {
-    if (props.value && !location.hash.startsWith('#lesson') && !location.search.endsWith(props.value)) keepInSearch();
+    const hasOthers = new URLSearchParams(location.search).has('teacher') && !location.search.endsWith(props.value);
+    if (props.value && hasOthers && !location.hash.startsWith('#lesson')) keepInSearch();
   });
 }
 function keepInSearch() {
