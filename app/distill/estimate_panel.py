@@ -21,8 +21,9 @@ from redistill.common.files import write_json
 from redistill.common.values import is_number
 from redistill.training.config import DistillConfig
 
-from ..parts.events import QUIET
+from ..parts.events import QUIET, say_at_once
 from ..parts.fragments import notice, status_line
+from ..parts.stops import Stops
 from ..runs import lent, processes, run_list
 from ..visitors import quota, who
 from ..visitors.limits import check_run
@@ -51,6 +52,7 @@ FORGET = """() => {
 }"""
 SECONDS = 0.2  # between looks at the process
 LONGEST = 600.0  # seconds; drawing or downloading a data set for the first time takes a while
+_stops = Stops()
 
 
 class EstimatePanel:
@@ -75,9 +77,10 @@ class EstimatePanel:
         """
         outputs = [self.shown, self.ask, self.cancel]
 
-        def estimate(*values: Any) -> Iterator[list[Any]]:
+        def estimate(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
             settings = dict(zip(form, values, strict=True))
-            yield from show(lambda: read(settings.pop("student"), settings))
+            with _stops.going(request) as is_stopped:
+                yield from show(lambda: read(settings.pop("student"), settings), is_stopped)
 
         self.ask.click(None, list(controls), self.of, js=NOTE_SETTINGS, **QUIET)
         self.cancel.click(None, None, self.of, js=FORGET, **QUIET)
@@ -85,31 +88,41 @@ class EstimatePanel:
         gr.on(changes, None, list(controls), self.of, js=TELL_OTHERS, trigger_mode="always_last", **QUIET)
         # One at a time: two would take the time from each other.
         one = {"concurrency_limit": 1, "concurrency_id": "estimate", "queue": True}
-        asked = self.ask.click(estimate, list(form.values()), outputs, **QUIET | one)
-        # Only then: what was on its way from the estimate would take the place of what stands there without one.
-        self.cancel.click(None, None, None, cancels=[asked], **QUIET).then(cancelled, None, outputs, **QUIET)
+        self.ask.click(estimate, list(form.values()), outputs, **QUIET | one)
+        say_at_once(self.cancel.click, "Cancelling…", self.shown)
+        self.cancel.click(cancel, **QUIET)
 
 
-def cancelled() -> list[Any]:
-    """The panel without an estimate."""
-    return ["", gr.Button(interactive=True), gr.Button(visible=False)]
+def cancel(request: gr.Request) -> None:
+    """Let the page's estimate end without one."""
+    _stops.ask(request)
 
 
-def show(read: Callable[[], Plan]) -> Iterator[list[Any]]:
-    """What the panel shows while it measures, and then. Closing the iterator ends the process."""
+def show(read: Callable[[], Plan], is_cancelled: Callable[[], bool] = lambda: False) -> Iterator[list[Any]]:
+    """What the panel shows while it measures, and then; nothing once it `is_cancelled`.
+
+    Closing the iterator ends the process, and so does cancelling.
+    """
     try:
         planned = read()
         config = planned.all[0]
         for event in measure(config):
+            if is_cancelled():
+                yield _ended("")
+                return
             if isinstance(event, float):
                 waiting = status_line(f"Measuring a few steps… {event:.0f} s")
                 yield [waiting, gr.Button(interactive=False), gr.Button(visible=True)]
             else:
                 waits = _calls(config, event.get("pace")) or place_in_line(config)
                 line = " ".join(filter(None, (_of_several(planned), waits)))
-                yield [table(event, line), gr.Button(interactive=True), gr.Button(visible=False)]
+                yield _ended(table(event, line))
     except ValueError as error:
-        yield [notice("No estimate.", str(error)), gr.Button(interactive=True), gr.Button(visible=False)]
+        yield _ended(notice("No estimate.", str(error)))
+
+
+def _ended(said: str) -> list[Any]:
+    return [said, gr.Button(interactive=True), gr.Button(visible=False)]
 
 
 def _of_several(planned: Plan) -> str:

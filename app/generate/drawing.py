@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 
 from ..parts.fragments import field_refusal, notice, status_line
+from ..parts.stops import Stops
 from ..runs import choices
 from ..runs.lent import CALL_SECONDS
 from ..visitors import quota, who
@@ -22,12 +23,8 @@ from .samples import PREVIEWS, Samples, keep_samples, sample_all, thumbnails
 DONE = "Done. Click an image to see how it came about."
 LOOK_SECONDS = 0.3  # between two looks whether it is one's turn
 
-# Pages that asked to stop. Gradio's `cancels` leaves a cancelled event pending on the page, which then ignores the
-# next click; so the sampling itself looks here between steps.
-_stopping: set[str] = set()
-# What was asked for, in that order; the first one is being sampled. And which page asked.
-_line: list[object] = []
-_waiting: dict[object, str] = {}
+_stops = Stops()
+_line: list[object] = []  # what was asked for, in that order; the first one is being sampled
 
 
 def announce(teacher: Any, students: Any, seed: Any, count: Any, kept: Any) -> dict[str, Any]:
@@ -58,29 +55,38 @@ def generate(
 
     One page samples at a time, the one that asked first; the others say that they wait, and can be stopped.
     """
-    session, turn = _session(request), object()
-    _waiting[turn] = session
-    _stopping.discard(session)
-    _line.append(turn)
-    try:
-        if _line[0] is not turn:
+    with _stops.going(request) as is_stopped, _in_line() as is_first:
+        if not is_first():
             yield _running(status_line("Waiting for another drawing…"))
-        while _line[0] is not turn:
-            if session in _stopping:
+        while not is_first():
+            if is_stopped():
                 yield _ended(status_line("Stopped before it began."))
                 return
             time.sleep(LOOK_SECONDS)
             yield {}  # gradio ends an event whose page is gone between two of these
-        yield from _sample(session, teacher, students, seed, count, steps, scheduler, other)
+        yield from _sample(is_stopped, teacher, students, seed, count, steps, scheduler, other)
+
+
+@contextlib.contextmanager
+def _in_line() -> Iterator[Callable[[], bool]]:
+    """A place at the end of the line; what it gives says whether it is the first one by now."""
+    turn = object()
+    _line.append(turn)
+    try:
+        yield lambda: _line[0] is turn
     finally:
         _line.remove(turn)
-        del _waiting[turn]
-        if session not in _waiting.values():
-            _stopping.discard(session)
 
 
 def _sample(
-    session: str, teacher: Any, students: Any, seed: Any, count: Any, steps: Any, scheduler: Any, other: Any
+    is_stopped: Callable[[], bool],
+    teacher: Any,
+    students: Any,
+    seed: Any,
+    count: Any,
+    steps: Any,
+    scheduler: Any,
+    other: Any,
 ) -> Iterator[dict[str, Any]]:
     yield _running(status_line("Loading…"))
     try:
@@ -95,12 +101,12 @@ def _sample(
         noise = view.panels(networks, seeds)  # the images before cannot be clicked any more
         yield {**_running(status_line("Loading…"), noise), **_kept(()), **_charted(networks)}
         if is_zero_gpu():
-            yield from _sample_lent(session, networks, seeds, steps, scheduler)
+            yield from _sample_lent(is_stopped, networks, seeds, steps, scheduler)
             return
         words, ways = DONE, [[(0, thumbnails(network.noise(seeds)))] for network in networks]
         for sampled in sample_all(networks, seeds, steps, scheduler):
             step = sampled[0].step.step
-            if session in _stopping and step < steps:
+            if is_stopped() and step < steps:
                 words = f"Stopped at step {step} of {steps}."
                 break
             if step % max(1, steps // PREVIEWS) == 0 and step < steps:
@@ -135,7 +141,7 @@ def forget_refusal(other_said: Any) -> dict[str, Any]:
 
 
 def _sample_lent(
-    session: str, networks: Sequence[Network], seeds: list[int], steps: int, scheduler: Any
+    is_stopped: Callable[[], bool], networks: Sequence[Network], seeds: list[int], steps: int, scheduler: Any
 ) -> Iterator[dict[str, Any]]:
     """The same on a GPU that is lent by the call: some images of all networks at a time, and what is left of it."""
     ahead = lent_drawing.calls(networks, len(seeds), steps)
@@ -149,7 +155,7 @@ def _sample_lent(
                 break
             said = f"{len(drawn.seeds)} of {len(seeds)} images drawn…{_quota()}"
             yield _running(status_line(said), view.panels(drawn.networks, drawn.seeds))
-            if session in _stopping:
+            if is_stopped():
                 words = f"Stopped at {len(drawn.seeds)} of {len(seeds)} images."
                 break
     except ValueError as error:
@@ -192,12 +198,6 @@ def _charted(networks: Sequence[Network]) -> dict[str, Any]:
     return {**charted, "real": view.real_card(networks)}
 
 
-def stop_sampling(request: gr.Request | None = None) -> str:
+def stop_sampling(request: gr.Request | None = None) -> None:
     """Let the page's sampling end after the step that it is at."""
-    if (session := _session(request)) in _waiting.values():  # or names of pages that are gone would stay
-        _stopping.add(session)
-    return status_line("Stopping…")
-
-
-def _session(request: gr.Request | None) -> str:
-    return getattr(request, "session_hash", None) or ""
+    _stops.ask(request)

@@ -10,7 +10,7 @@ import gradio as gr
 
 from redistill.diffusion.sampling import SCHEDULERS
 
-from ..parts.events import QUIET, UNSEEN, connect, refused_in
+from ..parts.events import QUIET, UNSEEN, connect, refused_in, say_at_once
 from ..parts.export_buttons import attach_exports, handed_over
 from ..parts.fields import ClampedSlider, NumberField
 from ..parts.live_plot import LivePlot
@@ -40,7 +40,8 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
     connect(form["go"].click, drawing.generate, wish, shown, concurrency_limit=MAX_PAGES, **UNSEEN)
     refused = {name: shown[name] for name in ("said", "other_said")}
     connect(form["other"].change, drawing.forget_refusal, [form["other_said"]], refused, **QUIET)
-    form["stop"].click(drawing.stop_sampling, None, shown["said"], **QUIET)
+    say_at_once(form["stop"].click, "Stopping…", shown["said"])
+    form["stop"].click(drawing.stop_sampling, **QUIET)
     attach_exports(form["exports"], form["exported"], export_network, [form["teacher"], form["students"]])
     _connect_drawn(shown)
     _connect_choice(tab, page, form, shown)

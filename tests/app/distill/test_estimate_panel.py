@@ -65,6 +65,18 @@ def test_a_cancelled_estimate_ends_its_process_and_leaves_no_files(monkeypatch, 
 
 
 @pytest.mark.process
+def test_cancelling_is_the_last_word_of_an_estimate(monkeypatch):
+    children = script(monkeypatch, "import time; time.sleep(600)")
+    asked = []
+    going = estimate_panel.show(lambda: Plan((CONFIG,)), lambda: bool(asked))
+    next(going), next(going)
+    asked.append("cancel")
+    ((shown, ask, cancel),) = going
+    assert shown == "" and ask.interactive and not cancel.visible
+    assert children[0].returncode is not None
+
+
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -223,7 +223,7 @@ def said(*values) -> str:
 def test_a_page_that_asked_to_stop_gets_no_more_steps(shipped):
     going = drawing.generate(FACES_TEACHER, [], 0, 4, 50, "ddim")
     next(going), next(going)
-    assert "Stopping" in drawing.stop_sampling()
+    drawing.stop_sampling()
     assert ["Stopped at step" in shown["said"] for shown in going] == [True]
 
 
