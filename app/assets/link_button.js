@@ -9,7 +9,7 @@ const said = element.querySelector('[role=status]');
 const words = button.textContent;
 const tab = props.tab;
 const link = () => `${location.origin}${location.pathname}${tab ? `#${tab}` : ''}?${props.value}`;
-let back, rest, arrived = () => {}, fresh = Promise.resolve();
+let back, rest, kept = false, arrived = () => {}, fresh = Promise.resolve();
 function refresh() {
   clearTimeout(rest);
   rest = undefined;
@@ -33,15 +33,16 @@ else {
     clearTimeout(rest);
     rest = setTimeout(refresh, 300);
   });
-  // The way back through history changes tabs and leaves the settings as they are shown: so does an address that has some.
+  // The way back through history changes tabs and leaves the settings as they are shown, and so does the address, once
+  // they are in it.
   addEventListener('popstate', () => {
-    const hasOthers = new URLSearchParams(location.search).has('teacher') && !location.search.endsWith(props.value);
-    if (props.value && hasOthers && !location.hash.startsWith('#lesson')) keepInSearch();
+    if (kept && !location.hash.startsWith('#lesson') && !location.search.endsWith(props.value)) keepInSearch();
   });
 }
 function keepInSearch() {
-  const kept = [...new URLSearchParams(location.search)].filter(([key]) => key.startsWith('__'));  // Gradio's own
-  const query = [...kept.map(pair => new URLSearchParams([pair]).toString()), props.value].join('&');
+  kept = true;
+  const own = [...new URLSearchParams(location.search)].filter(([key]) => key.startsWith('__'));  // Gradio's own
+  const query = [...own.map(pair => new URLSearchParams([pair]).toString()), props.value].join('&');
   history.replaceState(history.state, '', `?${query}${location.hash}`);
 }
 watch('value', () => {

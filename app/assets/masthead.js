@@ -1,5 +1,6 @@
 // Every tab has an address of its own, behind the #: it is opened by a link, kept by a reload, and the way back leads to
-// the tab before.
+// the tab before. What stands before the #, Explore's settings, stays: gradio's <base> would have a plain # drop it, and
+// a link to one load the page anew.
 const tabs = () => [...document.querySelectorAll('#tabs > .tab-wrapper button[role=tab], #tabs > .tab-nav button[role=tab]')];
 const nameOf = tab => tab.textContent.trim().toLowerCase();
 const shown = () => tabs().find(tab => tab.getAttribute('aria-selected') === 'true');
@@ -37,7 +38,7 @@ function follow() {
   const now = shown();
   if (!now || nameOf(now) === asked()) return;
   const query = document.querySelector('#tabs').dataset[nameOf(now)];  // of a tab whose settings are in its address
-  history.pushState(history.state, '', `#${nameOf(now)}${query ? `?${query}` : ''}`);
+  history.pushState(history.state, '', `${location.pathname}${location.search}#${nameOf(now)}${query ? `?${query}` : ''}`);
   teach();
 }
 function start() {
@@ -45,6 +46,12 @@ function start() {
   open(false);
   addEventListener('hashchange', open);
   addEventListener('popstate', open);
+  document.addEventListener('click', event => {
+    const link = event.target.closest('a[href^="#"]:not([target])');
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    location.hash = link.getAttribute('href');
+  });
   const settings = {subtree: true, attributeFilter: ['aria-selected']};
   setTimeout(() => new MutationObserver(follow).observe(document.querySelector('#tabs'), settings), 200);
 }

@@ -62,3 +62,19 @@ def test_on_the_way_back_the_address_says_what_the_page_shows(open_page):
         page.go_back()
         page.wait_for_url("**&strides=8,*")
     expect(page.locator("[data-layer='conv1'] input[value='8']")).to_be_checked()
+
+
+def test_settings_outlast_other_tabs_doors_and_a_reload(open_page):
+    page = open_page("?teacher=narrow_resnet&size=64")
+    eight = page.locator("[data-layer='conv1'] input[value='8']")
+    choose_stride(page, "conv1", 8)
+    page.wait_for_url("**&strides=8,*")
+    page.evaluate("window.isSame = true")
+    page.get_by_role("link", name="See results").click()
+    expect(page.get_by_role("tab", selected=True)).to_have_text("Compare")
+    page.get_by_role("tab", name="Explore").click()
+    expect(eight).to_be_checked()
+    assert page.evaluate("window.isSame"), "the door loaded the page anew"
+    page.wait_for_url("**&strides=8,*#explore")
+    page.reload()
+    expect(eight).to_be_checked()
