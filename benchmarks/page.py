@@ -1,10 +1,13 @@
-"""The page in a real browser: how long from a click on a stride to the redrawn chart, RED blocks on.
+"""The page in a real browser: how long from a click on a stride to the redrawn chart, RED blocks on, and to the
+accuracy of those strides where they were never measured before.
 
     python -m benchmarks.page [--quick] [--json FILE]
 
 Starts the app on a free port of this machine, opens it in headless Chromium and walks through stride vectors of
 several teachers, one click at a time. Every vector is new on the way there and seen before on the way back. Times are
-milliseconds in the page, from the click to Plotly's redraw. Needs playwright and a Chromium (`apt-get install
+milliseconds in the page, from the click to Plotly's redraw, and to the figure in the card of accuracy: measured with
+the network of every budget that ships for scenes, on 1,000 pictures that are drawn already, at strides that it does not
+come with the accuracy of. Needs playwright and a Chromium (`apt-get install
 chromium`). `--quick` takes two teachers and fewer clicks.
 """
 
@@ -16,11 +19,15 @@ import math
 import random
 import statistics
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from redistill.checkpoint.sources import SHIPPED
 from redistill.networks.zoo import NETWORKS
+from redistill.training.shared_weights import measured, open_shared
+from redistill.training.stride_store import key_of
 
 from .helpers.app_process import served
 from .helpers.chromium import CHROMIUM_OPTIONS, PATIENCE_MS, chromium_path
@@ -39,6 +46,22 @@ CLICK = """([layer, stride]) => new Promise(resolve => {
   setTimeout(() => done(null), 10000);
   document.querySelector(`#strides [data-layer='${layer}'] input[value='${stride}']`).click();
 })"""
+# Resolves once what stands there was measured since the click: null where it was known already, or has not come.
+ACCURACY_CLICK = """([layer, stride]) => new Promise(resolve => {
+  const card = document.querySelector('#accuracy'), start = performance.now();
+  let isMeasured = false;
+  const done = time => { watcher.disconnect(); resolve(time); };
+  const watcher = new MutationObserver(() => {
+    const isWaiting = card.querySelector('[data-unmeasured]') !== null;
+    if (isWaiting) isMeasured = true;
+    else if (isMeasured && card.querySelector('.headline')) done(performance.now() - start);
+  });
+  watcher.observe(card, {childList: true, subtree: true});
+  setTimeout(() => done(null), 120000);
+  document.querySelector(`#strides [data-layer='${layer}'] input[value='${stride}']`).click();
+})"""
+SHARED, ACCURACY_PLACE = "emoji-clutter-any", "?teacher=narrow_resnet&size=64&strides=4,1,2,2,1"
+ACCURACY_REDUCTION = 64  # the largest total one of the walk with it
 ROWS = """() => [...document.querySelectorAll('#strides [data-layer]')].map(row => [row.dataset.layer,
   Number(row.querySelector('input:checked').value), [...row.querySelectorAll('input')].map(i => Number(i.value))])"""
 REVISION = "document.querySelector('#memory .liveplot').dataset.revision"
@@ -72,28 +95,51 @@ def walk(page: Page, clicks: int, reduction: int) -> tuple[list[float], list[flo
     Returns the times at new vectors, those at vectors seen before, both in milliseconds, and the clicks that the
     chart did not answer.
     """
-    rows = page.evaluate(ROWS)
-    strides = {layer: stride for layer, stride, _ in rows}
-    chosen = random.Random(0)
-    seen = {tuple(strides.values())}
-    path: list[tuple[str, int, int]] = []  # (layer, stride before, stride after)
-    for _ in range(10_000):
-        layer, _, choices = chosen.choice(rows)
-        step = strides | {layer: chosen.choice(choices)}
-        if len(path) < clicks and tuple(step.values()) not in seen and math.prod(step.values()) <= reduction:
-            path.append((layer, strides[layer], step[layer]))
-            strides = step
-            seen.add(tuple(strides.values()))
+    path = way(page, clicks, reduction)
     there = [_clicked(page, layer, after) for layer, _, after in path]
     back = [_clicked(page, layer, before) for layer, before, _ in reversed(path)]
     answered = [[time for time in times if time is not None] for times in (there, back)]
     return *answered, 2 * len(path) - sum(map(len, answered))
 
 
+def way(page: Page, clicks: int, reduction: int, known: Collection[str] = ()) -> list[tuple[str, int, int]]:
+    """Clicks of which each leads to a stride vector that is new and not `known`: layer, stride before, stride after."""
+    rows = page.evaluate(ROWS)
+    strides = {layer: stride for layer, stride, _ in rows}
+    chosen = random.Random(0)
+    seen = {key_of(strides), *known}
+    path: list[tuple[str, int, int]] = []
+    for _ in range(10_000):
+        layer, _, choices = chosen.choice(rows)
+        step = strides | {layer: chosen.choice(choices)}
+        if len(path) < clicks and key_of(step) not in seen and math.prod(step.values()) <= reduction:
+            path.append((layer, strides[layer], step[layer]))
+            strides = step
+            seen.add(key_of(strides))
+    return path
+
+
 def _clicked(page: Page, layer: str, stride: int) -> float | None:
     found = page.evaluate(CLICK, [layer, stride])
     page.wait_for_timeout(SETTLE_MS)
     return found
+
+
+def accuracy_times(browser: Browser, address: str, clicks: int) -> tuple[list[float], int]:
+    """Milliseconds from clicks to the accuracy of strides that nothing was known of, and how many had no answer.
+
+    A click before them, which is not counted, waits for the pictures to be drawn.
+    """
+    page, _ = opened(browser, address + ACCURACY_PLACE)
+    page.wait_for_selector("#accuracy .headline")
+    known = measured(open_shared(SHIPPED / SHARED))
+    times = []
+    for layer, _, stride in way(page, clicks + 1, ACCURACY_REDUCTION, known):
+        page.wait_for_timeout(SETTLE_MS)
+        times.append(page.evaluate(ACCURACY_CLICK, [layer, stride]))
+    page.context.close()
+    answered = [time for time in times[1:] if time is not None]
+    return answered, clicks - len(answered)
 
 
 def percentile(times: list[float], share: float) -> float:
@@ -128,15 +174,22 @@ def main() -> None:
             print(f"{name:<16}{statistics.median(new):>14.0f}{percentile(new, 0.95):>8.0f}", end="")
             print(f"{statistics.median(again):>16.0f}{percentile(again, 0.95):>8.0f}", end="")
             print(f"{len(new) + len(again):>9}{unanswered:>13}", flush=True)
+        accurate, missing = accuracy_times(browser, app.address, clicks // 3)
+        accuracy = statistics.median(accurate)
+        print(f"\naccuracy of new strides {accuracy:.0f} ms, median of {len(accurate)} clicks, {missing} unanswered")
         browser.close()
     if options.json:
-        options.json.write_text(json.dumps({"load_ms": load, "teachers": rows}, indent=1) + "\n")
+        found = {"load_ms": load, "teachers": rows, "accuracy_ms": accurate}
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
     medians = " ".join(
         f"{row['teacher']}_new_ms={statistics.median(row['new_ms']):.0f} "
         f"{row['teacher']}_again_ms={statistics.median(row['again_ms']):.0f}"
         for row in rows
     )
-    print(f"page load_ms={load:.0f} {medians} unanswered={sum(row['unanswered'] for row in rows)}")
+    print(
+        f"page load_ms={load:.0f} {medians} accuracy_ms={accuracy:.0f} "
+        f"unanswered={missing + sum(row['unanswered'] for row in rows)}"
+    )
 
 
 if __name__ == "__main__":

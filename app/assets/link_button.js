@@ -19,14 +19,18 @@ function refresh() {
   });
   trigger('stale');
 }
-// Behind the #, where masthead.js finds what a tab's address goes on with.
+// Behind the #, where masthead.js finds what a tab's address goes on with. A step of the lesson shows a tab too.
+const shows = name => name === tab || document.querySelector(`.lesson-step[data-step="${name.replace('lesson-', '')}"]`)?.dataset.tab === tab;
 function keepBehindTab() {
   document.querySelector('#tabs').dataset[tab] = props.value;
-  if (location.hash.split('?')[0] === `#${tab}`) history.replaceState(history.state, '', `${location.pathname}${location.search}#${tab}?${props.value}`);
+  const [name] = location.hash.slice(1).split('?');
+  if (shows(name)) history.replaceState(history.state, '', `${location.pathname}${location.search}#${name}?${props.value}`);
 }
 if (tab) addEventListener('hashchange', () => {
   const [name, query] = location.hash.slice(1).split(/\?(.*)/s);
-  if (name === tab && query && query !== props.value) trigger('opened', {query});
+  if (!shows(name)) return;
+  if (!query && props.value) keepBehindTab();
+  else if (query !== props.value) trigger('opened', {query});
 });
 else {
   document.addEventListener(props.changed, () => {
@@ -36,7 +40,7 @@ else {
   // The way back through history changes tabs and leaves the settings as they are shown, and so does the address, once
   // they are in it.
   addEventListener('popstate', () => {
-    if (kept && !location.hash.startsWith('#lesson') && !location.search.endsWith(props.value)) keepInSearch();
+    if (kept && !location.search.endsWith(props.value)) keepInSearch();
   });
 }
 function keepInSearch() {

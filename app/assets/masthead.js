@@ -34,11 +34,15 @@ function open(moved) {
   const tab = tabs().find(tab => nameOf(tab) === asked());
   if (tab && tab !== shown()) tab.click();
 }
+// Behind the #: the tab, and what its address goes on with where its settings are in it.
+function place(tab) {
+  const query = document.querySelector('#tabs').dataset[tab];
+  return `#${tab}${query ? `?${query}` : ''}`;
+}
 function follow() {
   const now = shown();
   if (!now || nameOf(now) === asked()) return;
-  const query = document.querySelector('#tabs').dataset[nameOf(now)];  // of a tab whose settings are in its address
-  history.pushState(history.state, '', `${location.pathname}${location.search}#${nameOf(now)}${query ? `?${query}` : ''}`);
+  history.pushState(history.state, '', `${location.pathname}${location.search}${place(nameOf(now))}`);
   teach();
 }
 function start() {
@@ -50,7 +54,7 @@ function start() {
     const link = event.target.closest('a[href^="#"]:not([target])');
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
-    location.hash = link.getAttribute('href');
+    location.hash = place(link.getAttribute('href').slice(1));
   });
   const settings = {subtree: true, attributeFilter: ['aria-selected']};
   setTimeout(() => new MutationObserver(follow).observe(document.querySelector('#tabs'), settings), 200);

@@ -21,9 +21,9 @@ from redistill.common.files import write_json
 from redistill.common.values import is_number
 from redistill.training.config import DistillConfig
 
-from ..parts.events import QUIET, say_at_once
+from ..parts.events import QUIET, UNSEEN, say_at_once
 from ..parts.fragments import notice, status_line
-from ..parts.stops import Stops
+from ..parts.turns import MAX_PAGES, Turn, Turns
 from ..runs import lent, processes, run_list
 from ..visitors import quota, who
 from ..visitors.limits import check_run
@@ -52,7 +52,7 @@ FORGET = """() => {
 }"""
 SECONDS = 0.2  # between looks at the process
 LONGEST = 600.0  # seconds; drawing or downloading a data set for the first time takes a while
-_stops = Stops()
+_turns = Turns()
 
 
 class EstimatePanel:
@@ -79,46 +79,53 @@ class EstimatePanel:
 
         def estimate(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
             settings = dict(zip(form, values, strict=True))
-            with _stops.going(request) as is_stopped:
-                yield from show(lambda: read(settings.pop("student"), settings), is_stopped)
+            with _turns.take(request) as turn:
+                yield from show(lambda: read(settings.pop("student"), settings), turn)
 
         self.ask.click(None, list(controls), self.of, js=NOTE_SETTINGS, **QUIET)
         self.cancel.click(None, None, self.of, js=FORGET, **QUIET)
         changes = [control.change for control in controls]
         gr.on(changes, None, list(controls), self.of, js=TELL_OTHERS, trigger_mode="always_last", **QUIET)
-        # One at a time: two would take the time from each other.
-        one = {"concurrency_limit": 1, "concurrency_id": "estimate", "queue": True}
-        self.ask.click(estimate, list(form.values()), outputs, **QUIET | one)
+        self.ask.click(estimate, list(form.values()), outputs, concurrency_limit=MAX_PAGES, **UNSEEN)
         say_at_once(self.cancel.click, "Cancelling…", self.shown)
         self.cancel.click(cancel, **QUIET)
 
 
 def cancel(request: gr.Request) -> None:
     """Let the page's estimate end without one."""
-    _stops.ask(request)
+    _turns.stop(request)
 
 
-def show(read: Callable[[], Plan], is_cancelled: Callable[[], bool] = lambda: False) -> Iterator[list[Any]]:
-    """What the panel shows while it measures, and then; nothing once it `is_cancelled`.
+def show(read: Callable[[], Plan], turn: Turn) -> Iterator[list[Any]]:
+    """What the panel shows while it waits for its turn, since two estimates would take the time from each other, while
+    it measures, and then; nothing once it is stopped.
 
-    Closing the iterator ends the process, and so does cancelling.
+    Closing the iterator ends the process, and so does stopping.
     """
+    for _ in turn.wait():
+        yield _going("Waiting for another estimate…")
+    if turn.is_stopped:
+        yield _ended("")
+        return
     try:
         planned = read()
         config = planned.all[0]
         for event in measure(config):
-            if is_cancelled():
+            if turn.is_stopped:
                 yield _ended("")
                 return
             if isinstance(event, float):
-                waiting = status_line(f"Measuring a few steps… {event:.0f} s")
-                yield [waiting, gr.Button(interactive=False), gr.Button(visible=True)]
+                yield _going(f"Measuring a few steps… {event:.0f} s")
             else:
                 waits = _calls(config, event.get("pace")) or place_in_line(config)
                 line = " ".join(filter(None, (_of_several(planned), waits)))
                 yield _ended(table(event, line))
     except ValueError as error:
         yield _ended(notice("No estimate.", str(error)))
+
+
+def _going(words: str) -> list[Any]:
+    return [status_line(words), gr.Button(interactive=False), gr.Button(visible=True)]
 
 
 def _ended(said: str) -> list[Any]:

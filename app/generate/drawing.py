@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 
 from ..parts.fragments import field_refusal, notice, status_line
-from ..parts.stops import Stops
+from ..parts.turns import Turn, Turns
 from ..runs import choices
 from ..runs.lent import CALL_SECONDS
 from ..visitors import quota, who
@@ -21,10 +20,7 @@ from .networks import Network, load_elsewhere, load_network
 from .samples import PREVIEWS, Samples, keep_samples, sample_all, thumbnails
 
 DONE = "Done. Click an image to see how it came about."
-LOOK_SECONDS = 0.3  # between two looks whether it is one's turn
-
-_stops = Stops()
-_line: list[object] = []  # what was asked for, in that order; the first one is being sampled
+_turns = Turns()
 
 
 def announce(teacher: Any, students: Any, seed: Any, count: Any, kept: Any) -> dict[str, Any]:
@@ -55,31 +51,17 @@ def generate(
 
     One page samples at a time, the one that asked first; the others say that they wait, and can be stopped.
     """
-    with _stops.going(request) as is_stopped, _in_line() as is_first:
-        if not is_first():
-            yield _running(status_line("Waiting for another drawing…"))
-        while not is_first():
-            if is_stopped():
-                yield _ended(status_line("Stopped before it began."))
-                return
-            time.sleep(LOOK_SECONDS)
-            yield {}  # gradio ends an event whose page is gone between two of these
-        yield from _sample(is_stopped, teacher, students, seed, count, steps, scheduler, other)
-
-
-@contextlib.contextmanager
-def _in_line() -> Iterator[Callable[[], bool]]:
-    """A place at the end of the line; what it gives says whether it is the first one by now."""
-    turn = object()
-    _line.append(turn)
-    try:
-        yield lambda: _line[0] is turn
-    finally:
-        _line.remove(turn)
+    with _turns.take(request) as turn:
+        for looks, _ in enumerate(turn.wait()):
+            yield {} if looks else _running(status_line("Waiting for another drawing…"))
+        if turn.has_come:
+            yield from _sample(turn, teacher, students, seed, count, steps, scheduler, other)
+        else:
+            yield _ended(status_line("Stopped before it began."))
 
 
 def _sample(
-    is_stopped: Callable[[], bool],
+    turn: Turn,
     teacher: Any,
     students: Any,
     seed: Any,
@@ -101,12 +83,12 @@ def _sample(
         noise = view.panels(networks, seeds)  # the images before cannot be clicked any more
         yield {**_running(status_line("Loading…"), noise), **_kept(()), **_charted(networks)}
         if is_zero_gpu():
-            yield from _sample_lent(is_stopped, networks, seeds, steps, scheduler)
+            yield from _sample_lent(turn, networks, seeds, steps, scheduler)
             return
         words, ways = DONE, [[(0, thumbnails(network.noise(seeds)))] for network in networks]
         for sampled in sample_all(networks, seeds, steps, scheduler):
             step = sampled[0].step.step
-            if is_stopped() and step < steps:
+            if turn.is_stopped and step < steps:
                 words = f"Stopped at step {step} of {steps}."
                 break
             if step % max(1, steps // PREVIEWS) == 0 and step < steps:
@@ -141,7 +123,7 @@ def forget_refusal(other_said: Any) -> dict[str, Any]:
 
 
 def _sample_lent(
-    is_stopped: Callable[[], bool], networks: Sequence[Network], seeds: list[int], steps: int, scheduler: Any
+    turn: Turn, networks: Sequence[Network], seeds: list[int], steps: int, scheduler: Any
 ) -> Iterator[dict[str, Any]]:
     """The same on a GPU that is lent by the call: some images of all networks at a time, and what is left of it."""
     ahead = lent_drawing.calls(networks, len(seeds), steps)
@@ -155,7 +137,7 @@ def _sample_lent(
                 break
             said = f"{len(drawn.seeds)} of {len(seeds)} images drawn…{_quota()}"
             yield _running(status_line(said), view.panels(drawn.networks, drawn.seeds))
-            if is_stopped():
+            if turn.is_stopped:
                 words = f"Stopped at {len(drawn.seeds)} of {len(seeds)} images."
                 break
     except ValueError as error:
@@ -200,4 +182,4 @@ def _charted(networks: Sequence[Network]) -> dict[str, Any]:
 
 def stop_sampling(request: gr.Request | None = None) -> None:
     """Let the page's sampling end after the step that it is at."""
-    _stops.ask(request)
+    _turns.stop(request)

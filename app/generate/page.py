@@ -15,12 +15,12 @@ from ..parts.export_buttons import attach_exports, handed_over
 from ..parts.fields import ClampedSlider, NumberField
 from ..parts.live_plot import LivePlot
 from ..parts.scripted import ActionHTML, SaveFiles, file_asked
+from ..parts.turns import MAX_PAGES
 from ..runs import choices
 from ..runs.exports import export_with_sampler
 from . import drawing, drawn, offered, view
 from .checks import MAX_COUNT, MAX_STEPS, MIN_COUNT
 
-MAX_PAGES = 16  # that sample or wait for it; others wait in gradio's queue, which says nothing
 STATE_SECONDS = 3600  # that images stay on the server after the page was closed
 SCHEDULER_TITLES = {"ddim": "DDIM", "ddpm": "DDPM", "dpm-solver++": "DPM-Solver++"}
 NETWORKS = {"teacher": "Teacher as .onnx", "student": "First student as .onnx"}  # each with a script that draws with it
@@ -35,7 +35,7 @@ def build(tab: gr.Tab, page: gr.Blocks) -> None:
             shown = _build_results()
     shown |= {name: form[name] for name in ("other_said", "go", "stop")}
     shown["kept"] = gr.State(None, time_to_live=STATE_SECONDS)
-    # They wait in a line of their own, see drawing.py.
+    # They wait in a line of their own, see turns.py.
     wish = [form[name] for name in ("teacher", "students", "seed", "count", "steps", "scheduler", "other")]
     connect(form["go"].click, drawing.generate, wish, shown, concurrency_limit=MAX_PAGES, **UNSEEN)
     refused = {name: shown[name] for name in ("said", "other_said")}

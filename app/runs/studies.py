@@ -198,7 +198,7 @@ def _tradeoff_result(key: str, runs: Sequence[tuple[Mapping[str, Any], DistillCo
 def _tradeoff_title(row: Mapping[str, Any], config: DistillConfig) -> str:
     """ "Student 4·1·2·1·2, RED + KD", "Narrow ResNet 32 px, KD", "Teacher in 3×3 patches up to maxpool"."""
     called, patches = str(row.get("network", "")), ""
-    if row.get("kind") == PATCHES:
+    if row.get("kind") == PATCHES and called.startswith("in "):  # of the teacher's network, which has no name here
         called, patches = "", f" {called}"
     if row["method"] == "teacher":
         return f"Teacher{patches}"

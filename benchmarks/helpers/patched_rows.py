@@ -9,6 +9,7 @@ from redistill.memory.patching import PatchedMemory, every_patching, least_memor
 from redistill.memory.tape import capture_images
 from redistill.networks.student import StudentConfig, build_student
 
+from .alternatives import ALTERNATIVES
 from .tradeoff_table import ALTERNATIVE, ON_CURVE, TEACHER, run_name
 
 KIND = "patches"
@@ -18,18 +19,30 @@ MOST, LITTLE = 1.0, 0.1
 
 
 def patched_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What becomes of the teacher's row and of those of students on the curve, a row for each way to cut patches.
+    """What becomes of the teacher's row, of those of students on the curve and of smaller images, a row for each way to
+    cut patches.
 
     Nothing is trained: accuracy is that of the run which the row is made of. Only ways with less memory than all that
     compute as little, and less than the network needs by itself.
     """
     found = []
     for row in rows:
-        is_student = row["part"] == ON_CURVE and row["method"] == METHOD
+        is_student = row["method"] == METHOD and (row["part"] == ON_CURVE or side_of(row) is not None)
         if row["state"] == "finished" and (row["part"] == TEACHER or is_student):
-            ways = ways_of(StudentConfig.from_dict(row["config"]["student"]), LITTLE if is_student else MOST)
+            ways = ways_of(counted_student(row), LITTLE if is_student else MOST)
             found += [_row(row, way) for way in (ways[-1:] if is_student else ways)]
     return found
+
+
+def side_of(row: Mapping[str, Any]) -> int | None:
+    """Pixels a side of the smaller images that a row's network works on; None where they are as large as others'."""
+    return next((other.side for other in ALTERNATIVES if other.title == row.get("network")), None)
+
+
+def counted_student(row: Mapping[str, Any]) -> StudentConfig:
+    """The network whose memory is counted: of one that makes images smaller first, that on such images."""
+    student, side = StudentConfig.from_dict(row["config"]["student"]), side_of(row)
+    return StudentConfig(student.teacher, side, student.num_classes, red=None) if side else student
 
 
 def ways_of(student: StudentConfig, most: float) -> list[PatchedMemory]:
@@ -39,8 +52,9 @@ def ways_of(student: StudentConfig, most: float) -> list[PatchedMemory]:
 
 
 def _row(row: Mapping[str, Any], way: PatchedMemory) -> dict[str, Any]:
-    network = f"in {way.grid}×{way.grid} patches up to {way.upto}"
-    place = f"{'-'.join(map(str, row['strides']))} {network.replace('×', 'x')}"
+    who = f"{row['network']} " if row.get("network") else ""
+    network = f"{who}in {way.grid}×{way.grid} patches up to {way.upto}"
+    place = f"{'-'.join(map(str, row['strides']))} {network}".strip().replace("×", "x")
     own = {"name": run_name(place, row["method"], row["seed"]), "network": network, "kind": KIND, "part": ALTERNATIVE}
     own |= {"upto": way.upto, "grid": way.grid, "macs": way.macs}
     own |= {f"{which}peak_bytes": way.peak_bytes for which in ("bare_", "red_", "")}

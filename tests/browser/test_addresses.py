@@ -78,3 +78,40 @@ def test_settings_outlast_other_tabs_doors_and_a_reload(open_page):
     page.wait_for_url("**&strides=8,*#explore")
     page.reload()
     expect(eight).to_be_checked()
+
+
+def test_the_door_to_results_keeps_what_they_were_filtered_by(open_page):
+    page = open_page()
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_label("emoji-faces, v-prediction").check()
+    page.wait_for_url("**#compare?on=emoji-faces*")
+    address = page.url
+    page.get_by_role("tab", name="Explore").click()
+    page.get_by_role("link", name="See results").click()
+    page.wait_for_url(address)
+    page.evaluate("location.hash = '#compare'")
+    page.wait_for_url(address)
+    page.evaluate("location.hash = '#lesson-6'")  # which asks about results
+    page.wait_for_url(address.replace("#compare", "#lesson-6"))
+    page.reload()
+    expect(page.locator("#lesson h2:visible")).to_contain_text("6. ")
+    expect(page.get_by_label("emoji-faces, v-prediction")).to_be_checked()
+
+
+def test_the_way_back_to_a_step_of_the_lesson_keeps_what_a_hand_has_changed(open_page):
+    page = open_page()
+    page.get_by_role("link", name="Lesson").click()
+    page.wait_for_url("**#lesson-1")
+    eight = page.locator("[data-layer='conv1'] input[value='8']")
+    expect(eight).not_to_be_checked()
+    for tab in ("Distill", "Explore"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_url(f"**#{tab.lower()}")
+    choose_stride(page, "conv1", 8)
+    page.wait_for_url("**&strides=8,*#explore")
+    for place in ("distill", "lesson-1"):
+        page.go_back()
+        page.wait_for_url(f"**&strides=8,*#{place}")
+    page.reload()
+    expect(page.locator("#lesson h2:visible")).to_contain_text("1. ")
+    expect(eight).to_be_checked()

@@ -9,6 +9,8 @@ import pytest
 
 from app.distill import estimate_panel
 from app.distill.plan import Plan
+from app.parts import turns
+from app.parts.turns import Turn
 from app.runs import jobs, run_list
 from redistill.training.presets import PRESETS
 
@@ -25,6 +27,13 @@ VALUES = {
 }
 
 
+def own_turn() -> Turn:
+    """The turn of the only estimate that goes on."""
+    line: list[Turn] = []
+    line.append(Turn("", line))
+    return line[0]
+
+
 @pytest.fixture(autouse=True)
 def places(tmp_path, monkeypatch):
     monkeypatch.setenv("REDISTILL_RUNS", str(tmp_path / "runs"))
@@ -33,7 +42,7 @@ def places(tmp_path, monkeypatch):
 
 @pytest.mark.process
 def test_an_estimate_is_measured_and_said():
-    *waiting, (shown, ask, cancel) = estimate_panel.show(lambda: Plan((CONFIG,)))
+    *waiting, (shown, ask, cancel) = estimate_panel.show(lambda: Plan((CONFIG,)), own_turn())
     assert waiting and "Measuring a few steps" in waiting[0][0] and waiting[0][2].visible
     for part in ("Time</td><td>about", "images/s", "Peak while training</td><td>", "fits"):
         assert part in shown
@@ -56,7 +65,7 @@ def script(monkeypatch, text: str) -> list:
 def test_a_cancelled_estimate_ends_its_process_and_leaves_no_files(monkeypatch, tmp_path):
     monkeypatch.setattr(estimate_panel.tempfile, "tempdir", str(tmp_path))
     children = script(monkeypatch, "import time; time.sleep(600)")
-    shown = estimate_panel.show(lambda: Plan((CONFIG,)))
+    shown = estimate_panel.show(lambda: Plan((CONFIG,)), own_turn())
     next(shown)
     assert len(list(tmp_path.iterdir())) == 1 and children[0].poll() is None
     shown.close()
@@ -67,13 +76,25 @@ def test_a_cancelled_estimate_ends_its_process_and_leaves_no_files(monkeypatch, 
 @pytest.mark.process
 def test_cancelling_is_the_last_word_of_an_estimate(monkeypatch):
     children = script(monkeypatch, "import time; time.sleep(600)")
-    asked = []
-    going = estimate_panel.show(lambda: Plan((CONFIG,)), lambda: bool(asked))
+    going = estimate_panel.show(lambda: Plan((CONFIG,)), turn := own_turn())
     next(going), next(going)
-    asked.append("cancel")
+    turn.is_stopped = True
     ((shown, ask, cancel),) = going
     assert shown == "" and ask.interactive and not cancel.visible
     assert children[0].returncode is not None
+
+
+@pytest.mark.process
+def test_an_estimate_that_waits_for_another_says_so_and_can_be_cancelled(monkeypatch):
+    monkeypatch.setattr(turns, "LOOK_SECONDS", 0.0)
+    children, other = script(monkeypatch, "import time; time.sleep(600)"), Turn("", [])
+    turn = Turn("", [other])
+    going = estimate_panel.show(lambda: Plan((CONFIG,)), turn)
+    said, ask, cancel = next(going)
+    assert "Waiting for another estimate" in said and not ask.interactive and cancel.visible
+    turn.is_stopped = True
+    ((said, ask, cancel),) = going
+    assert said == "" and ask.interactive and not cancel.visible and children == []
 
 
 @pytest.mark.process
@@ -87,7 +108,7 @@ def test_cancelling_is_the_last_word_of_an_estimate(monkeypatch):
 )
 def test_a_process_that_fails_is_a_sentence(monkeypatch, text, sentence):
     script(monkeypatch, text)
-    *_, (shown, ask, cancel) = estimate_panel.show(lambda: Plan((CONFIG,)))
+    *_, (shown, ask, cancel) = estimate_panel.show(lambda: Plan((CONFIG,)), own_turn())
     assert "No estimate." in shown and sentence in shown
     assert ask.interactive and not cancel.visible
 
@@ -96,7 +117,7 @@ def test_a_process_that_fails_is_a_sentence(monkeypatch, text, sentence):
 def test_one_that_takes_too_long_is_ended(monkeypatch):
     monkeypatch.setattr(estimate_panel, "LONGEST", 0.1)
     children = script(monkeypatch, "import time; time.sleep(600)")
-    *_, (shown, _, _) = estimate_panel.show(lambda: Plan((CONFIG,)))
+    *_, (shown, _, _) = estimate_panel.show(lambda: Plan((CONFIG,)), own_turn())
     assert "longer than 0 s" in shown and children[0].returncode is not None
 
 
@@ -106,7 +127,7 @@ def test_settings_that_do_not_fit_start_no_process(monkeypatch):
     def refuse():
         raise ValueError("steps is 0.")
 
-    ((shown, _, _),) = estimate_panel.show(refuse)
+    ((shown, _, _),) = estimate_panel.show(refuse, own_turn())
     assert "steps is 0." in shown and children == []
 
 

@@ -244,7 +244,7 @@ def test_a_page_that_waits_for_another_says_so_and_can_be_stopped(shipped):
     assert ["Stopped before it began" in update["said"] for update in second] == [True]
     assert next(third) == {}, "the first one still draws"
     first.close()  # its page is gone
-    assert "Done" in list(third)[-1]["said"] and drawing._line == []
+    assert "Done" in list(third)[-1]["said"] and drawing._turns._line == []
 
 
 def test_while_a_new_drawing_loads_the_old_images_are_gone(shipped):
