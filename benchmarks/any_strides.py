@@ -39,7 +39,7 @@ from redistill.training.evaluation import relabelled
 from redistill.training.shared_weights import SharedWeights, front_of, measured, network_at, open_shared, points_of
 from redistill.training.stride_store import key_of
 
-from .helpers.spread import mean_and_spread
+from .helpers.spread import mean_and_spread, percent
 from .helpers.tradeoff_table import OFF, ON_CURVE
 from .tradeoff import CURVE
 
@@ -173,7 +173,7 @@ def render(shared: SharedWeights, rows: Sequence[Mapping[str, Any]], count: int)
     ]
     for one in rows:
         cells = [",".join(map(str, one["strides"])), f"{one['peak_bytes'] / 1024:.0f}"]
-        cells += [f"{100 * one['test_accuracy']:.1f}", *(_percent(one[f"alone_{method}"]) for method in methods)]
+        cells += [f"{100 * one['test_accuracy']:.1f}", *(percent(one[f"alone_{method}"]) for method in methods)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -208,10 +208,6 @@ def render_recipes(held: Mapping[str, Mapping[str, Any]]) -> str:
 def _spread(values: Sequence[float]) -> Sequence[float]:
     """Their mean, and of more than one half their range."""
     return mean_and_spread(values)[: len(values)]
-
-
-def _percent(values: Sequence[float]) -> str:
-    return " ± ".join(f"{100 * one:.1f}" for one in _spread(values)) if values else ""
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:

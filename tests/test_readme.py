@@ -13,6 +13,7 @@ from PIL import Image
 from app.visitors.limits import ON_A_SPACE
 from app.words.numbers import format_bytes
 from benchmarks import any_strides, curve, trials
+from benchmarks.helpers import spread
 from benchmarks.tradeoff import Frame
 from benchmarks.zoo import KINDS
 from redistill.training.config import DistillConfig
@@ -119,7 +120,9 @@ def test_accuracies_of_alternatives_are_those_of_their_runs():
         if run["part"] == "alternative":
             patches = run["kind"] == "patches"
             who = "teacher" if run["method"] == "teacher" else f"student {','.join(map(str, run['strides']))}, KD"
-            name = f"{who}, {run['network'].removeprefix('in ')}" if patches else run["network"]
+            network = run["network"]
+            is_own = network.startswith("in ")
+            name = f"{who}, {network.removeprefix('in ')}" if is_own else network.replace(" in ", ", KD, ")
             method = "all" if patches else run["method"].removesuffix("-scratch")
             found[name][method].append(100 * run["test_accuracy"])
             rows[name] = run
@@ -140,12 +143,14 @@ def test_the_answer_that_stands_first_is_that_of_the_runs():
         place = run["network"] if run["part"] == "alternative" else ",".join(map(str, run["strides"]))
         accuracies[place, run["method"], round(run["peak_bytes"] / 1024)].append(run["test_accuracy"])
     answer = " ".join(README.partition("Does that pay?")[2].partition("- **Explore**")[0].split())
+    in_patches = "in 3×3 patches up to maxpool"
     for percent, place in (
         (r"teacher reaches ([\d.]+) % and needs 320 KiB", ("1,2,2,2,2", "teacher", 320)),
         (r"RED \+ KD wins at a fifth of the memory: ([\d.]+) % in 64 KiB", ("4,1,2,1,2", "red+kd", 64)),
-        (r"smaller images \(28 px\) give ([\d.]+) %", ("narrow_resnet 28 px", "kd", 61)),
-        (r"in patches: ([\d.]+) % in 80 KiB", ("in 3×3 patches up to maxpool", "kd", 80)),
-        (r"24 px give ([\d.]+) % in 45 KiB", ("narrow_resnet 24 px", "kd", 45)),
+        (r"images of 36 px in patches give ([\d.]+) %", (f"narrow_resnet 36 px {in_patches}", "kd", 61)),
+        (r"in patches: ([\d.]+) % in 80 KiB", (in_patches, "kd", 80)),
+        (r"32 px give ([\d.]+) % in 48 KiB", (f"narrow_resnet 32 px {in_patches}", "kd", 48)),
+        (r"24 px ([\d.]+) in 27", (f"narrow_resnet 24 px {in_patches}", "kd", 27)),
         (r"a stem of stride 8 ([\d.]+) % in 52", ("8,1,1,1,2", "stage-wise-batch-64", 52)),
     ):
         assert rounds_to(re.search(percent, answer)[1], statistics.mean(accuracies[place])), percent
@@ -200,11 +205,11 @@ def test_accuracies_of_shared_weights_are_those_that_were_measured(name, compare
     for strides, kib, cells in lines:
         row = by_strides[strides]
         assert kib == f"{row['peak_bytes'] / 1024:.0f}"
-        shared, *others = (cell.strip().partition(" ")[0] for cell in cells.split("|"))
+        shared, *others = (cell.strip() for cell in cells.split("|"))
         assert shared == f"{100 * row['test_accuracy']:.1f}", strides
         methods = [method for method in any_strides.METHODS if f"alone_{method}" in row]
         for cell, alone in zip(others, [row[f"alone_{method}"] for method in methods], strict=True):
-            assert cell == (f"{100 * statistics.mean(alone):.1f}" if alone else ""), strides
+            assert cell == spread.percent(alone), strides
     figures = dict(part.split("=") for part in any_strides.summary(rows))
     assert int(figures["compared"]) == compared
 

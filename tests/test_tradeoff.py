@@ -185,18 +185,22 @@ def test_alternatives_are_rows_of_the_same_file(pictures, tmp_path, monkeypatch,
 def test_patches_change_memory_and_computation_alone(tmp_path, monkeypatch, capsys):
     file = tmp_path / "rows.json"
     shipped = json.loads((Path(tradeoff.__file__).parents[1] / "checkpoints" / "photographs.json").read_text())
-    names = ("1-2-2-2-2-teacher-0", "2-2-1-2-2-kd-1", "2-2-1-2-2-red-1", "4-1-2-1-2-kd-0")
+    smaller = "narrow_resnet-36-px-kd-0"
+    names = ("1-2-2-2-2-teacher-0", "2-2-1-2-2-kd-1", "2-2-1-2-2-red-1", "4-1-2-1-2-kd-0", smaller)
     rows = [row for row in shipped if row["name"] in names]
     file.write_text(json.dumps(rows))
     for _ in range(2):  # again: written anew, not twice
-        assert run(monkeypatch, capsys, "--patches", "--json", file) == ["tradeoff patched=8"]
+        assert run(monkeypatch, capsys, "--patches", "--json", file) == ["tradeoff patched=9"]
     found = json.loads(file.read_text())
-    assert found[:4] == rows
-    sources = {row["seed"]: row for row in rows if row["name"] in names[:2]}
-    for row in found[4:]:
-        source = sources[row["seed"]]
+    assert found[:5] == rows
+    sources = {row["name"]: row for row in rows}
+    for row in found[5:]:
+        source = sources[row["name"].partition("-in-")[0] + f"-{row['method']}-{row['seed']}"]
+        is_smaller = source["name"] == smaller  # whose memory is that of the network on such images
         student = StudentConfig.from_dict(source["config"]["student"])
-        way = count_patched(capture(build_student(student), (1, 3, 64, 64)), row["upto"], row["grid"])
+        student = StudentConfig("narrow_resnet", 36, 10, red=None) if is_smaller else student
+        shape = (1, 3, student.image_size, student.image_size)
+        way = count_patched(capture(build_student(student), shape), row["upto"], row["grid"])
         assert (row["peak_bytes"], row["macs"]) == (way.peak_bytes, way.macs)
         assert row["peak_bytes"] < source["peak_bytes"] and row["macs"] > source["macs"]
         assert all(row[name] == source[name] for name in ("test_accuracy", "strides", "method", "config", "device"))

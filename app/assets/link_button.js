@@ -20,7 +20,7 @@ function refresh() {
   trigger('stale');
 }
 // Behind the #, where masthead.js finds what a tab's address goes on with. A step of the lesson shows a tab too.
-const shows = name => name === tab || document.querySelector(`.lesson-step[data-step="${name.replace('lesson-', '')}"]`)?.dataset.tab === tab;
+const shows = name => name === tab || document.querySelector(`.lesson-step[data-step="${/^lesson-(\d)$/.exec(name)?.[1]}"]`)?.dataset.tab === tab;
 function keepBehindTab() {
   document.querySelector('#tabs').dataset[tab] = props.value;
   const [name] = location.hash.slice(1).split('?');
@@ -29,8 +29,8 @@ function keepBehindTab() {
 if (tab) addEventListener('hashchange', () => {
   const [name, query] = location.hash.slice(1).split(/\?(.*)/s);
   if (!shows(name)) return;
-  if (!query && props.value) keepBehindTab();
-  else if (query !== props.value) trigger('opened', {query});
+  if (query && query !== props.value) trigger('opened', {query});
+  else if (props.value) keepBehindTab();
 });
 else {
   document.addEventListener(props.changed, () => {

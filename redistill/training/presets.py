@@ -121,8 +121,8 @@ _OURS = {
         _FROM_CLUTTER, {"red_weight": 0.0, "stride_vectors": 2, "steps": 10_560, "batch_size": 64,
             "validate_every": 1056, "save_every": 528},
         "One set of weights for all choices of strides that reduce as much as the teacher's: two of them a step, with "
-        "KD, on four times the scenes of a student alone. Explore then shows measured accuracy for any; half an hour "
-        "of one core that has bf16."),
+        "KD, on four times the scenes of a student alone. Explore then shows measured accuracy for any; an hour of "
+        "one core that has bf16."),
     "any-best": ("One network for every budget, with RED",
         replace(_CLUTTER, strides=PHOTOS_STRIDES, alignment=BY_PLACE), _FROM_CLUTTER,
         {"stride_vectors": 2, "steps": 10_560, "batch_size": 64, "validate_every": 1056, "save_every": 528},
@@ -186,8 +186,8 @@ _PHOTOGRAPHS = {
         _ON_PHOTOS | FROM_TEACHER,
         {"teacher_checkpoint": PHOTOS_TEACHER, "stride_vectors": 2, "steps": 7200, "batch_size": 64,
          "validate_every": 1440, "save_every": 360},
-        "RED blocks at all nine places, which all choices of strides have in common, and their loss: its students "
-        "are ahead of those trained alone at all budgets. Downloads 95 MB; an hour of one core that has bf16."),
+        "RED blocks at all nine places, which all choices of strides have in common, and their loss, on four times the "
+        "pictures of a student alone. Downloads 95 MB; an hour of one core that has bf16."),
     "photos-teacher": ("Photographs: a teacher", _bare(_PHOTOS, strides={}), _ON_PHOTOS,
         {"steps": 1500, "validate_every": 300, "save_every": 300},
         "The narrow ResNet at its own strides on ten kinds of real photographs at 64 px, from scratch. Downloads 95 "

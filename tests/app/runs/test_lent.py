@@ -15,6 +15,7 @@ from helpers.visitors import asked_by
 
 from app.distill import estimate_panel, lent_panel, plan, run_form, watch, watch_view
 from app.distill.plan import Plan
+from app.parts.turns import Turns
 from app.runs import jobs, lent, run_list
 from app.visitors import lending, place, quota
 
@@ -234,10 +235,12 @@ def test_how_many_calls_a_run_takes():
 
 def test_an_estimate_is_a_call_and_says_how_many_follow(zero, monkeypatch, tmp_path):
     monkeypatch.setattr(quota, "cache_dir", lambda: tmp_path)
-    shown = list(estimate_panel.show(lambda: Plan((small(),))))
+    with Turns().take(None) as turn:
+        shown = list(estimate_panel.show(lambda: Plan((small(),)), turn))
     assert "call of at most 60 s" in shown[-1][0] and "s left of 120 s" in shown[-1][0]
     monkeypatch.setattr(lent, "estimate", lambda config: (_ for _ in ()).throw(ValueError("too large a batch")))
-    assert "too large a batch" in list(estimate_panel.show(lambda: Plan((small(),))))[-1][0]
+    with Turns().take(None) as turn:
+        assert "too large a batch" in list(estimate_panel.show(lambda: Plan((small(),)), turn))[-1][0]
 
 
 def test_quotas_by_account(tmp_path, monkeypatch):
