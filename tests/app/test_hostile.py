@@ -31,7 +31,7 @@ SILENT = {
     "explore": {"take_budget", "wait", "Asked.wait", "follow", "offer", "tell_measured"},
     "distill": {
         "keep_run",
-        "cancelled",
+        "cancel",
         "published_weight",
         "offer_data",
         "recheck",
