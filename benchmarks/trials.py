@@ -35,7 +35,7 @@ from redistill.training.presets import PHOTOS_TEACHER
 from .accuracy import DKD, KD, MAIN, RED, Method
 from .helpers.choices import known_names
 from .helpers.job_runner import Worker, run_all
-from .helpers.spread import mean_and_spread
+from .helpers.spread import percent
 from .helpers.tradeoff_table import ON_CURVE, Job, Table
 from .tradeoff import PHOTOGRAPHS, QUICK, STUDIES, Frame, processes, ready
 
@@ -194,8 +194,7 @@ def render(rows: Sequence[Mapping[str, Any]]) -> str:
         cells = [TRIALS[name].title, f"{found[0]['peak_bytes'] / 1024:.0f}"]
         cells.append(", ".join(str(seed) for seed in sorted(row["seed"] for row in found)))
         for figure in ("validation_accuracy", "test_accuracy"):
-            mean, spread = mean_and_spread([row[figure] for row in found])
-            cells.append(f"{100 * mean:.1f}" + (f" ± {100 * spread:.1f}" if len(found) > 1 else ""))
+            cells.append(percent([row[figure] for row in found]))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn import functional as F
 
+from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NarrowResNet
 
 
@@ -56,6 +57,9 @@ def quarter_width(num_classes: int) -> NarrowResNet:
     return NarrowResNet(num_classes, (4, 8, 16, 32))
 
 
+SMALLER = "smaller images"  # the kind of networks on such
+
+
 @dataclass(frozen=True)
 class Alternative:
     """A network, and the images that it works on."""
@@ -70,13 +74,17 @@ class Alternative:
     def kind(self) -> str:
         """What it is an example of."""
         if self.side:
-            return "smaller images"
+            return SMALLER
         return "networks for phones" if ":" in self.network else "narrower networks"
 
     @property
     def architecture(self) -> str:
         """The network as a `StudentConfig` names it."""
         return self.network if ":" in self.network else f"file:{Path(__file__)}:{self.network}"
+
+    def counted(self, teacher: str, classes: int) -> StudentConfig | None:
+        """What memory is counted of where images are smaller: the teacher's network on such; None: the student."""
+        return StudentConfig(teacher, self.side, classes, red=None) if self.side else None
 
 
 # fmt: off

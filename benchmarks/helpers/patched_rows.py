@@ -9,7 +9,7 @@ from redistill.memory.patching import PatchedMemory, every_patching, least_memor
 from redistill.memory.tape import capture_images
 from redistill.networks.student import StudentConfig, build_student
 
-from .alternatives import ALTERNATIVES
+from .alternatives import ALTERNATIVES, SMALLER
 from .tradeoff_table import ALTERNATIVE, ON_CURVE, TEACHER, run_name
 
 KIND = "patches"
@@ -27,22 +27,18 @@ def patched_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     found = []
     for row in rows:
-        is_student = row["method"] == METHOD and (row["part"] == ON_CURVE or side_of(row) is not None)
+        is_student = row["method"] == METHOD and (row["part"] == ON_CURVE or row.get("kind") == SMALLER)
         if row["state"] == "finished" and (row["part"] == TEACHER or is_student):
             ways = ways_of(counted_student(row), LITTLE if is_student else MOST)
             found += [_row(row, way) for way in (ways[-1:] if is_student else ways)]
     return found
 
 
-def side_of(row: Mapping[str, Any]) -> int | None:
-    """Pixels a side of the smaller images that a row's network works on; None where they are as large as others'."""
-    return next((other.side for other in ALTERNATIVES if other.title == row.get("network")), None)
-
-
 def counted_student(row: Mapping[str, Any]) -> StudentConfig:
-    """The network whose memory is counted: of one that makes images smaller first, that on such images."""
-    student, side = StudentConfig.from_dict(row["config"]["student"]), side_of(row)
-    return StudentConfig(student.teacher, side, student.num_classes, red=None) if side else student
+    """What memory is counted of: of a network that makes images smaller first, the one that then sees them."""
+    student = StudentConfig.from_dict(row["config"]["student"])
+    others = (other for other in ALTERNATIVES if other.title == row.get("network"))
+    return next((other.counted(student.teacher, student.num_classes) for other in others), None) or student
 
 
 def ways_of(student: StudentConfig, most: float) -> list[PatchedMemory]:

@@ -20,7 +20,7 @@ from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.training.config import DistillConfig
 
-from .spread import mean_and_spread
+from .spread import percent
 
 ROOT = Path(__file__).parents[2]
 TEACHER, ON_CURVE, OFF, ALTERNATIVE = "teacher", "curve", "off the curve", "alternative"  # parts of the table
@@ -133,10 +133,7 @@ def set_of_classes(class_names: Sequence[str], data: Path) -> str:
 def _mean(rows: Iterable[Mapping[str, Any]]) -> str:
     """Test accuracy over seeds in per cent; a dash where there is none."""
     values = [row["test_accuracy"] for row in rows]
-    if not values:
-        return "–"
-    mean, spread = mean_and_spread(values)
-    return f"{100 * mean:.1f}" + (f" ± {100 * spread:.1f} ({len(values)})" if len(values) > 1 else "")
+    return (percent(values) or "–") + (f" ({len(values)})" if len(values) > 1 else "")
 
 
 def render(table: Table) -> str:
