@@ -42,6 +42,7 @@ from redistill.training.presets import CLUTTER_STRIDES, FACES_STRIDES, FROM_TEAC
 from redistill.training.step import TrainingState, held_tensors, prepare, train_step
 from redistill.training.task import Problem
 
+from .helpers.compiled_parts import compile_parts
 from .helpers.plain_step import PlainStep
 
 CLASSES, IMAGES_A_CLASS = 10, 24
@@ -124,11 +125,17 @@ def turns_of(device: torch.device, quick: bool) -> tuple[int, int]:
 
 
 def compare(
-    case: Case, quick: bool, workers: int | None = None, turns: int | None = None, steps: int | None = None
+    case: Case,
+    quick: bool,
+    workers: int | None = None,
+    turns: int | None = None,
+    steps: int | None = None,
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Rates and peaks of both steps.
 
     workers: of the plain step's DataLoader; turns, and steps of each: how long it takes. Default: as on the table.
+    compiled: whether both have students and teachers in compiled parts.
     """
     problem, state = prepare(case.config)
     device = problem.device
@@ -136,12 +143,22 @@ def compare(
     if workers is None:
         workers = CUDA_WORKERS if device.type == "cuda" else CPU_WORKERS
     plain = PlainStep(case.config, problem, teacher, workers)
+    if compiled:
+        _compile(problem, plain)
     usual = turns_of(device, quick)
     try:
         seconds = QUICK_SECONDS if quick and turns is None else math.inf
         return _compared(case, (problem, state), plain, turns or usual[0], steps or usual[1], seconds)
     finally:
         plain.close()  # or its workers would live on beside the next case
+
+
+def _compile(problem: Problem, plain: PlainStep) -> None:
+    comparisons = problem.objective.comparisons
+    compile_parts(problem.model, [want for comparison in comparisons for want in comparison.student])
+    compile_parts(problem.teacher, [want for comparison in comparisons for want in comparison.teacher])
+    compile_parts(plain.student, plain.mine)
+    compile_parts(plain.teacher, plain.theirs)
 
 
 def _compared(

@@ -1,6 +1,7 @@
 """What only a GPU can tell, in one run that ends in time and keeps what it has when a part of it fails.
 
     python -m benchmarks.gpu [--quick] [--json FILE [--resume]] [--device cuda] [--seconds N]
+                             [--accuracy FILE [--data PATH] [--runs DIR] [--until N]]
 
 Rows, in the order of the plan: `distill`, our distillation step beside the plain one (see benchmarks/distill.py), as
 usual and with a batch for a GPU, in fp32 (convolutions in TF32) and bf16; `memory`, the measured peak of a forward
@@ -9,11 +10,16 @@ step (see benchmarks/sampling.py), at last compiled. Pictures are noise and teac
 data set is needed: speed and memory depend on neither. A row that fails is noted with its error; none begins after
 `--seconds`, and one that runs then has half a minute left. The JSON file is written anew after every row; with
 `--resume` rows that it has already, of the same device and releases, stay as they are and take no time.
+
+With `--accuracy` the time from then on, until `--until` seconds are over, goes into ResNet-18 and its students on
+photographs at 128 px, in bf16 (the study photographs-128 of benchmarks/tradeoff.py): FILE gets a row a run, and what is
+there already, in FILE or half done in DIR, is not trained again. So the same command, given again, goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import math
@@ -22,6 +28,7 @@ import platform
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +50,8 @@ from redistill.training.config import DistillConfig
 from redistill.training.presets import MOBILENET_STRIDES, PAPER_RESNET_STRIDES
 from redistill.training.step import prepare, train_step
 
-from . import distill, sampling
+from . import distill, sampling, tradeoff
+from .helpers import tradeoff_table
 from .helpers.exactness import DTYPES
 from .helpers.networks import UNET, allocate, build, example, student
 from .helpers.timed_rows import Row, known_rows, run_rows
@@ -80,9 +88,9 @@ def plan(folder: Path, device: torch.device, quick: bool) -> list[Row]:
     images = functools.cache(lambda: distill.random_pictures(folder / "resnet50-pictures", side, 24 if quick else 64))
     side = 64 if quick else SIDE
 
-    def step(name: str, precision: str, batch: int | None = None) -> Row:
-        title = f"{name} {precision}" + (f" batch {batch}" if batch else "")
-        return Row("distill", title, lambda: _step(made()[name], precision, batch, device, quick))
+    def step(name: str, precision: str, batch: int | None = None, compiled: bool = False) -> Row:
+        title = f"{name} {precision}" + (f" batch {batch}" if batch else "") + (", compiled" if compiled else "")
+        return Row("distill", title, lambda: _step(made()[name], precision, batch, device, quick, compiled))
 
     def trained(title: str, precision: str, compiled: bool = False, **settings: Any) -> Row:
         def run() -> dict[str, Any]:
@@ -116,10 +124,13 @@ def plan(folder: Path, device: torch.device, quick: bool) -> list[Row]:
         *(step(name, "fp32", GPU_BATCH) for name in names[:2]),
         *(step(name, "bf16") for name in names[:2]),
         trained("RED", "fp32"),
+        *(step(name, "bf16", compiled=True) for name in (names[2], names[1])),
     ]
 
 
-def _step(case: distill.Case, precision: str, batch: int | None, device: torch.device, quick: bool) -> dict[str, Any]:
+def _step(
+    case: distill.Case, precision: str, batch: int | None, device: torch.device, quick: bool, compiled: bool
+) -> dict[str, Any]:
     """`distill.compare` at another precision and batch, with as many workers as shared memory has room for."""
     config = replace(case.config, precision=precision, batch_size=batch or case.config.batch_size)
     workers = None
@@ -128,7 +139,7 @@ def _step(case: distill.Case, precision: str, batch: int | None, device: torch.d
         room = shutil.disk_usage(SHARED).free // (4 * bytes_a_batch)  # two ready, one at work, one to spare
         workers = min(GPU_WORKERS if batch else distill.CUDA_WORKERS, room)
     turns, steps = (1, 1) if quick else (3, 30 if config.batch_size > 100 else 60)
-    row = distill.compare(replace(case, config=config), quick, workers, turns, steps)
+    row = distill.compare(replace(case, config=config), quick, workers, turns, steps, compiled)
     return row | {"workers": workers, "turns": turns, "steps": steps}
 
 
@@ -315,7 +326,12 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="keep the rows that the file has of the same device")
     parser.add_argument("--device", default="cuda", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=240, help="no row begins after them (default: %(default)s)")
+    parser.add_argument("--accuracy", type=Path, metavar="FILE", help="train students afterwards; their rows go there")
+    parser.add_argument("--data", type=Path, help="their pictures (default: ../shared/data/imagenette.zip)")
+    parser.add_argument("--runs", type=Path, default=Path("runs/tradeoff-128"), help="folder of their runs")
+    parser.add_argument("--until", type=float, default=520, help="when they stop, in seconds (default: %(default)s)")
     options = parser.parse_args()
+    started = time.monotonic()
     diffusers.utils.logging.set_verbosity_error()  # its pipelines warn at every move of a network
     device = torch.device(options.device)
     said = surroundings(device)
@@ -325,11 +341,46 @@ def main() -> None:
         if options.json:
             options.json.write_text(json.dumps(said | {"figures": rows}, indent=1) + "\n")
 
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        os.environ["REDISTILL_CACHE"] = str(Path(folder) / "cache")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, cached_in(Path(folder) / "cache"):
         known = known_rows(options.json, said) if options.json and options.resume else []
         rows = run_rows(plan(Path(folder), device, options.quick), options.seconds, save, known)
     print(summary(rows))
+    if options.accuracy:
+        try:
+            print_accuracy(options, started + options.until)
+        except ValueError as error:
+            parser.error(str(error))
+
+
+@contextlib.contextmanager
+def cached_in(folder: Path) -> Iterator[None]:
+    """A block that keeps what it caches in `folder`."""
+    before = os.environ.get("REDISTILL_CACHE")
+    os.environ["REDISTILL_CACHE"] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ["REDISTILL_CACHE"]
+        if before is not None:
+            os.environ["REDISTILL_CACHE"] = before
+
+
+def print_accuracy(options: argparse.Namespace, deadline: float) -> None:
+    """Train students at 128 px until `deadline`, a time of `time.monotonic`, and print their table."""
+    table = tradeoff.trained(
+        tradeoff.PHOTOGRAPHS_128,
+        (0, 1, 2),
+        tradeoff.METHODS,
+        runs=options.runs,
+        data=options.data,
+        file=options.accuracy,
+        deadline=deadline,
+        quick=options.quick,
+        device=options.device,
+        precision="bf16",
+    )
+    print(tradeoff_table.render(table))
+    print(tradeoff_table.summary(table))
 
 
 if __name__ == "__main__":

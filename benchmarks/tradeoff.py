@@ -1,7 +1,7 @@
 """Accuracy against peak memory, on real photographs and on drawn scenes, as a curve over stride vectors.
 
-    python -m benchmarks.tradeoff [--quick] [--study photographs|photographs-swin|scenes] [--json FILE] [--runs DIR]
-                                  [--data PATH] [--device cpu|cuda] [--jobs N] [--seconds N] [--seeds 0,1,2]
+    python -m benchmarks.tradeoff [--quick] [--study NAME] [--json FILE] [--runs DIR] [--data PATH]
+                                  [--device cpu|cuda] [--jobs N] [--seconds N] [--seeds 0,1,2]
                                   [--methods none,red] [--precision fp32|bf16] [--teacher CHECKPOINT]
                                   [--alternatives [--only TEXT]] [--patches]
 
@@ -10,8 +10,9 @@ twelve vectors: eight from three fifths of the teacher's peak down to the least 
 much at the same peaks but keep less of the computation. All students see as many pictures, and the methods are those of
 the accuracy study: what they learn from differs, and for "scratch" what they start from. Pictures are Imagenette's at
 64 pixels. The study of scenes takes those of emoji-clutter, its teacher that ships, and as many pictures as the
-accuracy study. Of photographs-swin all networks are vision transformers, in fewer steps and at one vector, and pictures
-are CIFAR-10's at 32 pixels.
+accuracy study. In photographs-128, for a GPU, pictures are Imagenette's at 128 pixels and networks ResNet-18 at eight
+vectors of its own. Of photographs-swin all networks are vision transformers, in fewer steps and at one vector, and
+pictures are CIFAR-10's at 32 pixels.
 
 Runs are shared out to --jobs processes, which live as long as the benchmark does: the steps of so small a network leave
 a GPU idle, so a dozen processes use one together. Those that tell most come first: all methods at the eight vectors,
@@ -100,10 +101,30 @@ class Study:
     teacher: str | None = None  # its checkpoint, where it is not trained here
 
 
-PHOTOGRAPHS, SWIN, SCENES = "photographs", "photographs-swin", "scenes"
+PHOTOGRAPHS, PHOTOGRAPHS_128, SWIN, SCENES = "photographs", "photographs-128", "photographs-swin", "scenes"
 STUDIES = {
     PHOTOGRAPHS: Study(
         "narrow_resnet", OWN, CURVE, OFF_CURVE, steps=900, teacher_steps=1500, size=64, data="imagenette.zip"
+    ),
+    # For a GPU. Strides from the least peak of ResNet-18 at this size, a fifth of the teacher's, up to three fifths.
+    PHOTOGRAPHS_128: Study(
+        "resnet18",
+        (2, 2, 2, 2, 2),
+        (
+            (8, 1, 2, 1, 2),
+            (8, 1, 1, 2, 2),
+            (4, 2, 1, 2, 2),
+            (4, 1, 2, 1, 4),
+            (8, 1, 2, 2, 1),
+            (4, 2, 2, 2, 1),
+            (4, 1, 2, 2, 2),
+            (8, 1, 1, 1, 4),
+        ),
+        (),
+        steps=900,
+        teacher_steps=1500,
+        size=128,
+        data="imagenette.zip",
     ),
     # Strides of the patch embedding and of three mergings.
     SWIN: Study(
@@ -122,7 +143,10 @@ STUDIES = {
     ),
 }
 VALIDATIONS = 5  # of one run, evenly spread: the best by them is tested
-QUICK = {"steps": 4, "train_limit": 128, "validate_every": 4, "save_every": 4, "batch_size": 32}
+# A teacher of four steps knows nothing, which is no reason here to refuse it.
+QUICK = {
+    "steps": 4, "train_limit": 128, "validate_every": 4, "save_every": 4, "batch_size": 32, "accept_teacher": True,
+}  # fmt: skip
 QUICK_VECTORS, QUICK_METHODS = 2, ("scratch", "red+kd")
 GPU_JOBS = 14  # processes on one GPU; each needs a core and about a GB of its memory
 
@@ -156,42 +180,70 @@ def main() -> None:
     known = (*dict.fromkeys(OF_SAME_SHAPE + OF_OTHERS),) if options.alternatives else METHODS
     others = _alternatives(parser, options.only) if options.alternatives else ()
     methods = known_names(parser, options.methods.split(","), known, "method") if options.methods else list(known)
-    count = options.jobs or processes(options.device)
-    study = STUDIES[options.study]
-    data = options.data or (None if study.data in DRAWN else Path("../shared/data") / study.data)
-    if data and not data.exists():
-        parser.error(f"no {data}; expected a zip file, or a folder, of class subfolders in train and val")
-
-    workers = [Worker(options.device, count) for _ in range(count)]  # they start while the pictures are made ready
     try:
-        check_device(options.device)
-        if options.quick:
-            quick = (OF_SAME_SHAPE[0], OF_SAME_SHAPE[-1]) if options.alternatives else QUICK_METHODS
-            seeds, methods = seeds[:1], [method for method in methods if method in quick] or methods[:1]
-        runs = options.runs / "quick" if options.quick else options.runs
-        dataset, classes = ready(data or study.data, study.size, QUICK["train_limit"] if options.quick else None)
-        jobs = plan(
-            dataset,
-            classes,
-            runs,
+        table = trained(
+            options.study,
             seeds,
             methods,
-            options.quick,
-            study,
-            options.teacher or study.teacher,
             others,
+            data=options.data,
+            file=options.json,
+            runs=options.runs,
+            jobs=options.jobs,
+            deadline=started + options.seconds,
+            quick=options.quick,
+            teacher=options.teacher,
             device=options.device,
             precision=options.precision,
         )
-        table = Table(jobs, options.json, data)
-        run_all(table, workers, runs, started + options.seconds)
     except ValueError as error:
         parser.error(str(error))
+    print(render(table))
+    print(summary(table))
+
+
+def trained(
+    name: str,
+    seeds: Sequence[int],
+    methods: Sequence[str],
+    others: Sequence[Alternative] = (),
+    *,
+    runs: Path,
+    data: Path | None = None,
+    file: Path | None = None,
+    jobs: int | None = None,
+    deadline: float = inf,
+    quick: bool = False,
+    teacher: str | None = None,
+    device: str = "cpu",
+    precision: str = "fp32",
+) -> Table:
+    """All rows of a study, after what `file` and `runs` lack was trained until `deadline`, a time of `time.monotonic`.
+
+    data: a zip file or a folder of pictures in place of the study's own; ValueError where there is none.
+    teacher, others: see `plan`.
+    """
+    study = STUDIES[name]
+    data = data or (None if study.data in DRAWN else Path("../shared/data") / study.data)
+    if data and not data.exists():
+        raise ValueError(f"no {data}; expected a zip file, or a folder, of class subfolders in train and val")
+    check_device(device)
+    if quick:
+        few = (OF_SAME_SHAPE[0], OF_SAME_SHAPE[-1]) if others else QUICK_METHODS
+        runs, seeds, methods = runs / "quick", seeds[:1], [one for one in methods if one in few] or methods[:1]
+    count = jobs or processes(device)
+    workers = [Worker(device, count) for _ in range(count)]  # they start while the pictures are made ready
+    try:
+        dataset, classes = ready(data or study.data, study.size, QUICK["train_limit"] if quick else None)
+        teacher = teacher or study.teacher
+        settings = {"device": device, "precision": precision}
+        planned = plan(dataset, classes, runs, seeds, methods, quick, study, teacher, others, **settings)
+        table = Table(planned, file, data)
+        run_all(table, workers, runs, deadline)
     finally:
         for worker in workers:
             worker.end()
-    print(render(table))
-    print(summary(table))
+    return table
 
 
 def processes(device: str) -> int:

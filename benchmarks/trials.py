@@ -109,6 +109,10 @@ TRIALS = {
         NO_BLOCKS,
     ),
     "longer": Trial("four times the pictures", LONGER),
+    "longer-ema-smoothing": Trial(
+        "four times the pictures, EMA, label smoothing 0.1", LONGER | {"ema_decay": 0.99, "label_smoothing": 0.1}
+    ),
+    "longer-ema-mixup": Trial("four times the pictures, EMA, mixup, α 0.2", LONGER | {"ema_decay": 0.99, "mixup": 0.2}),
     "longer-kd": Trial("KD without RED blocks, four times the pictures", BARE | LONGER, NO_BLOCKS),
     "longer-none": Trial("no distillation, four times the pictures", BARE | {"kd_weight": 0.0} | LONGER, NO_BLOCKS),
 }

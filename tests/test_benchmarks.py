@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,13 +15,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers.unets import TINY
-from torch import nn
+from torch import Tensor, nn
 
-from benchmarks import gpu, int8, maps, sampling
+from benchmarks import distill, gpu, int8, maps, sampling, tradeoff
 from benchmarks.accuracy import _table as accuracy_table
 from benchmarks.distill import cases, turns_of
 from benchmarks.distill import summary as distill_summary
 from benchmarks.helpers import timed_rows
+from benchmarks.helpers.compiled_parts import compile_parts
 from benchmarks.helpers.exactness import Count
 from benchmarks.helpers.networks import allocate, build, example
 from benchmarks.helpers.other_tools import TOOLS
@@ -35,8 +39,9 @@ from redistill.checkpoint.sources import list_shipped
 from redistill.checkpoint.teacher import load_teacher
 from redistill.data.datasets import load_split
 from redistill.memory import measure_peak
+from redistill.networks.features import forward_with_features
 from redistill.networks.red import REDConfig, red_modules
-from redistill.networks.student import StudentConfig
+from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.unet import UNet
 from redistill.training import classification
 from redistill.training.checks import check_teacher
@@ -281,6 +286,39 @@ def test_a_run_on_a_gpu_is_resumed_on_the_same_device_alone(tmp_path):
 def test_a_row_of_the_run_on_a_gpu_has_its_time():
     row = timed_rows.Row("memory", "c", lambda: time.sleep(5))
     assert timed_rows._attempt(row, 0.1) == [{"error": "OutOfTimeError: not done after 0 seconds"}]
+
+
+def test_with_the_time_left_on_a_gpu_students_are_trained(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(gpu, "plan", lambda *_: [])
+    monkeypatch.setattr(tradeoff, "METHODS", ("kd",))
+    pictures = distill.random_pictures(tmp_path / "pictures" / "train", 8, 10).parent
+    distill.random_pictures(pictures / "val", 8, 1)
+    arguments = ["--device", "cpu", "--accuracy", tmp_path / "rows.json", "--data", pictures, "--runs", tmp_path]
+    monkeypatch.setattr("sys.argv", ["gpu", *map(str, arguments), "--until", "0"])
+    gpu.main()
+    assert capsys.readouterr().out.splitlines()[-1].startswith("tradeoff rows=0 of=25 failed=0")
+    assert os.environ["REDISTILL_CACHE"] == str(tmp_path / "cache")
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch.compile looks at it
+def test_a_network_compiled_in_parts_gives_the_maps_that_each_step_asks_for(monkeypatch):
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    strides = {"conv1": 4, "maxpool": 1, "layer2.0": 2, "layer3.0": 2, "layer4.0": 1}
+    student = build_student(StudentConfig("narrow_resnet", 32, 10, strides)).eval()
+    parts = deepcopy(student)
+    features = [("conv1", "out"), ("layer2.0", "in"), ("layer3.0", "out")]
+    asked = [[(feature, keep) for feature in features] for keep in (Tensor.clone, lambda value: value.mean(1))]
+    assert compile_parts(parts, asked[0]) > len(features)
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for wanted in asked:
+        mine, whole = (forward_with_features(network, (images,), wanted) for network in (parts, student))
+        torch.testing.assert_close([mine[0], *mine[1]], [whole[0], *whole[1]])
+        for output, maps in (mine, whole):
+            sum(value.square().sum() for value in (output, *maps)).backward()
+    for mine, whole in zip(parts.parameters(), student.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, whole.grad)
+    assert sum(hasattr(module.forward, "_torchdynamo_orig_callable") for module in parts.modules()) > len(features)
 
 
 def test_memory_row_of_the_run_on_a_gpu():

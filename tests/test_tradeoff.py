@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def test_runs_of_the_study_and_their_order():
     assert {job.method for job in students if not job.needs_teacher} == {"scratch"}
     assert len({job.name for job in students}) == len(students)
     assert set(Counter((job.method, job.seed) for job in students).values()) == {12}
+
+
+def test_runs_of_larger_photographs():
+    teacher, *students = plan(study=tradeoff.STUDIES["photographs-128"])
+    vectors = {job.strides for job in students}
+    assert len(vectors) == 8 and {prod(strides) for strides in vectors} == {prod(teacher.strides)}
+    assert {(job.config.student.teacher, job.config.student.image_size) for job in students} == {("resnet18", 128)}
+    peaks = {tradeoff.Table([], None).figures(job)["bare_peak_bytes"] for job in students}
+    assert min(peaks) == teacher_bytes(teacher) / 5 and max(peaks) == teacher_bytes(teacher) * 3 / 5
 
 
 def test_runs_of_vision_transformers():
