@@ -1,11 +1,11 @@
-"""What RED blocks cost in memory: their kernels, their two halves, where they stand, and their width.
+"""What RED blocks cost in memory: their kernels, their two halves, where they stand, and their form.
 
     python -m benchmarks.red_memory [--quick] [--json FILE]
 
 For the paper's students (arXiv 2406.03744) at batch 1 in fp32, fused accounting: the peak with each setting of the
 RED blocks, the most alive while one of them runs, the part of the peak that they made themselves, their weights and
-the student's multiply-accumulates. "Width" is an experiment, no setting of ours: the paper's blocks
-convolve C to C channels; here both convolutions go through C/4. `--quick` takes two students.
+the student's multiply-accumulates; then the peaks of some settings side by side, as docs/results.md has them. `--quick`
+takes two students.
 """
 
 from __future__ import annotations
@@ -16,20 +16,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
 from redistill.memory import MemoryProfile, capture
 from redistill.networks.alignment import align, red_sites
 from redistill.networks.pooling_points import find_pooling_points
-from redistill.networks.red import REDBlock, REDConfig, red_modules
+from redistill.networks.red import REDConfig
 from redistill.networks.strides import set_strides
 from redistill.networks.student import add_red
 
 from .helpers.networks import UNET, build
 
 MIB = 2**20
-NARROWING = 4
 
 
 class Student(NamedTuple):
@@ -60,32 +58,27 @@ VARIANTS = {
     "gate per channel": REDConfig(gate_per="channel"),
     "no gate": REDConfig(gate=False),
     "no residual encoder": REDConfig(residual_encoder=False),
+    "residual depthwise": REDConfig(residual_depthwise=True),
+    "squeezed by 4": REDConfig(residual_squeeze=4),
+    "squeezed by 4, no gate": REDConfig(residual_squeeze=4, gate=False),
     "outermost points": REDConfig(points="outermost"),
     "outputs only": REDConfig(points="outputs"),
 }
 KERNELS = ("gate 3", "gate 5", "residual 1", "residual 5")
-WIDTH = f"width C/{NARROWING}"
+FORMS = tuple(VARIANTS)[len(KERNELS) + 1 :]  # what a sentence compares with the default
+# Side by side, by what the table calls them.
+SHOWN = {
+    "teacher": "teacher",
+    "no RED": "no blocks",
+    DEFAULT: "the paper's",
+    "gate per channel": "gate per channel",
+    "residual depthwise": "depthwise",
+    "squeezed by 4": "squeezed by 4",
+    "squeezed by 4, no gate": "squeezed by 4, no gate",
+    "outermost points": "outermost layers only",
+}
 
 Studies = list[Mapping[str, Mapping[str, Any]]]  # per student: variant → its line
-
-
-class NarrowREDBlock(REDBlock):
-    """A RED block whose two convolutions are bottlenecks: C → C/4 → C."""
-
-    def __init__(self, block: REDBlock) -> None:
-        channels = block.gate[0].in_channels
-        super().__init__(channels)
-        self.gate = _bottleneck(channels, kernel=1)
-        self.residual_encoder = _bottleneck(channels, kernel=3)
-
-
-def _bottleneck(channels: int, kernel: int) -> nn.Sequential:
-    width = channels // NARROWING
-    spread = nn.Conv2d(width, channels, kernel, padding=kernel // 2, bias=False)
-    return nn.Sequential(
-        *(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()),
-        *(spread, nn.BatchNorm2d(channels)),
-    )
 
 
 def at_strides(student: Student, strides: tuple[int, ...]) -> nn.Module:
@@ -99,14 +92,6 @@ def with_red(student: Student, red: REDConfig) -> nn.Module:
     """The student with RED blocks where it aligns with its teacher."""
     model, teacher = at_strides(student, student.strides), at_strides(student, student.teacher)
     return add_red(model, red_sites(align(model, teacher, student.image_size), red), red)
-
-
-def narrowed(model: nn.Module) -> nn.Module:
-    """The same student with its RED blocks made bottlenecks."""
-    for path, block in red_modules(model).items():
-        with torch.device("meta"):
-            model.set_submodule(path, NarrowREDBlock(block))
-    return model
 
 
 def red_bytes_at_peak(profile: MemoryProfile) -> int:
@@ -136,7 +121,6 @@ def study(student: Student) -> list[dict[str, Any]]:
         "teacher": at_strides(student, student.teacher),
         "no RED": at_strides(student, student.strides),
         **{name: with_red(student, red) for name, red in VARIANTS.items()},
-        WIDTH: narrowed(with_red(student, REDConfig())),
     }
     return [row(student, name, model) for name, model in models.items()]
 
@@ -144,11 +128,11 @@ def study(student: Student) -> list[dict[str, Any]]:
 def print_study(title: str, rows: list[dict[str, Any]]) -> None:
     """One student's table; ratios are the teacher's peak over the line's."""
     print(f"\n{title}")
-    print(f"{'RED blocks':<22}{'peak MiB':>10}{'ratio':>8}{'RED runs':>10}{'RED made':>10}", end="")
+    print(f"{'RED blocks':<24}{'peak MiB':>10}{'ratio':>8}{'RED runs':>10}{'RED made':>10}", end="")
     print(f"{'weights MiB':>13}{'MMACs':>9}  peak at")
     for line in rows:
         share = line["red_bytes_at_peak"] / line["peak_bytes"]
-        print(f"{line['variant']:<22}{line['peak_bytes'] / MIB:>10.3f}", end="")
+        print(f"{line['variant']:<24}{line['peak_bytes'] / MIB:>10.3f}", end="")
         print(f"{rows[0]['peak_bytes'] / line['peak_bytes']:>7.2f}×{line['red_running_bytes'] / MIB:>10.3f}", end="")
         print(f"{share:>10.0%}{line['red_weight_bytes'] / MIB:>13.3f}{line['macs'] / 1e6:>9.0f}", end="")
         print(f"  {line['peak_layer']}")
@@ -174,7 +158,7 @@ def conclusions(studies: Studies) -> list[str]:
         f"Kernels change the peak by at most {kernel_bytes(studies)} bytes, weights by much more: RED blocks with "
         f"residual 5 weigh up to {max(heavier):.1f} times those with residual 3.",
     ]
-    for name in ("gate per channel", "no gate", "no residual encoder", "outermost points", "outputs only", WIDTH):
+    for name in FORMS:
         saved = [1 - peak(lines, name) / peak(lines, DEFAULT) for lines in studies]
         running = [1 - lines[name]["red_running_bytes"] / lines[DEFAULT]["red_running_bytes"] for lines in studies]
         sentences.append(
@@ -182,6 +166,17 @@ def conclusions(studies: Studies) -> list[str]:
             f"{max(saved):.0%}; what is alive while a RED block runs by {min(running):.0%} to {max(running):.0%}."
         )
     return sentences
+
+
+def table(studies: Studies) -> list[str]:
+    """A line a student, a column a form: the peak, and how many times smaller it is than the teacher's."""
+    lines = [f"| {' | '.join(('student', *SHOWN.values()))} |", "| --- " * (1 + len(SHOWN)) + "|"]
+    for found in studies:
+        teacher = found["teacher"]["peak_bytes"]
+        peaks = [found[name]["peak_bytes"] for name in SHOWN]
+        cells = [f"{peak / MIB:.3f} MiB" + (f" ({teacher / peak:.1f}×)" if peak < teacher else "") for peak in peaks]
+        lines.append(f"| {' | '.join((found['teacher']['student'], *cells))} |")
+    return lines
 
 
 def main() -> None:
@@ -200,14 +195,15 @@ def main() -> None:
         studies.append({line["variant"]: line for line in rows})
     print()
     print(*conclusions(studies), sep="\n")
+    print()
+    print(*table(studies), sep="\n")
     if options.json:
         options.json.write_text(json.dumps(all_rows, indent=1) + "\n")
     peaks = [(lines[DEFAULT]["peak_bytes"], lines["no RED"]["peak_bytes"]) for lines in studies]
-    wide = [lines[WIDTH]["peak_bytes"] / lines[DEFAULT]["peak_bytes"] for lines in studies]
     print(
         f"red_memory students={len(studies)} raised_by_red={sum(red > bare for red, bare in peaks)} "
         f"most_raised={max(red / bare for red, bare in peaks):.2f} "
-        f"kernel_bytes={kernel_bytes(studies)} quarter_width_peak={min(wide):.2f}-{max(wide):.2f}"
+        f"kernel_bytes={kernel_bytes(studies)}"
     )
 
 

@@ -31,7 +31,7 @@ from benchmarks.maps import nearness
 from benchmarks.memory import REEVALUATIONS, summary
 from benchmarks.page import percentile
 from benchmarks.quality import over_seeds
-from benchmarks.red_memory import DEFAULT, STUDENTS, WIDTH, conclusions, study
+from benchmarks.red_memory import DEFAULT, STUDENTS, conclusions, study, table
 from benchmarks.sampling import contenders
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import read_metadata
@@ -133,7 +133,7 @@ def test_red_blocks_against_memory():
     assert (mib["teacher"], mib["no RED"], mib[DEFAULT]) == (3.828, 1.340, 2.297)
     one_map = 64 * 56 * 56 * 4  # what a block at the stem takes: three maps run at once, or two and a quarter
     assert lines[DEFAULT]["red_running_bytes"] == 3 * one_map
-    assert lines[WIDTH]["peak_bytes"] == 2 * one_map + one_map // 4
+    assert lines["squeezed by 4"]["peak_bytes"] == 2 * one_map + one_map // 4
     assert lines[DEFAULT]["red_bytes_at_peak"] == 2 * one_map  # the gated map and the residual; the third is the stem's
     # conv1 out, maxpool in and out, layer2.0 in and out, layer3.0 in and out: channels and side of the map
     blocks = [(64, 56), (64, 56), (64, 28), (64, 28), (128, 14), (128, 14), (256, 7)]
@@ -142,6 +142,8 @@ def test_red_blocks_against_memory():
     said = conclusions([lines])
     assert said[0] == "RED blocks raise the peak of 1 of 1 students, by up to 1.71×."
     assert "at most 0 bytes" in said[1]
+    told = (Path(gpu.__file__).parents[1] / "docs" / "results.md").read_text()
+    assert all(line in told for line in table([lines]))
 
 
 def test_the_plain_distillation_step_has_the_losses_of_ours(monkeypatch):
@@ -314,8 +316,8 @@ def test_a_network_compiled_in_parts_gives_the_maps_that_each_step_asks_for(monk
     for wanted in asked:
         mine, whole = (forward_with_features(network, (images,), wanted) for network in (parts, student))
         torch.testing.assert_close([mine[0], *mine[1]], [whole[0], *whole[1]])
-        for output, maps in (mine, whole):
-            sum(value.square().sum() for value in (output, *maps)).backward()
+        for output, found in (mine, whole):
+            sum(value.square().sum() for value in (output, *found)).backward()
     for mine, whole in zip(parts.parameters(), student.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, whole.grad)
     assert sum(hasattr(module.forward, "_torchdynamo_orig_callable") for module in parts.modules()) > len(features)
