@@ -96,7 +96,7 @@ def rows(name: str, image_size: int, strides: tuple[int, ...]) -> list[dict[str,
 
 
 def render(row: Mapping[str, Any]) -> str:
-    """One line of the table in docs/results.md."""
+    """One line of the table in docs/results/memory.md."""
     strides = ",".join(map(str, row["strides"]))
     cells = [f"{row['network']}, {row['image_size']} px", strides, f"{row['peak_bytes'] / KIB:,.0f} KiB"]
     for more in MORE:

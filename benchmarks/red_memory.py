@@ -4,8 +4,8 @@
 
 For the paper's students (arXiv 2406.03744) at batch 1 in fp32, fused accounting: the peak with each setting of the
 RED blocks, the most alive while one of them runs, the part of the peak that they made themselves, their weights and
-the student's multiply-accumulates; then the peaks of some settings side by side, as docs/results.md has them. `--quick`
-takes two students.
+the student's multiply-accumulates; then the peaks of some settings side by side, as docs/results/photographs.md has
+them. `--quick` takes two students.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def test_red_blocks_against_memory():
     said = conclusions([lines])
     assert said[0] == "RED blocks raise the peak of 1 of 1 students, by up to 1.71×."
     assert "at most 0 bytes" in said[1]
-    told = (Path(gpu.__file__).parents[1] / "docs" / "results.md").read_text()
+    told = (Path(gpu.__file__).parents[1] / "docs" / "results" / "photographs.md").read_text()
     assert all(line in told for line in table([lines]))
 
 
@@ -345,6 +345,6 @@ def test_the_plain_step_runs_under_autocast_in_bf16_and_needs_nothing_that_ships
 def test_the_table_of_int8_is_what_was_measured():
     root = Path(int8.__file__).parents[1]
     rows = json.loads((root / "checkpoints" / "int8.json").read_text())
-    told = (root / "docs" / "results.md").read_text()
+    told = (root / "docs" / "results" / "deployment.md").read_text()
     assert "`python -m benchmarks.int8" in told and all(line in told for line in int8.table(rows))
     assert {row["network"] for row in rows} <= set(list_shipped())

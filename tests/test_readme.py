@@ -58,14 +58,16 @@ def test_the_readme_is_short():
     assert len(README.splitlines()) <= 120
 
 
-@pytest.mark.parametrize("name", ["README.md", *(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize(
+    "name", ["README.md", *(str(file.relative_to(ROOT)) for file in (ROOT / "docs").rglob("*.md"))]
+)
 def test_every_local_link_leads_somewhere(name):
     file = ROOT / name
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", file.read_text())
     assert all((file.parent / link).exists() for link in links)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/results/scenes.md"])
 def test_accuracies_are_those_of_the_study(name):
     """Each mean with its spread is a row's; every other accuracy of a table is a row's, a run's or a validation."""
     rows = shipped_rows("study")
@@ -85,7 +87,7 @@ def test_accuracies_are_those_of_the_study(name):
 
 def test_accuracies_on_photographs_are_those_of_their_runs():
     """Each row of the table is made of the runs of its strides, a cell of the means over their seeds."""
-    table = (ROOT / "docs" / "results.md").read_text().partition("## Photographs")[2]
+    table = results("photographs")
     accuracies = defaultdict(list)
     for run in shipped_rows("photographs"):
         if run["part"] == "curve":
@@ -99,7 +101,7 @@ def test_accuracies_on_photographs_are_those_of_their_runs():
 
 def test_accuracies_of_scenes_along_the_curve_are_those_of_their_runs():
     """A row for each vector that has runs, a dash where a method has none yet."""
-    table = (ROOT / "docs" / "results.md").read_text().partition("### Along the curve")[2].partition("\n### ")[0]
+    table = results("scenes", "Along the curve")
     found = defaultdict(lambda: defaultdict(list))
     for run in shipped_rows("scenes"):
         found[",".join(map(str, run["strides"]))][run["method"]].append(100 * run["test_accuracy"])
@@ -114,7 +116,7 @@ def test_accuracies_of_scenes_along_the_curve_are_those_of_their_runs():
 
 def test_accuracies_of_alternatives_are_those_of_their_runs():
     """A row of a table for each network that one can take instead, and for each way to compute one in patches."""
-    table = (ROOT / "docs" / "results.md").read_text().partition("### What people take instead")[2]
+    table = results("photographs", "What people take instead")
     found, rows = defaultdict(lambda: defaultdict(list)), {}
     for run in shipped_rows("photographs"):
         if run["part"] == "alternative":
@@ -180,7 +182,7 @@ def test_the_picture_of_the_trade_off_is_drawn_from_the_rows():
 
 
 def test_accuracies_of_the_vision_transformer_are_those_of_its_runs():
-    table = (ROOT / "docs" / "results.md").read_text().partition("### A vision transformer")[2]
+    table = results("photographs", "A vision transformer")
     accuracies = defaultdict(list)
     for run in shipped_rows("photographs-swin"):
         accuracies[run["method"]].append(run["test_accuracy"])
@@ -194,7 +196,7 @@ def test_accuracies_of_the_vision_transformer_are_those_of_its_runs():
 @pytest.mark.parametrize(("name", "compared"), [("emoji-clutter-any", 12), ("imagenette-any", 12)])
 def test_accuracies_of_shared_weights_are_those_that_were_measured(name, compared):
     """In the first table after the name: a line a choice of strides, those of its curve and off it."""
-    told = (ROOT / "docs" / "results.md").read_text().partition("### One network for every budget")[2]
+    told = results("any-strides")
     held = json.loads((ROOT / "checkpoints" / "any-strides.json").read_text())
     assert any_strides.render_recipes(held) in told
     rows = held[name]["rows"]
@@ -216,7 +218,7 @@ def test_accuracies_of_shared_weights_are_those_that_were_measured(name, compare
 
 def test_what_was_tried_on_photographs_is_what_the_runs_say():
     """A line of the table for each trial, as the command prints it; the runs are of the settings that it has now."""
-    told = (ROOT / "docs" / "results.md").read_text().partition("### What was tried")[2].partition("\n### ")[0]
+    told = results("photographs", "What was tried")
     rows = shipped_rows("trials")
     lines = [line for line in told.splitlines() if line.startswith("| ") and "KiB |" not in line]
     by_strides = defaultdict(list)
@@ -233,6 +235,12 @@ def test_what_was_tried_on_photographs_is_what_the_runs_say():
     assert sorted(lines) == sorted(expected)
 
 
+def results(name: str, section: str | None = None) -> str:
+    """What a file of results tells, or one section of it."""
+    text = (ROOT / "docs" / "results" / f"{name}.md").read_text()
+    return text if section is None else text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+
+
 def shipped_rows(name: str) -> list[dict]:
     """Of one of the studies that ship."""
     return json.loads((ROOT / "checkpoints" / f"{name}.json").read_text())
@@ -245,7 +253,7 @@ def rounds_to(percent: str, value: float) -> bool:
 
 def test_the_table_of_any_network_adds_up_from_its_rows():
     zoo = json.loads((ROOT / "docs" / "zoo.json").read_text())
-    text = (ROOT / "docs" / "results.md").read_text()
+    text = results("memory")
     assert f"Of {len(zoo)} networks no figure" in " ".join(text.split())
     for family in ("diffusers", "timm", "torchvision"):
         rows = [kinds for name, kinds in zoo.items() if name.startswith(f"{family}:")]

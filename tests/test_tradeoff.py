@@ -146,7 +146,7 @@ def test_alternatives_are_counted_on_the_images_that_they_work_on():
             peaks[job.network] = figures["peak_bytes"]
     assert all(peak <= int(title.split()[1]) * 1024 for title, peak in peaks.items() if title.endswith("KiB"))
     widths = [peaks[f"narrow_resnet width 1/{part}"] // 1024 for part in (2, 4)]
-    told = (Path(tradeoff.__file__).parents[1] / "docs" / "results.md").read_text()
+    told = (Path(tradeoff.__file__).parents[1] / "docs" / "results" / "photographs.md").read_text()
     assert f"half the width needs {widths[0]} KiB, a quarter {widths[1]}" in " ".join(told.split())
     assert peaks["narrow_resnet 28 px"] < 65536 < peaks["narrow_resnet 32 px"]
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 KINDS = ("full", "weights")
 CALIBRATED_ON = 256  # training pictures
-# Of a U-Net in int8; what its last convolutions round away is fourteen times the error of all others (docs/results.md).
+# Of a U-Net in int8; what its last convolutions round away is fourteen times the error of all others
+# (docs/results/deployment.md).
 DRAWING = ("Conv", "Gemm", "MatMul")
 WEIGHED = ("Conv", "Gemm", "MatMul")  # operators whose second input is a weight
 NO_MEMORY_SAVED = (

@@ -140,7 +140,7 @@ def test_what_ships_of_cifar10_is_what_its_presets_train():
 
 def test_the_table_of_cifar10_is_that_of_its_rows_and_they_of_the_cards():
     rows = json.loads((ROOT / "docs" / "cifar10-quality.json").read_text())
-    table = (ROOT / "docs" / "results.md").read_text().split("### CIFAR-10")[1].split("###")[0]
+    table = (ROOT / "docs" / "results" / "diffusion.md").read_text().split("## CIFAR-10")[1].split("##")[0]
     digits = {"test_prediction_loss": 3, "kid": 3, "fid": 1, "recall": 2}
     for mean in over_seeds(rows):
         assert mean["seeds"] == [0, 1, 2]
