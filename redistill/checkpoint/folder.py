@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from ..common.files import read_json, replaced_folder
 from ..common.modules import weightless
@@ -87,6 +88,7 @@ def load(folder: str | Path) -> nn.Module:
     if metadata.student.task == "diffusion":
         unet = load_unet(folder)
         _check_unet(unet, metadata.student, folder)
+        _check_finite(unet.state_dict(), folder / "unet")
         return unet
     model = build_student(metadata.student)
     path = folder / MODEL
@@ -101,10 +103,15 @@ def load(folder: str | Path) -> nn.Module:
             f"{path} does not hold the weights of {metadata.student.student_architecture!r} as config.json describes "
             f"it ({first_line(error)}); copy the folder again."
         ) from error
+    _check_finite(state, path)
+    return model.eval()
+
+
+def _check_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """ValueError, naming where the weights are from, where one of them is infinite or not a number."""
     broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise ValueError(f"{path} holds {broken[0]!r} with values that are no numbers; copy the folder again.")
-    return model.eval()
 
 
 def _check_unet(unet: nn.Module, student: StudentConfig, folder: Path) -> None:

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from ..checkpoint.graph import GRAPH
-from ..checkpoint.metadata import Metadata, read_metadata
+from ..checkpoint.metadata import Metadata
 from ..common.files import sha256_of
 from ..common.settings import changed_options
 from ..common.values import is_number
@@ -21,7 +21,7 @@ from ..training.intervals import wilson
 from .memory_facts import MemoryRow, memory_rows, weight_rows
 from .memory_picture import memory_png
 from .noted_exports import NotedExport, exports_noted
-from .opened import checkpoint_of, tested_on
+from .opened import open_network, tested_on
 
 CHART_HEIGHT = 230  # pixels
 MOST_FILES = 8  # that are listed; the largest
@@ -52,10 +52,11 @@ def network_report(network: str | Path, fits: Sequence[str] = (), batch: int = 1
 
     `fits` are sentences on whether it fits a chip; memory is that of `batch` images at a time. Its accuracy, latency
     and files are those that were measured: by the run, and by `redistill export` of it, which notes them. Raises
-    ValueError as `open_network` does.
+    ValueError as `open_network` does: of weights that nobody can run there is no report.
     """
-    name, folder = checkpoint_of(network)
-    metadata, exports = read_metadata(folder), exports_noted(folder)
+    opened = open_network(network)
+    name, folder, metadata = opened.name, opened.folder, opened.metadata
+    exports = exports_noted(folder)
     known = [
         Section("Accuracy and latency", _measured(metadata, exports)),
         Section("Files", _files(folder, exports)),

@@ -111,6 +111,15 @@ def test_weights_that_are_no_numbers_are_no_network(folder, name, value):
         checkpoint.load(folder)
 
 
+def test_a_diffusion_network_that_is_no_numbers_is_none_either(tmp_path):
+    config = StudentConfig("unet_small", 32, red=None)
+    model = build_student(config)
+    model.conv_out.bias.data[0] = float("nan")
+    checkpoint.save(model, Metadata(config, "emoji-faces"), tmp_path / "unet")
+    with pytest.raises(ValueError, match=r"unet holds 'conv_out\.bias' with values that are no numbers"):
+        checkpoint.load(tmp_path / "unet")
+
+
 def test_diffusion_round_trip(tmp_path):
     config = StudentConfig("unet_small", 32, red=None)
     metadata = Metadata(config, "emoji-faces", training={"prediction_type": "v_prediction"})

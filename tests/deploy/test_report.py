@@ -9,6 +9,7 @@ import shlex
 import shutil
 
 import pytest
+import safetensors.torch
 
 from redistill.checkpoint.metadata import read_metadata
 from redistill.checkpoint.sources import find_checkpoint
@@ -141,6 +142,16 @@ def test_of_a_checkpoint_as_many_images_are_counted_as_asked_for(tmp_path):
     assert main(["report", NAME, "--batch", "3", "--out", str(out)]) == 0
     page, peaks = out.read_text(encoding="utf-8"), compare(read_metadata(NAME).student, batch=3)
     assert rows(page)["deployed (fused), fp32"][1] == f"{peaks.student.peak_bytes:,}" and "3 images" in page
+
+
+def test_of_weights_that_are_no_numbers_there_is_no_report(tmp_path, capsys):
+    shutil.copytree(find_checkpoint(NAME), tmp_path / "run")
+    file = tmp_path / "run" / "model.safetensors"
+    state = safetensors.torch.load_file(file)
+    state["fc.bias"][0] = float("nan")
+    safetensors.torch.save_file(state, file)
+    assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "x.html")]) == 1
+    assert "no numbers" in capsys.readouterr().err and not (tmp_path / "x.html").exists()
 
 
 @pytest.mark.parametrize(
