@@ -49,8 +49,9 @@ def networks(contains: text(120, "part of a name") = "", limit: whole(1, 2000, "
     Example:
         client.predict(contains="resnet", api_name="/networks")
     """
-    found = [(title, name) for title, name in choices() if contains.lower() in f"{name} {title}".lower()]
-    rows = [{"name": name, "title": title, "image_size": _own_size(name)} for title, name in found[:limit]]
+    found = [name for title, name in choices() if contains.lower() in f"{name} {title}".lower()]
+    titles = {name: NETWORKS[name].title for name in found if name in NETWORKS}
+    rows = [{"name": name, "title": titles.get(name, name), "image_size": _own_size(name)} for name in found[:limit]]
     return {"count": len(found), "networks": rows}
 
 

@@ -42,7 +42,7 @@ async function draw() {
   const Plotly = await library;
   if (text !== props.value || !host.isConnected || !host.offsetWidth) return;
   const {data, layout, narrow, height, zooms, label} = painted(text, host);
-  const isNarrow = narrow && host.offsetWidth < 560;
+  const isNarrow = narrow && host.offsetWidth < (narrow.below ?? 560);
   if (isNarrow) Object.assign(layout, narrow);
   if (height) host.style.height = `${(isNarrow && narrow.height) || height}px`;
   if (label) host.setAttribute('aria-label', label);

@@ -18,6 +18,7 @@ Part = dict[str, Any]
 Group = tuple[str, list[Result]]
 ROW, NARROW_ROW, FRAME = 24, 56, 78  # pixels: a row, one on a phone with its words above it, what is around them
 NAMES = 236  # pixels of the column of the names
+AXIS = 240  # of the dots, least, for an axis that can be read
 WIDTHS = {"accuracy": 90, "KID": 90, "FID": 90, "recall": 90, "parameters": 78}  # of the columns of figures
 COLUMN = 58  # of the others
 LONGEST = 38  # characters of a name
@@ -57,6 +58,7 @@ def dots_figure(
         "layout": layout | {"annotations": _names(rows) + _figures(rows, columns) + _heads(columns) + of_teacher},
         "height": FRAME + ROW * len(rows),
         "narrow": {
+            "below": frame["l"] + AXIS + frame["r"],
             "annotations": _narrow_words(rows, columns) + of_teacher,
             "margin": narrow_frame,
             "height": FRAME + NARROW_ROW * len(rows),

@@ -129,7 +129,7 @@ def _views_of(sight: Sight, own: Sequence[Result], said: str) -> dict[str, Any]:
     dots = dots_figure(seen, memory, sight.ticked, sight.scores, teacher)
     steps = ladder.ladder_figure(chosen, sight.ticked, teacher) if chosen else None
     return {
-        "said": said + view.headline(seen, named, teacher),
+        "said": said + view.headline(seen, named, teacher, len(own)),
         "curve": _titled(plane, "What memory buys", own, "curve"),
         "legend": view.legend(seen) + view.outside_text(curve.count_outside(plane), len(named_so)),
         "memories": gr.update(choices=[(title, peak) for peak, title in titles.items()], value=memory),

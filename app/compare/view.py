@@ -33,6 +33,10 @@ NO_RESULTS = (
     '<p class="headline">Nothing to compare yet.</p><p class="subline">Train a network on the Distill tab; it '
     "appears here with its first validation.</p>"
 )
+NONE_IN_SIGHT = (
+    '<p class="headline">{none} is in sight.</p><p class="subline">Other words, a wider range or “Show all” brings '
+    "results back.</p>"
+)
 NOTHING_TICKED = (
     '<h3 class="card-title">No result ticked</h3><p class="subline">Click a mark or tick a row to see how it was '
     "trained; tick two to see what differs.</p>"
@@ -62,10 +66,14 @@ def headline_result(results: Sequence[Result], teacher: Result | None) -> Result
     return chosen_on_validation(students or results)
 
 
-def headline(results: Sequence[Result], named: Result | None, teacher: Result | None) -> str:
-    """What one gets, in a sentence: the mean on test pictures of the setting `named`, beside the teacher."""
+def headline(results: Sequence[Result], named: Result | None, teacher: Result | None, count: int) -> str:
+    """What one gets, in a sentence: the mean on test pictures of the setting `named`, beside the teacher.
+
+    results: those in sight, of `count` that there are.
+    """
     if not results:
-        return NO_RESULTS
+        none = f"None of the {count} results here" if count > 1 else "No result"
+        return NONE_IN_SIGHT.format(none=none) if count else NO_RESULTS
     if named is None:
         return '<p class="headline">No result in sight has figures on both validation and test pictures yet.</p>'
     what = score_name(named) + ("" if named.is_better_high else " (lower is better)")

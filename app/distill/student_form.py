@@ -16,7 +16,7 @@ from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.zoo import DDPM, NETWORKS, find_network
 
 from ..parts.fragments import notice
-from ..parts.networks import check_network, network_choice
+from ..parts.networks import check_network, network_choice, offered
 from ..parts.setting_controls import make_control
 from ..parts.stride_picker import StridePicker, check_strides_form
 from ..runs.choices import check_opens_no_file
@@ -55,7 +55,7 @@ def build(student: StudentConfig) -> dict[str, gr.components.Component]:
 def networks(student: StudentConfig) -> list[tuple[str, str]]:
     """The networks for a student's task, as (title, name), a DDPM from elsewhere that it has among them."""
     own = [find_network(name) for name in {student.teacher: 0, student.student_architecture: 0} if name not in NETWORKS]
-    return [(entry.title, entry.name) for entry in (*NETWORKS.values(), *own) if entry.task == student.task]
+    return [offered(entry) for entry in (*NETWORKS.values(), *own) if entry.task == student.task]
 
 
 def filled(student: StudentConfig) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from redistill.training.shared_weights import Point, SharedWeights, front_of, me
 from redistill.training.stride_store import key_of
 
 from ..parts.counting import check_counting
-from ..words.numbers import format_bytes, format_percent, format_ratio
+from ..words.numbers import format_bytes, format_kib, format_percent, format_ratio
 from ..words.settings import dataset_title
 from . import search_table
 from .link import Settings, to_query
@@ -61,9 +61,9 @@ def _sentence(points: list[Point], best: Point | None, settings: Settings) -> st
         taken = format_bytes(least.stored_bytes)
         return f"None of {len(points)} measured stride settings fits{where}: these take {taken} at any strides."
     if best is None:
-        most = f"{budget / 2**10:,g} KiB; the least is {format_bytes(least.needed_bytes)}"
+        most = f"{format_kib(budget)}; the least is {format_bytes(least.needed_bytes)}"
         return f"None of {len(points)} measured stride settings fits {most}."
-    where = f"Within {budget / 2**10:,g} KiB" if budget else "Of all"
+    where = f"Within {format_kib(budget)}" if budget else "Of all"
     return (
         f"{where} the best of {len(points)} measured stride settings has {format_percent(best[1].accuracy)} at "
         f"{format_bytes(best[0].needed_bytes)}."

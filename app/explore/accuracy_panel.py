@@ -35,7 +35,7 @@ from ..parts.events import QUIET, UNSEEN, connect, refused_in
 from ..parts.fragments import notice
 from ..parts.link_button import CHANGED
 from ..parts.scripted import script
-from ..runs import choices, jobs
+from ..runs import choices, jobs, run_list
 from ..words.numbers import format_bytes, format_percent, format_ratio
 from ..words.settings import dataset_title
 from .form import read_settings
@@ -138,8 +138,11 @@ def save(weights: Any, **values: Any) -> dict[str, Any]:
     student = dataclasses.replace(metadata.student, strides=strides)
     config = {**metadata.training, "student": student.to_dict()}
     title = f"{looked.shared.name} at {'·'.join(map(str, strides.values()))}"
-    run = jobs.add_finished(config, title, lambda folder: extract(looked.shared, strides, folder))
-    where = f" Its checkpoint lies in {run.path / 'student'}." if choices.folders_open() else ""
+    runs = run_list.list_runs()
+    known = next((run for run in runs if (run.title, run.config, run.state) == (title, config, "finished")), None)
+    if known is None:
+        jobs.add_finished(config, title, lambda folder: extract(looked.shared, strides, folder))
+    where = "" if known is None else " It was kept before, as it is."
     return {"saved": notice("Saved", f"as “{title}”, among the runs of Distill and Compare.{where}", kind="hint")}
 
 

@@ -67,7 +67,7 @@ def read_size(values: Values) -> int | tuple[int, int]:
     """Pixels a side, or (height, width) where a width is given."""
     height, width = check_side(values["image_size"]), values.get("width")
     # gradio shows a field without a value as 0 once its accordion is opened, and sends that with the next click.
-    return height if width in (None, "", 0) else (height, check_side(width))
+    return height if width in (None, "", 0) else (height, check_side(width, "Width"))
 
 
 def read_batch(values: Values) -> int:

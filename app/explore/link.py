@@ -233,7 +233,7 @@ def patch_text(patch: tuple[str, int] | None) -> str:
 def _teacher(texts: Mapping[str, str]) -> str:
     name = texts.get("teacher", DEFAULT_TEACHER)
     if ":" not in name:
-        _check_choice("teacher", name, (*NETWORKS, *FORMS.split(", ")))
+        _check_choice("teacher", name, (*NETWORKS, *FORMS))
     return check_network(name)
 
 
@@ -321,13 +321,11 @@ def _whole(texts: Mapping[str, str], key: str, usual: int | None, least: int, mo
     return value
 
 
-def check_side(size: object) -> int:
-    """An image side that Explore counts: a whole number of pixels that the slider has."""
+def check_side(size: object, name: str = "Image side") -> int:
+    """An image side that Explore counts: a whole number of pixels that the slider has. `name` is its field's."""
     size = int(size) if isinstance(size, float) and size.is_integer() else size
     if not is_whole(size, MIN_SIDE, MAX_SIDE):
-        raise ValueError(
-            f"Image side is {str(size)[:40]}; expected a whole number from {MIN_SIDE} to {MAX_SIDE} pixels."
-        )
+        raise ValueError(f"{name} is {str(size)[:40]}; expected a whole number from {MIN_SIDE} to {MAX_SIDE} pixels.")
     return size
 
 

@@ -134,7 +134,8 @@ def _connect_link(parts: Parts, page: gr.Blocks) -> None:
     changing = (*LINKED, "board", "summary")  # gradio cannot tell whether a State changed that holds dicts
     gr.on([parts[name].change for name in changing], None, js=notify, **QUIET)
     told = {name: parts[name] for name in ("link", "link_said", "picker", *DRAWN)}
-    connect(parts["link"].stale, follow, {"link": parts["link"], "drawn": parts["drawn"], **inputs}, told, **LIVE)
+    followed = {name: parts[name] for name in ("link", "drawn", "student")} | inputs
+    connect(parts["link"].stale, follow, followed, told, **LIVE)
 
 
 def show(**values: Any) -> Shown:
@@ -142,7 +143,7 @@ def show(**values: Any) -> Shown:
     try:
         found, look = read_found(values), read_look(values)
     except ValueError as error:
-        return _refused(error, values)
+        return {} if _is_on_its_way(values) else _refused(error, values)
     return {"picker": StridePicker(sizes=view.map_sizes(found)), **_drawn(found, look)}
 
 
@@ -354,6 +355,16 @@ def follow(link: Any, drawn: Any = None, **values: Any) -> Shown:
     now = _asked(values)  # empty: the sentence above the chart says why, and the link stays that of what fitted last
     redrawn = {} if now == drawn else show(**values)
     return redrawn if now in ("", link) else {"link": now, "link_said": "", **redrawn}
+
+
+def _is_on_its_way(values: Mapping[str, Any]) -> bool:
+    """Whether another network was chosen than is drawn, which `show_teacher` is still capturing: what the picker is set
+    to belongs to the one before, and is no choice of a person's."""
+    student = values.get("student")
+    try:
+        return isinstance(student, Mapping) and student.get("teacher") != check_network(values["teacher"])
+    except ValueError:
+        return False
 
 
 def _drawn(found: Comparison, look: Look) -> Shown:

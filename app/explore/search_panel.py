@@ -14,7 +14,7 @@ import gradio as gr
 from redistill.memory.comparison import student_tape
 from redistill.memory.patch_search import PatchedCandidate
 from redistill.memory.patch_search import search_patches as patches_on_top
-from redistill.memory.search import REDUCTIONS, STRIDES, Done, SearchResult, search_steps
+from redistill.memory.search import REDUCTIONS, Done, SearchResult, search_steps
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.training.shared_weights import SharedWeights, measured
@@ -245,7 +245,6 @@ def searching(settings: Settings, reduction: str) -> Iterator[Done]:
             student_tape(student),
             student.image_size,
             batch=settings.batch,
-            strides=STRIDES,
             reduction=reduction,
             **_blocks(student),
             dtype=settings.dtype,

@@ -17,7 +17,7 @@ from redistill.training.shared_weights import front_of, points_in
 from redistill.training.stride_store import Measured, key_of
 
 from ..parts.budget import room_text
-from ..words.numbers import format_added, format_bytes, format_duration, format_pixels, format_ratio
+from ..words.numbers import format_added, format_bytes, format_duration, format_kib, format_pixels, format_ratio
 from .link import Settings, to_query
 
 KIB = 2**10
@@ -68,7 +68,7 @@ def _sentence(found: SearchResult, best: Candidate | None, settings: Settings, s
     if budget is None:
         return f"Of {tried}, {least}."
     fitting = sum(candidate.fits(budget) for candidate in found.candidates)
-    where = f"{budget / KIB:,g} KiB" + (weights_where(room) if room else "")
+    where = format_kib(budget) + (weights_where(room) if room else "")
     heavy = _too_heavy(found, settings) if room else ""
     on = f"{escape(settings.budget.title)}: " if settings.budget.room else ""
     if not fitting:

@@ -24,8 +24,9 @@ class LivePlot(ShownHTML):
     """A gradio component whose value is a Plotly figure dict (`data`, `layout`), or None for nothing yet.
 
     The value may say more: its `height` in CSS pixels, what of the layout is otherwise where there is little room
-    (`narrow`) and in a saved picture (`saved`), and with `zooms` that dragging triggers `zoom`, the ends of both axes
-    as `x` and `y`, and a double click one without them: whoever hears it answers with another figure.
+    (`narrow`: in less than its `below`, or 560 pixels) and in a saved picture (`saved`), and with `zooms` that dragging
+    triggers `zoom`, the ends of both axes as `x` and `y`, and a double click one without them: whoever hears it answers
+    with another figure.
     `height` is in CSS pixels. Colours may be CSS variables, `var(--name)`. Clicking a mark triggers `mark_click` with
     its customdata; a "point-mark" event of the document, with such customdata as its detail, points at that mark. With
     `can_save`, buttons save the figure as a picture under its `title`, in a file named `file`.

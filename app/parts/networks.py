@@ -10,15 +10,16 @@ from typing import Any
 
 import gradio as gr
 
+from redistill.networks.info import NetworkInfo
 from redistill.networks.names import is_own
-from redistill.networks.zoo import DDPM, NETWORKS, find_network, network_names
+from redistill.networks.zoo import DDPM, NETWORKS, named_network, network_names, unknown_network
 
 from .events import QUIET
 
 MAX_NAME = 120  # characters
 LATER = 0.5  # seconds
 DRAWN = 60  # choices at a time
-FORMS = "torchvision:NAME, timm:NAME or hf-hub:timm/NAME"
+FORMS = ("torchvision:NAME", "timm:NAME", "hf-hub:timm/NAME")  # of names that the page takes
 
 # What is typed takes the place of the name that stands there.
 SELECT = "() => { const field = document.activeElement; requestAnimationFrame(() => field?.select?.()); }"
@@ -76,9 +77,10 @@ def check_network(value: Any) -> str:
             f"{name[:MAX_NAME]!r} names a file of one's own, which the page never opens; `redistill memory` in the "
             "shell and `redistill.compare` in the library do."
         )
-    if len(name) > MAX_NAME or name.startswith(DDPM):
-        raise ValueError(f"No network {name[:80]!r}; expected one of {list(NETWORKS)}, {FORMS}.")
-    return find_network(name).name
+    found = None if len(name) > MAX_NAME or name.startswith(DDPM) else named_network(name)
+    if found is None:
+        raise ValueError(unknown_network(name, FORMS))
+    return found.name
 
 
 def look_up_soon() -> None:
@@ -94,18 +96,29 @@ def let_search(choice: NetworkChoice) -> None:
     With all in its list a browser takes a tenth of a second longer for every change of anything on the page.
     """
     choice.focus(None, js=SELECT, **QUIET)
-    offered = choice.focus(lambda: gr.Dropdown(choices=choices()), None, choice, **QUIET)
-    offered.then(None, js=MATCH_AGAIN, **QUIET)
+    listed = choice.focus(lambda: gr.Dropdown(choices=choices()), None, choice, **QUIET)
+    listed.then(None, js=MATCH_AGAIN, **QUIET)
     shorten = SHORTEN.replace("FIELD", choice.elem_id).replace("CHOICES", json.dumps(few()))
     choice.blur(None, None, choice, js=shorten, **QUIET)
 
 
 def few() -> list[tuple[str, str]]:
     """The networks of the table, as (title, name)."""
-    return [(other.title, name) for name, other in NETWORKS.items()]
+    return [offered(network) for network in NETWORKS.values()]
+
+
+def offered(network: NetworkInfo) -> tuple[str, str]:
+    """A network as a list has it, (title, name): of the table's a title has the name in it, by which one can search."""
+    is_known = network.name in NETWORKS
+    return f"{network.title} ({network.name})" if is_known else network.title, network.name
 
 
 @lru_cache(maxsize=1)
 def choices() -> list[tuple[str, str]]:
-    """All networks that can be searched, as (title, name), those of the table first."""
-    return [(NETWORKS[name].title if name in NETWORKS else name, name) for name in network_names()]
+    """All networks that can be searched, as (title, name), those of the table first.
+
+    Others come by their length: the browser takes the first that has what was typed in it, which is then the one that
+    is called just so, whether its "timm:" was typed or not.
+    """
+    others = [name for name in network_names() if name not in NETWORKS]
+    return few() + [(name, name) for name in sorted(others, key=lambda name: (len(name.partition(":")[2]), name))]

@@ -16,6 +16,7 @@ from redistill.deploy import runtimes
 from redistill.deploy.formats import FORMATS
 
 from . import run_list
+from .results import all_results
 from .shell import ask_shell
 
 # By name of a format, as far as this machine can make it: what the page calls it.
@@ -114,7 +115,10 @@ def _network_of(key: str) -> tuple[str, Path]:
         return run.name, run.path
     if origin == "shipped" and name in list_shipped():
         return name, find_checkpoint(name)
-    raise ValueError(f"Of {key} only the figures are kept, not its weights; tick an own run, or one with a checkpoint.")
+    title = next((result.title for result in all_results() if result.key == key), key)
+    raise ValueError(
+        f"Of “{title}” only the figures are kept, not its weights; tick an own run, or one with a checkpoint."
+    )
 
 
 def _zipped(files: dict[str, bytes]) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 from redistill.memory import MemoryProfile
 from redistill.memory.comparison import Comparison, leaner_red
 from redistill.memory.profile import GAPS
-from redistill.memory.search import STRIDES
+from redistill.memory.search import strides_at
 from redistill.networks.pooling_points import PoolingPoint
 
 from .numbers import common_unit, format_bytes, format_ratio, format_size
@@ -108,8 +108,8 @@ def short_labels(names: Sequence[str]) -> dict[str, str]:
 
 
 def stride_choices(own: Mapping[str, int]) -> list[int]:
-    """The strides that are offered, given the teacher's own by layer path: the usual ones and the teacher's."""
-    return sorted({*STRIDES, *own.values()})
+    """The strides that are offered, given the teacher's own by layer path: of each layer what a search tries there."""
+    return sorted({stride for one in own.values() for stride in strides_at(one)})
 
 
 def stride_rows(own: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -9,6 +9,11 @@ from collections.abc import Sequence
 _KIB, _MIB, _GIB = 2**10, 2**20, 2**30
 
 
+def format_kib(count: float) -> str:
+    """1,536 → "1.5 KiB", a tebibyte → "1,073,741,824 KiB": bytes as a budget is typed, to a thousandth."""
+    return f"{count / _KIB:,.3f}".rstrip("0").rstrip(".") + " KiB"
+
+
 def format_bytes(count: int, like: int | None = None) -> str:
     """1,048,576 → "1.00 MiB": MiB with two decimals from half a MiB on; below that KiB with three digits, and B.
 

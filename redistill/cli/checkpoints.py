@@ -162,16 +162,18 @@ def _extract(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     """One line of JSON a picture; those that cannot be read are told on stderr, and at the end."""
-    device, unread = check_device(options.device), 0
+    device, unread, told = check_device(options.device), 0, 0
     with explain_out_of_memory(device, f"Looking with {options.checkpoint}", ELSEWHERE):
         for answer in predict(options.checkpoint, options.files, options.top, device):
             if "error" in answer:
                 unread += 1
                 print(f"redistill: {answer['error']}", file=sys.stderr)
             else:
+                told += 1
                 print(json.dumps(answer))
     if unread:
-        raise ValueError(f"{unread:,} of the pictures could not be read; the others are told above.")
+        others = "the others are told above" if told else "none is left to tell of"
+        raise ValueError(f"{unread:,} of the pictures could not be read; {others}.")
 
 
 def _sample(options: argparse.Namespace) -> None:

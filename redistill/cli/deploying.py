@@ -10,7 +10,7 @@ from ..common.disk import writing
 from ..common.files import write_text
 from ..deploy.c_export import CExport
 from ..deploy.formats import FORMATS, TARGETS
-from ..deploy.judged import Export
+from ..deploy.judged import Export, counted_bytes
 from ..deploy.noted_exports import note_export, noted
 from ..deploy.onnx_int8 import KINDS, NO_MEMORY_SAVED, export_int8
 from ..deploy.opened import Opened, checkpoint_of, open_network
@@ -99,7 +99,7 @@ def _export(options: argparse.Namespace) -> None:
     export = _written(options, opened, out, patch)
     is_c = isinstance(export, CExport)
     note_export(opened.folder, noted(export, "full" if is_c else options.int8, patch))
-    for line in c_summary(export) if is_c else summary(export):
+    for line in c_summary(export, counted_bytes(opened, "C") if patch else None) if is_c else summary(export):
         print(line)
     if options.int8:
         print(f"{NO_MEMORY_SAVED}.")
@@ -138,15 +138,18 @@ def summary(export: Export) -> list[str]:
     return lines
 
 
-def c_summary(export: CExport) -> list[str]:
-    """What a C file is and how it ran, a line each."""
+def c_summary(export: CExport, whole_bytes: int | None = None) -> list[str]:
+    """What a C file is and how it ran, a line each. One in patches has `whole_bytes`, what it needs without them."""
+    patched = f"; without patches {whole_bytes:,} bytes" if whole_bytes else ""
+    if whole_bytes and whole_bytes <= export.heap_bytes:
+        patched += ", no more: leave --patch out, or choose another layer (`redistill memory --patch best`)"
     return [
         f"{export.file}: {export.bytes:,} bytes, compiled without warnings and run, {export.runtime}",
         f"beside onnxruntime's int8 on {export.compared} pictures: the same class on {export.same_class}, numbers at "
         f"most {export.steps_apart} of 256 steps apart",
         _accuracy(export),
         f"static RAM, input and output included: {export.heap_bytes:,} bytes as compiled; by our accounting "
-        f"{export.peak_bytes:,} bytes",
+        f"{export.peak_bytes:,} bytes{patched}",
         f"code and constants, in flash: {export.flash_bytes:,} bytes as compiled",
         f"one image: {export.macs:,} multiplications, {export.latency_ms:.2f} ms here, the mean of all on one thread",
     ]

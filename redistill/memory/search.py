@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from math import prod
 from typing import Any
 
@@ -27,7 +27,7 @@ from .shape_rules import ShapeRuleError
 from .tape import Tape, capture_images
 
 REDUCTIONS = ("same", "any")
-STRIDES = (1, 2, 4, 8)  # tried at every pooling point
+STRIDES = (1, 2, 4, 8)  # the usual ones, see `strides_at`
 MAX_VECTORS = 100_000  # about two minutes of a ResNet-50
 MAX_CAPTURES = 5_000  # of one search; some minutes
 DEFAULT_RED = REDConfig()
@@ -93,7 +93,7 @@ def search_strides(
     image_size: int | Size | None = None,
     budget_bytes: int | None = None,
     *,
-    strides: Iterable[int] = STRIDES,
+    strides: Iterable[int] | None = None,
     reduction: str = "same",
     red: REDConfig | None = DEFAULT_RED,
     alignment: str = BY_SIZE,
@@ -104,8 +104,9 @@ def search_strides(
     room: Room | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
-    """Try every choice of `strides` at the pooling points of a network and return what each one needs.
+    """Try every choice of strides at the pooling points of a network and return what each one needs.
 
+    `strides` are tried at every point; None: at each those of `strides_at`, its own among them.
     `network` is a model, which needs an `image_size` in pixels, or its tape. With `reduction` "same" the total
     reduction stays the network's own on every way through it, so that its last maps keep their size; "any" takes all
     that the image has room for. With `red`, candidates carry RED blocks where `build_student` puts them, aligned
@@ -146,7 +147,7 @@ def search_steps(
     image_size: int | Size | None = None,
     budget_bytes: int | None = None,
     *,
-    strides: Iterable[int] = STRIDES,
+    strides: Iterable[int] | None = None,
     reduction: str = "same",
     red: REDConfig | None = DEFAULT_RED,
     alignment: str = BY_SIZE,
@@ -159,10 +160,11 @@ def search_steps(
     """`search_strides` step by step: yields what `progress` is told, and returns the result."""
     start = time.perf_counter()
     budget_bytes = room.activations if room and budget_bytes is None else budget_bytes
-    choices = _check_settings(strides, reduction, budget_bytes)
+    asked = _check_settings(strides, reduction, budget_bytes)
     check_rule(alignment)
     tape = network if isinstance(network, Tape) else _capture(network, image_size, batch)
     points = tape.strides
+    choices = [asked or strides_at(own) for own in points.values()]
     vectors = _vectors(choices, points, _kept(tape) if reduction == "same" else [])
     counting = _Counting(tape, (image_size, batch), (dtype, accounting, fuse_add), alignment)
     teacher = _candidate(room, points, *counting.peaks({}, (None,)))
@@ -222,15 +224,23 @@ class _Counting:
             return found
 
 
-def _check_settings(strides: Iterable[int], reduction: str, budget_bytes: int | None) -> list[int]:
-    """The strides to choose from, each once and rising."""
-    choices = list(strides) if isinstance(strides, Iterable) else [strides]
-    if not choices or not all(is_whole(stride, 1) for stride in choices):
-        raise ValueError(f"Strides to choose from are {choices}; expected whole numbers of at least 1.")
+def strides_at(own: int) -> list[int]:
+    """The strides that are offered at a pooling point of stride `own`, rising: the usual ones and that, and twice that
+    where it is beyond them, as of the patches of a transformer, or no student could pool harder."""
+    return sorted({*STRIDES, own, *((2 * own,) if own >= max(STRIDES) else ())})
+
+
+def _check_settings(strides: Iterable[int] | None, reduction: str, budget_bytes: int | None) -> list[int] | None:
+    """The strides to choose from, each once and rising; None where none were asked for."""
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction is {reduction!r}; expected one of {list(REDUCTIONS)}.")
     if budget_bytes is not None and not is_whole(budget_bytes, 1):
         raise ValueError(f"Memory budget is {budget_bytes!r}; expected a whole number of bytes, at least 1.")
+    if strides is None:
+        return None
+    choices = list(strides) if isinstance(strides, Iterable) else [strides]
+    if not choices or not all(is_whole(stride, 1) for stride in choices):
+        raise ValueError(f"Strides to choose from are {choices}; expected whole numbers of at least 1.")
     return sorted(set(choices))
 
 
@@ -247,27 +257,29 @@ def _kept(tape: Tape) -> list[list[int]]:
     return [[places[name] for name in way if name in places] for way in ways_of(offered)]
 
 
-def _vectors(choices: Sequence[int], points: dict[str, int], ways: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
-    """Strides to try, in the order of `points`, with the network's own reduction on `ways`. Neighbours differ late,
-    where less of the network follows."""
-    count = len(choices) ** len(points)
+def _vectors(
+    choices: Sequence[Sequence[int]], points: dict[str, int], ways: Sequence[Sequence[int]]
+) -> list[tuple[int, ...]]:
+    """Strides to try, of `choices` at each of `points`, with the network's own reduction on `ways`. Neighbours differ
+    late, where less of the network follows."""
+    count = prod(map(len, choices))
     if count > MAX_VECTORS:
         raise ValueError(
-            f"{len(choices)} strides at {len(points)} pooling points make {count:,} stride vectors; "
+            f"{max(map(len, choices))} strides at {len(points)} pooling points make {count:,} stride vectors; "
             f"expected at most {MAX_VECTORS:,}. Choose fewer strides."
         )
     own = list(points.values())
     totals = [prod(own[place] for place in way) for way in ways]
     vectors = [
         vector
-        for vector in product(choices, repeat=len(points))
+        for vector in product(*choices)
         if all(prod(vector[place] for place in way) == total for way, total in zip(ways, totals, strict=True))
     ]
     if not vectors:
         times = " and ".join(map(str, dict.fromkeys(totals)))
         raise ValueError(
-            f"No choice of the strides {list(choices)} at {list(points)} reduces the image {times} times, as the "
-            "network does; choose other strides, or reduction 'any'."
+            f"No choice of the strides {sorted({*chain(*choices)})} at {list(points)} reduces the image {times} times, "
+            "as the network does; choose other strides, or reduction 'any'."
         )
     return vectors
 

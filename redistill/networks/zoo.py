@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import PurePath
 from types import MappingProxyType
@@ -133,9 +133,9 @@ def find_network(name: str, unets: Unets = NO_UNETS) -> NetworkInfo:
         return _ddpm(name, json.dumps(unets[name]) if name in unets else None)
     if is_own(name):
         return own_network(name)
-    found = _named(name)
+    found = named_network(name)
     if found is None:
-        raise ValueError(f"No network {name[:120]!r}; expected one of {[*NETWORKS, *FORMS]}{_near(name)}.")
+        raise ValueError(unknown_network(name))
     return found
 
 
@@ -144,7 +144,14 @@ FORMS = ("torchvision:NAME", "timm:NAME", "hf-hub:timm/NAME", f"{FILE}PATH.py:FU
          "ddpm:OWNER/NAME")  # fmt: skip
 
 
-def _named(name: str) -> NetworkInfo | None:
+def unknown_network(name: str, forms: Sequence[str] = FORMS) -> str:
+    """The sentence on a name that is no network's: those that come near first, then what else there is."""
+    near = f"near it are {', '.join(found)}; " if (found := _near(name)) else ""
+    return f"No network {name[:120]!r}; {near}expected one of {', '.join(NETWORKS)}; or {', '.join(forms)}."
+
+
+def named_network(name: str) -> NetworkInfo | None:
+    """The network of the table, of torchvision or of timm, the Hub's included, of that name; None where none has it."""
     kind, colon, rest = name.partition(":")
     if not colon:
         return NETWORKS.get(name)
@@ -174,15 +181,15 @@ def network_names() -> tuple[str, ...]:
     return *NETWORKS, *known, *(f"{TIMM}{name}" for name in timm_names())
 
 
-def _near(name: str) -> str:
-    """The names that one may have meant, as the end of a sentence."""
-    wanted, known = name.rpartition(":")[2].lower(), network_names()
+def _near(name: str) -> list[str]:
+    """The names that one may have meant."""
+    wanted, known = "".join(name.rpartition(":")[2].lower().split()), network_names()
     near = [other for other in known if other.rpartition(":")[2] == wanted]
     near += [other for other in known if wanted and wanted in other and other not in near]
     if not near:
         plain = {other.rpartition(":")[2]: other for other in reversed(known)}
         near = [plain[other] for other in difflib.get_close_matches(wanted, plain)]
-    return f"; near it are {', '.join(near[:NEAR])}" if near else ""
+    return near[:NEAR]
 
 
 @lru_cache(maxsize=64)  # one entry for equal settings, so that others can keep what they made of it
@@ -215,14 +222,16 @@ def build_network(
 ) -> nn.Module:
     """A network with fresh weights, by its entry or by its name, found with `unets` as by `find_network`.
 
-    `num_classes` defaults to the network's own, and must be at least 1; `in_channels` are those of its images, 1 to
+    `num_classes` defaults to the network's own, none of those that give features alone, and must be at least 1 where it
+    is asked for; `in_channels` are those of its images, 1 to
     `MAX_CHANNELS`. `image_size`, pixels a side or (height, width), counts for networks that are built for one size.
     """
     if isinstance(network, str):
         network = find_network(network, unets)
     classes = network.num_classes if num_classes is None else num_classes
-    if network.task in ("classification", "segmentation") and classes is not None and not is_whole(classes, 1):
-        raise ValueError(f"num_classes is {classes!r}; expected a whole number of at least 1.")
+    has_classes = network.task in ("classification", "segmentation")
+    if has_classes and num_classes is not None and not is_whole(num_classes, 1):
+        raise ValueError(f"num_classes is {num_classes!r}; expected a whole number of at least 1.")
     if not is_whole(in_channels, 1, MAX_CHANNELS):
         raise ValueError(f"in_channels is {in_channels!r}; expected a whole number from 1 to {MAX_CHANNELS}.")
     size = (image_size, image_size) if isinstance(image_size, int) else image_size

@@ -27,7 +27,7 @@ def test_a_chip_is_fitted_by_one_click(open_page):
     page = open_page()
     page.get_by_role("link", name="Fit my chip").click()
     expect(page.locator("#front")).to_contain_text("stride settings fit 488 KiB")
-    expect(page.get_by_role("combobox", name="Teacher")).to_have_value("MobileNetV2")
+    expect(page.get_by_role("combobox", name="Teacher")).to_have_value("MobileNetV2 (mobilenet_v2)")
     page.locator("#budget input").click()
     page.get_by_role("option", name="STM32H750").click()
     expect(page.locator("#front")).to_contain_text("STM32H750: ")  # whose flash is small: found at once

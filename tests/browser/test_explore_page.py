@@ -86,6 +86,13 @@ def test_a_network_is_searched_by_typing_edited_pinned_and_linked(open_page, sit
     summary = page.locator("#summary").inner_text()
     expect(again.locator("#summary")).to_have_text(summary, use_inner_text=True)
     teacher = again.get_by_role("combobox", name="Teacher")
+    teacher.click()
+    expect(again.get_by_role("option").first).not_to_have_attribute("aria-setsize", str(len(few())))
+    teacher.press_sequentially("resnet50")  # in the name of eight others
+    teacher.press("Enter")
+    expect(again.get_by_label("number input for Image side, pixels")).to_have_value("224")
+    expect(teacher).to_have_value("ResNet-50 (resnet50)")
+    expect(again.locator("#summary")).to_contain_text("Peak falls from 13.78 MiB")
     teacher.fill("no_such_network")
     teacher.press("Tab")
     expect(again.locator("#summary")).to_contain_text("No network 'no_such_network'")
@@ -115,7 +122,7 @@ READ_CLIPBOARD = "navigator.clipboard.readText()"
 
 def test_a_link_restores_every_setting_and_the_copied_one_says_the_same(open_page, site):
     page = open_page(LINK)
-    expect(page.get_by_role("combobox", name="Teacher")).to_have_value("Small DDPM U-Net")
+    expect(page.get_by_role("combobox", name="Teacher")).to_have_value("Small DDPM U-Net (unet_small)")
     expect(page.locator("#strides input:checked")).to_have_count(4)
     strides = page.locator("#strides").evaluate("e => [...e.querySelectorAll('input:checked')].map(i => +i.value)")
     assert strides == [2, 2, 2, 1]

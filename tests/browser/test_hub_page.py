@@ -33,5 +33,5 @@ def test_a_network_is_pushed_and_comes_back_as_teacher_and_in_explore(context, w
     teacher = page.get_by_role("combobox", name="Teacher")
     teacher.fill("hub:someone/small")
     teacher.press("Enter")
-    expect(teacher).to_have_value("Narrow ResNet")
+    expect(teacher).to_have_value("Narrow ResNet (narrow_resnet)")
     page.close()

@@ -20,7 +20,7 @@ def test_a_lesson_moves_the_controls_and_keeps_its_place(open_page):
     page.locator("#lesson a:visible", has_text="Next").click()
     expect(head).to_contain_text("2. ")
     drawn(page, "#memory")
-    expect(page.get_by_role("combobox", name="Teacher").first).to_have_value("ResNet-18")
+    expect(page.get_by_role("combobox", name="Teacher").first).to_have_value("ResNet-18 (resnet18)")
     expect(page.locator("[data-layer='conv1'] input[value='8']")).to_be_checked()
     page.locator("#lesson summary:visible").click()
     expect(page.locator("#lesson details[open] p")).to_contain_text("5.0 times")

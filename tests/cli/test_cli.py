@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.pictures import write_classes
+from PIL import Image
 
 from redistill import __version__, compare
 from redistill.checkpoint import folder as checkpoint
@@ -155,6 +156,15 @@ def test_a_file_that_is_missing_is_named_once(tmp_path, capsys):
         assert main(arguments) == 1
         told = capsys.readouterr().err.splitlines()[0]
         assert told.count("no.png") == 1 and "(No such file or directory)" in told
+
+
+def test_pictures_that_cannot_be_read_are_counted_beside_those_that_are_told(tmp_path, capsys):
+    missing = str(tmp_path / "no.png")
+    Image.new("RGB", (64, 64)).save(tmp_path / "one.png")
+    for files, said in (([missing], "none is left to tell of"), ([missing, str(tmp_path / "one.png")], "told above")):
+        assert main(["predict", "emoji-clutter-student", *files]) == 1
+        told = capsys.readouterr()
+        assert said in told.err and told.out.count("classes") == len(files) - 1
 
 
 def test_the_help_says_what_every_setting_does(capsys):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from redistill.memory import Tape, capture
 from redistill.memory.chips import Bank, Chip, Room
-from redistill.memory.search import MAX_VECTORS, search_strides
+from redistill.memory.search import MAX_VECTORS, search_strides, strides_at
 from redistill.networks.alignment import align, red_sites
 from redistill.networks.red import REDConfig, insert_red
 from redistill.networks.strides import set_strides
@@ -124,6 +124,24 @@ def test_every_way_through_a_network_keeps_its_reduction():
     for candidate in found:
         assert tape.points_at(candidate.strides)[-1].out_size == (16, 16)
     assert len(search_strides(tape, red=None, reduction="any").candidates) > len(found)
+
+
+@pytest.mark.parametrize("reduction", ["same", "any"])
+def test_strides_of_patches_are_tried_too_and_twice_as_large(reduction):
+    """A transformer's own are none of the usual ones."""
+
+    class Patches(nn.Sequential):
+        def __init__(self) -> None:
+            super().__init__(nn.Conv2d(3, 8, 14, 14), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    result = search_strides(Patches(), 56, red=None, reduction=reduction)
+    tried = sorted(candidate.reduction for candidate in result.candidates)
+    assert tried == ([14] if reduction == "same" else [1, 2, 4, 8, 14, 28])
+    own = next(candidate for candidate in result.candidates if candidate.reduction == 14)
+    assert own.peak_bytes == result.teacher.peak_bytes
+    assert [strides_at(own) for own in (1, 2, 4, 3, 8, 16)] == [
+        [1, 2, 4, 8], [1, 2, 4, 8], [1, 2, 4, 8], [1, 2, 3, 4, 8], [1, 2, 4, 8, 16], [1, 2, 4, 8, 16, 32],
+    ]  # fmt: skip
 
 
 def test_published_strides_of_resnet18():

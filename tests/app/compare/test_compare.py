@@ -60,7 +60,7 @@ def seeds_of(found, *scores):
 
 def headline_of(shown):
     teacher = teacher_of(shown)
-    return compare_view.headline(shown, compare_view.headline_result(shown, teacher), teacher)
+    return compare_view.headline(shown, compare_view.headline_result(shown, teacher), teacher, len(shown))
 
 
 def test_the_headline_is_a_mean_on_test_of_the_setting_chosen_on_validation():
@@ -114,6 +114,15 @@ def test_the_tab_shows_the_group_with_the_most_results(some):
 def test_without_results_the_page_says_what_to_do(places):
     shown = compare.refresh()
     assert "Nothing to compare yet" in shown["said"] and shown["group"]["choices"] == [] and shown["dots"] is None
+
+
+def test_a_filter_that_leaves_nothing_says_so_and_saves_no_empty_file(some):
+    shown = compare.refresh(group="emoji-clutter", words="zzzz")
+    count = len([result for result in compare.all_results() if result.group == "emoji-clutter"])
+    assert f"None of the {count} results here is in sight" in shown["said"] and count > 1
+    for ending in ("csv", "tex", "md"):
+        saved = compare.save(clicked(save=ending), group="emoji-clutter", words="zzzz")
+        assert saved.keys() == {"said"} and "nothing to save" in saved["said"]
 
 
 def test_marks_and_rows_tick_results_and_two_are_compared(some):
@@ -212,7 +221,7 @@ def test_names_in_the_texts_are_escaped():
     named = dataclasses.replace(result("x", 65536, 0.9), title="<b>x</b>, <b>y</b>")
     other = dataclasses.replace(named, key="y", score=0.8)
     texts = [compare_view.chosen_card(named), compare_view.difference([named, other])]
-    texts.append(compare_view.headline([named], named, None))
+    texts.append(compare_view.headline([named], named, None, 1))
     for text in texts:
         assert "<b>x" not in text and "<b>y" not in text and "&lt;b&gt;" in text
     figures = [curve_figure([named]), dots_figure([named], 65536)]

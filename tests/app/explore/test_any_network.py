@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 from helpers.explore import USUAL, call
 from helpers.hub_server import local_hub
 from helpers.made import RED_KD, save_untrained
@@ -12,9 +13,11 @@ from helpers.made import RED_KD, save_untrained
 from app.explore import page
 from app.explore.link import Settings, from_query, parse_query, to_query
 from app.parts.networks import check_network, choices, few
+from redistill.memory import measure_peak
 from redistill.memory.comparison import compare
 from redistill.memory.usual_strides import early_strides, own_strides
 from redistill.networks.student import StudentConfig
+from redistill.networks.zoo import build_network, find_network, network_names
 
 SEARCHED = "timm:mobilenetv4_conv_small"
 
@@ -31,6 +34,42 @@ def test_a_network_is_chosen_by_name_and_comes_with_its_own_size(name):
     found = compare(StudentConfig.from_dict(shown["student"]))
     assert shown["distil"].interactive == (not found.refusal and usual.task == "classification")
     assert ("No strides of it can be set" in shown["summary"]) == bool(found.refusal)
+
+
+def test_whoever_types_a_name_finds_the_network_that_is_called_so_first():
+    """The browser takes the first title that has in it what was typed."""
+    titles = [(title.lower(), name) for title, name in choices()]
+    for name in network_names():
+        for typed in (name, name.partition(":")[2] or name):
+            first = next(found for title, found in titles if typed in title)
+            assert typed in (first, first.partition(":")[2]), typed
+
+
+def test_what_is_no_network_is_told_with_what_comes_near_and_with_what_the_page_takes():
+    for typed in ("resnet 18", "TIMM:resnet18", "resnet19"):
+        said = call("show_teacher", teacher=typed)["summary"]
+        assert "near it are resnet18" in said and "timm:NAME" in said and "file:" not in said
+
+
+def test_a_network_that_gives_features_alone_is_counted_as_it_is():
+    name = "timm:vit_small_patch16_dinov3_qkvb"
+    assert find_network(name).num_classes == 0
+    shown = call("show_teacher", teacher=name)
+    assert shown["teacher"] == name and "Peak" in shown["summary"]
+    model = build_network(name)
+    images = torch.rand(1, 3, 256, 256)
+    assert list(model.get_classifier().parameters()) == []
+    found = compare(StudentConfig(name), accounting="eager")
+    assert found.teacher.peak_bytes == measure_peak(model, (images,))
+
+
+def test_strides_of_the_network_before_are_no_refusal_while_another_one_is_captured():
+    drawn = call("show")["student"]
+    late = {"teacher": "timm:swin_s3_tiny_224", "image_size": 224}
+    assert call("show", **late, student=drawn) == {}
+    assert "No pooling point" in call("show", **late, student=None)["summary"]  # nothing will come
+    assert "No network" in call("show", teacher="no_such_network", student=drawn)["summary"]
+    assert "Batch" in call("show", batch=-1, student=drawn)["summary"]
 
 
 def test_a_name_with_spaces_or_another_one_for_the_same_network_is_brought_to_the_one_it_has():
@@ -114,8 +153,8 @@ def test_images_of_any_sides_channels_and_number_are_counted_linked_and_told(dty
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"width": 4}, "Image side is 4"),
-        ({"width": "wide"}, "Image side is wide"),
+        ({"width": 4}, "Width is 4"),
+        ({"width": "wide"}, "Width is wide"),
         ({"in_channels": 17}, "Channels is 17; expected a whole number from 1 to 16"),
         ({"in_channels": 0}, "Channels is 0"),
         ({"in_channels": 2.5}, "Channels is 2.5"),

@@ -1,6 +1,7 @@
 """Exports of runs for the page: one at a time, and every refusal is a sentence without paths."""
 
 import io
+import re
 import subprocess
 import zipfile
 
@@ -8,6 +9,7 @@ import pytest
 
 from app.runs import exports, run_list, shell
 from app.runs.exports import KINDS, export_run
+from app.runs.results import all_results
 from redistill.deploy.formats import FORMATS
 
 
@@ -52,7 +54,14 @@ def test_two_results_come_in_one_zip_file_and_a_row_of_figures_has_none(run, mon
     with zipfile.ZipFile(io.BytesIO(made.content)) as archive:
         assert archive.namelist() == ["run-1-int8.onnx", "emoji-clutter-student-int8.onnx"]
     assert made.lines[0] == "run-1 and emoji-clutter-student, in one zip file" and made.lines.count("top-1") == 2
-    for keys, said in (([], "tick one"), (["study:4,1-red"], "only the fig"), (["shipped:../x"], "only the fig")):
+    figures = next(result for result in all_results() if result.key.startswith("photographs:"))
+    refusals = (
+        ([], "tick one"),
+        (["study:4,1-red"], "only the fig"),
+        (["shipped:../x"], "only the fig"),
+        ([figures.key], re.escape(f"Of “{figures.title}” only the fig")),
+    )
+    for keys, said in refusals:
         with pytest.raises(ValueError, match=said):
             exports.export_results(keys, "onnx")
 

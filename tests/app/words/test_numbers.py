@@ -43,6 +43,20 @@ def test_ratios(before, after, text):
     assert numbers.format_ratio(before, after) == text
 
 
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (1, "0.001 KiB"),
+        (1536, "1.5 KiB"),
+        (65536, "64 KiB"),
+        (524_288_000, "512,000 KiB"),
+        (2**40, "1,073,741,824 KiB"),
+    ],
+)
+def test_a_budget_is_told_as_it_is_typed(count, text):
+    assert numbers.format_kib(count) == text
+
+
 def test_other_numbers():
     assert numbers.format_percent(0.9126) == "91.3 %"
     assert [numbers.format_duration(s) for s in (0.04, 59.6, 75, 7265)] == [
