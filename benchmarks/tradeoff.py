@@ -36,7 +36,6 @@ from pathlib import Path
 from typing import Any
 
 from redistill.common.devices import check_device
-from redistill.common.files import write_text
 from redistill.data.datasets import find_dataset, load_split
 from redistill.data.drawn import DRAWN
 from redistill.data.source import SPLITS
@@ -52,7 +51,18 @@ from .helpers.alternatives import ALTERNATIVES, Alternative
 from .helpers.choices import known_names
 from .helpers.job_runner import Worker, run_all
 from .helpers.patched_rows import KIND, patched_rows
-from .helpers.tradeoff_table import ALTERNATIVE, OFF, ON_CURVE, TEACHER, Job, Table, render, run_name, summary
+from .helpers.tradeoff_table import (
+    ALTERNATIVE,
+    OFF,
+    ON_CURVE,
+    TEACHER,
+    Job,
+    Table,
+    render,
+    run_name,
+    summary,
+    write_rows,
+)
 
 TEACHER_SEED = 0
 # Strides of conv1, maxpool, layer2, layer3 and layer4. These are on the fronts of `search_strides`, with RED blocks or
@@ -255,7 +265,7 @@ def add_patched(file: Path) -> int:
     """Write the rows of networks in patches anew, after those that they are made of; returns how many there are."""
     rows = [row for row in json.loads(file.read_text()) if row.get("kind") != KIND]
     patched = patched_rows(rows)
-    write_text(file, json.dumps([*rows, *patched], indent=1) + "\n")
+    write_rows(file, [*rows, *patched])
     return len(patched)
 
 

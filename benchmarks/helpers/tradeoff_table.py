@@ -56,6 +56,11 @@ def run_name(network: str | Sequence[int], method: str | None, seed: int) -> str
     return f"{re.sub('[^A-Za-z0-9_]+', '-', place)}-{method or TEACHER}-{seed}"
 
 
+def write_rows(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a JSON list with a line a row, whole or not at all."""
+    write_text(file, "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+
+
 class Table:
     """The rows by the name of their run, and the file that they are in."""
 
@@ -106,7 +111,7 @@ class Table:
             known = [self.rows[name] for name in order if name in self.rows]
             others = [row for name, row in self.rows.items() if name not in order]
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(self.file, json.dumps([*others, *known], indent=1) + "\n")
+            write_rows(self.file, [*others, *known])
 
     def _settings(self, job: Job) -> dict[str, Any]:
         """A run's settings as anyone can set them: pictures and networks of files by names that hold elsewhere too."""
