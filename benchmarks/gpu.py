@@ -12,8 +12,9 @@ data set is needed: speed and memory depend on neither. A row that fails is note
 `--resume` rows that it has already, of the same device and releases, stay as they are and take no time.
 
 With `--accuracy` the time from then on, until `--until` seconds are over, goes into ResNet-18 and its students on
-photographs at 128 px, in bf16 (the study photographs-128 of benchmarks/tradeoff.py): FILE gets a row a run, and what is
-there already, in FILE or half done in DIR, is not trained again. So the same command, given again, goes on.
+photographs at 128 px, in bf16 (the study photographs-128 of benchmarks/tradeoff.py): FILE gets a row a run, DIR the
+runs, the teacher's among them. What both have is not trained again, nor what DIR has begun: the same command, given
+again, goes on.
 """
 
 from __future__ import annotations
@@ -327,10 +328,13 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=240, help="no row begins after them (default: %(default)s)")
     parser.add_argument("--accuracy", type=Path, metavar="FILE", help="train students afterwards; their rows go there")
-    parser.add_argument("--data", type=Path, help="their pictures (default: ../shared/data/imagenette.zip)")
+    pictures = Path("../shared/data") / tradeoff.STUDIES[tradeoff.PHOTOGRAPHS_128].data
+    parser.add_argument("--data", type=Path, default=pictures, help="their pictures (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs/tradeoff-128"), help="folder of their runs")
     parser.add_argument("--until", type=float, default=520, help="when they stop, in seconds (default: %(default)s)")
     options = parser.parse_args()
+    if options.accuracy and not options.data.exists():  # or one would learn of it when all else is done
+        parser.error(f"no {options.data}; expected a zip file, or a folder, of class subfolders in train and val")
     started = time.monotonic()
     diffusers.utils.logging.set_verbosity_error()  # its pipelines warn at every move of a network
     device = torch.device(options.device)

@@ -293,13 +293,16 @@ def test_a_row_of_the_run_on_a_gpu_has_its_time():
 def test_with_the_time_left_on_a_gpu_students_are_trained(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(gpu, "plan", lambda *_: [])
-    monkeypatch.setattr(tradeoff, "METHODS", ("kd",))
+    small = replace(tradeoff.STUDIES["photographs"], curve=((4, 1, 2, 1, 2),), size=16)
+    monkeypatch.setitem(tradeoff.STUDIES, tradeoff.PHOTOGRAPHS_128, small)
     pictures = distill.random_pictures(tmp_path / "pictures" / "train", 8, 10).parent
     distill.random_pictures(pictures / "val", 8, 1)
     arguments = ["--device", "cpu", "--accuracy", tmp_path / "rows.json", "--data", pictures, "--runs", tmp_path]
-    monkeypatch.setattr("sys.argv", ["gpu", *map(str, arguments), "--until", "0"])
+    monkeypatch.setattr("sys.argv", ["gpu", "--quick", *map(str, arguments), "--until", "600"])
     gpu.main()
-    assert capsys.readouterr().out.splitlines()[-1].startswith("tradeoff rows=0 of=25 failed=0")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("tradeoff rows=3 of=3 failed=0")
+    rows = {row["method"]: row for row in json.loads((tmp_path / "rows.json").read_text())}
+    assert rows.keys() == {"teacher", "scratch", "red+kd"} and all(row["precision"] == "bf16" for row in rows.values())
     assert os.environ["REDISTILL_CACHE"] == str(tmp_path / "cache")
 
 
@@ -321,6 +324,19 @@ def test_a_network_compiled_in_parts_gives_the_maps_that_each_step_asks_for(monk
     for mine, whole in zip(parts.parameters(), student.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, whole.grad)
     assert sum(hasattr(module.forward, "_torchdynamo_orig_callable") for module in parts.modules()) > len(features)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+def test_both_steps_are_compiled_beside_each_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
+    compiled, whole = [], torch.compile
+    monkeypatch.setattr(torch, "compile", lambda made: compiled.append(made) or whole(made, backend="eager"))
+    case = cases(tmp_path, "cpu", images_a_class=4, ships=False)[2]
+    case = replace(case, config=replace(case.config, precision="bf16", batch_size=4))
+    row = distill.compare(case, quick=True, turns=1, steps=1, compiled=True)
+    assert row["ratio"] > 0 and row["batch_size"] == 4
+    networks = {id(made.__self__) for made in compiled}
+    assert len(networks) == len(compiled) > 4 * 5  # of student and teacher, ours and the plain step's
 
 
 def test_memory_row_of_the_run_on_a_gpu():

@@ -175,8 +175,9 @@ def search(
     chip: Chip = None,
     alignment: Alignment = BY_SIZE,
 ) -> dict:
-    """Every choice of pooling strides (1, 2, 4, 8) of a network: what fits a budget, and what computation that keeps.
+    """Every choice of pooling strides of a network: what fits a budget, and what computation that keeps.
 
+    At each layer 1, 2, 4, 8 and its own are tried, and twice that where it is 8 or more, as of a transformer's patches.
     `best` is the choice that keeps the most of the network's multiply-accumulates (MACs) within the budget, null where
     none fits; `front` has, by rising memory, the choices of which no other keeps more in as little. MACs stand in for
     the accuracy that can be kept; they are no promise of it. RED blocks are counted in `peak_bytes`. What fits is

@@ -156,7 +156,7 @@ def save(event: gr.EventData, **fields: Any) -> dict[str, Any]:
     own = [result for result in results if result.group == sight.group]
     seen = [result for result in judged_by(own, sight.by) if sight.shows(result)]
     if not seen:
-        raise ValueError("No result is in sight, so there is nothing to save; choose “Show all”, or other words.")
+        raise ValueError("No result is in sight, so there is nothing to save; “Show all” brings results back.")
     file = export(as_they_are(own, seen), event_values(event).get("save"))
     return {"files": handed(file["name"], file["text"])}
 

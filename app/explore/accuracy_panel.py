@@ -130,7 +130,7 @@ def tell_measured(weights: Any, **values: Any) -> dict[str, Any]:
 
 @refused_in("saved", "Not saved.")
 def save(weights: Any, **values: Any) -> dict[str, Any]:
-    """Keep the fixed student at the strides that are shown among the results; where it lies now."""
+    """Keep the fixed student at the strides that are shown among the results, once."""
     looked = _look(weights, values)
     if isinstance(looked, str):
         return {"saved": looked}
@@ -142,8 +142,8 @@ def save(weights: Any, **values: Any) -> dict[str, Any]:
     known = next((run for run in runs if (run.title, run.config, run.state) == (title, config, "finished")), None)
     if known is None:
         jobs.add_finished(config, title, lambda folder: extract(looked.shared, strides, folder))
-    where = "" if known is None else " It was kept before, as it is."
-    return {"saved": notice("Saved", f"as “{title}”, among the runs of Distill and Compare.{where}", kind="hint")}
+    head = "Saved" if known is None else "Already saved"
+    return {"saved": notice(head, f"as “{title}”, among the runs of Distill and Compare.", kind="hint")}
 
 
 def chosen(weights: Any, values: Mapping[str, Any]) -> SharedWeights | None:

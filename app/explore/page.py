@@ -360,9 +360,10 @@ def follow(link: Any, drawn: Any = None, **values: Any) -> Shown:
 def _is_on_its_way(values: Mapping[str, Any]) -> bool:
     """Whether another network was chosen than is drawn, which `show_teacher` is still capturing: what the picker is set
     to belongs to the one before, and is no choice of a person's."""
-    student = values.get("student")
+    student, typed = values.get("student"), values["teacher"]
     try:
-        return isinstance(student, Mapping) and student.get("teacher") != check_network(values["teacher"])
+        is_known = isinstance(typed, str) and typed.strip().startswith(ON_HUB)  # which takes longest
+        return isinstance(student, Mapping) and (is_known or student.get("teacher") != check_network(typed))
     except ValueError:
         return False
 

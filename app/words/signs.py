@@ -110,5 +110,5 @@ def red_sign(peak_bytes: int, bare_bytes: int) -> str | None:
         return None
     return (
         f"RED blocks have become the memory peak: {numbers.format_bytes(peak_bytes)}, without them the student needs "
-        f"{numbers.format_bytes(bare_bytes)}. A gate per channel, or blocks at outermost layers only, may need less."
+        f"{numbers.format_bytes(bare_bytes)}. Blocks of another form may need less, such as with a gate per channel."
     )

@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 
 from ..common.files import read_json, replaced_folder
 from ..common.modules import weightless
@@ -23,7 +22,7 @@ from ..common.sentences import first_line
 from ..networks.pooling_points import check_image_size, input_channels
 from ..networks.schedule import noise_scheduler
 from ..networks.student import StudentConfig, build_student
-from ..networks.weights import check_fractions
+from ..networks.weights import check_finite, check_fractions
 from .graph import write_graph
 from .metadata import OF_RUNS, Metadata, read_metadata, write_metadata
 from .pipeline import INDEX, Scheduler, load_unet, write_pipeline
@@ -88,7 +87,6 @@ def load(folder: str | Path) -> nn.Module:
     if metadata.student.task == "diffusion":
         unet = load_unet(folder)
         _check_unet(unet, metadata.student, folder)
-        _check_finite(unet.state_dict(), folder / "unet")
         return unet
     model = build_student(metadata.student)
     path = folder / MODEL
@@ -103,15 +101,8 @@ def load(folder: str | Path) -> nn.Module:
             f"{path} does not hold the weights of {metadata.student.student_architecture!r} as config.json describes "
             f"it ({first_line(error)}); copy the folder again."
         ) from error
-    _check_finite(state, path)
+    check_finite(state, path)
     return model.eval()
-
-
-def _check_finite(state: Mapping[str, Tensor], path: Path) -> None:
-    """ValueError, naming where the weights are from, where one of them is infinite or not a number."""
-    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
-    if broken:
-        raise ValueError(f"{path} holds {broken[0]!r} with values that are no numbers; copy the folder again.")
 
 
 def _check_unet(unet: nn.Module, student: StudentConfig, folder: Path) -> None:

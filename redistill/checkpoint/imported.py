@@ -133,6 +133,11 @@ def read_class_names(file: str | Path) -> tuple[str, ...]:
 def _with_classes(network: StudentConfig, state: dict[str, torch.Tensor], weights: Weights) -> StudentConfig:
     """The network with as many classes as the file's last layer has rows, where that is what does not fit."""
     names = len(weights.class_names)
+    if network.task == "classification" and network.classes == 0 and not names:
+        raise ValueError(
+            f"{network.student_architecture} gives features alone, no classes; give a file of the names of those that "
+            "the weights tell apart (--classes), or name a network that has some."
+        )
     found = _rows(network, state)
     if names and found and found != names:
         raise ValueError(

@@ -33,6 +33,7 @@ from ..common.files import read_json, write_json
 from ..common.values import is_whole
 from ..networks.limits import check_schedule_settings, check_unet_settings
 from ..networks.unet import UNet
+from ..networks.weights import check_finite
 from .unet_weights import find_weight_files, read_weights
 
 INDEX = "model_index.json"
@@ -102,6 +103,7 @@ def load_unet(folder: str | Path) -> UNet:
     weights = read_weights(root)
     unet._fix_state_dict_keys_on_load(weights)  # attention layers of old diffusers folders had other names
     _check_weights(unet, weights, find_weight_files(root)[0])
+    check_finite(weights, root)
     unet.load_state_dict(weights, assign=True)
     return unet.float().eval()
 

@@ -172,8 +172,9 @@ def _predict(options: argparse.Namespace) -> None:
                 told += 1
                 print(json.dumps(answer))
     if unread:
-        others = "the others are told above" if told else "none is left to tell of"
-        raise ValueError(f"{unread:,} of the pictures could not be read; {others}.")
+        if not told:
+            raise ValueError("No picture could be read.")
+        raise ValueError(f"{unread:,} of the pictures could not be read; the others are told above.")
 
 
 def _sample(options: argparse.Namespace) -> None:

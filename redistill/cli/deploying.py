@@ -142,7 +142,7 @@ def c_summary(export: CExport, whole_bytes: int | None = None) -> list[str]:
     """What a C file is and how it ran, a line each. One in patches has `whole_bytes`, what it needs without them."""
     patched = f"; without patches {whole_bytes:,} bytes" if whole_bytes else ""
     if whole_bytes and whole_bytes <= export.heap_bytes:
-        patched += ", no more: leave --patch out, or choose another layer (`redistill memory --patch best`)"
+        patched += ": patches save nothing here, leave --patch out or choose others (`redistill memory --patch best`)"
     return [
         f"{export.file}: {export.bytes:,} bytes, compiled without warnings and run, {export.runtime}",
         f"beside onnxruntime's int8 on {export.compared} pictures: the same class on {export.same_class}, numbers at "

@@ -265,7 +265,7 @@ def _vectors(
     count = prod(map(len, choices))
     if count > MAX_VECTORS:
         raise ValueError(
-            f"{max(map(len, choices))} strides at {len(points)} pooling points make {count:,} stride vectors; "
+            f"Up to {max(map(len, choices))} strides at {len(points)} pooling points make {count:,} stride vectors; "
             f"expected at most {MAX_VECTORS:,}. Choose fewer strides."
         )
     own = list(points.values())

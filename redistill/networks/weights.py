@@ -138,6 +138,13 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str, par
     return fit
 
 
+def check_finite(state: Mapping[str, Tensor], place: Path) -> None:
+    """ValueError, naming the `place` that the weights are from, where one of them is infinite or not a number."""
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise ValueError(f"{place} holds {broken[0]!r} with values that are no numbers; copy the folder again.")
+
+
 def check_fractions(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """ValueError, naming them, for weights that are whole numbers where the network's have fractions."""
     own = model.state_dict()

@@ -222,16 +222,16 @@ def build_network(
 ) -> nn.Module:
     """A network with fresh weights, by its entry or by its name, found with `unets` as by `find_network`.
 
-    `num_classes` defaults to the network's own, none of those that give features alone, and must be at least 1 where it
-    is asked for; `in_channels` are those of its images, 1 to
-    `MAX_CHANNELS`. `image_size`, pixels a side or (height, width), counts for networks that are built for one size.
+    `num_classes` defaults to the network's own, 0 of those that give features alone, and must be at least 1 where it is
+    asked for; `in_channels` are those of its images, 1 to `MAX_CHANNELS`. `image_size`, pixels a side or (height,
+    width), counts for networks that are built for one size.
     """
     if isinstance(network, str):
         network = find_network(network, unets)
     classes = network.num_classes if num_classes is None else num_classes
-    has_classes = network.task in ("classification", "segmentation")
-    if has_classes and num_classes is not None and not is_whole(num_classes, 1):
-        raise ValueError(f"num_classes is {num_classes!r}; expected a whole number of at least 1.")
+    least = 0 if num_classes is None else 1
+    if network.task in ("classification", "segmentation") and classes is not None and not is_whole(classes, least):
+        raise ValueError(f"num_classes is {classes!r}; expected a whole number of at least {least}.")
     if not is_whole(in_channels, 1, MAX_CHANNELS):
         raise ValueError(f"in_channels is {in_channels!r}; expected a whole number from 1 to {MAX_CHANNELS}.")
     size = (image_size, image_size) if isinstance(image_size, int) else image_size

@@ -39,6 +39,8 @@ def predict(
     student = metadata.student
     if student.task != "classification" or not is_whole(student.image_size, 1):
         raise ValueError(f"{folder} is a network for {student.task}; expected a classifier of square pictures.")
+    if student.classes == 0:
+        raise ValueError(f"{folder} gives features alone, no classes; expected a classifier.")
     if student.in_channels != RGB:
         raise ValueError(f"{folder} takes images of {student.in_channels} channels; expected {RGB}, as pictures have.")
     if not is_whole(top, 1):

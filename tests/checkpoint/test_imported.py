@@ -11,12 +11,13 @@ import torchvision
 
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.imported import Weights, import_teacher, imported_folder, read_class_names
-from redistill.checkpoint.metadata import read_metadata
+from redistill.checkpoint.metadata import Metadata, read_metadata
 from redistill.checkpoint.sources import find_checkpoint, list_imported
 from redistill.checkpoint.teacher import load_teacher
-from redistill.networks.student import StudentConfig
+from redistill.networks.student import StudentConfig, build_student
 from redistill.networks.zoo import build_network
 from redistill.training.evaluation import evaluate
+from redistill.training.prediction import predict
 
 NAMES = ("cat", "dog", "äpfel")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -78,6 +79,15 @@ def test_what_does_not_fit_is_one_sentence_and_nothing_is_written(config, weight
     with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
         import_teacher(config, Weights(file, **weights), tmp_path / "teacher")
     assert words in str(error.value) and not (tmp_path / "teacher").exists()
+
+
+def test_a_network_that_gives_features_alone_is_no_teacher(file, tmp_path):
+    features = StudentConfig("timm:vit_small_patch16_dinov3_qkvb", red=None)
+    with pytest.raises(ValueError, match="gives features alone, no classes; give a file of the names"):
+        import_teacher(features, Weights(file, MEAN, STD, ()), tmp_path / "teacher")
+    checkpoint.save(build_student(features), Metadata(features, "imagenette"), tmp_path / "kept")
+    with pytest.raises(ValueError, match="gives features alone, no classes; expected a classifier"):
+        predict(tmp_path / "kept", [file])
 
 
 def test_a_file_for_other_layers_is_taken_in_part_where_that_is_asked_for(tmp_path):

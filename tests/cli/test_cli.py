@@ -161,7 +161,7 @@ def test_a_file_that_is_missing_is_named_once(tmp_path, capsys):
 def test_pictures_that_cannot_be_read_are_counted_beside_those_that_are_told(tmp_path, capsys):
     missing = str(tmp_path / "no.png")
     Image.new("RGB", (64, 64)).save(tmp_path / "one.png")
-    for files, said in (([missing], "none is left to tell of"), ([missing, str(tmp_path / "one.png")], "told above")):
+    for files, said in (([missing], "No picture could be read"), ([missing, str(tmp_path / "one.png")], "told above")):
         assert main(["predict", "emoji-clutter-student", *files]) == 1
         told = capsys.readouterr()
         assert said in told.err and told.out.count("classes") == len(files) - 1

@@ -167,7 +167,7 @@ def test_a_student_runs_in_the_ram_that_is_planned(tmp_path, saved, pictures, ma
     assert export.bytes == out.stat().st_size and [*tmp_path.iterdir()] == [out]
     said = c_summary(export)
     assert f"{export.heap_bytes:,} bytes as compiled; by our accounting {export.peak_bytes:,} bytes" in said[3]
-    assert "patches" not in said[3] and "65 bytes, no more: leave --patch out" in c_summary(export, 65)[3]
+    assert "patches" not in said[3] and "65 bytes: patches save nothing here" in c_summary(export, 65)[3]
     assert c_summary(export, 10**6)[3].endswith("; without patches 1,000,000 bytes")
     assert f"{100 * export.test_accuracy:.2f} %" in said[2] and f"{export.flash_bytes:,}" in said[4]
     source = out.read_text()

@@ -77,6 +77,13 @@ def test_a_name_stands_for_one_network_at_its_own_size(name, called, size, task)
     assert StudentConfig.from_dict(json.loads(json.dumps(student.to_dict()))) == student
 
 
+@pytest.mark.parametrize("classes", [-3, 2.5, True, "x"])
+def test_classes_that_a_config_from_elsewhere_tells_are_a_number_of_them(classes):
+    network = dataclasses.replace(find_network("timm:resnet18"), num_classes=classes)
+    with pytest.raises(ValueError, match="num_classes is"):
+        build_network(network)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

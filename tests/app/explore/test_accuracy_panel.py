@@ -154,7 +154,7 @@ def test_a_saved_student_is_a_finished_run_with_its_test_accuracy(weights):
     assert result.is_tested and result.peak_bytes == 16 * 2**10
     assert checkpoint.load(run.path / "student") and not shared_weights.is_shared(metadata)
     assert [record["kind"] for record in run_list.records(run)] == ["validation", "final"]
-    assert "kept before" in accuracy_panel.save(weights, **SMALL)["saved"]  # the same weights twice are one result
+    assert "Already saved" in accuracy_panel.save(weights, **SMALL)["saved"]  # the same weights twice are one result
     assert [one.name for one in run_list.list_runs()] == [run.name]
 
 

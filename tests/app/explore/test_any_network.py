@@ -67,6 +67,7 @@ def test_strides_of_the_network_before_are_no_refusal_while_another_one_is_captu
     drawn = call("show")["student"]
     late = {"teacher": "timm:swin_s3_tiny_224", "image_size": 224}
     assert call("show", **late, student=drawn) == {}
+    assert call("show", teacher="hub:owner/name", student=drawn) == {}
     assert "No pooling point" in call("show", **late, student=None)["summary"]  # nothing will come
     assert "No network" in call("show", teacher="no_such_network", student=drawn)["summary"]
     assert "Batch" in call("show", batch=-1, student=drawn)["summary"]
