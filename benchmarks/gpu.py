@@ -20,7 +20,6 @@ again, goes on.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import json
 import math
@@ -29,10 +28,10 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import diffusers
 import torch
@@ -333,9 +332,19 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/tradeoff-128"), help="folder of their runs")
     parser.add_argument("--until", type=float, default=520, help="when they stop, in seconds (default: %(default)s)")
     options = parser.parse_args()
-    if options.accuracy and not options.data.exists():  # or one would learn of it when all else is done
-        parser.error(f"no {options.data}; expected a zip file, or a folder, of class subfolders in train and val")
     started = time.monotonic()
+    try:
+        if options.accuracy:
+            tradeoff.check_data(options.data)  # now, or one would learn of it when all else is done
+        print(summary(timed(options)))
+        if options.accuracy:
+            print_accuracy(options, started + options.until)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def timed(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """All rows of the plan, written to a file when asked to."""
     diffusers.utils.logging.set_verbosity_error()  # its pipelines warn at every move of a network
     device = torch.device(options.device)
     said = surroundings(device)
@@ -345,28 +354,12 @@ def main() -> None:
         if options.json:
             options.json.write_text(json.dumps(said | {"figures": rows}, indent=1) + "\n")
 
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, cached_in(Path(folder) / "cache"):
-        known = known_rows(options.json, said) if options.json and options.resume else []
-        rows = run_rows(plan(Path(folder), device, options.quick), options.seconds, save, known)
-    print(summary(rows))
-    if options.accuracy:
-        try:
-            print_accuracy(options, started + options.until)
-        except ValueError as error:
-            parser.error(str(error))
-
-
-@contextlib.contextmanager
-def cached_in(folder: Path) -> Iterator[None]:
-    """A block that keeps what it caches in `folder`."""
-    before = os.environ.get("REDISTILL_CACHE")
-    os.environ["REDISTILL_CACHE"] = str(folder)
-    try:
-        yield
-    finally:
-        del os.environ["REDISTILL_CACHE"]
-        if before is not None:
-            os.environ["REDISTILL_CACHE"] = before
+    known = known_rows(options.json, said) if options.json and options.resume else []
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        mock.patch.dict(os.environ, REDISTILL_CACHE=str(Path(folder) / "cache")),
+    ):
+        return run_rows(plan(Path(folder), device, options.quick), options.seconds, save, known)
 
 
 def print_accuracy(options: argparse.Namespace, deadline: float) -> None:

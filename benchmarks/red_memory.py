@@ -65,7 +65,7 @@ VARIANTS = {
     "outputs only": REDConfig(points="outputs"),
 }
 KERNELS = ("gate 3", "gate 5", "residual 1", "residual 5")
-FORMS = tuple(VARIANTS)[len(KERNELS) + 1 :]  # what a sentence compares with the default
+FORMS = [name for name in VARIANTS if name not in (DEFAULT, *KERNELS)]  # what a sentence compares with the default
 # Side by side, by what the table calls them.
 SHOWN = {
     "teacher": "teacher",

@@ -235,8 +235,8 @@ def trained(
     """
     study = STUDIES[name]
     data = data or (None if study.data in DRAWN else Path("../shared/data") / study.data)
-    if data and not data.exists():
-        raise ValueError(f"no {data}; expected a zip file, or a folder, of class subfolders in train and val")
+    if data:
+        check_data(data)
     check_device(device)
     if quick:
         few = (OF_SAME_SHAPE[0], OF_SAME_SHAPE[-1]) if others else QUICK_METHODS
@@ -254,6 +254,12 @@ def trained(
         for worker in workers:
             worker.end()
     return table
+
+
+def check_data(data: Path) -> None:
+    """ValueError where there is no such file or folder of pictures."""
+    if not data.exists():
+        raise ValueError(f"no {data}; expected a zip file, or a folder, of class subfolders in train and val")
 
 
 def processes(device: str) -> int:

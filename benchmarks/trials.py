@@ -37,7 +37,7 @@ from .helpers.choices import known_names
 from .helpers.job_runner import Worker, run_all
 from .helpers.spread import percent
 from .helpers.tradeoff_table import ON_CURVE, Job, Table
-from .tradeoff import PHOTOGRAPHS, QUICK, STUDIES, Frame, processes, ready
+from .tradeoff import PHOTOGRAPHS, QUICK, STUDIES, Frame, check_data, processes, ready
 
 STUDY = STUDIES[PHOTOGRAPHS]
 SEEDS = (0, 1, 2)
@@ -134,12 +134,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=inf, help="after which it ends (default: when all is done)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: %(default)s")
     options = parser.parse_args()
-    if not options.data.exists():
-        parser.error(f"no {options.data}; expected a zip file, or a folder, of class subfolders in train and val")
-
     count = options.jobs or processes(options.device)
-    workers = [Worker(options.device, count) for _ in range(count)]
+    workers: list[Worker] = []
     try:
+        check_data(options.data)
+        workers += [Worker(options.device, count) for _ in range(count)]
         check_device(options.device)
         vector = tuple(int(stride) for stride in options.strides.split(","))
         names = [name for name, trial in TRIALS.items() if vector[0] >= trial.from_stride]

@@ -138,11 +138,10 @@ def save(weights: Any, **values: Any) -> dict[str, Any]:
     student = dataclasses.replace(metadata.student, strides=strides)
     config = {**metadata.training, "student": student.to_dict()}
     title = f"{looked.shared.name} at {'·'.join(map(str, strides.values()))}"
-    runs = run_list.list_runs()
-    known = next((run for run in runs if (run.title, run.config, run.state) == (title, config, "finished")), None)
-    if known is None:
+    kept = [(run.title, run.config, run.state) for run in run_list.list_runs()]
+    head = "Already saved" if (title, config, "finished") in kept else "Saved"
+    if head == "Saved":
         jobs.add_finished(config, title, lambda folder: extract(looked.shared, strides, folder))
-    head = "Saved" if known is None else "Already saved"
     return {"saved": notice(head, f"as “{title}”, among the runs of Distill and Compare.", kind="hint")}
 
 

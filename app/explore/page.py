@@ -362,8 +362,8 @@ def _is_on_its_way(values: Mapping[str, Any]) -> bool:
     to belongs to the one before, and is no choice of a person's."""
     student, typed = values.get("student"), values["teacher"]
     try:
-        is_known = isinstance(typed, str) and typed.strip().startswith(ON_HUB)  # which takes longest
-        return isinstance(student, Mapping) and (is_known or student.get("teacher") != check_network(typed))
+        is_on_hub = isinstance(typed, str) and typed.strip().startswith(ON_HUB)  # which takes longest
+        return isinstance(student, Mapping) and (is_on_hub or student.get("teacher") != check_network(typed))
     except ValueError:
         return False
 
