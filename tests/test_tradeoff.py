@@ -123,7 +123,7 @@ def test_alternatives_see_as_many_pictures_and_have_the_same_teacher():
     assert {job.config.teacher_checkpoint for job in jobs} == {None, "imagenette-teacher"}
     assert {job.method for job in jobs if not job.needs_teacher} == {"scratch"}
     assert {job.config.student.image_size for job in jobs} == {64}, "the teacher sees pictures whole"
-    assert len({job.name for job in jobs}) == len(jobs) == 3 * (5 * 3 + 8 * 2)
+    assert len({job.name for job in jobs}) == len(jobs) == 3 * (8 * 3 + 8 * 2)
     for job in jobs:
         of_teachers_shape = job.counted is not None
         assert job.method in (("scratch", "none", "kd") if of_teachers_shape else ("scratch", "kd-scratch"))

@@ -11,8 +11,9 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn import functional as F
 
+from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.student import StudentConfig
-from redistill.networks.zoo import NarrowResNet
+from redistill.networks.zoo import NarrowResNet, build_network
 
 
 class OnSmallerImages(NarrowResNet):
@@ -29,8 +30,16 @@ class OnSmallerImages(NarrowResNet):
         return super().forward(F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True))
 
 
+def side_56(num_classes: int) -> NarrowResNet:
+    return OnSmallerImages(num_classes, 56)
+
+
 def side_48(num_classes: int) -> NarrowResNet:
     return OnSmallerImages(num_classes, 48)
+
+
+def side_40(num_classes: int) -> NarrowResNet:
+    return OnSmallerImages(num_classes, 40)
 
 
 def side_36(num_classes: int) -> NarrowResNet:
@@ -84,10 +93,15 @@ class Alternative:
 
     def counted(self, teacher: str, classes: int) -> StudentConfig | None:
         """What memory is counted of where images are smaller: the teacher's network on such; None: the student."""
-        return StudentConfig(teacher, self.side, classes, red=None) if self.side else None
+        if not self.side:
+            return None
+        names = [point.name for point in find_pooling_points(build_network(teacher, classes), self.side)]
+        strides = dict(zip(names, self.strides, strict=True)) if self.strides else {}
+        return StudentConfig(teacher, self.side, classes, strides, red=None)
 
 
 # fmt: off
+MILD = (2, 2, 1, 2, 2)  # what costs no accuracy at 64 px: smaller images and pooling together
 # Of networks for phones the strides are those that keep most computation within 64 and within 112 KiB, of all that
 # reduce as much as the network itself or less.
 ALTERNATIVES = (
@@ -104,5 +118,6 @@ ALTERNATIVES = (
     Alternative("mobilenetv2_035 112 KiB", "timm:mobilenetv2_035", (4, 1, 2, 1, 2)),
     Alternative("mobilenetv2_050 112 KiB", "timm:mobilenetv2_050", (4, 2, 1, 2, 1)),
     Alternative("tinynet_e 112 KiB", "timm:tinynet_e", (4, 1, 4, 1, 1)),
+    *(Alternative(f"narrow_resnet {side} px at 2,2,1,2,2", f"side_{side}", MILD, side, 2) for side in (48, 56, 40)),
 )
 # fmt: on
