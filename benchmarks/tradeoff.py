@@ -339,7 +339,7 @@ class Frame:
 
     def of_other(self, other: Alternative, name: str, seed: int) -> Job:
         """A run of what one can take instead."""
-        student = self.student(other.architecture, other.strides)
+        student = self.student(other.architecture, () if other.side else other.strides)  # of smaller images: built so
         counted = other.counted(self.study.network, self.classes)
         config = self.config(student, ALL_METHODS[name], seed)
         return Job(other.strides, name, seed, config, ALTERNATIVE, other.title, other.kind, counted)

@@ -5,13 +5,15 @@ Those that no name stands for are functions here, which runs call by `file:`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from redistill.networks.pooling_points import find_pooling_points
+from redistill.networks.strides import set_strides
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import NarrowResNet, build_network
 
@@ -20,26 +22,23 @@ class OnSmallerImages(NarrowResNet):
     """The narrow ResNet on images of `side` pixels, which it makes of larger ones, (batch, 3, height, width).
 
     So pictures, and what changes them while training, are as in other runs, and its teacher sees them whole.
+    strides: at its pooling points, if others than its own.
     """
 
-    def __init__(self, num_classes: int, side: int) -> None:
+    def __init__(self, num_classes: int, side: int, strides: Sequence[int] = ()) -> None:
         super().__init__(num_classes)
         self.side = side
+        if strides:
+            set_strides(self, _at_points(self, strides, side), side)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] == self.side:
+            return super().forward(x)
         return super().forward(F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True))
-
-
-def side_56(num_classes: int) -> NarrowResNet:
-    return OnSmallerImages(num_classes, 56)
 
 
 def side_48(num_classes: int) -> NarrowResNet:
     return OnSmallerImages(num_classes, 48)
-
-
-def side_40(num_classes: int) -> NarrowResNet:
-    return OnSmallerImages(num_classes, 40)
 
 
 def side_36(num_classes: int) -> NarrowResNet:
@@ -66,6 +65,26 @@ def quarter_width(num_classes: int) -> NarrowResNet:
     return NarrowResNet(num_classes, (4, 8, 16, 32))
 
 
+MILD = (2, 2, 1, 2, 2)  # strides that cost no accuracy at 64 px
+
+
+def side_56_mild(num_classes: int) -> NarrowResNet:
+    return OnSmallerImages(num_classes, 56, MILD)
+
+
+def side_48_mild(num_classes: int) -> NarrowResNet:
+    return OnSmallerImages(num_classes, 48, MILD)
+
+
+def side_40_mild(num_classes: int) -> NarrowResNet:
+    return OnSmallerImages(num_classes, 40, MILD)
+
+
+def _at_points(model: nn.Module, strides: Sequence[int], side: int) -> dict[str, int]:
+    """The strides by the names of the network's pooling points, in their order."""
+    return dict(zip([point.name for point in find_pooling_points(model, side)], strides, strict=True))
+
+
 SMALLER = "smaller images"  # the kind of networks on such
 
 
@@ -75,7 +94,7 @@ class Alternative:
 
     title: str
     network: str  # by its name, or a function of this file
-    strides: tuple[int, ...] = ()  # at its pooling points; none: its own
+    strides: tuple[int, ...] = ()  # at its pooling points, which functions for smaller images set; none: its own
     side: int | None = None  # pixels, where images are smaller than the others'
     rank: int = 4  # those of 1 have all seeds first, see `benchmarks.tradeoff`
 
@@ -95,13 +114,12 @@ class Alternative:
         """What memory is counted of where images are smaller: the teacher's network on such; None: the student."""
         if not self.side:
             return None
-        names = [point.name for point in find_pooling_points(build_network(teacher, classes), self.side)]
-        strides = dict(zip(names, self.strides, strict=True)) if self.strides else {}
+        network = build_network(teacher, classes)
+        strides = _at_points(network, self.strides, self.side) if self.strides else {}
         return StudentConfig(teacher, self.side, classes, strides, red=None)
 
 
 # fmt: off
-MILD = (2, 2, 1, 2, 2)  # what costs no accuracy at 64 px: smaller images and pooling together
 # Of networks for phones the strides are those that keep most computation within 64 and within 112 KiB, of all that
 # reduce as much as the network itself or less.
 ALTERNATIVES = (
@@ -118,6 +136,6 @@ ALTERNATIVES = (
     Alternative("mobilenetv2_035 112 KiB", "timm:mobilenetv2_035", (4, 1, 2, 1, 2)),
     Alternative("mobilenetv2_050 112 KiB", "timm:mobilenetv2_050", (4, 2, 1, 2, 1)),
     Alternative("tinynet_e 112 KiB", "timm:tinynet_e", (4, 1, 4, 1, 1)),
-    *(Alternative(f"narrow_resnet {side} px at 2,2,1,2,2", f"side_{side}", MILD, side, 2) for side in (48, 56, 40)),
+    *(Alternative(f"narrow_resnet {side} px at 2,2,1,2,2", f"side_{side}_mild", MILD, side, 2) for side in (48, 56, 40)),
 )
 # fmt: on

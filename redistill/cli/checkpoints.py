@@ -183,7 +183,7 @@ def _sample(options: argparse.Namespace) -> None:
     model, base, seeds = load_unet(folder), load_scheduler(folder), parse_seeds(options.seeds)
     with (
         explain_out_of_memory(device, f"Drawing with {options.checkpoint}", ELSEWHERE),
-        tqdm(total=options.steps, unit="step", dynamic_ncols=True) as bar,
+        tqdm(total=options.steps, unit="step", dynamic_ncols=True, delay=0.2) as bar,  # none of what is refused
     ):
         model.to(device)
         how = {"scheduler": options.scheduler, "steps": options.steps, "image_size": options.image_size}

@@ -44,10 +44,20 @@ CHROMIUM_OPTIONS = [
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory, picture_cache):
+def shared_site(tmp_path_factory, picture_cache):
     """Address of a studio of its own, with untrained checkpoints and an empty runs folder."""
     with studio(tmp_path_factory.mktemp("studio"), picture_cache) as address:
         yield address
+
+
+@pytest.fixture
+def site(request, tmp_path, shared_site, picture_cache):
+    """Address of the studio that all tests share; a second try has one of its own, in which the first left nothing."""
+    if getattr(request.node, "execution_count", 1) == 1:
+        yield shared_site
+    else:
+        with studio(tmp_path / "studio", picture_cache) as address:
+            yield address
 
 
 @contextlib.contextmanager

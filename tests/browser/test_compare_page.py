@@ -72,7 +72,7 @@ def test_results_to_curve_to_two_ticked_to_a_link_that_shows_the_same_elsewhere(
         expect(other.get_by_label("Test loss")).to_have_value("0.5-2")
         expect(rows(other)).to_have_count(1)
         other.wait_for_function("document.querySelector('#plane .liveplot').layout?.yaxis.range[1] === 2")
-        assert other.url == page.url
+        other.wait_for_url(page.url)
     other.get_by_role("tab", name="Generate").click()
     other.get_by_role("tab", name="Compare").click()
     other.wait_for_url(page.url)

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import safetensors.torch
-from helpers.browser import PATIENCE, choose_stride, fill, unfold
+from helpers.browser import PATIENCE, becomes, choose_stride, fill, unfold
 from helpers.pictures import picture, write_classes
 from playwright.sync_api import Page, TimeoutError, expect
 
@@ -63,7 +63,7 @@ def test_pictures_a_teacher_its_student_saved_and_tried_on_a_photo(open_page, tm
     expect(progress).to_contain_text("of 2 pictures")
     expect(page.locator("#classes tbody tr")).to_have_count(2)
     scores = "document.querySelector('#scores .liveplot').data[0].x.map(Number)"
-    assert page.evaluate(scores) == [3, 6]
+    becomes(page, scores, [3, 6])
 
     with page.expect_download() as saving:
         page.get_by_role("button", name="Save student").click()

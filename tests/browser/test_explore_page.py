@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from helpers.browser import BARS, bars, choose_stride, fill, unfold
+from helpers.browser import BARS, bars, becomes, choose_stride, fill, unfold
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -66,7 +66,7 @@ def test_a_network_is_searched_by_typing_edited_pinned_and_linked(open_page, sit
     teacher.press_sequentially("mobilenetv4")
     options = page.get_by_role("option")
     expect(page.get_by_role("option", name=SEARCHED, exact=True)).to_be_visible()
-    assert all("mobilenetv4" in text for text in options.all_inner_texts())
+    expect(options.filter(has_not_text="mobilenetv4")).to_have_count(0)
     page.get_by_role("option", name=SEARCHED, exact=True).click()
     expect(page.locator("[data-layer='conv_stem'] input[value='4']")).to_be_checked()  # early
     expect(page.get_by_label("number input for Image side, pixels")).to_have_value("224")
@@ -118,14 +118,14 @@ def test_a_network_clicked_just_after_a_key_is_chosen_and_its_list_goes_and_gets
 
 
 READ_CLIPBOARD = "navigator.clipboard.readText()"
+CHOSEN = "[...document.querySelectorAll('#strides input:checked')].map(input => input.value)"
 
 
 def test_a_link_restores_every_setting_and_the_copied_one_says_the_same(open_page, site):
     page = open_page(LINK)
     expect(page.get_by_role("combobox", name="Teacher")).to_have_value("Small DDPM U-Net (unet_small)")
     expect(page.locator("#strides input:checked")).to_have_count(4)
-    strides = page.locator("#strides").evaluate("e => [...e.querySelectorAll('input:checked')].map(i => +i.value)")
-    assert strides == [2, 2, 2, 1]
+    becomes(page, CHOSEN, ["2", "2", "2", "1"])
     unfold(page, "button", "Inside a RED block")
     for group, choice in (
         ("Kernel of the residual encoder", "5"),
@@ -168,7 +168,7 @@ def test_a_link_that_does_not_fit_opens_the_usual_page_with_a_sentence(open_page
     usual = open_page()
     page = open_page("?teacher=resnet18&strides=9,9&teacher=%00" + "x" * 900)
     expect(page.locator("#link-said")).to_contain_text("teacher stands in it 2 times; expected it once.")
-    assert bars(page) == bars(usual)
+    becomes(page, BARS, bars(usual))
     choose_stride(page, "conv1", 2)
     expect(page.locator("#link-said")).not_to_contain_text("teacher")
     page.wait_for_url(f"{site}/?teacher=resnet18&size=224&strides=2,1,2,2,1&red=on&count=fused&dtype=fp32")
@@ -188,8 +188,7 @@ def test_a_row_of_the_search_fills_the_controls(open_page, site):
     row.locator("td").nth(2).click()
     expect(page.locator("#summary")).to_contain_text(f"to {peak}")
     expect(page.get_by_label("RED blocks at the aligned layers")).to_be_checked()  # the search had them
-    chosen = "e => [...e.querySelectorAll('input:checked')].map(input => input.value)"
-    assert page.locator("#strides").evaluate(chosen) == strides
+    becomes(page, CHOSEN, strides)
     page.wait_for_url(
         f"{site}/?teacher=narrow_resnet&size=96&strides={','.join(strides)}&red=on&count=fused&dtype=fp32&budget=131072"
     )
@@ -338,7 +337,7 @@ def test_layers_are_sorted_and_saved_to_the_byte(open_page):
     peaks = [int(text.replace(",", "")) for text in table.locator("td:nth-child(3)").all_inner_texts()]
     assert peaks == sorted(peaks, reverse=True) and peaks[0] == 327680
     table.get_by_role("button", name="Peak, bytes").click()
-    assert table.locator("td:nth-child(3)").all_inner_texts()[-1] == "327,680"
+    expect(table.locator("td:nth-child(3)").last).to_have_text("327,680")
 
     with page.expect_download() as saving:
         page.get_by_role("button", name="Save both as CSV").click()

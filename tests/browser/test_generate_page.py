@@ -28,7 +28,7 @@ def test_generation_stops_midway_and_draws_again(open_page):
     fill(page, "number input for Images", 5)
     page.locator("#generate").click()
     expect(page.locator("#generate-said")).to_contain_text("Done")
-    assert page.locator("#grids img").count() == 10
+    expect(page.locator("#grids img")).to_have_count(10)
 
 
 def test_a_clicked_image_shows_its_way_and_downloads_carry_their_settings(open_page, tmp_path):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from importlib import resources
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 PATIENCE = 90_000  # milliseconds that a slow machine may need for a step
 BARS = "document.querySelector('#memory .liveplot').data.map(trace => Array.from(trace.y))"
@@ -12,6 +13,9 @@ AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(
 FAULTS = """rules => axe.run(document, {resultTypes: ['violations'], ...rules && {runOnly: rules}}).then(found =>
   found.violations.flatMap(fault => fault.nodes.map(node =>
     `${fault.id}: ${node.html.slice(0, 160)}: ${[...node.any, ...node.all, ...node.none].map(one => one.message)}`)))"""
+IS_EQUAL = """([script, wanted]) => {
+  try { return JSON.stringify(eval(script)) === JSON.stringify(wanted); } catch { return false; }
+}"""
 expect.set_options(timeout=PATIENCE)
 
 
@@ -21,6 +25,13 @@ def drawn(page: Page, plot: str) -> None:
 
 def bars(page: Page) -> list[list[float]]:
     return page.evaluate(BARS)
+
+
+def becomes(page: Page, script: str, wanted: object) -> None:
+    """Wait until what the script answers is the wanted value: a figure is drawn after the words beside it."""
+    with contextlib.suppress(TimeoutError):  # the assertion tells what it is instead
+        page.wait_for_function(IS_EQUAL, arg=[script, wanted])
+    assert page.evaluate(script) == wanted
 
 
 def choose_stride(page: Page, layer: str, stride: int) -> None:
