@@ -6,6 +6,7 @@ document.addEventListener(props.changed, () => {
   clearTimeout(rest);
   rest = setTimeout(() => trigger('stale'), 300);
 });
+document.addEventListener(props.measured, () => trigger('stale'));
 watch('value', () => {
   if (element.querySelector('[data-unmeasured]')) trigger('unmeasured');
 });

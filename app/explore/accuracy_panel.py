@@ -1,7 +1,7 @@
 """Accuracy of the strides that are shown, live: measured with one network that was trained for all of them.
 
 It is asked for when memory has been redrawn and the hand rests. What is known is shown then; what is not is measured in
-the queue, where it keeps nothing waiting, and kept.
+the queue, where it keeps nothing waiting, and kept; then the page asks again, for what it shows by then.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from redistill.memory.comparison import Comparison
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import find_network
 from redistill.training.shared_weights import (
+    WEIGHTS,
     SharedWeights,
     extract,
     full_strides,
@@ -43,6 +44,8 @@ from .link import Settings, to_query
 
 NONE = "none"  # of the choice of weights
 PICTURES = 1000  # validation pictures that tell the accuracy of strides that nobody asked for yet: a second or two
+MEASURED = "studio-measured"  # DOM event: something is known now that was not
+AGAIN = f"() => {{ document.dispatchEvent(new Event('{MEASURED}')); }}"
 FRESH = "() => { delete document.querySelector('#accuracy [data-stale]')?.dataset.stale; }"
 NO_WEIGHTS = (
     '<p class="subline">With a network that was trained for all strides at once (Distill, “One network for every '
@@ -51,11 +54,11 @@ NO_WEIGHTS = (
 
 
 class AccuracyHTML(gr.HTML):
-    """HTML text that triggers `stale` a moment after the last DOM event `CHANGED`, for it to be brought up to date, and
-    `unmeasured` when an element of it has the attribute `data-unmeasured`."""
+    """HTML text that triggers `stale` a moment after the last DOM event `CHANGED` and at once after `MEASURED`, for it
+    to be brought up to date, and `unmeasured` when an element of it has the attribute `data-unmeasured`."""
 
     def __init__(self, value: str = "", **kwargs: Any) -> None:
-        super().__init__(value, js_on_load=script("accuracy_card"), changed=CHANGED, **kwargs)
+        super().__init__(value, js_on_load=script("accuracy_card"), changed=CHANGED, measured=MEASURED, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,11 @@ class Looked:
         """What is known of its accuracy."""
         return measured(self.shared).get(key_of(self.strides))
 
+    @property
+    def key(self) -> str:
+        """Of which weights and strides an accuracy is."""
+        return f"{self.shared.fingerprint} {key_of(self.strides)}"
+
 
 def build() -> dict[str, gr.blocks.Block]:
     """A card with the choice of weights and what they reach, in the Blocks context where it should stand."""
@@ -83,21 +91,24 @@ def build() -> dict[str, gr.blocks.Block]:
         accuracy = AccuracyHTML(NO_WEIGHTS, elem_id="accuracy")
         save = gr.Button("Save this student", size="sm", visible=usual != NONE, elem_id="save-student")
         saved = gr.HTML(elem_id="student-saved")
-    return {"weights": weights, "accuracy": accuracy, "save_student": save, "student_saved": saved}
+        failed = gr.State(None)  # of what no accuracy could be measured, and why
+    told = {"accuracy": accuracy, "save_student": save, "student_saved": saved, "failed": failed}
+    return {"weights": weights, **told}
 
 
 def attach(parts: Mapping[str, Any], controls: Mapping[str, gr.components.Component], page: gr.Blocks) -> None:
     """Bring the accuracy up to date when it is stale, and offer the weights that there are."""
-    outputs = {name: parts[name] for name in ("accuracy", "save_student", "student_saved")}
+    failed = {"failed": parts["failed"]}
+    outputs = {name: parts[name] for name in ("accuracy", "save_student", "student_saved")} | failed
     given = {"weights": parts["weights"], **controls}
     offered = {"weights": parts["weights"]}
     connect(page.load, offer, offered, offered, **QUIET)
     connect(parts["weights"].focus, offer, offered, offered, **QUIET)
     for event in (page.load, parts["weights"].change, parts["accuracy"].stale):
-        told = connect(event, tell, given, outputs, trigger_mode="always_last", **QUIET)
+        told = connect(event, tell, given | failed, outputs, trigger_mode="always_last", **QUIET)
         told.then(None, js=FRESH, **QUIET)
     queued = {"trigger_mode": "always_last", "concurrency_limit": 1, **UNSEEN}
-    connect(parts["accuracy"].unmeasured, tell_measured, given, outputs, **queued)
+    connect(parts["accuracy"].unmeasured, measure_shown, given, failed, **queued).then(None, js=AGAIN, **QUIET)
     connect(parts["save_student"].click, save, given, {"saved": parts["student_saved"]}, concurrency_limit=1, **UNSEEN)
 
 
@@ -108,24 +119,31 @@ def offer(weights: Any) -> dict[str, Any]:
     return {"weights": gr.Dropdown(_titles(offered), value=weights if weights in values else _usual(offered))}
 
 
-def tell(weights: Any, **values: Any) -> dict[str, Any]:
-    """What is known at once: the accuracy, or that it is being measured, or why there is none."""
+def tell(weights: Any, failed: Any = None, **values: Any) -> dict[str, Any]:
+    """What is known at once: the accuracy, or that it is being measured, or why there is none.
+
+    failed: what `measure_shown` answered; it is told once, and the next time one tries again.
+    """
     looked = _look(weights, values)
     if isinstance(looked, str):
         return {"accuracy": looked, "save_student": gr.Button(visible=False), "student_saved": ""}
+    if failed and failed[0] == looked.key:
+        words = notice("Not measured.", failed[1])
+        return {"accuracy": words, "save_student": gr.Button(visible=False), "student_saved": "", "failed": None}
     return {"accuracy": _said(looked), "save_student": gr.Button(visible=True), "student_saved": ""}
 
 
-def tell_measured(weights: Any, **values: Any) -> dict[str, Any]:
-    """The same, measured where it was not known; nothing changes where it was."""
+def measure_shown(weights: Any, **values: Any) -> dict[str, Any]:
+    """Measure what is shown where that is not known. The page may show other strides by the time that it is, so `tell`
+    is asked what to say; what could not be measured is named beside the reason."""
     looked = _look(weights, values)
     if isinstance(looked, str) or looked.known:
         return {}
     try:
         measure(looked.shared, looked.strides, PICTURES)
     except (ValueError, OSError) as error:
-        return {"accuracy": notice("Not measured.", str(error)), "save_student": gr.Button(visible=False)}
-    return {"accuracy": _said(looked)}
+        return {"failed": (looked.key, str(error))}
+    return {}
 
 
 @refused_in("saved", "Not saved.")
@@ -138,9 +156,10 @@ def save(weights: Any, **values: Any) -> dict[str, Any]:
     student = dataclasses.replace(metadata.student, strides=strides)
     config = {**metadata.training, "student": student.to_dict()}
     title = f"{looked.shared.name} at {'·'.join(map(str, strides.values()))}"
-    kept = [(run.title, run.config, run.state) for run in run_list.list_runs()]
-    head = "Already saved" if (title, config, "finished") in kept else "Saved"
-    if head == "Saved":
+    alike = [run for run in run_list.list_runs() if (run.title, run.config, run.state) == (title, config, "finished")]
+    is_kept = any(run_list.records(run)[-1].get(WEIGHTS) == looked.shared.fingerprint for run in alike)
+    head = "Already saved" if is_kept else "Saved"
+    if not is_kept:
         jobs.add_finished(config, title, lambda folder: extract(looked.shared, strides, folder))
     return {"saved": notice(head, f"as “{title}”, among the runs of Distill and Compare.", kind="hint")}
 
@@ -189,7 +208,9 @@ def _said(looked: Looked) -> str:
     """The figure in a sentence, and what to know of it."""
     peak = looked.found.student.peak_bytes
     known = looked.known
-    figure = format_percent(known.accuracy) if known else '<span role="status" data-unmeasured>Measuring…</span>'
+    # With the key in it the words of two choices differ, so that the page asks for the second one's too.
+    measuring = f'<span role="status" data-unmeasured="{looked.key}">Measuring…</span>'
+    figure = format_percent(known.accuracy) if known else measuring
     lines = [f'<p class="headline"><strong>{figure}</strong> at <span class="nowrap">{format_bytes(peak)}</span></p>']
     if known:
         lines.append(f'<p class="subline">{_how(looked, known)}</p>')

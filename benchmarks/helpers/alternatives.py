@@ -136,6 +136,8 @@ ALTERNATIVES = (
     Alternative("mobilenetv2_035 112 KiB", "timm:mobilenetv2_035", (4, 1, 2, 1, 2)),
     Alternative("mobilenetv2_050 112 KiB", "timm:mobilenetv2_050", (4, 2, 1, 2, 1)),
     Alternative("tinynet_e 112 KiB", "timm:tinynet_e", (4, 1, 4, 1, 1)),
-    *(Alternative(f"narrow_resnet {side} px at 2,2,1,2,2", f"side_{side}_mild", MILD, side, 2) for side in (48, 56, 40)),
+    Alternative("narrow_resnet 48 px at 2,2,1,2,2", "side_48_mild", MILD, side=48, rank=2),
+    Alternative("narrow_resnet 56 px at 2,2,1,2,2", "side_56_mild", MILD, side=56, rank=2),
+    Alternative("narrow_resnet 40 px at 2,2,1,2,2", "side_40_mild", MILD, side=40, rank=2),
 )
 # fmt: on

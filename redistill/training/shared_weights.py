@@ -47,6 +47,7 @@ from .stride_vectors import VectorSpace, vector_space
 
 Point = tuple[Candidate, Measured]  # strides, and the accuracy that was measured there
 FROM = "extracted_from"  # among the figures of a fixed student: what it was taken from
+WEIGHTS = "extracted_weights"  # and the fingerprint of that
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,8 @@ def extract(shared: SharedWeights, strides: Mapping[str, int], out: str | Path) 
     before = shared.metadata
     student = dataclasses.replace(before.student, strides=full)
     known = measured(shared).get(key_of(full))
-    metrics: dict[str, Any] = {"kind": "final", "step": before.metrics.get("step"), FROM: shared.name}
+    metrics: dict[str, Any] = {"kind": "final", "step": before.metrics.get("step")}
+    metrics |= {FROM: shared.name, WEIGHTS: shared.fingerprint}
     if known:
         metrics |= {"validation_accuracy": known.accuracy, "validation_pictures": known.count}
     with contextlib.suppress(ValueError):  # pictures that may not travel

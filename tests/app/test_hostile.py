@@ -28,7 +28,7 @@ HOSTILE = [None, "", "<script>", -1, 0.5, 10**30, True, math.nan, ["a"] * 50, {"
 EVENTS = ("act", "key", "layer", "letter", "mark", "network", "query", "save", "seed", "turn")
 # What offers, follows, redraws or waits keeps to what there is, and says nothing of what there is not.
 SILENT = {
-    "explore": {"take_budget", "wait", "Asked.wait", "follow", "offer", "tell_measured"},
+    "explore": {"take_budget", "wait", "Asked.wait", "follow", "offer", "measure_shown"},
     "distill": {
         "keep_run",
         "cancel",

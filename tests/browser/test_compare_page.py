@@ -120,6 +120,7 @@ def test_of_two_quick_clicks_the_second_counts(open_page):
     unfold(page, "tab", "Compare")
     chosen = page.locator("#groups label", has=page.locator("input:checked"))
     expect(chosen).to_have_count(1)
+    expect(rows(page).first).to_be_visible()
     name, shown = chosen.inner_text(), page.locator("#results").inner_text()
     page.evaluate(THERE_AND_BACK)
     page.wait_for_timeout(2000)  # for an answer that would take it back

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import time
 import zipfile
 from pathlib import Path
 
@@ -14,9 +13,9 @@ import numpy as np
 import onnxruntime
 import pytest
 import safetensors.torch
-from helpers.browser import PATIENCE, becomes, choose_stride, fill, unfold
+from helpers.browser import PATIENCE, Held, becomes, choose_stride, fill, unfold
 from helpers.pictures import picture, write_classes
-from playwright.sync_api import Page, TimeoutError, expect
+from playwright.sync_api import TimeoutError, expect
 
 from redistill.networks.zoo import build_network
 
@@ -206,41 +205,6 @@ def test_a_student_goes_to_explore_and_back_and_an_estimate_is_of_its_settings(o
     expect(cancel).not_to_be_visible()
     page.wait_for_timeout(1500)  # more than the measurement takes for its next second, which must not come
     expect(page.locator("#estimated")).not_to_contain_text("Measuring")
-
-
-class Held:
-    """Answers that reach the page only when they are let go: of events of one component, told by its `elem_id`."""
-
-    def __init__(self, page: Page, elem_id: str, event: str) -> None:
-        self.answers = []
-        events = """([elem_id, event]) => {
-          const {components, dependencies} = window.gradio_config;
-          const {id} = components.find(component => component.props.elem_id === elem_id);
-          return dependencies.filter(one => one.backend_fn && one.targets.some(target => target[0] === id &&
-            target[1] === event)).map(one => one.id);
-        }"""
-        self.ids = page.evaluate(events, [elem_id, event])
-        self.page = page
-        page.route("**/run/predict*", self.hold)
-
-    def hold(self, route) -> None:
-        if route.request.post_data_json["fn_index"] in self.ids:
-            self.answers.append((route, route.fetch()))
-        else:
-            route.fallback()
-
-    def wait(self, count: int = 1) -> None:
-        """Until so many answers are held."""
-        deadline = time.monotonic() + PATIENCE / 1000
-        while len(self.answers) < count:
-            assert time.monotonic() < deadline, "no answer came"
-            self.page.wait_for_timeout(20)
-
-    def let_go(self) -> None:
-        """Let all answers reach the page, those that are held and those to come."""
-        self.ids = []
-        for route, response in self.answers:
-            route.fulfill(response=response)
 
 
 def test_presets_of_all_lists_share_one_mark(open_page):

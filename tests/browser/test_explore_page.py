@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
-from helpers.browser import BARS, bars, becomes, choose_stride, fill, unfold
+from helpers.browser import BARS, Held, bars, becomes, choose_stride, fill, unfold, wait_until
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from app.explore.accuracy_panel import MEASURED
 from app.explore.form import INPUTS
 from app.parts.budget import CONTROLS
 from app.parts.counting import compare_as
@@ -198,7 +199,7 @@ def test_a_row_of_the_search_fills_the_controls(open_page, site):
 def test_accuracy_follows_the_strides_and_the_student_is_saved(open_page):
     page = open_page("?teacher=narrow_resnet&size=64&red=off")
     accuracy = page.locator("#accuracy")
-    expect(accuracy).to_contain_text("of 1,000 validation pictures", timeout=60_000)  # they are drawn first
+    expect(accuracy).to_contain_text("of 1,000 validation pictures")
     expect(accuracy).to_contain_text("% at 64.0 KiB")
     choose_stride(page, "conv1", 2)
     choose_stride(page, "maxpool", 2)
@@ -210,6 +211,26 @@ def test_accuracy_follows_the_strides_and_the_student_is_saved(open_page):
     page.get_by_role("option", name="none").click()
     expect(accuracy).to_contain_text("One network for every budget")
     expect(page.locator("#save-student")).to_be_hidden()
+
+
+def test_an_accuracy_that_comes_late_is_not_told_of_other_strides(open_page):
+    page = open_page("?teacher=narrow_resnet&size=64&red=off")
+    accuracy = page.locator("#accuracy")
+    expect(accuracy).to_contain_text("of 1,000 validation pictures")
+    told = accuracy.inner_text()
+    late = Held(page, "accuracy", "unmeasured")
+    choose_stride(page, "conv1", 2)
+    expect(accuracy).to_contain_text("Measuring")
+    late.wait()
+    choose_stride(page, "conv1", 4)
+    expect(accuracy).to_have_text(told, use_inner_text=True)
+    page.evaluate(f"window.isMeasured = new Promise(done => document.addEventListener('{MEASURED}', () => done()))")
+    late.let_go()
+    page.evaluate("window.isMeasured")
+    expect(accuracy).to_have_text(told, use_inner_text=True)
+    choose_stride(page, "conv1", 2)
+    expect(accuracy).to_contain_text("at 192 KiB")
+    expect(accuracy).to_contain_text("of 1,000 validation pictures")
 
 
 def test_a_real_pass_allocates_what_the_page_computes(open_page):
@@ -415,7 +436,7 @@ def test_answers_that_come_late_leave_the_page_right(open_page):
     page.route("**/run/predict*", hold)
     wanted.add(len(INPUTS) + 1)
     page.get_by_role("button", name="As the teacher").click()
-    page.wait_for_timeout(100)
+    wait_until(page, lambda: held, "the page asked nothing")
     wanted.clear()
     page.locator("fieldset", has_text="Numbers").get_by_label("int8", exact=True).check()
     expect(summary).to_contain_text("from 180 KiB (maxpool) to 36.0 KiB")
@@ -428,7 +449,7 @@ def test_answers_that_come_late_leave_the_page_right(open_page):
     page.locator("#budget-reserve input").fill("192")
     expect(page.locator("#budget-said")).to_contain_text("64.0 KiB for activations")
     page.locator("#budget-said button").click()
-    page.wait_for_timeout(100)
+    wait_until(page, lambda: held, "the page asked nothing")
     let_go()
     expect(page.locator("#front")).to_contain_text("fit 64 KiB")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Callable
 from importlib import resources
 
 from playwright.sync_api import Locator, Page, TimeoutError, expect
@@ -80,3 +82,48 @@ def in_both_schemes(page: Page) -> list[str]:
     found += [f"dark: {fault}" for fault in page.evaluate(FAULTS, ["color-contrast"])]
     page.evaluate("document.body.classList.remove('dark')")
     return found
+
+
+def wait_until(page: Page, is_so: Callable[[], object], or_else: str) -> None:
+    """Let the page go on until it is so; AssertionError with `or_else` if that takes too long."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    while not is_so():
+        assert time.monotonic() < deadline, or_else
+        page.wait_for_timeout(20)
+
+
+class Held:
+    """Answers that reach the page only when they are let go: of events of one component, told by its `elem_id`.
+
+    Answers of queued events come in a stream that others share, so that of these the questions are held.
+    """
+
+    def __init__(self, page: Page, elem_id: str, event: str) -> None:
+        self.answers = []
+        events = """([elem_id, event]) => {
+          const {components, dependencies} = window.gradio_config;
+          const {id} = components.find(component => component.props.elem_id === elem_id);
+          return dependencies.filter(one => one.backend_fn && one.targets.some(target => target[0] === id &&
+            target[1] === event)).map(one => one.id);
+        }"""
+        self.ids = page.evaluate(events, [elem_id, event])
+        self.page = page
+        page.route("**/run/predict*", self.hold)
+        page.route("**/queue/join*", self.hold)
+
+    def hold(self, route) -> None:
+        if route.request.post_data_json["fn_index"] in self.ids:
+            is_queued = "/queue/" in route.request.url
+            self.answers.append((route, None if is_queued else route.fetch()))
+        else:
+            route.fallback()
+
+    def wait(self, count: int = 1) -> None:
+        """Until so many answers are held."""
+        wait_until(self.page, lambda: len(self.answers) >= count, "no answer came")
+
+    def let_go(self) -> None:
+        """Let all answers reach the page, those that are held and those to come."""
+        self.ids = []
+        for route, response in self.answers:
+            route.fulfill(response=response) if response else route.continue_()

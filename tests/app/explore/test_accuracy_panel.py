@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import gradio as gr
 import pytest
+import safetensors.torch
 import torch
 from helpers.explore import EARLY, USUAL
 
@@ -64,14 +65,14 @@ def words(shown: dict) -> str:
 
 def test_what_is_not_known_is_marked_then_measured_then_known_at_once(weights, monkeypatch):
     assert "Measuring" in words(accuracy_panel.tell(weights, **SMALL))
-    found = accuracy_panel.tell_measured(weights, **SMALL)
+    assert accuracy_panel.measure_shown(weights, **SMALL) == {}
+    monkeypatch.setattr(shared_weights, "load_split", gone)  # what is known is not measured again
+    found = accuracy_panel.tell(weights, **SMALL)
     known = measure(open_shared(weights), EARLY, 8)
     figures = (f"{100 * share:.1f} %" for share in (known.accuracy, *known.interval))
     for part in (*figures, "16.0 KiB", f"of {known.count}", "emoji-clutter"):
         assert part in words(found)
-    monkeypatch.setattr(shared_weights, "load_split", gone)
-    assert accuracy_panel.tell(weights, **SMALL)["accuracy"] == found["accuracy"]
-    assert accuracy_panel.tell_measured(weights, **SMALL) == {}
+    assert accuracy_panel.measure_shown(weights, **SMALL) == {}
 
 
 @pytest.mark.parametrize(
@@ -122,17 +123,20 @@ def test_blocks_of_the_weights_count_whatever_the_page_shows(with_blocks):
 @pytest.mark.parametrize("value", ["../../etc", "run:nothing", 7, ["none"]])
 def test_weights_that_are_not_there_are_refused(weights, value):
     assert "No checkpoint" in words(accuracy_panel.tell(value, **SMALL))
-    assert accuracy_panel.tell_measured(value, **SMALL) == {}
+    assert accuracy_panel.measure_shown(value, **SMALL) == {}
     assert "No checkpoint" in accuracy_panel.save(value, **SMALL)["saved"]
 
 
 def test_without_weights_or_pictures_there_is_a_sentence(weights, monkeypatch):
     for value in ("none", None, ""):
         assert "One network for every budget" in words(accuracy_panel.tell(value, **SMALL))
-        assert accuracy_panel.tell_measured(value, **SMALL) == {}
+        assert accuracy_panel.measure_shown(value, **SMALL) == {}
     monkeypatch.setattr(shared_weights, "load_split", gone)
-    shown = accuracy_panel.tell_measured(weights, **SMALL)
-    assert "Not measured" in shown["accuracy"] and "no pictures" in shown["accuracy"]
+    failed = accuracy_panel.measure_shown(weights, **SMALL)["failed"]
+    shown = accuracy_panel.tell(weights, failed, **SMALL)
+    assert "Not measured" in shown["accuracy"] and "no pictures" in shown["accuracy"] and shown["failed"] is None
+    others = accuracy_panel.tell(weights, failed, **SMALL | {"picker": EARLY | {"conv1": 2}})
+    assert "Measuring" in others["accuracy"], "what failed was not of these strides"
 
 
 def test_weights_are_offered_and_stay_chosen_where_they_exist(weights):
@@ -156,6 +160,9 @@ def test_a_saved_student_is_a_finished_run_with_its_test_accuracy(weights):
     assert [record["kind"] for record in run_list.records(run)] == ["validation", "final"]
     assert "Already saved" in accuracy_panel.save(weights, **SMALL)["saved"]  # the same weights twice are one result
     assert [one.name for one in run_list.list_runs()] == [run.name]
+    file = sources.SHIPPED / NAME / "model.safetensors"
+    safetensors.torch.save_file({name: 2 * value for name, value in safetensors.torch.load_file(file).items()}, file)
+    assert "Already" not in accuracy_panel.save(weights, **SMALL)["saved"]  # others under the same name
 
 
 def test_a_student_that_cannot_be_saved_leaves_nothing(weights, monkeypatch):
