@@ -176,7 +176,7 @@ _PHOTOGRAPHS = {
         {"teacher_checkpoint": PHOTOS_TEACHER, "steps": 1800, "batch_size": 64, "validate_every": 360,
          "save_every": 360},
         "RED blocks at all nine places, at no cost to the peak but a quarter more computation, and smaller batches: "
-        "of all that was tried on photographs the best on validation pictures. Downloads 95 MB; minutes on 2 cores."),
+        "the best on validation pictures of all that was tried on as many. Downloads 95 MB; minutes on 2 cores."),
     "photos-any": ("Photographs: one network for every budget", _bare(_PHOTOS, strides={}), _ON_PHOTOS | FROM_TEACHER,
         {"teacher_checkpoint": PHOTOS_TEACHER, "red_weight": 0.0, "stride_vectors": 2, "stride_sampling": "front",
          "steps": 3600, "validate_every": 720, "save_every": 180},

@@ -36,16 +36,18 @@ def recalibrate(model: nn.Module, train: Split) -> nn.Module:
         return model
     device = next(model.parameters()).device
     momenta = [norm.momentum for norm in norms]
-    with eval_mode(model), no_tf32():
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.train()
-            norm.momentum = None  # the mean of all batches instead of a moving one
-        whole = min(PICTURES, len(train)) // BATCH * BATCH or len(train)
-        for images in train.images[:whole].split(BATCH):
-            model(normalize(images.to(device)))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    try:
+        with eval_mode(model), no_tf32():
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.train()
+                norm.momentum = None  # the mean of all batches instead of a moving one
+            whole = min(PICTURES, len(train)) // BATCH * BATCH or len(train)
+            for images in train.images[:whole].split(BATCH):
+                model(normalize(images.to(device)))
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
     return model
 
 

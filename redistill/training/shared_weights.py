@@ -176,10 +176,10 @@ def points_in(known: Mapping[str, Measured], candidates: Iterable[Candidate]) ->
 
 
 def front_of(points: Iterable[Point]) -> list[Point]:
-    """Those that are more accurate than all that need as little memory, the least memory first."""
+    """Those that are surely more accurate than all that need as little memory, the least memory first."""
     front: list[Point] = []
-    for point in sorted(points, key=lambda point: (point[0].needed_bytes, -point[1].accuracy)):
-        if not front or point[1].accuracy > front[-1][1].accuracy:
+    for point in sorted(points, key=lambda point: (point[0].needed_bytes, -point[1].sure)):
+        if not front or point[1].sure > front[-1][1].sure:
             front.append(point)
     return front
 
@@ -215,7 +215,7 @@ def extract(shared: SharedWeights, strides: Mapping[str, int], out: str | Path) 
 
 
 def best_within(shared: SharedWeights, budget_bytes: int) -> Measured:
-    """The vector of its space with the best measured accuracy in so many bytes of memory (fused, fp32, batch 1).
+    """The vector of its space with the best `Measured.sure` in so many bytes of memory (fused, fp32, batch 1).
 
     Raises ValueError where none fits, and where none that fits was measured.
     """
@@ -231,7 +231,7 @@ def best_within(shared: SharedWeights, budget_bytes: int) -> Measured:
             f"The accuracy of none of the {len(fitting)} choices of strides that fit was measured yet; run `redistill "
             f"evaluate {shared.folder} --all-strides` first, or give the strides."
         )
-    return max(found, key=lambda one: one.accuracy)
+    return max(found, key=lambda one: one.sure)
 
 
 def full_strides(shared: SharedWeights, strides: Mapping[str, int]) -> dict[str, int]:

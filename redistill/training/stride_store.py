@@ -38,6 +38,11 @@ class Measured:
         """Where the accuracy on many more such pictures lies, by 95 %: Wilson's interval (1927), in [0, 1]."""
         return wilson(self.accuracy, self.count)
 
+    @property
+    def sure(self) -> float:
+        """The lower end of that interval: what choices are ranked by, or all right on eight pictures would win."""
+        return self.interval[0]
+
 
 def key_of(strides: Mapping[str, int]) -> str:
     """ "4-1-2-2-1": the strides of all pooling points in their order."""

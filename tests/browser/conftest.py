@@ -22,6 +22,7 @@ from helpers.visitors import SPACE
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.helpers.app_process import ROOT, served_from
+from redistill.data.drawn import DRAWN
 from redistill.training.presets import CLUTTER_TEACHER, FACES_TEACHER, PRESETS
 
 ANY_STRIDES = replace(PRESETS["any-strides"].config, train_limit=96)  # one network for every budget
@@ -44,19 +45,28 @@ CHROMIUM_OPTIONS = [
 
 
 @pytest.fixture(scope="session")
-def shared_site(tmp_path_factory, picture_cache):
-    """Address of a studio of its own, with untrained checkpoints and an empty runs folder."""
-    with studio(tmp_path_factory.mktemp("studio"), picture_cache) as address:
-        yield address
+def shared_studio(tmp_path_factory, picture_cache):
+    """Address and home of a studio of its own, with untrained checkpoints and an empty runs folder."""
+    home = tmp_path_factory.mktemp("studio")
+    with studio(home, picture_cache) as address:
+        yield address, home
 
 
 @pytest.fixture
-def site(request, tmp_path, shared_site, picture_cache):
-    """Address of the studio that all tests share; a second try has one of its own, in which the first left nothing."""
+def site(request, tmp_path, shared_studio, picture_cache):
+    """Address of the studio that all tests share, where none goes on training after its test; a second try has one of
+    its own, in which the first left nothing."""
     if getattr(request.node, "execution_count", 1) == 1:
-        yield shared_site
+        address, home = shared_studio
+        yield address
+        end_runs(home / "runs")
     else:
-        with studio(tmp_path / "studio", picture_cache) as address:
+        cache = tmp_path / "cache"
+        cache.mkdir()
+        for drawn in DRAWN:  # or its pictures were drawn anew; what was uploaded stays behind
+            (picture_cache / drawn).mkdir(parents=True, exist_ok=True)
+            (cache / drawn).symlink_to(picture_cache / drawn)
+        with studio(tmp_path / "studio", cache) as address:
             yield address
 
 

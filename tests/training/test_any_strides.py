@@ -29,7 +29,7 @@ from redistill.training.config import DistillConfig
 from redistill.training.loop import distill
 from redistill.training.recalibration import recalibrate, statistics_of
 from redistill.training.shared_weights import best_within, extract, measure, measured, network_at, open_shared
-from redistill.training.stride_store import FIGURES, STATISTICS, Measured, read_statistics, write_statistics
+from redistill.training.stride_store import FIGURES, STATISTICS, Measured, key_of, read_statistics, write_statistics
 from redistill.training.stride_vectors import VectorSpace, space_of, vector_space
 
 BARE = StudentConfig("narrow_resnet", 32, 50, red=None)
@@ -343,6 +343,12 @@ def test_a_budget_takes_the_best_that_was_measured(shared):
         rows["-".join(map(str, one.strides.values()))] = Measured(one.strides, right, 10)
     shared_weights.write_figures(shared.folder, shared.fingerprint, rows)
     assert best_within(shared, space.largest.peak_bytes).strides == space.candidates[1].strides
+    lucky = key_of(space.candidates[0].strides)
+    rows[lucky] = Measured(space.candidates[0].strides, 2, 2)  # all right, of which two pictures say little
+    shared_weights.write_figures(shared.folder, shared.fingerprint, rows)
+    assert best_within(shared, space.largest.peak_bytes).strides == space.candidates[1].strides
+    front = shared_weights.front_of(shared_weights.points_of(shared, space.candidates))
+    assert key_of(front[0][0].strides) == key_of(space.candidates[1].strides)  # which needs no more memory
 
 
 def test_the_shell_measures_and_extracts(shared, tmp_path, monkeypatch, capsys):
