@@ -7,7 +7,7 @@ from math import prod
 
 from .program import Program
 from .shape_rules import Shape
-from .steps import Fusion, Step
+from .steps import Fusion
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def fused(program: Program, shapes: list[Shape], sizes: list[int], fuse_add: boo
     """What a deployment runtime holds: buffers die after their last use, and a step writes in place where it may.
 
     In place may write what is computed element by element (folded batch norms, activations, sums, products), into
-    an operand of the same shape that nobody needs afterwards.
+    an operand of the same shape that nobody needs afterwards, and that the step does not read in another order too.
     """
     last = list(program.last)
     home = list(range(len(last)))
@@ -84,10 +84,10 @@ def fused(program: Program, shapes: list[Shape], sizes: list[int], fuse_add: boo
             if i in norms:
                 target = norms[i]
             elif step.in_place_able:
-                target = _dying_operand(step, i, shapes, sizes, home, last)
+                target = _dying_operand(program, i, shapes, sizes, home, last)
             elif i in fusions:
                 fusion = fusions[i]
-                target = _accumulator(fusion, sizes[step.births[0]], sizes, home, last)
+                target = _accumulator(program, fusion, shapes, sizes[step.births[0]], sizes, home, last)
                 if target >= 0:
                     norms[fusion.norm] = target
             if target >= 0:
@@ -107,17 +107,21 @@ def fused(program: Program, shapes: list[Shape], sizes: list[int], fuse_add: boo
     return Timeline(live, sizes, home, first, last)
 
 
-def _dying_operand(step: Step, i: int, shapes: list, sizes: list, home: list, last: list) -> int:
+def _dying_operand(program: Program, i: int, shapes: list, sizes: list, home: list, last: list) -> int:
     """A buffer that step `i` may write its result into, or -1."""
+    step = program.steps[i]
     result, size = shapes[step.result], sizes[step.births[0]]
     for value, buffer in step.operands:
         root = home[buffer]
-        if last[root] == i and sizes[root] == size and shapes[value] == result:
+        fits = last[root] == i and sizes[root] == size and shapes[value] == result
+        if fits and program.views.may_overwrite(step, value, buffer, shapes):
             return root
     return -1
 
 
-def _accumulator(fusion: Fusion, size: int, sizes: list, home: list, last: list) -> int:
+def _accumulator(program: Program, fusion: Fusion, shapes: list, size: int, sizes: list, home: list, last: list) -> int:
     """The buffer that a convolution fused with the addition after it accumulates into, or -1."""
     root = home[fusion.other]
-    return root if sizes[root] == size and (last[root] == fusion.add or fusion.is_written) else -1
+    is_free = sizes[root] == size and (last[root] == fusion.add or fusion.is_written)
+    added = (value for value, _ in program.steps[fusion.add].operands)
+    return root if is_free and all(program.views.is_whole(value, shapes) for value in added) else -1

@@ -12,6 +12,7 @@ from .macs import total_macs
 from .recording import Buffer, Node, Weights
 from .shape_rules import Shape
 from .steps import Fusion, Step, find_fusions
+from .views import Views
 
 
 class Traced(NamedTuple):
@@ -55,6 +56,11 @@ class Program:
     def fusions(self) -> dict[int, Fusion]:
         """Additions that the convolution before them can do, by step of the convolution."""
         return find_fusions(self.steps)
+
+    @cached_property
+    def views(self) -> Views:
+        """The values that share the buffer of another one."""
+        return Views(self.calls, self.buffers)
 
     @cached_property
     def red_steps(self) -> list[int]:

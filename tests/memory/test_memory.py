@@ -245,6 +245,48 @@ def test_both_accountings_by_hand():
     assert tape.profile(fuse_add=True).peak_bytes == 2 * full
 
 
+class Read(nn.Module):
+    """What a function makes of a map, of which nothing is left to read after it."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.conv, self.function = nn.Conv2d(3, 4, 1), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.conv(x))
+
+
+@pytest.mark.parametrize(
+    ("function", "maps"),
+    [
+        (lambda y: y * y, 1),
+        (lambda y: y * y.detach().flatten(1).view(y.shape), 1),
+        (lambda y: torch.relu_(y[:]) + y, 1),
+        (lambda y: torch.sigmoid(y.transpose(2, 3)), 1),
+        (lambda y: y.transpose(2, 3) * y.transpose(2, 3), 1),
+        (lambda y: y.transpose(2, 3) * y, 2),
+        (lambda y: y + y.mT.relu_(), 2),
+        (lambda y: y.permute(0, 2, 1, 3).permute(0, 2, 3, 1).reshape(y.shape) * 1 + y, 2),
+        (lambda y: y * y[:, :1], 2),
+        (lambda y: torch.sigmoid(y[:, :1].expand(y.shape)), 2),
+    ],
+    ids=["itself", "reshaped", "in place", "turned", "twice", "product", "sum", "copied", "part", "expanded"],
+)
+def test_nothing_is_written_over_what_the_step_reads_in_another_order(function, maps):
+    image, full = 3 * 64 * 4, 4 * 64 * 4
+    peak = capture(Read(function), (1, 3, 8, 8)).profile().peak_bytes
+    assert peak == max(image + full, maps * full)
+
+
+def test_a_convolution_adds_to_no_part_of_a_map():
+    class Adds(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return self[1](x) + self[0](x)[:, :1].expand(-1, 4, -1, -1)
+
+    tape = capture(Adds(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)), (1, 4, 8, 8))
+    assert tape.profile(fuse_add=True).peak_bytes == 3 * 4 * 64 * 4
+
+
 def test_a_fused_addition_spares_the_convolutions_output():
     class Branches(nn.Module):
         def __init__(self) -> None:
