@@ -14,6 +14,7 @@ What its sessions do (release 1.32, all optimizations, AVX-512), found by its op
   reads a copy, and so does the caller, but what a convolution accumulates into lies so, whatever it reads; convolutions
   whose groups are no blocks, or whose channels are no multiple of four, neither read nor write them, accumulate
   nothing, and unfold what they read into a workspace; whole blocks alone are put beside one another;
+- every tensor and workspace takes a multiple of 64 bytes, but not the input, which is the caller's;
 - where several maps are copied for one reader, which is copied first differs from process to process: the figure is
   that of one such order.
 """
@@ -33,6 +34,7 @@ from .shape_rules import Shape
 from .steps import WORKSPACE, Step
 
 COPY = "layout copy"
+ROUNDED = 64  # bytes, to whose multiple it rounds up what it allocates
 
 
 def onnxruntime_order(program: Program, shapes: list[Shape], sizes: list[int]) -> tuple[Program, Timeline]:
@@ -253,6 +255,8 @@ def _with_copies(nodes: list[Kernel], graph: Graph) -> list[Kernel]:
 
 def _planned(program: Program, graph: Graph, nodes: list[Kernel]) -> tuple[Program, Timeline]:
     """Which buffer each tensor lies in, and from when to when."""
+    for buffer in set(range(len(graph.buffers))).difference(program.inputs):  # those are the caller's
+        graph.sizes[buffer] = -(-graph.sizes[buffer] // ROUNDED) * ROUNDED
     order: list[int] = []
     spans = []
     for node in nodes:

@@ -198,6 +198,22 @@ def test_what_it_runs_in_ways_that_are_not_known_is_refused(last, named):
         tape.profile(accounting="onnxruntime")
 
 
+GROUPED = nn.Conv2d(16, 24, 3, padding=1, groups=8)
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "counted"),
+    [
+        ([GROUPED], (1, 16, 11, 11), 84_928),
+        ([nn.Conv2d(3, 16, 3, padding=1), GROUPED], (1, 3, 1, 2), 536),  # the workspace too
+        ([nn.Flatten(), nn.Linear(243, 37), nn.ReLU(), nn.Linear(37, 10)], (1, 3, 9, 9), 1_228),
+    ],
+    ids=["map", "workspace", "vectors"],
+)
+def test_all_but_the_input_takes_whole_lines_of_64_bytes(layers, shape, counted):
+    assert capture(nn.Sequential(*layers), shape).profile(accounting="onnxruntime").peak_bytes == counted
+
+
 def test_pools_that_are_pools_there_are_counted():
     tape = capture(nn.Sequential(nn.Conv2d(3, 16, 3), nn.AdaptiveAvgPool2d((7, 2))), (1, 3, 16, 16))
     assert tape.profile(accounting="onnxruntime").peak_bytes == 4 * (3 * 16**2 + 16 * 14**2 + 16 * 7 * 2)
