@@ -117,7 +117,8 @@ def plan_executorch(program: Program, shapes: list[Shape], itemsize: int | None)
             op = node.op.removesuffix("_") if node.op not in SINGLE else node.op
             ins, outs = [call.resolve(value) for value in node.ins], [out + call.first_value for out in node.outs]
             reads = [made[value] for value in ins if value in made]
-            if op in RESHAPES or (op == "native_batch_norm" and _folds(ins[0], convolved, readers, outputs)):
+            is_norm = op == "native_batch_norm" and not node.measures
+            if op in RESHAPES or (is_norm and _folds(ins[0], convolved, readers, outputs)):
                 if ins[0] in made:
                     made[outs[0]] = made[ins[0]]
                 continue

@@ -37,6 +37,8 @@ def unknown_operators(program: Program, shapes: list[Shape]) -> list[str]:
     """What is not known of how it runs, in words."""
     unknown = {plain_title(step.title) for step in program.steps} - KNOWN
     for step in program.steps:
+        if step.in_place_able and program.views.turns_in(step, shapes):  # which copies the map, beside the map
+            unknown.add(f"{plain_title(step.title)} of a map and its transpose")
         if step.title == "adaptive_avg_pool2d":  # no pool in the exported file, but numbers that are gathered
             taken, made = shapes[step.operands[0][0]][-2:], shapes[step.result][-2:]
             if any(side % out for side, out in zip(taken, made, strict=True)):
@@ -46,6 +48,8 @@ def unknown_operators(program: Program, shapes: list[Shape]) -> list[str]:
             if node.op in PARTS and len(whole := shapes[traced.resolve(node.ins[0])]) == 4:
                 parts = [shapes[out + traced.first_value] for out in node.outs]
                 unknown |= {node.op} if any(prod(part) < prod(whole) for part in parts) else set()
+            elif node.measures:
+                unknown.add(f"batch_norm without running statistics in layer {node.layer!r}")
             elif node.op == "convolution" and program.home[traced.resolve(node.ins[1])] != WEIGHTS:
                 unknown.add("conv2d of weights that it computes")
     return sorted(unknown)

@@ -20,6 +20,7 @@ from .sides import Number, Size
 
 WEIGHTS = -1  # stands for the buffer of every parameter: not an activation
 OP, FREE, ENTER, LEAVE = range(4)  # kinds of events
+MEASURES = slice(5, 6)  # where among a batch norm's arguments it says whether it measures its statistics
 Event = tuple[Any, ...]  # (OP, node), (FREE, buffer), (ENTER, path, value), (LEAVE, path, value)
 
 
@@ -40,6 +41,11 @@ class Node(NamedTuple):
     in_place_able: bool  # element by element, so that it may write where an operand dies
     is_view: bool  # only looks at its input's buffer
     sized: tuple | None  # what the rule is given instead of `args`, where that is not the same; it may hold Sides
+
+    @property
+    def measures(self) -> bool:
+        """Whether it normalises by statistics of what it is given, so that no convolution can do it."""
+        return self.op == "native_batch_norm" and any(self.args[MEASURES])  # those of a plain one are not noted
 
 
 @dataclass(slots=True)

@@ -57,6 +57,11 @@ class Views:
         own = self._order(value, shapes)
         return own is not None and all(self._order(other, shapes) == own for other in others)
 
+    def turns_in(self, step: Step, shapes: Sequence[Shape]) -> bool:
+        """Whether a step reads a buffer in its own order and in another one."""
+        twice = [value for value, read in step.operands if sum(read == other for _, other in step.operands) > 1]
+        return bool(twice) and any(self._order(value, shapes) for value in twice)
+
     def is_whole(self, value: int, shapes: Sequence[Shape]) -> bool:
         """Whether a value reads every number of its buffer once."""
         return self._order(value, shapes) is not None

@@ -137,6 +137,12 @@ def test_what_is_written_in_place_elsewhere_is_a_tensor_of_its_own_here():
     assert [tensor.bytes for tensor in arena.tensors] == [bytes_of_one] * 3 and arena.bytes == 2 * bytes_of_one
 
 
+def test_a_batch_norm_without_running_statistics_is_an_operator_of_its_own():
+    norm = nn.BatchNorm2d(16, track_running_stats=False)
+    tape = capture(nn.Sequential(nn.Conv2d(3, 16, 3), norm, nn.ReLU(), nn.Conv2d(16, 16, 3)), (1, 3, 32, 32))
+    assert tape.arena().bytes == 115_328  # as ExecuTorch 1.2 plans it: two maps, a mean and a spread a channel
+
+
 def test_operators_that_are_not_known_are_refused_by_name():
     with pytest.raises(ShapeRuleError, match="erf"):
         capture(Of(torch.special.erf), (1, 3, 8, 8)).arena()

@@ -188,8 +188,10 @@ class Centred(nn.Conv2d):
         (Centred(16, 8, 3), "conv2d of weights that it computes"),
         (Odd(lambda x: x[:, 3:]), "slice"),
         (Odd(lambda x: sum(x.chunk(4, 1))), "split"),
+        (Odd(lambda x: x * x.transpose(2, 3)), "mul of a map and its transpose"),
+        (nn.BatchNorm2d(16, track_running_stats=False), "batch_norm without running statistics in layer '1'"),
     ],
-    ids=["pool", "weights", "slice", "chunk"],
+    ids=["pool", "weights", "slice", "chunk", "turned", "norm"],
 )
 def test_what_it_runs_in_ways_that_are_not_known_is_refused(last, named):
     first = [] if isinstance(last, Odd) else [nn.Conv2d(3, 16, 3)]
