@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ..common.devices import no_tf32
 from ..common.modules import eval_mode
-from ..common.sentences import first_line
+from ..common.sentences import first_line, listed
 from .pooling_points import check_image_size
 
 if TYPE_CHECKING:
     from .student import StudentConfig
+
+BATCH_NORMS = nn.modules.batchnorm._BatchNorm
+ONE_VALUE = "more than 1 value per channel"  # what batch norm says where it has a single one to go by
+NAMED = 3  # layers in a sentence
+TOLERANCE = 1e-3  # of the largest answer
+SUM_TOLERANCE = 1e-4  # of probabilities, whose sum is 1
 
 
 def last_layer(model: nn.Module) -> str | None:
@@ -24,18 +31,80 @@ def last_layer(model: nn.Module) -> str | None:
 
 @torch.no_grad()
 def check_answers(model: nn.Module, network: StudentConfig) -> None:
-    """ValueError where a network cannot run on an image of its size, or gives other answers than its classes."""
-    image = torch.zeros(1, network.in_channels, *check_image_size(network.image_size))
-    size = "×".join(map(str, image.shape[1:]))
+    """ValueError for a network that is no classifier to train, or to bring in, on images of its size.
+
+    That is one that cannot run on them, gives other answers than a logit for each class, or in evaluation mode answers
+    a picture by what lies beside it in the batch, or otherwise each time.
+    """
+    pair = random_images(2, (network.in_channels, *check_image_size(network.image_size)))
+    pair = pair.to(next(model.parameters()).device)
+    with eval_mode(model), no_tf32():
+        alone, beside = (_answers(model, pair[:count], network) for count in (1, 2))
+        name = network.student_architecture
+        if not (alone.isfinite().all() and beside.isfinite().all()):
+            if not _is_unmeasured(model):
+                raise ValueError(f"{name} answers with what is no number (NaN or infinite); expected other weights.")
+            return
+        check_unscaled(beside, name)
+        if _differ(alone, beside[:1]):
+            again = _answers(model, pair[:1], network)
+            raise ValueError(_says_drawn(name) if _differ(alone, again) else _says_by_batch(model, name))
+
+
+def random_images(count: int, size: Sequence[int]) -> Tensor:
+    """The same images of noise each time, from -1 to 1: float32 (count, *size) on the CPU."""
+    return torch.rand(count, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def _answers(model: nn.Module, images: Tensor, network: StudentConfig) -> Tensor:
     try:
-        with eval_mode(model):
-            answers = model(image.to(next(model.parameters()).device))
+        answers = model(images)
     except Exception as error:  # of somebody's own network it may be anything
+        name, images_of = network.student_architecture, _images_of(len(images), network)
+        if ONE_VALUE in str(error):  # in evaluation mode: it goes by the batch there too
+            raise ValueError(_says_by_batch(model, name)) from error
         raise ValueError(
-            f"{network.student_architecture} cannot run on an image of {size} ({first_line(error)}); give the size "
-            "that it was trained on."
+            f"{name} cannot run on {images_of} ({first_line(error)}); give the size that it was trained on."
         ) from error
-    check_logits(answers, 1, network)
+    check_logits(answers, len(images), network)
+    return answers.float()
+
+
+def _differ(answers: Tensor, others: Tensor) -> bool:
+    """Whether they differ by more than the order of sums in batches of other sizes explains."""
+    return bool((answers - others).abs().max() > TOLERANCE * torch.maximum(answers.abs(), others.abs()).max())
+
+
+def _is_unmeasured(model: nn.Module) -> bool:
+    """Whether a batch norm has its first statistics still: a deep network may overflow until these are measured."""
+    norms = [m for m in model.modules() if isinstance(m, BATCH_NORMS) and m.running_var is not None]
+    return any(bool((norm.running_mean == 0).all() and (norm.running_var == 1).all()) for norm in norms)
+
+
+def _says_drawn(name: str) -> str:
+    return (
+        f"{name} answers the same picture differently each time, also in evaluation mode; use nn.Dropout, or give "
+        "F.dropout training=self.training."
+    )
+
+
+def _says_by_batch(model: nn.Module, name: str) -> str:
+    paths = [repr(p) for p, m in model.named_modules() if isinstance(m, BATCH_NORMS) and m.running_mean is None]
+    if paths:
+        why = f"batch norm ({listed(paths, NAMED)}) keeps no running statistics; build it with track_running_stats=True"
+    else:
+        why = "something in it goes by the whole batch; give F.batch_norm running statistics and training=self.training"
+    return f"{name} answers a picture by what lies beside it in the batch, also in evaluation mode: {why}."
+
+
+def check_unscaled(answers: Tensor, name: str) -> None:
+    """ValueError for answers (count, classes) of a classifier, named so, that are probabilities or their logarithms."""
+    if answers.ndim != 2 or answers.shape[1] < 2:
+        return
+    found = (("softmax", "probabilities", answers), ("log_softmax", "log-probabilities", answers.exp()))
+    for function, kind, shares in found:
+        if bool((shares >= 0).all()) and bool(((shares.sum(1) - 1).abs() <= SUM_TOLERANCE).all()):
+            raise ValueError(f"{name} answers with {kind}; leave its {function} out, since training takes logits.")
 
 
 def check_logits(answers: object, count: int, network: StudentConfig) -> None:
@@ -43,11 +112,15 @@ def check_logits(answers: object, count: int, network: StudentConfig) -> None:
     shape = tuple(answers.shape) if isinstance(answers, Tensor) else type(answers).__name__
     classes = network.classes or (shape[1] if len(shape) == 2 else "classes")  # None: only the network itself tells
     if shape != (count, classes):
-        images = f"{count} image{'s' * (count > 1)} of {'×'.join(map(str, check_image_size(network.image_size)))}"
         raise ValueError(
-            f"{network.student_architecture} answers {images} with {shape}; expected ({count}, {classes}), a number "
-            "for each class."
+            f"{network.student_architecture} answers {_images_of(count, network)} with {shape}; expected ({count}, "
+            f"{classes}), a number for each class."
         )
+
+
+def _images_of(count: int, network: StudentConfig) -> str:
+    size = "×".join(map(str, check_image_size(network.image_size)))
+    return f"{count} image{'s' * (count > 1)} of {size}"
 
 
 @torch.no_grad()
@@ -63,8 +136,7 @@ def reorder_outputs(model: nn.Module, places: Sequence[int], image_size: int) ->
     heads = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d)) and len(m.weight) == len(places)]
     if not heads:
         raise ValueError(_refusal(model))
-    example = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    example = example.to(heads[-1].weight.device)
+    example = random_images(2, (3, image_size, image_size)).to(heads[-1].weight.device)
     rows = [tensor for tensor in (heads[-1].weight, heads[-1].bias) if tensor is not None]
     before = _outputs(model, example)
     _permute(rows, places)

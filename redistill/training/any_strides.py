@@ -20,6 +20,7 @@ from . import classification
 from .classification import (
     PREVIEW_PASSES,
     accuracy,
+    check_networks,
     example_inputs,
     images_a_step,
     validation_limit,
@@ -33,6 +34,7 @@ from .task import Problem
 
 __all__ = [
     "PREVIEW_PASSES",
+    "check_networks",
     "example_inputs",
     "images_a_step",
     "judge",

@@ -15,11 +15,12 @@ from ..common.devices import no_tf32
 from ..common.modules import eval_mode
 from ..data.augmentation import augment, mix, normalize
 from ..data.source import Split
-from ..networks.head import check_answers, check_logits
+from ..networks.head import check_answers, check_logits, check_unscaled
 from .folding import fold_batch_norms
 from .losses import dkd_loss, kd_loss, mlld_loss
 from .objective import forward_both
 from .task import Problem
+from .teacher_trial import answers_to_noise
 
 if TYPE_CHECKING:
     from .config import DistillConfig
@@ -38,17 +39,22 @@ def validation_limit(config: DistillConfig) -> int | None:
 
 
 def set_up(problem: Problem) -> None:
-    """Fold the teacher's batch norms, train in channels_last, and weigh classes where the settings say so.
-
-    Raises ValueError for a student that gives other answers than a number for each class.
-    """
-    check_answers(problem.model, problem.config.student)
+    """Fold the teacher's batch norms, train in channels_last, and weigh classes where the settings say so."""
     if problem.config.class_weights:
         problem.class_weights = even_weights(problem.train.labels, problem.config.student.classes).to(problem.device)
     if problem.teacher is not None:  # saves up to a third of its pass: MobileNetV2's
         problem.teacher = fold_batch_norms(problem.teacher, problem.objective.teacher_layers)
     for network in problem.networks:
         network.to(memory_format=torch.channels_last)  # nearly halves the CPU time of a step of the narrow ResNet
+
+
+def check_networks(problem: Problem) -> None:
+    """ValueError for a student, or a teacher, whose answers nothing can be learnt from; see `head.check_answers`."""
+    check_answers(problem.model, problem.config.student)
+    if problem.teacher is not None:
+        answers = answers_to_noise(problem)
+        if problem.config.kd_weight > 0:
+            check_unscaled(answers, f"The teacher {problem.config.teacher_checkpoint}")
 
 
 def losses(problem: Problem, step: int, generator: torch.Generator) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from ..networks.schedule import noise_scheduler
 from ..networks.zoo import DDPM
 from .objective import forward_both
 from .task import Problem
+from .teacher_trial import answers_to_noise
 
 if TYPE_CHECKING:
     from .config import DistillConfig
@@ -54,6 +55,12 @@ def set_up(problem: Problem) -> None:
     for network in problem.networks:
         if prefers_channels_last(network, problem.device):
             network.to(memory_format=torch.channels_last)
+
+
+def check_networks(problem: Problem) -> None:
+    """ValueError for a teacher whose answers are no numbers."""
+    if problem.teacher is not None:
+        answers_to_noise(problem, torch.zeros(2, dtype=torch.long, device=problem.device))
 
 
 def prefers_channels_last(unet: nn.Module, device: torch.device) -> bool:

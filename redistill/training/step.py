@@ -152,6 +152,7 @@ def prepare(
     if config.quantize:  # it goes on whole, RED blocks too
         model.load_state_dict(teacher.state_dict())
     problem = load_problem(task_of(config), config, model, teacher, place, processes)
+    task_of(config).check_networks(problem)
     if config.quantize:
         problem.model = round_network(problem.model, problem.train)
     problem.fresh_layers = () if config.quantize else tuple(fresh)

@@ -63,6 +63,9 @@ class Task(Protocol):
     def set_up(self, problem: Problem) -> None:
         """Bring the networks into the form in which they train fastest, and add what this task alone needs."""
 
+    def check_networks(self, problem: Problem) -> None:
+        """ValueError for networks that nothing can be learnt with, told before a run begins; they run on noise once."""
+
     def images_a_step(self, problem: Problem) -> int:
         """How many images a step learns from, those of all processes together."""
 

@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..checkpoint.metadata import Metadata
+from ..common.devices import no_tf32
+from ..common.modules import eval_mode
 from ..common.settings import SettingError
 from ..data.source import Split
+from ..networks.head import random_images
 from .intervals import wilson
 from .task import Problem
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from .config import DistillConfig
 
 PICTURES = {"classification": 512, "diffusion": 64}  # of validation, at most
+RGB = 3  # channels
 PART = 32  # pictures between two looks at the clock
 SECONDS = 30.0  # after which no further part is judged
 LEARNT = 0.25  # of the way from guessing to being always right: less is bad
@@ -53,6 +58,25 @@ def try_teacher(problem: Problem, card: Metadata | None, judge: Judge) -> dict[s
     else:
         is_bad = own is not None and value > TIMES_ITS_OWN * own
     return record | {"bad": _sentence(config, card, record, figure) if is_bad else None}
+
+
+@torch.no_grad()
+def answers_to_noise(problem: Problem, *beside: Tensor) -> Tensor:
+    """What a run's teacher answers to two images of noise, and what it takes `beside` them, fp32.
+
+    Raises ValueError where that is no number: then no setting of the run would mend it.
+    """
+    config, teacher = problem.config, problem.teacher
+    size = config.student.image_size
+    with eval_mode(teacher), no_tf32():
+        answers = teacher(random_images(2, (RGB, size, size)).to(problem.device), *beside)
+    answers = getattr(answers, "sample", answers).float()
+    if not answers.isfinite().all():
+        raise ValueError(
+            f"The teacher {config.teacher_checkpoint} answers with what is no number (NaN or infinite), so nothing can "
+            "be learnt from it; expected a teacher with other weights."
+        )
+    return answers
 
 
 def check_trial(config: DistillConfig, trial: Mapping[str, Any] | None) -> None:
