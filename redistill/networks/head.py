@@ -42,8 +42,7 @@ def check_answers(model: nn.Module, network: StudentConfig) -> None:
         alone, beside = (_answers(model, pair[:count], network) for count in (1, 2))
         name = network.student_architecture
         if not (alone.isfinite().all() and beside.isfinite().all()):
-            if not _is_unmeasured(model):
-                raise ValueError(f"{name} answers with what is no number (NaN or infinite); expected other weights.")
+            check_numbers(_is_unmeasured(model), name)
             return
         check_unscaled(beside, name)
         if _differ(alone, beside[:1]):
@@ -95,6 +94,14 @@ def _says_by_batch(model: nn.Module, name: str) -> str:
     else:
         why = "something in it goes by the whole batch; give F.batch_norm running statistics and training=self.training"
     return f"{name} answers a picture by what lies beside it in the batch, also in evaluation mode: {why}."
+
+
+def check_numbers(are_numbers: Tensor | bool, name: str) -> None:
+    """ValueError for a network, named so, not all of whose answers are finite numbers."""
+    if not are_numbers:
+        raise ValueError(
+            f"{name} answers with what is no number (NaN or infinite); its weights are of no use, expected others."
+        )
 
 
 def check_unscaled(answers: Tensor, name: str) -> None:

@@ -20,6 +20,7 @@ DAMAGED = (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, ValueErr
 INSIDE = ("state_dict", "model", "model_state_dict", "ema")  # names under which training scripts save the weights
 PARALLEL, COMPILED = "module.", "_orig_mod."  # that DataParallel and averages, and torch.compile, put before names
 COUNTER = "n_averaged"  # of torch.optim.swa_utils.AveragedModel, beside its "module."
+VARIANCE = "running_var"  # of a batch norm
 NAMED = 5  # names that a sentence lists
 
 
@@ -130,19 +131,33 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str, par
     if not fit.is_whole and not (partial and fit.fitting):
         remedy = "" if partial else "; name the network that they are of"
         raise NotAllFitError(f"{source} does not hold the weights of this network: {fit}{remedy}.", bool(fit.fitting))
-    broken = [key for key, value in fit.fitting.items() if value.is_floating_point() and not value.isfinite().all()]
+    broken = _broken(fit.fitting)
     if broken:
         raise ValueError(f"{source} holds numbers that are not finite, in {listed(broken, NAMED)}; they are of no use.")
+    check_variances(fit.fitting, source, "expected none below 0")
     check_fractions(model, fit.fitting, source)
     model.load_state_dict(fit.fitting, strict=False)
     return fit
 
 
 def check_finite(state: Mapping[str, Tensor], place: Path) -> None:
-    """ValueError, naming the `place` that the weights are from, where one of them is infinite or not a number."""
-    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    """ValueError, naming the `place` that the weights are from, where one of them is infinite or not a number, or a
+    variance of batch norm negative."""
+    broken = _broken(state)
     if broken:
         raise ValueError(f"{place} holds {broken[0]!r} with values that are no numbers; copy the folder again.")
+    check_variances(state, str(place), "copy the folder again")
+
+
+def check_variances(state: Mapping[str, Tensor], source: str, remedy: str) -> None:
+    """ValueError, naming it, where a batch norm's variance is negative: its root is no number."""
+    negative = [name for name, value in state.items() if name.split(".")[-1] == VARIANCE and (value < 0).any()]
+    if negative:
+        raise ValueError(f"{source} holds a negative variance in {listed(negative, NAMED)}; {remedy}.")
+
+
+def _broken(state: Mapping[str, Tensor]) -> list[str]:
+    return [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
 
 
 def check_fractions(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

@@ -109,12 +109,12 @@ def judge(problem: Problem, model: nn.Module, split: Split) -> dict[str, float]:
     found = {}
     for vector in vector_space(problem.config.student).probes():
         apply_strides(model, problem.points, vector.strides)
-        found[tuple(vector.strides.values())] = accuracy(recalibrate(model, problem.train), split)
+        found[tuple(vector.strides.values())] = accuracy(recalibrate(model, problem.train), split, is_learning=True)
     front_accuracy = sum(found.values()) / len(found)
     own = tuple(student_strides(problem).values())
     if own not in found:
         settle(problem, model)
-        found[own] = accuracy(model, split)
+        found[own] = accuracy(model, split, is_learning=True)
     return {"accuracy": found[own], "front_accuracy": front_accuracy}
 
 

@@ -15,7 +15,7 @@ from ..common.devices import no_tf32
 from ..common.modules import eval_mode
 from ..data.augmentation import augment, mix, normalize
 from ..data.source import Split
-from ..networks.head import check_answers, check_logits, check_unscaled
+from ..networks.head import check_answers, check_logits, check_numbers, check_unscaled
 from .folding import fold_batch_norms
 from .losses import dkd_loss, kd_loss, mlld_loss
 from .objective import forward_both
@@ -128,23 +128,31 @@ def batch(problem: Problem, step: int, generator: torch.Generator) -> tuple[Tens
 
 
 def judge(problem: Problem, model: nn.Module, split: Split) -> dict[str, float]:
-    """Accuracy on a split."""
-    return {"accuracy": accuracy(model, split)}
+    """Accuracy on a split; that of chance for a student that has diverged, which may come back."""
+    return {"accuracy": accuracy(model, split, is_learning=True)}
 
 
-def accuracy(model: nn.Module, split: Split, batch_size: int = 256) -> float:
-    """Share of images in `split` whose largest logit is their label, in [0, 1]; runs where the model's weights are."""
-    return int((predicted(model, split, batch_size) == split.labels.cpu()).sum()) / len(split)
+def accuracy(model: nn.Module, split: Split, batch_size: int = 256, is_learning: bool = False) -> float:
+    """Share of images in `split` whose largest logit is their label, in [0, 1]; see `predicted`."""
+    return int((predicted(model, split, batch_size, is_learning) == split.labels.cpu()).sum()) / len(split)
 
 
 @torch.no_grad()
-def predicted(model: nn.Module, split: Split, batch_size: int = 256) -> Tensor:
-    """The place of the largest logit of every image in `split`, int64 (N,) on the CPU; runs where the weights are."""
+def predicted(model: nn.Module, split: Split, batch_size: int = 256, is_learning: bool = False) -> Tensor:
+    """The place of the largest logit of every image in `split`, int64 (N,) on the CPU; runs where the weights are.
+
+    Raises ValueError where a logit is no number, unless the model `is_learning`: a run says of itself when it diverges.
+    """
     device = next(model.parameters()).device
+    places, are_numbers = [], []
     with eval_mode(model), no_tf32():
-        return torch.cat(
-            [model(normalize(images.to(device))).argmax(1).cpu() for images in split.images.split(batch_size)]
-        )
+        for images in split.images.split(batch_size):
+            logits = model(normalize(images.to(device)))
+            places.append(logits.argmax(1).cpu())
+            are_numbers.append(logits.isfinite().all())
+    if not is_learning:
+        check_numbers(torch.stack(are_numbers).all(), "The network")
+    return torch.cat(places)
 
 
 def judging_passes(count: int) -> int:

@@ -171,7 +171,7 @@ def final_figures(problem: Problem, model: nn.Module) -> tuple[dict[str, Any], d
 def rounded_accuracy(problem: Problem, model: nn.Module) -> dict[str, float]:
     """What a network that is trained as in int8 ends with beside that: its accuracy so, on test and validation."""
     splits = {"test": _split(problem.config, "test"), "validation": problem.validation}
-    return {f"{name}_int8_accuracy": accuracy(model, split) for name, split in splits.items()}
+    return {f"{name}_int8_accuracy": accuracy(model, split, is_learning=True) for name, split in splits.items()}
 
 
 def left_out(**splits: Split) -> dict[str, str]:

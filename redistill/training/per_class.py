@@ -17,7 +17,7 @@ def confusion(model: nn.Module, split: Split, classes: int) -> Tensor:
     """How often pictures of class i were taken for class j: int64 (classes, classes), by true and predicted class.
 
     Labels of the split are places of the model's outputs; runs where the model's weights are. Raises ValueError for a
-    model that takes pictures for a class that is none of these.
+    model that takes pictures for a class that is none of these, and as `classification.predicted` does.
     """
     found = predicted(model, split)
     if len(found) and int(found.max()) >= classes:

@@ -19,6 +19,7 @@ from ..data.classes import names_or_numbers
 from ..data.decode import read_square
 from ..data.files_in import walk
 from ..data.source import Listing, open_picture, printable
+from ..networks.head import check_numbers
 
 BATCH = 64
 RGB = 3  # channels
@@ -86,7 +87,9 @@ def _answers(
         if squares:
             images = torch.from_numpy(np.stack(list(squares.values()))).to(device)
             with no_tf32():
-                shares = model(normalize(images)).float().softmax(1).cpu()
+                logits = model(normalize(images)).float()
+            check_numbers(logits.isfinite().all(), "The network")
+            shares = logits.softmax(1).cpu()
             values, places = shares.topk(min(top, shares.shape[1]))
             likely = dict(zip(squares, zip(values.tolist(), places.tolist(), strict=True), strict=True))
         for row in rows:

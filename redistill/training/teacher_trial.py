@@ -14,7 +14,7 @@ from ..common.devices import no_tf32
 from ..common.modules import eval_mode
 from ..common.settings import SettingError
 from ..data.source import Split
-from ..networks.head import random_images
+from ..networks.head import check_numbers, random_images
 from .intervals import wilson
 from .task import Problem
 
@@ -71,11 +71,7 @@ def answers_to_noise(problem: Problem, *beside: Tensor) -> Tensor:
     with eval_mode(teacher), no_tf32():
         answers = teacher(random_images(2, (RGB, size, size)).to(problem.device), *beside)
     answers = getattr(answers, "sample", answers).float()
-    if not answers.isfinite().all():
-        raise ValueError(
-            f"The teacher {config.teacher_checkpoint} answers with what is no number (NaN or infinite), so nothing can "
-            "be learnt from it; expected a teacher with other weights."
-        )
+    check_numbers(answers.isfinite().all(), f"The teacher {config.teacher_checkpoint}")
     return answers
 
 

@@ -107,3 +107,9 @@ def test_numbers_that_are_not_finite_are_refused(value):
     state = {**STATE, "3.bias": torch.full((3,), value)}
     with pytest.raises(ValueError, match=r"not finite, in 3\.bias"):
         load_weights(network(), state, "w.pth")
+
+
+def test_a_negative_variance_is_refused():
+    state = {**STATE, "1.running_var": torch.full((4,), -1.0)}
+    with pytest.raises(ValueError, match=r"^w.pth holds a negative variance in 1\.running_var"):
+        load_weights(network(), state, "w.pth")

@@ -7,6 +7,7 @@ import json
 import shutil
 
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 from torch import nn
@@ -14,7 +15,9 @@ from torch import nn
 from redistill.checkpoint import folder as checkpoint
 from redistill.checkpoint.metadata import Metadata
 from redistill.cli.commands import main
+from redistill.data.datasets import load_split
 from redistill.networks.student import StudentConfig, build_student
+from redistill.training.classification import accuracy
 from redistill.training.config import DistillConfig
 from redistill.training.evaluation import evaluate
 from redistill.training.intervals import wilson
@@ -102,6 +105,26 @@ def test_files_are_told_with_names_and_the_unreadable_are_passed_over(run, tmp_p
 def test_what_cannot_be_predicted_is_said_at_once(run, checkpoint_name, files, top, said):
     with pytest.raises(ValueError, match=said):
         predict(checkpoint_name or run / "run" / "student", files, top)
+
+
+def test_a_checkpoint_that_answers_with_no_numbers_has_no_figures(run, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(run / "run" / "student", damaged)
+    state = safetensors.torch.load_file(damaged / "model.safetensors")
+    huge = {name: value * 1e30 if name.endswith("weight") else value for name, value in state.items()}
+    safetensors.torch.save_file(huge, damaged / "model.safetensors")
+    for figures in (lambda: evaluate(damaged), lambda: list(predict(damaged, [run / "P" / "red"]))):
+        with pytest.raises(ValueError, match=r"^The network answers with what is no number \(NaN or infinite\); its"):
+            figures()
+    split = load_split(f"folder:{run / 'P'}", "test", 16)
+    model = checkpoint.load(damaged)
+    assert 0 <= accuracy(model, split, is_learning=True) <= 1  # of a student that may come back
+    with pytest.raises(ValueError, match="no number"):
+        accuracy(model, split)
+    name = next(name for name in state if name.endswith("running_var"))
+    safetensors.torch.save_file({**state, name: -state[name]}, damaged / "model.safetensors")
+    with pytest.raises(ValueError, match=rf"holds a negative variance in {name}; copy the folder again"):
+        checkpoint.load(damaged)
 
 
 def test_a_network_of_other_channels_than_pictures_have_predicts_nothing(tmp_path):
