@@ -17,7 +17,7 @@ from ..networks.head import check_answers, last_layer
 from ..networks.pooling_points import check_image_size
 from ..networks.pretrained import check_stem, fold_normalization
 from ..networks.student import StudentConfig, build_student
-from ..networks.weights import file_state, fit_weights, load_weights
+from ..networks.weights import file_state, fit_weights, load_weights, named_alike
 from .folder import save
 from .metadata import Metadata
 from .sources import imported_dir, list_imported
@@ -153,7 +153,7 @@ def _rows(network: StudentConfig, state: dict[str, torch.Tensor]) -> int | None:
     with weightless():
         model = build_student(network)
     last, own = last_layer(model), model.state_dict()
-    key = f"{last}.weight"
+    state, key = named_alike(own, state), f"{last}.weight"
     if last is None or key not in state or key not in own or state[key].shape[1:] != own[key].shape[1:]:
         return None
     heads = {key, f"{last}.bias"}

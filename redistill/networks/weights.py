@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Mapping
+import warnings
+import zipfile
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ..common.sentences import first_line, listed
+from ..common.sentences import Note, first_line, listed
 from .head import last_layer
 
 # What torch.load raises for a file that is cut, damaged or of another kind.
@@ -28,10 +30,16 @@ def file_state(file: Path, only_safetensors: bool = False) -> dict[str, Tensor]:
     """The weights in a `.safetensors` file, or in one of `torch.save`: a state_dict, bare or under one of INSIDE.
 
     What DataParallel and torch.compile put before names is left out. Only tensors are unpickled, and nothing where
-    `only_safetensors` is set. Raises ValueError for a file that is missing or holds anything else.
+    `only_safetensors` is set. Of several a Note tells which is taken. Raises ValueError for a file that is missing or
+    holds anything else.
     """
     if file.suffix != ".safetensors" and only_safetensors:
         raise ValueError(f"{file.name} is no .safetensors file; save the weights with safetensors.torch.save_file.")
+    if _is_script(file):
+        raise ValueError(
+            f"{file} is a TorchScript program, which holds more than weights; save model.state_dict() of the network "
+            "that it was made of."
+        )
     try:
         if file.suffix == ".safetensors":
             return plain_names(safetensors.torch.load_file(file))
@@ -46,14 +54,36 @@ def file_state(file: Path, only_safetensors: bool = False) -> dict[str, Tensor]:
         is_told = not isinstance(error, (LookupError, TypeError, AttributeError))
         reason = first_line(error) if is_told else "it is no file of torch.save"
         raise ValueError(f"{file} holds no weights that can be read ({reason}).") from error
-    while isinstance(state, Mapping) and (inner := [key for key in INSIDE if isinstance(state.get(key), Mapping)]):
-        state = state[inner[0]]
+    state, taken, others = _inside(state)
     if not isinstance(state, Mapping) or not _is_state(state):
         kind = type(state).__name__
         raise ValueError(
             f"{file} holds {kind}; expected the tensors of a state_dict by name, bare or under one of {list(INSIDE)}."
         )
+    if others:
+        told = f"{file.name} holds several networks' weights: {taken!r} is taken, not {listed(others, NAMED)}"
+        warnings.warn(f"{told}; save one alone to choose.", Note, stacklevel=2)
     return plain_names(state)
+
+
+def _is_script(file: Path) -> bool:
+    """Whether a file is of torch.jit.save, which torch.load would warn of and then refuse."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _inside(state: Any) -> tuple[Any, str, list[str]]:
+    """What a training script saved under the names of INSIDE, the name of it, and names of other weights beside it."""
+    taken, others = "", []
+    while isinstance(state, Mapping) and (inner := [key for key in INSIDE if isinstance(state.get(key), Mapping)]):
+        taken = inner[0]
+        beside = (key for key in state if key != taken and isinstance(state[key], Mapping))
+        others += [repr(key) for key in beside if _is_state(_inside(state[key])[0])]
+        state = state[taken]
+    return state, taken, others
 
 
 def _is_state(state: Mapping[Any, Any]) -> bool:
@@ -96,13 +126,9 @@ class Fit(NamedTuple):
 
 
 def fit_weights(model: nn.Module, state: Mapping[str, Tensor]) -> Fit:
-    """Compare weights with a network's own names and shapes.
-
-    A network whose own layers lie in one called `module` is compared under those names too.
-    """
+    """Compare weights with a network's own names and shapes, under the names of `named_alike`."""
     own = model.state_dict()
-    if not set(own) & set(state):
-        state = {PARALLEL + key: value for key, value in state.items()} if _all_inside(own) else state
+    state = named_alike(own, state)
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     fitting = {key: state[key] for key, value in own.items() if shapes.get(key) == tuple(value.shape)}
     misshapen = [
@@ -112,6 +138,20 @@ def fit_weights(model: nn.Module, state: Mapping[str, Tensor]) -> Fit:
     ]
     missing = [key for key in own if key not in state]
     return Fit(fitting, missing, [key for key in state if key not in own], misshapen)
+
+
+def named_alike(own: Collection[str], state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Weights under a network's `own` names where none has one as it stands: within `module`, where its own layers all
+    lie, or without what all names begin with, such as the "model." of a Lightning module."""
+    if not set(own) & set(state) and _all_inside(own):
+        return {PARALLEL + key: value for key, value in state.items()}
+    shorter = state
+    while not set(own) & set(shorter):
+        firsts = {key.partition(".")[:2] for key in shorter}
+        if len(firsts) != 1 or not all(dot for _, dot in firsts):
+            return state
+        shorter = {key.partition(".")[2]: value for key, value in shorter.items()}
+    return shorter
 
 
 class NotAllFitError(ValueError):
@@ -178,6 +218,7 @@ def load_but_head(model: nn.Module, state: Mapping[str, Tensor], source: str) ->
     """
     last, own = last_layer(model), model.state_dict()
     keys = () if last is None else (f"{last}.weight", f"{last}.bias")
+    state = named_alike(own, state)
     kept = {key: own[key] for key in keys if key in state and own[key].shape != state[key].shape}
     load_weights(model, {**state, **kept}, source)
 

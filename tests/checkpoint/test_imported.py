@@ -51,6 +51,14 @@ def test_the_teacher_answers_as_the_network_did(file, tmp_path):
         torch.testing.assert_close(loaded(images * 2 - 1), own(normalised), rtol=1e-3, atol=1e-4)
 
 
+def test_a_checkpoint_of_lightning_tells_its_classes(tmp_path):
+    torch.save(
+        {"state_dict": {f"model.{key}": value for key, value in network().state_dict().items()}}, tmp_path / "w.ckpt"
+    )
+    folder, left_out = import_teacher(CONFIG, Weights(tmp_path / "w.ckpt"), tmp_path / "teacher")
+    assert left_out == "" and read_metadata(folder).student.classes == 3
+
+
 def test_it_is_found_by_its_name(file, tmp_path, monkeypatch):
     monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
     folder, _ = import_teacher(CONFIG, Weights(file), imported_folder("my teacher/1"))

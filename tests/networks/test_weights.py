@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
-from redistill.networks.weights import file_state, fit_weights, load_weights
+from redistill.common.sentences import Note
+from redistill.networks.weights import file_state, fit_weights, load_but_head, load_weights
 
 
 def network(width: int = 4, classes: int = 3) -> nn.Module:
@@ -33,6 +35,9 @@ SAVED = {
     **{f"under {key}": {key: STATE, "epoch": 3, "optimizer": {"lr": 0.1}} for key in ("state_dict", "model", "ema")},
     "under model_state_dict, in parallel": {"model_state_dict": prefixed("module."), "args": [1, "x"]},
     "twice inside": {"ema": {"state_dict": prefixed("module."), "decay": 0.9}},
+    "of Lightning": {"state_dict": prefixed("model."), "epoch": 3},
+    "of Lightning, compiled": {"state_dict": prefixed("model._orig_mod.")},
+    "of a wrapper's wrapper": {"state_dict": prefixed("wrapper.net.")},
     "half precision": {key: value.half() if value.is_floating_point() else value for key, value in STATE.items()},
 }
 
@@ -51,6 +56,29 @@ def test_weights_are_read_however_a_script_left_them(saved, tmp_path):
 def test_safetensors_are_read_alike(prefix, tmp_path):
     safetensors.torch.save_file(prefixed(prefix), tmp_path / "weights.safetensors")
     assert file_state(tmp_path / "weights.safetensors", only_safetensors=True).keys() == STATE.keys()
+
+
+@pytest.mark.parametrize("other", ["model_ema", "state_dict_ema"])
+def test_of_several_states_it_is_said_which_one_is_taken(other, tmp_path):
+    torch.save({"model": STATE, other: {"state_dict": STATE}, "optimizer": {"lr": 0.1}}, tmp_path / "w.pth")
+    with pytest.warns(Note, match=f"^w.pth holds several networks' weights: 'model' is taken, not '{other}'; save one"):
+        file_state(tmp_path / "w.pth")
+
+
+def test_a_program_of_torchscript_is_called_so(tmp_path):
+    torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "w.pt"))
+    warnings.simplefilter("error")
+    with pytest.raises(
+        ValueError, match=r"w.pt is a TorchScript program, .*; save model.state_dict\(\) of the network"
+    ):
+        file_state(tmp_path / "w.pt")
+
+
+def test_what_all_names_begin_with_is_left_out_only_where_the_rest_is_the_networks():
+    assert len(fit_weights(network(), {**prefixed("model."), "loss.weight": torch.ones(1)}).unknown) == len(STATE) + 1
+    model = network(classes=5)
+    load_but_head(model, prefixed("model."), "w.pth")
+    assert torch.equal(model[0].weight, STATE["0.weight"])
 
 
 def test_a_network_that_calls_its_layers_module_keeps_them(tmp_path):
