@@ -12,6 +12,7 @@ from torch import nn
 
 from ..common.modules import unwrapped
 from ..networks.strides import set_strides
+from ..networks.trace import OTHER_INPUTS, SEVERAL
 from ..networks.trails import Size
 from .inputs import Arguments, tensors_in
 from .recorder import record
@@ -73,11 +74,8 @@ def _sentence(model: nn.Module, arguments: Arguments, error: Exception) -> str:
             f"A hook on {where.replace('Layer', 'layer', 1)} fails where tensors have shapes but no data ({hook}: "
             f"{reason}); remove it for the capture."
         )
-    if isinstance(error, TypeError) and re.search(r"missing \d+ required|unexpected keyword|takes .* argument", reason):
-        return (
-            f"{type(model).__name__} cannot be called with {_told(arguments)}: {reason}; give capture all example "
-            "inputs, a tuple of them or a dict by name."
-        )
+    if isinstance(error, TypeError) and OTHER_INPUTS.search(reason):
+        return f"{type(model).__name__} cannot be called with {_told(arguments)}: {reason}; {SEVERAL}."
     if VALUES.search(str(error)):
         return (
             f"{where} needs the values of its tensors, and a capture computes none ({reason}); "

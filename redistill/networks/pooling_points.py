@@ -11,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from ..common.modules import meta_copy, unwrapped
 from ..common.sentences import first_line
 from ..common.values import is_whole
 from .fitting import Fitter
 from .red import REDLayer
-from .trace import example_inputs, trace_route
+from .trace import OTHER_INPUTS, SEVERAL, example_inputs, trace_route
 from .trails import Route, Size, Step
 from .windows import Restrided
 
@@ -72,12 +73,23 @@ def find_pooling_points(model: nn.Module, image_size: int | Size) -> list[Poolin
     `reason` why its stride cannot be set. `image_size` is the side of a square image or (height, width), in pixels.
     The model is left as it was.
 
-    Raises ValueError when the image is too small for the strides.
+    Raises ValueError when the image is too small for the strides, and for lazy layers that have no shape yet.
     """
     size, model = check_image_size(image_size), unwrapped(model)
     if declares_points(model):
         return declared_points(model, size)
+    check_shaped(model)
     return points_of(model, traced(meta_copy(model), size))
+
+
+def check_shaped(model: nn.Module) -> None:
+    """ValueError, naming the layer, where weights have no shape yet: those of lazy layers before a first pass."""
+    for path, module in model.named_modules():
+        if any(map(is_lazy, chain(module.parameters(recurse=False), module.buffers(recurse=False)))):
+            raise ValueError(
+                f"Layer {path!r} ({type(module).__name__}) has no shape before the network has run; run it once on an "
+                "image, such as model(torch.zeros(1, 3, 224, 224))."
+            )
 
 
 def points_of(model: nn.Module, route: Route) -> list[PoolingPoint]:
@@ -270,6 +282,11 @@ def traced(model: nn.Module, size: Size, fitter: Fitter | None = None) -> Route:
                 return trace_route(model, example_inputs(model, (1, channels, *size)), fitter)
         except Exception as error:  # whatever code of others meets at a size that it was not made for
             first = first or error
+    if isinstance(first, TypeError) and OTHER_INPUTS.search(str(first)):
+        raise ValueError(
+            f"{type(model).__name__} cannot be called with an image alone: {first_line(first)}; expected a network of "
+            f"one input, or {SEVERAL}."
+        ) from first
     raise ValueError(
         f"{type(model).__name__} cannot run on {size[0]}×{size[1]} images with these strides: "
         f"{first_line(first)}. Choose other strides or another image size."

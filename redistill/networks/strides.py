@@ -17,6 +17,7 @@ from .pooling_points import (
     PoolingPoint,
     Stride,
     check_image_size,
+    check_shaped,
     declares_points,
     find_pooling_points,
     one_or_pair,
@@ -63,6 +64,7 @@ def restride(
         check_strides(strides, points, image_size)
         model.set_pooling_strides([strides.get(p.name, p.stride) for p in points if p.direction == "down"], image_size)
         return points, find_pooling_points(model, image_size)
+    check_shaped(model)
     trial = meta_copy(model)
     looked = Fitter(trial)
     points = points_of(trial, traced(trial, size, looked))

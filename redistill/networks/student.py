@@ -35,7 +35,7 @@ class StudentConfig:
     )
     # Pixels a side, or (height, width); None becomes the size that the teacher's network is for. Decides what aligns.
     image_size: int | Size = setting(
-        None, label="Image size, px", row="Image side", said="Image size", help="pixels a side, or HEIGHTxWIDTH"
+        None, label="Image size, px", row="Image side", said="Image size", help="pixels a side"
     )
     # None: the table's number; diffusion networks have none
     num_classes: int | None = setting(None, label="Classes", empty="usual")

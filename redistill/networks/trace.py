@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,12 @@ from ..common.modules import classes_unchanged, running
 from .fitting import Fitter
 from .paths import Follower
 from .trails import Route, Shape
+
+# What Python says where a network takes other inputs than it is given.
+OTHER_INPUTS = re.compile(r"missing \d+ required|unexpected keyword|takes .* argument")
+SEVERAL = (
+    "count it in Python by redistill.capture(model, (a, b)) with all its example inputs, or a dict of them by name"
+)
 
 Enter = Callable[[str, nn.Module, Any], None]  # path, module, its first argument
 Leave = Callable[[str, nn.Module, Any, Any], None]  # the same, and what it returns

@@ -175,6 +175,7 @@ def test_the_help_says_what_every_setting_does(capsys):
         assert "--kd-weight VALUE of distillation at the output" in text
         assert '--teacher-checkpoint VALUE folder of the trained teacher, "torchvision:NAME"' in text
         assert '--red-points VALUE "all" aligned sides, the "outermost" layers only, or "outputs" only' in text
+        assert "HEIGHTxWIDTH" not in text  # runs take squares
     told = {name: one.help for config in (DistillConfig, REDConfig) for name, one in settings_of(config).items()}
     fields = {field.name for config in (DistillConfig, REDConfig) for field in dataclasses.fields(config)}
     assert told.keys() == fields - {"student"} and all(told.values())

@@ -239,7 +239,11 @@ REFUSED = {
     "a mask": (Runs(lambda self, x: x[x > 0]), X, "needs the values"),
     "an array": (Runs(lambda self, x: torch.from_numpy(x.numpy())), X, "needs the values"),
     "a hook": (hooked(lambda module, args, output: print(float(output.sum()))), X, r"A hook on layer '0'.*lambda"),
-    "a missing argument": (Named(), X, r"Named cannot be called.*'right'"),
+    "a missing argument": (
+        Named(),
+        X,
+        r"Named cannot be called.*'right'; .* Python by redistill.capture\(model, \(a, b",
+    ),
     "one too many": (Named(), (X, X, X), "Named cannot be called"),
     "a wrong name": (Named(), (X,), "Named cannot be called"),
     "wrong channels": (NET, torch.zeros(1, 5, 16, 16), r"cannot run on inputs of shape \(1, 5, 16, 16\).*layer '0'"),

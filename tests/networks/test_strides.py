@@ -249,3 +249,30 @@ def test_reductions_at_other_strides_are_those_of_fractions(seed):
     if most > 1:
         with pytest.raises(ValueError, match=f"has {most - 1} pixels"):
             check_strides(strides, points, most - 1)
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x, y):
+        return self.stem(x + y)
+
+
+def test_a_network_of_several_inputs_is_not_told_of_strides():
+    said = (
+        r"^Two cannot be called with an image alone: .*'y'; expected a network of one input, or count it in Python by"
+    )
+    with pytest.raises(ValueError, match=said) as error:
+        find_pooling_points(Two(), 16)
+    assert "strides" not in str(error.value)
+
+
+@pytest.mark.parametrize("look", [find_pooling_points, lambda model, size: set_strides(model, {"0": 4}, size)])
+def test_a_layer_without_a_shape_yet_is_named(look):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(5))
+    with pytest.raises(ValueError, match=r"^Layer '3' \(LazyLinear\) has no shape .*; run it once on an image"):
+        look(model, 32)
+    model(torch.zeros(1, 3, 32, 32))
+    look(model, 32)
