@@ -105,13 +105,14 @@ def check_numbers(are_numbers: Tensor | bool, name: str) -> None:
 
 
 def check_unscaled(answers: Tensor, name: str) -> None:
-    """ValueError for answers (count, classes) of a classifier, named so, that are probabilities or their logarithms."""
+    """ValueError for answers (count, classes) of a classifier, named so, that are probabilities.
+
+    Their logarithms may stay: softmax makes of them what it makes of logits.
+    """
     if answers.ndim != 2 or answers.shape[1] < 2:
         return
-    found = (("softmax", "probabilities", answers), ("log_softmax", "log-probabilities", answers.exp()))
-    for function, kind, shares in found:
-        if bool((shares >= 0).all()) and bool(((shares.sum(1) - 1).abs() <= SUM_TOLERANCE).all()):
-            raise ValueError(f"{name} answers with {kind}; leave its {function} out, since training takes logits.")
+    if bool((answers >= 0).all()) and bool(((answers.sum(1) - 1).abs() <= SUM_TOLERANCE).all()):
+        raise ValueError(f"{name} answers with probabilities; leave its softmax out, since training takes logits.")
 
 
 def check_logits(answers: object, count: int, network: StudentConfig) -> None:

@@ -66,7 +66,6 @@ def net(num_classes=10):
         ("num_classes", "pair in training", r"8 images of 32×32 with tuple; expected \(8, 50\)"),
         ("num_classes", "map", r"with \(1, 8, 16, 16\); expected"),
         ("num_classes", "softmax", "answers with probabilities; leave its softmax out, since training takes logits"),
-        ("num_classes", "log_softmax", "answers with log-probabilities; leave its log_softmax out"),
         ("num_classes", "dropout", "differently each time, also in evaluation mode; .* training=self.training"),
         ("num_classes", "NaN", "answers with what is no number"),
         ("num_classes", "by batch", r"beside it .*: batch norm \('norm', 'rows'\) keeps no running statistics; build"),
@@ -82,6 +81,12 @@ def test_other_answers_are_one_sentence(tmp_path, outputs, shape, said):
     config = dataclasses.replace(config, student=student, batch_size=8, **changes)
     with pytest.raises(ValueError, match=said):
         list(distill(config, tmp_path / "run"))
+
+
+def test_log_probabilities_are_as_good_as_logits(tmp_path):
+    (tmp_path / "net.py").write_text(NETWORK.replace("OUTPUTS", "num_classes").replace("SHAPE", "'log_softmax'"))
+    network = StudentConfig(f"file:{tmp_path / 'net.py'}:net", 32, 5, red=None)
+    check_answers(build_student(network), network)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "densenet121", "timm:levit_128s", "timm:nfnet_l0"])
