@@ -40,14 +40,13 @@ from redistill.data.datasets import find_dataset, load_split
 from redistill.data.drawn import DRAWN
 from redistill.data.source import SPLITS
 from redistill.data.uploads import unpack_zip
-from redistill.networks.pooling_points import find_pooling_points
 from redistill.networks.red import REDConfig
 from redistill.networks.student import StudentConfig
 from redistill.networks.zoo import build_network
 from redistill.training.config import DistillConfig
 
 from .accuracy import KD, LONG, MAIN, Method
-from .helpers.alternatives import ALTERNATIVES, Alternative
+from .helpers.alternatives import ALTERNATIVES, Alternative, at_points
 from .helpers.choices import known_names
 from .helpers.job_runner import Worker, run_all
 from .helpers.patched_rows import KIND, patched_rows
@@ -310,8 +309,7 @@ class Frame:
         """A student of any network at the strides of its pooling points, or at its own if `vector` is empty."""
         strides = {}
         if vector:
-            points = find_pooling_points(build_network(network, self.classes), self.study.size)
-            strides = dict(zip([point.name for point in points], vector, strict=True))
+            strides = at_points(build_network(network, self.classes), vector, self.study.size)
         teacher, blocks = self.study.network, method.blocks
         other = None if network == teacher else network
         size, classes = self.study.size, self.classes

@@ -157,7 +157,8 @@ def save(weights: Any, **values: Any) -> dict[str, Any]:
     config = {**metadata.training, "student": student.to_dict()}
     title = f"{looked.shared.name} at {'·'.join(map(str, strides.values()))}"
     alike = [run for run in run_list.list_runs() if (run.title, run.config, run.state) == (title, config, "finished")]
-    is_kept = any(run_list.records(run)[-1].get(WEIGHTS) == looked.shared.fingerprint for run in alike)
+    kept = [record.get(WEIGHTS) for run in alike for record in run_list.records(run)]
+    is_kept = looked.shared.fingerprint in kept
     head = "Already saved" if is_kept else "Saved"
     if not is_kept:
         jobs.add_finished(config, title, lambda folder: extract(looked.shared, strides, folder))

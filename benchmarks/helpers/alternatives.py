@@ -29,12 +29,12 @@ class OnSmallerImages(NarrowResNet):
         super().__init__(num_classes)
         self.side = side
         if strides:
-            set_strides(self, _at_points(self, strides, side), side)
+            set_strides(self, at_points(self, strides, side), side)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-1] == self.side:
-            return super().forward(x)
-        return super().forward(F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True))
+        if x.shape[-1] != self.side:
+            x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True)
+        return super().forward(x)
 
 
 def side_48(num_classes: int) -> NarrowResNet:
@@ -80,7 +80,7 @@ def side_40_mild(num_classes: int) -> NarrowResNet:
     return OnSmallerImages(num_classes, 40, MILD)
 
 
-def _at_points(model: nn.Module, strides: Sequence[int], side: int) -> dict[str, int]:
+def at_points(model: nn.Module, strides: Sequence[int], side: int) -> dict[str, int]:
     """The strides by the names of the network's pooling points, in their order."""
     return dict(zip([point.name for point in find_pooling_points(model, side)], strides, strict=True))
 
@@ -115,7 +115,7 @@ class Alternative:
         if not self.side:
             return None
         network = build_network(teacher, classes)
-        strides = _at_points(network, self.strides, self.side) if self.strides else {}
+        strides = at_points(network, self.strides, self.side) if self.strides else {}
         return StudentConfig(teacher, self.side, classes, strides, red=None)
 
 

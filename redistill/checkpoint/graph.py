@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
+from ..networks.head import random_images
 from . import standalone
 
 GRAPH, LOADER, CONSTANTS = "graph.py", "network.py", "constants.safetensors"
@@ -51,7 +52,7 @@ def write_graph(model: nn.Module, folder: Path, size: tuple[int, int, int], key:
     shutil.copyfile(standalone.__file__, folder / LOADER)
     if constants:
         safetensors.torch.save_file(constants, folder / CONSTANTS)
-    images = torch.rand((3, *size), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    images = random_images(3, size)
     with torch.no_grad():
         expected, opened = model(images), standalone.load(folder)(images)
     # The weights in the file may be halves, so that both are rounded.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 META = torch.device("meta")
+BATCH_NORM = nn.modules.batchnorm._BatchNorm  # of any number of dimensions, synchronized or not
 LIBRARIES = {"torch", "torchvision", "timm", "diffusers", __name__.partition(".")[0]}
 PLAIN = (bool, int, float, str, type(None), torch.dtype, torch.device, torch.Size)
 IN_PLACE = ("normal_", "uniform_", "fill_", "zero_", "random_", "exponential_", "erfinv_", "clamp_", "mul_", "add_")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from ..networks.patches import TRAINS
 from ..networks.red import REDBlock, REDLayer
 from ..networks.windows import Restrided
 from .inputs import Arguments, tensors_in
@@ -20,7 +21,6 @@ from .sides import Number, Size
 
 WEIGHTS = -1  # stands for the buffer of every parameter: not an activation
 OP, FREE, ENTER, LEAVE = range(4)  # kinds of events
-MEASURES = slice(5, 6)  # where among a batch norm's arguments it says whether it measures its statistics
 Event = tuple[Any, ...]  # (OP, node), (FREE, buffer), (ENTER, path, value), (LEAVE, path, value)
 
 
@@ -45,7 +45,7 @@ class Node(NamedTuple):
     @property
     def measures(self) -> bool:
         """Whether it normalises by statistics of what it is given, so that no convolution can do it."""
-        return self.op == "native_batch_norm" and any(self.args[MEASURES])  # those of a plain one are not noted
+        return self.op == "native_batch_norm" and any(self.args[TRAINS : TRAINS + 1])  # a plain one's are not noted
 
 
 @dataclass(slots=True)

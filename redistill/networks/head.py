@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from ..common.devices import no_tf32
-from ..common.modules import eval_mode
+from ..common.modules import BATCH_NORM, eval_mode
 from ..common.sentences import first_line, listed
 from .pooling_points import check_image_size
 
 if TYPE_CHECKING:
     from .student import StudentConfig
 
-BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 ONE_VALUE = "more than 1 value per channel"  # what batch norm says where it has a single one to go by
 NAMED = 3  # layers in a sentence
 TOLERANCE = 1e-3  # of the largest answer
@@ -76,7 +75,7 @@ def _differ(answers: Tensor, others: Tensor) -> bool:
 
 def _is_unmeasured(model: nn.Module) -> bool:
     """Whether a batch norm has its first statistics still: a deep network may overflow until these are measured."""
-    norms = [m for m in model.modules() if isinstance(m, BATCH_NORMS) and m.running_var is not None]
+    norms = [m for m in model.modules() if isinstance(m, BATCH_NORM) and m.running_var is not None]
     return any(bool((norm.running_mean == 0).all() and (norm.running_var == 1).all()) for norm in norms)
 
 
@@ -88,7 +87,7 @@ def _says_drawn(name: str) -> str:
 
 
 def _says_by_batch(model: nn.Module, name: str) -> str:
-    paths = [repr(p) for p, m in model.named_modules() if isinstance(m, BATCH_NORMS) and m.running_mean is None]
+    paths = [repr(p) for p, m in model.named_modules() if isinstance(m, BATCH_NORM) and m.running_mean is None]
     if paths:
         why = f"batch norm ({listed(paths, NAMED)}) keeps no running statistics; build it with track_running_stats=True"
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..common.modules import eval_mode
+from ..common.modules import BATCH_NORM, eval_mode
 from ..common.sentences import first_line
 from .info import NetworkInfo
 from .timm_zoo import load_timm
@@ -125,13 +125,13 @@ def check_stem(model: nn.Module, size: Sequence[int]) -> None:
         )
 
 
-def _stem(model: nn.Module) -> tuple[nn.Conv2d, nn.modules.batchnorm._BatchNorm | None]:
+def _stem(model: nn.Module) -> tuple[nn.Conv2d, BATCH_NORM | None]:
     """The convolution that takes the image, and the batch norm behind it; ValueError where there is no such one."""
     modules = list(model.modules())
     place = next((number for number, module in enumerate(modules) if isinstance(module, nn.Conv2d)), None)
     if place is None or modules[place].groups != 1:
         raise ValueError(f"{type(model).__name__} takes its image with no convolution that mean and std could go into.")
-    conv, kinds = modules[place], (nn.Conv2d, nn.modules.batchnorm._BatchNorm)
+    conv, kinds = modules[place], (nn.Conv2d, BATCH_NORM)
     behind = next((module for module in modules[place + 1 :] if isinstance(module, kinds)), None)
     is_norm = isinstance(behind, kinds[1]) and behind.num_features == conv.out_channels
     return conv, behind if is_norm and behind.running_mean is not None else None

@@ -174,7 +174,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str, par
     broken = _broken(fit.fitting)
     if broken:
         raise ValueError(f"{source} holds numbers that are not finite, in {listed(broken, NAMED)}; they are of no use.")
-    check_variances(fit.fitting, source, "expected none below 0")
+    _check_variances(fit.fitting, source, "expected none below 0")
     check_fractions(model, fit.fitting, source)
     model.load_state_dict(fit.fitting, strict=False)
     return fit
@@ -186,10 +186,10 @@ def check_finite(state: Mapping[str, Tensor], place: Path) -> None:
     broken = _broken(state)
     if broken:
         raise ValueError(f"{place} holds {broken[0]!r} with values that are no numbers; copy the folder again.")
-    check_variances(state, str(place), "copy the folder again")
+    _check_variances(state, str(place), "copy the folder again")
 
 
-def check_variances(state: Mapping[str, Tensor], source: str, remedy: str) -> None:
+def _check_variances(state: Mapping[str, Tensor], source: str, remedy: str) -> None:
     """ValueError, naming it, where a batch norm's variance is negative: its root is no number."""
     negative = [name for name, value in state.items() if name.split(".")[-1] == VARIANCE and (value < 0).any()]
     if negative:

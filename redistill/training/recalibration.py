@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from ..common.devices import no_tf32
-from ..common.modules import eval_mode
+from ..common.modules import BATCH_NORM, eval_mode
 from ..data.augmentation import normalize
 from ..data.source import Split
 
 PICTURES = 2048  # training pictures that statistics are measured on
 BATCH = 256
-NORMS = nn.modules.batchnorm._BatchNorm
 STATISTICS = ("running_mean", "running_var")
 
 
@@ -31,7 +30,7 @@ def recalibrate(model: nn.Module, train: Split) -> nn.Module:
     Pictures come as they are, without augmentation, so that equal weights give equal statistics. A network without
     batch norms stays as it is.
     """
-    norms = [module for module in model.modules() if isinstance(module, NORMS) and module.track_running_stats]
+    norms = [module for module in model.modules() if isinstance(module, BATCH_NORM) and module.track_running_stats]
     if not norms:
         return model
     device = next(model.parameters()).device

@@ -202,8 +202,8 @@ def extract(shared: SharedWeights, strides: Mapping[str, int], out: str | Path) 
     before = shared.metadata
     student = dataclasses.replace(before.student, strides=full)
     known = measured(shared).get(key_of(full))
-    metrics: dict[str, Any] = {"kind": "final", "step": before.metrics.get("step")}
-    metrics |= {FROM: shared.name, WEIGHTS: shared.fingerprint}
+    origin = {FROM: shared.name, WEIGHTS: shared.fingerprint}
+    metrics: dict[str, Any] = {"kind": "final", "step": before.metrics.get("step"), **origin}
     if known:
         metrics |= {"validation_accuracy": known.accuracy, "validation_pictures": known.count}
     with contextlib.suppress(ValueError):  # pictures that may not travel

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ..checkpoint.metadata import Metadata, read_metadata
 from ..checkpoint.teacher import load_teacher
 from ..common.devices import check_device, explain_out_of_memory
+from ..common.modules import BATCH_NORM
 from ..common.sentences import listed
 from ..common.settings import SettingError
 from ..data.datasets import drawn_from, find_dataset
@@ -257,7 +258,7 @@ def _train_mode(model: nn.Module, freeze_batch_norm: bool) -> None:
     model.train()
     if freeze_batch_norm:
         for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            if isinstance(module, BATCH_NORM):
                 module.eval()
 
 

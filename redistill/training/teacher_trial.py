@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .config import DistillConfig
 
 PICTURES = {"classification": 512, "diffusion": 64}  # of validation, at most
-RGB = 3  # channels
 PART = 32  # pictures between two looks at the clock
 SECONDS = 30.0  # after which no further part is judged
 LEARNT = 0.25  # of the way from guessing to being always right: less is bad
@@ -68,8 +67,9 @@ def answers_to_noise(problem: Problem, *beside: Tensor) -> Tensor:
     """
     config, teacher = problem.config, problem.teacher
     size = config.student.image_size
+    noise = random_images(2, (config.student.in_channels, size, size)).to(problem.device)
     with eval_mode(teacher), no_tf32():
-        answers = teacher(random_images(2, (RGB, size, size)).to(problem.device), *beside)
+        answers = teacher(noise, *beside)
     answers = getattr(answers, "sample", answers).float()
     check_numbers(answers.isfinite().all(), f"The teacher {config.teacher_checkpoint}")
     return answers

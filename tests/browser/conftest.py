@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,11 +63,16 @@ def site(request, tmp_path, shared_studio, picture_cache):
     else:
         cache = tmp_path / "cache"
         cache.mkdir()
-        for drawn in DRAWN:  # or its pictures were drawn anew; what was uploaded stays behind
-            (picture_cache / drawn).mkdir(parents=True, exist_ok=True)
-            (cache / drawn).symlink_to(picture_cache / drawn)
+        link_drawn(DRAWN, picture_cache, cache)
         with studio(tmp_path / "studio", cache) as address:
             yield address
+
+
+def link_drawn(sets: Iterable[str], cache: Path, other: Path) -> None:
+    """Let another cache have the pictures of sets, which would be drawn anew; what was uploaded stays where it is."""
+    for name in sets:
+        (cache / name).mkdir(parents=True, exist_ok=True)
+        (other / name).symlink_to(cache / name)
 
 
 @contextlib.contextmanager
@@ -96,8 +101,7 @@ def space(request, tmp_path, picture_cache):
     GPU that is lent."""
     kept = tmp_path / "home" / "user" / ".cache" / "redistill"
     kept.mkdir(parents=True)
-    (picture_cache / "emoji-clutter").mkdir(parents=True, exist_ok=True)
-    (kept / "emoji-clutter").symlink_to(picture_cache / "emoji-clutter")  # or its pictures were drawn anew
+    link_drawn(["emoji-clutter"], picture_cache, kept)
     is_lent = request.param == "on ZeroGPU"
     place = SPACE | {"HOME": str(tmp_path / "home" / "user"), "REDISTILL_CACHE": "", "XDG_CACHE_HOME": ""}
     place |= {"PYTHONPATH": str(write_spaces(tmp_path / "spaces", is_lent)), "HF_HUB_OFFLINE": "1"}
